@@ -1,0 +1,1 @@
+"""The `tirgn` command line: reads options, calls `tirgn_eqx`, shows what comes back."""

@@ -1,0 +1,170 @@
+"""The Typer app `tirgn`: its commands, and the one place where an error becomes a line and an exit code."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tirgn_cli import options
+from tirgn_cli.data import data_app
+from tirgn_cli.eval import evaluate
+from tirgn_cli.import_torch import import_torch
+from tirgn_cli.train import train
+from tirgn_cli.vram_probe import vram_probe
+from tirgn_eqx.errors import DataWarning, TirgnError
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Session:
+    """What one call of the command line keeps: whether errors show their traceback."""
+
+    debug: bool = False
+
+
+class Group(TyperGroup):
+    """The group of all commands; every way out of a command passes through `main`."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs a command and leaves with its exit code; errors become one line on stderr."""
+        from tirgn_cli import show
+
+        session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
+        run = super().main
+        with _diagnostics():
+            try:
+                code = run(args, prog_name, complete_var, False, windows_expand_args, obj=session, **extra)
+            except Exception as error:
+                code = _report(error, session.debug)
+            if code == INTERRUPTED:
+                show.note("interrupted")
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Shows `error` on stderr and returns its exit code."""
+    from tirgn_cli import show
+
+    # Typer answers the keyboard with an exit code or, in its older versions, with Abort.
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
+    # Usage errors come from click or from typer's own copy of it, depending on the version of typer.
+    if hasattr(error, "format_message"):
+        return _report_usage(error)
+    if debug:
+        show.traceback(error)
+    if isinstance(error, TirgnError):
+        show.error(str(error))
+        return error.exit_code
+    show.error(_unexpected(error, debug))
+    return 1
+
+
+def _report_usage(error: Any) -> int:
+    from tirgn_cli import show
+
+    # Without arguments the help itself is the message, and may have been printed already.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), nl=bool(error.format_message()))
+        return error.exit_code
+    text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "tirgn"
+    show.error(f"{text[:1].lower()}{text[1:]}; see `{where} --help`")
+    return error.exit_code
+
+
+def _unexpected(error: Exception, debug: bool) -> str:
+    """One line for an error that nobody raised on purpose, with what to do about it."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message").rstrip(".")
+    if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
+        return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
+    name = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+    return name + first + ("" if debug else "; run again with --debug for the traceback")
+
+
+@contextmanager
+def _diagnostics():
+    """Shows the library's warnings and log messages as lines on stderr while a command runs."""
+    from tirgn_cli import show
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            (show.warning if record.levelno >= logging.WARNING else show.note)(record.getMessage())
+
+    logger, handler = logging.getLogger("tirgn_eqx"), Handler()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=DataWarning)
+        warnings.showwarning = lambda message, *_, **__: show.warning(str(message))
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+app = typer.Typer(
+    name="tirgn",
+    cls=Group,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _version(value: bool) -> bool:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("tirgn-eqx")
+        except PackageNotFoundError:
+            number = "(version unknown: running from a source tree that is not installed)"
+        typer.echo(f"tirgn {number}")
+        raise typer.Exit()
+    return value
+
+
+@app.callback()
+def tirgn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and leave")
+    ] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Forecast events on a temporal knowledge graph with TiRGN.
+
+    Example: tirgn train
+    """
+
+
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("vram-probe")(vram_probe)
+app.command("import-torch")(import_torch)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """The console script `tirgn`."""
+    app(prog_name="tirgn")

@@ -1,0 +1,74 @@
+"""`tirgn data`: looks at data sets."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.\n\nExample: tirgn data stats sim")
+
+
+@data_app.command("stats")
+def stats(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world",
+        ),
+    ],
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Count what a data set holds: facts, entities, snapshots, gaps, duplicates, and a checksum.
+
+    Example: tirgn data stats sim
+    """
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        from tirgn_eqx.data import graph_statistics, load_graph
+
+        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        statistics = graph_statistics(load_graph(path, **load))
+    if as_json:
+        show.document(statistics)
+    else:
+        _show(statistics)
+
+
+def _show(statistics: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    by_split = {
+        "facts": statistics["facts"],
+        "snapshots": statistics["snapshots"],
+        "exact duplicates": statistics["duplicates"],
+        "answer in history": statistics["answer_in_history"],
+        "facts with an unseen entity": statistics["unseen_entity_facts"],
+    }
+    splits = list(statistics["facts"])
+    rows = [[name, *(counts.get(split) for split in splits)] for name, counts in by_split.items()]
+    show.result(show.table(statistics["name"], ["", *splits], rows))
+    ids = lambda counts: f"{counts['vocabulary']:,} in the vocabulary, {counts['occurring']:,} occurring"
+    time, spread = statistics["time"], statistics["facts_per_snapshot"]
+    show.result(
+        show.pairs(
+            "",
+            {
+                "facts per snapshot": f"{spread['min']:,} to {spread['max']:,}, mean {spread['mean']:,.1f}",
+                "entities": ids(statistics["entities"]),
+                "relations": ids(statistics["relations"]),
+                "time": f"{time['first']} to {time['last']}, step {time['step']}",
+                "gaps": f"{time['gaps']:,}, {time['missing']:,} steps of time without a snapshot"
+                if time["gaps"]
+                else "none",
+                "static edges": statistics["static_edges"],
+            },
+        )
+    )
+    show.line(show.stdout(), f"sha256 {statistics['sha256']}")

@@ -1,0 +1,138 @@
+"""`tirgn eval`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+
+SPLITS = ("valid", "test")
+SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz"),
+    ],
+    data_path: Annotated[
+        str | None,
+        options.option(
+            metavar="PATH",
+            help="folder, event parquet or 'sim' to evaluate on (default: what it was trained on)",
+            panel=options.DATA,
+        ),
+    ] = None,
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    split: Annotated[
+        str,
+        options.option(
+            metavar="valid|test",
+            help="facts to predict; all facts before each of them are its history (default: test)",
+            panel=options.DATA,
+            autocompletion=lambda: list(SPLITS),
+        ),
+    ] = "test",
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Evaluate a checkpoint: ranks of the true answers among all entities and among all relations.
+
+    Ranks are single-step, raw and with the time-aware filter; ties count with their mean rank.
+
+    Example: tirgn eval models/tkg/tirgn_best.npz --json
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"--split {split!r}: must be one of {', '.join(SPLITS)}")
+
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        from tirgn_eqx.train.saved import load_model
+
+        model, config, metadata = load_model(checkpoint)
+        trained_on = metadata.get("data") or {}
+        given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        graph = _load(checkpoint, data_path, trained_on.get("provenance") or {}, given)
+        _check_sizes(checkpoint, graph, metadata)
+        matches = graph.checksum == trained_on.get("sha256")
+        if not matches:
+            show.warning(_checksum_message(graph.checksum, trained_on.get("sha256")))
+
+        from tirgn_eqx.evaluate.protocol import evaluate as run
+
+        evaluation = run(
+            model,
+            graph,
+            split="valid" if split == "valid" else "test",
+            history_len=config.history_len,
+            history_window=config.history_window,
+        )
+    measured = evaluation.to_dict()
+    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches}
+    if as_json:
+        show.document(measured)
+    else:
+        _show(measured)
+
+
+def _load(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The graph to evaluate on: the one the checkpoint names, or `data_path` read with the same options."""
+    from tirgn_eqx.data import load_graph
+
+    if data_path is not None:
+        # A moved or copied event table is read as the one that was trained on, unless told otherwise.
+        same_kind = provenance.get("kind") == "parquet" and Path(data_path).suffix in (".parquet", ".pq")
+        known = ("num_days", "max_events", "granularity") if same_kind else ()
+        return load_graph(data_path, **{key: provenance[key] for key in known if key in provenance} | given)
+    if not provenance:
+        raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
+    try:
+        return load_graph(**provenance | given)
+    except DataError as error:
+        raise DataError(
+            f"{error} (the data that {checkpoint} was trained on; --data-path names another)"
+        ) from error
+
+
+def _check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None:
+    """Raises DataError when the model has no embedding for every entity and relation, or has others."""
+    for name in ("entities", "relations"):
+        found, expected = getattr(graph, f"num_{name}"), metadata.get(f"num_{name}")
+        if expected is not None and expected != found:
+            raise DataError(
+                f"{graph.name}: has {found:,} {name}, but {checkpoint} was trained with {expected:,}; "
+                "name the data that it was trained on with --data-path"
+            )
+
+
+def _checksum_message(found: str, expected: str | None) -> str:
+    if expected is None:
+        return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
+    return (
+        f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "
+        f"on (sha256 {expected[:12]}); the figures below say nothing about the original data"
+    )
+
+
+def _show(measured: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    rows = [[name.replace("_", ", "), *show.figures(measured[name])] for name in SCORES if name in measured]
+    caption = (
+        f"{measured['setting']}, {measured['filter']}-aware filter unless raw; entity = both directions; "
+        f"{len(measured['snapshots'])} snapshots in {show.duration(measured['seconds'])}"
+    )
+    show.line(show.stdout(), show.dataset(measured["dataset"]))
+    show.result(
+        show.table(
+            f"{measured['split']} figures of {measured['checkpoint']}",
+            ["", *show.METRICS.values()],
+            rows,
+            caption,
+        )
+    )

@@ -1,0 +1,82 @@
+"""`tirgn import-torch`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tirgn_cli import options
+from tirgn_eqx.errors import ConfigError
+
+
+def import_torch(
+    state: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"
+        ),
+    ],
+    data_path: Annotated[
+        str,
+        options.option(
+            metavar="DIR",
+            help="data set that the model was trained on (required)",
+            panel=options.DATA,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        options.option(metavar="CKPT.npz", help="checkpoint to write (required)", panel=options.OUTPUT),
+    ],
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    num_layers: options.NumLayers = None,
+    history_len: options.HistoryLen = None,
+    history_rate: options.HistoryRate = None,
+    l2_normalize: options.Normalize = None,
+    preset: options.Preset = None,
+    config_file: options.ConfigFile = None,
+    assignments: options.Assignments = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turn the weights of the released PyTorch model into a checkpoint that `tirgn eval` runs.
+
+    Settings that the weights do not show, such as the length of the window, are given as for a training.
+
+    Example: tirgn import-torch state.npz --data-path data/YAGO --preset yago --out models/released.npz
+    """
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {str(out)!r}: a checkpoint is an .npz file; try {out.name}.npz")
+    flags = options.given(
+        num_layers=num_layers,
+        history_len=history_len,
+        history_rate=history_rate,
+        l2_normalize=l2_normalize,
+    )
+    overrides = options.overrides(preset, config_file, assignments, flags)
+
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        from tirgn_eqx.data import load_graph
+        from tirgn_eqx.interop import import_torch as run
+
+        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        graph = load_graph(data_path, **load)
+        written = run(state, graph, out, overrides)
+    if as_json:
+        show.document({"checkpoint": str(written), "dataset": graph.describe(), "config": overrides})
+    else:
+        show.result(
+            show.pairs(
+                "Imported",
+                {
+                    "state": str(state),
+                    "data": show.dataset(graph.describe()),
+                    "checkpoint": str(written),
+                    "next": f"tirgn eval {written}",
+                },
+            )
+        )

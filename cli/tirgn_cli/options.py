@@ -1,0 +1,229 @@
+"""Options that several commands share, and how they become a config, load options, bytes and shapes."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig, parse_assignments, preset, read_config
+from tirgn_eqx.errors import ConfigError, nearest
+
+FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
+EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
+DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
+
+
+def option(*flags: str, help: str, panel: str, **more: Any) -> Any:
+    """An option under the heading `panel`; the help itself says the default, also where it depends."""
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+def setting(name: str, *flags: str, panel: str, metavar: str | None = None) -> Any:
+    """The option of one config field; its help, default and choices are the config's own.
+
+    **Arguments:** `name`: field of `TiRGNTrainingConfig`; `flags`: names of the option, by default the
+    field's; `panel`: heading in the help; `metavar`: name of the value, by default by the field's type.
+    """
+    field = FIELDS[name]
+    hint = get_type_hints(TiRGNTrainingConfig)[name]
+    choices = get_args(hint)
+    shown = f"default: {field.default}" if name != "l2_normalize" else "default: normalise"
+    return option(
+        *(flags or (f"--{name.replace('_', '-')}",)),
+        help=f"{field.metadata['help']} ({shown})",
+        metavar=metavar or "|".join(choices) or {int: "N", float: "X", bool: None}.get(hint, "TEXT"),
+        autocompletion=(lambda: list(choices)) if choices else None,
+        panel=panel,
+    )
+
+
+DataPath = Annotated[
+    str | None,
+    option(
+        metavar="PATH",
+        help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world, also with "
+        f"its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
+        panel=DATA,
+    ),
+]
+NumDays = Annotated[
+    int | None,
+    option(
+        min=0,
+        metavar="DAYS",
+        help="of an event parquet, keep the most recent; 0 = all (default: 30); of sim, days to simulate",
+        panel=DATA,
+    ),
+]
+MaxEvents = Annotated[
+    int | None,
+    option(
+        min=0,
+        metavar="EVENTS",
+        help="of an event parquet, thin every day in proportion to at most this many events in all; "
+        "0 = all (default: 0)",
+        panel=DATA,
+    ),
+]
+Granularity = Annotated[
+    str | None,
+    option(
+        metavar="15min|hour|day",
+        help="of an event parquet, length of one snapshot (default: day)",
+        autocompletion=lambda: ["15min", "hour", "day"],
+        panel=DATA,
+    ),
+]
+
+Preset = Annotated[
+    str | None,
+    option(
+        metavar="NAME",
+        help=f"published settings of a data set: {', '.join(PRESETS)} (default: none)",
+        autocompletion=lambda: list(PRESETS),
+        panel=TRAINING,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    option(
+        "--config",
+        metavar="FILE",
+        help="TOML or JSON file of settings, such as the config.toml of an earlier run (default: none)",
+        panel=TRAINING,
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="any setting by name, repeatable, such as --set angle=10; the config.toml of a training and "
+        "docs/cli.md list them all (default: none)",
+        panel=TRAINING,
+    ),
+]
+HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
+HistoryRate = Annotated[float | None, setting("history_rate", panel=MODEL)]
+HistoryWindow = Annotated[int | None, setting("history_window", panel=MODEL)]
+EmbeddingDim = Annotated[int | None, setting("embedding_dim", panel=MODEL)]
+NumLayers = Annotated[int | None, setting("num_layers", panel=MODEL)]
+Normalize = Annotated[bool | None, setting("l2_normalize", "--l2-normalize/--no-l2-normalize", panel=MODEL)]
+Epochs = Annotated[int | None, setting("epochs", panel=TRAINING)]
+LearningRate = Annotated[float | None, setting("learning_rate", "--lr", panel=TRAINING)]
+BatchSize = Annotated[int | None, setting("batch_size", panel=TRAINING)]
+Precision = Annotated[str | None, setting("precision", panel=TRAINING)]
+Remat = Annotated[str | None, setting("remat", panel=TRAINING)]
+Seed = Annotated[int | None, setting("seed", panel=TRAINING)]
+EvalInterval = Annotated[int | None, setting("eval_interval", panel=TRAINING)]
+Patience = Annotated[int | None, setting("patience", panel=TRAINING)]
+Monitor = Annotated[str | None, setting("monitor", panel=TRAINING)]
+LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
+
+Json = Annotated[
+    bool,
+    option(
+        "--json",
+        help="one JSON document on stdout and nothing else (default: a table)",
+        panel=OUTPUT,
+    ),
+]
+
+
+def _remember_debug(ctx: Any, value: bool) -> bool:
+    if value and ctx.obj is not None:
+        ctx.obj.debug = True
+    return value
+
+
+Debug = Annotated[
+    bool,
+    option(
+        "--debug",
+        envvar="TIRGN_DEBUG",
+        callback=_remember_debug,
+        help="show the traceback of an error (default: one line)",
+        panel=OUTPUT,
+    ),
+]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def overrides(
+    preset_name: str | None, file: Path | None, assignments: list[str] | None, flags: dict[str, Any]
+) -> dict[str, Any]:
+    """The settings that were given: the preset, then the file, `--set`, and last the options of their own.
+
+    **Arguments:** `flags`: the fields that have an option of their own and were given. Raises ConfigError for
+    a key that does not exist or a value that is out of range.
+    """
+    if preset_name is not None:
+        preset(preset_name)
+    settings = dict(PRESETS[preset_name]) if preset_name is not None else {}
+    if file is not None:
+        settings |= (from_file := read_config(file))
+        try:
+            TiRGNTrainingConfig().replace(**from_file)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from error
+    settings |= parse_assignments(assignments or []) | flags
+    TiRGNTrainingConfig().replace(**settings)
+    return settings
+
+
+def resolve_config(
+    preset_name: str | None, file: Path | None, assignments: list[str] | None, flags: dict[str, Any]
+) -> TiRGNTrainingConfig:
+    """The config of a run: the defaults, changed by what `overrides` finds."""
+    return TiRGNTrainingConfig().replace(**overrides(preset_name, file, assignments, flags))
+
+
+def default_data_path() -> str:
+    """What `--data-path` is when not given: the processed GDELT events if they exist, else the simulation."""
+    return str(EVENTS_FILE) if EVENTS_FILE.exists() else "sim"
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_bytes(text: str, option: str = "--budget") -> int:
+    """`12GiB`, `8G` (both powers of 1024), `500MB` (powers of 1000) or plain bytes as a number of bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(ib|b)?\s*", text.lower())
+    if match is None:
+        raise ConfigError(f"{option} {text!r}: not a size; write it like 12GiB, 8G or 500MB")
+    number, unit, suffix = match.groups()
+    scale = _UNITS[unit] if suffix == "b" or not unit else _BINARY[unit]
+    size = int(float(number) * scale)
+    if size < 1:
+        raise ConfigError(f"{option} {text!r}: must be at least one byte")
+    return size
+
+
+SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words")
+
+
+def parse_shape(text: str) -> dict[str, int]:
+    """`entities=7128,relations=230,edges=400,queries=800` as numbers; the last two keys may be left out."""
+    shape = {}
+    for part in text.split(","):
+        key, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise ConfigError(f"--shape: {part!r} is not name=number; names: {', '.join(SHAPE_KEYS)}")
+        if key not in SHAPE_KEYS:
+            raise ConfigError(
+                f"--shape: {key!r} does not exist{nearest(key, SHAPE_KEYS)}; names: {', '.join(SHAPE_KEYS)}"
+            )
+        if not value.isdecimal() or (int(value) == 0 and key in SHAPE_KEYS[:4]):
+            raise ConfigError(f"--shape: {key} = {value!r} must be a whole number above 0")
+        shape[key] = int(value)
+    missing = [key for key in SHAPE_KEYS[:4] if key not in shape]
+    if missing:
+        raise ConfigError(f"--shape {text!r}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
+    return shape

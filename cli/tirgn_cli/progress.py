@@ -1,0 +1,195 @@
+"""The records of a training run as a live display on a terminal, and as plain lines anywhere else."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tirgn_cli import show
+
+Record = Mapping[str, Any]
+SECONDS_BETWEEN_STEP_LINES = 30.0
+
+
+@dataclass
+class Figures:
+    """What the display knows at a moment: the latest value of everything it shows."""
+
+    epochs: int = 0
+    epoch: int = 0
+    step: int = 0
+    steps_per_epoch: int = 0
+    loss: float | None = None
+    facts_per_second: float | None = None
+    memory: int | None = None
+    validation: Record = field(default_factory=dict)
+    best: Record = field(default_factory=dict)
+    # ETA: measured from the first step on, so that the first compilation does not count.
+    started: float | None = None
+    steps_before: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def steps_done(self) -> int:
+        return max(self.epoch - 1, 0) * self.steps_per_epoch + self.step
+
+    def eta(self, now: float) -> float | None:
+        """Seconds until the last epoch ends if none is saved by early stopping; None before it is known."""
+        done = self.steps_done - self.steps_before
+        if self.started is None or done <= 0:
+            return None
+        return (now - self.started) / done * (self.total_steps - self.steps_done)
+
+
+class TrainingView:
+    """Shows the records of `train_tirgn(on_record=...)` on stderr; use it in a `with` statement.
+
+    **Arguments:** `quiet`: show nothing; `console`: where to, stderr by default; `clock`: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.console = console or show.stderr()
+        self.figures = Figures()
+        self._quiet = quiet
+        self._clock = clock
+        self._last_line = clock()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "TrainingView":
+        if self.console.is_terminal and not self._quiet:
+            self._live = Live(
+                get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        """Takes one record; an event that is not known is passed over."""
+        handler = getattr(self, f"_on_{record.get('event')}", None)
+        if handler is not None:
+            handler(record)
+
+    def _line(self, *parts: str) -> None:
+        if not self._quiet:
+            show.line(self.console, "  ".join(part for part in parts if part))
+
+    def _on_start(self, record: Record) -> None:
+        config, now = record.get("config", {}), self.figures
+        now.epochs = config.get("epochs", 0)
+        now.steps_per_epoch = record.get("steps_per_epoch", 0)
+        if "dataset" in record:
+            self._line(show.dataset(record["dataset"]))
+        history = record.get("history", {})
+        if "pairs" in history:
+            mean = history.get("objects_per_pair", 0.0)
+            self._line(f"history: {history['pairs']:,} (s, r) pairs, {mean:.2f} objects per pair on average")
+        if "parameters" in record:
+            names = ("precision", "remat", "batch_size", "history_len", "seed")
+            setting = ", ".join(f"{name} {config[name]}" for name in names if name in config)
+            self._line(f"model: {record['parameters']:,} parameters, {setting}")
+
+    def _on_compile(self, record: Record) -> None:
+        self._line(f"compiled for bucket {record['bucket']} in {show.duration(record['seconds'])}")
+
+    def _on_step(self, record: Record) -> None:
+        now, figures = self._clock(), self.figures
+        figures.epoch, figures.step = record["epoch"], record["step"]
+        figures.steps_per_epoch = record.get("steps_per_epoch", figures.steps_per_epoch)
+        figures.loss, figures.facts_per_second = record["loss"], record.get("facts_per_second")
+        if figures.started is None:
+            figures.started, figures.steps_before = now, figures.steps_done
+        if self._live is None and now - self._last_line >= SECONDS_BETWEEN_STEP_LINES:
+            self._last_line = now
+            self._line(*self._position(), *self._speed(now))
+
+    def _on_epoch(self, record: Record) -> None:
+        figures, now = self.figures, self._clock()
+        figures.epoch, figures.epochs = record["epoch"], record.get("epochs", figures.epochs)
+        figures.step, figures.loss = figures.steps_per_epoch, record["loss"]
+        figures.facts_per_second, figures.memory = record.get("facts_per_second"), record.get("memory")
+        if self._live is None:
+            self._last_line = now
+            self._line(
+                f"epoch {figures.epoch}/{figures.epochs}",
+                f"loss {figures.loss:.4f}",
+                show.duration(record["seconds"]),
+                *self._speed(now),
+            )
+
+    def _on_validation(self, record: Record) -> None:
+        self.figures.validation = record
+        if record.get("best"):
+            self.figures.best = record
+        self._line(_validation(record), "best" if record.get("best") else "")
+
+    def _on_early_stopping(self, record: Record) -> None:
+        self._line(record["message"])
+
+    def _position(self) -> list[str]:
+        """Epoch, step and loss."""
+        now = self.figures
+        loss = "" if now.loss is None else f"loss {now.loss:.4f}"
+        return [f"epoch {now.epoch}/{now.epochs}", f"step {now.step}/{now.steps_per_epoch}", loss]
+
+    def _speed(self, now: float) -> list[str]:
+        """Facts per second, time to go and device memory, as far as they are known."""
+        figures, eta = self.figures, self.figures.eta(now)
+        rate, memory = figures.facts_per_second, figures.memory
+        return [
+            "" if rate is None else f"{rate:,.0f} facts/s",
+            "" if eta is None else f"ETA {show.duration(eta)}",
+            "" if memory is None else f"memory {show.size(memory)}",
+        ]
+
+    def _render(self) -> RenderableType:
+        """The live display: a bar, the running figures, and the last and best validation."""
+        now = self.figures
+        epoch, *rest = self._position()
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(no_wrap=True)
+        bar.add_column(ratio=1)
+        bar.add_column(no_wrap=True, justify="right")
+        share = now.steps_done / now.total_steps if now.total_steps else 0.0
+        bar.add_row(
+            Text(epoch, "bold"),
+            ProgressBar(total=max(now.total_steps, 1), completed=now.steps_done),
+            f"{share:.0%}",
+        )
+        figures = [part for part in (*rest, *self._speed(self._clock())) if part]
+        if now.started is None:
+            figures = ["preparing and compiling"]
+        rows: list[RenderableType] = [bar, Text("  ".join(figures))]
+        if now.validation:
+            rows.append(Text(_validation(now.validation)))
+        if now.best and now.best is not now.validation:
+            rows.append(Text(f"best MRR {now.best['mrr']:.4f} at epoch {now.best['epoch']}", "dim"))
+        return Group(*rows)
+
+
+def _validation(record: Record) -> str:
+    names = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
+    parts = [f"{short} {record[name]:.4f}" for name, short in names.items() if name in record]
+    return f"validation epoch {record['epoch']}  {'  '.join(parts)}"

@@ -1,0 +1,157 @@
+"""What a person sees: results on stdout, messages on stderr, one JSON document where `--json` asks for it."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
+
+
+def stdout() -> Console:
+    """The console for results; plain text without colour when stdout is no terminal or NO_COLOR is set."""
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    """The console for errors, warnings, notes and progress."""
+    return Console(stderr=True, highlight=False)
+
+
+def line(console: Console, *parts: str | tuple[str, str]) -> None:
+    """One line, however long: never wrapped, and never read as markup."""
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def error(message: str) -> None:
+    line(stderr(), ("error: ", "bold red"), _single_line(message))
+
+
+def warning(message: str) -> None:
+    line(stderr(), ("warning: ", "bold yellow"), _single_line(message))
+
+
+def note(message: str) -> None:
+    line(stderr(), message)
+
+
+def traceback(exception: BaseException) -> None:
+    """The traceback of `exception`, without the values of variables."""
+    from rich.traceback import Traceback
+
+    console = stderr()
+    if console.is_terminal:
+        console.print(
+            Traceback.from_exception(type(exception), exception, exception.__traceback__, show_locals=False)
+        )
+    else:
+        import traceback
+
+        traceback.print_exception(exception, file=sys.stderr)
+
+
+def _single_line(message: str) -> str:
+    return " ".join(message.split("\n")).strip()
+
+
+@contextmanager
+def clean_stdout() -> Iterator[None]:
+    """While a library works, whatever it prints goes to stderr, so that stdout carries the result alone."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def document(value: Mapping[str, Any]) -> None:
+    """`value` as one JSON document on stdout: one line, or indented when a person looks at it."""
+    indent = 2 if sys.stdout.isatty() else None
+    sys.stdout.write(json.dumps(plain(value), indent=indent, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types; a number that is not finite becomes null, as JSON has none."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def result(table: Table) -> None:
+    """A table on stdout, 80 columns wide when stdout is no terminal."""
+    console = stdout()
+    if not console.is_terminal:
+        console.width = 80
+    console.print(table)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Table:
+    """A table whose first column is text and whose other columns are aligned to the right."""
+    made = Table(title=Text(title), caption=Text(caption) if caption else None, title_justify="left")
+    made.caption_justify = "left"
+    for index, name in enumerate(columns):
+        made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell(value)) for value in row))
+    return made
+
+
+def pairs(title: str, rows: Mapping[str, Any]) -> Table:
+    """A table of names and values; a value that is None is left out."""
+    made = Table(title=Text(title) if title else None, show_header=False, title_justify="left")
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value is not None:
+            made.add_row(Text(name), Text(cell(value)))
+    return made
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: counts with thousands separators, figures with four decimals."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def figures(metrics: Mapping[str, Any]) -> list[Any]:
+    """MRR, Hits@1, Hits@3, Hits@10 and NLL of `metrics`, in the order of `METRICS`."""
+    return [metrics.get(name) for name in METRICS]
+
+
+def size(num_bytes: int | float) -> str:
+    """Bytes as people read them, in powers of 1024."""
+    value, units = float(num_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def duration(seconds: int | float) -> str:
+    """Seconds as `12.3 s` below a minute, else as `h:mm:ss`."""
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def dataset(description: Mapping[str, Any]) -> str:
+    """Name, counts and the start of the checksum of a data set, in one line."""
+    counts = [f"{description[key]:,} {key}" for key in ("facts", "entities", "relations", "snapshots")]
+    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256'][:12]}"

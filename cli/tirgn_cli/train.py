@@ -1,0 +1,171 @@
+"""`tirgn train`."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_eqx.config import TiRGNTrainingConfig
+
+
+def train(
+    data_path: options.DataPath = None,
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    embedding_dim: options.EmbeddingDim = None,
+    num_layers: options.NumLayers = None,
+    history_len: options.HistoryLen = None,
+    history_rate: options.HistoryRate = None,
+    history_window: options.HistoryWindow = None,
+    preset: options.Preset = None,
+    config_file: options.ConfigFile = None,
+    assignments: options.Assignments = None,
+    epochs: options.Epochs = None,
+    learning_rate: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
+    precision: options.Precision = None,
+    remat: options.Remat = None,
+    seed: options.Seed = None,
+    eval_interval: options.EvalInterval = None,
+    patience: options.Patience = None,
+    monitor: options.Monitor = None,
+    model_dir: Annotated[
+        Path,
+        options.option(
+            metavar="DIR",
+            help="folder of the checkpoints and of config.toml (default: models/tkg)",
+            panel=options.OUTPUT,
+        ),
+    ] = Path("models/tkg"),
+    logdir: options.LogDir = None,
+    run_name: Annotated[
+        str | None,
+        options.option(
+            metavar="NAME",
+            help="name of the run in the logs (default: chosen by date and time)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        options.option(
+            "--quiet",
+            "-q",
+            help="no progress on stderr, the result alone (default: progress)",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train a model, validate as it learns, and keep the best checkpoint.
+
+    A setting comes from the first place that has it: its own option, --set, --config, --preset, the default.
+
+    Example: tirgn train
+
+    Example: tirgn train --data-path data/YAGO --preset yago --model-dir models/yago
+
+    Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
+    """
+    config = options.resolve_config(
+        preset,
+        config_file,
+        assignments,
+        options.given(
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            history_len=history_len,
+            history_rate=history_rate,
+            history_window=history_window,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            precision=precision,
+            remat=remat,
+            seed=seed,
+            eval_interval=eval_interval,
+            patience=patience,
+            monitor=monitor,
+            logdir=logdir,
+        ),
+    )
+    load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+
+    from tirgn_cli import show
+    from tirgn_cli.progress import TrainingView
+
+    with show.clean_stdout():
+        from tirgn_eqx.data import load_graph
+
+        graph = load_graph(data_path or options.default_data_path(), **load)
+        save_config(config, model_dir)
+
+        from tirgn_eqx.train.loop import train_tirgn
+
+        try:
+            with TrainingView(quiet=quiet) as view:
+                result = train_tirgn(graph, config, model_dir=model_dir, on_record=view, run_name=run_name)
+        except KeyboardInterrupt:
+            show.note(f"checkpoints saved so far are in {model_dir}")
+            raise
+    result = {"dataset": graph.describe(), "seed": config.seed, **result}
+    if as_json:
+        show.document(result)
+    else:
+        _show_result(result)
+    if result["status"] != "completed":
+        raise typer.Exit(1)
+
+
+def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
+    """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=model_dir, prefix=".config-", suffix=".toml")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write("# settings of the last training in this folder; `tirgn train --config` reads them\n")
+            file.write(config.to_toml())
+        os.replace(temporary, model_dir / "config.toml")
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return model_dir / "config.toml"
+
+
+def _show_result(result: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    rows = []
+    for split in ("validation", "test"):
+        measured = result.get(split) or {}
+        rows += [
+            [f"{split}, {kind}", *show.figures(measured[kind])]
+            for kind in ("entity", "relation")
+            if isinstance(measured.get(kind), dict)
+        ] or ([[split, *show.figures(measured)]] if "mrr" in measured else [])
+    if rows:
+        caption = "single-step, time-aware filter, both directions, ties at their mean rank"
+        show.result(show.table("Figures of the best checkpoint", ["", *show.METRICS.values()], rows, caption))
+    epoch = result.get("best_epoch")
+    best = result.get("best_mrr")
+    checkpoint = result.get("checkpoint")
+    show.result(
+        show.pairs(
+            "Training",
+            {
+                "data": show.dataset(result["dataset"]),
+                "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
+                "epochs trained": result["epochs_trained"],
+                "best MRR": None if best is None else f"{best:.4f} in validation, epoch {epoch}",
+                "seed": result["seed"],
+                "time": show.duration(result["total_time"]),
+                "checkpoint": checkpoint,
+                "next": f"tirgn eval {checkpoint}" if checkpoint else None,
+            },
+        )
+    )

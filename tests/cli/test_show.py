@@ -1,0 +1,202 @@
+"""What is shown: tables of 80 columns, JSON that any reader accepts, plain lines, the live display."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tirgn_cli import show
+from tirgn_cli.progress import SECONDS_BETWEEN_STEP_LINES, TrainingView
+
+DATASET = {"name": "tiny", "sha256": "0" * 64, "facts": 1234, "entities": 6, "relations": 2, "snapshots": 10}
+START = {
+    "event": "start",
+    "dataset": DATASET,
+    "config": {"epochs": 4, "precision": "f32", "seed": 3},
+    "parameters": 1500,
+    "buckets": [8],
+    "history": {"pairs": 12, "objects_per_pair": 1.5},
+    "steps_per_epoch": 10,
+}
+VALIDATION = {"mrr": 0.5, "hits_at_1": 0.25, "hits_at_3": 0.5, "hits_at_10": 1.0, "nll": 2.0}
+
+
+def step(epoch: int, number: int) -> dict:
+    return {
+        "event": "step",
+        "epoch": epoch,
+        "step": number,
+        "steps_per_epoch": 10,
+        "loss": 3.25,
+        "facts": 100,
+        "facts_per_second": 5000.0,
+    }
+
+
+def epoch(number: int) -> dict:
+    return {
+        "event": "epoch",
+        "epoch": number,
+        "epochs": 4,
+        "loss": 3.0,
+        "seconds": 20.0,
+        "facts_per_second": 6000.0,
+        "memory": 3 * 2**30,
+    }
+
+
+def validation(number: int, best: bool) -> dict:
+    return {"event": "validation", "epoch": number, "best": best, **VALIDATION}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_plain_lines():
+    clock, console = Clock(), Console(file=io.StringIO(), width=40)
+    with TrainingView(console=console, clock=clock) as view:
+        view(START)
+        view({"event": "compile", "bucket": 8, "seconds": 2.0})
+        view(step(1, 1))
+        clock.now = 9.0
+        view(step(1, 10))
+        view(epoch(1))
+        view(validation(1, best=True))
+        view({"event": "checkpoint", "path": "tirgn_best.npz"})
+        view(validation(2, best=False))
+        view({"event": "early_stopping", "message": "Early stopping at epoch 2, best MRR 0.5000 at epoch 1"})
+        view({"event": "something new", "value": 1})
+        view({"event": "end", "status": "completed"})
+    figures = "MRR 0.5000  H@1 0.2500  H@3 0.5000  H@10 1.0000  NLL 2.0000"
+    assert console.file.getvalue().splitlines() == [
+        "tiny: 1,234 facts, 6 entities, 2 relations, 10 snapshots, sha256 000000000000",
+        "history: 12 (s, r) pairs, 1.50 objects per pair on average",
+        "model: 1,500 parameters, precision f32, seed 3",
+        "compiled for bucket 8 in 2.0 s",
+        "epoch 1/4  loss 3.0000  20.0 s  6,000 facts/s  ETA 30.0 s  memory 3.0 GiB",
+        f"validation epoch 1  {figures}  best",
+        f"validation epoch 2  {figures}",
+        "Early stopping at epoch 2, best MRR 0.5000 at epoch 1",
+    ]
+
+
+def test_a_long_epoch_is_not_silent():
+    clock, console = Clock(), Console(file=io.StringIO())
+    with TrainingView(console=console, clock=clock) as view:
+        view({**START, "dataset": DATASET})
+        before = len(console.file.getvalue().splitlines())
+        for number in range(1, 9):
+            clock.now += SECONDS_BETWEEN_STEP_LINES / 4
+            view(step(1, number))
+    lines = console.file.getvalue().splitlines()[before:]
+    assert lines == [
+        "epoch 1/4  step 4/10  loss 3.2500  5,000 facts/s  ETA 0:04:30",
+        "epoch 1/4  step 8/10  loss 3.2500  5,000 facts/s  ETA 0:04:00",
+    ]
+
+
+def test_quiet_shows_nothing():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with TrainingView(quiet=True, console=console) as view:
+        for record in (START, step(1, 1), epoch(1), validation(1, best=True)):
+            view(record)
+    assert console.file.getvalue() == ""
+
+
+def test_live_display():
+    clock = Clock()
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with TrainingView(console=console, clock=clock) as view:
+        view(START)
+        assert "preparing and compiling" in rendered(view)
+        view(step(2, 1))
+        clock.now = 9.0
+        view(step(2, 10))
+        view(epoch(2))
+        view(validation(1, best=True))
+        view(validation(2, best=False))
+        lines = rendered(view).splitlines()
+    assert lines[0].startswith("epoch 2/4 ") and lines[0].rstrip().endswith("50%")
+    assert lines[1].rstrip() == "step 10/10  loss 3.0000  6,000 facts/s  ETA 20.0 s  memory 3.0 GiB"
+    assert lines[2].startswith("validation epoch 2  MRR 0.5000")
+    assert lines[3].startswith("best MRR 0.5000 at epoch 1")
+    assert "validation epoch 1" in console.file.getvalue()
+
+
+def rendered(view: TrainingView) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(view._render())
+    return console.file.getvalue()
+
+
+def test_the_display_ends_when_training_fails():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with pytest.raises(KeyboardInterrupt), TrainingView(console=console) as view:
+        view(START)
+        raise KeyboardInterrupt
+    assert console.file.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in console.file.getvalue()
+
+
+def test_json_is_one_line_without_nan(capsys):
+    show.document(
+        {
+            "mrr": float("nan"),
+            "nll": float("inf"),
+            "array": np.arange(2),
+            "number": np.float32(0.5),
+            "nested": [{"mrr": np.float64("nan")}],
+            "flag": True,
+        }
+    )
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    refuse = lambda name: pytest.fail(f"{name} is no JSON")
+    assert json.loads(text, parse_constant=refuse) == {
+        "mrr": None,
+        "nll": None,
+        "array": [0, 1],
+        "number": 0.5,
+        "nested": [{"mrr": None}],
+        "flag": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.0 s"), (12.34, "12.3 s"), (59.97, "0:01:00"), (3725, "1:02:05"), (float("inf"), "-")],
+)
+def test_durations(seconds, text):
+    assert show.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB")]
+)
+def test_sizes(number, text):
+    assert show.size(number) == text
+
+
+def test_tables_fit_80_columns_and_keep_brackets(capsys):
+    rows = [["entity, [bold]raw", *[0.123456] * 5], ["with a long name " * 4, *[1234567] * 5]]
+    show.result(show.table("title [x]", ["", *show.METRICS.values()], rows, "caption [y]"))
+    text = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "0.1235" in text and "[bold]raw" in text and "title [x]" in text and "caption [y]" in text
+
+
+def test_messages_are_single_lines_without_colour(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    show.error("first\nsecond " + "long " * 100)
+    show.warning("[red]careful[/red]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 2
+    assert "first second" in captured.err and "[red]careful[/red]" in captured.err
+    assert "\x1b[31" not in captured.err and "\x1b[1;3" not in captured.err

@@ -1,0 +1,395 @@
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+from helpers import dataset
+
+from tirgn_eqx.data import load_graph, read_folder
+from tirgn_eqx.data.events import read_events, split_by_snapshot, thin
+from tirgn_eqx.errors import ConfigError, DataError, DataWarning
+
+REAL = "gdelt_events_2018-01.parquet"
+EPOCH = dt.datetime(1970, 1, 1)
+
+
+def events(count=10, *, per_day=1, start=dt.datetime(2018, 1, 9)):
+    """`count` days of `per_day` events, one an hour."""
+    moments = [start + dt.timedelta(days=day, hours=hour) for day in range(count) for hour in range(per_day)]
+    names = [f"actor {index % 7}" for index in range(len(moments))]
+    return pl.DataFrame(
+        {
+            "entity1": names,
+            "relation": [f"{10 + index % 3:03d}" for index in range(len(moments))],
+            "entity2": names[::-1],
+            "timestamp": pl.Series(moments, dtype=pl.Datetime("us")),
+        }
+    )
+
+
+def write(folder, table):
+    table.write_parquet(folder / "events.parquet")
+    return folder / "events.parquet"
+
+
+def named(graph):
+    """Facts as (time, subject, relation, object) with names, sorted."""
+    return sorted(
+        (int(graph.times[at]), graph.entity_names[s], graph.relation_names[r], graph.entity_names[o])
+        for at, s, r, o in zip(graph.snapshot, graph.subject, graph.relation, graph.object)
+    )
+
+
+@pytest.mark.parametrize(
+    "options, facts, snapshots, interval",
+    [
+        ({"num_days": 0, "granularity": "15min"}, 375_006, (323, 40, 41), 15),
+        ({"num_days": 0}, 375_006, (4, 1, 1), 1),
+        ({"num_days": 3, "granularity": "15min"}, 238_765, (212, 26, 27), 15),
+    ],
+)
+def test_real_events(options, facts, snapshots, interval):
+    graph = read_events(dataset(REAL), **options)
+    assert graph.name == "gdelt_events_2018-01"
+    assert graph.num_facts == facts
+    assert tuple(len(graph.split_snapshots(split)) for split in ("train", "valid", "test")) == snapshots
+    assert graph.time_interval == interval
+    newest = EPOCH + dt.timedelta(seconds=int(graph.times[-1]) * {15: 60, 1: 86_400}[interval])
+    assert newest.date() == dt.date(2018, 1, 27)
+    assert graph.entity_names is not None and graph.relation_names is not None
+    assert set(graph.relation_names) >= {"010", "190"}
+    assert all(type(name) is str for name in graph.entity_names)
+    assert graph.num_entities == len(np.unique([graph.subject, graph.object])) == len(graph.entity_names)
+
+
+def test_last_three_days_of_real_events_are_the_benchmark_of_the_same_days():
+    graph = read_events(dataset(REAL), num_days=3, granularity="15min")
+    folder = read_folder(dataset("GDELT-resplit"))
+    assert folder.entity_names is not None and folder.relation_names is not None
+    np.testing.assert_array_equal(graph.times - graph.times[0], folder.times)
+    np.testing.assert_array_equal(graph.split, folder.split)
+    shift = int(graph.times[0])
+    assert [(time - shift, *names) for time, *names in named(graph)] == named(folder)
+
+
+def test_names_are_kept_and_ids_follow_first_appearance(tmp_path):
+    table = pl.DataFrame(
+        [("b", "r2", " A b ", 4), ("z", "r1", "c", 0), ("y", "r1", "c", 0), ("b", "r0", "a", 86_400)],
+        schema=["entity1", "relation", "entity2", "timestamp"],
+        orient="row",
+    ).with_columns(pl.col("timestamp") * 3600 + 1)
+    graph = read_events(write(tmp_path, table), num_days=0, granularity="hour")
+    assert graph.entity_names == ("c", "y", "z", " A b ", "b", "a")
+    assert graph.relation_names == ("r1", "r2", "r0")
+    assert named(graph) == [
+        (0, "y", "r1", "c"),
+        (0, "z", "r1", "c"),
+        (4, "b", "r2", " A b "),
+        (86_400, "b", "r0", "a"),
+    ]
+
+
+def test_later_events_change_nothing_about_earlier_ids(tmp_path):
+    table = events(20, per_day=5)
+    later = table.with_columns(
+        pl.when(pl.col("timestamp") >= dt.datetime(2018, 1, 20))
+        .then(pl.lit("AAA ") + pl.col("entity1"))
+        .otherwise("entity1")
+        .alias("entity1")
+    )
+    one, other = (read_events(write(tmp_path, version), num_days=0) for version in (table, later))
+    before = one.snapshot < np.searchsorted(one.times, (dt.datetime(2018, 1, 20) - EPOCH).days)
+    for column in ("subject", "relation", "object", "snapshot", "split"):
+        np.testing.assert_array_equal(getattr(one, column)[before], getattr(other, column)[before])
+    known = int(max(one.subject[before].max(), one.object[before].max())) + 1
+    assert one.entity_names is not None and other.entity_names is not None
+    assert other.entity_names[:known] == one.entity_names[:known]
+    assert other.num_entities > one.num_entities
+
+
+def test_row_order_does_not_matter(tmp_path):
+    table = events(12, per_day=20)
+    options = {"num_days": 0, "max_events": 100, "granularity": "hour"}
+    one = read_events(write(tmp_path, table), **options)
+    other = read_events(write(tmp_path, table.sample(fraction=1, shuffle=True, seed=1)), **options)
+    assert one.checksum == other.checksum and named(one) == named(other)
+
+
+def test_num_days_counts_calendar_days_back_from_the_newest_event(tmp_path):
+    table = pl.concat([events(5, per_day=3), events(5, per_day=3, start=dt.datetime(2018, 1, 20))])
+    path = write(tmp_path, table)
+    day = (dt.datetime(2018, 1, 24) - EPOCH).days
+    assert read_events(path, num_days=3).times.tolist() == [day - 2, day - 1, day]
+    assert read_events(path, num_days=7).num_snapshots == 5
+    assert read_events(path, num_days=12).times[0] == day - 11
+    assert read_events(path).num_facts == read_events(path, num_days=0).num_facts == 30
+
+
+def test_granularity_floors_to_the_snapshot(tmp_path):
+    start = dt.datetime(2018, 1, 9, 23, 44, 59, 999_999)
+    step = dt.timedelta(minutes=5)
+    table = events(12).with_columns(pl.Series("timestamp", [start + index * step for index in range(12)]))
+    path = write(tmp_path, table)
+    quarter = read_events(path, granularity="15min")
+    minute = int((dt.datetime(2018, 1, 9, 23, 30) - EPOCH).total_seconds()) // 60
+    assert quarter.times.tolist() == [minute + 15 * index for index in range(5)]
+    assert np.bincount(quarter.snapshot).tolist() == [1, 3, 3, 3, 2]
+    with pytest.raises(DataError, match=r"at granularity hour: 2 distinct times.*finer granularity \(15min"):
+        read_events(path, granularity="hour")
+    with pytest.raises(DataError, match=r"events.parquet at granularity day: 2 distinct times"):
+        read_events(path)
+
+
+def test_thinning_keeps_the_shape_over_days_and_hours():
+    full = read_events(dataset(REAL), num_days=0, granularity="hour")
+    thinned = read_events(dataset(REAL), num_days=0, granularity="hour", max_events=50_000)
+    assert thinned.num_facts == 50_000
+    per_hour = lambda graph: dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
+    before, after = per_hour(full), per_hour(thinned)
+    scale = 50_000 / full.num_facts
+    assert max(abs(after.get(hour, 0) - count * scale) for hour, count in before.items()) <= 2
+    days: dict[int, list[float]] = {}
+    for hour, count in before.items():
+        total = days.setdefault(hour // 24, [0, 0])
+        total[0] += count * scale
+        total[1] += after.get(hour, 0)
+    assert max(abs(expected - kept) for expected, kept in days.values()) < 1
+    again = read_events(dataset(REAL), num_days=0, granularity="hour", max_events=50_000)
+    assert again.checksum == thinned.checksum
+    assert set(named(thinned)) <= set(named(full))
+
+
+def test_thinning_a_day_does_not_depend_on_other_days():
+    rng = np.random.default_rng(0)
+    facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
+    other = facts.copy()
+    other[facts[:, 3] >= 86_400, :3] += 1
+    first_day = lambda rows: sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
+    assert first_day(thin(facts, 300)) == first_day(thin(other, 300))
+    assert len(thin(facts, 1)) == 1 and len(thin(facts, 899)) == 899
+
+
+def test_max_events_above_the_count_keeps_all(tmp_path):
+    path = write(tmp_path, events())
+    assert read_events(path, max_events=10).num_facts == read_events(path, max_events=11).num_facts == 10
+
+
+def test_duplicate_events_count_twice_and_further_columns_are_ignored(tmp_path):
+    table = events(10)
+    path = write(tmp_path, pl.concat([table, table]).with_columns(goldstein=pl.lit(None, pl.Float64)))
+    assert read_events(path).num_facts == 20
+
+
+@pytest.mark.parametrize(
+    "total, sizes", [(3, (1, 1, 1)), (5, (3, 1, 1)), (9, (7, 1, 1)), (265, (212, 26, 27))]
+)
+def test_split_by_snapshot(total, sizes):
+    split = split_by_snapshot(np.repeat(np.arange(total), 2), "facts")
+    assert tuple(np.bincount(split) // 2) == sizes
+    assert np.all(np.diff(split) >= 0)
+
+
+START = dt.datetime(2018, 1, 9, 0, 20, 30)
+MOMENTS = [START + dt.timedelta(days=index, hours=index) for index in range(12)]
+FORMS = {
+    "datetime ns": pl.Series(MOMENTS, dtype=pl.Datetime("ns")),
+    "datetime ms": pl.Series(MOMENTS, dtype=pl.Datetime("ms")),
+    "zone": pl.Series(MOMENTS, dtype=pl.Datetime("us"))
+    .dt.replace_time_zone("UTC")
+    .dt.convert_time_zone("Asia/Tokyo"),
+    "text": pl.Series([str(moment) for moment in MOMENTS]),
+    "text padded": pl.Series([f" {moment} " for moment in MOMENTS]),
+    "categories": pl.Series([str(moment) for moment in MOMENTS], dtype=pl.Categorical),
+    "iso": pl.Series([moment.isoformat() + "Z" for moment in MOMENTS]),
+    "offset": pl.Series([f"{moment + dt.timedelta(hours=2)}+02:00" for moment in MOMENTS]),
+    "gdelt 2": pl.Series([int(f"{moment:%Y%m%d%H%M%S}") for moment in MOMENTS]),
+    "gdelt 2 text": pl.Series([f"{moment:%Y%m%d%H%M%S}" for moment in MOMENTS]),
+    "gdelt 2 float": pl.Series([float(f"{moment:%Y%m%d%H%M%S}") for moment in MOMENTS]),
+    "unix": pl.Series([int((moment - EPOCH).total_seconds()) for moment in MOMENTS]),
+    "unix 32 bit": pl.Series([int((moment - EPOCH).total_seconds()) for moment in MOMENTS], dtype=pl.UInt32),
+    "unix text": pl.Series([str(int((moment - EPOCH).total_seconds())) for moment in MOMENTS]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_timestamp_agree(tmp_path, form):
+    table = events(12).with_columns(FORMS[form].alias("timestamp"))
+    graph = read_events(write(tmp_path, table), granularity="hour")
+    assert graph.times.tolist() == [int((moment - EPOCH).total_seconds()) // 3600 for moment in MOMENTS]
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        pl.Series([moment.date() for moment in MOMENTS]),
+        pl.Series([int(f"{moment:%Y%m%d}") for moment in MOMENTS], dtype=pl.Int32),
+        pl.Series([f"{moment:%Y%m%d}" for moment in MOMENTS]),
+        pl.Series([f"{moment:%Y-%m-%d}" for moment in MOMENTS]),
+    ],
+)
+def test_forms_of_date_agree(tmp_path, days):
+    graph = read_events(write(tmp_path, events(12).with_columns(days.alias("timestamp"))))
+    assert graph.times.tolist() == [(moment - EPOCH).days for moment in MOMENTS]
+
+
+def test_times_before_1970_round_down(tmp_path):
+    table = events(12, start=dt.datetime(1969, 12, 25, 23, 59, 59, 500_000))
+    graph = read_events(write(tmp_path, table))
+    assert graph.times.tolist() == list(range(-7, 5))
+
+
+def test_whole_numbers_as_names(tmp_path):
+    table = events().with_columns(entity1=pl.int_range(10), relation=pl.lit(10), entity2=pl.int_range(10))
+    graph = read_events(write(tmp_path, table))
+    assert graph.entity_names == tuple("0123456789") and graph.relation_names == ("10",)
+
+
+def change(column, row, value):
+    def apply(table):
+        values = table[column].to_list()
+        values[row] = value
+        return table.with_columns(pl.Series(column, values))
+
+    return apply
+
+
+def stamps(values):
+    return lambda table: table.with_columns(pl.Series("timestamp", values))
+
+
+BAD = {
+    "columns": (
+        lambda table: table.rename({"entity1": "source", "timestamp": "date"}),
+        "missing columns entity1, timestamp; found source, relation, entity2, date",
+    ),
+    "null name": (change("entity2", 3, None), "column entity2 has 1 null values, first in row 4"),
+    "null time": (change("timestamp", 0, None), "column timestamp has 1 null values, first in row 1"),
+    "all null": (
+        lambda table: table.with_columns(relation=None),
+        "column relation has 10 null values, first in row 1",
+    ),
+    "empty name": (change("entity1", 9, " \t"), "column entity1 has 1 empty values, first in row 10"),
+    "name type": (
+        lambda table: table.with_columns(entity1=pl.lit(1.5)),
+        "column entity1 has type Float64; expected names as text",
+    ),
+    "text time": (
+        stamps(["2018-01-09"] * 4 + ["soon"] * 6),
+        "timestamp: 6 values are no time, first 'soon' in row 5",
+    ),
+    "digits in text": (stamps(["2018-01-09"] * 9 + ["20180109"]), "first '20180109' in row 10"),
+    "no such day": (
+        stamps([20180109] * 9 + [20180231]),
+        "first 20180231 in row 10; expected YYYYMMDD, as row 1",
+    ),
+    "no such hour": (stamps([20180109000000] * 9 + [20180109250000]), "expected YYYYMMDDHHMMSS, as row 1"),
+    "mixed": (
+        stamps([20180109] * 9 + [20180109250000]),
+        "first 20180109250000 in row 10; expected YYYYMMDD, as",
+    ),
+    "milliseconds": (
+        stamps([1_515_456_000_000] * 10),
+        "10 values are no time, first 1515456000000 in row 1; expected",
+    ),
+    "fraction": (
+        stamps([1.0] * 5 + [1.5] * 5),
+        "5 values are no time, first 1.5 in row 6; expected a datetime",
+    ),
+    "not a number": (stamps([1.0] * 9 + [float("nan")]), "1 values are no time, first nan in row 10"),
+    "time type": (
+        stamps([True] * 10),
+        "column timestamp has type Boolean; expected a datetime, a date, text like",
+    ),
+    "no rows": (lambda table: table.head(0), "no events in the file"),
+    "one time": (
+        stamps([0] * 10),
+        "at granularity day: 1 distinct times, but train, valid and test need at least 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_table_is_one_clear_line(tmp_path, case):
+    apply, message = BAD[case]
+    path = write(tmp_path, apply(events()))
+    with pytest.raises(DataError) as error:
+        read_events(path)
+    text = str(error.value)
+    assert text.startswith(str(path)) and message in text
+    assert "\n" not in text and len(text) < 400
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(DataError, match=r"none.parquet: file is missing; expected a parquet file of events"):
+        read_events(tmp_path / "none.parquet")
+    with pytest.raises(DataError, match=r"is a folder, not a file"):
+        read_events(tmp_path)
+    for content in (b"", b"entity1,relation,entity2,timestamp\n", b"PAR1" + bytes(100) + b"PAR1"):
+        (tmp_path / "bad.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=r"bad.parquet: not a readable parquet file \(") as error:
+            read_events(tmp_path / "bad.parquet")
+        assert "\n" not in str(error.value)
+    whole = write(tmp_path, events()).read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cut.parquet: not a readable parquet file"):
+        read_events(tmp_path / "cut.parquet")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"granularity": "days"},
+            r"granularity 'days' does not exist; did you mean 'day'\?; known: 15min, hour, day",
+        ),
+        ({"num_days": -1}, r"num_days = -1: must be at least 0"),
+        ({"max_events": -5}, r"max_events = -5: must be at least 0"),
+    ],
+)
+def test_bad_options(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        read_events(write(tmp_path, events()), **options)
+
+
+def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
+    path = write(tmp_path, events(40, per_day=4))
+    assert load_graph(path).num_snapshots == 30
+    graph = load_graph(str(path), name="mine", num_days=20, max_events=50, granularity="hour")
+    assert (graph.name, graph.num_facts, graph.provenance["kind"]) == ("mine", 50, "parquet")
+    again = load_graph(**graph.provenance)
+    assert (again.name, again.checksum) == ("mine", graph.checksum)
+    with pytest.raises(ConfigError, match=r"option 'seed' belongs to sim, not to a parquet"):
+        load_graph(path, seed=1)
+    with pytest.raises(ConfigError, match=r"kind 'file' does not exist"):
+        load_graph(path, kind="file")
+    with pytest.raises(
+        DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"
+    ):
+        load_graph(tmp_path / "nowhere")
+    (tmp_path / "facts.csv").write_text("")
+    with pytest.raises(DataError, match=r"facts.csv: is neither a folder nor a parquet file"):
+        load_graph(tmp_path / "facts.csv")
+
+
+def test_load_graph_warns_of_options_that_a_folder_has_not():
+    with pytest.warns(
+        DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event parquet only"
+    ):
+        load_graph(dataset("YAGO"), num_days=7)
+    with pytest.warns(DataWarning, match=r"granularity = hour is ignored"):
+        load_graph(dataset("YAGO"), granularity="hour")
+
+
+def test_load_graph_of_the_simulated_world():
+    graph = load_graph("sim:num_entities=20,facts_per_day=30", num_days=40, seed=3)
+    assert (graph.num_entities, graph.num_snapshots) == (20, 40)
+    assert load_graph(**graph.provenance).checksum == graph.checksum
+    for path, message in {
+        "sim:entities=9": r"option 'entities' does not exist; did you mean 'num_entities'\?; known: num_",
+        "sim:seed": r"'seed' is not name=value; write it like sim:seed=3",
+        "sim:seed=1.5": r"seed = 1.5: must be int, not float",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load_graph(path)
+    with pytest.raises(ConfigError, match=r"folder: is not the simulated world"):
+        load_graph("folder", kind="sim")

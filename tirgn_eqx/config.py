@@ -1,0 +1,174 @@
+"""Every setting of a training run, with its default; JSON and TOML in and out; published presets."""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from tirgn_eqx.errors import ConfigError, nearest
+
+
+Number = int | float
+
+
+def _setting(default: Any, help: str, *, low: Number | None = None, high: Number | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class TiRGNTrainingConfig:
+    """Model and training settings. Defaults suit event streams; `PRESETS` hold the published settings."""
+
+    # model
+    embedding_dim: int = _setting(200, "width d of entity and relation embeddings", low=2)
+    history_len: int = _setting(7, "snapshots in the local window that the encoder evolves over", low=1)
+    num_layers: int = _setting(2, "graph convolution layers per snapshot", low=1)
+    l2_normalize: bool = _setting(True, "L2-normalise entity and relation states at every step")
+    static_graph: bool = _setting(True, "use the static graph when the data has one")
+    static_blocks: int = _setting(100, "diagonal blocks in the static graph's relation weights", low=1)
+    history_rate: float = _setting(0.3, "share of history mode in the mixture", low=0, high=1)
+    history_window: int = _setting(50, "snapshots the history vocabulary looks back; 0 = all", low=0)
+    history_mask: Literal["multiply", "exclude"] = _setting(
+        "multiply", "unseen candidates in history mode: logit 0 (as released) or excluded (-inf)"
+    )
+    conv_channels: int = _setting(50, "channels of the decoders' convolution", low=1)
+    conv_kernel: int = _setting(3, "width of the decoders' convolution; odd", low=1)
+    dropout: float = _setting(0.2, "dropout after each graph layer", low=0, high=0.99)
+    input_dropout: float = _setting(0.2, "dropout on the decoders' input", low=0, high=0.99)
+    feature_dropout: float = _setting(0.2, "dropout on the decoders' feature maps", low=0, high=0.99)
+    hidden_dropout: float = _setting(0.2, "dropout on the decoders' output vector", low=0, high=0.99)
+    # loss
+    task_weight: float = _setting(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
+    static_weight: float = _setting(0.5, "weight of the static loss", low=0)
+    angle: float = _setting(14.0, "degrees that a state may turn from its static embedding per step", low=0)
+    angle_grows: bool = _setting(True, "let the allowed angle grow with the position in the window")
+    loss: Literal["full", "sampled"] = _setting("full", "softmax over all entities, or over sampled negatives")
+    num_negatives: int = _setting(10, "negatives per query when loss = sampled", low=1)
+    # optimisation
+    epochs: int = _setting(100, "passes over the training snapshots", low=0)
+    learning_rate: float = _setting(1e-3, "Adam's step size", low=0)
+    weight_decay: float = _setting(1e-5, "L2 term added to the gradient before Adam", low=0)
+    grad_clip: float = _setting(1.0, "global gradient norm limit; 0 = none", low=0)
+    batch_size: int = _setting(1024, "queries scored at once; 0 = the whole snapshot", low=0)
+    precision: Literal["bf16", "f32", "f64"] = _setting("bf16", "compute type; parameters stay f32 (f64: f64)")
+    remat: Literal["none", "dots", "full"] = _setting("dots", "what the window scan keeps for the backward pass")
+    seed: int = _setting(0, "seed of initialisation, order and dropout", low=0)
+    # validation, stopping, output
+    eval_interval: int = _setting(5, "epochs between validations", low=1)
+    patience: int = _setting(15, "epochs without a better validation before stopping; 0 = never stop", low=0)
+    monitor: Literal["mrr", "nll"] = _setting("mrr", "validation figure that early stopping follows")
+    checkpoint_interval: int = _setting(10, "epochs between numbered checkpoints; 0 = none", low=0)
+    max_buckets: int = _setting(3, "padded batch shapes, each compiled once", low=1)
+    logdir: str = _setting("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
+
+    def __post_init__(self):
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field, hints[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        if self.conv_kernel % 2 == 0:
+            raise ConfigError(f"conv_kernel = {self.conv_kernel}: must be odd; try {self.conv_kernel + 1}")
+
+    def replace(self, **changes: Any) -> "TiRGNTrainingConfig":
+        """A copy with `changes`; raises ConfigError for a key that does not exist or a value out of range."""
+        known = {field.name: field for field in dataclasses.fields(self)}
+        hints = get_type_hints(type(self))
+        for key, value in changes.items():
+            if key not in known:
+                raise ConfigError(f"config key {key!r} does not exist{nearest(key, known)}")
+            changes[key] = _checked(known[key], hints[key], value)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as JSON-compatible values."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_toml(self) -> str:
+        """The settings as TOML that `read_config` reads back."""
+        text = [f"{key} = {json.dumps(value)}" for key, value in self.to_dict().items()]
+        return "\n".join(text) + "\n"
+
+
+def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
+    """`value` as the type of `field`, or a ConfigError that says what would be accepted."""
+    choices = get_args(hint)
+    where = f"{field.name} = {value!r}"
+    if choices:
+        if value not in choices:
+            raise ConfigError(f"{where}: must be one of {', '.join(choices)}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: must be {hint.__name__}, not {type(value).__name__}")
+    low, high = field.metadata["low"], field.metadata["high"]
+    if low is not None and not value >= low:
+        raise ConfigError(f"{where}: must be at least {low}")
+    if high is not None and not value <= high:
+        raise ConfigError(f"{where}: must be at most {high}")
+    return value
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["angle=10", "loss=sampled"]` as typed settings (the command line's `--set key=value`)."""
+    hints = get_type_hints(TiRGNTrainingConfig)
+    changes = {}
+    for text in assignments:
+        key, equals, raw = text.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals:
+            raise ConfigError(f"--set {text!r}: expected key=value, such as --set angle=10")
+        if key not in hints:
+            raise ConfigError(f"config key {key!r} does not exist{nearest(key, hints)}")
+        try:
+            value = tomllib.loads(f"value = {raw.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw.strip()
+        changes[key] = value
+    return changes
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML or JSON file, as a dict for `replace`; raises ConfigError with file and line."""
+    path = Path(path)
+    try:
+        text = path.read_text()
+        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
+    known = [field.name for field in dataclasses.fields(TiRGNTrainingConfig)]
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected settings by name, found {type(settings).__name__}")
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{path}: config key {key!r} does not exist{nearest(key, known)}")
+    return settings
+
+
+# Published settings (Li et al., IJCAI 2022, and the released code's scripts). The whole snapshot is one batch
+# and the history vocabulary is never cut, as published; `gdelt-events` is ours, for daily event streams.
+_PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1}
+PRESETS: dict[str, dict[str, Any]] = {
+    "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
+    "icews14": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
+    "icews18": _PUBLISHED | {"history_len": 10, "num_layers": 2, "static_graph": True, "angle": 10.0},
+    "icews05-15": _PUBLISHED | {"history_len": 15, "num_layers": 2, "static_graph": True, "angle": 10.0},
+    "gdelt": _PUBLISHED | {"history_len": 7, "num_layers": 2, "static_graph": False},
+    "wiki": _PUBLISHED | {"history_len": 2, "num_layers": 2, "static_graph": False},
+    "yago": _PUBLISHED | {"history_len": 1, "num_layers": 1, "static_graph": False},
+    "gdelt-events": {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50},
+}
+
+
+def preset(name: str) -> TiRGNTrainingConfig:
+    """The config of a preset by name; raises ConfigError with the nearest name."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset {name!r} does not exist{nearest(name, PRESETS)}; known: {', '.join(PRESETS)}")
+    return TiRGNTrainingConfig(**PRESETS[name])

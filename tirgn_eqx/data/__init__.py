@@ -1,0 +1,13 @@
+"""Facts in, numpy out: folders, event tables and the simulated world as one `TemporalGraph`. No JAX here."""
+
+from tirgn_eqx.data.benchmark import read_folder as read_folder
+from tirgn_eqx.data.events import read_events as read_events
+from tirgn_eqx.data.graph import SPLITS as SPLITS
+from tirgn_eqx.data.graph import StaticGraph as StaticGraph
+from tirgn_eqx.data.graph import TemporalGraph as TemporalGraph
+from tirgn_eqx.data.graph import from_facts as from_facts
+from tirgn_eqx.data.history import HistoryVocabulary as HistoryVocabulary
+from tirgn_eqx.data.history import build_history_vocabulary as build_history_vocabulary
+from tirgn_eqx.data.load import load_graph as load_graph
+from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
+from tirgn_eqx.data.synthetic import simulate as simulate

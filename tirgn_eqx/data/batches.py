@@ -1,0 +1,273 @@
+"""Target snapshots as device-ready batches: a few padded shapes, order by seed and epoch, prefetch."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.history import HistoryVocabulary
+from tirgn_eqx.data.negatives import negative_sampling
+from tirgn_eqx.data.questions import Questions, ask, divide, division_sizes, pack
+from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
+from tirgn_eqx.types import Batch, Queries, Window
+
+KINDS = ("entity", "relation")
+EVALUATION_CHUNK = 1024
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One padded shape: window sizes (active, edge, pair), micro-batches, and per kind of question the sizes
+    (unit, answer, seen, true) of a micro-batch."""
+
+    window: tuple[int, ...]
+    num_micro: int
+    entity: tuple[int, ...]
+    relation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch with what the host keeps about it: which bucket, and which query each answer is.
+
+    `rows[kind]`: int64 `(micro, answer)`, position among [facts, inverse facts] of the target; -1 = padding.
+    """
+
+    target: int
+    bucket: int
+    batch: Batch
+    num_facts: int
+    rows: dict[str, np.ndarray]
+
+
+def _group(load: np.ndarray, max_groups: int) -> np.ndarray:
+    """Group number per item so that the padded load, group size times its largest load, is least."""
+    order = np.argsort(load, kind="stable")
+    ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of items
+    top = load[order][ends - 1].astype(np.float64)
+    cuts = np.concatenate([[0], ends])
+    best = np.concatenate([[0.0], ends * top])
+    choice = [np.zeros(len(cuts), int)]
+    for _ in range(1, max_groups):
+        # cost[j, i]: groups end at cut i, then one more group up to cut j.
+        cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
+        cost[np.triu_indices(len(cuts), 1)] = np.inf
+        choice.append(cost.argmin(1))
+        best = cost.min(1)
+    groups = np.zeros(len(load), int)
+    end = len(cuts) - 1
+    for number in range(max_groups - 1, -1, -1):
+        begin = choice[number][end]
+        groups[order[cuts[begin] : cuts[end]]] = number
+        end = begin
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _round_up(size: int) -> int:
+    """Up to a multiple of 8, or of 1/16 of the size: nearby sizes share a shape."""
+    step = max(8, 1 << max(0, int(size).bit_length() - 4))
+    return -(-int(size) // step) * step
+
+
+class BatchLoader:
+    """Builds the batch of any target snapshot of one split.
+
+    **Arguments:** `graph`, `vocabulary`; `split`; `history_len`, `history_window`; `batch_size`: units per
+    micro-batch (0 = the whole snapshot); `unique`: ask equal questions once; `max_buckets`: padded shapes;
+    `num_negatives`: > 0 draws negatives for entity questions; `with_truth`: ship the filter of evaluation;
+    `seed`: of order and negatives.
+
+    Nothing at or after a target's time enters its batch except the questions' own answers and the filter.
+    """
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        vocabulary: HistoryVocabulary,
+        split: str,
+        *,
+        history_len: int,
+        history_window: int = 0,
+        batch_size: int = 0,
+        unique: bool = False,
+        max_buckets: int = 3,
+        num_negatives: int = 0,
+        with_truth: bool = False,
+        seed: int = 0,
+        store: SnapshotStore | None = None,
+    ):
+        self.graph, self.vocabulary = graph, vocabulary
+        self.split = split
+        self.history_len, self.history_window = history_len, history_window
+        self.batch_size, self.unique = batch_size, unique
+        self.num_negatives, self.with_truth, self.seed = num_negatives, with_truth, seed
+        self.store = store or SnapshotStore(graph)
+        # Snapshot 0 has no past to forecast from.
+        self.targets = graph.split_snapshots(split)
+        self.targets = self.targets[self.targets > 0]
+        self.buckets, self.bucket_of = self._plan(max_buckets)
+
+    def _plan(self, max_buckets: int) -> tuple[list[Bucket], dict[int, int]]:
+        if len(self.targets) == 0:
+            return [], {}
+        windows, sizes, micros = [], {kind: [] for kind in KINDS}, []
+        for target in self.targets:
+            windows.append(self.store.window_sizes(target, self.history_len))
+            questions = {kind: self._ask(target, kind) for kind in KINDS}
+            micros.append(self._num_micro(questions))
+            for kind in KINDS:
+                division = divide(questions[kind].num_units, micros[-1], int(target))
+                sizes[kind].append(division_sizes(questions[kind], division, self._index(kind)))
+        units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
+        groups = _group(units, min(max_buckets, len(units)))
+        largest = lambda rows, members: tuple(
+            _round_up(size) for size in np.asarray(rows)[members].max(0)
+        )
+        buckets = []
+        for number in range(groups.max() + 1):
+            members = groups == number
+            buckets.append(
+                Bucket(
+                    largest(windows, members),
+                    int(np.asarray(micros)[members].max()),
+                    largest(sizes["entity"], members),
+                    largest(sizes["relation"], members),
+                )
+            )
+        return buckets, {int(t): int(g) for t, g in zip(self.targets, groups)}
+
+    def _ask(self, target: int, kind: str) -> Questions:
+        split = SPLITS.index(self.split)
+        return ask(self.graph, self.vocabulary, int(target), split, kind, unique=self.unique)
+
+    def _index(self, kind: str):
+        return self.vocabulary.entity if kind == "entity" else self.vocabulary.relation
+
+    def _num_micro(self, questions: dict[str, Questions]) -> int:
+        units = max(question.num_units for question in questions.values())
+        return 1 if self.batch_size == 0 else max(1, -(-units // self.batch_size))
+
+    def build(self, target: int, epoch: int = 0) -> Prepared:
+        """The batch of `target`; `epoch` decides the negatives only."""
+        target = int(target)
+        number = self.bucket_of[target]
+        bucket = self.buckets[number]
+        questions = {kind: self._ask(target, kind) for kind in KINDS}
+        micro = self._num_micro(questions)
+        packed, rows = {}, {}
+        for kind in KINDS:
+            candidates = self.graph.num_entities if kind == "entity" else 2 * self.graph.num_relations
+            division = divide(questions[kind].num_units, micro, target)
+            fields = pack(
+                questions[kind],
+                division,
+                self._index(kind),
+                self.history_window,
+                bucket.num_micro,
+                np.asarray(getattr(bucket, kind)),
+                candidates,
+            )
+            rows[kind] = fields.pop("row")
+            if self.num_negatives and kind == "entity":
+                fields |= self._negatives(fields, target, epoch)
+            if not self.with_truth:
+                del fields["true_unit"], fields["true_candidate"]
+            packed[kind] = Queries(**_on_device(fields))
+        window = stack_window(
+            self.store.window(target, self.history_len),
+            self.history_len,
+            bucket.window,  # pyright: ignore[reportArgumentType]
+            self.graph.num_entities,
+            self.graph.num_relations,
+        )
+        batch = Batch(
+            Window(**_on_device(window)),
+            packed["entity"],
+            packed["relation"],
+            jnp.asarray(self.graph.time_index[target]),
+        )
+        facts = int((rows["entity"] >= 0).sum()) // 2
+        return Prepared(target, number, batch, facts, rows)
+
+    def _negatives(self, fields: dict[str, np.ndarray], target: int, epoch: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((self.seed, epoch, target))
+        entities = self.graph.num_entities
+        shape = (*fields["answer"].shape, self.num_negatives)
+        negatives, seen = np.zeros(shape, np.int32), np.zeros((*shape[:2], 1 + shape[2]), bool)
+        for m in range(shape[0]):
+            real = fields["answer_weight"][m] > 0
+            if not real.any():
+                continue
+            unit = fields["answer_unit"][m][real]
+            true = fields["true_candidate"][m] < entities
+            pairs = fields["true_unit"][m][true], fields["true_candidate"][m][true]
+            negatives[m, real] = negative_sampling(rng, unit, *pairs, entities, self.num_negatives)
+            history = fields["seen_candidate"][m] < entities
+            codes = fields["seen_unit"][m][history].astype(np.int64) * entities
+            codes += fields["seen_candidate"][m][history]
+            chosen = np.concatenate([fields["answer"][m][real][:, None], negatives[m, real]], 1)
+            seen[m, real] = np.isin(unit.astype(np.int64)[:, None] * entities + chosen, codes)
+        return {"negatives": negatives, "candidate_seen": seen}
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The targets in the order of `epoch`, a function of the seed and the epoch alone."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def epoch(self, epoch: int) -> Iterator[Prepared]:
+        """Every target once, shuffled, built ahead in a thread."""
+        return prefetch(lambda target: self.build(target, epoch), self.order(epoch))
+
+    def in_order(self) -> Iterator[Prepared]:
+        """Every target once, in time order, built ahead in a thread."""
+        return prefetch(self.build, self.targets)
+
+
+def _on_device(fields: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: jnp.asarray(values) for name, values in fields.items()}
+
+
+def prefetch(build: Callable[[Any], T], items: Any, depth: int = 2) -> Iterator[T]:
+    """`build(item)` for every item, up to `depth` ahead, in a thread that ends with the iterator."""
+    ready: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(message) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(message, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((build(item), None)):
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True, name="tirgn-prefetch")
+    thread.start()
+    try:
+        while True:
+            value, error = ready.get()
+            if error is not None:
+                raise error
+            if value is None:
+                return
+            yield value
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,170 @@
+"""Folders in the RE-GCN text format: facts in three splits, sizes, optional names and static graph."""
+
+import os.path
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, from_facts
+from tirgn_eqx.data.table import INT32_MAX, read_bytes, read_integers, shown
+from tirgn_eqx.errors import DataError, DataWarning
+
+COLUMNS = ("subject", "relation", "object", "time")
+_NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
+
+
+def read_folder(path: str | Path) -> TemporalGraph:
+    """The temporal graph in a folder of the RE-GCN text format.
+
+    Facts are lines `subject relation object time`, separated by tabs or spaces; further columns are ignored,
+    order does not matter, exact duplicates are kept. Time is any whole number in any unit; gaps are fine.
+    `entity2id.txt` and `relation2id.txt` (`name<TAB>id`) and `e-w-graph.txt` (`entity relation word`) are
+    optional; an id without a name is called `entity 17`.
+
+    **Arguments:** `path`: the folder; its name becomes the graph's name.
+
+    **Raises:** DataError for anything that is no such folder, with file, line and value. Two splits that
+    share a boundary timestamp only raise a DataWarning: each fact stays in its split, and what is known
+    before a time never includes that time.
+
+    Source: the layout of https://github.com/Lee-zix/RE-GCN.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        state = "is a file, not a folder" if folder.exists() else "folder is missing"
+        raise DataError(f"{folder}: {state}; {_NEED}")
+    stat = folder / "stat.txt"
+    num_entities, num_relations = _read_sizes(stat)
+    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
+    facts, lines = [], []
+    for split in SPLITS:
+        file = folder / f"{split}.txt"
+        rows, numbers = read_integers(file, COLUMNS, _NEED)
+        if len(rows) == 0:
+            raise DataError(f"{file}: no facts; every split needs at least one")
+        _check_ids(file, rows, numbers, COLUMNS, sizes, stat)
+        facts.append(rows)
+        lines.append(numbers)
+    _check_order(folder, facts, lines)
+    absolute = os.path.abspath(folder)
+    return from_facts(
+        os.path.basename(absolute),
+        np.concatenate(facts),
+        np.repeat(np.arange(len(SPLITS)), [len(rows) for rows in facts]),
+        num_entities,
+        num_relations,
+        entity_names=_read_names(folder / "entity2id.txt", num_entities, "entity", stat),
+        relation_names=_read_names(folder / "relation2id.txt", num_relations, "relation", stat),
+        static=_read_static(folder / "e-w-graph.txt", num_entities, stat),
+        provenance={"kind": "folder", "path": absolute},
+    )
+
+
+def _read_sizes(path: Path) -> tuple[int, int]:
+    rows, numbers = read_integers(path, ("entities", "relations"), _NEED)
+    if len(rows) != 1:
+        raise DataError(f"{path}: {len(rows)} lines, expected one: entities relations; correct the file")
+    # Inverse relations are ids r + relations, and must fit in 32 bits as well.
+    for column, size, limit in zip(("entities", "relations"), rows[0].tolist(), (INT32_MAX, INT32_MAX // 2)):
+        if not 0 < size <= limit:
+            raise DataError(f"{path}:{numbers[0]}: {size} {column}, outside 1 to {limit}; correct the count")
+    return int(rows[0, 0]), int(rows[0, 1])
+
+
+def _check_ids(
+    path: Path,
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    columns: tuple[str, ...],
+    sizes: dict[str, int],
+    stat: Path,
+) -> None:
+    limit = np.array([sizes.get(column, np.iinfo(np.int64).max) for column in columns])
+    beyond = rows >= limit
+    if beyond.any():
+        row = int(np.argmax(beyond.any(1)))
+        column = columns[int(np.argmax(beyond[row]))]
+        value = rows[row, columns.index(column)]
+        kind = "relations" if column == "relation" else "entities"
+        raise DataError(
+            f"{path}:{numbers[row]}: {column} {value} is beyond {stat.name}, which counts {sizes[column]} "
+            f"{kind} (ids 0 to {sizes[column] - 1}); correct the id, or the count in {stat}"
+        )
+
+
+def _check_order(folder: Path, facts: list[np.ndarray], lines: list[np.ndarray]) -> None:
+    for early, late in pairwise(range(len(SPLITS))):
+        newest, oldest = int(np.argmax(facts[early][:, 3])), int(np.argmin(facts[late][:, 3]))
+        end, start = facts[early][newest, 3], facts[late][oldest, 3]
+        names = f"{SPLITS[early]}.txt", f"{SPLITS[late]}.txt"
+        if end > start:
+            raise DataError(
+                f"{folder / names[0]}:{lines[early][newest]}: time {end} is later than time {start} at "
+                f"{names[1]}:{lines[late][oldest]}; every {SPLITS[early]} fact must come before the "
+                f"{SPLITS[late]} facts, so cut the splits by time"
+            )
+        if end == start:
+            warnings.warn(
+                f"{folder}: {names[0]} and {names[1]} share the timestamp {end}; each fact stays in its "
+                "split, and none of them counts as history at that time",
+                DataWarning,
+                stacklevel=3,
+            )
+
+
+def _read_names(path: Path, size: int, kind: str, stat: Path) -> tuple[str, ...] | None:
+    """Names by id from lines `name<TAB>id[<TAB>more]`, or None when there is no such file.
+
+    Without a tab the last word is the id; a first line that is only a count (as OpenKE writes it) is skipped.
+    """
+    if not path.exists():
+        return None
+    try:
+        text = read_bytes(path, f"expected lines `name<TAB>id` of every {kind}").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text at byte {error.start}; convert the file to UTF-8") from error
+    names: dict[int, str] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        fields = line.split("\t") if "\t" in line else line.rsplit(None, 1)
+        if number == 1 and len(fields) == 1 and line.strip().isdecimal():
+            continue
+        name, key = fields[0].strip(), fields[1].strip() if len(fields) > 1 else ""
+        if not (key.isascii() and key.isdecimal()):
+            raise DataError(
+                f"{path}:{number}: {kind} id is {shown(key)}, expected name<TAB>id; correct the line"
+            )
+        entry = int(key[:20])
+        if entry >= size:
+            raise DataError(
+                f"{path}:{number}: {kind} {key[:20]} is beyond {stat.name}, which counts {size} "
+                f"(ids 0 to {size - 1}); correct the id, or the count in {stat}"
+            )
+        if names.setdefault(entry, name) != name:
+            raise DataError(
+                f"{path}:{number}: {kind} {entry} is called {shown(name)}, but {shown(names[entry])} before; "
+                "give each id one name"
+            )
+    return tuple(names.get(entry) or f"{kind} {entry}" for entry in range(size))
+
+
+def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | None:
+    """The static graph, or None when there is no such file."""
+    if not path.exists():
+        return None
+    columns = ("entity", "static relation", "word")
+    rows, numbers = read_integers(path, columns, "expected lines `entity relation word`")
+    if len(rows) == 0:
+        raise DataError(f"{path}: no static facts; delete the file if there are none")
+    _check_ids(path, rows, numbers, columns, {"entity": num_entities}, stat)
+    num_relations, num_words = (rows[:, 1:].max(0) + 1).tolist()
+    if num_entities + num_words > INT32_MAX or num_relations > INT32_MAX // 2:
+        raise DataError(
+            f"{path}: {num_relations} static relations and {num_words} words exceed 32-bit ids; "
+            "number both from 0 without holes"
+        )
+    entity, relation, word = rows.T.astype(np.int32)
+    return StaticGraph(entity, relation, word, num_relations, num_words)

@@ -1,0 +1,155 @@
+"""`TemporalGraph`: facts (subject, relation, object, time) in time order, with names, splits and provenance."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tirgn_eqx.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class StaticGraph:
+    """Time-less facts entity - static relation - word (the `e-w-graph.txt` of the RE-GCN format).
+
+    **Arguments:** `entity`, `relation`, `word`: int32 arrays of one length; `num_relations`, `num_words`.
+    """
+
+    entity: np.ndarray
+    relation: np.ndarray
+    word: np.ndarray
+    num_relations: int
+    num_words: int
+
+
+@dataclass(frozen=True)
+class TemporalGraph:
+    """A temporal knowledge graph: facts sorted by time and cut into train, valid and test.
+
+    **Arguments:**
+
+    - `name`: shown with every result.
+    - `subject`, `relation`, `object`: int32 `(fact,)`; ids are `0 .. num_entities - 1` and
+      `0 .. num_relations - 1`. Inverse relations (`r + num_relations`) are never stored.
+    - `snapshot`: int32 `(fact,)`, non-decreasing: which entry of `times` the fact happened at.
+    - `split`: int8 `(fact,)`: 0 train, 1 valid, 2 test; inside a snapshot non-decreasing.
+    - `times`: int64 `(snapshot,)`, strictly increasing: the distinct timestamps, in the unit of the source.
+      A gap between two timestamps gives no empty snapshot.
+    - `time_interval`: length of one step of the model's clock, in the unit of `times`.
+    - `entity_names`, `relation_names`: names by id, or None when the source has none.
+    - `static`: the static graph, or None.
+    - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
+      `tirgn_eqx.data.load_graph(**provenance)` to load them again.
+    """
+
+    name: str
+    subject: np.ndarray
+    relation: np.ndarray
+    object: np.ndarray
+    snapshot: np.ndarray
+    split: np.ndarray
+    times: np.ndarray
+    num_entities: int
+    num_relations: int
+    time_interval: int
+    entity_names: tuple[str, ...] | None = None
+    relation_names: tuple[str, ...] | None = None
+    static: StaticGraph | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if len(self.subject) == 0:
+            raise DataError(f"{self.name}: no facts; nothing can be trained on an empty graph")
+        if np.any(np.diff(self.snapshot) < 0):
+            raise DataError(f"{self.name}: facts are not in time order; build the graph with `from_facts`")
+
+    @property
+    def num_facts(self) -> int:
+        return len(self.subject)
+
+    @property
+    def num_snapshots(self) -> int:
+        return len(self.times)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """int64 `(snapshot + 1,)`: facts of snapshot i are rows `offsets[i]:offsets[i + 1]`."""
+        return np.searchsorted(self.snapshot, np.arange(self.num_snapshots + 1))
+
+    @cached_property
+    def time_index(self) -> np.ndarray:
+        """float64 `(snapshot,)`: the model's clock, `time // time_interval` (TiRGN's released code)."""
+        return (self.times // self.time_interval).astype(np.float64)
+
+    def split_mask(self, split: str) -> np.ndarray:
+        """bool `(fact,)`: the facts of `split`."""
+        return self.split == SPLITS.index(split)
+
+    def split_snapshots(self, split: str) -> np.ndarray:
+        """int64: the snapshots that hold at least one fact of `split`, in time order."""
+        return np.unique(self.snapshot[self.split_mask(split)]).astype(np.int64)
+
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 over the facts (ids and times, sorted), the splits, and the sizes; names do not enter."""
+        order = np.lexsort((self.object, self.relation, self.subject, self.split, self.snapshot))
+        rows = np.stack([self.subject, self.relation, self.object, self.split], 1).astype("<i8")[order]
+        digest = hashlib.sha256(f"{self.num_entities} {self.num_relations}\n".encode())
+        digest.update(np.ascontiguousarray(rows).tobytes())
+        digest.update(self.times[self.snapshot][order].astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What every shown result carries: name, checksum and counts."""
+        return {
+            "name": self.name,
+            "sha256": self.checksum,
+            "facts": self.num_facts,
+            "entities": self.num_entities,
+            "relations": self.num_relations,
+            "snapshots": self.num_snapshots,
+        }
+
+
+def from_facts(
+    name: str,
+    facts: np.ndarray,
+    split: np.ndarray,
+    num_entities: int,
+    num_relations: int,
+    *,
+    time_interval: int | None = None,
+    **fields: Any,
+) -> TemporalGraph:
+    """A `TemporalGraph` from rows in any order.
+
+    **Arguments:** `facts`: int64 `(fact, 4)`, columns subject, relation, object, time; `split`: `(fact,)` of
+    0, 1, 2; `time_interval`: None takes the step between the first two distinct train times, as the released
+    code does (1 when there is only one). Further `fields` go to `TemporalGraph`.
+    """
+    facts = np.asarray(facts, np.int64).reshape(-1, 4)
+    split = np.asarray(split, np.int8)
+    order = np.lexsort((split, facts[:, 3]))
+    facts, split = facts[order], split[order]
+    times, snapshot = np.unique(facts[:, 3], return_inverse=True)
+    if time_interval is None:
+        train_times = np.unique(facts[split == 0, 3])
+        time_interval = int(train_times[1] - train_times[0]) if len(train_times) > 1 else 1
+    column = lambda i: facts[:, i].astype(np.int32)
+    return TemporalGraph(
+        name=name,
+        subject=column(0),
+        relation=column(1),
+        object=column(2),
+        snapshot=snapshot.astype(np.int32),
+        split=split,
+        times=times,
+        num_entities=num_entities,
+        num_relations=num_relations,
+        time_interval=time_interval,
+        **fields,
+    )

@@ -1,0 +1,44 @@
+"""Negative samples that are never true at the question's time."""
+
+import numpy as np
+
+from tirgn_eqx.errors import DataError
+
+
+def negative_sampling(
+    rng: np.random.Generator,
+    answer_unit: np.ndarray,
+    true_unit: np.ndarray,
+    true_candidate: np.ndarray,
+    num_candidates: int,
+    num_negatives: int,
+) -> np.ndarray:
+    """Draw `num_negatives` candidates per answer, uniformly among those that do not answer its unit.
+
+    The k-th candidate that is not true is k plus the number of true ones at or below it: so one uniform draw
+    and one search per negative, and nothing is ever rejected.
+
+    **Arguments:** `answer_unit`: `(answer,)`; (`true_unit`, `true_candidate`): every true pair, distinct.
+
+    **Returns:** int32 `(answer, num_negatives)`.
+
+    **Raises:** DataError when every candidate answers some unit.
+    """
+    units = int(max(answer_unit.max(initial=-1), true_unit.max(initial=-1))) + 1
+    order = np.lexsort((true_candidate, true_unit))
+    unit, candidate = true_unit[order].astype(np.int64), true_candidate[order].astype(np.int64)
+    count = np.bincount(unit, minlength=units)
+    free = num_candidates - count[answer_unit]
+    if np.any(free < 1):
+        raise DataError(
+            f"a question is answered by all {num_candidates} entities, so no negative can be drawn; "
+            "use --set loss=full"
+        )
+    draw = (rng.random((len(answer_unit), num_negatives)) * free[:, None]).astype(np.int64)
+    start = np.cumsum(count) - count
+    place = np.arange(len(unit)) - start[unit]
+    # candidate - place = how many non-true candidates lie below this true one.
+    skip = unit * (num_candidates + 1) + candidate - place
+    base = answer_unit.astype(np.int64)[:, None]
+    below = np.searchsorted(skip, base * (num_candidates + 1) + draw, side="right") - start[base]
+    return (draw + below).astype(np.int32)

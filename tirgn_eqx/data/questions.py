@@ -1,0 +1,185 @@
+"""The questions about one snapshot, and their arrays in padded micro-batches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.history import HistoryIndex, HistoryVocabulary
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions of one kind about snapshot `time`, both directions, before padding.
+
+    Unit u asks about (`subject[u]`, `given[u]`); `key` is the pair as one integer. Answer i says that
+    `answer[i]` answers unit `answer_unit[i]`; the answers of a unit are adjacent. (`true_unit`,
+    `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
+    facts included.
+    """
+
+    time: int
+    subject: np.ndarray
+    given: np.ndarray
+    key: np.ndarray
+    answer_unit: np.ndarray
+    answer: np.ndarray
+    true_unit: np.ndarray
+    true_answer: np.ndarray
+    row: np.ndarray  # int64 (answer,): position among [facts, inverse facts] of the split
+
+    @property
+    def num_units(self) -> int:
+        return len(self.subject)
+
+
+def _both(graph: TemporalGraph, facts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(subject, relation, object) of `facts` followed by their inverses."""
+    s, r, o = graph.subject[facts], graph.relation[facts], graph.object[facts]
+    subject, object_ = np.concatenate([s, o]), np.concatenate([o, s])
+    return subject, np.concatenate([r, r + graph.num_relations]), object_
+
+
+def ask(
+    graph: TemporalGraph, vocabulary: HistoryVocabulary, time: int, split: int, kind: str, *, unique: bool
+) -> Questions:
+    """The questions that the facts of `split` at snapshot `time` ask.
+
+    **Arguments:** `kind`: "entity" or "relation"; `unique`: ask a question once however many facts ask it;
+    otherwise one unit per fact and direction, as the released code decodes.
+    """
+    present = np.arange(graph.offsets[time], graph.offsets[time + 1])
+    chosen = present[graph.split[present] == split]
+
+    def columns(facts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        subject, relation, object_ = _both(graph, facts)
+        if kind == "entity":
+            return subject, relation, object_, vocabulary.entity_keys(subject, relation)
+        return subject, object_, relation, vocabulary.relation_keys(subject, object_)
+
+    subject, given, answer, key = columns(chosen)
+    if unique:
+        unit_key, first, answer_unit = np.unique(key, return_index=True, return_inverse=True)
+        order = np.argsort(answer_unit, kind="stable")
+        subject, given = subject[first], given[first]
+    else:
+        unit_key, answer_unit = key, np.arange(len(key))
+        order = answer_unit
+    _, _, all_answer, all_key = columns(present)
+    # Distinct true (key, answer) pairs, then one row per unit that asks the key.
+    span = 2 * graph.num_relations if kind == "relation" else graph.num_entities
+    code = np.unique(all_key * span + all_answer)
+    low, high = np.searchsorted(code, unit_key * span), np.searchsorted(code, (unit_key + 1) * span)
+    length = high - low
+    true_unit = np.repeat(np.arange(len(unit_key)), length)
+    pick = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
+    return Questions(
+        time=time,
+        subject=subject,
+        given=given,
+        key=unit_key,
+        answer_unit=answer_unit[order],
+        answer=answer[order],
+        true_unit=true_unit,
+        true_answer=(code[pick] % span).astype(np.int32),
+        row=order,
+    )
+
+
+@dataclass(frozen=True)
+class Division:
+    """Units dealt to micro-batches: unit `order[bounds[m]:bounds[m + 1]]` form micro-batch m."""
+
+    order: np.ndarray
+    bounds: np.ndarray
+
+
+def divide(num_units: int, num_micro: int, seed: int | None = None) -> Division:
+    """Deal units evenly to `num_micro` micro-batches.
+
+    With `seed` they are shuffled first, so that a micro-batch's BatchNorm sees both directions.
+    """
+    shuffle = seed is not None and num_micro > 1
+    order = np.random.default_rng(seed).permutation(num_units) if shuffle else np.arange(num_units)
+    return Division(order, np.linspace(0, num_units, num_micro + 1).astype(np.int64))
+
+
+def division_sizes(questions: Questions, division: Division, index: HistoryIndex) -> np.ndarray:
+    """int64 `(4,)`: the largest (units, answers, seen pairs, true pairs) of a micro-batch."""
+    per_unit = np.stack(
+        [
+            np.ones(questions.num_units, np.int64),
+            np.bincount(questions.answer_unit, minlength=questions.num_units),
+            index.count(questions.key, questions.time),
+            np.bincount(questions.true_unit, minlength=questions.num_units),
+        ]
+    )[:, division.order]
+    total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_unit, 1)], 1)
+    return np.diff(total[:, division.bounds], axis=1).max(1, initial=0)
+
+
+def pack(
+    questions: Questions,
+    division: Division,
+    index: HistoryIndex,
+    history_window: int,
+    num_micro: int,
+    sizes: np.ndarray,
+    num_candidates: int,
+) -> dict[str, np.ndarray]:
+    """The fields of a `tirgn_eqx.types.Queries` with a leading micro axis, padded to `sizes`.
+
+    `true_unit` and `true_candidate` (the filter) come along, and `row` says which query each answer is.
+    Padding: candidates `num_candidates`, units the unit size (dropped by scatters), rows -1.
+    """
+    unit, answer, seen, true = (int(size) for size in sizes)
+    full = lambda width, value, dtype=np.int32: np.full((num_micro, width), value, dtype)
+    out = {
+        "subject": full(unit, 0),
+        "given": full(unit, 0),
+        "weight": full(unit, 0, np.float32),
+        "answer_unit": full(answer, 0),
+        "answer": full(answer, 0),
+        "answer_weight": full(answer, 0, np.float32),
+        "seen_unit": full(seen, unit),
+        "seen_candidate": full(seen, num_candidates),
+        "true_unit": full(true, unit),
+        "true_candidate": full(true, num_candidates),
+        "row": full(answer, -1, np.int64),
+    }
+    # Where each unit went: its micro-batch and its place there.
+    count = questions.num_units
+    micro_of = np.empty(count, np.int64)
+    place_of = np.empty(count, np.int64)
+    lengths = np.diff(division.bounds)
+    micro_of[division.order] = np.repeat(np.arange(len(lengths)), lengths)
+    place_of[division.order] = np.arange(count) - np.repeat(division.bounds[:-1], lengths)
+    out["subject"][micro_of, place_of] = questions.subject
+    out["given"][micro_of, place_of] = questions.given
+    weight = np.bincount(questions.answer_unit, minlength=count).astype(np.float32)
+    out["weight"][micro_of, place_of] = weight
+
+    def scatter(owner: np.ndarray, **columns: np.ndarray) -> None:
+        """Deal rows to their owner unit's micro-batch, keeping their order."""
+        micro = micro_of[owner]
+        order = np.argsort(micro, kind="stable")
+        micro, owner = micro[order], owner[order]
+        starts = np.searchsorted(micro, np.arange(num_micro))
+        place = np.arange(len(owner)) - starts[micro]
+        for name, values in columns.items():
+            out[name][micro, place] = values[order]
+
+    ones = np.ones(len(questions.answer), np.float32)
+    local = place_of[questions.answer_unit]
+    scatter(
+        questions.answer_unit,
+        answer_unit=local,
+        answer=questions.answer,
+        answer_weight=ones,
+        row=questions.row,
+    )
+    owner, candidate = index.lookup(questions.key, questions.time, history_window)
+    scatter(owner, seen_unit=place_of[owner], seen_candidate=candidate)
+    true = questions.true_unit
+    scatter(true, true_unit=place_of[true], true_candidate=questions.true_answer)
+    return out

@@ -1,0 +1,126 @@
+"""The cast of the simulated event world: invented countries, their organisations, and their relations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+REGIONS = ("Northern", "Southern", "Eastern", "Western", "Central")
+
+RELATIONS = (
+    "Make statement",
+    "Consult",
+    "Appeal for help",
+    "Express intent to cooperate",
+    "Cooperate diplomatically",
+    "Cooperate materially",
+    "Provide aid",
+    "Yield",
+    "Investigate",
+    "Demand",
+    "Disapprove",
+    "Reject",
+    "Threaten",
+    "Protest",
+    "Show military force",
+    "Reduce relations",
+    "Coerce",
+    "Assault",
+    "Fight",
+    "Use mass violence",
+)
+
+DOMESTIC = ("Government", "Police", "Armed forces", "Press", "Opposition", "Business", "Citizens", "Courts")
+
+_STEMS = (
+    *("Arvel", "Bress", "Caldor", "Drov", "Elmar", "Fenn", "Galt", "Hessem", "Ilv", "Jorr", "Kestr", "Lirr"),
+    *(
+        "Marv",
+        "Nevar",
+        "Ostr",
+        "Pel",
+        "Querr",
+        "Rost",
+        "Selv",
+        "Tarr",
+        "Ulm",
+        "Vesp",
+        "Wern",
+        "Xand",
+        "Ystr",
+    ),
+    *(
+        "Zol",
+        "Amber",
+        "Boral",
+        "Cress",
+        "Dalm",
+        "Esk",
+        "Farr",
+        "Grend",
+        "Hald",
+        "Ister",
+        "Keld",
+        "Lysk",
+        "Mirr",
+    ),
+    *("Noss", "Orm", "Prav", "Rulm", "Skel", "Thorv", "Umbr", "Vald"),
+)
+_ENDINGS = ("ia", "land", "ovia", "mark", "essa", "heim", "ora", "avar")
+_PREFIXES = ("", "Upper ", "Lower ", "Old ", "New ", "Greater ")
+_COUNTRIES = len(_PREFIXES) * len(_STEMS) * len(_ENDINGS)
+
+MAX_ENTITIES = 2 * _COUNTRIES
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who acts in a simulated world.
+
+    **Arguments:** `names`: by entity id, all different; `kinds`: what kinds of entity exist; int32
+    `(entity,)` `kind`: index into `kinds`, `region`: index into `REGIONS`, `home`: id of the home country (a
+    country is its own home; an alliance has -1).
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    kind: np.ndarray
+    region: np.ndarray
+    home: np.ndarray
+
+
+def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
+    """Countries (two in five), an alliance per region where there is room, and domestic organisations."""
+    stems, endings = rng.permutation(len(_STEMS)), rng.permutation(len(_ENDINGS))
+    count = max(2, round(0.4 * num_entities))
+    names, kind, region, home = [], [], [], []
+    for country in range(count):
+        # a run through stems and endings that shows every stem once before any stem comes back
+        lap, stem = divmod(country, len(stems))
+        prefix, ending = divmod(lap, len(endings))
+        root = _STEMS[stems[stem]] + _ENDINGS[(endings[stem % len(endings)] + ending) % len(endings)]
+        names.append(_PREFIXES[prefix] + root)
+        kind.append(0)
+        region.append(int(rng.integers(len(REGIONS))))
+        home.append(country)
+    alliances = min(len(REGIONS), (num_entities - count) // 4)
+    for place in range(alliances):
+        names.append(f"{REGIONS[place]} Alliance")
+        kind.append(1)
+        region.append(place)
+        home.append(-1)
+    for number in range(num_entities - count - alliances):
+        lap, country = divmod(number, count)
+        domestic = (country + lap) % len(DOMESTIC)
+        names.append(f"{DOMESTIC[domestic]} ({names[country]})")
+        kind.append(2 + domestic)
+        region.append(region[country])
+        home.append(country)
+    as_ids = lambda values: np.asarray(values, np.int32)
+    kinds = ("Country", "Alliance", *DOMESTIC)
+    return Cast(tuple(names), kinds, as_ids(kind), as_ids(region), as_ids(home))
+
+
+def relation_names(num_relations: int) -> tuple[str, ...]:
+    """`num_relations` different names; beyond the twenty of `RELATIONS`, numbered forms of them."""
+    laps = [divmod(number, len(RELATIONS)) for number in range(num_relations)]
+    return tuple(RELATIONS[i] + (f", form {lap + 1}" if lap else "") for lap, i in laps)

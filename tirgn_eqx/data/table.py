@@ -1,0 +1,113 @@
+"""Text files whose first columns are whole numbers: read at once when clean, line by line when not."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tirgn_eqx.errors import DataError
+
+INT32_MAX = 2**31 - 1
+# The model's clock is float64, exact for whole numbers up to 2^53.
+TIME_MAX = 2**53
+_BOM = b"\xef\xbb\xbf"
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_EMPTY_FIRST = re.compile(rb"[ \r]*\t")
+_EMPTY_FIELD = re.compile(rb"[\t\n][ \r]*\t")
+_TAB, _NEWLINE, _MINUS = 9, 10, 45
+_SPACE = np.zeros(256, bool)
+_SPACE[[_TAB, _NEWLINE, 13, 32]] = True
+_DIGIT = np.zeros(256, bool)
+_DIGIT[48:58] = True
+_CLEAN = _SPACE | _DIGIT
+_CLEAN[_MINUS] = True
+
+
+def read_bytes(path: Path, need: str) -> bytes:
+    """The bytes of a file without byte order mark, or a DataError that ends in `need` (what to do)."""
+    try:
+        return path.read_bytes().removeprefix(_BOM)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: file is missing; {need}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {need}") from error
+
+
+def shown(text: str) -> str:
+    """`text` quoted, cut to a length that keeps a message on one line."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
+    """The first columns of a whitespace-separated file as whole numbers; blank lines and further columns are
+    skipped.
+
+    **Arguments:** `path`; `columns`: the name of each wanted column; `time` may be negative and has 53 bits,
+    any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing.
+
+    **Returns:** int64 `(row, len(columns))` and int64 `(row,)`, the line number of each row, counted from 1.
+
+    **Raises:** DataError with file and line for a missing column or a value that is no such number.
+    """
+    raw = read_bytes(path, need)
+    table = _read_clean(raw, columns)
+    return table if table is not None else _read_lines(path, raw, columns)
+
+
+def _read_clean(raw: bytes, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """All rows at once, or None when anything at all is unusual, so that the slow pass can name it."""
+    data = np.frombuffer(raw, np.uint8)
+    # An empty field between two tabs would shift the later columns into its place.
+    if not len(data) or not _CLEAN[data].all() or _EMPTY_FIRST.match(raw) or _EMPTY_FIELD.search(raw):
+        return None
+    space = _SPACE[data]
+    before_digit = np.append(_DIGIT[data[1:]], False)
+    after_space = np.append(True, space[:-1])
+    minus = data == _MINUS
+    if not (before_digit & after_space)[minus].all():
+        return None
+    tokens = np.flatnonzero(~space & after_space)
+    ends = np.append(np.flatnonzero(data == _NEWLINE), len(data))
+    per_line = np.diff(np.searchsorted(tokens, ends), prepend=0)
+    lines = np.flatnonzero(per_line)
+    counts = per_line[lines]
+    values = np.fromstring(raw, dtype=np.int64, sep=" ") if len(tokens) else np.zeros(0, np.int64)
+    if len(values) != len(tokens) or (counts < len(columns)).any():
+        return None
+    first = np.cumsum(counts) - counts
+    table = values[first[:, None] + np.arange(len(columns))]
+    # fromstring clips what exceeds 64 bits to the limit, which is out of range here too.
+    low = [-TIME_MAX if column == "time" else 0 for column in columns]
+    high = [TIME_MAX if column == "time" else INT32_MAX for column in columns]
+    return (table, lines + 1) if ((table >= low) & (table <= high)).all() else None
+
+
+def _read_lines(path: Path, raw: bytes, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rows, lines = [], []
+    for number, line in enumerate(raw.decode("utf-8", "replace").split("\n"), 1):
+        if not line.strip():
+            continue
+        # Spaces pad or separate; between tabs nothing at all is an empty field.
+        fields = [token for field in line.split("\t") for token in field.split() or [""]]
+        if len(fields) < len(columns):
+            raise DataError(
+                f"{path}:{number}: {len(fields)} columns in {shown(line.strip())}, expected at least "
+                f"{len(columns)} ({' '.join(columns)}); complete or delete the line"
+            )
+        rows.append([_integer(path, number, *pair) for pair in zip(columns, fields)])
+        lines.append(number)
+    return np.array(rows, np.int64).reshape(-1, len(columns)), np.array(lines, np.int64)
+
+
+def _integer(path: Path, number: int, column: str, text: str) -> int:
+    low, high = (-TIME_MAX, TIME_MAX) if column == "time" else (0, INT32_MAX)
+    whole = _INTEGER.fullmatch(text)
+    # Python refuses to convert thousands of digits.
+    value = int(text) if whole and len(text) < 30 else high + 1
+    if low <= value <= high:
+        return value
+    where = f"{path}:{number}: {column} is {shown(text)}"
+    if whole:
+        raise DataError(f"{where}, outside {low} to {high}; correct it")
+    fix = "write a whole number" if column == "time" else "write the id, a number from 0"
+    raise DataError(f"{where}, not a whole number; {fix}")

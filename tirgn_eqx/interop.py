@@ -1,0 +1,186 @@
+"""Weights of the released PyTorch TiRGN as a model of ours, by name and shape, nothing guessed."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.errors import CheckpointError, nearest
+from tirgn_eqx.models.tirgn import TiRGN
+
+# Parts of the released state_dict that its forward pass never uses, or that repeat another tensor.
+_UNUSED = (
+    "w1",
+    "w2",
+    "time_gate_weight",
+    "time_gate_bias",
+    "global_weight",
+    "global_bias",
+    "linear_0.",
+    "linear_1.",
+    "rgcn.rel_emb",
+    "decoder_ob1.b",
+    "decoder_ob2.b",
+    "rdecoder_re1.b",
+    "rdecoder_re2.b",
+)
+_UNUSED_IN_LAYERS = ("fc.", "gnn_bn1.", "gnn_bn2.")
+
+Where = Callable[[TiRGN], jnp.ndarray]
+
+
+def _entries(model: TiRGN) -> dict[str, tuple[Where, Callable[[np.ndarray], np.ndarray]]]:
+    """Released name -> (our leaf, how the tensor is laid out here)."""
+    same = lambda x: x
+    transpose = lambda x: x.T
+    dim = model.entity_embedding.shape[1]
+    table: dict[str, tuple[Where, Callable]] = {
+        "dynamic_emb": (lambda m: m.entity_embedding, same),
+        "emb_rel": (lambda m: m.relation_embedding, same),
+        "weight_t1": (lambda m: m.time.weight_linear, lambda x: x[0]),
+        "bias_t1": (lambda m: m.time.bias_linear, lambda x: x[0]),
+        "weight_t2": (lambda m: m.time.weight_periodic, lambda x: x[0]),
+        "bias_t2": (lambda m: m.time.bias_periodic, lambda x: x[0]),
+    }
+    if model.static_conv is not None:
+        shape = model.static_conv.weight.shape
+        table["words_emb"] = (lambda m: m.word_embedding, same)
+        # The misspelling is the released code's own.
+        table["statci_rgcn_layer.weight"] = (lambda m: m.static_conv.weight, lambda x: x.reshape(shape))
+    for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_gru")):
+        cell = lambda m, ours=ours: getattr(m, ours)
+        table |= {
+            f"{theirs}.weight_ih": (lambda m, c=cell: c(m).weight_input, transpose),
+            f"{theirs}.weight_hh": (lambda m, c=cell: c(m).weight_hidden, transpose),
+            f"{theirs}.bias_ih": (lambda m, c=cell: c(m).bias_input, same),
+            f"{theirs}.bias_hh": (lambda m, c=cell: c(m).bias_hidden, same),
+        }
+    for number in range(len(model.layers)):
+        layer = lambda m, number=number: m.layers[number]
+        prefix = f"rgcn.layers.{number}."
+        table |= {
+            prefix + "weight_neighbor": (lambda m, f=layer: f(m).weight_neighbor, same),
+            prefix + "loop_weight": (lambda m, f=layer: f(m).weight_loop, same),
+            prefix + "evolve_loop_weight": (lambda m, f=layer: f(m).weight_isolated, same),
+            prefix + "conv1d.weight": (lambda m, f=layer: f(m).mix, lambda x: x[0, :, 0]),
+            prefix + "conv1d.bias": (lambda m, f=layer: f(m).mix_bias, lambda x: x[0]),
+        }
+        table |= _norm(prefix + "gnn_bn0.", lambda m, f=layer: f(m).norm)
+    decoders = {
+        "decoder_ob1": "entity_raw",
+        "decoder_ob2": "entity_history",
+        "rdecoder_re1": "relation_raw",
+        "rdecoder_re2": "relation_history",
+    }
+    for theirs, ours in decoders.items():
+        decoder = lambda m, ours=ours: getattr(m, ours)
+        channels = getattr(model, ours).filters.shape[1]
+        table |= {
+            # (chan, 4, tap) -> (tap * 4 + channel, chan)
+            f"{theirs}.conv1.weight": (
+                lambda m, f=decoder: f(m).filters,
+                lambda x: x.transpose(2, 1, 0).reshape(-1, x.shape[0]),
+            ),
+            f"{theirs}.conv1.bias": (lambda m, f=decoder: f(m).filter_bias, same),
+            # columns channel-major -> rows position-major
+            f"{theirs}.fc.weight": (
+                lambda m, f=decoder: f(m).project,
+                lambda x, c=channels: x.reshape(dim, c, dim).transpose(2, 1, 0).reshape(-1, dim),
+            ),
+            f"{theirs}.fc.bias": (lambda m, f=decoder: f(m).project_bias, same),
+        }
+        for bn, name in (("bn0", "norm_input"), ("bn1", "norm_feature"), ("bn2", "norm_hidden")):
+            table |= _norm(f"{theirs}.{bn}.", lambda m, f=decoder, n=name: getattr(f(m), n))
+    return table
+
+
+def _norm(prefix: str, norm: Callable) -> dict:
+    same = lambda x: x
+    return {
+        prefix + "weight": (lambda m: norm(m).weight, same),
+        prefix + "bias": (lambda m: norm(m).bias, same),
+        prefix + "running_mean": (lambda m: norm(m).running.mean, same),
+        prefix + "running_var": (lambda m: norm(m).running.var, same),
+    }
+
+
+def _is_unused(name: str) -> bool:
+    if name.endswith("num_batches_tracked"):
+        return True
+    if name.startswith("rgcn.layers."):
+        return name.split(".", 3)[3].startswith(_UNUSED_IN_LAYERS)
+    return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _UNUSED)
+
+
+def model_from_state(
+    state: Mapping[str, np.ndarray], graph: TemporalGraph, config: TiRGNTrainingConfig, source: str = "state"
+) -> TiRGN:
+    """The released model's `state_dict` as a `TiRGN`, in the tensors' own precision.
+
+    **Raises:** CheckpointError that names a missing, spare or misshapen tensor and, where a setting explains
+    it, the option to change.
+    """
+    static = graph.static if config.static_graph else None
+    model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.key(0))
+    table = _entries(model)
+    for name in state:
+        if name not in table and not _is_unused(name):
+            hint = "; the state has a static graph, the data or the config has none" if "w" == name[0] else ""
+            if name.startswith("rgcn.layers."):
+                hint = f"; the state has more than --num-layers {config.num_layers}"
+            raise CheckpointError(f"{source}: spare tensor {name!r}{hint or nearest(name, table)}")
+    leaves, values = [], []
+    for name, (where, layout) in table.items():
+        if name not in state:
+            raise CheckpointError(f"{source}: missing tensor {name!r}; check --num-layers and the static graph")
+        expected = where(model).shape
+        try:
+            value = layout(np.asarray(state[name]))
+        except (ValueError, IndexError):
+            value = np.asarray(state[name])
+        if value.shape != expected:
+            raise CheckpointError(
+                f"{source}: tensor {name!r} has shape {tuple(np.shape(state[name]))}, which does not fit "
+                f"{expected} here; check the data folder, --set embedding_dim=… and --set conv_channels=…"
+            )
+        leaves.append(where)
+        values.append(jnp.asarray(value))
+    return eqx.tree_at(lambda m: [where(m) for where in leaves], model, values)
+
+
+def read_state(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of an `.npz`, or of a `.pt`/checkpoint file through torch's weights-only loader.
+
+    **Raises:** CheckpointError when the file is missing, is neither, or torch is needed and not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give the state_dict as .npz or as a torch file")
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+            raise CheckpointError(f"{path}: not a readable .npz of tensors ({error})") from error
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise CheckpointError(
+            f"{path}: reading a torch file needs torch; install it (pip install torch), or save the "
+            "state_dict as .npz with numpy.savez"
+        ) from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: torch cannot read it with weights_only=True ({reason})") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(hasattr(value, "numpy") for value in content.values()):
+        raise CheckpointError(f"{path}: holds no state_dict of tensors; save model.state_dict()")
+    return {name: value.numpy() for name, value in content.items()}

@@ -1,0 +1,100 @@
+"""The relational graph layer of TiRGN, summed first and multiplied once.
+
+The released layer stacks h_u and rel_r of an edge (u, r, v) as two channels, normalises each over all edges
+and positions (BatchNorm), mixes them by a 1x1 convolution, multiplies by W_neighbor and averages over the
+in-edges of v. All of that is linear in the edge, so the average can be taken first:
+
+$$ agg_v = a \\bar h_v + b \\bar r_v + c, \\qquad out_v = agg_v W_{neighbor} + h_v W_{loop} $$
+
+with the means over in-edges and scalars a, b, c from the BatchNorm statistics. Those need no edge tensor
+either: every fact has its inverse, so entity u is the source of `degree[u]` edges.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics
+from tirgn_eqx.nn.numerics import dropout, rrelu, segment_mean, wide
+from tirgn_eqx.types import Window
+
+
+def xavier_uniform(key: PRNGKeyArray, fan_in: int, fan_out: int) -> Float[Array, "in out"]:
+    """Glorot and Bengio (2010), with the gain sqrt(2) of a ReLU."""
+    bound = 2**0.5 * (6 / (fan_in + fan_out)) ** 0.5
+    return jr.uniform(key, (fan_in, fan_out), minval=-bound, maxval=bound)
+
+
+def channel_statistics(
+    rows: Float[Array, "row dim"], count: Float[Array, " row"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean and biased variance over all values of `rows`, row i counted `count[i]` times."""
+    values, count = wide(rows), wide(count)
+    total = jnp.maximum(jnp.sum(count), 1) * rows.shape[1]
+    mean = jnp.sum(jnp.sum(values, 1) * count) / total
+    var = jnp.sum(jnp.sum((values - mean) ** 2, 1) * count) / total
+    return mean, var
+
+
+class GraphConvolution(eqx.Module):
+    """One graph layer: neighbours, self loop, leaky ReLU, dropout (TiRGN, section 3.2.1; released code)."""
+
+    weight_neighbor: Float[Array, "dim dim"]
+    weight_loop: Float[Array, "dim dim"]
+    weight_isolated: Float[Array, "dim dim"]
+    mix: Float[Array, " 2"]
+    mix_bias: Float[Array, ""]
+    norm: BatchNorm
+
+    def __init__(self, dim: int, *, key: PRNGKeyArray):
+        nkey, lkey, ikey, mkey, bkey = jr.split(key, 5)
+        self.weight_neighbor = xavier_uniform(nkey, dim, dim)
+        self.weight_loop = xavier_uniform(lkey, dim, dim)
+        self.weight_isolated = xavier_uniform(ikey, dim, dim)
+        bound = 2**-0.5
+        self.mix = jr.uniform(mkey, (2,), minval=-bound, maxval=bound)
+        self.mix_bias = jr.uniform(bkey, (), minval=-bound, maxval=bound)
+        self.norm = BatchNorm(2)
+
+    @jax.named_scope("tirgn.graph_conv")
+    def __call__(
+        self,
+        state: Float[Array, "entity dim"],
+        relations: Float[Array, "rel2 dim"],
+        relation_mean: Float[Array, "active dim"],
+        snapshot: Window,
+        running: RunningStatistics,
+        *,
+        rate: float,
+        training: bool,
+        key: PRNGKeyArray | None,
+    ) -> tuple[Float[Array, "entity dim"], RunningStatistics]:
+        """Apply the layer to every entity.
+
+        **Arguments:** `state`; `relations`: the evolved relations; `relation_mean`: their mean over the
+        in-edges of each active entity; `snapshot`: one snapshot of a `Window` (no time axis); `running`: this
+        layer's BatchNorm buffers; `rate` and `key`: dropout.
+
+        **Returns:** the new states and the new buffers (the old ones in inference).
+        """
+        active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
+        if training:
+            entity_mean, entity_var = channel_statistics(active, snapshot.degree)
+            rel_mean, rel_var = channel_statistics(relations, snapshot.relation_count)
+            mean, var = jnp.stack([entity_mean, rel_mean]), jnp.stack([entity_var, rel_var])
+            count = jnp.sum(wide(snapshot.degree)) * state.shape[1]
+            running = running.updated(mean, var, count)
+        else:
+            mean, var = running.mean, running.var
+        scale, shift = self.norm.scale_and_shift(mean, var)
+        entity_factor, relation_factor = self.mix * scale
+        constant = jnp.sum(self.mix * shift) + self.mix_bias
+        aggregate = entity_factor * neighbor_mean + relation_factor * relation_mean + constant
+        aggregate = aggregate.astype(state.dtype)
+        connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
+        isolated = state @ self.weight_isolated
+        out = isolated.at[snapshot.active].set(connected, mode="drop")
+        return dropout(rrelu(out), rate, key), running

@@ -1,0 +1,179 @@
+"""Checkpoint files: `NAME.npz` holds everything, `NAME.json` beside it is for people and other programs.
+
+The npz is an ordinary NumPy archive with the metadata as UTF-8 JSON under `__metadata__`; the json holds the
+same metadata and the sha256 of the npz. Each is written under a temporary name and renamed, so that a file
+with a checkpoint's name is always a whole one. Equal contents give equal bytes. Loading never unpickles.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
+from tirgn_eqx.train.plain import to_json
+
+_METADATA = "__metadata__"
+_KINDS = "biufc"
+_BROKEN = "corrupt or cut short; use another checkpoint, or train again"
+_EXPECTED = "give an .npz file that `tirgn train` wrote"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds: arrays by name, JSON-compatible metadata, and the path of the npz."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    path: Path
+
+
+def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Path:
+    """Writes `NAME.npz` and `NAME.json`, making the folder where needed; returns the path of the npz.
+
+    **Arguments:** `path`: with or without `.npz`; `arrays`: of booleans or numbers, by name; `metadata`: what
+    `tirgn_eqx.train.plain` can say in JSON (NaN becomes null).
+
+    Raises CheckpointError when the files cannot be written; files that were there before stay whole.
+    """
+    target = _npz_path(path)
+    content = _pack(target, arrays, to_json(metadata))
+    side = dict(metadata) | {"sha256": hashlib.sha256(content).hexdigest()}
+    side_path = target.with_suffix(".json")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = _write(target, content), _write(side_path, to_json(side, indent=2).encode() + b"\n")
+        # the old side file goes first: a stop between the renames must not leave one that belies the npz
+        side_path.unlink(missing_ok=True)
+        for temporary, final in zip(written, (target, side_path)):
+            os.replace(temporary, final)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(
+            f"{target}: cannot be written ({reason}); choose another --model-dir"
+        ) from error
+    finally:
+        for file in (target, side_path):
+            with contextlib.suppress(OSError):
+                _temporary(file).unlink()
+    return target
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint; the npz alone is enough, its sha256 is checked where the json is beside it.
+
+    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it.
+
+    Raises CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
+        raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
+    source = path if path.is_file() and path.suffix != ".json" else _npz_path(path)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise CheckpointError(_unreadable(source, error)) from error
+    _verify(source, content)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if f"{_METADATA}.npy" not in archive.namelist():
+                raise CheckpointError(
+                    f"{source}: an archive without checkpoint metadata; {_EXPECTED}, or run "
+                    "`tirgn import-torch` on the weights of the released model"
+                )
+            arrays = {name.removesuffix(".npy"): _read(source, archive, name) for name in archive.namelist()}
+        metadata = json.loads(arrays.pop(_METADATA).tobytes().decode())
+    except CheckpointError:
+        raise
+    # a damaged archive can fail in any layer below: zip, npy header, JSON, or an absurd array size
+    except Exception as error:
+        foreign = f"not a checkpoint; {_EXPECTED}"
+        raise CheckpointError(f"{source}: {_BROKEN if content[:2] == b'PK' else foreign}") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{source}: {_BROKEN}")
+    return Checkpoint(arrays, metadata, source)
+
+
+def _npz_path(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name.removesuffix(".json") + ".npz")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Writes `content` to disk under the temporary name of `path` and returns that name."""
+    temporary = _temporary(path)
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> bytes:
+    """The npz as bytes."""
+    buffer = io.BytesIO()
+    embedded = np.frombuffer(metadata.encode(), np.uint8)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in [*arrays.items(), (_METADATA, embedded)]:
+            array = np.asarray(array)
+            if array.dtype.kind not in _KINDS:
+                raise CheckpointError(
+                    f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32"
+                )
+            if name == _METADATA and array is not embedded:
+                raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
+            # a fixed date: equal contents, equal bytes
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _read(source: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array of an npz, read to its end first: that is what makes zipfile check its CRC."""
+    file = io.BytesIO(archive.read(name))
+    try:
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            message = f"{source}: {name} is pickled, which is never loaded; {_EXPECTED}"
+            raise CheckpointError(message) from error
+        raise
+
+
+def _verify(source: Path, content: bytes) -> None:
+    """Compares `content` with the sha256 in the side file, where there is one."""
+    side = source.with_suffix(".json")
+    try:
+        expected = json.loads(side.read_bytes())["sha256"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
+        return
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise CheckpointError(
+            f"{source}: its sha256 is not the one in {side.name}, one of them was changed or cut short; use "
+            f"another checkpoint, or remove {side.name} to load it unverified"
+        )
+
+
+def _unreadable(source: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        known = [file.name for file in source.parent.glob("*.npz")] if source.parent.is_dir() else []
+        return f"{source}: does not exist{nearest(source.name, known)}; run `tirgn train` first"
+    return f"{source}: cannot be read ({error.strerror}); {_EXPECTED}"

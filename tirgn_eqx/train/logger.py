@@ -1,0 +1,148 @@
+"""Where the figures of a training go: TensorBoard and JSON lines always, Weights & Biases when set up."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from tensorboardX import SummaryWriter
+
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.train.plain import plain, to_json
+from tirgn_eqx.train.wandb_worker import WandbWorker
+
+_log = logging.getLogger("tirgn_eqx")
+
+
+class TrainingLogger:
+    """Writes metrics and texts to TensorBoard, to JSON lines, and to Weights & Biases; a context manager.
+
+    In `logdir`: TensorBoard event files; `metrics.jsonl` with one strict JSON object per `log_metrics` call
+    (`step`, `time` in unix seconds, and the metrics; NaN and infinities are null); `text.jsonl` likewise per
+    `log_text` call; `config.json`. Lines reach the disk at once and are added to those of earlier runs.
+
+    Weights & Biases is used when WANDB_API_KEY is set in the environment. Be it missing, offline, slow or
+    failing, the training goes on: one warning is logged and it is left alone from then on.
+
+    **Arguments:** `logdir`: made where needed; `project`, `run_name`: for Weights & Biases; `config`: the
+    settings, a mapping or a dataclass; `wandb_timeout`: seconds that Weights & Biases may take to start, and
+    that `close` waits for it.
+
+    Raises ConfigError when `logdir` cannot be written.
+    """
+
+    def __init__(
+        self,
+        logdir: str | Path,
+        project: str = "geopol-tkg",
+        run_name: str | None = None,
+        config: Any = None,
+        *,
+        wandb_timeout: int | float = 10,
+    ):
+        self.logdir = Path(logdir)
+        self._config = plain({} if config is None else config)
+        try:
+            self.logdir.mkdir(parents=True, exist_ok=True)
+            self._metrics = self._open("metrics.jsonl")
+            self._text: TextIO | None = None
+            self._board = SummaryWriter(str(self.logdir), flush_secs=10)
+            self._save_config()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigError(
+                f"logdir {self.logdir}: cannot be written ({reason}); choose another"
+            ) from error
+        self._wandb = None
+        if os.environ.get("WANDB_API_KEY"):
+            self._wandb = WandbWorker(
+                wandb_timeout, project=project, name=run_name, config=self._config, dir=str(self.logdir)
+            )
+        else:
+            _log.info("W&B not configured, TensorBoard only")
+        self._closed = False
+
+    @property
+    def wandb_active(self) -> bool:
+        """Whether Weights & Biases is set up and has not failed so far."""
+        return self._wandb is not None and self._wandb.active
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
+        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`."""
+        self._check_open()
+        values = {name: _number(name, value) for name, value in metrics.items()}
+        _line(self._metrics, {"step": step, "time": time.time(), **values})
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        if self._wandb:
+            self._wandb.send(values, step)
+
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        """Logs a text, which TensorBoard shows as Markdown, at `step`."""
+        self._check_open()
+        self._text = self._text or self._open("text.jsonl")
+        _line(self._text, {"step": step, "time": time.time(), tag: text})
+        self._board.add_text(tag, text, step)
+        if self._wandb:
+            self._wandb.send({tag: text}, step)
+
+    def close(self) -> None:
+        """Writes out everything; closing twice does nothing."""
+        self._close(failed=False)
+
+    def __enter__(self) -> "TrainingLogger":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._close(failed=kind is not None)
+
+    def _close(self, failed: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._metrics.close()
+        if self._text:
+            self._text.close()
+        self._board.close()
+        if self._wandb:
+            self._wandb.close(failed)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("this TrainingLogger is closed; make a new one to log more")
+
+    def _open(self, name: str) -> TextIO:
+        return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
+
+    def _save_config(self) -> None:
+        """`config.json`; one of an earlier run with other settings is kept as `config.N.json`."""
+        path, text = self.logdir / "config.json", to_json(self._config, indent=2) + "\n"
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            number = 1
+            while (kept := path.with_name(f"config.{number}.json")).exists():
+                number += 1
+            path.rename(kept)
+        path.write_text(text, encoding="utf-8")
+        self._board.add_text("config", f"```json\n{text}```", 0)
+
+
+def _line(file: TextIO, record: dict[str, Any]) -> None:
+    file.write(to_json(record) + "\n")
+
+
+def _number(name: str, value: Any) -> int | float:
+    """`value` as a Python number."""
+    number = value.item() if getattr(value, "size", None) == 1 else value
+    if not isinstance(number, (int, float)):
+        raise TypeError(f"metric {name!r} must be one number, not {type(value).__name__} {value!r:.60}")
+    return number
+
+
+def device_memory_bytes() -> int | None:
+    """Peak memory in use on the first device, in bytes; None where the backend does not say (CPU)."""
+    import jax
+
+    stats = jax.devices()[0].memory_stats()
+    return None if stats is None else stats.get("peak_bytes_in_use")

@@ -1,0 +1,133 @@
+"""Models in checkpoints: what is written with the weights, and a model built again from the file alone."""
+
+import dataclasses
+import datetime
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
+from tirgn_eqx.errors import CheckpointError, ConfigError
+from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+
+MODEL_TYPE = "tirgn"
+FORMAT_VERSION = 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes a result."""
+    packages = ("jax", "jaxlib", "equinox", "optax", "numpy")
+    found = {name: metadata.version(name) for name in packages}
+    try:
+        found["tirgn-eqx"] = metadata.version("tirgn-eqx")
+    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        found["tirgn-eqx"] = "source"
+    return found | {"python": platform.python_version()}
+
+
+def _named_leaves(model: Any) -> dict[str, Any]:
+    """Leaves by path, such as `layers.0.norm.running.mean`."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(model)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
+
+
+def save_model(
+    path: str | Path,
+    model: TiRGN,
+    config: TiRGNTrainingConfig,
+    graph: TemporalGraph,
+    metrics: dict[str, Any] | None = None,
+) -> Path:
+    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics."""
+    static = None
+    if model.static_edges is not None:
+        words = model.word_embedding
+        assert words is not None
+        static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
+    described = {
+        "model_type": MODEL_TYPE,
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "num_entities": graph.num_entities,
+        "num_relations": graph.num_relations,
+        "entities": list(graph.entity_names) if graph.entity_names else None,
+        "relations": list(graph.relation_names) if graph.relation_names else None,
+        "static_graph": static,
+        "metrics": metrics or {},
+        "data": graph.describe() | {"provenance": graph.provenance, "time_interval": graph.time_interval},
+        "versions": versions(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(model).items()}
+    return save_checkpoint(path, arrays, described)
+
+
+def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
+    known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
+    settings = described.get("config")
+    if not isinstance(settings, dict) or not known >= set(settings):
+        spare = ", ".join(sorted(set(settings) - known)) if isinstance(settings, dict) else "config"
+        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version?")
+    try:
+        return TiRGNTrainingConfig(**settings)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_model(path: str | Path) -> tuple[TiRGN, TiRGNTrainingConfig, dict[str, Any]]:
+    """(model, config, metadata) of a checkpoint; the npz alone is enough.
+
+    **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays
+    are missing, spare, or of the wrong shape, each named.
+    """
+    checkpoint = load_checkpoint(path)
+    described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
+    kind = described.get("model_type")
+    if kind != MODEL_TYPE:
+        raise CheckpointError(f"{path}: holds a model of type {kind!r}, not {MODEL_TYPE!r}; give a TiRGN one")
+    config = _config(described, path)
+    sizes = [described.get("num_entities"), described.get("num_relations")]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise CheckpointError(f"{path}: says nothing usable about its entities and relations; train again")
+    static = _static_graph(described.get("static_graph"), arrays, path)
+    build = lambda: TiRGN(sizes[0], sizes[1], config, static, key=jr.key(0))
+    try:
+        skeleton = eqx.filter_eval_shape(build)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    expected = _named_leaves(skeleton)
+    for name in sorted(set(expected) ^ set(arrays)):
+        state = "missing" if name in expected else "unknown"
+        raise CheckpointError(f"{path}: array {name!r} is {state}; this is not a whole TiRGN checkpoint")
+    for name, leaf in expected.items():
+        found = arrays[name]
+        if found.shape != leaf.shape or found.dtype.kind != np.dtype(leaf.dtype).kind:
+            raise CheckpointError(
+                f"{path}: array {name!r} is {found.dtype}{list(found.shape)}, expected {leaf.dtype}"
+                f"{list(leaf.shape)}; this is not the model its config describes"
+            )
+    leaves = [jnp.asarray(arrays[name]) for name in expected]
+    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, described
+
+
+def _static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path) -> StaticGraph | None:
+    if described is None:
+        return None
+    try:
+        bounds = np.asarray(described["bounds"], np.int64)
+        entity, word = arrays["static_edges.entity"], arrays["static_edges.word"]
+        relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        if not len(relation) == len(entity) == len(word):
+            raise ValueError("edge counts differ")
+        return StaticGraph(entity, relation, word, len(bounds) - 1, int(described["num_words"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its static graph cannot be rebuilt ({error}); train again") from error

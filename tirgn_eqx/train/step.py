@@ -1,0 +1,163 @@
+"""The training step: a pure function of model, optimizer state and batch.
+
+The window is evolved once. The questions are scored in micro-batches inside a scan, each giving its gradient
+with respect to the decoders and the evolved state; the summed state gradient is pulled back through the
+evolution once. So memory is that of one micro-batch, and evolution is never repeated.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from beartype import beartype
+from jaxtyping import Array, Float, PyTree, jaxtyped
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.models.tirgn import Buffers, Remat, TiRGN
+from tirgn_eqx.nn import RunningStatistics, StaticEdges
+from tirgn_eqx.train.precision import Precision, cast_for_compute
+from tirgn_eqx.types import Batch
+
+Metrics = dict[str, Float[Array, ""]]
+Step = Callable[[TiRGN, PyTree, Batch], tuple[TiRGN, PyTree, Metrics]]
+
+
+class Gradients(NamedTuple):
+    """Metrics, gradient with respect to the trainable leaves (None elsewhere), and the new buffers."""
+
+    metrics: Metrics
+    gradient: TiRGN
+    buffers: Buffers
+
+
+def trainable(model: TiRGN) -> PyTree:
+    """True for every leaf that training changes: floating, and not a buffer."""
+    is_buffer = lambda node: isinstance(node, RunningStatistics | StaticEdges)
+    mark = lambda node: (
+        jax.tree.map(lambda _: False, node) if is_buffer(node) else eqx.is_inexact_array(node)
+    )
+    return jax.tree.map(mark, model, is_leaf=is_buffer)
+
+
+def parameter_count(model: TiRGN) -> int:
+    """Number of trained scalars."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model))))
+
+
+def clip_by_norm(limit: float) -> optax.GradientTransformation:
+    """Scale the gradient to global norm `limit` when it is longer, as PyTorch's clip_grad_norm_ does."""
+
+    def update(updates, state, params=None):
+        del params
+        # PyTorch divides by the norm plus 1e-6.
+        scale = jnp.minimum(1.0, limit / (optax.global_norm(updates) + 1e-6))
+        return jax.tree.map(lambda g: g * scale.astype(g.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def make_optimizer(config: TiRGNTrainingConfig) -> optax.GradientTransformation:
+    """Clip, then Adam with L2 in the gradient (not AdamW), at a constant rate: the published recipe."""
+    return optax.chain(
+        clip_by_norm(config.grad_clip) if config.grad_clip else optax.identity(),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_adam(eps=1e-8),
+        optax.scale_by_learning_rate(config.learning_rate),
+    )
+
+
+def init_optimizer(optimizer: optax.GradientTransformation, model: TiRGN) -> PyTree:
+    """The optimizer's state for the trainable leaves of `model`."""
+    return optimizer.init(eqx.filter(model, trainable(model)))  # pyright: ignore[reportArgumentType]
+
+
+def loss_and_gradient(
+    model: TiRGN, batch: Batch, *, precision: Precision = "f32", policy: Remat = "none", training: bool = True
+) -> Gradients:
+    """Loss of one target snapshot and its gradient.
+
+    The loss is `task_weight` * entity + (1 - `task_weight`) * relation + static, entity and relation being
+    means over all answers of the snapshot, both directions (TiRGN, equations 15 to 17).
+
+    **Arguments:** `batch`: with a leading `micro` axis on its questions; `training`: batch statistics and
+    dropout (with `batch.key`); False freezes both, as in inference.
+    """
+    parameters, rest = eqx.partition(model, trainable(model))
+    keys: tuple[Any, Any] = (None, None) if batch.key is None or not training else jr.split(batch.key)
+    ready = lambda parameters: cast_for_compute(eqx.combine(parameters, rest), precision)
+    totals = [jnp.maximum(jnp.sum(q.answer_weight), 1) for q in (batch.entity_queries, batch.relation_queries)]
+    shares = (model.task_weight, 1 - model.task_weight)
+
+    def encode(parameters):
+        return ready(parameters).encode(batch.window, training=training, key=keys[0], policy=policy)
+
+    encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
+    buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
+
+    def micro_loss(parameters, encoding, buffers, queries, key):
+        decoder, losses = ready(parameters), []
+        micro_keys = (None, None) if key is None else jr.split(key)
+        for kind, some, total, kind_key in zip(("entity", "relation"), queries, totals, micro_keys):
+            loss, buffers = decoder.answer_losses(
+                encoding, some, batch.time_index, buffers, kind=kind, training=training, key=kind_key
+            )
+            losses.append(loss / total.astype(loss.dtype))
+        return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
+
+    differentiate = jax.value_and_grad(micro_loss, argnums=(0, 1), has_aux=True)
+    all_queries = (batch.entity_queries, batch.relation_queries)
+    num_micro = batch.entity_queries.subject.shape[0]
+    if num_micro == 1:
+        queries = jax.tree.map(lambda x: x[0], all_queries)
+        key = keys[1]
+        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, key)
+    else:
+
+        def body(carry, step):
+            (gradients, losses, buffers), (queries, key) = carry, step
+            (_, (new, buffers)), more = differentiate(parameters, encoding, buffers, queries, key)
+            add = lambda total, part: total + part.astype(total.dtype)
+            return (jax.tree.map(add, gradients, more), jax.tree.map(add, losses, new), buffers), None
+
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), encoding)
+        start = jax.tree.map(jnp.zeros_like, parameters), zeros
+        no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
+        micro_keys = None if keys[1] is None else jr.split(keys[1], num_micro)
+        carry, _ = jax.lax.scan(body, (start, no_loss, buffers), (all_queries, micro_keys))
+        gradients, losses, buffers = carry
+    decoder_gradient, state_gradient = gradients
+    state_gradient = jax.tree.map(lambda g, x: g.astype(x.dtype), state_gradient, encoding)
+    one = jnp.ones_like(encoding.static_loss)
+    (encoder_gradient,) = pull_back(eqx.tree_at(lambda e: e.static_loss, state_gradient, one))
+    gradient = jax.tree.map(jnp.add, decoder_gradient, encoder_gradient)
+    static = encoding.static_loss
+    metrics = {
+        "loss": shares[0] * losses[0] + shares[1] * losses[1] + static,
+        "loss_entity": losses[0],
+        "loss_relation": losses[1],
+        "loss_static": static,
+    }
+    return Gradients(metrics, gradient, buffers)
+
+
+def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:
+    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
+
+    Compile it with `eqx.filter_jit`. Shapes and types of its arguments are checked while it is traced.
+    """
+    optimizer = optimizer or make_optimizer(config)
+
+    @jaxtyped(typechecker=beartype)
+    def step(model: TiRGN, opt_state: PyTree, batch: Batch) -> tuple[TiRGN, PyTree, Metrics]:
+        result = loss_and_gradient(model, batch, precision=config.precision, policy=config.remat)
+        parameters = eqx.filter(model, trainable(model))
+        updates, opt_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
+        metrics = result.metrics | {"gradient_norm": optax.global_norm(result.gradient)}
+        model = eqx.apply_updates(model, updates)
+        return model.with_buffers(jax.lax.stop_gradient(result.buffers)), opt_state, metrics
+
+    return step

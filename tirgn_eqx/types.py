@@ -1,0 +1,83 @@
+"""Array aliases and the data pytrees that travel from the loader to the device.
+
+Axis names, the same everywhere:
+
+| name | meaning |
+|---|---|
+| `entity` | entities of the vocabulary |
+| `rel` / `rel2` | relations / relations and their inverses (`r + rel`) |
+| `time` | snapshots of the local window, oldest first |
+| `active` | entities with at least one edge in a snapshot, padded |
+| `edge` | edges of a snapshot in both directions, padded |
+| `pair` | distinct (relation, subject) pairs of a snapshot, padded |
+| `unit` | questions decoded: a distinct (s, r), or (s, o) for relations, or one per fact; padded |
+| `answer` | facts that answer the units, padded |
+| `seen` | (unit, candidate) pairs of the history vocabulary, padded |
+| `micro` | micro-batches of one snapshot |
+| `dim`, `chan`, `layer` | embedding width, channels, graph layers |
+
+Padding indices lie one past the end: gathers fill them with 0, scatters and segment sums drop them.
+"""
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+
+Scalar = Float[Array, ""]
+
+
+class Window(eqx.Module):
+    """The last `history_len` snapshots before a target, stacked and padded.
+
+    Edges run in both directions; `edge_source` and `edge_target` are positions in `active`, and targets are
+    sorted. `degree` is the in-degree (equal to the out-degree, since every fact has its inverse), exact
+    duplicates counted. `pair_*` list the distinct subjects of every relation. Snapshots with `valid` False
+    are padding at the front of a window that is shorter than `history_len`.
+    """
+
+    valid: Bool[Array, " time"]
+    active: Int[Array, "time active"]
+    degree: Float[Array, "time active"]
+    edge_source: Int[Array, "time edge"]
+    edge_relation: Int[Array, "time edge"]
+    edge_target: Int[Array, "time edge"]
+    relation_count: Float[Array, "time rel2"]
+    pair_entity: Int[Array, "time pair"]
+    pair_relation: Int[Array, "time pair"]
+
+
+class Queries(eqx.Module):
+    """Questions of one kind about one snapshot; a leading `micro` axis when they are micro-batched.
+
+    Entity queries ask for the object of (`subject`, `given` = relation or inverse relation); relation queries
+    ask for the relation between `subject` and `given` = object. `weight` is how many facts ask the question
+    (0 for padding). Answer i, worth `answer_weight[i]`, says that candidate `answer[i]` answers unit
+    `answer_unit[i]`. (`seen_unit`, `seen_candidate`) list the candidates in the history vocabulary.
+    `negatives` and `candidate_seen` (truth first) exist for the sampled loss only; (`true_unit`,
+    `true_candidate`), every candidate that is true at this time, for evaluation only.
+    """
+
+    subject: Int[Array, "*micro unit"]
+    given: Int[Array, "*micro unit"]
+    weight: Float[Array, "*micro unit"]
+    answer_unit: Int[Array, "*micro answer"]
+    answer: Int[Array, "*micro answer"]
+    answer_weight: Float[Array, "*micro answer"]
+    seen_unit: Int[Array, "*micro seen"]
+    seen_candidate: Int[Array, "*micro seen"]
+    negatives: Int[Array, "*micro answer negative"] | None = None
+    candidate_seen: Bool[Array, "*micro answer candidate"] | None = None
+    true_unit: Int[Array, "*micro true"] | None = None
+    true_candidate: Int[Array, "*micro true"] | None = None
+
+
+class Batch(eqx.Module):
+    """All that one training step or one evaluation needs: a target snapshot's window, questions and time.
+
+    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`.
+    """
+
+    window: Window
+    entity_queries: Queries
+    relation_queries: Queries
+    time_index: Float[Array, ""]
+    key: Shaped[PRNGKeyArray, ""] | None = None
