@@ -1,8 +1,16 @@
-"""What several test files need: the real datasets, where they are at hand."""
+"""What several test files need: the real datasets, where they are at hand, and small made-up graphs."""
 
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import numpy as np
 import pytest
+from hypothesis import strategies as st
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
+from tirgn_eqx.models.tirgn import TiRGN
 
 DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
@@ -13,3 +21,98 @@ def dataset(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"dataset {name} is not at hand in {DATASETS}")
     return path
+
+
+def make_graph(
+    facts: list[tuple[int, int, int, int]] | np.ndarray,
+    *,
+    num_entities: int,
+    num_relations: int,
+    valid: int | None = None,
+    test: int | None = None,
+    **fields,
+) -> TemporalGraph:
+    """A graph of rows (subject, relation, object, time); in time order, rows from `valid` on are the valid
+    split and rows from `test` on the test split (None = no such row), so that a boundary may cut a time."""
+    rows = np.asarray(facts, np.int64).reshape(-1, 4)
+    rows = rows[np.argsort(rows[:, 3], kind="stable")]
+    bounds = [len(rows) if bound is None else bound for bound in (valid, test)]
+    split = np.searchsorted(bounds, np.arange(len(rows)), side="right")
+    return from_facts("made", rows, split, num_entities, num_relations, **fields)
+
+
+def random_graph(
+    seed: int, *, num_entities: int = 8, num_relations: int = 3, num_times: int = 8, facts: int = 6
+) -> TemporalGraph:
+    """A graph with 1 to 2 * `facts` - 1 facts at each of `num_times` times, half train, a quarter valid and
+    test each, both boundaries inside a time where it has facts enough."""
+    rng = np.random.default_rng(seed)
+    count = rng.integers(1, 2 * facts, num_times)
+    total = int(count.sum())
+    columns = [rng.integers(0, size, total) for size in (num_entities, num_relations, num_entities)]
+    rows = np.stack([*columns, np.repeat(np.arange(num_times), count)], 1)
+    ends = np.cumsum(count)
+    inside = lambda time: int(ends[time] - count[time] // 2)
+    return make_graph(
+        rows,
+        num_entities=num_entities,
+        num_relations=num_relations,
+        valid=inside(num_times // 2),
+        test=inside(3 * num_times // 4),
+    )
+
+
+@st.composite
+def facts_of_a_graph(
+    draw, *, max_entities: int = 5, max_relations: int = 3, max_times: int = 6, max_facts: int = 24
+) -> dict:
+    """Arguments of `make_graph` for small graphs of every kind: duplicates, self loops, silent entities,
+    empty splits, gaps in time. (The graph itself is made in the test: its type checks draw random numbers,
+    which Hypothesis forbids in a strategy.)"""
+    entities, relations = draw(st.integers(1, max_entities)), draw(st.integers(1, max_relations))
+    below = lambda size: st.integers(0, size - 1)
+    fact = st.tuples(below(entities), below(relations), below(entities), below(max_times))
+    # Left to itself, a list of at most 24 has 6 entries on average: too few to repeat anything.
+    facts = draw(st.lists(fact, min_size=draw(st.integers(1, max_facts)), max_size=max_facts))
+    valid, test = sorted(draw(st.tuples(*[st.integers(0, len(facts))] * 2)))
+    sizes = {"num_entities": entities, "num_relations": relations}
+    return {"facts": facts, "valid": valid, "test": test, **sizes}
+
+
+def both_directions(graph: TemporalGraph, rows=slice(None)) -> list[tuple[int, ...]]:
+    """(subject, relation, object, snapshot) of the facts `rows`, then of their inverses."""
+    columns = (graph.subject, graph.relation, graph.object, graph.snapshot)
+    facts = [tuple(int(x) for x in fact) for fact in zip(*(column[rows] for column in columns))]
+    return facts + [(o, r + graph.num_relations, s, t) for s, r, o, t in facts]
+
+
+def same_bits(a, b) -> bool:
+    """Whether two pytrees have equal structure and leaves equal in type, shape and every bit."""
+    leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
+    as_bits = lambda leaf: (str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes())
+    equal = jax.tree.structure(a) == jax.tree.structure(b)
+    return equal and all(as_bits(x) == as_bits(y) for x, y in zip(leaves, others))
+
+
+def tiny_config(**changes) -> TiRGNTrainingConfig:
+    """A model that compiles and runs in no time, in f32 and without dropout."""
+    settings = {
+        "embedding_dim": 8,
+        "history_len": 3,
+        "num_layers": 1,
+        "static_blocks": 2,
+        "conv_channels": 3,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "feature_dropout": 0.0,
+        "hidden_dropout": 0.0,
+        "precision": "f32",
+        "remat": "none",
+    }
+    return TiRGNTrainingConfig(**settings | changes)
+
+
+def tiny_model(num_entities: int, num_relations: int, static: StaticGraph | None = None, **changes) -> TiRGN:
+    """A model of `tiny_config(**changes)`, initialised in one compilation."""
+    build = lambda key: TiRGN(num_entities, num_relations, tiny_config(**changes), static, key=key)
+    return eqx.filter_jit(build)(jax.random.key(0))

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from tirgn_eqx.errors import ConfigError, nearest
 
-
 Number = int | float
 
 

@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, nearest
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.train.saved import save_model
 
 # Parts of the released state_dict that its forward pass never uses, or that repeat another tensor.
 _UNUSED = (
@@ -32,7 +34,7 @@ _UNUSED = (
 )
 _UNUSED_IN_LAYERS = ("fc.", "gnn_bn1.", "gnn_bn2.")
 
-Where = Callable[[TiRGN], jnp.ndarray]
+Where = Callable[[Any], Any]
 
 
 def _entries(model: TiRGN) -> dict[str, tuple[Where, Callable[[np.ndarray], np.ndarray]]]:
@@ -135,10 +137,11 @@ def model_from_state(
             if name.startswith("rgcn.layers."):
                 hint = f"; the state has more than --num-layers {config.num_layers}"
             raise CheckpointError(f"{source}: spare tensor {name!r}{hint or nearest(name, table)}")
-    leaves, values = [], []
-    for name, (where, layout) in table.items():
+    for name in table:
         if name not in state:
             raise CheckpointError(f"{source}: missing tensor {name!r}; check --num-layers and the static graph")
+    leaves, values = [], []
+    for name, (where, layout) in table.items():
         expected = where(model).shape
         try:
             value = layout(np.asarray(state[name]))
@@ -184,3 +187,39 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
     if not isinstance(content, dict) or not all(hasattr(value, "numpy") for value in content.values()):
         raise CheckpointError(f"{path}: holds no state_dict of tensors; save model.state_dict()")
     return {name: value.numpy() for name, value in content.items()}
+
+
+def import_torch(
+    state_path: str | Path, graph: TemporalGraph, out: str | Path, config_overrides: dict[str, Any]
+) -> Path:
+    """Write the released model's weights as a checkpoint that `tirgn eval` runs.
+
+    Sizes that the weights show (embedding width, graph layers, channels, kernel, static blocks) are read from
+    them; what they do not show (window length, time-dependent options) comes from `config_overrides`, which
+    also wins where both speak, so that a contradiction is named.
+    """
+    state = read_state(state_path)
+    shown = _shown_settings(state)
+    config = TiRGNTrainingConfig(history_window=0, batch_size=0).replace(**shown | config_overrides)
+    model = model_from_state(state, graph, config, str(state_path))
+    return save_model(out, model, config, graph, {"imported_from": str(state_path)})
+
+
+def _shown_settings(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The settings that tensor shapes give away; silent about tensors that are missing or misshapen."""
+    shown: dict[str, Any] = {}
+    shape = lambda name: np.shape(state.get(name, ()))
+    if len(shape("emb_rel")) == 2:
+        shown["embedding_dim"] = int(shape("emb_rel")[1])
+    if len(shape("decoder_ob1.conv1.weight")) == 3:
+        channels, _, kernel = shape("decoder_ob1.conv1.weight")
+        shown |= {"conv_channels": int(channels), "conv_kernel": int(kernel)}
+    layers = {name.split(".")[2] for name in state if name.startswith("rgcn.layers.")}
+    if layers:
+        shown["num_layers"] = len(layers)
+    static = shape("statci_rgcn_layer.weight")
+    shown["static_graph"] = len(static) == 2
+    if len(static) == 2 and "embedding_dim" in shown:
+        # blocks * (dim / blocks)^2 columns
+        shown["static_blocks"] = max(1, shown["embedding_dim"] ** 2 // max(1, int(static[1])))
+    return shown

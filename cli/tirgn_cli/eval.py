@@ -7,6 +7,7 @@ import typer
 
 from tirgn_cli import options
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.heap import keep_freed_memory
 
 SPLITS = ("valid", "test")
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
@@ -46,6 +47,7 @@ def evaluate(
 
     Example: tirgn eval models/tkg/tirgn_best.npz --json
     """
+    keep_freed_memory()
     if split not in SPLITS:
         raise ConfigError(f"--split {split!r}: must be one of {', '.join(SPLITS)}")
 
@@ -65,13 +67,14 @@ def evaluate(
 
         from tirgn_eqx.evaluate.protocol import evaluate as run
 
-        evaluation = run(
-            model,
-            graph,
-            split="valid" if split == "valid" else "test",
-            history_len=config.history_len,
-            history_window=config.history_window,
-        )
+        with show.working(f"evaluating {graph.name}"):
+            evaluation = run(
+                model,
+                graph,
+                split="valid" if split == "valid" else "test",
+                history_len=config.history_len,
+                history_window=config.history_window,
+            )
     measured = evaluation.to_dict()
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches}
     if as_json:
@@ -94,9 +97,7 @@ def _load(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], g
     try:
         return load_graph(**provenance | given)
     except DataError as error:
-        raise DataError(
-            f"{error} (the data that {checkpoint} was trained on; --data-path names another)"
-        ) from error
+        raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
 def _check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None:

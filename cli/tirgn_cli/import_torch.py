@@ -12,9 +12,7 @@ from tirgn_eqx.errors import ConfigError
 def import_torch(
     state: Annotated[
         Path,
-        typer.Argument(
-            metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"
-        ),
+        typer.Argument(metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"),
     ],
     data_path: Annotated[
         str,
@@ -31,7 +29,14 @@ def import_torch(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
-    num_layers: options.NumLayers = None,
+    num_layers: Annotated[
+        int | None,
+        options.option(
+            metavar="N",
+            help="graph convolution layers per snapshot (default: as many as the weights have)",
+            panel=options.MODEL,
+        ),
+    ] = None,
     history_len: options.HistoryLen = None,
     history_rate: options.HistoryRate = None,
     l2_normalize: options.Normalize = None,
@@ -43,7 +48,8 @@ def import_torch(
 ) -> None:
     """Turn the weights of the released PyTorch model into a checkpoint that `tirgn eval` runs.
 
-    Settings that the weights do not show, such as the length of the window, are given as for a training.
+    Sizes are read from the weights; what they do not show, such as the length of the window, is given as for
+    a training.
 
     Example: tirgn import-torch state.npz --data-path data/YAGO --preset yago --out models/released.npz
     """

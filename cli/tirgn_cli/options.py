@@ -206,11 +206,11 @@ def parse_bytes(text: str, option: str = "--budget") -> int:
     return size
 
 
-SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words")
+SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")
 
 
 def parse_shape(text: str) -> dict[str, int]:
-    """`entities=7128,relations=230,edges=400,queries=800` as numbers; the last two keys may be left out."""
+    """`entities=7128,relations=230,edges=400,queries=800` as numbers; the further keys may be left out."""
     shape = {}
     for part in text.split(","):
         key, equals, value = (word.strip() for word in part.partition("="))

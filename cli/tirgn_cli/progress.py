@@ -73,9 +73,7 @@ class TrainingView:
 
     def __enter__(self) -> "TrainingView":
         if self.console.is_terminal and not self._quiet:
-            self._live = Live(
-                get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
-            )
+            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
         return self
 

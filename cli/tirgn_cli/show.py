@@ -1,6 +1,7 @@
 """What a person sees: results on stdout, messages on stderr, one JSON document where `--json` asks for it."""
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,15 +43,18 @@ def note(message: str) -> None:
     line(stderr(), message)
 
 
+def only_warnings() -> None:
+    """Keeps the library's notes to itself until the command ends; its warnings are still shown."""
+    logging.getLogger("tirgn_eqx").setLevel(logging.WARNING)
+
+
 def traceback(exception: BaseException) -> None:
     """The traceback of `exception`, without the values of variables."""
     from rich.traceback import Traceback
 
     console = stderr()
     if console.is_terminal:
-        console.print(
-            Traceback.from_exception(type(exception), exception, exception.__traceback__, show_locals=False)
-        )
+        console.print(Traceback.from_exception(type(exception), exception, exception.__traceback__, show_locals=False))
     else:
         import traceback
 
@@ -65,6 +69,17 @@ def _single_line(message: str) -> str:
 def clean_stdout() -> Iterator[None]:
     """While a library works, whatever it prints goes to stderr, so that stdout carries the result alone."""
     with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def working(message: str) -> Iterator[None]:
+    """Shows on a terminal that something takes its time."""
+    console = stderr()
+    if console.is_terminal:
+        with console.status(Text(message)):
+            yield
+    else:
         yield
 
 
@@ -119,7 +134,7 @@ def pairs(title: str, rows: Mapping[str, Any]) -> Table:
 
 def cell(value: Any) -> str:
     """A value as a table shows it: counts with thousands separators, figures with four decimals."""
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -9,6 +9,7 @@ import typer
 
 from tirgn_cli import options
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.heap import keep_freed_memory
 
 
 def train(
@@ -72,6 +73,7 @@ def train(
 
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
     """
+    keep_freed_memory()
     config = options.resolve_config(
         preset,
         config_file,
@@ -99,6 +101,8 @@ def train(
     from tirgn_cli import show
     from tirgn_cli.progress import TrainingView
 
+    if quiet:
+        show.only_warnings()
     with show.clean_stdout():
         from tirgn_eqx.data import load_graph
 
@@ -111,7 +115,7 @@ def train(
             with TrainingView(quiet=quiet) as view:
                 result = train_tirgn(graph, config, model_dir=model_dir, on_record=view, run_name=run_name)
         except KeyboardInterrupt:
-            show.note(f"checkpoints saved so far are in {model_dir}")
+            show.note(f"what was saved so far is in {model_dir}")
             raise
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if as_json:
@@ -151,9 +155,8 @@ def _show_result(result: dict[str, Any]) -> None:
     if rows:
         caption = "single-step, time-aware filter, both directions, ties at their mean rank"
         show.result(show.table("Figures of the best checkpoint", ["", *show.METRICS.values()], rows, caption))
-    epoch = result.get("best_epoch")
-    best = result.get("best_mrr")
-    checkpoint = result.get("checkpoint")
+    best, epoch = result["best_mrr"], result["best_epoch"]
+    checkpoint = result["checkpoint"]
     show.result(
         show.pairs(
             "Training",
@@ -161,11 +164,11 @@ def _show_result(result: dict[str, Any]) -> None:
                 "data": show.dataset(result["dataset"]),
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
-                "best MRR": None if best is None else f"{best:.4f} in validation, epoch {epoch}",
+                "best MRR": f"{show.cell(best)} in validation, epoch {show.cell(epoch)}",
                 "seed": result["seed"],
                 "time": show.duration(result["total_time"]),
                 "checkpoint": checkpoint,
-                "next": f"tirgn eval {checkpoint}" if checkpoint else None,
+                "next": f"tirgn eval {checkpoint}",
             },
         )
     )

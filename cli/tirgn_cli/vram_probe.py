@@ -1,5 +1,6 @@
 """`tirgn vram-probe`."""
 
+import dataclasses
 from typing import Annotated, Any
 
 from tirgn_cli import options
@@ -13,8 +14,8 @@ def vram_probe(
         options.option(
             metavar="NAME=N,...",
             help="sizes in place of data: entities, relations, edges (facts in the largest snapshot of the "
-            "window), queries (of the largest target snapshot), and optionally static_edges and words "
-            "(default: taken from the data)",
+            "window), queries (facts of the largest target snapshot), and optionally static_edges, words and "
+            "history (known candidates per question) (default: taken from the data)",
             panel=options.DATA,
         ),
     ] = None,
@@ -69,11 +70,12 @@ def vram_probe(
             load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
             graph = load_graph(data_path or options.default_data_path(), **load)
             problem, description = ProblemShape.from_graph(graph, config), graph.describe()
-        rows = probe_memory(problem, config, budget=limit)
-        largest = None if limit is None else largest_batch(problem, config, limit)
+        with show.working("compiling the training step for each setting"):
+            rows = probe_memory(problem, config, budget=limit)
+            largest = None if limit is None else largest_batch(problem, config, limit)
     report = {
         "dataset": description,
-        "shape": {name: getattr(problem, name) for name in options.SHAPE_KEYS},
+        "shape": dataclasses.asdict(problem),
         "budget_bytes": limit,
         "settings": rows,
         "largest_batch": largest,
@@ -89,9 +91,7 @@ def _show(report: dict[str, Any], precision: str, remat: str) -> None:
 
     if report["dataset"] is not None:
         show.line(show.stdout(), show.dataset(report["dataset"]))
-    show.line(
-        show.stdout(), "shape: " + ", ".join(f"{name} {count:,}" for name, count in report["shape"].items())
-    )
+    show.line(show.stdout(), "shape: " + ", ".join(f"{name} {count:,}" for name, count in report["shape"].items()))
     limit = report["budget_bytes"]
     columns = ["precision", "remat", "batch size", "predicted", "measured"]
     rows = [
@@ -113,9 +113,5 @@ def _show(report: dict[str, Any], precision: str, remat: str) -> None:
         show.line(
             show.stdout(),
             f"largest batch with {precision} and remat {remat}: "
-            + (
-                f"{largest:,} queries"
-                if largest
-                else "none fits; try --set remat=full or a smaller --history-len"
-            ),
+            + (f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"),
         )

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +12,40 @@ from typer.testing import CliRunner, Result
 from tirgn_cli.app import app
 
 ROOT = Path(__file__).parents[2]
+SMALL = (
+    *("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2", "--batch-size", "0"),
+    *("--set", "conv_channels=2", "--set", "max_buckets=1", "--precision", "f32", "--remat", "none"),
+)
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb", "TIRGN_DEBUG": None}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what JAX compiles, so that equal shapes compile once for all of these tests."""
+    import jax
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    os.environ |= {name.upper(): str(value) for name, value in settings.items()}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+        del os.environ[name.upper()]
+
+
+def call_app(*args: object, env: dict[str, str] | None = None) -> Result:
+    """`tirgn ARGS` in this process; the result has exit_code, stdout and stderr."""
+    return CliRunner(env=PLAIN | (env or {})).invoke(app, [str(arg) for arg in args], prog_name="tirgn")
 
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
-    """`run("train", "--epochs", "1")` in this process; the result has exit_code, stdout and stderr."""
-
-    def call(*args: object, env: dict[str, str] | None = None) -> Result:
-        return CliRunner(env=PLAIN | (env or {})).invoke(app, [str(arg) for arg in args], prog_name="tirgn")
-
-    return call
+    return call_app
 
 
 @pytest.fixture
@@ -39,10 +62,8 @@ def program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     return call
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def write_folder(place: Path) -> Path:
     """A data set in the RE-GCN text format: 6 entities, 2 relations, 10 snapshots that alternate."""
-    place = tmp_path / "tiny"
     place.mkdir()
     facts = [(s, t % 2, (s + 1 + t % 2) % 6, t) for t in range(10) for s in range(6)]
     for name, times in (("train", range(8)), ("valid", (8,)), ("test", (9,))):
@@ -50,3 +71,30 @@ def folder(tmp_path: Path) -> Path:
         (place / f"{name}.txt").write_text("\n".join(rows) + "\n")
     (place / "stat.txt").write_text("6\t2\n")
     return place
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A folder with `tiny` (data), `models` and `runs` after two epochs, and what the training showed."""
+    place = tmp_path_factory.mktemp("trained")
+    result = call_app(
+        *(
+            "train",
+            *SMALL,
+            "--data-path",
+            write_folder(place / "tiny"),
+            "--epochs",
+            "2",
+            "--eval-interval",
+            "1",
+        ),
+        *("--set", "checkpoint_interval=1", "--model-dir", place / "models", "--logdir", place / "runs"),
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    return place, result

@@ -1,73 +1,79 @@
 """Train, evaluate, probe: the whole way through the command line on data of a few dozen facts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-SMALL = (
-    *("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2", "--batch-size", "0"),
-    *("--set", "static_blocks=4", "--set", "conv_channels=2", "--set", "max_buckets=1", "--precision", "f32"),
-)
+SIZES = ("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2", "--set", "conv_channels=2")
 METRICS = {"mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"}
 
 
 @pytest.fixture
-def train(run, tmp_path):
-    def call(*arguments, code=0):
-        places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
-        result = run("train", *SMALL, *places, *arguments)
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
+def checkpoint(trained) -> Path:
+    return trained[0] / "models" / "tirgn_best.npz"
 
 
-def test_train_then_eval(run, train, folder, tmp_path):
-    models = tmp_path / "models"
-    result = train(
-        "--data-path",
-        folder,
-        "--epochs",
-        "2",
-        "--eval-interval",
-        "1",
-        "--set",
-        "checkpoint_interval=1",
-        "--json",
-    )
+def measured(result) -> dict:
+    """The one JSON document on stdout."""
+    assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1
-    trained = json.loads(result.stdout)
-    assert trained["status"] == "completed"
-    assert trained["epochs_trained"] == 2
-    assert trained["model_type"] == "tirgn"
-    assert {"best_mrr", "best_epoch", "total_time", "early_stopped", "validation", "test"} <= set(trained)
-    assert trained["dataset"]["name"] == "tiny" and trained["dataset"]["facts"] == 60
-    assert Path(trained["checkpoint"]) == models / "tirgn_best.npz"
-    assert "validation epoch 1" in result.stderr and "epoch 2/2" in result.stderr
-    for name in ("tirgn_best", "tirgn_epoch_1", "tirgn_epoch_2", "tirgn_trained"):
-        assert (models / f"{name}.npz").exists() and (models / f"{name}.json").exists()
-    assert "embedding_dim = 8" in (models / "config.toml").read_text()
-    assert list((tmp_path / "runs").rglob("metrics.jsonl"))
+    return json.loads(result.stdout)
 
-    result = run("eval", trained["checkpoint"], "--json")
+
+def test_train(trained):
+    place, result = trained
+    told = measured(result)
+    assert told["status"] == "completed"
+    assert told["epochs_trained"] == 2
+    assert told["model_type"] == "tirgn"
+    assert {"best_mrr", "best_epoch", "total_time", "early_stopped", "validation", "test"} <= set(told)
+    assert told["dataset"]["name"] == "tiny" and told["dataset"]["facts"] == 60
+    assert Path(told["checkpoint"]) == place / "models" / "tirgn_best.npz"
+    for words in ("tiny: 60 facts", "compiled for bucket", "validation epoch 1", "epoch 2/2"):
+        assert words in result.stderr
+    for name in ("tirgn_best", "tirgn_epoch_1", "tirgn_epoch_2", "tirgn_trained"):
+        for suffix in ("npz", "json"):
+            assert (place / "models" / f"{name}.{suffix}").exists()
+    assert "embedding_dim = 8" in (place / "models" / "config.toml").read_text()
+    assert (place / "runs" / "metrics.jsonl").exists()
+
+
+def test_train_again_from_the_saved_config(run, trained, tmp_path):
+    place, _ = trained
+    again = ("--data-path", place / "tiny", "--config", place / "models" / "config.toml", "--quiet")
+    places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
+    result = run("train", *again, *places, "--epochs", "1", "--seed", "5")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
-    assert result.stdout.count("\n") == 1
-    measured = json.loads(result.stdout)
-    assert measured["dataset"] == trained["dataset"]
-    assert (measured["split"], measured["setting"], measured["filter"]) == ("test", "single-step", "time")
-    assert measured["checksum_matches"] is True
+    for word in ("status", "completed", "best MRR", "checkpoint", "seed", "tirgn eval", "test, entity"):
+        assert word in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    assert "seed = 5" in (tmp_path / "models" / "config.toml").read_text()
+
+
+def test_eval(run, trained, checkpoint):
+    told = json.loads(trained[1].stdout)
+    result = run("eval", checkpoint, "--json")
+    found = measured(result)
+    assert result.stderr == ""
+    assert found["dataset"] == told["dataset"]
+    assert (found["split"], found["setting"], found["filter"]) == ("test", "single-step", "time")
+    assert found["checksum_matches"] is True
     for part in ("entity", "entity_raw", "relation", "relation_raw", "object", "subject"):
-        assert METRICS - ({"nll"} if part.endswith("raw") else set()) <= set(measured[part])
-        assert 0 < measured[part]["mrr"] <= 1
-    assert [set(row) for row in measured["snapshots"]] == [{"time", "queries", "mrr"}]
-    assert measured["seconds"] > 0
+        assert METRICS - ({"nll"} if part.endswith("raw") else set()) <= set(found[part])
+        assert 0 < found[part]["mrr"] <= 1
+    assert [set(row) for row in found["snapshots"]] == [{"time", "queries", "mrr"}]
+    assert found["seconds"] > 0
+    assert found["entity"]["mrr"] == pytest.approx(told["test"]["entity"]["mrr"])
 
-    result = run("eval", trained["checkpoint"], "--split", "valid", "--json")
-    assert json.loads(result.stdout)["entity"]["mrr"] == pytest.approx(trained["best_mrr"], abs=1e-4)
+    valid = measured(run("eval", checkpoint, "--split", "valid", "--json"))
+    assert valid["entity"]["mrr"] == pytest.approx(told["best_mrr"])
 
-    result = run("eval", trained["checkpoint"])
+
+def test_eval_shows_a_table(run, checkpoint):
+    result = run("eval", checkpoint)
     assert result.exit_code == 0, result.output
     for word in (
         "tiny: 60 facts",
@@ -82,44 +88,46 @@ def test_train_then_eval(run, train, folder, tmp_path):
     assert all(len(line) <= 80 for line in result.stdout.splitlines()[1:])
 
 
-def test_other_facts_than_those_trained_on_are_said_loudly(run, train, folder):
-    checkpoint = json.loads(train("--data-path", folder, "--epochs", "1", "--json").stdout)["checkpoint"]
+def test_other_facts_than_those_trained_on_are_said_loudly(run, trained, checkpoint, folder):
     test = folder / "test.txt"
     test.write_text(test.read_text().replace("0\t1\t2\t9\n", "0\t1\t3\t9\n"))
-    result = run("eval", checkpoint, "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["checksum_matches"] is False
+    result = run("eval", checkpoint, "--data-path", folder, "--json")
+    assert measured(result)["checksum_matches"] is False
     assert result.stderr.startswith("warning: CHECKSUM DIFFERS")
-    result = run("eval", checkpoint, "--data-path", folder)
-    assert "CHECKSUM DIFFERS" in result.stderr
+    assert result.stderr.count("\n") == 1
 
+
+def test_data_of_another_size_or_place(run, trained, checkpoint, folder):
     result = run("eval", checkpoint, "--data-path", "sim")
     assert result.exit_code == 1
     assert "has 100 entities" in result.stderr and "was trained with 6" in result.stderr
-
-    folder.rename(folder.with_name("moved"))
-    result = run("eval", checkpoint)
+    place = trained[0]
+    (place / "tiny").rename(place / "moved")
+    try:
+        result = run("eval", checkpoint)
+    finally:
+        (place / "moved").rename(place / "tiny")
     assert result.exit_code == 1
     assert "--data-path" in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_the_simulated_world_and_a_second_run_from_the_saved_config(train, tmp_path):
-    result = train("--data-path", "sim", "--num-days", "20", "--epochs", "1", "--run-name", "first")
-    assert "sim: " in result.stderr
-    for word in ("status", "completed", "best MRR", "checkpoint", "seed", "tirgn eval"):
-        assert word in result.stdout
-    assert all(len(line) <= 80 for line in result.stdout.splitlines())
-
-    result = train(
-        *("--data-path", "sim", "--num-days", "20", "--config", tmp_path / "models" / "config.toml"),
-        *("--seed", "5", "--quiet", "--json"),
-    )
-    assert result.stderr == ""
-    trained = json.loads(result.stdout)
-    assert (trained["seed"], trained["epochs_trained"]) == (5, 1)
+def test_a_copied_checkpoint_needs_only_its_npz(run, checkpoint, tmp_path):
+    copy = shutil.copy(checkpoint, tmp_path / "copy.npz")
+    assert measured(run("eval", copy, "--json"))["checkpoint"] == str(copy)
 
 
-def test_an_event_table_by_the_hour(train, run, tmp_path):
+def test_a_cut_off_checkpoint_is_one_line(run, checkpoint, tmp_path):
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(checkpoint.read_bytes()[:-500])
+    result = run("eval", cut)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert str(cut) in result.stderr
+
+
+@pytest.fixture
+def events(tmp_path) -> Path:
+    """An event table: 5 events an hour in the first 10 hours of two days."""
     polars = pytest.importorskip("polars")
     rows = [
         (f"E{s}", "010", f"E{(s + h % 2 + 1) % 5}", f"2024-01-{d:02d} {h:02d}:15:00")
@@ -130,17 +138,27 @@ def test_an_event_table_by_the_hour(train, run, tmp_path):
     path = tmp_path / "events.parquet"
     table = polars.DataFrame(rows, schema=["entity1", "relation", "entity2", "timestamp"], orient="row")
     table.with_columns(polars.col("timestamp").str.to_datetime()).write_parquet(path)
-    result = train("--data-path", path, "--granularity", "hour", "--num-days", "0", "--epochs", "1", "--json")
-    trained = json.loads(result.stdout)
-    assert trained["dataset"]["facts"] == 100 and trained["dataset"]["snapshots"] == 20
+    return path
 
-    copy = path.rename(tmp_path / "copied.parquet")
-    result = run("eval", trained["checkpoint"], "--data-path", copy, "--json")
-    assert json.loads(result.stdout)["checksum_matches"] is True, result.stderr
 
-    result = run("data", "stats", copy, "--granularity", "week")
+def test_stats_of_an_event_table(run, events):
+    hours = measured(run("data", "stats", events, "--granularity", "hour", "--num-days", "0", "--json"))
+    assert hours["facts"]["total"] == 100 and hours["snapshots"]["total"] == 20
+    result = run("data", "stats", events, "--granularity", "week")
     assert result.exit_code == 2
     assert "granularity 'week' does not exist" in result.stderr
+
+
+def test_a_copied_event_table_is_read_as_the_one_trained_on(events, tmp_path):
+    from tirgn_cli.eval import _load
+    from tirgn_eqx.data import load_graph
+
+    graph = load_graph(events, granularity="hour", num_days=0)
+    copy = shutil.copy(events, tmp_path / "copy.parquet")
+    assert _load(tmp_path / "x.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
+    assert _load(tmp_path / "x.npz", None, graph.provenance, {}).checksum == graph.checksum
+    by_day = {"granularity": "15min"}
+    assert _load(tmp_path / "x.npz", str(copy), graph.provenance, by_day).checksum != graph.checksum
 
 
 def test_stats_of_a_folder(run, folder):
@@ -161,30 +179,40 @@ def test_a_library_warning_is_a_line_on_stderr(run, folder):
     assert json.loads(result.stdout)["name"] == "tiny"
 
 
-def test_probe_of_a_shape(run):
-    shape = "entities=50,relations=4,edges=60,queries=40"
-    arguments = ("--shape", shape, "--embedding-dim", 8, "--history-len", 2, "--set", "conv_channels=2")
-    result = run("vram-probe", *arguments, "--budget", "64MiB", "--json")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("\n") == 1
-    report = json.loads(result.stdout)
-    assert report["budget_bytes"] == 2**26 and report["dataset"] is None
-    assert report["shape"]["queries"] == 40
-    assert report["largest_batch"] >= 1
+@pytest.fixture
+def predicted(monkeypatch):
+    """A prediction without compilation, which the tests of the library check: 1 MiB a query, twice in f32."""
+
+    def predicted_bytes(shape, config):
+        return (config.batch_size or 2 * shape.queries) * 2**20 * (1 if config.precision == "bf16" else 2)
+
+    monkeypatch.setattr("tirgn_eqx.memory.predicted_bytes", predicted_bytes)
+
+
+def test_probe_of_a_shape(run, predicted):
+    arguments = ("--shape", "entities=50,relations=4,edges=60,queries=400", *SIZES)
+    report = measured(run("vram-probe", *arguments, "--budget", "300MiB", "--batch-size", "256", "--json"))
+    assert report["budget_bytes"] == 300 * 2**20 and report["dataset"] is None
+    assert report["shape"]["queries"] == 400
+    assert 256 <= report["largest_batch"] <= 300
+    assert {row["precision"] for row in report["settings"]} == {"bf16", "f32"}
     for row in report["settings"]:
-        assert row["predicted_bytes"] > 0 and isinstance(row["fits"], bool)
+        assert row["fits"] is (row["predicted_bytes"] <= 300 * 2**20)
 
     result = run("vram-probe", *arguments)
     assert result.exit_code == 0, result.output
     assert "predicted" in result.stdout and "fits" not in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()[1:])
 
-
-def test_probe_of_data(run, folder):
-    result = run("vram-probe", "--data-path", folder, *SMALL[:8], "--set", "conv_channels=2", "--json")
+    result = run("vram-probe", *arguments, "--budget", "1MiB")
     assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
+    assert "fits 1.0 MiB" in result.stdout and "none fits" in result.stdout
+
+
+def test_probe_of_data(run, folder, predicted):
+    report = measured(run("vram-probe", "--data-path", folder, *SIZES, "--json"))
     assert report["dataset"]["name"] == "tiny"
-    assert report["shape"]["entities"] == 6
+    assert (report["shape"]["entities"], report["shape"]["edges"], report["shape"]["queries"]) == (6, 6, 6)
 
 
 def test_import_names_what_is_missing(run, folder, tmp_path):
@@ -193,16 +221,18 @@ def test_import_names_what_is_missing(run, folder, tmp_path):
     state = tmp_path / "state.npz"
     np.savez(state, something=np.zeros(3))
     out = tmp_path / "imported.npz"
-    result = run("import-torch", state, "--data-path", folder, "--out", out, "--num-layers", "1")
+    result = run("import-torch", state, "--data-path", folder, "--out", out)
     assert result.exit_code == 1, result.output
     assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
     assert not out.exists()
 
 
 def test_the_program_keeps_stdout_for_the_document(program, folder):
-    result = program(
-        *("-m", "tirgn_cli", "train", "--data-path", folder, *SMALL, "--epochs", "1", "--json"),
-    )
+    small = ("--config", folder.parent / "small.toml")
+    settings = {"embedding_dim": 8, "num_layers": 1, "history_len": 2, "batch_size": 0, "conv_channels": 2}
+    small[1].write_text("\n".join(f"{name} = {value}" for name, value in settings.items()))
+    more = ("--set", "max_buckets=1", "--precision", "f32", "--remat", "none")
+    result = program("-m", "tirgn_cli", "train", "--data-path", folder, *small, *more, "--epochs", "1", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["status"] == "completed"
     assert result.stdout.count("\n") == 1

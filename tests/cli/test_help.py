@@ -25,9 +25,7 @@ def test_every_command_has_help_with_an_example_and_described_options(run, path)
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize(
-    "line", sorted({line for command in COMMANDS.values() for line in examples(command)})
-)
+@pytest.mark.parametrize("line", sorted({line for command in COMMANDS.values() for line in examples(command)}))
 def test_every_example_parses(line):
     words = shlex.split(line)
     assert words.pop(0) == "tirgn"

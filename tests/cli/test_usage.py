@@ -131,12 +131,8 @@ def test_debug_keeps_the_exit_code_of_a_known_error(run, tmp_path):
 
 
 def test_out_of_memory_says_what_to_try(run, monkeypatch):
-    broken_statistics(
-        monkeypatch, RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 5368709120 bytes")
-    )
-    check(
-        run("data", "stats", "sim"), 1, "try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
-    )
+    broken_statistics(monkeypatch, RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 5368709120 bytes"))
+    check(run("data", "stats", "sim"), 1, "try --batch-size, --remat full, or ask `tirgn vram-probe --budget`")
 
 
 def test_interrupt_is_exit_code_130(run, monkeypatch):

@@ -122,9 +122,7 @@ def test_padding_and_fifth_column_read_the_same_at_once_and_line_by_line(tmp_pat
 
 
 @settings(max_examples=500, deadline=None)
-@given(
-    st.lists(st.sampled_from(["0", "12", "-3", " ", "\t", "\n", "\r\n", "-", "1 2\n", "1\t2\n"]), max_size=12)
-)
+@given(st.lists(st.sampled_from(["0", "12", "-3", " ", "\t", "\n", "\r\n", "-", "1 2\n", "1\t2\n"]), max_size=12))
 def test_what_is_read_at_once_is_what_is_read_line_by_line(parts):
     raw = "".join(parts).encode()
     at_once = _read_clean(raw, ("id", "time"))

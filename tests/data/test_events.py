@@ -180,9 +180,7 @@ def test_duplicate_events_count_twice_and_further_columns_are_ignored(tmp_path):
     assert read_events(path).num_facts == 20
 
 
-@pytest.mark.parametrize(
-    "total, sizes", [(3, (1, 1, 1)), (5, (3, 1, 1)), (9, (7, 1, 1)), (265, (212, 26, 27))]
-)
+@pytest.mark.parametrize("total, sizes", [(3, (1, 1, 1)), (5, (3, 1, 1)), (9, (7, 1, 1)), (265, (212, 26, 27))])
 def test_split_by_snapshot(total, sizes):
     split = split_by_snapshot(np.repeat(np.arange(total), 2), "facts")
     assert tuple(np.bincount(split) // 2) == sizes
@@ -194,9 +192,7 @@ MOMENTS = [START + dt.timedelta(days=index, hours=index) for index in range(12)]
 FORMS = {
     "datetime ns": pl.Series(MOMENTS, dtype=pl.Datetime("ns")),
     "datetime ms": pl.Series(MOMENTS, dtype=pl.Datetime("ms")),
-    "zone": pl.Series(MOMENTS, dtype=pl.Datetime("us"))
-    .dt.replace_time_zone("UTC")
-    .dt.convert_time_zone("Asia/Tokyo"),
+    "zone": pl.Series(MOMENTS, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
     "text": pl.Series([str(moment) for moment in MOMENTS]),
     "text padded": pl.Series([f" {moment} " for moment in MOMENTS]),
     "categories": pl.Series([str(moment) for moment in MOMENTS], dtype=pl.Categorical),
@@ -362,9 +358,7 @@ def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
         load_graph(path, seed=1)
     with pytest.raises(ConfigError, match=r"kind 'file' does not exist"):
         load_graph(path, kind="file")
-    with pytest.raises(
-        DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"
-    ):
+    with pytest.raises(DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"):
         load_graph(tmp_path / "nowhere")
     (tmp_path / "facts.csv").write_text("")
     with pytest.raises(DataError, match=r"facts.csv: is neither a folder nor a parquet file"):
@@ -372,9 +366,7 @@ def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
 
 
 def test_load_graph_warns_of_options_that_a_folder_has_not():
-    with pytest.warns(
-        DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event parquet only"
-    ):
+    with pytest.warns(DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event parquet only"):
         load_graph(dataset("YAGO"), num_days=7)
     with pytest.warns(DataWarning, match=r"granularity = hour is ignored"):
         load_graph(dataset("YAGO"), granularity="hour")

@@ -65,9 +65,7 @@ def test_more_days_leave_the_earlier_ones_as_they_were(small):
     assert np.array_equal(facts[facts[:, 3] < 30], rows(small.graph))
     assert longer.graph.entity_names == small.graph.entity_names
     for snapshot in (0, 29):
-        assert all(
-            np.array_equal(a, b) for a, b in zip(longer.intensity(snapshot), small.intensity(snapshot))
-        )
+        assert all(np.array_equal(a, b) for a, b in zip(longer.intensity(snapshot), small.intensity(snapshot)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,10 +95,7 @@ def test_any_world_is_sound(num_entities, num_relations, num_days, facts_per_day
     for split in ("valid", "test"):
         assert np.all(graph.snapshot[graph.split_mask(split)] > graph.snapshot[graph.split == 0].max())
     best = world.best_mrr("valid")
-    assert (
-        0 < best["hits_at_1"] + best["mrr"]
-        and best["hits_at_1"] <= best["hits_at_3"] <= best["hits_at_10"] <= 1
-    )
+    assert 0 < best["hits_at_1"] + best["mrr"] and best["hits_at_1"] <= best["hits_at_3"] <= best["hits_at_10"] <= 1
 
 
 def test_intensity_and_rates_are_the_definition(small):
@@ -115,9 +110,7 @@ def test_intensity_and_rates_are_the_definition(small):
         for relation in range(5):
             which = np.full(20, relation)
             np.testing.assert_allclose(small.rates(snapshot, every, which), rates[:, relation])
-            np.testing.assert_allclose(
-                small.rates(snapshot, every, which, inverse=True), rates[:, relation].T
-            )
+            np.testing.assert_allclose(small.rates(snapshot, every, which, inverse=True), rates[:, relation].T)
 
 
 def test_facts_come_at_their_rates():
@@ -165,14 +158,10 @@ def best_by_hand(world, split):
         facts = list(zip(graph.subject[rows], graph.relation[rows], graph.object[rows]))
         for s, r, o in facts:
             others = {b for a, q, b in facts if (a, q) == (s, r)}
-            beaten_by = [
-                rates[s, r, x] - rates[s, r, o] for x in range(graph.num_entities) if x not in others
-            ]
+            beaten_by = [rates[s, r, x] - rates[s, r, o] for x in range(graph.num_entities) if x not in others]
             ranks.append(1 + sum(d > 0 for d in beaten_by) + 0.5 * sum(d == 0 for d in beaten_by))
             others = {a for a, q, b in facts if (q, b) == (r, o)}
-            beaten_by = [
-                rates[x, r, o] - rates[s, r, o] for x in range(graph.num_entities) if x not in others
-            ]
+            beaten_by = [rates[x, r, o] - rates[s, r, o] for x in range(graph.num_entities) if x not in others]
             ranks.append(1 + sum(d > 0 for d in beaten_by) + 0.5 * sum(d == 0 for d in beaten_by))
     return np.mean(1 / np.array(ranks)), np.mean(np.array(ranks) <= 3)
 

@@ -40,9 +40,7 @@ def fails(path):
 
 
 @given(
-    arrays=st.dictionaries(
-        NAMES, DTYPES.flatmap(lambda t: hnp.arrays(t, hnp.array_shapes(min_dims=0, min_side=0)))
-    ),
+    arrays=st.dictionaries(NAMES, DTYPES.flatmap(lambda t: hnp.arrays(t, hnp.array_shapes(min_dims=0, min_side=0)))),
     metadata=st.dictionaries(st.text(), JSON, max_size=4),
 )
 @settings(max_examples=50, deadline=None)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -71,8 +71,8 @@ def _group(load: np.ndarray, max_groups: int) -> np.ndarray:
 
 def _round_up(size: int) -> int:
     """Up to a multiple of 8, or of 1/16 of the size: nearby sizes share a shape."""
-    step = max(8, 1 << max(0, int(size).bit_length() - 4))
-    return -(-int(size) // step) * step
+    step = max(8, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
 
 
 class BatchLoader:
@@ -117,18 +117,16 @@ class BatchLoader:
         if len(self.targets) == 0:
             return [], {}
         windows, sizes, micros = [], {kind: [] for kind in KINDS}, []
-        for target in self.targets:
+        for target in self.targets.tolist():
             windows.append(self.store.window_sizes(target, self.history_len))
             questions = {kind: self._ask(target, kind) for kind in KINDS}
             micros.append(self._num_micro(questions))
             for kind in KINDS:
-                division = divide(questions[kind].num_units, micros[-1], int(target))
+                division = divide(questions[kind].num_units, micros[-1], target)
                 sizes[kind].append(division_sizes(questions[kind], division, self._index(kind)))
         units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
         groups = _group(units, min(max_buckets, len(units)))
-        largest = lambda rows, members: tuple(
-            _round_up(size) for size in np.asarray(rows)[members].max(0)
-        )
+        largest = lambda rows, members: tuple(_round_up(size) for size in np.asarray(rows)[members].max(0).tolist())
         buckets = []
         for number in range(groups.max() + 1):
             members = groups == number
@@ -140,11 +138,13 @@ class BatchLoader:
                     largest(sizes["relation"], members),
                 )
             )
-        return buckets, {int(t): int(g) for t, g in zip(self.targets, groups)}
+        # Rounding may give two groups one shape, and a shape is compiled once.
+        distinct = list(dict.fromkeys(buckets))
+        return distinct, {int(t): distinct.index(buckets[g]) for t, g in zip(self.targets, groups)}
 
     def _ask(self, target: int, kind: str) -> Questions:
         split = SPLITS.index(self.split)
-        return ask(self.graph, self.vocabulary, int(target), split, kind, unique=self.unique)
+        return ask(self.graph, self.vocabulary, target, split, kind, unique=self.unique)
 
     def _index(self, kind: str):
         return self.vocabulary.entity if kind == "entity" else self.vocabulary.relation
@@ -155,7 +155,6 @@ class BatchLoader:
 
     def build(self, target: int, epoch: int = 0) -> Prepared:
         """The batch of `target`; `epoch` decides the negatives only."""
-        target = int(target)
         number = self.bucket_of[target]
         bucket = self.buckets[number]
         questions = {kind: self._ask(target, kind) for kind in KINDS}
@@ -222,20 +221,20 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def epoch(self, epoch: int) -> Iterator[Prepared]:
+    def epoch(self, epoch: int) -> Generator[Prepared, None, None]:
         """Every target once, shuffled, built ahead in a thread."""
-        return prefetch(lambda target: self.build(target, epoch), self.order(epoch))
+        return prefetch(lambda target: self.build(target, epoch), self.order(epoch).tolist())
 
-    def in_order(self) -> Iterator[Prepared]:
+    def in_order(self) -> Generator[Prepared, None, None]:
         """Every target once, in time order, built ahead in a thread."""
-        return prefetch(self.build, self.targets)
+        return prefetch(self.build, self.targets.tolist())
 
 
 def _on_device(fields: dict[str, np.ndarray]) -> dict[str, Any]:
     return {name: jnp.asarray(values) for name, values in fields.items()}
 
 
-def prefetch(build: Callable[[Any], T], items: Any, depth: int = 2) -> Iterator[T]:
+def prefetch(build: Callable[[Any], T], items: Any, depth: int = 2) -> Generator[T, None, None]:
     """`build(item)` for every item, up to `depth` ahead, in a thread that ends with the iterator."""
     ready: queue.Queue = queue.Queue(depth)
     stop = threading.Event()

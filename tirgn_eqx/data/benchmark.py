@@ -134,9 +134,7 @@ def _read_names(path: Path, size: int, kind: str, stat: Path) -> tuple[str, ...]
             continue
         name, key = fields[0].strip(), fields[1].strip() if len(fields) > 1 else ""
         if not (key.isascii() and key.isdecimal()):
-            raise DataError(
-                f"{path}:{number}: {kind} id is {shown(key)}, expected name<TAB>id; correct the line"
-            )
+            raise DataError(f"{path}:{number}: {kind} id is {shown(key)}, expected name<TAB>id; correct the line")
         entry = int(key[:20])
         if entry >= size:
             raise DataError(

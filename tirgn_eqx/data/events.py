@@ -40,9 +40,7 @@ def read_events(
     """
     if granularity not in GRANULARITIES:
         hint = nearest(granularity, GRANULARITIES)
-        raise ConfigError(
-            f"granularity {granularity!r} does not exist{hint}; known: {', '.join(GRANULARITIES)}"
-        )
+        raise ConfigError(f"granularity {granularity!r} does not exist{hint}; known: {', '.join(GRANULARITIES)}")
     for option, value in (("num_days", num_days), ("max_events", max_events)):
         if value < 0:
             raise ConfigError(f"{option} = {value}: must be at least 0; 0 keeps all")
@@ -123,9 +121,7 @@ def split_by_snapshot(times: np.ndarray, where: str) -> np.ndarray:
     return np.searchsorted([train_end, valid_end], snapshot, side="right").astype(np.int8)
 
 
-def _by_first_appearance(
-    codes: np.ndarray, times: np.ndarray, names: list[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _by_first_appearance(codes: np.ndarray, times: np.ndarray, names: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """New ids for `codes` `(fact, column)` in order of first time, then name; and the names by new id."""
     never = np.iinfo(np.int64).max
     first = np.full(len(names), never)
@@ -142,9 +138,7 @@ def _codes(*columns: Any) -> tuple:
 
     names = pl.concat(columns).unique().sort()
     kind = pl.Enum(names)
-    return names.to_list(), *(
-        column.cast(kind).to_physical().to_numpy().astype(np.int64) for column in columns
-    )
+    return names.to_list(), *(column.cast(kind).to_physical().to_numpy().astype(np.int64) for column in columns)
 
 
 def _read_table(path: Path) -> Any:
@@ -173,9 +167,7 @@ def _read_table(path: Path) -> Any:
     for column in COLUMNS[:3]:
         kind = table[column].dtype
         if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum) or kind.is_integer()):
-            raise DataError(
-                f"{path}: column {column} has type {kind}; expected names as text, or whole numbers"
-            )
+            raise DataError(f"{path}: column {column} has type {kind}; expected names as text, or whole numbers")
         text = table[column].cast(pl.String)
         _check_filled(path, column, (text.str.strip_chars() == "").to_numpy(), "empty")
         names.append(text)

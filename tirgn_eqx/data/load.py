@@ -54,9 +54,7 @@ def load_graph(
     elif kind not in KINDS:
         raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, KINDS)}; known: {', '.join(KINDS)}")
     elif options:
-        raise ConfigError(
-            f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out"
-        )
+        raise ConfigError(f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out")
     elif kind == "folder":
         unused["num_days"] = num_days or 0
         graph = read_folder(text)
@@ -108,14 +106,10 @@ def _sim_options(path: str, options: dict[str, Any]) -> dict[str, Any]:
     known = inspect.signature(simulate).parameters
     for key, value in options.items():
         if key not in known:
-            raise ConfigError(
-                f"{path}: option {key!r} does not exist{nearest(key, known)}; known: {', '.join(known)}"
-            )
+            raise ConfigError(f"{path}: option {key!r} does not exist{nearest(key, known)}; known: {', '.join(known)}")
         kind = type(known[key].default)
         if kind is float and type(value) is int:
             value = options[key] = float(value)
         if type(value) is not kind:
-            raise ConfigError(
-                f"{path}: {key} = {value!r}: must be {kind.__name__}, not {type(value).__name__}"
-            )
+            raise ConfigError(f"{path}: {key} = {value!r}: must be {kind.__name__}, not {type(value).__name__}")
     return options

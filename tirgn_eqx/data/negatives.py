@@ -31,8 +31,7 @@ def negative_sampling(
     free = num_candidates - count[answer_unit]
     if np.any(free < 1):
         raise DataError(
-            f"a question is answered by all {num_candidates} entities, so no negative can be drawn; "
-            "use --set loss=full"
+            f"a question is answered by all {num_candidates} entities, so no negative can be drawn; use --set loss=full"
         )
     draw = (rng.random((len(answer_unit), num_negatives)) * free[:, None]).astype(np.int64)
     start = np.cumsum(count) - count

@@ -175,9 +175,7 @@ def _other(state: np.ndarray, chosen: np.ndarray, size: np.ndarray) -> np.ndarra
     return np.where(chosen == state, (chosen + 1) % np.maximum(size, 1), chosen)
 
 
-def draw_facts(
-    floor: Floor, steady: Steady, drifting: Drifting, shape: Shape, num_days: int, seed: int
-) -> np.ndarray:
+def draw_facts(floor: Floor, steady: Steady, drifting: Drifting, shape: Shape, num_days: int, seed: int) -> np.ndarray:
     """int64 `(fact, 4)`: the facts of all days, drawn day by day from a stream of its own each."""
     days = []
     for day in range(num_days):

@@ -49,8 +49,7 @@ def _fail_where(bad: np.ndarray, column: Any, where: str, expected: str = ACCEPT
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(
-            f"{where}: {int(bad.sum())} values are no time, first {column[row]!r} in row {row + 1}; "
-            f"expected {expected}"
+            f"{where}: {int(bad.sum())} values are no time, first {column[row]!r} in row {row + 1}; expected {expected}"
         )
 
 

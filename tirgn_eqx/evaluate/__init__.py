@@ -1,3 +1,5 @@
 """Evaluation as the field does it right: time-aware filter, both directions, ties shared."""
 
-from tirgn_eqx.evaluate.protocol import Evaluation as Evaluation, Evaluator as Evaluator, evaluate as evaluate
+from tirgn_eqx.evaluate.protocol import Evaluation as Evaluation
+from tirgn_eqx.evaluate.protocol import Evaluator as Evaluator
+from tirgn_eqx.evaluate.protocol import evaluate as evaluate

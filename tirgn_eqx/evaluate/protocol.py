@@ -17,8 +17,8 @@ from jaxtyping import jaxtyped
 
 from tirgn_eqx.data.batches import EVALUATION_CHUNK, KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.models.tirgn import TiRGN
@@ -183,4 +183,3 @@ def evaluate(
     """Evaluate once; for repeated evaluation keep an `Evaluator`."""
     options = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, **options)(model)
-

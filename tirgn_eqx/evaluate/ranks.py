@@ -9,7 +9,10 @@ from tirgn_eqx.types import Queries
 
 
 class Ranks(NamedTuple):
-    """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), and -log p."""
+    """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), and -log p.
+
+    All three are NaN where the answer's score is.
+    """
 
     filtered: Float[Array, " answer"]
     raw: Float[Array, " answer"]
@@ -37,4 +40,6 @@ def answer_ranks(log_probability: Float[Array, "unit candidate"], queries: Queri
     # The truth equals itself, so it is taken off; under the filter it is left out like the rest.
     raw = 1 + count(better) + 0.5 * (count(equal) - 1)
     filtered = 1 + count(better & others) + 0.5 * count(equal & others)
-    return Ranks(filtered, raw, -own[:, 0])
+    # NaN is neither below nor equal to anything, which would make a diverged model the best one.
+    number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks)
+    return Ranks(number(filtered), number(raw), -own[:, 0])

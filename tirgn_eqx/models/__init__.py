@@ -1,3 +1,4 @@
 """Forecasting models as immutable pytrees."""
 
-from tirgn_eqx.models.tirgn import Encoding as Encoding, TiRGN as TiRGN
+from tirgn_eqx.models.tirgn import Encoding as Encoding
+from tirgn_eqx.models.tirgn import TiRGN as TiRGN

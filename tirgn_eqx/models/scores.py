@@ -39,9 +39,7 @@ def history_logits(
     return jnp.where(seen, raw, 0)
 
 
-def mixture(
-    raw: Float[Array, "*n"], history: Float[Array, "*n"], history_rate: float
-) -> Float[Array, "*n"]:
+def mixture(raw: Float[Array, "*n"], history: Float[Array, "*n"], history_rate: float) -> Float[Array, "*n"]:
     """log(rate exp(history) + (1 - rate) exp(raw)) of two log probabilities, without underflow."""
     if history_rate == 0:
         return raw
@@ -93,12 +91,11 @@ def sampled_log_probabilities(
     mask: HistoryMask,
 ) -> Float[Array, " answer"]:
     """Log probability of the answers among themselves and their sampled negatives."""
+    assert queries.negatives is not None and queries.candidate_seen is not None
     chosen = jnp.concatenate([queries.answer[:, None], queries.negatives], 1)
     rows = candidates[chosen]
     dtype = jnp.promote_types(rows.dtype, jnp.float32)
-    score = lambda vectors: jnp.einsum(
-        "ad,acd->ac", vectors[queries.answer_unit], rows, preferred_element_type=dtype
-    )
+    score = lambda vectors: jnp.einsum("ad,acd->ac", vectors[queries.answer_unit], rows, preferred_element_type=dtype)
     raw = jax.nn.log_softmax(score(raw_vectors), -1)[:, 0]
     past = jax.nn.log_softmax(history_logits(score(history_vectors), queries.candidate_seen, mask), -1)[:, 0]
     return mixture(raw, past, history_rate)

@@ -11,8 +11,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped
 from beartype import beartype
+from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
@@ -168,7 +168,12 @@ class TiRGN(eqx.Module):
             decoders = (model.entity_raw, model.entity_history, model.relation_raw, model.relation_history)
             return graph + [running for decoder in decoders for running in decoder.running]
 
-        decoders = (buffers.entity_raw, buffers.entity_history, buffers.relation_raw, buffers.relation_history)
+        decoders = (
+            buffers.entity_raw,
+            buffers.entity_history,
+            buffers.relation_raw,
+            buffers.relation_history,
+        )
         values = [*buffers.graph, *(running for decoder in decoders for running in decoder)]
         return eqx.tree_at(places, self, values)
 
@@ -176,7 +181,7 @@ class TiRGN(eqx.Module):
 
     def static_embedding(self) -> Float[Array, "entity dim"] | None:
         """The words' view of every entity, or None without a static graph."""
-        if self.static_conv is None:
+        if self.static_conv is None or self.word_embedding is None or self.static_edges is None:
             return None
         embedding = self.static_conv(self.word_embedding, self.static_edges)
         return l2_normalize(embedding) if self.l2_normalize else embedding
@@ -205,18 +210,12 @@ class TiRGN(eqx.Module):
         """
         normalize = l2_normalize if self.l2_normalize else lambda x: x
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
-        count = jax.ops.segment_sum(
-            jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations
-        )
+        count = jax.ops.segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
         pool = segment_mean(active[snapshot.pair_entity], snapshot.pair_relation, count)
         # A relation and its inverse get the same subjects (released code).
         pool = jnp.concatenate([pool, pool]).astype(state.dtype)
-        relations = normalize(
-            self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations)
-        )
-        relation_mean = segment_mean(
-            relations[snapshot.edge_relation], snapshot.edge_target, snapshot.degree
-        )
+        relations = normalize(self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations))
+        relation_mean = segment_mean(relations[snapshot.edge_relation], snapshot.edge_target, snapshot.degree)
         x, traces, new_running = state, [], []
         keys = [None] * len(self.layers) if key is None else jr.split(key, len(self.layers))
         for layer, buffer, layer_key in zip(self.layers, running, keys):
@@ -266,9 +265,7 @@ class TiRGN(eqx.Module):
             if static is not None:
                 loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new_state, position), 0)
             keep = lambda new, old: jnp.where(snapshot.valid, new, old)
-            carry = jax.tree.map(
-                keep, (new_state, new_relations, new_running), (state, relations, running)
-            )
+            carry = jax.tree.map(keep, (new_state, new_relations, new_running), (state, relations, running))
             return (*carry, loss, position + snapshot.valid.astype(position.dtype)), None
 
         state = self.initial_state(static)
@@ -319,9 +316,7 @@ class TiRGN(eqx.Module):
             raw_running, history_running = buffers.relation_raw, buffers.relation_history
         raw_key, history_key = (None, None) if key is None else jr.split(key)
         options = {"rates": self.decoder_dropouts, "training": training}
-        raw_vectors, raw_running = raw(
-            subject, given, times, queries.weight, raw_running, key=raw_key, **options
-        )
+        raw_vectors, raw_running = raw(subject, given, times, queries.weight, raw_running, key=raw_key, **options)
         history_vectors, history_running = history(
             subject, given, times, queries.weight, history_running, key=history_key, **options
         )
@@ -340,9 +335,7 @@ class TiRGN(eqx.Module):
         """Log probability of every candidate for every question, in inference mode."""
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
         seen = scores.seen_mask(queries, len(candidates))
-        return scores.log_probabilities(
-            raw, history, candidates, seen, self.history_rate, self.history_mask
-        )
+        return scores.log_probabilities(raw, history, candidates, seen, self.history_rate, self.history_mask)
 
     def answer_losses(
         self,
@@ -364,9 +357,7 @@ class TiRGN(eqx.Module):
         )
         vectors = (raw, history, candidates)
         if queries.negatives is not None:
-            log_probability = scores.sampled_log_probabilities(
-                *vectors, queries, self.history_rate, self.history_mask
-            )
+            log_probability = scores.sampled_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
         else:
             log_probability = scores.answer_log_probabilities(
                 *vectors,

@@ -16,9 +16,7 @@ EPSILON = 1e-5
 MOMENTUM = 0.1
 
 
-def shares(
-    weight: Float[Array, " row"], like: Float[Array, "*shape"]
-) -> tuple[Float[Array, " row"], Float[Array, ""]]:
+def shares(weight: Float[Array, " row"], like: Float[Array, "*shape"]) -> tuple[Float[Array, " row"], Float[Array, ""]]:
     """(each row's share of the total weight, the total), in the precision of `like`."""
     weight = weight.astype(like.dtype)
     count = jnp.sum(weight)

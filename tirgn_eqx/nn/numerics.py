@@ -50,9 +50,7 @@ def keep_mask(shape: tuple[int, ...], rate: float, key: PRNGKeyArray) -> Bool[Ar
     return bits >= jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
-def dropout(
-    x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None
-) -> Float[Array, "*shape"]:
+def dropout(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*shape"]:
     """Inverted dropout; `key` None means inference."""
     if key is None or rate == 0:
         return x

@@ -54,9 +54,7 @@ class StaticConvolution(eqx.Module):
         self.weight = flat.reshape(2 * num_relations, blocks, size, size)
 
     @jax.named_scope("tirgn.static_graph")
-    def __call__(
-        self, words: Float[Array, "word dim"], edges: StaticEdges
-    ) -> Float[Array, "entity dim"]:
+    def __call__(self, words: Float[Array, "word dim"], edges: StaticEdges) -> Float[Array, "entity dim"]:
         """The entities' static embeddings before normalisation; zero for an entity without words."""
         half, blocks, size = len(self.weight) // 2, self.weight.shape[1], self.weight.shape[2]
         messages = []

@@ -58,9 +58,7 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata
             os.replace(temporary, final)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise CheckpointError(
-            f"{target}: cannot be written ({reason}); choose another --model-dir"
-        ) from error
+        raise CheckpointError(f"{target}: cannot be written ({reason}); choose another --model-dir") from error
     finally:
         for file in (target, side_path):
             with contextlib.suppress(OSError):
@@ -132,9 +130,7 @@ def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> byte
         for name, array in [*arrays.items(), (_METADATA, embedded)]:
             array = np.asarray(array)
             if array.dtype.kind not in _KINDS:
-                raise CheckpointError(
-                    f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32"
-                )
+                raise CheckpointError(f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32")
             if name == _METADATA and array is not embedded:
                 raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
             # a fixed date: equal contents, equal bytes

@@ -52,9 +52,7 @@ class TrainingLogger:
             self._save_config()
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise ConfigError(
-                f"logdir {self.logdir}: cannot be written ({reason}); choose another"
-            ) from error
+            raise ConfigError(f"logdir {self.logdir}: cannot be written ({reason}); choose another") from error
         self._wandb = None
         if os.environ.get("WANDB_API_KEY"):
             self._wandb = WandbWorker(

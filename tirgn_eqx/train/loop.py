@@ -47,7 +47,7 @@ class CompiledStep:
         run = self._compiled.get(prepared.bucket)
         if run is None:
             begin = time.perf_counter()
-            jitted = eqx.filter_jit(self._batch_first, donate="all-except-first")
+            jitted: Any = eqx.filter_jit(self._batch_first, donate="all-except-first")
             run = self._compiled[prepared.bucket] = jitted.lower(batch, model, opt_state).compile()
             seconds = time.perf_counter() - begin
             self._on_record({"event": "compile", "bucket": prepared.bucket, "seconds": seconds})
@@ -77,7 +77,13 @@ class _Run:
 
     def __init__(self, graph, config, model_dir: Path, emit, logger: TrainingLogger):
         check_precision(config.precision)
-        self.graph, self.config, self.model_dir, self.emit, self.logger = graph, config, model_dir, emit, logger
+        self.graph, self.config, self.model_dir, self.emit, self.logger = (
+            graph,
+            config,
+            model_dir,
+            emit,
+            logger,
+        )
         self.key = jr.key(config.seed)
         init_key, self.step_key = jr.split(self.key)
         vocabulary = build_history_vocabulary(graph)

@@ -95,11 +95,11 @@ def load_model(path: str | Path) -> tuple[TiRGN, TiRGNTrainingConfig, dict[str, 
     if kind != MODEL_TYPE:
         raise CheckpointError(f"{path}: holds a model of type {kind!r}, not {MODEL_TYPE!r}; give a TiRGN one")
     config = _config(described, path)
-    sizes = [described.get("num_entities"), described.get("num_relations")]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    entities, relations = described.get("num_entities"), described.get("num_relations")
+    if not (isinstance(entities, int) and isinstance(relations, int) and min(entities, relations) > 0):
         raise CheckpointError(f"{path}: says nothing usable about its entities and relations; train again")
     static = _static_graph(described.get("static_graph"), arrays, path)
-    build = lambda: TiRGN(sizes[0], sizes[1], config, static, key=jr.key(0))
+    build = lambda: TiRGN(entities, relations, config, static, key=jr.key(0))
     try:
         skeleton = eqx.filter_eval_shape(build)
     except ValueError as error:

@@ -37,9 +37,7 @@ class Gradients(NamedTuple):
 def trainable(model: TiRGN) -> PyTree:
     """True for every leaf that training changes: floating, and not a buffer."""
     is_buffer = lambda node: isinstance(node, RunningStatistics | StaticEdges)
-    mark = lambda node: (
-        jax.tree.map(lambda _: False, node) if is_buffer(node) else eqx.is_inexact_array(node)
-    )
+    mark = lambda node: jax.tree.map(lambda _: False, node) if is_buffer(node) else eqx.is_inexact_array(node)
     return jax.tree.map(mark, model, is_leaf=is_buffer)
 
 
@@ -48,13 +46,18 @@ def parameter_count(model: TiRGN) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model))))
 
 
+def global_norm(tree: PyTree) -> Float[Array, ""]:
+    """L2 norm over all leaves together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
 def clip_by_norm(limit: float) -> optax.GradientTransformation:
     """Scale the gradient to global norm `limit` when it is longer, as PyTorch's clip_grad_norm_ does."""
 
     def update(updates, state, params=None):
         del params
         # PyTorch divides by the norm plus 1e-6.
-        scale = jnp.minimum(1.0, limit / (optax.global_norm(updates) + 1e-6))
+        scale = jnp.minimum(1.0, limit / (global_norm(updates) + 1e-6))
         return jax.tree.map(lambda g: g * scale.astype(g.dtype), updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
@@ -87,7 +90,7 @@ def loss_and_gradient(
     dropout (with `batch.key`); False freezes both, as in inference.
     """
     parameters, rest = eqx.partition(model, trainable(model))
-    keys: tuple[Any, Any] = (None, None) if batch.key is None or not training else jr.split(batch.key)
+    keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
     ready = lambda parameters: cast_for_compute(eqx.combine(parameters, rest), precision)
     totals = [jnp.maximum(jnp.sum(q.answer_weight), 1) for q in (batch.entity_queries, batch.relation_queries)]
     shares = (model.task_weight, 1 - model.task_weight)
@@ -156,7 +159,7 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
         result = loss_and_gradient(model, batch, precision=config.precision, policy=config.remat)
         parameters = eqx.filter(model, trainable(model))
         updates, opt_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
-        metrics = result.metrics | {"gradient_norm": optax.global_norm(result.gradient)}
+        metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
         model = eqx.apply_updates(model, updates)
         return model.with_buffers(jax.lax.stop_gradient(result.buffers)), opt_state, metrics
 

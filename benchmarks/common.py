@@ -1,0 +1,424 @@
+"""What every benchmark shares: what a result carries, where it is saved, how time is taken, what the machine can do.
+
+A result is one JSON document: what was run (command, seed, setting), on what data (name, counts, checksum), by
+which source (commit, versions), on which machine, when, and the figures under `result`. It is saved in
+`benchmarks/results/` and is the last line on stdout.
+"""
+
+import argparse
+import datetime
+import functools
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).resolve().parent / "results"
+# The source tree beside the benchmarks is what is measured, installed or not.
+sys.path[:0] = [str(ROOT), str(ROOT / "cli")]
+
+PROVENANCE = ("benchmark", "date", "command", "commit", "machine", "versions", "dataset", "setting", "seed")
+QUICK_DATA = "sim:num_entities=40,num_relations=8,num_days=20,facts_per_day=40"
+QUICK_SETTINGS = {
+    "embedding_dim": 16,
+    "conv_channels": 4,
+    "static_blocks": 8,
+    "history_len": 3,
+    "num_layers": 1,
+    "batch_size": 0,
+    "max_buckets": 1,
+    "precision": "f32",
+    "remat": "none",
+    "epochs": 2,
+    "eval_interval": 1,
+}
+SHORTEST_SAMPLE = 0.05  # seconds that one timed sample lasts at least
+
+
+# --- where a result comes from ---------------------------------------------------------------------------------
+
+
+@functools.cache
+def commit() -> dict[str, Any]:
+    """`{"id", "dirty"}` of the source tree; without git the id is $BENCHMARK_COMMIT or None.
+
+    Results that are being written here do not make the tree dirty.
+    """
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+        return run.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            raise OSError("the source tree lies inside another repository")
+        changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+        return {"id": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"id": os.environ.get("BENCHMARK_COMMIT"), "dirty": None}
+
+
+@functools.cache
+def gpu() -> list[str]:
+    """Name, memory and driver of every NVIDIA GPU, asked without starting JAX on it."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        run = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in run.stdout.splitlines() if line.strip()]
+
+
+def machine() -> dict[str, Any]:
+    """CPU model, cores this process may use, memory in bytes, GPUs, system, and how busy it was."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    except OSError:
+        pass
+    affinity = getattr(os, "sched_getaffinity", None)
+    memory = None
+    if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": cpu,
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "memory_bytes": memory,
+        "gpu": gpu(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def command_line(words: Sequence[str] | None = None) -> str:
+    """The command of this process, or `words`; paths are told from the root of the source tree, or by name alone
+    when they lie elsewhere."""
+    words = ["python", *sys.argv] if words is None else list(words)
+
+    def shorten(word: str) -> str:
+        if " " in word:
+            return shlex.join(shorten(part) for part in shlex.split(word))
+        option, equals, value = word.rpartition("=")
+        path = Path(value)
+        if path.is_absolute() or ".." in path.parts:
+            path = Path(os.path.abspath(path))
+            value = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+        return option + equals + value
+
+    return shlex.join(shorten(word) for word in words)
+
+
+def provenance(name: str) -> dict[str, Any]:
+    """What a result says about how it came to be, but for data, setting and seed."""
+    from tirgn_eqx.train.saved import versions
+
+    return {
+        "benchmark": name,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command_line(),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write strict JSON (NaN becomes null) whole or not at all."""
+    from tirgn_eqx.train.plain import to_json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(to_json(document, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -> dict[str, Any]:
+    """The document of one result, written to `results/NAME.json` unless `results` is None.
+
+    **Arguments:** `payload`: holds at least `dataset`, `setting` and `seed`; what it holds beside comes along and
+    wins over the provenance gathered here.
+    """
+    document = provenance(name) | payload
+    missing = [key for key in PROVENANCE if key not in document]
+    if missing:
+        raise ValueError(f"result {name}: {', '.join(missing)} missing; a result says where it comes from")
+    if results is not None:
+        write_json(results / f"{name}.json", document)
+    return document
+
+
+# --- showing ---------------------------------------------------------------------------------------------------
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A small table on stdout; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left")
+    rows = [list(row) for row in rows]
+    for number, column in enumerate(columns):
+        numeric = all(isinstance(row[number], (int, float, type(None))) for row in rows)
+        shown.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        shown.add_row(*(_text(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 130, highlight=False).print(shown)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def note(text: str) -> None:
+    """A line of progress on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(document: dict[str, Any]) -> None:
+    """The whole document as the last line on stdout."""
+    from tirgn_eqx.train.plain import to_json
+
+    print(to_json(document), flush=True)
+
+
+def last_json(text: str) -> Any:
+    """The JSON document on the last line of a program's output."""
+    lines = text.strip().splitlines()
+    return json.loads(lines[-1]) if lines else None
+
+
+# --- measuring -------------------------------------------------------------------------------------------------
+
+
+def spread(samples: Sequence[float]) -> dict[str, float]:
+    """`min`, `median` and `max` of samples."""
+    return {"min": min(samples), "median": statistics.median(samples), "max": max(samples)}
+
+
+def timed(fn: Callable[[], Any], repeats: int = 5, *, warmup: int = 1) -> dict[str, Any]:
+    """Seconds of one call of `fn`: `min`, `median`, `max` over `repeats` samples after warm-up.
+
+    Every sample ends when the arrays that `fn` returned are ready. A sample of a short call is the mean of
+    several dispatched in a row (`calls`), so that the cost of waiting for the device does not count.
+    """
+    import jax
+
+    for _ in range(max(0, warmup)):
+        jax.block_until_ready(fn())
+
+    def sample(calls: int) -> float:
+        begin = time.perf_counter()
+        out = None
+        for _ in range(calls):
+            out = fn()
+        jax.block_until_ready(out)
+        return (time.perf_counter() - begin) / calls
+
+    once = sample(1)
+    calls = 1 if once >= SHORTEST_SAMPLE else min(100, int(SHORTEST_SAMPLE / max(once, 1e-7)) + 1)
+    samples = [sample(calls) for _ in range(max(1, repeats))]
+    return spread(samples) | {"repeats": len(samples), "calls": calls}
+
+
+def ceilings(quick: bool = False) -> dict[str, Any]:
+    """What the default device can do: dense matrix products in FLOP/s and streaming memory in bytes/s.
+
+    Random square matrices by the framework's own product, in f32 (`f32_highest`: without shortened mantissas,
+    which some GPUs use for f32 by default) and bf16; and an array read and another written, both larger than the
+    caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing exceeds.
+    """
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+
+    on_cpu = jax.default_backend() == "cpu"
+    size = 256 if quick else 2048 if on_cpu else 8192
+    repeats = 3 if quick else 7
+    key, other = jr.split(jr.key(0))
+    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "matrix_size": size}
+    for name, dtype, precision in (
+        ("f32", jnp.float32, None),
+        ("f32_highest", jnp.float32, "highest"),
+        ("bf16", jnp.bfloat16, None),
+    ):
+        if name == "f32_highest" and on_cpu:
+            continue
+        # Rows of unit scale: a chain of products neither grows nor dies out.
+        x = jr.normal(key, (size, size), dtype)
+        y = (jr.normal(other, (size, size)) / size**0.5).astype(dtype)
+        product = jax.jit(lambda x, y, precision=precision: jnp.matmul(x, y, precision=precision))
+        state = [x]
+
+        def chain(product=product, y=y, state=state):
+            state[0] = product(state[0], y)
+            return state[0]
+
+        seconds = timed(chain, repeats, warmup=2)
+        found[f"{name}_flops"] = 2 * size**3 / seconds["min"]
+    count = 2**20 if quick else 2**26 if on_cpu else 2**29
+    source = jr.normal(key, (count,))
+    # Writing into a given array: a fresh one would time the system's page faults.
+    copy = jax.jit(lambda target, source: -source, donate_argnums=0, keep_unused=True)
+    target = [jnp.zeros_like(source)]
+
+    def stream():
+        target[0] = copy(target[0], source)
+        return target[0]
+
+    seconds = timed(stream, repeats, warmup=2)
+    found["copy_bytes"] = 2 * source.nbytes
+    found["bytes_per_second"] = 2 * source.nbytes / seconds["min"]
+    return found
+
+
+def peak_rss() -> int | None:
+    """Largest resident memory of this process so far, in bytes; None where the system does not say."""
+    try:
+        # Not getrusage: a child started by a large process begins with that one's peak.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# --- what is measured ------------------------------------------------------------------------------------------
+
+
+def preset_for(path: str) -> str | None:
+    """The preset whose name begins the folder's or file's name (GDELT-resplit -> gdelt); None for sim."""
+    from tirgn_eqx.config import PRESETS
+
+    name = Path(path).stem.lower().replace("_", "-")
+    fitting = [preset for preset in PRESETS if name.startswith(preset)]
+    return max(fitting, key=len) if fitting and not path.startswith("sim") else None
+
+
+def load(
+    dataset_path: str,
+    preset: str | None = None,
+    *,
+    config_file: str | None = None,
+    assignments: Sequence[str] = (),
+    seed: int | None = None,
+    quick: bool = False,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """(graph, config) of a benchmark; a preset that is not given is chosen by `preset_for`.
+
+    Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
+    `load_graph`.
+    """
+    from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments, read_config
+    from tirgn_eqx.config import preset as named_preset
+    from tirgn_eqx.data import load_graph
+
+    graph = load_graph(dataset_path, **options)
+    name = preset or preset_for(dataset_path)
+    config = named_preset(name) if name else TiRGNTrainingConfig()
+    settings = dict(QUICK_SETTINGS) if quick else {}
+    settings |= read_config(config_file) if config_file else {}
+    settings |= parse_assignments(list(assignments))
+    settings |= {} if seed is None else {"seed": seed}
+    return graph, config.replace(**settings)
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark takes; `doc` is the script's docstring."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data-path", metavar="PATH", help="dataset folder, event parquet, or sim (default: sim)")
+    made.add_argument("--preset", metavar="NAME", help="published settings (default: by the name of the data)")
+    made.add_argument("--config", metavar="FILE", help="TOML or JSON file of settings over the preset")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
+    made.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: the setting's, 0)")
+    made.add_argument("--num-days", type=int, metavar="N", help="days of an event parquet or of sim")
+    made.add_argument("--granularity", metavar="15min|hour|day", help="snapshot length of an event parquet")
+    made.add_argument("--repeats", type=int, metavar="N", help="timed samples (default: 5; quick: 2)")
+    made.add_argument("--quick", action="store_true", help="tiny model, on a tiny sim unless data is given")
+    made.add_argument("--tag", metavar="TEXT", help="added to the name of the result")
+    made.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="where the result is saved (default: benchmarks/results; nowhere with --quick)",
+    )
+    return made
+
+
+def finalize(args: argparse.Namespace) -> argparse.Namespace:
+    """Fills in what `--quick` decides."""
+    args.data_path = args.data_path or (QUICK_DATA if args.quick else "sim")
+    args.repeats = args.repeats or (2 if args.quick else 5)
+    if args.results is None and not args.quick:
+        args.results = RESULTS
+    return args
+
+
+def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
+    """`load` with the options of `parser`."""
+    options = {"num_days": args.num_days, "granularity": args.granularity}
+    return load(
+        args.data_path,
+        args.preset,
+        config_file=args.config,
+        assignments=args.set,
+        seed=args.seed,
+        quick=args.quick,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def described(graph: Any, config: Any) -> dict[str, Any]:
+    """`dataset`, `setting` and `seed` of a result."""
+    return {"dataset": graph.describe(), "setting": config.to_dict(), "seed": config.seed}
+
+
+def result_name(script: str, graph: Any, args: argparse.Namespace, backend: str | None = None) -> str:
+    """SCRIPT-DATASET-BACKEND[-TAG]; asking JAX for the backend (None) starts it on the device."""
+    import jax
+
+    return "-".join(filter(None, [script, graph.name, backend or jax.default_backend(), args.tag]))
+
+
+def passed_on(args: argparse.Namespace) -> list[str]:
+    """The options of `parser` that say what is measured, for a child process."""
+    words = ["--data-path", args.data_path]
+    for name in ("preset", "config", "seed", "num_days", "granularity"):
+        value = getattr(args, name)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    words += [word for setting in args.set for word in ("--set", setting)]
+    return words + (["--quick"] if args.quick else [])
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment of a child process that imports this source tree."""
+    paths = [str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | changes

@@ -1,0 +1,111 @@
+"""Evaluation against one question at a time, and everything around it counted by hand."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import both_directions, make_graph, random_graph, tiny_model
+
+from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
+from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.protocol import evaluate
+from tirgn_eqx.types import Queries, Window
+
+WINDOW_SIZES, SEEN = (12, 60, 30), 16
+KINDS = ("entity", "relation")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return random_graph(5, num_entities=9, num_times=8)
+
+
+@pytest.fixture(scope="module")
+def model(graph):
+    return tiny_model(graph.num_entities, graph.num_relations)
+
+
+def one_question(subject, given, seen, candidates):
+    pad = SEEN - len(seen)
+    whole = lambda *values: jnp.array(values, jnp.int32)
+    return Queries(
+        subject=whole(subject),
+        given=whole(given),
+        weight=jnp.ones(1),
+        answer_unit=whole(0),
+        answer=whole(0),
+        answer_weight=jnp.ones(1),
+        seen_unit=whole(*[0] * len(seen), *[1] * pad),
+        seen_candidate=whole(*sorted(seen), *[candidates] * pad),
+    )
+
+
+def place(values, truth, mask):
+    return 1 + np.sum(values[mask] > values[truth]) + np.sum(values[mask] == values[truth]) / 2
+
+
+def by_hand(model, graph, split, history_len, history_window):
+    """{kind: rows (filtered rank, raw rank, nll)} of the split's facts in both directions, by definition."""
+    call, store, facts = eqx.filter_jit(model), SnapshotStore(graph), both_directions(graph)
+    sizes = {"entity": graph.num_entities, "relation": 2 * graph.num_relations}
+    rows = {kind: [] for kind in KINDS}
+    for target in graph.split_snapshots(split):
+        fields = stack_window(
+            store.window(int(target), history_len),
+            history_len,
+            WINDOW_SIZES,
+            graph.num_entities,
+            graph.num_relations,
+        )
+        window = Window(**{name: jnp.asarray(values) for name, values in fields.items()})
+        first = target - history_window if history_window else 0
+        past = [fact for fact in facts if first <= fact[3] < target]
+        now = [fact for fact in facts if fact[3] == target]
+        asked = both_directions(graph, (graph.snapshot == target) & graph.split_mask(split))
+        for s, r, o, _ in asked:
+            objects = {c for a, b, c, _ in past if (a, b) == (s, r)}
+            relations = {b for a, b, c, _ in past if (a, c) == (s, o)}
+            questions = [
+                one_question(s, r, objects, sizes["entity"]),
+                one_question(s, o, relations, sizes["relation"]),
+            ]
+            scores = call(window, *questions, jnp.asarray(graph.time_index[target], jnp.float32))
+            known = [
+                {c for a, b, c, _ in now if (a, b) == (s, r)},
+                {b for a, b, c, _ in now if (a, c) == (s, o)},
+            ]
+            for kind, log_probability, truth, true in zip(KINDS, scores, (o, r), known):
+                values = np.asarray(log_probability)[0]
+                others = np.arange(len(values)) != truth
+                left = others & ~np.isin(np.arange(len(values)), list(true))
+                rows[kind].append((*(place(values, truth, m) for m in (left, others)), -values[truth]))
+    return {kind: np.array(values) for kind, values in rows.items()}
+
+
+@pytest.mark.parametrize("split, history_window", [("test", 0), ("valid", 2)])
+def test_evaluation_is_one_question_at_a_time(model, graph, split, history_window):
+    result = evaluate(model, graph, split=split, history_len=3, history_window=history_window)
+    expected = by_hand(model, graph, split, 3, history_window)
+    count = 2 * graph.split_mask(split).sum()
+    for kind in KINDS:
+        assert len(expected[kind]) == len(result.filtered[kind]) == count
+        assert np.array_equal(result.filtered[kind], expected[kind][:, 0])
+        assert np.array_equal(result.raw[kind], expected[kind][:, 1])
+        assert np.allclose(result.nll[kind], expected[kind][:, 2], rtol=1e-5, atol=1e-5)
+    figures, ranks = result.to_dict(), expected["entity"][:, 0]
+    snapshots = graph.snapshot[graph.split_mask(split)]
+    assert result.snapshot.tolist() == np.sort(np.concatenate([snapshots, snapshots])).tolist()
+    assert figures["entity"]["mrr"] == pytest.approx(np.mean(1 / ranks))
+    assert figures["object"]["mrr"] == pytest.approx(np.mean(1 / ranks[~result.inverse]))
+    assert figures["subject"]["hits_at_3"] == pytest.approx(np.mean(ranks[result.inverse] <= 3))
+    assert figures["relation_raw"]["mrr"] == pytest.approx(np.mean(1 / expected["relation"][:, 1]))
+    assert sum(row["queries"] for row in figures["snapshots"]) == count
+    for row in figures["snapshots"]:
+        here = graph.times[result.snapshot] == row["time"]
+        assert row["mrr"] == pytest.approx(np.mean(1 / ranks[here])) and row["queries"] == here.sum()
+
+
+def test_a_split_without_a_past_is_an_error(model):
+    graph = make_graph([(0, 0, 1, 0), (1, 0, 2, 1)], num_entities=9, num_relations=3)
+    with pytest.raises(DataError, match="no snapshot with a past"):
+        evaluate(model, graph, split="test", history_len=3)

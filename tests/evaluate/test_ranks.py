@@ -1,0 +1,114 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tirgn_eqx.evaluate.protocol import summarize
+from tirgn_eqx.evaluate.ranks import answer_ranks, known_mask
+from tirgn_eqx.types import Queries
+
+UNITS, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16
+ranks_of = jax.jit(answer_ranks)
+
+
+def make_queries(answers, true):
+    """Queries with the given (unit, answer) and true (unit, candidate) pairs, padded as the loader pads."""
+    pad = lambda pairs, size, filler: np.array(pairs + [filler] * (size - len(pairs)), np.int32).T
+    answer_unit, answer = pad(answers, ANSWERS, (0, 0))
+    true_unit, true_candidate = pad(true, TRUE, (UNITS, CANDIDATES))
+    weight = np.bincount([unit for unit, _ in answers], minlength=UNITS)
+    empty = jnp.zeros(0, jnp.int32)
+    return Queries(
+        subject=jnp.zeros(UNITS, jnp.int32),
+        given=jnp.zeros(UNITS, jnp.int32),
+        weight=jnp.asarray(weight, jnp.float32),
+        answer_unit=jnp.asarray(answer_unit),
+        answer=jnp.asarray(answer),
+        answer_weight=jnp.asarray(np.arange(ANSWERS) < len(answers), jnp.float32),
+        seen_unit=empty,
+        seen_candidate=empty,
+        true_unit=jnp.asarray(true_unit),
+        true_candidate=jnp.asarray(true_candidate),
+    )
+
+
+def rank(scores, answer, left_out=()):
+    """Mean of the best and the worst place that `answer` can get by breaking ties."""
+    others = [score for i, score in enumerate(scores) if i != answer and i not in left_out]
+    best = 1 + sum(score > scores[answer] for score in others)
+    worst = 1 + sum(score >= scores[answer] for score in others)
+    return (best + worst) / 2
+
+
+@st.composite
+def problems(draw):
+    """Scores with many ties, answers, and every true pair: the answers and some more."""
+    levels = st.sampled_from([-np.inf, -2.5, -1.25, -1.0])
+    scores = draw(st.lists(levels, min_size=UNITS * CANDIDATES, max_size=UNITS * CANDIDATES))
+    pair = st.tuples(st.integers(0, UNITS - 1), st.integers(0, CANDIDATES - 1))
+    answers = draw(st.lists(pair, min_size=1, max_size=ANSWERS))
+    more = draw(st.sets(pair, max_size=TRUE - ANSWERS))
+    return np.array(scores, np.float32).reshape(UNITS, CANDIDATES), answers, sorted(more | set(answers))
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_ranks_by_counting(problem):
+    scores, answers, true = problem
+    ranks = ranks_of(jnp.asarray(scores), make_queries(answers, true))
+    for i, (unit, answer) in enumerate(answers):
+        known = {candidate for other, candidate in true if other == unit}
+        filtered, raw = float(ranks.filtered[i]), float(ranks.raw[i])
+        assert raw == rank(scores[unit], answer)
+        assert filtered == rank(scores[unit], answer, known - {answer})
+        assert float(ranks.nll[i]) == -scores[unit, answer]
+        assert 1 <= filtered <= raw <= CANDIDATES
+        assert filtered <= CANDIDATES - len(known) + 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(problems(), st.sampled_from([-np.inf, -2.0, -0.5]))
+def test_scores_of_other_true_answers_do_not_matter_under_the_filter(problem, score):
+    scores, answers, true = problem
+    queries = make_queries(answers, true)
+    before = ranks_of(jnp.asarray(scores), queries)
+    changed = scores.copy()
+    (own, truth), others = answers[0], [c for unit, c in true if unit == answers[0][0]]
+    changed[own, [c for c in others if c != truth]] = score
+    after = ranks_of(jnp.asarray(changed), queries)
+    assert float(before.filtered[0]) == float(after.filtered[0])
+
+
+def test_equal_scores_for_all_give_the_middle():
+    ranks = ranks_of(jnp.full((UNITS, CANDIDATES), -1.5), make_queries([(1, 4)], [(1, 4), (1, 0), (1, 2)]))
+    assert float(ranks.raw[0]) == (1 + CANDIDATES) / 2
+    assert float(ranks.filtered[0]) == (1 + CANDIDATES - 2) / 2
+
+
+def test_nan_scores_give_nan_and_never_a_good_rank():
+    scores = np.full((UNITS, CANDIDATES), -1.0, np.float32)
+    scores[1] = np.nan
+    ranks = ranks_of(jnp.asarray(scores), make_queries([(0, 1), (1, 4)], [(0, 1), (1, 4)]))
+    for values in ranks:
+        assert np.isfinite(values[0]) and np.isnan(values[1])
+    figures = summarize(np.asarray(ranks.filtered[:2]))
+    assert np.isnan(figures["mrr"])
+
+
+def test_known_mask_drops_padding():
+    mask = np.asarray(known_mask(make_queries([(0, 1)], [(0, 1), (2, 5)]), CANDIDATES))
+    assert np.argwhere(mask).tolist() == [[0, 1], [2, 5]]
+
+
+def test_summary():
+    figures = summarize(np.array([1.0, 2.0, 4.0, 10.5]), np.array([0.0, 1.0, 2.0, 5.0]))
+    assert figures == {
+        "mrr": pytest.approx((1 + 1 / 2 + 1 / 4 + 1 / 10.5) / 4),
+        "hits_at_1": 0.25,
+        "hits_at_3": 0.5,
+        "hits_at_10": 0.75,
+        "nll": 2.0,
+    }
+    assert all(np.isnan(value) for value in summarize(np.zeros(0), np.zeros(0)).values())
