@@ -26,7 +26,8 @@ FIGURES = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll")
 
 def train(args, extra: list[str]) -> tuple[Path, Path, str]:
     """Run `tirgn train`; returns its JSON output, the folder of its run, and the command."""
-    place = args.run or common.ROOT / "runs" / "accuracy" / Path(args.data_path.partition(":")[0]).stem
+    name = "-".join(filter(None, [Path(args.data_path.partition(":")[0]).stem, f"seed{args.seed or 0}", args.tag]))
+    place = args.run or common.ROOT / "runs" / "accuracy" / name
     preset = args.preset or common.preset_for(args.data_path)
     words = ["train", "--data-path", args.data_path, "--json"]
     words += ["--model-dir", str(place / "models"), "--logdir", str(place / "logs")]
@@ -157,7 +158,7 @@ def main() -> None:
         cut = words.index("--")
         words, extra = words[:cut], words[cut + 1 :]
     parser = common.parser(__doc__)
-    parser.add_argument("--run", type=Path, metavar="DIR", help="folder of logs and models (runs/accuracy/NAME)")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="folder of logs and models (runs/accuracy/...)")
     parser.add_argument("--result", type=Path, metavar="FILE", help="record the training that printed this")
     parser.add_argument("--unfinished", action="store_true", help="record --run as far as it came")
     parser.add_argument("--command", metavar="TEXT", help="how the recorded training was called")

@@ -13,14 +13,16 @@ with A active entities (those with an edge):
 | graph layers: W_neighbor and W_loop on A rows, W_isolated on the other N - A | 2 L (N + A) d^2 |
 | entity GRU: two [N, d] x [d, 3d] | 12 N d^2 |
 
-per static edge 2 d (d / blocks), once per step; and for each of the two modes of a decoder with u units
+per static edge 2 d (d / blocks), once per step; and for u units with a answers, p (unit, candidate) pairs in the
+history vocabulary, and C candidates (N entities, or 2R relations)
 
 | part | operations |
 |---|---|
-| convolution as a product of patches: [u d, 4k] x [4k, c] | 8 u d k c |
-| projection: [u, c d] x [c d, d] | 2 u c d^2 |
-| scores: u rows against C candidates (N entities, or 2R relations) | 2 u C d |
-| sampled entity loss, in place of scores: a answers against 1 + n candidates | 2 a (1 + n) d |
+| two convolutions as products of patches: [u d, 4k] x [4k, c] | 16 u d k c |
+| two projections: [u, c d] x [c d, d] | 4 u c d^2 |
+| raw mode: all units against all candidates | 2 u C d |
+| history mode, where an unseen candidate's logit is 0: seen pairs and answers alone | 2 (p + a) d |
+| sampled entity loss, in place of both: answers against 1 + n candidates, two modes | 4 a (1 + n) d |
 
 The backward pass is twice the forward pass: a product gives one for each operand. A unit is a question as it is
 decoded; where equal questions are decoded once, they count once.
@@ -68,10 +70,12 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
         units = _weighted(queries.weight, padded)
         taps, channels = decoder.filters.shape
         decoders += 2 * (2 * units * dim * taps * channels + 2 * units * channels * square)
-        pairs = units * candidates
-        if queries.negatives is not None:
-            pairs = _weighted(queries.answer_weight, padded) * (1 + queries.negatives.shape[-1])
-        scores += 2 * 2 * pairs * dim
+        answers = _weighted(queries.answer_weight, padded)
+        if queries.negatives is None:
+            pairs = units * candidates + _rows(queries.seen_candidate, candidates, padded) + answers
+        else:
+            pairs = 2 * answers * (1 + queries.negatives.shape[-1])
+        scores += 2 * pairs * dim
     parts = {"evolution": evolution, "static": static, "decoders": decoders, "scores": scores}
     return {name: float(count) for name, count in parts.items()}
 

@@ -15,9 +15,9 @@ What a part leaves over goes to the next ones. `OUT/gpu.json` holds everything s
 parts said. The preset of a dataset follows from its folder's name (`--preset NAME=PRESET` for others). Datasets
 as folders need no polars. Without git, `BENCHMARK_COMMIT=...` says which commit this is.
 
-    python benchmarks/gpu.py --seconds 560 --out gpu-run data/YAGO data/ICEWS14s
-    python benchmarks/gpu.py --seconds 300 --out gpu-run --parts step,memory data/ICEWS14s
-    python benchmarks/gpu.py --quick --seconds 300 --out gpu-run     # tiny, also without a GPU
+    python benchmarks/gpu.py --seconds 560 data/YAGO data/ICEWS14s
+    python benchmarks/gpu.py --seconds 300 --out runs/gpu-memory --parts step,memory data/ICEWS14s
+    python benchmarks/gpu.py --quick --seconds 300     # tiny, also without a GPU
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Run:
         self.seconds, self.quick, self.out = seconds, quick, out
         self.least = dict.fromkeys(LEAST, 5.0) if quick else LEAST
         out.mkdir(parents=True, exist_ok=True)
-        self.log = open(out / "gpu.log", "a", encoding="utf-8")  # noqa: SIM115
+        self.log = open(out / "gpu.log", "a", encoding="utf-8")
         self.parts: dict[str, dict] = {}
         self.head: dict = {}
         self.document: dict = {}
@@ -67,9 +67,7 @@ class Run:
         }
         self.document = common.record("gpu", self.head | {"result": result}, self.out)
 
-    def part(
-        self, name: str, kind: str, words: list[str], until: float, read, environment: dict, output=None
-    ) -> None:
+    def part(self, name: str, kind: str, words: list[str], until: float, read, environment: dict, output=None) -> None:
         """Run one part to its end or to the time `until`; `read()` gives what it has written so far.
 
         **Arguments:** `output`: file for its stdout, which is otherwise added to the log.
@@ -84,7 +82,7 @@ class Run:
         self.save()
         begin, seen = time.perf_counter(), None
         # A group of its own, so that what the part started ends with it.
-        out = self.log if output is None else open(output, "w")  # noqa: SIM115
+        out = self.log if output is None else open(output, "w")
         command = [sys.executable, *words]
         child = subprocess.Popen(
             command, cwd=common.ROOT, env=environment, stdout=out, stderr=self.log, process_group=0
@@ -99,7 +97,8 @@ class Run:
                     self.save()
             cut_off = child.poll() is None
         finally:
-            stop(child)
+            if child.poll() is None:
+                stop(child)
             if output is not None:
                 out.close()
                 self.log.write(output.read_text())
@@ -230,7 +229,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", metavar="DATASET", help="dataset folders (with --quick: sim)")
     parser.add_argument("--seconds", type=float, default=540.0, metavar="S", help="budget in all (default: 540)")
-    parser.add_argument("--out", type=Path, default=Path("gpu-run"), metavar="DIR", help="for gpu.json, gpu.log")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="for gpu.json and gpu.log")
     parser.add_argument("--parts", default=",".join(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
     parser.add_argument("--preset", action="append", default=[], metavar="NAME=PRESET", help="of one dataset")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for all parts")

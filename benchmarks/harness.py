@@ -83,7 +83,8 @@ class Harness:
 
 def compile_ahead(fn: Callable[..., Any], *args: Any, donate: Any = "none") -> tuple[float, Any]:
     """(seconds of compilation, compiled function); calling the latter does not wait for the result."""
-    return clock(lambda: eqx.filter_jit(fn, donate=donate).lower(*args).compile())
+    jitted: Any = eqx.filter_jit(fn, donate=donate)
+    return clock(lambda: jitted.lower(*args).compile())
 
 
 def memory_analysis(compiled: Any) -> dict[str, int] | None:

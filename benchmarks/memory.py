@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import common
 from common import note, table
@@ -113,7 +114,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for changes in combinations:
             setting = config.replace(**parse_assignments(list(changes)))
-            row = {"setting": {name: getattr(setting, name) for name in ("precision", "remat", "batch_size")}}
+            row: dict[str, Any] = {
+                "setting": {name: getattr(setting, name) for name in ("precision", "remat", "batch_size")}
+            }
             row["setting"] |= {key: getattr(setting, key.replace("-", "_")) for key, _, _ in varied}
             ahead = run_child(setting, args, 1, Path(folder), *predict) if on_gpu else {}
             row |= run_child(setting, args, args.steps, Path(folder), *extra, *([] if on_gpu else predict))

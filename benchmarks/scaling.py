@@ -21,6 +21,8 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import common
 from common import note, table
@@ -78,7 +80,7 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     begin = time.perf_counter()
     for _ in range(repeats):
         loader.build(target)
-    costs = {"build_seconds": (time.perf_counter() - begin) / repeats}
+    costs: dict[str, Any] = {"build_seconds": (time.perf_counter() - begin) / repeats}
     jax.block_until_ready(harness.step(prepared))
     costs["compile_seconds"] = harness.compiled[prepared.bucket]
     costs["step_seconds"] = common.timed(lambda: harness.step(prepared), repeats)["median"]
@@ -102,7 +104,7 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     return {"facts_in_all": graph.num_facts, "target_facts": prepared.num_facts} | costs
 
 
-def slope(sizes: list[float], costs: list[float]) -> float:
+def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """Least-squares slope of log cost over log size."""
     x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)

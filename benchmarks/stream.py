@@ -74,8 +74,8 @@ def test_figures(graph, model_dir: Path) -> dict | None:
     if not best.exists():
         return None
     model, config, _ = load_model(best)
-    lengths = {"history_len": config.history_len, "history_window": config.history_window}
-    figures = evaluate(model, graph, split="test", **lengths).to_dict()
+    window, length = config.history_window, config.history_len
+    figures = evaluate(model, graph, split="test", history_len=length, history_window=window).to_dict()
     del figures["snapshots"], figures["dataset"]
     return figures
 

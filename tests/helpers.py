@@ -94,6 +94,18 @@ def same_bits(a, b) -> bool:
     return equal and all(as_bits(x) == as_bits(y) for x, y in zip(leaves, others))
 
 
+def close(ours, expected, tolerance: float = 1e-10) -> None:
+    """Asserts that float64 numbers are equal up to rounding."""
+    ours = np.asarray(ours)
+    assert ours.dtype == np.float64
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    """Standard normal numbers."""
+    return np.random.default_rng(seed).normal(size=shape)
+
+
 def tiny_config(**changes) -> TiRGNTrainingConfig:
     """A model that compiles and runs in no time, in f32 and without dropout."""
     settings = {

@@ -114,6 +114,7 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
             fields["negatives"] = ints(micro, answer, config.num_negatives)
             fields["candidate_seen"] = of(jnp.bool_, micro, answer, 1 + config.num_negatives)
         weights = {"weight": floats(micro, unit), "answer_weight": floats(micro, answer)}
+        weights["answer_seen"] = of(jnp.bool_, micro, answer)
         return _build(Queries, fields | weights)
 
     key = jax.eval_shape(lambda: jr.key(0))
@@ -201,28 +202,28 @@ def probe_memory(
 
 
 def largest_batch(shape: ProblemShape, config: TiRGNTrainingConfig, budget: int) -> int:
-    """The largest `batch_size` whose predicted peak fits `budget` bytes, to the nearest 1/8; 0 when none does.
+    """The largest `batch_size` found whose predicted peak fits `budget` bytes; 0 when none does.
 
-    Compiles once per candidate: powers of two from 64 up to the snapshot's questions, then between the last
-    two.
+    A micro-batch's memory grows linearly with its size, so two compiled sizes give a third that just fits;
+    what is returned has been compiled and fits.
     """
-    fits = lambda batch: predicted_bytes(shape, config.replace(batch_size=batch)) <= budget
+    predict = lambda batch: predicted_bytes(shape, config.replace(batch_size=batch))
     whole = 2 * shape.queries
-    sizes = [64]
-    while sizes[-1] * 4 < whole:
-        sizes.append(sizes[-1] * 4)
-    best, limit = 0, whole
-    if fits(whole):
+    if predict(whole) <= budget:
         return whole
-    for size in reversed(sizes):
-        if fits(size):
-            best = size
-            break
-        limit = size
-    while best and limit - best > best // 8:
-        middle = (best + limit) // 2
-        best, limit = (middle, limit) if fits(middle) else (best, middle)
-    return best
+    small, large = min(64, whole), max(65, whole // 4)
+    low, high = predict(small), predict(large)
+    if low > budget:
+        return 0
+    batch = large
+    if high > budget:
+        slope = max((high - low) / (large - small), 1.0)
+        batch = small + int((budget - low) / slope)
+    elif large < whole:
+        batch = min(whole - 1, large + int((budget - high) / max((high - low) / (large - small), 1.0)))
+    while batch > small and predict(batch) > budget:
+        batch = max(small, batch * 9 // 10)
+    return batch
 
 
 def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | None:

@@ -51,9 +51,10 @@ class Queries(eqx.Module):
     Entity queries ask for the object of (`subject`, `given` = relation or inverse relation); relation queries
     ask for the relation between `subject` and `given` = object. `weight` is how many facts ask the question
     (0 for padding). Answer i, worth `answer_weight[i]`, says that candidate `answer[i]` answers unit
-    `answer_unit[i]`. (`seen_unit`, `seen_candidate`) list the candidates in the history vocabulary.
-    `negatives` and `candidate_seen` (truth first) exist for the sampled loss only; (`true_unit`,
-    `true_candidate`), every candidate that is true at this time, for evaluation only.
+    `answer_unit[i]`; `answer_seen[i]` says whether the history vocabulary holds it. (`seen_unit`,
+    `seen_candidate`), sorted by unit, list all that the vocabulary holds for the units. `negatives` and
+    `candidate_seen` (truth first) exist for the sampled loss only; (`true_unit`, `true_candidate`), every
+    candidate that is true at this time, for evaluation only.
     """
 
     subject: Int[Array, "*micro unit"]
@@ -62,6 +63,7 @@ class Queries(eqx.Module):
     answer_unit: Int[Array, "*micro answer"]
     answer: Int[Array, "*micro answer"]
     answer_weight: Float[Array, "*micro answer"]
+    answer_seen: Bool[Array, "*micro answer"]
     seen_unit: Int[Array, "*micro seen"]
     seen_candidate: Int[Array, "*micro seen"]
     negatives: Int[Array, "*micro answer negative"] | None = None

@@ -129,6 +129,13 @@ def test_as_many_compilations_as_buckets(graph, max_buckets, num_negatives):
     assert len(traced) == len(set(traced)) == len(loader.buckets) <= max_buckets
 
 
+def test_loads_that_are_rounded_to_one_shape_are_one_bucket():
+    facts = [(entity, 0, entity + 1, time) for time in range(9) for entity in range(1 + time % 3)]
+    loader = make_loader(make_graph(facts, num_entities=4, num_relations=1))
+    assert len(loader.buckets) == 1
+    assert len({shapes(loader.build(target).batch) for target in loader.targets.tolist()}) == 1
+
+
 def test_arrays_have_the_types_of_the_device(graph):
     batch = make_loader(graph, num_negatives=2, with_truth=True).build(4).batch
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(batch)} == {"int32", "float32", "bool"}

@@ -101,7 +101,7 @@ def test_a_seed_mixes_both_directions_into_every_micro_batch():
 
 
 def unpack(packed, size, candidates):
-    """Per micro-batch the units as (pair, weight, seen, true) and the answers as (row, pair, answer)."""
+    """The units as (pair, weight, seen, true) and the answers as (row, pair, answer) of all micro-batches."""
     units, answers = [], []
     for m in range(len(packed["subject"])):
         get = {name: values[m].tolist() for name, values in packed.items()}
@@ -118,9 +118,11 @@ def unpack(packed, size, candidates):
         seen, true = sets["seen"], sets["true"]
         assert not (seen.keys() | true.keys()) - set(real)
         units += [(own[u], get["weight"][u], seen.get(u, set()), true.get(u, set())) for u in real]
-        columns = [get[name] for name in ("row", "answer_unit", "answer", "answer_weight")]
-        for row, unit, answer, weight in zip(*columns):
+        assert get["seen_unit"] == sorted(get["seen_unit"])
+        columns = [get[name] for name in ("row", "answer_unit", "answer", "answer_weight", "answer_seen")]
+        for row, unit, answer, weight, known in zip(*columns):
             assert weight == (row >= 0)
+            assert known == (row >= 0 and answer in seen.get(unit, ()))
             if row >= 0:
                 answers.append((row, own[unit], answer))
     return units, answers

@@ -35,6 +35,7 @@ def one_question(subject, given, seen, candidates):
         answer_unit=whole(0),
         answer=whole(0),
         answer_weight=jnp.ones(1),
+        answer_seen=jnp.array([0 in seen]),
         seen_unit=whole(*[0] * len(seen), *[1] * pad),
         seen_candidate=whole(*sorted(seen), *[candidates] * pad),
     )
@@ -93,8 +94,9 @@ def test_evaluation_is_one_question_at_a_time(model, graph, split, history_windo
         assert np.array_equal(result.raw[kind], expected[kind][:, 1])
         assert np.allclose(result.nll[kind], expected[kind][:, 2], rtol=1e-5, atol=1e-5)
     figures, ranks = result.to_dict(), expected["entity"][:, 0]
-    snapshots = graph.snapshot[graph.split_mask(split)]
-    assert result.snapshot.tolist() == np.sort(np.concatenate([snapshots, snapshots])).tolist()
+    numbers, counts = np.unique(graph.snapshot[graph.split_mask(split)], return_counts=True)
+    assert result.snapshot.tolist() == np.repeat(numbers, 2 * counts).tolist()
+    assert result.inverse.tolist() == [row >= n for n in counts for row in range(2 * n)]
     assert figures["entity"]["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["object"]["mrr"] == pytest.approx(np.mean(1 / ranks[~result.inverse]))
     assert figures["subject"]["hits_at_3"] == pytest.approx(np.mean(ranks[result.inverse] <= 3))

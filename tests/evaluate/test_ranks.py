@@ -27,6 +27,7 @@ def make_queries(answers, true):
         answer_unit=jnp.asarray(answer_unit),
         answer=jnp.asarray(answer),
         answer_weight=jnp.asarray(np.arange(ANSWERS) < len(answers), jnp.float32),
+        answer_seen=jnp.zeros(ANSWERS, bool),
         seen_unit=empty,
         seen_candidate=empty,
         true_unit=jnp.asarray(true_unit),

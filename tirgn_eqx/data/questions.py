@@ -133,19 +133,20 @@ def pack(
     Padding: candidates `num_candidates`, units the unit size (dropped by scatters), rows -1.
     """
     unit, answer, seen, true = (int(size) for size in sizes)
-    full = lambda width, value, dtype=np.int32: np.full((num_micro, width), value, dtype)
+    full = lambda width, value, dtype="int32": np.full((num_micro, width), value, dtype)
     out = {
         "subject": full(unit, 0),
         "given": full(unit, 0),
-        "weight": full(unit, 0, np.float32),
+        "weight": full(unit, 0, "float32"),
         "answer_unit": full(answer, 0),
         "answer": full(answer, 0),
-        "answer_weight": full(answer, 0, np.float32),
+        "answer_weight": full(answer, 0, "float32"),
+        "answer_seen": full(answer, False, "bool"),
         "seen_unit": full(seen, unit),
         "seen_candidate": full(seen, num_candidates),
         "true_unit": full(true, unit),
         "true_candidate": full(true, num_candidates),
-        "row": full(answer, -1, np.int64),
+        "row": full(answer, -1, "int64"),
     }
     # Where each unit went: its micro-batch and its place there.
     count = questions.num_units
@@ -160,15 +161,17 @@ def pack(
     out["weight"][micro_of, place_of] = weight
 
     def scatter(owner: np.ndarray, **columns: np.ndarray) -> None:
-        """Deal rows to their owner unit's micro-batch, keeping their order."""
-        micro = micro_of[owner]
-        order = np.argsort(micro, kind="stable")
-        micro, owner = micro[order], owner[order]
+        """Deal rows to their owner unit's micro-batch, in the order of the units there."""
+        order = np.argsort(micro_of[owner] * count + place_of[owner], kind="stable")
+        micro = micro_of[owner][order]
         starts = np.searchsorted(micro, np.arange(num_micro))
         place = np.arange(len(owner)) - starts[micro]
         for name, values in columns.items():
             out[name][micro, place] = values[order]
 
+    owner, candidate = index.lookup(questions.key, questions.time, history_window)
+    code = lambda unit, candidate: unit.astype(np.int64) * num_candidates + candidate
+    is_seen = np.isin(code(questions.answer_unit, questions.answer), code(owner, candidate))
     ones = np.ones(len(questions.answer), np.float32)
     local = place_of[questions.answer_unit]
     scatter(
@@ -176,9 +179,9 @@ def pack(
         answer_unit=local,
         answer=questions.answer,
         answer_weight=ones,
+        answer_seen=is_seen,
         row=questions.row,
     )
-    owner, candidate = index.lookup(questions.key, questions.time, history_window)
     scatter(owner, seen_unit=place_of[owner], seen_candidate=candidate)
     true = questions.true_unit
     scatter(true, true_unit=place_of[true], true_candidate=questions.true_answer)

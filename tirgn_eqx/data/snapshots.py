@@ -90,15 +90,15 @@ def stack_window(
     end: `num_entities` for `active`, the active size for `edge_target`, `num_relations` for `pair_relation`.
     """
     active, edge, pair = sizes
-    full = lambda width, value, dtype=np.int32: np.full((history_len, width), value, dtype)
+    full = lambda width, value, dtype="int32": np.full((history_len, width), value, dtype)
     fields = {
         "valid": np.zeros(history_len, bool),
         "active": full(active, num_entities),
-        "degree": full(active, 0, np.float32),
+        "degree": full(active, 0, "float32"),
         "edge_source": full(edge, 0),
         "edge_relation": full(edge, 0),
         "edge_target": full(edge, active),
-        "relation_count": full(2 * num_relations, 0, np.float32),
+        "relation_count": full(2 * num_relations, 0, "float32"),
         "pair_entity": full(pair, 0),
         "pair_relation": full(pair, num_relations),
     }

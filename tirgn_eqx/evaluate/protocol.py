@@ -135,8 +135,8 @@ class Evaluator:
     def _rank(self, model: TiRGN, prepared: Prepared) -> tuple[Ranks, Ranks]:
         run = self._compiled.get(prepared.bucket)
         if run is None:
-            run = eqx.filter_jit(rank_batch).lower(model, prepared.batch).compile()
-            self._compiled[prepared.bucket] = run
+            jitted: Any = eqx.filter_jit(rank_batch)
+            run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch).compile()
         return run(model, prepared.batch)
 
     @jaxtyped(typechecker=beartype)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.types import Queries
 
@@ -62,24 +62,110 @@ def log_probabilities(
     return mixture(raw, past, history_rate)
 
 
+CHUNK = 512
+
+
+def _chunks(vectors: Float[Array, "unit dim"]) -> Float[Array, "chunk row dim"]:
+    """Rows in chunks of at most `CHUNK`, zero rows at the end."""
+    count = -(-len(vectors) // CHUNK)
+    size = -(-len(vectors) // count)
+    padded = jnp.pad(vectors, ((0, count * size - len(vectors)), (0, 0)))
+    return padded.reshape(count, size, -1)
+
+
+@jax.custom_vjp
+def log_normalizer(
+    vectors: Float[Array, "unit dim"], candidates: Float[Array, "candidate dim"]
+) -> Float[Array, " unit"]:
+    """log sum_c exp(vector . c) per unit, a chunk of units at a time.
+
+    The [unit, candidate] array never exists: forward keeps the sums alone, and the gradient computes each
+    chunk's products again.
+    """
+    rows = jax.lax.map(lambda chunk: jax.nn.logsumexp(logits(chunk, candidates), -1), _chunks(vectors))
+    return rows.reshape(-1)[: len(vectors)]
+
+
+def _normalizer_forward(vectors, candidates):
+    value = log_normalizer(vectors, candidates)
+    return value, (vectors, candidates, value)
+
+
+def _normalizer_backward(saved, gradient):
+    vectors, candidates, value = saved
+    chunks = _chunks(vectors)
+    shape = chunks.shape[:2]
+    pad = shape[0] * shape[1] - len(vectors)
+    # A padded row has gradient 0; its normaliser is set so that exp stays finite.
+    values = jnp.pad(value, (0, pad), constant_values=jnp.inf).reshape(shape)
+    gradients = jnp.pad(gradient, (0, pad)).reshape(shape)
+    dtype = value.dtype
+
+    def one(total, step):
+        chunk, value, gradient = step
+        share = jnp.exp(logits(chunk, candidates) - value[:, None]) * gradient[:, None]
+        share = share.astype(candidates.dtype)
+        to_vectors = jnp.einsum("uc,cd->ud", share, candidates, preferred_element_type=dtype)
+        more = jnp.einsum("uc,ud->cd", share, chunk, preferred_element_type=dtype)
+        return total + more, to_vectors.astype(vectors.dtype)
+
+    start = jnp.zeros(candidates.shape, dtype)
+    total, to_vectors = jax.lax.scan(one, start, (chunks, values, gradients))
+    return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype)
+
+
+log_normalizer.defvjp(_normalizer_forward, _normalizer_backward)
+
+
+def _pair_logits(vectors, candidates, unit, candidate):
+    """vector . candidate for listed pairs, summed in at least f32; padding pairs give 0."""
+    dtype = jnp.promote_types(vectors.dtype, jnp.float32)
+    left = vectors.at[unit].get(mode="fill", fill_value=0)
+    right = candidates.at[candidate].get(mode="fill", fill_value=0)
+    return jnp.einsum("pd,pd->p", left, right, preferred_element_type=dtype)
+
+
 def answer_log_probabilities(
     raw_vectors: Float[Array, "unit dim"],
     history_vectors: Float[Array, "unit dim"],
     candidates: Float[Array, "candidate dim"],
-    seen: Bool[Array, "unit candidate"],
-    answer_unit: Int[Array, " answer"],
-    answer: Int[Array, " answer"],
+    queries: Queries,
     history_rate: float,
     mask: HistoryMask,
 ) -> Float[Array, " answer"]:
-    """Log probability of the given answers alone: the normalisers are sums, no softmax array is kept."""
+    """Log probability of the answers alone, equal to picking them out of `log_probabilities`.
 
-    def one_mode(values: Float[Array, "unit candidate"]) -> Float[Array, " answer"]:
-        return values[answer_unit, answer] - jax.nn.logsumexp(values, -1)[answer_unit]
-
-    raw = one_mode(logits(raw_vectors, candidates))
-    past = one_mode(history_logits(logits(history_vectors, candidates), seen, mask))
+    Neither mode makes a [unit, candidate] array: raw mode needs its normaliser and the answers' products; in
+    history mode an unseen candidate's logit is 0, so the normaliser is a sum over the seen candidates plus
+    the number of the others.
+    """
+    unit, answer = queries.answer_unit, queries.answer
+    raw = _pair_logits(raw_vectors, candidates, unit, answer) - log_normalizer(raw_vectors, candidates)[unit]
+    past = _answer_history(history_vectors, candidates, queries, mask)
     return mixture(raw, past, history_rate)
+
+
+def _answer_history(vectors, candidates, queries: Queries, mask: HistoryMask) -> Float[Array, " answer"]:
+    """History-mode log probability of the answers, from the seen pairs alone."""
+    units = len(vectors)
+    pair = _pair_logits(vectors, candidates, queries.seen_unit, queries.seen_candidate)
+    real = queries.seen_unit < units
+    # Padding pairs lie one past the last unit: a segment of their own, cut off.
+    by_unit = lambda reduce, values: reduce(values, queries.seen_unit, units + 1, indices_are_sorted=True)[:units]
+    seen = by_unit(jax.ops.segment_sum, real.astype(pair.dtype))
+    unseen = len(candidates) - seen
+    if mask == "exclude":
+        unseen = jnp.where(seen > 0, 0, unseen)
+    top = jax.lax.stop_gradient(by_unit(jax.ops.segment_max, jnp.where(real, pair, -jnp.inf)))
+    top = jnp.where(unseen > 0, jnp.maximum(top, 0), top)
+    top_of_pair = top[jnp.minimum(queries.seen_unit, units - 1)]
+    total = by_unit(jax.ops.segment_sum, jnp.where(real, jnp.exp(pair - top_of_pair), 0))
+    normalizer = top + jnp.log(total + unseen * jnp.where(unseen > 0, jnp.exp(-top), 0))
+    own = _pair_logits(vectors, candidates, queries.answer_unit, queries.answer)
+    nothing = 0.0
+    if mask == "exclude":
+        nothing = jnp.where(seen > 0, -jnp.inf, 0.0)[queries.answer_unit]
+    return jnp.where(queries.answer_seen, own, nothing) - normalizer[queries.answer_unit]
 
 
 def sampled_log_probabilities(

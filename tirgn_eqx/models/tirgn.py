@@ -359,14 +359,7 @@ class TiRGN(eqx.Module):
         if queries.negatives is not None:
             log_probability = scores.sampled_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
         else:
-            log_probability = scores.answer_log_probabilities(
-                *vectors,
-                scores.seen_mask(queries, len(candidates)),
-                queries.answer_unit,
-                queries.answer,
-                self.history_rate,
-                self.history_mask,
-            )
+            log_probability = scores.answer_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
         weight = queries.answer_weight.astype(log_probability.dtype)
         # A padded answer may have any score, even -inf: choose before multiplying.
         return -jnp.sum(jnp.where(weight > 0, log_probability, 0) * weight), buffers

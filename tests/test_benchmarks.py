@@ -1,0 +1,236 @@
+"""The benchmark scripts: what a result must carry, how it is counted, and that they run on tiny data."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+import pytest
+from helpers import random_graph, tiny_config
+
+from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.train.step import loss_and_gradient
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+import accuracy  # noqa: E402
+import common  # noqa: E402
+import flops  # noqa: E402
+import graphs  # noqa: E402
+import scaling  # noqa: E402
+
+TINY_SIM = "sim:num_entities=20,num_relations=4,num_days=12,facts_per_day=15"
+
+
+def run(script, *args, timeout=280):
+    """The document on the last line of a script run as a program of its own."""
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *(str(arg) for arg in args)]
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check_provenance(document):
+    assert set(common.PROVENANCE) <= set(document)
+    assert document["dataset"]["facts"] > 0 and len(document["dataset"]["sha256"]) == 64
+    assert set(document["commit"]) == {"id", "dirty"}
+    assert document["machine"]["cores"] >= 1 and document["machine"]["memory_bytes"] > 0
+    assert {"jax", "numpy", "python"} <= set(document["versions"])
+    assert "embedding_dim" in document["setting"]
+
+
+def test_step_runs_and_saves_what_it_says(tmp_path):
+    document = run("step", "--quick", "--parts", "step", "--results", tmp_path)
+    check_provenance(document)
+    (row,) = document["result"]["buckets"]
+    seconds = row["seconds"]["step"]
+    assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+    assert row["compile_seconds"]["step"] > 0
+    assert 0 < row["share_of_ceiling"]["step"] < 1
+    assert document["result"]["complete"] and document["result"]["summary"]["padding"] >= 1
+    (file,) = tmp_path.iterdir()
+    assert file.name == f"{document['benchmark']}.json"
+    assert json.loads(file.read_text()) == document
+
+
+@pytest.mark.slow
+def test_accuracy_trains_and_records(tmp_path):
+    place = tmp_path / "run"
+    options = ("--quick", "--data-path", TINY_SIM, "--run", place, "--results", tmp_path / "results")
+    document = run("accuracy", *options, "--seed", 3, "--", "--epochs", "2")
+    check_provenance(document)
+    assert document["benchmark"] == "accuracy-sim-tirgn-seed3"
+    result = document["result"]
+    assert result["status"] == "completed" and result["epochs_trained"] == 2
+    assert 0 < result["test"]["entity"]["mrr"] <= 1
+    assert 0 < result["best_possible"]["mrr"] <= 1
+    assert [row["epoch"] for row in document["learning_curve"]] == [1, 2]
+    assert "--epochs 2" in document["training_command"]
+    assert str(tmp_path) not in json.dumps(document)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["epoch", "evaluate", "history", "loader", "memory", "scaling", "stream"])
+def test_every_script_runs_on_tiny_data(script):
+    more = ("--axes", "facts") if script == "scaling" else ()
+    document = run(script, "--quick", *more)
+    assert set(common.PROVENANCE) <= set(document) and document["result"]
+
+
+@pytest.mark.slow
+def test_gpu_script_runs_without_a_gpu(tmp_path):
+    document = run("gpu", "--quick", "--seconds", 250, "--parts", "step,memory,train", "--out", tmp_path)
+    parts = document["result"]["parts"]
+    assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(
+        ["step sim", "memory sim", "train sim"], "done"
+    )
+    assert json.loads((tmp_path / "gpu.json").read_text()) == document
+    assert parts["train sim"]["result"]["test"]["entity"]["mrr"] > 0
+
+
+def test_gpu_script_stops_in_time_and_keeps_its_state(tmp_path):
+    document = run("gpu", "--quick", "--seconds", 5, "--parts", "step,train", "--out", tmp_path)
+    parts = document["result"]["parts"]
+    assert {part["status"] for part in parts.values()} == {"skipped: no time"}
+    assert not document["result"]["complete"]
+
+
+def write_run(place: Path):
+    """The logs of a training of two epochs after one that was broken off, the last line cut."""
+    place.mkdir()
+    figures = {f"eval/{name}": 0.5 for name in ("hits_at_1", "hits_at_3", "hits_at_10", "nll")}
+    epoch = {"train/loss": 2.0, "train/loss_entity": 1.0, "system/epoch_duration_s": 4.0}
+    start = {"step": 0, "system/total_params": 7}
+    lines = [{**start, "time": 1.0}, {"step": 3, "time": 5.0, **epoch}, {**start, "time": 10.0}]
+    for number, mrr in ((1, 0.25), (2, 0.125)):
+        lines.append({"step": 3 * number, "time": 10.0 + 5 * number, **epoch})
+        lines.append({"step": 3 * number, "time": 11.0 + 5 * number, "eval/mrr": mrr, **figures})
+    text = "\n".join(json.dumps(line) for line in lines) + '\n{"step": 9, "ti'
+    (place / "metrics.jsonl").write_text(text)
+    (place / "config.json").write_text(json.dumps({"seed": 5, "embedding_dim": 8, "logdir": "somewhere"}))
+
+
+def test_a_training_that_was_cut_off_is_recorded_as_far_as_it_came(tmp_path):
+    write_run(tmp_path / "run")
+    found = accuracy.payload(None, tmp_path / "run", "tirgn train", TINY_SIM)
+    assert found["dataset"]["name"] == "sim" and found["seed"] == 5
+    assert found["setting"] == {"seed": 5, "embedding_dim": 8}
+    result = found["result"]
+    assert (result["status"], result["epochs_trained"]) == ("unfinished", 2)
+    assert (result["best_epoch"], result["best_mrr"]) == (1, 0.25)
+    assert result["total_time"] == 11.0
+    assert result["epoch_seconds"] == {"min": 4.0, "median": 4.0, "max": 4.0}
+    first, second = found["learning_curve"]
+    assert (first["epoch"], first["loss"], first["elapsed"]) == (1, 2.0, 6.0)
+    assert second["validation"]["mrr"] == 0.125
+
+
+def test_a_result_without_its_origin_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="dataset, setting missing"):
+        common.record("x", {"seed": 0}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_strict_json_and_whole(tmp_path):
+    payload = {"dataset": {}, "setting": {}, "seed": 0, "result": {"nll": math.nan, "ranks": np.arange(2)}}
+    common.record("x", payload, tmp_path)
+    common.record("x", payload | {"seed": 1}, tmp_path)
+    (file,) = tmp_path.iterdir()
+    read = json.loads(file.read_text())
+    assert (read["seed"], read["result"]) == (1, {"nll": None, "ranks": [0, 1]})
+
+
+def test_a_command_names_no_place_of_this_machine():
+    inside = str(BENCHMARKS / "step.py")
+    words = ["python", inside, "--data-path", "/data/x/YAGO", "--set", "logdir=/tmp/z", "--run=../y/runs", "a b/c"]
+    told = common.command_line(words)
+    assert told == ("python benchmarks/step.py --data-path YAGO --set logdir=z --run=runs 'a b/c'")
+    assert common.command_line(["--command", "tirgn train --data-path /data/YAGO"]).endswith("YAGO'")
+
+
+@pytest.mark.parametrize(
+    "path,preset",
+    [
+        ("data/ICEWS14s", "icews14s"),
+        ("ICEWS14", "icews14"),
+        ("ICEWS05-15", "icews05-15"),
+        ("GDELT-resplit", "gdelt"),
+        ("gdelt_events_2018-01.parquet", "gdelt-events"),
+        ("sim", None),
+        ("elsewhere", None),
+    ],
+)
+def test_the_preset_follows_from_the_name(path, preset):
+    assert common.preset_for(path) == preset
+
+
+def test_timed_waits_and_orders_its_samples():
+    calls = []
+    seconds = common.timed(lambda: calls.append(0), repeats=3, warmup=2)
+    assert seconds["min"] <= seconds["median"] <= seconds["max"]
+    assert len(calls) == 2 + 1 + 3 * seconds["calls"]
+
+
+def test_exponents_of_power_laws():
+    points = [{"size": n, "step_seconds": 0.5 * n**1.5, "epoch_seconds": None} for n in (1, 4, 64)]
+    assert scaling.exponents(points) == {"step_seconds": {"all": pytest.approx(1.5), "tail": pytest.approx(1.5)}}
+
+
+def test_random_graph_has_the_sizes_asked_for():
+    graph = graphs.random_graph(entities=30, relations=4, snapshots=20, facts=500, last_facts=60)
+    per_snapshot = np.diff(graph.offsets)
+    last = graph.split_snapshots("train")[-1]
+    assert per_snapshot[last] == 60
+    assert set(np.delete(per_snapshot, last)) == {25}
+    assert graph.num_facts == 500 - 25 + 60
+    assert [len(graph.split_snapshots(split)) for split in ("train", "valid", "test")] == [16, 2, 2]
+
+
+def dense_products(jaxpr) -> float:
+    """Operations of all dense products in a jaxpr, those of a scan as often as it runs."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            inner = math.prod(left[axis] for axis in contracted)
+            total += 2.0 * inner * math.prod(equation.outvars[0].aval.shape)
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for value in equation.params.values():
+            for inner_jaxpr in value if isinstance(value, (tuple, list)) else (value,):
+                inner_jaxpr = getattr(inner_jaxpr, "jaxpr", inner_jaxpr)
+                if hasattr(inner_jaxpr, "eqns"):
+                    total += times * dense_products(inner_jaxpr)
+    return total
+
+
+@pytest.mark.parametrize("batch_size,loss", [(0, "full"), (16, "full"), (0, "sampled")])
+def test_counted_operations_are_those_of_the_program(batch_size, loss):
+    graph = random_graph(0, num_entities=300, num_relations=6, num_times=8, facts=40)
+    config = tiny_config(
+        embedding_dim=64, conv_channels=16, num_layers=2, batch_size=batch_size, loss=loss, num_negatives=4
+    )
+    options = {"history_len": config.history_len, "batch_size": batch_size, "max_buckets": 1}
+    options["num_negatives"] = config.num_negatives if loss == "sampled" else 0
+    loader = BatchLoader(graph, build_history_vocabulary(graph), "train", **options)
+    batch = loader.build(int(loader.targets[-1])).batch
+    batch = eqx.tree_at(lambda b: b.key, batch, jr.key(0), is_leaf=lambda x: x is None)
+    model = TiRGN(graph.num_entities, graph.num_relations, config, key=jr.key(1))
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    program = jax.make_jaxpr(lambda arrays, batch: loss_and_gradient(eqx.combine(arrays, rest), batch))(arrays, batch)
+    counted = flops.step_flops(model, batch, padded=True)["step"]
+    # Beside what is counted the program has BatchNorm's small products, W_isolated on active rows, and scores
+    # that the backward pass computes again.
+    found = dense_products(program.jaxpr)
+    assert 0.95 * counted <= found <= 1.35 * counted
+    assert flops.step_flops(model, batch)["step"] <= counted

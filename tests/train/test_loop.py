@@ -1,0 +1,172 @@
+"""A whole training: files, logs, records, early stopping, and a result that `evaluate` repeats."""
+
+import json
+
+import equinox as eqx
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tirgn_eqx import TiRGNTrainingConfig, evaluate, load_model, simulate, train_tirgn
+from tirgn_eqx.data.graph import from_facts
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+
+METRICS = {"train/loss", "train/loss_entity", "train/loss_relation", "train/loss_static", "train/lr"}
+METRICS |= {"eval/mrr", "eval/hits_at_1", "eval/hits_at_3", "eval/hits_at_10", "eval/nll"}
+METRICS |= {"system/epoch_duration_s", "system/total_params"}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return simulate(num_entities=14, num_relations=4, num_days=20, facts_per_day=15, static_graph=True, seed=2).graph
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return TiRGNTrainingConfig(
+        embedding_dim=8,
+        history_len=2,
+        num_layers=1,
+        static_blocks=4,
+        conv_channels=3,
+        batch_size=12,
+        epochs=6,
+        eval_interval=1,
+        patience=2,
+        checkpoint_interval=2,
+        learning_rate=0.02,
+        max_buckets=1,
+        logdir=str(tmp_path_factory.mktemp("logs")),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(graph, config, tmp_path_factory):
+    """(result, records, folder) of one training with a micro-batch smaller than a snapshot."""
+    folder, records = tmp_path_factory.mktemp("models"), []
+    result = train_tirgn(graph, config, model_dir=folder, on_record=records.append)
+    return result, records, folder
+
+
+def test_result_and_records(trained, graph):
+    result, records, folder = trained
+    assert result["status"] == "completed" and result["model_type"] == "tirgn"
+    events = [record["event"] for record in records]
+    assert events[0] == "start" and events[-1] == "end"
+    assert events.count("epoch") == result["epochs_trained"] == events.count("validation")
+    assert events.count("compile") == 1
+    start = records[0]
+    assert start["dataset"] == graph.describe() and start["steps_per_epoch"] == 15
+    assert start["history"]["pairs"] > 0 and start["history"]["objects_per_pair"] >= 1
+    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    assert losses[-1] < losses[0]
+    best = max(record["mrr"] for record in records if record["event"] == "validation")
+    assert result["best_mrr"] == pytest.approx(best, abs=1e-9)
+    stopped = [record for record in records if record["event"] == "early_stopping"]
+    assert bool(stopped) == result["early_stopped"]
+    if stopped:
+        message = f"Early stopping at epoch {result['epochs_trained']}, best MRR {best:.4f} at epoch "
+        assert stopped[0]["message"] == f"{message}{result['best_epoch']}"
+
+
+def test_files(trained):
+    result, _, folder = trained
+    names = {path.name for path in folder.glob("*")}
+    expected = {"tirgn_best", "tirgn_trained"}
+    expected |= {f"tirgn_epoch_{n}" for n in range(2, result["epochs_trained"] + 1, 2)}
+    assert names == {f"{name}.{kind}" for name in expected for kind in ("npz", "json")}
+    side = json.loads((folder / "tirgn_best.json").read_text())
+    assert side["model_type"] == "tirgn" and len(side["sha256"]) == 64
+    assert {"history_rate", "history_window"} <= set(side["config"])
+    assert len(side["entities"]) == 14 and len(side["relations"]) == 4
+    assert side["data"]["provenance"]["kind"] == "sim"
+    assert side["metrics"]["validation"]["mrr"] == pytest.approx(result["best_mrr"])
+
+
+def test_the_checkpoint_alone_gives_the_same_figures(trained, graph, config):
+    result, _, folder = trained
+    (folder / "tirgn_best.json").rename(folder / "aside")
+    model, loaded, metadata = load_model(folder / "tirgn_best.npz")
+    (folder / "aside").rename(folder / "tirgn_best.json")
+    assert loaded == config and model.static_edges is not None
+    options = {"history_len": config.history_len, "history_window": config.history_window}
+    again = evaluate(model, graph, split="test", **options).to_dict()
+    assert again["entity"] == pytest.approx(result["test"]["entity"])
+    assert again["dataset"]["sha256"] == metadata["data"]["sha256"]
+    assert sum(row["queries"] for row in again["snapshots"]) == 2 * int(graph.split_mask("test").sum())
+
+
+def test_logs(trained, config):
+    result, records, _ = trained
+    run = [path for path in sorted(config_path(config).rglob("metrics.jsonl"))]
+    lines = [json.loads(line) for path in run for line in path.read_text().splitlines()]
+    assert set().union(*lines) >= METRICS
+    (events,) = config_path(config).rglob("events.out*")
+    board = EventAccumulator(str(events.parent))
+    board.Reload()
+    assert set(board.Tags()["scalars"]) >= METRICS
+    scalars = [event.value for event in board.Scalars("eval/mrr")]
+    mrr = [record["mrr"] for record in records if record["event"] == "validation"]
+    np.testing.assert_allclose(scalars, mrr, rtol=1e-6)
+    assert board.Scalars("system/total_params")[0].value == result["parameters"]
+
+
+def config_path(config):
+    from pathlib import Path
+
+    return Path(config.logdir)
+
+
+def test_the_same_seed_gives_the_same_checkpoint(graph, config, tmp_path):
+    short = config.replace(epochs=1, logdir=str(tmp_path / "logs"))
+    models = []
+    for name in ("a", "b"):
+        train_tirgn(graph, short, model_dir=tmp_path / name)
+        models.append(load_model(tmp_path / name / "tirgn_trained.npz")[0])
+    assert eqx.tree_equal(*models)
+
+
+def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
+    sampled = config.replace(
+        loss="sampled", num_negatives=4, monitor="nll", epochs=3, logdir=str(tmp_path / "l"), history_mask="exclude"
+    )
+    records = []
+    result = train_tirgn(graph, sampled, model_dir=tmp_path, on_record=records.append)
+    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    assert losses[-1] < losses[0] and np.isfinite(losses).all()
+    nll = [record["nll"] for record in records if record["event"] == "validation"]
+    assert result["best_epoch"] == 1 + int(np.argmin(nll))
+
+
+def test_bad_requests(graph, config, tmp_path):
+    with pytest.raises(ConfigError, match="JAX_ENABLE_X64"):
+        train_tirgn(graph, config.replace(precision="f64"), model_dir=tmp_path)
+    facts = np.array([[0, 0, 1, 5], [1, 0, 2, 6], [2, 0, 0, 7]])
+    tiny = from_facts("tiny", facts, np.array([0, 1, 2]), 3, 1)
+    with pytest.raises(DataError, match="one snapshot"):
+        train_tirgn(tiny, config, model_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a, m: m.update(model_type="regcn"), "type 'regcn'"),
+        (lambda a, m: a.pop("entity_embedding"), "'entity_embedding' is missing"),
+        (lambda a, m: a.update(extra=np.zeros(2)), "'extra' is unknown"),
+        (lambda a, m: a.update(entity_embedding=np.zeros((3, 8))), "float64[3, 8]"),
+        (lambda a, m: a.update(entity_embedding=np.zeros((14, 8), int)), "int64[14, 8]"),
+        (lambda a, m: m["config"].update(depth=3), "depth"),
+        (lambda a, m: m["config"].update(history_rate=7.0), "history_rate = 7.0"),
+        (lambda a, m: m.pop("num_entities"), "entities"),
+        (lambda a, m: m["static_graph"].update(bounds=[0, 1]), "static graph"),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused_by_name(trained, tmp_path, change, words):
+    checkpoint = load_checkpoint(trained[2] / "tirgn_best.npz")
+    arrays, metadata = dict(checkpoint.arrays), json.loads(json.dumps(checkpoint.metadata))
+    change(arrays, metadata)
+    broken = save_checkpoint(tmp_path / "broken.npz", arrays, metadata)
+    with pytest.raises(CheckpointError) as error:
+        load_model(broken)
+    assert words in str(error.value) and "\n" not in str(error.value)
