@@ -67,7 +67,7 @@ class Progress:
 
 def test_figures(graph, model_dir: Path) -> dict | None:
     """The best checkpoint so far on the test split, or None where there is none yet."""
-    from tirgn_eqx.evaluate.protocol import evaluate
+    from tirgn_eqx.evaluate.protocol import evaluate_model
     from tirgn_eqx.train.saved import load_model
 
     best = model_dir / "tirgn_best.npz"
@@ -75,7 +75,7 @@ def test_figures(graph, model_dir: Path) -> dict | None:
         return None
     model, config, _ = load_model(best)
     window, length = config.history_window, config.history_len
-    figures = evaluate(model, graph, split="test", history_len=length, history_window=window).to_dict()
+    figures = evaluate_model(model, graph, split="test", history_len=length, history_window=window).to_dict()
     del figures["snapshots"], figures["dataset"]
     return figures
 

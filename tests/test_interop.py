@@ -7,7 +7,7 @@ from golden_case import FOLDER, golden_graph
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.evaluate import evaluate
+from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.interop import import_torch, model_from_state, read_state
 from tirgn_eqx.train.saved import load_model
 
@@ -39,7 +39,7 @@ def test_released_weights_evaluate_to_the_released_figures(released, tmp_path):
     checkpoint = import_torch(state, graph, tmp_path / "released.npz", OVERRIDES)
     model, config, metadata = load_model(checkpoint)
     assert metadata["model_type"] == "tirgn" and config.embedding_dim == 8
-    result = evaluate(model, graph, split="test", history_len=3, history_window=0).to_dict()
+    result = evaluate_model(model, graph, split="test", history_len=3, history_window=0).to_dict()
     for kind, short in (("entity", "ent"), ("relation", "rel")):
         raw, filtered = numbers[f"eval/mrr_{short}"]
         assert result[f"{kind}_raw"]["mrr"] == pytest.approx(raw, abs=1e-6)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from tirgn_eqx.evaluate import Evaluation as Evaluation
     from tirgn_eqx.evaluate import Evaluator as Evaluator
-    from tirgn_eqx.evaluate import evaluate as evaluate
+    from tirgn_eqx.evaluate import evaluate_model as evaluate_model
     from tirgn_eqx.models import TiRGN as TiRGN
     from tirgn_eqx.train import (
         TrainingLogger as TrainingLogger,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "tirgn_eqx.config": ("TiRGNTrainingConfig", "preset"),
     "tirgn_eqx.data": ("TemporalGraph", "build_history_vocabulary", "load_graph", "simulate"),
-    "tirgn_eqx.evaluate": ("Evaluation", "Evaluator", "evaluate"),
+    "tirgn_eqx.evaluate": ("Evaluation", "Evaluator", "evaluate_model"),
     "tirgn_eqx.models": ("TiRGN",),
     "tirgn_eqx.train": (
         "TrainingLogger",

@@ -65,7 +65,7 @@ def evaluate(
         if not matches:
             show.warning(_checksum_message(graph.checksum, trained_on.get("sha256")))
 
-        from tirgn_eqx.evaluate.protocol import evaluate as run
+        from tirgn_eqx.evaluate.protocol import evaluate_model as run
 
         with show.working(f"evaluating {graph.name}"):
             evaluation = run(

@@ -74,6 +74,9 @@ def train(
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
     """
     keep_freed_memory()
+    source = data_path or options.default_data_path()
+    if preset is None and source.partition(":")[0] == "sim":
+        preset = "sim"
     config = options.resolve_config(
         preset,
         config_file,
@@ -106,7 +109,7 @@ def train(
     with show.clean_stdout():
         from tirgn_eqx.data import load_graph
 
-        graph = load_graph(data_path or options.default_data_path(), **load)
+        graph = load_graph(source, **load)
         save_config(config, model_dir)
 
         from tirgn_eqx.train.loop import train_tirgn

@@ -8,7 +8,7 @@ from helpers import both_directions, make_graph, random_graph, tiny_model
 
 from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.evaluate.protocol import evaluate
+from tirgn_eqx.evaluate.protocol import evaluate_model
 from tirgn_eqx.types import Queries, Window
 
 WINDOW_SIZES, SEEN = (12, 60, 30), 16
@@ -85,7 +85,7 @@ def by_hand(model, graph, split, history_len, history_window):
 
 @pytest.mark.parametrize("split, history_window", [("test", 0), ("valid", 2)])
 def test_evaluation_is_one_question_at_a_time(model, graph, split, history_window):
-    result = evaluate(model, graph, split=split, history_len=3, history_window=history_window)
+    result = evaluate_model(model, graph, split=split, history_len=3, history_window=history_window)
     expected = by_hand(model, graph, split, 3, history_window)
     count = 2 * graph.split_mask(split).sum()
     for kind in KINDS:
@@ -110,4 +110,4 @@ def test_evaluation_is_one_question_at_a_time(model, graph, split, history_windo
 def test_a_split_without_a_past_is_an_error(model):
     graph = make_graph([(0, 0, 1, 0), (1, 0, 2, 1)], num_entities=9, num_relations=3)
     with pytest.raises(DataError, match="no snapshot with a past"):
-        evaluate(model, graph, split="test", history_len=3)
+        evaluate_model(model, graph, split="test", history_len=3)

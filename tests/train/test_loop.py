@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tirgn_eqx import TiRGNTrainingConfig, evaluate, load_model, simulate, train_tirgn
+from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_model, simulate, train_tirgn
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
@@ -91,7 +91,7 @@ def test_the_checkpoint_alone_gives_the_same_figures(trained, graph, config):
     (folder / "aside").rename(folder / "tirgn_best.json")
     assert loaded == config and model.static_edges is not None
     options = {"history_len": config.history_len, "history_window": config.history_window}
-    again = evaluate(model, graph, split="test", **options).to_dict()
+    again = evaluate_model(model, graph, split="test", **options).to_dict()
     assert again["entity"] == pytest.approx(result["test"]["entity"])
     assert again["dataset"]["sha256"] == metadata["data"]["sha256"]
     assert sum(row["queries"] for row in again["snapshots"]) == 2 * int(graph.split_mask("test").sum())

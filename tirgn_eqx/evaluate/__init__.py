@@ -2,4 +2,4 @@
 
 from tirgn_eqx.evaluate.protocol import Evaluation as Evaluation
 from tirgn_eqx.evaluate.protocol import Evaluator as Evaluator
-from tirgn_eqx.evaluate.protocol import evaluate as evaluate
+from tirgn_eqx.evaluate.protocol import evaluate_model as evaluate_model

@@ -171,7 +171,7 @@ class Evaluator:
         )
 
 
-def evaluate(
+def evaluate_model(
     model: TiRGN,
     graph: TemporalGraph,
     *,
