@@ -81,7 +81,7 @@ Preset = Annotated[
     str | None,
     option(
         metavar="NAME",
-        help=f"published settings of a data set: {', '.join(PRESETS)} (default: none)",
+        help=f"published settings of a data set: {', '.join(PRESETS)} (default: none; with sim, its own)",
         autocompletion=lambda: list(PRESETS),
         panel=TRAINING,
     ),

@@ -119,7 +119,7 @@ def config_path(config):
 
 
 def test_the_same_seed_gives_the_same_checkpoint(graph, config, tmp_path):
-    short = config.replace(epochs=1, logdir=str(tmp_path / "logs"))
+    short = config.replace(epochs=1, batch_size=0, logdir=str(tmp_path / "logs"))
     models = []
     for name in ("a", "b"):
         train_tirgn(graph, short, model_dir=tmp_path / name)
@@ -129,7 +129,13 @@ def test_the_same_seed_gives_the_same_checkpoint(graph, config, tmp_path):
 
 def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
     sampled = config.replace(
-        loss="sampled", num_negatives=4, monitor="nll", epochs=3, logdir=str(tmp_path / "l"), history_mask="exclude"
+        loss="sampled",
+        batch_size=0,
+        num_negatives=4,
+        monitor="nll",
+        epochs=3,
+        logdir=str(tmp_path / "l"),
+        history_mask="exclude",
     )
     records = []
     result = train_tirgn(graph, sampled, model_dir=tmp_path, on_record=records.append)
