@@ -27,7 +27,7 @@ def test_a_small_world_is_mostly_learnt(tmp_path):
     # A sixth of the default world's facts: less can be learnt from them, so less is asked than there.
     size = {"num_entities": 40, "num_relations": 8, "num_days": 80, "facts_per_day": 60}
     path = "sim:" + ",".join(f"{name}={value}" for name, value in size.items())
-    small = ("--embedding-dim", "32", "--lr", "0.004", "--epochs", "10", "--eval-interval", "2")
+    small = ("--embedding-dim", "32", "--lr", "0.004", "--epochs", "6", "--eval-interval", "2")
     result = train(tmp_path, "--data-path", path, *small)
     best = simulate(**size).best_mrr("test")["mrr"]
     assert result["test"]["entity"]["mrr"] >= 0.8 * best, (result["test"]["entity"], best)

@@ -61,7 +61,7 @@ def with_batch_size(golden, batch_size, unique=False):
     return BatchLoader(golden.graph, vocabulary, "test", **options).build(8).batch
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 12, 23])
+@pytest.mark.parametrize("batch_size", [1, 23])
 def test_micro_batches_sum_to_the_unbatched_gradient_with_batch_norm_frozen(golden, batch_size):
     whole = gradient_of(golden.model, golden.batch, training=False)
     batch = with_batch_size(golden, batch_size)

@@ -77,6 +77,7 @@ def evaluate(
             )
     measured = evaluation.to_dict()
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches}
+    measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if as_json:
         show.document(measured)
     else:

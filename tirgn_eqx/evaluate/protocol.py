@@ -136,7 +136,9 @@ class Evaluator:
         run = self._compiled.get(prepared.bucket)
         if run is None:
             jitted: Any = eqx.filter_jit(rank_batch)
-            run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch).compile()
+            # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
+            with jax.default_matmul_precision("highest"):
+                run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch).compile()
         return run(model, prepared.batch)
 
     @jaxtyped(typechecker=beartype)
