@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, metavar="FILE", help="record the training that printed this")
     parser.add_argument("--unfinished", action="store_true", help="record --run as far as it came")
     parser.add_argument("--command", metavar="TEXT", help="how the recorded training was called")
+    parser.add_argument("--commit", metavar="ID", help="source of the recorded training, when it is not today's")
     args = parser.parse_args(words)
     data_path = args.data_path
     common.finalize(args)
@@ -176,6 +177,9 @@ def main() -> None:
     if output and not isinstance(result, dict):
         parser.error(f"{output}: holds no result; give the output of `tirgn train --json`, or --unfinished")
     found = payload(result, place, command, data_path)
+    if args.commit:
+        # Whether that source was changed beside the commit is not known any more.
+        found["commit"] = {"id": args.commit, "dirty": None}
     kept = found["result"]
     name = f"accuracy-{found['dataset']['name']}-{kept['model_type']}-seed{found['seed']}"
     document = common.record("-".join(filter(None, [name, args.tag])), found, args.results)
