@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from tirgn_eqx.models.scores import pair_mask
 from tirgn_eqx.types import Queries
 
 
@@ -21,8 +22,8 @@ class Ranks(NamedTuple):
 
 def known_mask(queries: Queries, num_candidates: int) -> Bool[Array, "unit candidate"]:
     """True for every candidate that is true for the unit at the same time."""
-    mask = jnp.zeros((len(queries.subject), num_candidates), bool)
-    return mask.at[queries.true_unit, queries.true_candidate].set(True, mode="drop")
+    assert queries.true_unit is not None and queries.true_candidate is not None
+    return pair_mask(queries.true_unit, queries.true_candidate, (len(queries.subject), num_candidates))
 
 
 def answer_ranks(log_probability: Float[Array, "unit candidate"], queries: Queries) -> Ranks:

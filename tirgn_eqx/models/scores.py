@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tirgn_eqx.types import Queries
 
@@ -20,10 +20,16 @@ def logits(
     return jnp.einsum("ud,cd->uc", vectors, candidates, preferred_element_type=dtype)
 
 
+def pair_mask(
+    unit: Int[Array, " pair"], candidate: Int[Array, " pair"], shape: tuple[int, int]
+) -> Bool[Array, "unit candidate"]:
+    """True at the listed pairs; padding pairs lie outside and are dropped."""
+    return jnp.zeros(shape, bool).at[unit, candidate].set(True, mode="drop")
+
+
 def seen_mask(queries: Queries, num_candidates: int) -> Bool[Array, "unit candidate"]:
     """True where the history vocabulary holds the candidate for the unit."""
-    mask = jnp.zeros((len(queries.subject), num_candidates), bool)
-    return mask.at[queries.seen_unit, queries.seen_candidate].set(True, mode="drop")
+    return pair_mask(queries.seen_unit, queries.seen_candidate, (len(queries.subject), num_candidates))
 
 
 def history_logits(

@@ -37,7 +37,7 @@ class CompiledStep:
 
     def __init__(self, config: TiRGNTrainingConfig, on_record: Callable[[Record], None]):
         step = make_step(config)
-        # Donation spares the first argument, and batches share nothing, but integers cannot be reused.
+        # Donation spares the first argument: a batch has no result of its shape to give its memory to.
         self._batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
         self._compiled: dict[int, Any] = {}
         self._on_record = on_record
