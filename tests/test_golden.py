@@ -166,8 +166,11 @@ def test_ranks_and_mrr(case):
     encoding, _ = eqx.filter_jit(TiRGN.encode)(model, golden.window)
     for kind, short, queries in zip(("entity", "relation"), ("ent", "rel"), golden.queries):
         log = eqx.filter_jit(TiRGN.log_probabilities)(model, encoding, queries, golden.batch.time_index, kind=kind)
-        ranks = answer_ranks(log, queries)
-        np.testing.assert_array_equal(ranks.raw[:QUERIES], numbers[f"eval/rank_{short}_raw"])
-        np.testing.assert_array_equal(ranks.filtered[:QUERIES], numbers[f"eval/rank_{short}_filter"])
-        for ours, golden_mrr in zip((ranks.raw, ranks.filtered), numbers[f"eval/mrr_{short}"]):
-            assert float(jnp.mean(1 / ours[:QUERIES])) == pytest.approx(golden_mrr, abs=1e-6)
+        own = log[queries.answer_unit, queries.answer]
+        quick = eqx.filter_jit(TiRGN.ranking_scores)(model, encoding, queries, golden.batch.time_index, kind=kind)
+        for ranks in (answer_ranks(log, own, queries), answer_ranks(*quick, queries)):
+            np.testing.assert_array_equal(ranks.raw[:QUERIES], numbers[f"eval/rank_{short}_raw"])
+            np.testing.assert_array_equal(ranks.filtered[:QUERIES], numbers[f"eval/rank_{short}_filter"])
+            np.testing.assert_allclose(ranks.nll[:QUERIES], -own[:QUERIES], rtol=1e-5)
+            for ours, golden_mrr in zip((ranks.raw, ranks.filtered), numbers[f"eval/mrr_{short}"]):
+                assert float(jnp.mean(1 / ours[:QUERIES])) == pytest.approx(golden_mrr, abs=1e-6)

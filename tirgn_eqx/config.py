@@ -43,8 +43,14 @@ class TiRGNTrainingConfig:
     static_weight: float = _setting(0.5, "weight of the static loss", low=0)
     angle: float = _setting(14.0, "degrees that a state may turn from its static embedding per step", low=0)
     angle_grows: bool = _setting(True, "let the allowed angle grow with the position in the window")
-    loss: Literal["full", "sampled"] = _setting("full", "softmax over all entities, or over sampled negatives")
+    loss: Literal["full", "sampled", "shared"] = _setting(
+        "full", "softmax over all entities, over negatives drawn per query, or over entities drawn per snapshot"
+    )
     num_negatives: int = _setting(10, "negatives per query when loss = sampled", low=1)
+    num_shared: int = _setting(
+        1024, "entities drawn per snapshot when loss = shared, beside all that it touches", low=1
+    )
+    unique_questions: bool = _setting(False, "decode equal questions of a snapshot once, counted by their facts")
     # optimisation
     epochs: int = _setting(100, "passes over the training snapshots", low=0)
     learning_rate: float = _setting(1e-3, "Adam's step size", low=0)

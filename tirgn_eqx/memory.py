@@ -25,7 +25,7 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.precision import cast_parameters
 from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step
-from tirgn_eqx.types import Batch, Queries, Window
+from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 PRECISIONS = ("bf16", "f32")
 POLICIES = ("none", "dots", "full")
@@ -81,7 +81,10 @@ def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
     edges = 2 * shape.edges
     window = (min(edges, shape.entities), edges, shape.edges)
     sizes = (unit, unit, unit * shape.history, unit)
-    return Bucket(window, micro, sizes, sizes)
+    draws = {"full": 0, "shared": config.num_shared, "sampled": units * config.num_negatives}[config.loss]
+    touched = config.history_len * window[0] + units * (2 + shape.history) + draws
+    rows = 0 if config.loss == "full" else min(shape.entities, touched)
+    return Bucket(window, micro, sizes, sizes, rows)
 
 
 def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None) -> Batch:
@@ -125,6 +128,8 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
         "time_index": floats(),
         "key": key,
     }
+    if bucket.rows:
+        fields["rows"] = _build(Rows, {"index": ints(bucket.rows), "weight": floats(bucket.rows)})
     return _build(Batch, fields)
 
 

@@ -9,6 +9,7 @@ Axis names, the same everywhere:
 | `time` | snapshots of the local window, oldest first |
 | `active` | entities with at least one edge in a snapshot, padded |
 | `edge` | edges of a snapshot in both directions, padded |
+| `row` | entities that a batch evolves, where it does not evolve all; padded |
 | `pair` | distinct (relation, subject) pairs of a snapshot, padded |
 | `unit` | questions decoded: a distinct (s, r), or (s, o) for relations, or one per fact; padded |
 | `answer` | facts that answer the units, padded |
@@ -45,6 +46,20 @@ class Window(eqx.Module):
     pair_relation: Int[Array, "time pair"]
 
 
+class Rows(eqx.Module):
+    """The few entities that a batch touches, where only those are evolved; every entity id in the batch is then a
+    position in `index`.
+
+    An entity's state depends on its own row and its neighbours' in the window, so the states of these rows are
+    those of the full computation as long as every entity with an edge in the window is among them. `index` is
+    ascending, padded by the number of entities. `weight` says how many entities a row stands for in the softmax
+    and in the static loss: 1 when it is there for itself, more when it was drawn from many, 0 for padding.
+    """
+
+    index: Int[Array, " row"]
+    weight: Float[Array, " row"]
+
+
 class Queries(eqx.Module):
     """Questions of one kind about one snapshot; a leading `micro` axis when they are micro-batched.
 
@@ -75,7 +90,8 @@ class Queries(eqx.Module):
 class Batch(eqx.Module):
     """All that one training step or one evaluation needs: a target snapshot's window, questions and time.
 
-    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`.
+    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows`
+    None means that all entities are evolved.
     """
 
     window: Window
@@ -83,3 +99,4 @@ class Batch(eqx.Module):
     relation_queries: Queries
     time_index: Float[Array, ""]
     key: Shaped[PRNGKeyArray, ""] | None = None
+    rows: Rows | None = None

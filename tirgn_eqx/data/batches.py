@@ -4,32 +4,32 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary
-from tirgn_eqx.data.negatives import negative_sampling
+from tirgn_eqx.data.negatives import draw_others, negative_sampling
 from tirgn_eqx.data.questions import Questions, ask, divide, division_sizes, pack
 from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
-from tirgn_eqx.types import Batch, Queries, Window
+from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 KINDS = ("entity", "relation")
-EVALUATION_CHUNK = 1024
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Bucket:
     """One padded shape: window sizes (active, edge, pair), micro-batches, and per kind of question the sizes
-    (unit, answer, seen, true) of a micro-batch."""
+    (unit, answer, seen, true) of a micro-batch; `rows`: how many entities are evolved (0 = all)."""
 
     window: tuple[int, ...]
     num_micro: int
     entity: tuple[int, ...]
     relation: tuple[int, ...]
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class BatchLoader:
 
     **Arguments:** `graph`, `vocabulary`; `split`; `history_len`, `history_window`; `batch_size`: units per
     micro-batch (0 = the whole snapshot); `unique`: ask equal questions once; `max_buckets`: padded shapes;
-    `num_negatives`: > 0 draws negatives for entity questions; `with_truth`: ship the filter of evaluation;
-    `seed`: of order and negatives.
+    `num_negatives`: > 0 draws negatives for each entity question; `num_shared`: > 0 draws entities for all of a
+    snapshot's questions together; `rows`: evolve all entities, those with an edge in the window, or those that
+    anything in the batch touches; `with_truth`: ship the filter of evaluation; `seed`: of order and draws.
 
     Nothing at or after a target's time enters its batch except the questions' own answers and the filter.
     """
@@ -98,6 +99,8 @@ class BatchLoader:
         unique: bool = False,
         max_buckets: int = 3,
         num_negatives: int = 0,
+        num_shared: int = 0,
+        rows: Literal["all", "window", "touched"] = "all",
         with_truth: bool = False,
         seed: int = 0,
         store: SnapshotStore | None = None,
@@ -106,7 +109,8 @@ class BatchLoader:
         self.split = split
         self.history_len, self.history_window = history_len, history_window
         self.batch_size, self.unique = batch_size, unique
-        self.num_negatives, self.with_truth, self.seed = num_negatives, with_truth, seed
+        self.num_negatives, self.num_shared, self.rows = num_negatives, num_shared, rows
+        self.with_truth, self.seed = with_truth, seed
         self.store = store or SnapshotStore(graph)
         # Snapshot 0 has no past to forecast from.
         self.targets = graph.split_snapshots(split)
@@ -116,7 +120,7 @@ class BatchLoader:
     def _plan(self, max_buckets: int) -> tuple[list[Bucket], dict[int, int]]:
         if len(self.targets) == 0:
             return [], {}
-        windows, sizes, micros = [], {kind: [] for kind in KINDS}, []
+        windows, sizes, micros, rows = [], {kind: [] for kind in KINDS}, [], []
         for target in self.targets.tolist():
             windows.append(self.store.window_sizes(target, self.history_len))
             questions = {kind: self._ask(target, kind) for kind in KINDS}
@@ -124,6 +128,7 @@ class BatchLoader:
             for kind in KINDS:
                 division = divide(questions[kind].num_units, micros[-1], target)
                 sizes[kind].append(division_sizes(questions[kind], division, self._index(kind)))
+            rows.append(self._num_rows(target, questions))
         units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
         groups = _group(units, min(max_buckets, len(units)))
         largest = lambda rows, members: tuple(_round_up(size) for size in np.asarray(rows)[members].max(0).tolist())
@@ -136,6 +141,7 @@ class BatchLoader:
                     int(np.asarray(micros)[members].max()),
                     largest(sizes["entity"], members),
                     largest(sizes["relation"], members),
+                    min(_round_up(int(np.asarray(rows)[members].max())), self.graph.num_entities),
                 )
             )
         # Rounding may give two groups one shape, and a shape is compiled once.
@@ -152,6 +158,24 @@ class BatchLoader:
     def _num_micro(self, questions: dict[str, Questions]) -> int:
         units = max(question.num_units for question in questions.values())
         return 1 if self.batch_size == 0 else max(1, -(-units // self.batch_size))
+
+    def _touched(self, target: int, questions: dict[str, Questions]) -> np.ndarray:
+        """The entities, ascending, that the window and (for "touched") the questions, their answers and their
+        history name: all that must be evolved whatever is drawn."""
+        window = self.store.window(target, self.history_len)
+        named = [snapshot.active for snapshot in window]
+        if self.rows == "touched":
+            entity = questions["entity"]
+            _, seen = self.vocabulary.entity.lookup(entity.key, target, self.history_window)
+            named += [entity.subject, entity.answer, questions["relation"].given, seen]
+        return np.unique(np.concatenate(named))
+
+    def _num_rows(self, target: int, questions: dict[str, Questions]) -> int:
+        """The most rows that the batch of `target` can need; 0 when all entities are evolved."""
+        if self.rows == "all":
+            return 0
+        draws = self.num_shared + self.num_negatives * len(questions["entity"].answer)
+        return min(self.graph.num_entities, len(self._touched(target, questions)) + draws)
 
     def build(self, target: int, epoch: int = 0) -> Prepared:
         """The batch of `target`; `epoch` decides the negatives only."""
@@ -177,7 +201,7 @@ class BatchLoader:
                 fields |= self._negatives(fields, target, epoch)
             if not self.with_truth:
                 del fields["true_unit"], fields["true_candidate"]
-            packed[kind] = Queries(**_on_device(fields))
+            packed[kind] = fields
         window = stack_window(
             self.store.window(target, self.history_len),
             self.history_len,
@@ -185,14 +209,46 @@ class BatchLoader:
             self.graph.num_entities,
             self.graph.num_relations,
         )
+        few = None
+        if bucket.rows:
+            touched = self._touched(target, questions)
+            few = self._rows(touched, window, packed, bucket.rows, (self.seed, epoch, target))
         batch = Batch(
             Window(**_on_device(window)),
-            packed["entity"],
-            packed["relation"],
+            Queries(**_on_device(packed["entity"])),
+            Queries(**_on_device(packed["relation"])),
             jnp.asarray(self.graph.time_index[target]),
+            rows=few,
         )
         facts = int((rows["entity"] >= 0).sum()) // 2
         return Prepared(target, number, batch, facts, rows)
+
+    def _rows(self, touched: np.ndarray, window: dict, packed: dict, size: int, seed: tuple[int, ...]) -> Rows:
+        """The rows of a batch, `size` with padding; puts positions in them in the place of entity ids."""
+        entities = self.graph.num_entities
+        if self.num_negatives:
+            real = packed["entity"]["answer_weight"] > 0
+            drawn = np.setdiff1d(packed["entity"]["negatives"][real], touched)
+        else:
+            drawn = draw_others(np.random.default_rng((*seed, 1)), touched, entities, self.num_shared)
+        ids = np.concatenate([touched, drawn])
+        # Whoever was drawn stands for all that could have been.
+        stands_for = (entities - len(touched)) / max(len(drawn), 1)
+        weights = np.repeat([1.0, stands_for], [len(touched), len(drawn)])
+        order = np.argsort(ids)
+        index, weight = np.full(size, entities, np.int32), np.zeros(size, np.float32)
+        index[: len(ids)], weight[: len(ids)] = ids[order], weights[order]
+
+        def place(fields: dict[str, np.ndarray], *names: str) -> None:
+            for name in names:
+                position = np.searchsorted(index[: len(ids)], fields[name]).astype(np.int32)
+                fields[name] = np.where(fields[name] == entities, np.int32(size), position)
+
+        place(window, "active")
+        if self.rows == "touched":
+            place(packed["entity"], "subject", "answer", "seen_candidate", *["negatives"] * bool(self.num_negatives))
+            place(packed["relation"], "subject", "given")
+        return Rows(jnp.asarray(index), jnp.asarray(weight))
 
     def _negatives(self, fields: dict[str, np.ndarray], target: int, epoch: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, epoch, target))

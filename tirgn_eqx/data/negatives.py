@@ -1,8 +1,19 @@
-"""Negative samples that are never true at the question's time."""
+"""Entities drawn to stand for the many that a question is not about."""
 
 import numpy as np
 
 from tirgn_eqx.errors import DataError
+
+
+def draw_others(rng: np.random.Generator, taken: np.ndarray, num_candidates: int, count: int) -> np.ndarray:
+    """Up to `count` distinct candidates that are not among the ascending, distinct `taken`; int64, any order.
+
+    The k-th candidate that is not taken is k plus the number of taken ones at or below it: one draw and one search
+    each, nothing is ever rejected.
+    """
+    free = num_candidates - len(taken)
+    draw = rng.choice(free, min(count, free), replace=False, shuffle=False)
+    return draw + np.searchsorted(taken - np.arange(len(taken)), draw, side="right")
 
 
 def negative_sampling(

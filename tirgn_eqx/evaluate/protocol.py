@@ -13,18 +13,19 @@ import equinox as eqx
 import jax
 import numpy as np
 from beartype import beartype
-from jaxtyping import jaxtyped
+from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches import EVALUATION_CHUNK, KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
-from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.models.tirgn import Encoding, TiRGN
 from tirgn_eqx.types import Batch
 
 HITS = (1, 3, 10)
+SCORES = 2**26  # the most [unit, candidate] scores held at once
 
 
 def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:
@@ -85,15 +86,26 @@ class Evaluation:
         }
 
 
-def rank_batch(model: TiRGN, batch: Batch) -> tuple[Ranks, Ranks]:
-    """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time."""
-    encoding, _ = model.encode(batch.window)
+def encode_rows(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
+    """The encoding of all entities from the `rows` of the batch (all that have an edge in the window) and the
+    `idle` states of the others."""
+    assert batch.rows is not None
+    encoding, _ = model.at_rows(batch.rows).encode(batch.window, rows=batch.rows)
+    entity = idle.at[batch.rows.index].set(encoding.entity, mode="drop")
+    return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
-    def chunk(queries):
-        entity, relation = queries
-        kinds = zip(KINDS, (entity, relation))
-        log = [model.log_probabilities(encoding, q, batch.time_index, kind=kind) for kind, q in kinds]
-        return answer_ranks(log[0], entity), answer_ranks(log[1], relation)
+
+def rank_batch(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time."""
+    encoding = encode_rows(model, batch, idle)
+
+    def chunk(both):
+        options = {"encoding": encoding, "time_index": batch.time_index}
+        ranks = [
+            answer_ranks(*model.ranking_scores(queries=queries, kind=kind, **options), queries)
+            for kind, queries in zip(KINDS, both)
+        ]
+        return ranks[0], ranks[1]
 
     return jax.lax.map(chunk, (batch.entity_queries, batch.relation_queries))
 
@@ -122,24 +134,26 @@ class Evaluator:
             split,
             history_len=history_len,
             history_window=history_window,
-            batch_size=EVALUATION_CHUNK,
+            batch_size=min(1024, max(16, SCORES // graph.num_entities)),
             unique=True,
             max_buckets=max_buckets,
+            rows="window",
             with_truth=True,
             store=store,
         )
         if len(self.loader) == 0:
             raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
         self._compiled: dict[int, Callable] = {}
+        self._idle: Any = eqx.filter_jit(lambda model, length: model.idle(length))
 
-    def _rank(self, model: TiRGN, prepared: Prepared) -> tuple[Ranks, Ranks]:
+    def _rank(self, model: TiRGN, prepared: Prepared, idle: Any) -> tuple[Ranks, Ranks]:
         run = self._compiled.get(prepared.bucket)
         if run is None:
             jitted: Any = eqx.filter_jit(rank_batch)
             # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
             with jax.default_matmul_precision("highest"):
-                run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch).compile()
-        return run(model, prepared.batch)
+                run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch, idle).compile()
+        return run(model, prepared.batch, idle)
 
     @jaxtyped(typechecker=beartype)
     def __call__(self, model: TiRGN) -> Evaluation:
@@ -149,9 +163,14 @@ class Evaluator:
             name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
         }
         snapshot, inverse = [], []
+        idle: dict[int, Any] = {}
         for prepared in self.loader.in_order():
+            length = min(prepared.target, self.loader.history_len)
+            if length not in idle:
+                with jax.default_matmul_precision("highest"):
+                    idle[length] = self._idle(model, length)
             queries = 2 * prepared.num_facts
-            for kind, ranks in zip(KINDS, self._rank(model, prepared)):
+            for kind, ranks in zip(KINDS, self._rank(model, prepared, idle[length])):
                 rows = prepared.rows[kind].ravel()
                 place = rows[rows >= 0]
                 for name in columns:

@@ -1,13 +1,14 @@
 """From decoded vectors to probabilities: raw mode, history mode, and their mixture in log space."""
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from tirgn_eqx.types import Queries
+from tirgn_eqx.nn.numerics import wide
+from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
 
@@ -79,26 +80,33 @@ def _chunks(vectors: Float[Array, "unit dim"]) -> Float[Array, "chunk row dim"]:
     return padded.reshape(count, size, -1)
 
 
+def _weighted_logits(vectors, candidates, log_weight):
+    products = logits(vectors, candidates)
+    return products if log_weight is None else products + log_weight
+
+
 @jax.custom_vjp
 def log_normalizer(
-    vectors: Float[Array, "unit dim"], candidates: Float[Array, "candidate dim"]
+    vectors: Float[Array, "unit dim"],
+    candidates: Float[Array, "candidate dim"],
+    log_weight: Float[Array, " candidate"] | None = None,
 ) -> Float[Array, " unit"]:
-    """log sum_c exp(vector . c) per unit, a chunk of units at a time.
+    """log sum_c w_c exp(vector . c) per unit, a chunk of units at a time; w_c is 1 without `log_weight`.
 
-    The [unit, candidate] array never exists: forward keeps the sums alone, and the gradient computes each
-    chunk's products again.
+    The [unit, candidate] array never exists: forward keeps the sums alone, and the gradient (of vectors and
+    candidates; weights are constants) computes each chunk's products again.
     """
-    rows = jax.lax.map(lambda chunk: jax.nn.logsumexp(logits(chunk, candidates), -1), _chunks(vectors))
-    return rows.reshape(-1)[: len(vectors)]
+    one = lambda chunk: jax.nn.logsumexp(_weighted_logits(chunk, candidates, log_weight), -1)
+    return jax.lax.map(one, _chunks(vectors)).reshape(-1)[: len(vectors)]
 
 
-def _normalizer_forward(vectors, candidates):
-    value = log_normalizer(vectors, candidates)
-    return value, (vectors, candidates, value)
+def _normalizer_forward(vectors, candidates, log_weight):
+    value = log_normalizer(vectors, candidates, log_weight)
+    return value, (vectors, candidates, log_weight, value)
 
 
 def _normalizer_backward(saved, gradient):
-    vectors, candidates, value = saved
+    vectors, candidates, log_weight, value = saved
     chunks = _chunks(vectors)
     shape = chunks.shape[:2]
     pad = shape[0] * shape[1] - len(vectors)
@@ -109,7 +117,7 @@ def _normalizer_backward(saved, gradient):
 
     def one(total, step):
         chunk, value, gradient = step
-        share = jnp.exp(logits(chunk, candidates) - value[:, None]) * gradient[:, None]
+        share = jnp.exp(_weighted_logits(chunk, candidates, log_weight) - value[:, None]) * gradient[:, None]
         share = share.astype(candidates.dtype)
         to_vectors = jnp.einsum("uc,cd->ud", share, candidates, preferred_element_type=dtype)
         more = jnp.einsum("uc,ud->cd", share, chunk, preferred_element_type=dtype)
@@ -117,7 +125,8 @@ def _normalizer_backward(saved, gradient):
 
     start = jnp.zeros(candidates.shape, dtype)
     total, to_vectors = jax.lax.scan(one, start, (chunks, values, gradients))
-    return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype)
+    no_gradient = None if log_weight is None else jnp.zeros_like(log_weight)
+    return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype), no_gradient
 
 
 log_normalizer.defvjp(_normalizer_forward, _normalizer_backward)
@@ -138,28 +147,42 @@ def answer_log_probabilities(
     queries: Queries,
     history_rate: float,
     mask: HistoryMask,
+    rows: Rows | None = None,
+    num_entities: int | None = None,
 ) -> Float[Array, " answer"]:
     """Log probability of the answers alone, equal to picking them out of `log_probabilities`.
 
     Neither mode makes a [unit, candidate] array: raw mode needs its normaliser and the answers' products; in
     history mode an unseen candidate's logit is 0, so the normaliser is a sum over the seen candidates plus
-    the number of the others.
+    the number of the others. When the candidates are `rows` of `num_entities`, the raw normaliser is
+    the rows' weighted estimate (importance sampling: Bengio and Senecal, 2008), the other exact all the same.
     """
-    unit, answer = queries.answer_unit, queries.answer
-    raw = _pair_logits(raw_vectors, candidates, unit, answer) - log_normalizer(raw_vectors, candidates)[unit]
-    past = _answer_history(history_vectors, candidates, queries, mask)
+    log_weight = None if rows is None else jnp.log(rows.weight).astype(wide(raw_vectors).dtype)
+    normalizer = log_normalizer(raw_vectors, candidates, log_weight)
+    own = _pair_logits(raw_vectors, candidates, queries.answer_unit, queries.answer)
+    raw = own - normalizer[queries.answer_unit]
+    history = _history_from_pairs(history_vectors, candidates, queries, mask, num_entities or len(candidates))
+    past = _answer_history(history_vectors, candidates, queries, history)
     return mixture(raw, past, history_rate)
 
 
-def _answer_history(vectors, candidates, queries: Queries, mask: HistoryMask) -> Float[Array, " answer"]:
-    """History-mode log probability of the answers, from the seen pairs alone."""
+class _History(NamedTuple):
+    """History mode from the seen pairs alone: their logits, that of a unit's unseen candidates (0 or -inf), and
+    the log of the normaliser."""
+
+    pair: Float[Array, " seen"]
+    unseen: Float[Array, " unit"]
+    normalizer: Float[Array, " unit"]
+
+
+def _history_from_pairs(vectors, candidates, queries: Queries, mask: HistoryMask, num_candidates: int) -> _History:
     units = len(vectors)
     pair = _pair_logits(vectors, candidates, queries.seen_unit, queries.seen_candidate)
     real = queries.seen_unit < units
     # Padding pairs lie one past the last unit: a segment of their own, cut off.
     by_unit = lambda reduce, values: reduce(values, queries.seen_unit, units + 1, indices_are_sorted=True)[:units]
     seen = by_unit(jax.ops.segment_sum, real.astype(pair.dtype))
-    unseen = len(candidates) - seen
+    unseen = num_candidates - seen
     if mask == "exclude":
         unseen = jnp.where(seen > 0, 0, unseen)
     top = jax.lax.stop_gradient(by_unit(jax.ops.segment_max, jnp.where(real, pair, -jnp.inf)))
@@ -167,11 +190,46 @@ def _answer_history(vectors, candidates, queries: Queries, mask: HistoryMask) ->
     top_of_pair = top[jnp.minimum(queries.seen_unit, units - 1)]
     total = by_unit(jax.ops.segment_sum, jnp.where(real, jnp.exp(pair - top_of_pair), 0))
     normalizer = top + jnp.log(total + unseen * jnp.where(unseen > 0, jnp.exp(-top), 0))
-    own = _pair_logits(vectors, candidates, queries.answer_unit, queries.answer)
-    nothing = 0.0
+    nothing = jnp.zeros_like(normalizer)
     if mask == "exclude":
-        nothing = jnp.where(seen > 0, -jnp.inf, 0.0)[queries.answer_unit]
-    return jnp.where(queries.answer_seen, own, nothing) - normalizer[queries.answer_unit]
+        nothing = jnp.where(seen > 0, -jnp.inf, nothing)
+    return _History(pair, nothing, normalizer)
+
+
+def _answer_history(vectors, candidates, queries: Queries, history: _History) -> Float[Array, " answer"]:
+    """History-mode log probability of the answers."""
+    unit = queries.answer_unit
+    own = _pair_logits(vectors, candidates, unit, queries.answer)
+    return jnp.where(queries.answer_seen, own, history.unseen[unit]) - history.normalizer[unit]
+
+
+def ranking_scores(
+    raw_vectors: Float[Array, "unit dim"],
+    history_vectors: Float[Array, "unit dim"],
+    candidates: Float[Array, "candidate dim"],
+    queries: Queries,
+    history_rate: float,
+    mask: HistoryMask,
+) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
+    """(probability of every candidate, log probability of the answers): one product and one exponential a pair.
+
+    In history mode all unseen candidates of a unit share one probability, so that only the seen pairs are computed.
+    """
+    products = logits(raw_vectors, candidates)
+    normalizer = jax.nn.logsumexp(products, -1)
+    history = _history_from_pairs(history_vectors, candidates, queries, mask, len(candidates))
+    from_raw = lambda product, total: (1 - history_rate) * jnp.exp(product - total)
+    from_past = lambda logit, total: history_rate * jnp.exp(logit - total)
+    unseen = from_past(history.unseen, history.normalizer)
+    # A padded pair lies outside and is dropped, whatever its value.
+    unit = jnp.minimum(queries.seen_unit, len(products) - 1)
+    product = products.at[unit, queries.seen_candidate].get(mode="clip")
+    seen = from_raw(product, normalizer[unit]) + from_past(history.pair, history.normalizer[unit])
+    score = from_raw(products, normalizer[:, None]) + unseen[:, None]
+    score = score.at[queries.seen_unit, queries.seen_candidate].set(seen, mode="drop")
+    raw = products[queries.answer_unit, queries.answer] - normalizer[queries.answer_unit]
+    past = _answer_history(history_vectors, candidates, queries, history)
+    return score, mixture(raw, past, history_rate)
 
 
 def sampled_log_probabilities(

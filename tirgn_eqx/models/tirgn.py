@@ -29,7 +29,7 @@ from tirgn_eqx.nn import (
 )
 from tirgn_eqx.nn.conv_decoder import Running
 from tirgn_eqx.nn.numerics import l2_normalize, segment_mean, wide
-from tirgn_eqx.types import Queries, Scalar, Window
+from tirgn_eqx.types import Queries, Rows, Scalar, Window
 
 Remat = Literal["none", "dots", "full"]
 REMAT_POLICIES = {
@@ -177,6 +177,11 @@ class TiRGN(eqx.Module):
         values = [*buffers.graph, *(running for decoder in decoders for running in decoder)]
         return eqx.tree_at(places, self, values)
 
+    def at_rows(self, rows: Rows) -> "TiRGN":
+        """The model of `rows` alone: its entity table holds their embeddings, zero for padding."""
+        table = self.entity_embedding.at[rows.index].get(mode="fill", fill_value=0)
+        return eqx.tree_at(lambda model: model.entity_embedding, self, table)
+
     # --- encoder -------------------------------------------------------------------------------------------
 
     def static_embedding(self) -> Float[Array, "entity dim"] | None:
@@ -241,18 +246,22 @@ class TiRGN(eqx.Module):
         window: Window,
         buffers: Buffers | None = None,
         *,
+        rows: Rows | None = None,
         training: bool = False,
         key: PRNGKeyArray | None = None,
         policy: Remat = "none",
     ) -> tuple[Encoding, tuple[RunningStatistics, ...]]:
         """Evolve over the window, oldest snapshot first.
 
-        **Arguments:** `window`; `buffers`: running statistics to start from (the model's own when None);
-        `training`: batch statistics instead of running ones; `key`: dropout; `policy`: rematerialisation.
+        **Arguments:** `window`; `buffers`: running statistics to start from (the model's own when None); `rows`:
+        given when this is a model `at_rows`, and the window's entities are positions in them; `training`: batch statistics instead of running ones; `key`: dropout; `policy`: rematerialisation.
 
         **Returns:** the `Encoding` and the graph layers' new buffers.
         """
         static = self.static_embedding()
+        if static is not None and rows is not None:
+            static = static.at[rows.index].get(mode="fill", fill_value=0)
+        weight = None if rows is None else rows.weight
         running = (buffers or self.buffers).graph
         keys = None if key is None else jr.split(key, len(window.valid))
 
@@ -263,7 +272,7 @@ class TiRGN(eqx.Module):
                 state, relations, snapshot, running, training=training, key=step_key
             )
             if static is not None:
-                loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new_state, position), 0)
+                loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new_state, position, weight), 0)
             keep = lambda new, old: jnp.where(snapshot.valid, new, old)
             carry = jax.tree.map(keep, (new_state, new_relations, new_running), (state, relations, running))
             return (*carry, loss, position + snapshot.valid.astype(position.dtype)), None
@@ -276,14 +285,33 @@ class TiRGN(eqx.Module):
         state = l2_normalize(state) if self.l2_normalize else state
         return Encoding(state, relations, self.static_weight * loss), running
 
-    def _static_loss(self, static, state, position) -> Scalar:
-        """Sum over entities of max(0, cos(allowed angle) - cosine), position 0 for the oldest snapshot."""
+    def idle(self, length: int) -> Float[Array, "entity dim"]:
+        """What `encode` makes of every entity that has no edge in a window of `length` snapshots.
+
+        Such an entity sees neither relations nor neighbours, so its state is the same for every window of that
+        length: computed once, it serves all targets of an evaluation.
+        """
+        normalize = l2_normalize if self.l2_normalize else lambda x: x
+
+        def body(state, _):
+            x = state
+            for layer in self.layers:
+                x = layer.isolated(x)
+            return normalize(self.entity_gru(normalize(x), state)), None
+
+        state, _ = jax.lax.scan(body, self.initial_state(self.static_embedding()), length=length)
+        return normalize(state)
+
+    def _static_loss(self, static, state, position, weight) -> Scalar:
+        """Sum over entities of max(0, cos(allowed angle) - cosine), position 0 for the oldest snapshot; each
+        counted `weight` times, where given."""
         steps = (position + 1).astype(wide(state).dtype) if self.angle_grows else 1.0
         cosine = jnp.sum(wide(static) * wide(l2_normalize(state)), 1)
         if not self.l2_normalize:
             norm = jnp.sqrt(jnp.maximum(jnp.sum(wide(static) ** 2, 1), 1e-24))
             cosine = cosine / norm
-        return jnp.sum(jnp.maximum(jnp.cos(math.radians(self.angle) * steps) - cosine, 0))
+        excess = jnp.maximum(jnp.cos(math.radians(self.angle) * steps) - cosine, 0)
+        return jnp.sum(excess if weight is None else excess * weight.astype(excess.dtype))
 
     # --- decoders ------------------------------------------------------------------------------------------
 
@@ -337,6 +365,18 @@ class TiRGN(eqx.Module):
         seen = scores.seen_mask(queries, len(candidates))
         return scores.log_probabilities(raw, history, candidates, seen, self.history_rate, self.history_mask)
 
+    def ranking_scores(
+        self,
+        encoding: Encoding,
+        queries: Queries,
+        time_index: Float[Array, ""],
+        *,
+        kind: Literal["entity", "relation"],
+    ) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
+        """(probability of every candidate for every question, log probability of the answers), in inference mode."""
+        raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
+        return scores.ranking_scores(raw, history, candidates, queries, self.history_rate, self.history_mask)
+
     def answer_losses(
         self,
         encoding: Encoding,
@@ -347,10 +387,13 @@ class TiRGN(eqx.Module):
         kind: Literal["entity", "relation"],
         training: bool,
         key: PRNGKeyArray | None,
+        rows: Rows | None = None,
+        num_entities: int | None = None,
     ) -> tuple[Scalar, Buffers]:
         """Weighted **sum** of the answers' negative log probabilities, and the new buffers.
 
-        Questions that carry `negatives` are scored against those alone (the sampled loss).
+        Questions that carry `negatives` are scored against those alone (the sampled loss). `rows` and
+        `num_entities` (of the whole vocabulary) are given when the encoding is of those rows.
         """
         raw, history, candidates, buffers = self.decode(
             encoding, queries, time_index, buffers, kind=kind, training=training, key=key
@@ -359,7 +402,10 @@ class TiRGN(eqx.Module):
         if queries.negatives is not None:
             log_probability = scores.sampled_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
         else:
-            log_probability = scores.answer_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
+            few = (rows, num_entities) if kind == "entity" else ()
+            log_probability = scores.answer_log_probabilities(
+                *vectors, queries, self.history_rate, self.history_mask, *few
+            )
         weight = queries.answer_weight.astype(log_probability.dtype)
         # A padded answer may have any score, even -inf: choose before multiplying.
         return -jnp.sum(jnp.where(weight > 0, log_probability, 0) * weight), buffers

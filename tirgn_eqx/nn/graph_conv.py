@@ -95,6 +95,9 @@ class GraphConvolution(eqx.Module):
         aggregate = entity_factor * neighbor_mean + relation_factor * relation_mean + constant
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
-        isolated = state @ self.weight_isolated
-        out = isolated.at[snapshot.active].set(connected, mode="drop")
+        out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")
         return dropout(rrelu(out), rate, key), running
+
+    def isolated(self, state: Float[Array, "entity dim"]) -> Float[Array, "entity dim"]:
+        """The layer, in inference, for entities without an edge."""
+        return rrelu(state @ self.weight_isolated)

@@ -79,7 +79,7 @@ def init_optimizer(optimizer: optax.GradientTransformation, model: TiRGN) -> PyT
 
 
 def loss_and_gradient(
-    model: TiRGN, batch: Batch, *, precision: Precision = "f32", policy: Remat = "none", training: bool = True
+    model: TiRGN, batch: Batch, *, precision: Precision = "f32", policy: Remat = "none", training: bool = True, num_entities: int | None = None
 ) -> Gradients:
     """Loss of one target snapshot and its gradient.
 
@@ -87,7 +87,8 @@ def loss_and_gradient(
     means over all answers of the snapshot, both directions (TiRGN, equations 15 to 17).
 
     **Arguments:** `batch`: with a leading `micro` axis on its questions; `training`: batch statistics and
-    dropout (with `batch.key`); False freezes both, as in inference.
+    dropout (with `batch.key`); False freezes both, as in inference; `num_entities`: of the vocabulary, when
+    `model` is one `at_rows` of the batch.
     """
     parameters, rest = eqx.partition(model, trainable(model))
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
@@ -96,17 +97,20 @@ def loss_and_gradient(
     shares = (model.task_weight, 1 - model.task_weight)
 
     def encode(parameters):
-        return ready(parameters).encode(batch.window, training=training, key=keys[0], policy=policy)
+        options = {"training": training, "key": keys[0], "policy": policy}
+        return ready(parameters).encode(batch.window, rows=batch.rows, **options)
 
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
+
+    options = {"training": training, "rows": batch.rows, "num_entities": num_entities}
 
     def micro_loss(parameters, encoding, buffers, queries, key):
         decoder, losses = ready(parameters), []
         micro_keys = (None, None) if key is None else jr.split(key)
         for kind, some, total, kind_key in zip(("entity", "relation"), queries, totals, micro_keys):
             loss, buffers = decoder.answer_losses(
-                encoding, some, batch.time_index, buffers, kind=kind, training=training, key=kind_key
+                encoding, some, batch.time_index, buffers, kind=kind, key=kind_key, **options
             )
             losses.append(loss / total.astype(loss.dtype))
         return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
@@ -147,16 +151,44 @@ def loss_and_gradient(
     return Gradients(metrics, gradient, buffers)
 
 
+def _is_table(path: tuple) -> bool:
+    """Whether a leaf is the entity table, or the optimizer's figures for it."""
+    return getattr(path[-1], "name", None) == "entity_embedding"
+
+
+def _take_rows(tree: PyTree, index: Array) -> PyTree:
+    """`tree` with its entity tables cut down to the rows `index`; padding gives zeros."""
+    take = lambda path, leaf: leaf.at[index].get(mode="fill", fill_value=0) if _is_table(path) else leaf
+    return jax.tree_util.tree_map_with_path(take, tree)
+
+
+def _put_rows(tree: PyTree, index: Array, part: PyTree) -> PyTree:
+    """`part` with the whole entity tables of `tree`, in which the rows `index` are those of `part`."""
+    put = lambda path, whole, rows: whole.at[index].set(rows, mode="drop") if _is_table(path) else rows
+    return jax.tree_util.tree_map_with_path(put, tree, part)
+
+
 def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:
     """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
 
-    Compile it with `eqx.filter_jit`. Shapes and types of its arguments are checked while it is traced.
+    Compile it with `eqx.filter_jit`. Shapes and types of its arguments are checked while it is traced. A batch with
+    `rows` costs what those rows cost: the others keep their embeddings and their moments (lazy Adam), and only
+    the rows are counted in the L2 term.
     """
     optimizer = optimizer or make_optimizer(config)
 
     @jaxtyped(typechecker=beartype)
     def step(model: TiRGN, opt_state: PyTree, batch: Batch) -> tuple[TiRGN, PyTree, Metrics]:
-        result = loss_and_gradient(model, batch, precision=config.precision, policy=config.remat)
+        if batch.rows is None:
+            return update(model, opt_state, batch, model.num_entities)
+        index = batch.rows.index
+        part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, index)
+        part, part_state, metrics = update(part, part_state, batch, model.num_entities)
+        return _put_rows(model, index, part), _put_rows(opt_state, index, part_state), metrics
+
+    def update(model, opt_state, batch, num_entities):
+        options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
+        result = loss_and_gradient(model, batch, **options)
         parameters = eqx.filter(model, trainable(model))
         updates, opt_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
