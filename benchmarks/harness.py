@@ -13,6 +13,7 @@ from tirgn_eqx.data.batches import Prepared
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.loop import CompiledStep, make_loader
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.step import init_optimizer, make_optimizer, parameter_count
@@ -62,7 +63,7 @@ class Harness:
 
     def step_memory(self, bucket: int) -> dict[str, int] | None:
         """The compiler's account of the bucket's step, in bytes, once it has run."""
-        return memory_analysis(self._run._compiled[bucket])
+        return memory_analysis(self._run.programs.compiled[bucket])
 
     def with_key(self, prepared: Prepared) -> Any:
         """The batch with its dropout key, as the step sees it."""
@@ -84,7 +85,7 @@ class Harness:
 def compile_ahead(fn: Callable[..., Any], *args: Any, donate: Any = "none") -> tuple[float, Any]:
     """(seconds of compilation, compiled function); calling the latter does not wait for the result."""
     jitted: Any = eqx.filter_jit(fn, donate=donate)
-    return clock(lambda: jitted.lower(*args).compile())
+    return clock(lambda: compile_lowered(jitted.lower(*args)))
 
 
 def memory_analysis(compiled: Any) -> dict[str, int] | None:

@@ -36,9 +36,7 @@ def make(static, **changes):
 def scattered(part, rows):
     """A gradient at rows as one of the whole table."""
     whole = jnp.zeros((ENTITIES, part.entity_embedding.shape[1]))
-    return eqx.tree_at(
-        lambda m: m.entity_embedding, part, whole.at[rows.index].set(part.entity_embedding, mode="drop")
-    )
+    return eqx.tree_at(lambda m: m.entity_embedding, part, whole.at[rows.index].set(part.entity_embedding, mode="drop"))
 
 
 def assert_close(ours, reference, tolerance=1e-5):

@@ -54,6 +54,9 @@ class TiRGNTrainingConfig:
     # optimisation
     epochs: int = _setting(100, "passes over the training snapshots", low=0)
     learning_rate: float = _setting(1e-3, "Adam's step size", low=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = _setting(
+        "constant", "step size over the run: constant as published, or falling to 0 at the last of `epochs`"
+    )
     weight_decay: float = _setting(1e-5, "L2 term added to the gradient before Adam", low=0)
     grad_clip: float = _setting(1.0, "global gradient norm limit; 0 = none", low=0)
     batch_size: int = _setting(1024, "queries scored at once; 0 = the whole snapshot", low=0)

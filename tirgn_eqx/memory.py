@@ -23,6 +23,7 @@ from tirgn_eqx.data.batches import BatchLoader, Bucket
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.precision import cast_parameters
 from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step
 from tirgn_eqx.types import Batch, Queries, Rows, Window
@@ -155,7 +156,7 @@ def compile_step(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucke
     optimizer = make_optimizer(config)
     opt_state = jax.eval_shape(lambda m: init_optimizer(optimizer, m), model)
     step = jax.jit(make_step(config, optimizer), donate_argnums=(0, 1))
-    return step.lower(model, opt_state, abstract_batch(shape, config, bucket)).compile()
+    return compile_lowered(step.lower(model, opt_state, abstract_batch(shape, config, bucket)))
 
 
 def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:

@@ -5,7 +5,6 @@ asked; figures are micro-averages over queries.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,13 +14,14 @@ import numpy as np
 from beartype import beartype
 from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches import KINDS, BatchLoader
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.models.tirgn import Encoding, TiRGN
+from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
 HITS = (1, 3, 10)
@@ -143,21 +143,17 @@ class Evaluator:
         )
         if len(self.loader) == 0:
             raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
-        self._compiled: dict[int, Callable] = {}
-        self._idle: Any = eqx.filter_jit(lambda model, length: model.idle(length))
-
-    def _rank(self, model: TiRGN, prepared: Prepared, idle: Any) -> tuple[Ranks, Ranks]:
-        run = self._compiled.get(prepared.bucket)
-        if run is None:
-            jitted: Any = eqx.filter_jit(rank_batch)
-            # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
-            with jax.default_matmul_precision("highest"):
-                run = self._compiled[prepared.bucket] = jitted.lower(model, prepared.batch, idle).compile()
-        return run(model, prepared.batch, idle)
+        self._rank = Programs(rank_batch)
+        self._idle = Programs(lambda model, length: model.idle(length))
 
     @jaxtyped(typechecker=beartype)
     def __call__(self, model: TiRGN) -> Evaluation:
         """Rank every query of the split with `model`, in its own precision (f32 unless trained in f64)."""
+        # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
+        with jax.default_matmul_precision("highest"):
+            return self._evaluate(model)
+
+    def _evaluate(self, model: TiRGN) -> Evaluation:
         begin = time.perf_counter()
         columns: dict[str, dict[str, list[np.ndarray]]] = {
             name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
@@ -167,10 +163,9 @@ class Evaluator:
         for prepared in self.loader.in_order():
             length = min(prepared.target, self.loader.history_len)
             if length not in idle:
-                with jax.default_matmul_precision("highest"):
-                    idle[length] = self._idle(model, length)
+                idle[length] = self._idle(length, model, length)
             queries = 2 * prepared.num_facts
-            for kind, ranks in zip(KINDS, self._rank(model, prepared, idle[length])):
+            for kind, ranks in zip(KINDS, self._rank(prepared.bucket, model, prepared.batch, idle[length])):
                 rows = prepared.rows[kind].ravel()
                 place = rows[rows >= 0]
                 for name in columns:

@@ -254,7 +254,8 @@ class TiRGN(eqx.Module):
         """Evolve over the window, oldest snapshot first.
 
         **Arguments:** `window`; `buffers`: running statistics to start from (the model's own when None); `rows`:
-        given when this is a model `at_rows`, and the window's entities are positions in them; `training`: batch statistics instead of running ones; `key`: dropout; `policy`: rematerialisation.
+        given when this is a model `at_rows`, and the window's entities are positions in them; `training`: batch
+        statistics instead of running ones; `key`: dropout; `policy`: rematerialisation.
 
         **Returns:** the `Encoding` and the graph layers' new buffers.
         """

@@ -12,7 +12,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics, shares
-from tirgn_eqx.nn.numerics import dropout, wide
+from tirgn_eqx.nn.feature_maps import projected_features, thin_product
+from tirgn_eqx.nn.numerics import dropout, mask_seeds, wide
 
 CHANNELS = 4
 Running = tuple[RunningStatistics, RunningStatistics, RunningStatistics]
@@ -88,9 +89,10 @@ class ConvDecoder(eqx.Module):
         scale, shift, feature_running = self._feature_norm(patches, weight, running[1], training)
         # Folding the normalisation into the filters leaves one pass over the feature maps.
         filters = (wide(self.filters) * scale).astype(dtype)
-        features = jax.nn.relu(wide(patches @ filters) + shift).astype(dtype)
-        features = dropout(features, rates.feature, fkey)
-        hidden = features.reshape(len(first), -1) @ self.project + self.project_bias.astype(dtype)
+        rate = 0.0 if fkey is None else rates.feature
+        seeds = jnp.zeros(2, jnp.uint32) if fkey is None else mask_seeds(fkey)
+        hidden = projected_features(rate, patches, filters, shift, self.project, seeds)
+        hidden = hidden + self.project_bias.astype(dtype)
         hidden = dropout(hidden, rates.hidden, hkey)
         hidden, hidden_running = self.norm_hidden.rows(hidden, weight, running[2], training)
         return jax.nn.relu(hidden), (input_running, feature_running, hidden_running)
@@ -123,10 +125,12 @@ class ConvDecoder(eqx.Module):
             values = wide(patches)
             share, rows = shares(weight, values)
             count = rows * patches.shape[1]
-            share = share[:, None, None] / patches.shape[1]
-            patch_mean = jnp.sum(values * share, (0, 1))
-            centered = values - patch_mean
-            covariance = jnp.einsum("udp,udq->pq", centered * share, centered)
+            weighted = (values * (share[:, None, None] / patches.shape[1])).reshape(-1, values.shape[2])
+            patch_mean = jnp.sum(weighted, 0)
+            # The input was normalised, so nothing is lost by taking the mean off the sums.
+            covariance = thin_product(weighted, values.reshape(weighted.shape), values.dtype) - jnp.outer(
+                patch_mean, patch_mean
+            )
             mean = patch_mean @ filters + bias
             var = jnp.sum(filters * (covariance @ filters), 0)
             running = running.updated(mean, var, count)

@@ -32,11 +32,45 @@ class GRUCell(eqx.Module):
 
     @jax.named_scope("tirgn.gru")
     def __call__(self, x: Float[Array, "row input"], h: Float[Array, "row dim"]) -> Float[Array, "row dim"]:
-        from_input = x @ self.weight_input
-        from_hidden = h @ self.weight_hidden
-        x_reset, x_update, x_new = jnp.split(wide(from_input) + wide(self.bias_input), 3, -1)
-        h_reset, h_update, h_new = jnp.split(wide(from_hidden) + wide(self.bias_hidden), 3, -1)
-        reset = jax.nn.sigmoid(x_reset + h_reset)
-        update = jax.nn.sigmoid(x_update + h_update)
-        new = jnp.tanh(x_new + reset * h_new)
-        return ((1 - update) * new + update * wide(h)).astype(h.dtype)
+        return _gru(self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden, x, h)
+
+
+@jax.custom_vjp
+def _gru(weight_input, weight_hidden, bias_input, bias_hidden, x, h):
+    """The cell, with a gradient written by hand.
+
+    Left to itself, the gradient of the three gates' slices is three padded sums over [row, 3 dim]; by hand it is one
+    array per operand, written once, and the whole cell takes two thirds of the time.
+    """
+    return _forward(weight_input, weight_hidden, bias_input, bias_hidden, x, h)[0]
+
+
+def _forward(weight_input, weight_hidden, bias_input, bias_hidden, x, h):
+    x_reset, x_update, x_new = jnp.split(wide(x @ weight_input) + wide(bias_input), 3, -1)
+    h_reset, h_update, h_new = jnp.split(wide(h @ weight_hidden) + wide(bias_hidden), 3, -1)
+    reset = jax.nn.sigmoid(x_reset + h_reset)
+    update = jax.nn.sigmoid(x_update + h_update)
+    new = jnp.tanh(x_new + reset * h_new)
+    out = ((1 - update) * new + update * wide(h)).astype(h.dtype)
+    gates = tuple(gate.astype(h.dtype) for gate in (reset, update, new, h_new))
+    return out, (weight_input, weight_hidden, bias_input, bias_hidden, x, h, gates)
+
+
+def _backward(saved, gradient):
+    weight_input, weight_hidden, bias_input, bias_hidden, x, h, gates = saved
+    reset, update, new, h_new = (wide(gate) for gate in gates)
+    gradient = wide(gradient)
+    to_new = gradient * (1 - update) * (1 - new * new)
+    to_update = gradient * (wide(h) - new) * update * (1 - update)
+    to_reset = to_new * h_new * reset * (1 - reset)
+    from_input = jnp.concatenate([to_reset, to_update, to_new], -1)
+    from_hidden = jnp.concatenate([to_reset, to_update, to_new * reset], -1)
+    bias = lambda rows, like: jnp.sum(rows, 0).astype(like.dtype)
+    to_biases = bias(from_input, bias_input), bias(from_hidden, bias_hidden)
+    from_input, from_hidden = from_input.astype(x.dtype), from_hidden.astype(h.dtype)
+    to_weights = x.T @ from_input, h.T @ from_hidden
+    to_hidden = wide(from_hidden @ weight_hidden.T) + gradient * update
+    return *to_weights, *to_biases, from_input @ weight_input.T, to_hidden.astype(h.dtype)
+
+
+_gru.defvjp(_forward, _backward)

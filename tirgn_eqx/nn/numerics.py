@@ -34,19 +34,26 @@ def _scramble(x: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
     return x ^ (x >> 16)
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, key: PRNGKeyArray) -> Bool[Array, "*shape"]:
-    """True with probability 1 - `rate`, independently per element.
+def mask_seeds(key: PRNGKeyArray) -> UInt32[Array, " 2"]:
+    """The two words that `keep_mask` hashes with."""
+    return jr.bits(key, (2,), jnp.uint32)
 
-    The bits are a hash of the element's number under two seed words from `key`, not a generator's output
-    array: XLA computes them inside the loop that uses them, so dropout costs no pass over memory. (On a CPU a
-    generator's array takes longer than the layer that it thins.)
+
+def keep_mask(
+    shape: tuple[int, ...], rate: float, seeds: UInt32[Array, " 2"], start: Array | int = 0
+) -> Bool[Array, "*shape"]:
+    """True with probability 1 - `rate`, independently per element; `start` is the number of the first element, when
+    these are some rows of a larger array.
+
+    The bits are a hash of the element's number under two seed words, not a generator's output array: XLA computes
+    them inside the loop that uses them, so dropout costs no pass over memory. (On a CPU a generator's array takes
+    longer than the layer that it thins.)
     """
-    first, second = jr.bits(key, (2,), jnp.uint32)
-    number, stride = jnp.zeros(shape, jnp.uint32), 1
+    number, stride = jnp.full(shape, start, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
         number = number + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride % 2**32)
         stride *= shape[axis]
-    bits = _scramble(_scramble(number + first) ^ second)
+    bits = _scramble(_scramble(number + seeds[0]) ^ seeds[1])
     return bits >= jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
@@ -54,7 +61,7 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) ->
     """Inverted dropout; `key` None means inference."""
     if key is None or rate == 0:
         return x
-    keep = keep_mask(x.shape, rate, key)
+    keep = keep_mask(x.shape, rate, mask_seeds(key))
     return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), jnp.zeros((), x.dtype))
 
 

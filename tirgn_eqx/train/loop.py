@@ -19,10 +19,11 @@ from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import Evaluator
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
-from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step, parameter_count
+from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step, parameter_count, step_size
 from tirgn_eqx.train.stopping import EarlyStopping
 
 Record = dict[str, Any]
@@ -30,28 +31,18 @@ STEP_RECORD_SECONDS = 0.5
 
 
 class CompiledStep:
-    """The training step, compiled ahead of time once per batch shape, its model and optimizer donated.
+    """The training step, compiled once per batch shape, its model and optimizer donated."""
 
-    A compiled step returns before its work is done, so the next batch is built meanwhile.
-    """
-
-    def __init__(self, config: TiRGNTrainingConfig, on_record: Callable[[Record], None]):
-        step = make_step(config)
+    def __init__(self, config: TiRGNTrainingConfig, on_record: Callable[[Record], None], optimizer: Any = None):
+        step = make_step(config, optimizer)
+        record = lambda bucket, seconds: on_record({"event": "compile", "bucket": bucket, "seconds": seconds})
         # Donation spares the first argument: a batch has no result of its shape to give its memory to.
-        self._batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
-        self._compiled: dict[int, Any] = {}
-        self._on_record = on_record
+        batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
+        self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
 
     def __call__(self, model: TiRGN, opt_state: Any, prepared: Prepared, key: Any) -> tuple[TiRGN, Any, Any]:
         batch = eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)
-        run = self._compiled.get(prepared.bucket)
-        if run is None:
-            begin = time.perf_counter()
-            jitted: Any = eqx.filter_jit(self._batch_first, donate="all-except-first")
-            run = self._compiled[prepared.bucket] = jitted.lower(batch, model, opt_state).compile()
-            seconds = time.perf_counter() - begin
-            self._on_record({"event": "compile", "bucket": prepared.bucket, "seconds": seconds})
-        return run(batch, model, opt_state)
+        return self.programs(prepared.bucket, batch, model, opt_state)
 
 
 def make_loader(
@@ -104,8 +95,11 @@ class _Run:
         static = graph.static if config.static_graph else None
         model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=init_key)
         self.model = cast_parameters(model, config.precision)
-        self.opt_state = init_optimizer(make_optimizer(config), self.model)
-        self.step = CompiledStep(config, emit)
+        num_steps = config.epochs * len(self.loader)
+        optimizer = make_optimizer(config, num_steps)
+        self.step_size = step_size(config, num_steps)
+        self.opt_state = init_optimizer(optimizer, self.model)
+        self.step = CompiledStep(config, emit, optimizer)
         self.stopping = EarlyStopping(config.patience, config.monitor)
         self.global_step = 0
         self.parameters = parameter_count(self.model)
@@ -144,7 +138,7 @@ class _Run:
         seconds = time.perf_counter() - begin
         memory = device_memory_bytes()
         logged = {f"train/{name}": value for name, value in means.items()}
-        logged |= {"train/lr": self.config.learning_rate, "system/epoch_duration_s": seconds}
+        logged |= {"train/lr": float(self.step_size(self.global_step - 1)), "system/epoch_duration_s": seconds}
         if memory is not None:
             logged["system/vram_used_mb"] = memory / 2**20
         self.logger.log_metrics(logged, self.global_step)

@@ -63,13 +63,27 @@ def clip_by_norm(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def make_optimizer(config: TiRGNTrainingConfig) -> optax.GradientTransformation:
-    """Clip, then Adam with L2 in the gradient (not AdamW), at a constant rate: the published recipe."""
+def step_size(config: TiRGNTrainingConfig, num_steps: int) -> optax.Schedule:
+    """Adam's step size by the number of steps done, over a run of `num_steps`."""
+    rate, steps = config.learning_rate, max(num_steps, 1)
+    if config.lr_schedule == "linear":
+        return optax.linear_schedule(rate, 0.0, steps)
+    if config.lr_schedule == "cosine":
+        return optax.cosine_decay_schedule(rate, steps)
+    return optax.constant_schedule(rate)
+
+
+def make_optimizer(config: TiRGNTrainingConfig, num_steps: int = 1) -> optax.GradientTransformation:
+    """Clip, then Adam with L2 in the gradient (not AdamW): as published when the step size is constant.
+
+    **Arguments:** `num_steps`: of the whole run, for a step size that falls.
+    """
+    constant = config.lr_schedule == "constant"
     return optax.chain(
         clip_by_norm(config.grad_clip) if config.grad_clip else optax.identity(),
         optax.add_decayed_weights(config.weight_decay),
         optax.scale_by_adam(eps=1e-8),
-        optax.scale_by_learning_rate(config.learning_rate),
+        optax.scale_by_learning_rate(config.learning_rate if constant else step_size(config, num_steps)),
     )
 
 
@@ -79,7 +93,13 @@ def init_optimizer(optimizer: optax.GradientTransformation, model: TiRGN) -> PyT
 
 
 def loss_and_gradient(
-    model: TiRGN, batch: Batch, *, precision: Precision = "f32", policy: Remat = "none", training: bool = True, num_entities: int | None = None
+    model: TiRGN,
+    batch: Batch,
+    *,
+    precision: Precision = "f32",
+    policy: Remat = "none",
+    training: bool = True,
+    num_entities: int | None = None,
 ) -> Gradients:
     """Loss of one target snapshot and its gradient.
 

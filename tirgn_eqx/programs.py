@@ -1,0 +1,52 @@
+"""Functions compiled ahead of time: once per padded shape, with what a backend needs to be told."""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import equinox as eqx
+import jax
+
+# On a CPU, XLA hands products to YNNPACK, which runs those inside a loop on one thread. Its older way uses all.
+_CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def compile_lowered(lowered: Any) -> Any:
+    """What `lower` gave, compiled with the options of the backend, or without those that this XLA does not know."""
+    if jax.default_backend() == "cpu":
+        try:
+            return lowered.compile(compiler_options=_CPU_OPTIONS)
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise
+    return lowered.compile()
+
+
+class Programs:
+    """`function` compiled ahead of time, once for every key it is called with.
+
+    A program returns before its work is done, where the function that `eqx.filter_jit` gives waits at every call;
+    so the next batch is built meanwhile.
+
+    **Arguments:** `function`; `donate`: as in `eqx.filter_jit`; `on_compile`: called with key and seconds.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: Any = "none",
+        on_compile: Callable[[Any, float], None] | None = None,
+    ):
+        self._function, self._donate, self._on_compile = function, donate, on_compile
+        self.compiled: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, *arguments: Any) -> Any:
+        run = self.compiled.get(key)
+        if run is None:
+            begin = time.perf_counter()
+            jitted: Any = eqx.filter_jit(self._function, donate=self._donate)
+            run = self.compiled[key] = compile_lowered(jitted.lower(*arguments))
+            if self._on_compile:
+                self._on_compile(key, time.perf_counter() - begin)
+        return run(*arguments)
