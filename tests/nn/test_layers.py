@@ -93,6 +93,23 @@ def test_gru():
     close(cell(jnp.asarray(x), jnp.asarray(h)), expected)
 
 
+def test_the_gradient_of_the_gru_is_that_of_its_equations():
+    cell = random_layer(GRUCell, 3, DIM)
+    weights, x, h = normal(3, 6, DIM), normal(1, 6, 3), normal(2, 6, DIM)
+
+    def plain(cell, x, h):
+        from_x = jnp.split(x @ cell.weight_input + cell.bias_input, 3, -1)
+        from_h = jnp.split(h @ cell.weight_hidden + cell.bias_hidden, 3, -1)
+        reset, update = (jax.nn.sigmoid(a + b) for a, b in zip(from_x[:2], from_h[:2]))
+        return (1 - update) * jnp.tanh(from_x[2] + reset * from_h[2]) + update * h
+
+    total = lambda run: lambda *a: jnp.sum(run(*a) * weights)
+    found = jax.jit(jax.grad(total(lambda cell, x, h: cell(x, h)), argnums=(0, 1, 2)))(cell, x, h)
+    expected = jax.jit(jax.grad(total(plain), argnums=(0, 1, 2)))(cell, x, h)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        close(ours, theirs)
+
+
 def test_time_encoding():
     encoding = random_layer(TimeEncoding, DIM)
     linear, periodic = encoding(jnp.asarray(7.0))

@@ -6,6 +6,7 @@ to them, nothing is written to disk, and one index answers for every time t, bec
 are kept in order of first occurrence: those seen before t are a prefix.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,19 +92,24 @@ class HistoryVocabulary:
 
 
 def _index(key: np.ndarray, candidate: np.ndarray, time: np.ndarray, candidates: int, times: int) -> HistoryIndex:
-    # One integer per occurrence sorts by key, candidate and time at once.
-    code = np.unique((key * candidates + candidate) * times + time)
-    pair, time = code // times, code % times
+    # One integer per occurrence: a single sort by key, candidate and time, and distinct ones side by side.
+    code = np.sort((key * candidates + candidate) * times + time)
+    code = code[np.diff(code, prepend=-1) != 0]
+    pair = code // times
+    time = code - pair * times
     starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    first = pair[starts] // candidates * times + time[starts]
+    key_of_pair = pair[starts] // candidates
+    first = key_of_pair * times + time[starts]
+    # Sorted by key already, so a merge of short runs.
     order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    group = np.repeat(rank, np.diff(starts, append=len(code)))
+    # Every group's occurrences move together: those of group g of the new order begin at starts[order[g]].
+    length = np.diff(starts, append=len(code))[order]
+    group = np.repeat(np.arange(len(order)), length)
+    place = np.arange(len(code)) + np.repeat(starts[order] - (np.cumsum(length) - length), length)
     return HistoryIndex(
         first=first[order],
-        candidate=(pair[starts] % candidates)[order].astype(np.int32),
-        occurrence=np.sort(group * times + time),
+        candidate=(pair[starts] - key_of_pair * candidates)[order].astype(np.int32),
+        occurrence=group * times + time[place],
         num_times=times,
     )
 
@@ -123,9 +129,13 @@ def build_history_vocabulary(graph: TemporalGraph) -> HistoryVocabulary:
     subject, object_ = both(graph.subject, graph.object), both(graph.object, graph.subject)
     relation = both(graph.relation, graph.relation + graph.num_relations)
     time = both(graph.snapshot, graph.snapshot)
+    # NumPy sorts without holding Python's lock, so the two indices take the time of one.
+    with ThreadPoolExecutor(2) as pool:
+        entity = pool.submit(_index, subject * rel2 + relation, object_, time, entities, times)
+        relations = pool.submit(_index, subject * entities + object_, relation, time, rel2, times)
     return HistoryVocabulary(
-        entity=_index(subject * rel2 + relation, object_, time, entities, times),
-        relation=_index(subject * entities + object_, relation, time, rel2, times),
+        entity=entity.result(),
+        relation=relations.result(),
         num_entities=entities,
         num_relations=graph.num_relations,
     )

@@ -57,9 +57,9 @@ def projected_features(
     patches: Float[Array, "unit dim patch"],
     filters: Float[Array, "patch chan"],
     shift: Float[Array, " chan"],
-    project: Float[Array, "dim*chan dim"],
+    project: Float[Array, "dim*chan out"],
     seeds: UInt32[Array, " 2"],
-) -> Float[Array, "unit dim"]:
+) -> Float[Array, "unit out"]:
     """dropout(relu(patches filters + shift)) project, `rate` of it dropped by the mask of `seeds`."""
 
     def one(step):
