@@ -68,6 +68,9 @@ class TiRGNTrainingConfig:
     patience: int = _setting(15, "epochs without a better validation before stopping; 0 = never stop", low=0)
     monitor: Literal["mrr", "nll"] = _setting("mrr", "validation figure that early stopping follows")
     checkpoint_interval: int = _setting(10, "epochs between numbered checkpoints; 0 = none", low=0)
+    save_every: int = _setting(
+        0, "steps between saves of the training's state, beside those after each epoch; 0 = those alone", low=0
+    )
     max_buckets: int = _setting(3, "padded batch shapes, each compiled once", low=1)
     logdir: str = _setting("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 

@@ -1,7 +1,9 @@
 """`tirgn train`."""
 
 import os
+import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +53,14 @@ def train(
             panel=options.OUTPUT,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        options.option(
+            "--resume",
+            help="go on with the interrupted training in --model-dir, to the same end (default: begin anew)",
+            panel=options.TRAINING,
+        ),
+    ] = False,
     quiet: Annotated[
         bool,
         options.option(
@@ -114,19 +124,45 @@ def train(
 
         from tirgn_eqx.train.loop import train_tirgn
 
-        try:
-            with TrainingView(quiet=quiet) as view:
-                result = train_tirgn(graph, config, model_dir=model_dir, on_record=view, run_name=run_name)
-        except KeyboardInterrupt:
-            show.note(f"what was saved so far is in {model_dir}")
-            raise
+        outputs = {"model_dir": model_dir, "run_name": run_name, "resume": resume}
+        with Signals() as signals, TrainingView(quiet=quiet) as view:
+            result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if as_json:
         show.document(result)
-    else:
+    elif result["status"] == "completed":
         _show_result(result)
     if result["status"] != "completed":
-        raise typer.Exit(1)
+        again = "the same command with --resume goes on from there"
+        show.note(f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
+        raise typer.Exit(128 + signals.number)
+
+
+class Signals:
+    """While in use, the first SIGINT or SIGTERM is only noted, so that a training can finish its step and save; the
+    second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def received(self) -> bool:
+        return self.number != 0
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def __enter__(self) -> "Signals":
+        # Python lets only the main thread change handlers; elsewhere, signals are left to the caller.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:

@@ -277,9 +277,9 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def epoch(self, epoch: int) -> Generator[Prepared, None, None]:
-        """Every target once, shuffled, built ahead in a thread."""
-        return prefetch(lambda target: self.build(target, epoch), self.order(epoch).tolist())
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Prepared, None, None]:
+        """Every target once, shuffled, built ahead in a thread; the first `start` of them left out."""
+        return prefetch(lambda target: self.build(target, epoch), self.order(epoch)[start:].tolist())
 
     def in_order(self) -> Generator[Prepared, None, None]:
         """Every target once, in time order, built ahead in a thread."""

@@ -1,5 +1,6 @@
 """Where the figures of a training go: TensorBoard and JSON lines always, Weights & Biases when set up."""
 
+import json
 import logging
 import os
 import time
@@ -28,7 +29,8 @@ class TrainingLogger:
 
     **Arguments:** `logdir`: made where needed; `project`, `run_name`: for Weights & Biases; `config`: the
     settings, a mapping or a dataclass; `wandb_timeout`: seconds that Weights & Biases may take to start, and
-    that `close` waits for it.
+    that `close` waits for it; `resume_step`: go on with the logs of a run that went back to this step, what was
+    logged after it being dropped.
 
     Raises ConfigError when `logdir` cannot be written.
     """
@@ -41,14 +43,19 @@ class TrainingLogger:
         config: Any = None,
         *,
         wandb_timeout: int | float = 10,
+        resume_step: int | None = None,
     ):
         self.logdir = Path(logdir)
         self._config = plain({} if config is None else config)
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
+            if resume_step is not None:
+                for name in ("metrics.jsonl", "text.jsonl"):
+                    _cut(self.logdir / name, resume_step)
             self._metrics = self._open("metrics.jsonl")
             self._text: TextIO | None = None
-            self._board = SummaryWriter(str(self.logdir), flush_secs=10)
+            purge = None if resume_step is None else resume_step + 1
+            self._board = SummaryWriter(str(self.logdir), flush_secs=10, purge_step=purge)
             self._save_config()
         except OSError as error:
             reason = error.strerror or type(error).__name__
@@ -124,6 +131,17 @@ class TrainingLogger:
             path.rename(kept)
         path.write_text(text, encoding="utf-8")
         self._board.add_text("config", f"```json\n{text}```", 0)
+
+
+def _cut(path: Path, step: int) -> None:
+    """Drop the lines after `step`, and one that was cut off in writing."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.replace(path)
 
 
 def _line(file: TextIO, record: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
+from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
 from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step, parameter_count, step_size
 from tirgn_eqx.train.stopping import EarlyStopping
 
@@ -69,15 +70,10 @@ def make_loader(
 class _Run:
     """One training's changing parts; `train_tirgn` is its public face."""
 
-    def __init__(self, graph, config, model_dir: Path, emit, logger: TrainingLogger):
+    def __init__(self, graph, config, model_dir: Path, emit):
         check_precision(config.precision)
-        self.graph, self.config, self.model_dir, self.emit, self.logger = (
-            graph,
-            config,
-            model_dir,
-            emit,
-            logger,
-        )
+        self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
+        self.logger: Any = None
         self.key = jr.key(config.seed)
         init_key, self.step_key = jr.split(self.key)
         vocabulary = build_history_vocabulary(graph)
@@ -101,7 +97,9 @@ class _Run:
         self.opt_state = init_optimizer(optimizer, self.model)
         self.step = CompiledStep(config, emit, optimizer)
         self.stopping = EarlyStopping(config.patience, config.monitor)
-        self.global_step = 0
+        self.global_step, self.start_epoch, self.validated = 0, 1, -1
+        self.earlier_seconds, self.begin = 0.0, time.perf_counter()
+        self.measured: list[Record] = []  # metrics of the epoch's finished steps
         self.parameters = parameter_count(self.model)
         emit(
             {
@@ -114,13 +112,48 @@ class _Run:
                 "steps_per_epoch": len(self.loader),
             }
         )
-        logger.log_metrics({"system/total_params": self.parameters}, 0)
 
-    def epoch(self, epoch: int) -> None:
-        """One pass over the training snapshots."""
+    # --- going on after a break ------------------------------------------------------------------------------
+
+    def _described(self) -> dict[str, Any]:
+        return {"config": self.config.to_dict(), "data": self.graph.describe()}
+
+    def save_state(self, epoch: int, step: int) -> None:
+        """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""
+        names = self.measured[0] if self.measured else {}
+        progress = Progress(
+            epoch=epoch,
+            step=step,
+            global_step=self.global_step,
+            validated=self.validated,
+            best_value=self.stopping.best_value,
+            best_epoch=self.stopping.best_epoch,
+            seconds=self.seconds(),
+            losses={name: np.asarray([float(m[name]) for m in self.measured]) for name in names},
+        )
+        save_state(self.model_dir, self.model, self.opt_state, progress, self._described())
+
+    def resume(self) -> None:
+        """Go back to where the training in `model_dir` was saved."""
+        self.model, self.opt_state, done = load_state(self.model_dir, self.model, self.opt_state, self._described())
+        self.stopping = resumed(self.stopping, done)
+        self.global_step, self.start_epoch, self.validated = done.global_step, done.epoch, done.validated
+        self.earlier_seconds = done.seconds
+        columns = done.losses.items()
+        self.measured = [{name: values[row] for name, values in columns} for row in range(done.step)]
+        self.emit({"event": "resume", "epoch": done.epoch, "step": done.step, "global_step": done.global_step})
+
+    def seconds(self) -> float:
+        """Time trained, earlier parts of a resumed run included."""
+        return self.earlier_seconds + time.perf_counter() - self.begin
+
+    # --- epochs ----------------------------------------------------------------------------------------------
+
+    def epoch(self, epoch: int, stop: Callable[[], bool]) -> bool:
+        """One pass over the training snapshots, or the rest of one; False when it was stopped on its way."""
         begin = shown = time.perf_counter()
-        facts, metrics = 0, []
-        for count, prepared in enumerate(self.loader.epoch(epoch), start=1):
+        facts, metrics = 0, self.measured
+        for count, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):
             key = jr.fold_in(self.step_key, self.global_step)
             self.model, self.opt_state, measured = self.step(self.model, self.opt_state, prepared, key)
             self.global_step += 1
@@ -134,6 +167,13 @@ class _Run:
                 step = {"event": "step", "epoch": epoch, "step": count, "loss": loss, "facts": facts}
                 rate = facts / (now - begin)
                 self.emit(step | {"steps_per_epoch": len(self.loader), "facts_per_second": rate})
+            if count < len(self.loader):
+                if stop():
+                    self.save_state(epoch, count)
+                    return False
+                if self.config.save_every and count % self.config.save_every == 0:
+                    self.save_state(epoch, count)
+        self.measured = []
         means = {name: float(np.mean([float(m[name]) for m in metrics])) for name in metrics[0]}
         seconds = time.perf_counter() - begin
         memory = device_memory_bytes()
@@ -153,6 +193,7 @@ class _Run:
                 "memory": memory,
             }
         )
+        return True
 
     def save(self, name: str, epoch: int, figures: dict[str, Any] | None = None) -> None:
         metrics = {"epoch": epoch, "step": self.global_step, "validation": figures}
@@ -169,6 +210,57 @@ class _Run:
             self.save("tirgn_best", epoch, figures)
         return figures
 
+    def train(self, stop: Callable[[], bool]) -> dict[str, Any]:
+        """All epochs, from where the run stands, and the test of the best model."""
+        config, epoch, early = self.config, self.start_epoch - 1, False
+        # A state saved after an epoch's last step may have early stopping still to answer for.
+        epochs = range(self.start_epoch, config.epochs + 1)
+        for epoch in epochs:
+            if not self.epoch(epoch, stop):
+                return self.result("interrupted", epoch, False)
+            last = epoch == config.epochs
+            if epoch % config.eval_interval == 0 or last:
+                self.validation(epoch)
+                self.validated = epoch
+            if config.checkpoint_interval and epoch % config.checkpoint_interval == 0:
+                self.save(f"tirgn_epoch_{epoch}", epoch)
+            early = self.validated == epoch and not last and self.stopping.should_stop(epoch)
+            if early:
+                message = self.stopping.message(epoch)
+                self.logger.log_text("early_stopping", message, self.global_step)
+                self.emit({"event": "early_stopping", "message": message})
+                break
+            self.save_state(epoch + 1, 0)
+            if stop() and not last:
+                return self.result("interrupted", epoch, False)
+        if self.validated < 0:
+            self.validation(0)
+        self.save("tirgn_trained", epoch)
+        best = self.model_dir / "tirgn_best.npz"
+        if self.stopping.best_epoch is None:  # no validation gave a number
+            best = self.model_dir / "tirgn_trained.npz"
+        model, _, _ = load_model(best)
+        validation, test = self.validate(model), self.test()(model)
+        self.logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, self.global_step)
+        return self.result("completed", epoch, early, best, validation, test)
+
+    def result(self, status, epoch, early, best=None, validation=None, test=None) -> dict[str, Any]:
+        """What `train_tirgn` returns."""
+        return {
+            "status": status,
+            "epochs_trained": epoch,
+            "best_mrr": validation.entity["mrr"] if validation else self.stopping.best_value,
+            "best_epoch": self.stopping.best_epoch,
+            "total_time": self.seconds(),
+            "early_stopped": early,
+            "model_type": MODEL_TYPE,
+            "checkpoint": None if best is None else str(best),
+            "parameters": self.parameters,
+            "device": jax.devices()[0].device_kind,
+            "validation": _figures(validation) if validation else None,
+            "test": _figures(test) if test else None,
+        }
+
 
 @beartype
 def train_tirgn(
@@ -178,64 +270,36 @@ def train_tirgn(
     model_dir: str | Path = "models/tkg",
     on_record: Callable[[Record], None] | None = None,
     run_name: str | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Train TiRGN on the train split, select on valid, and evaluate the best model on test.
 
     **Main arguments:** `graph`; `config`; `model_dir`: folder of `tirgn_best`, `tirgn_epoch_{N}` and
     `tirgn_trained` (`.npz` and `.json`).
 
-    **Other arguments:** `on_record`: called with a dict at every event (`start`, `compile`, `step`, `epoch`,
-    `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs.
+    **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
+    `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the training
+    in `model_dir`, which then ends as it would have without the break; `stop`: asked after every step, and True
+    saves the state and ends the training.
 
-    **Returns:** `status`, `epochs_trained`, `best_mrr`, `best_epoch`, `total_time` (seconds),
-    `early_stopped`, `model_type`, `checkpoint`, `parameters`, and the `validation` and `test` evaluation of
-    the best checkpoint.
+    **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
+    `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
+    the `validation` and `test` evaluation of the best checkpoint.
 
-    **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written.
+    **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, or there
+    is none of this training to resume.
     """
-    emit = on_record or (lambda record: None)
-    begin = time.perf_counter()
-    model_dir = Path(model_dir)
-    with TrainingLogger(config.logdir, run_name=run_name, config=config.to_dict()) as logger:
-        run = _Run(graph, config, model_dir, emit, logger)
-        epoch, early, validated = 0, False, -1
-        for epoch in range(1, config.epochs + 1):
-            run.epoch(epoch)
-            last = epoch == config.epochs
-            if epoch % config.eval_interval == 0 or last:
-                run.validation(epoch)
-                validated = epoch
-            if config.checkpoint_interval and epoch % config.checkpoint_interval == 0:
-                run.save(f"tirgn_epoch_{epoch}", epoch)
-            if validated == epoch and not last and run.stopping.should_stop(epoch):
-                early = True
-                message = run.stopping.message(epoch)
-                logger.log_text("early_stopping", message, run.global_step)
-                emit({"event": "early_stopping", "message": message})
-                break
-        if validated < 0:
-            run.validation(0)
-        run.save("tirgn_trained", epoch)
-        best = model_dir / "tirgn_best.npz"
-        if run.stopping.best_epoch is None:  # no validation gave a number
-            best = model_dir / "tirgn_trained.npz"
-        model, _, _ = load_model(best)
-        validation, test = run.validate(model), run.test()(model)
-        logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, run.global_step)
-        result = {
-            "status": "completed",
-            "epochs_trained": epoch,
-            "best_mrr": validation.entity["mrr"],
-            "best_epoch": run.stopping.best_epoch,
-            "total_time": time.perf_counter() - begin,
-            "early_stopped": early,
-            "model_type": MODEL_TYPE,
-            "checkpoint": str(best),
-            "parameters": run.parameters,
-            "device": jax.devices()[0].device_kind,
-            "validation": _figures(validation),
-            "test": _figures(test),
-        }
+    emit, stop = on_record or (lambda record: None), stop or (lambda: False)
+    run = _Run(graph, config, Path(model_dir), emit)
+    if resume:
+        run.resume()
+    options = {"run_name": run_name, "config": config.to_dict(), "resume_step": run.global_step if resume else None}
+    with TrainingLogger(config.logdir, **options) as logger:
+        run.logger = logger
+        if not resume:
+            logger.log_metrics({"system/total_params": run.parameters}, 0)
+        result = run.train(stop)
     emit({"event": "end"} | result)
     return result
 

@@ -1,0 +1,111 @@
+"""The whole state of a training between two steps, so that it can go on after the process has ended.
+
+Everything else is a function of the config: data order and negatives of seed and epoch, dropout of seed and step. So a
+run that goes on from its state computes, bit for bit, what it would have computed without the break.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+
+STATE_FILE = "tirgn_state"
+STATE_TYPE = "tirgn-training-state"
+# What may differ between the two halves of a run: when to stop, and where to write.
+_FREE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "logdir", "save_every"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    `epoch`, `step`: the current epoch and its finished steps; `global_step`: finished steps in all; `validated`: the
+    last validated epoch (-1 = none); `best_value`, `best_epoch`: of early stopping; `seconds`: trained so far;
+    `losses`: the metrics of the epoch's finished steps, by name.
+    """
+
+    epoch: int
+    step: int
+    global_step: int
+    validated: int
+    best_value: float | None
+    best_epoch: int | None
+    seconds: float
+    losses: dict[str, np.ndarray]
+
+
+def _leaves(tree: Any, prefix: str) -> dict[str, Any]:
+    return {f"{prefix}.{number}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run: dict[str, Any]) -> None:
+    """Write the state to `folder`, in one rename.
+
+    **Arguments:** `run`: what the state belongs to (`config` as a dict, `data` with its sha256).
+    """
+    arrays = {name: np.asarray(leaf) for name, leaf in {**_leaves(model, "model"), **_leaves(opt_state, "opt")}.items()}
+    arrays |= {f"loss.{name}": values for name, values in progress.losses.items()}
+    plain = {key: value for key, value in vars(progress).items() if key != "losses"}
+    save_checkpoint(folder / STATE_FILE, arrays, {"model_type": STATE_TYPE, "progress": plain, **run})
+
+
+def load_state(folder: Path, model: Any, opt_state: Any, run: dict[str, Any]) -> tuple[Any, Any, Progress]:
+    """(model, opt_state, progress) as saved, in the structure of those given.
+
+    **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named.
+    """
+    path = folder / f"{STATE_FILE}.npz"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
+    checkpoint = load_checkpoint(path)
+    described, arrays = checkpoint.metadata, checkpoint.arrays
+    if described.get("model_type") != STATE_TYPE:
+        raise CheckpointError(f"{path}: is no training state; train without --resume")
+    _same_run(path, described, run)
+
+    def fill(tree: Any, prefix: str) -> Any:
+        leaves = []
+        for name, leaf in _leaves(tree, prefix).items():
+            found = arrays.get(name)
+            if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
+                raise CheckpointError(f"{path}: {name} is missing or of another shape; train without --resume")
+            leaves.append(jnp.array(found))
+        return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+    losses = {name.removeprefix("loss."): values for name, values in arrays.items() if name.startswith("loss.")}
+    try:
+        progress = Progress(**described["progress"], losses=losses)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: says nothing usable about its progress; train without --resume") from error
+    return fill(model, "model"), fill(opt_state, "opt"), progress
+
+
+def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> None:
+    was, now = described.get("data", {}), run["data"]
+    if was.get("sha256") != now["sha256"]:
+        raise CheckpointError(
+            f"{path}: was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
+            f"({now['sha256'][:12]}); give the same data, or train without --resume"
+        )
+    before, after = described.get("config", {}), run["config"]
+    bound = set(before) | set(after)
+    # A falling step size depends on the length of the run.
+    free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
+    for key in sorted(bound - free):
+        if before.get(key) != after.get(key):
+            raise CheckpointError(
+                f"{path}: was trained with {key} = {before.get(key)!r}, not {after.get(key)!r}; give the same "
+                "settings, or train without --resume"
+            )
+
+
+def resumed(stopping: Any, progress: Progress) -> Any:
+    """Early stopping as it stood."""
+    return dataclasses.replace(stopping, best_value=progress.best_value, best_epoch=progress.best_epoch)
