@@ -80,7 +80,7 @@ def test_accuracy_trains_and_records(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["epoch", "evaluate", "history", "loader", "memory", "scaling", "stream"])
+@pytest.mark.parametrize("script", ["epoch", "evaluate", "history", "large", "loader", "memory", "scaling", "stream"])
 def test_every_script_runs_on_tiny_data(script):
     more = ("--axes", "facts") if script == "scaling" else ()
     document = run(script, "--quick", *more)

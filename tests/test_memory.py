@@ -6,29 +6,20 @@ import pytest
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.memory import ProblemShape, abstract_batch, compile_step, largest_batch, measured_bytes, predicted_bytes
 from tirgn_eqx.memory import probe_memory as probe
 from tirgn_eqx.models import TiRGN
+from tirgn_eqx.train.loop import make_loader
 
 CONFIG = TiRGNTrainingConfig(embedding_dim=16, history_len=2, num_layers=1, conv_channels=4, batch_size=64)
 SHAPE = ProblemShape(entities=300, relations=5, edges=100, queries=128)
 
 
-@pytest.mark.parametrize("loss", ["full", "sampled"])
+@pytest.mark.parametrize("loss", ["full", "sampled", "shared"])
 def test_the_abstract_batch_is_the_loader_s(loss):
     graph = simulate(num_entities=14, num_relations=4, num_days=12, facts_per_day=15, seed=2).graph
-    config = CONFIG.replace(batch_size=10, loss=loss)
-    loader = BatchLoader(
-        graph,
-        build_history_vocabulary(graph),
-        "train",
-        history_len=2,
-        batch_size=10,
-        max_buckets=1,
-        num_negatives=config.num_negatives if loss == "sampled" else 0,
-    )
+    config = CONFIG.replace(batch_size=10, loss=loss, max_buckets=1)
+    loader = make_loader(graph, config)
     shape = ProblemShape.from_graph(graph, config)
     assert (shape.entities, shape.relations) == (14, 4)
     real = loader.build(int(loader.targets[0])).batch
@@ -37,6 +28,7 @@ def test_the_abstract_batch_is_the_loader_s(loss):
     assert describe(abstract.window) == describe(real.window)
     assert describe(abstract.entity_queries) == describe(real.entity_queries)
     assert describe(abstract.relation_queries) == describe(real.relation_queries)
+    assert describe(abstract.rows) == describe(real.rows) and (real.rows is None) == (loss == "full")
 
 
 def test_predictions_count_parameters_and_the_size_of_a_micro_batch():

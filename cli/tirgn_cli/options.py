@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig, parse_assignments, preset, read_config
+from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments, preset, read_config
 from tirgn_eqx.errors import ConfigError, nearest
 
 FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
@@ -86,6 +86,16 @@ Preset = Annotated[
         panel=TRAINING,
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    option(
+        metavar="|".join(RECIPES),
+        help="exact: every entity at every step, as published; fast: equal questions once, and only the entities that "
+        "a snapshot touches with a sample of the others (default: exact)",
+        autocompletion=lambda: list(RECIPES),
+        panel=TRAINING,
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     option(
@@ -156,9 +166,13 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def overrides(
-    preset_name: str | None, file: Path | None, assignments: list[str] | None, flags: dict[str, Any]
+    preset_name: str | None,
+    file: Path | None,
+    assignments: list[str] | None,
+    flags: dict[str, Any],
+    recipe: str | None = None,
 ) -> dict[str, Any]:
-    """The settings that were given: the preset, then the file, `--set`, and last the options of their own.
+    """The settings that were given: preset, recipe, then the file, `--set`, and last the options of their own.
 
     **Arguments:** `flags`: the fields that have an option of their own and were given. Raises ConfigError for
     a key that does not exist or a value that is out of range.
@@ -166,6 +180,12 @@ def overrides(
     if preset_name is not None:
         preset(preset_name)
     settings = dict(PRESETS[preset_name]) if preset_name is not None else {}
+    if recipe is not None:
+        if recipe not in RECIPES:
+            raise ConfigError(
+                f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}; known: {', '.join(RECIPES)}"
+            )
+        settings |= RECIPES[recipe]
     if file is not None:
         settings |= (from_file := read_config(file))
         try:
@@ -178,10 +198,14 @@ def overrides(
 
 
 def resolve_config(
-    preset_name: str | None, file: Path | None, assignments: list[str] | None, flags: dict[str, Any]
+    preset_name: str | None,
+    file: Path | None,
+    assignments: list[str] | None,
+    flags: dict[str, Any],
+    recipe: str | None = None,
 ) -> TiRGNTrainingConfig:
     """The config of a run: the defaults, changed by what `overrides` finds."""
-    return TiRGNTrainingConfig().replace(**overrides(preset_name, file, assignments, flags))
+    return TiRGNTrainingConfig().replace(**overrides(preset_name, file, assignments, flags, recipe))
 
 
 def default_data_path() -> str:

@@ -146,6 +146,12 @@ class TrainingView:
     def _on_early_stopping(self, record: Record) -> None:
         self._line(record["message"])
 
+    def _on_out_of_memory(self, record: Record) -> None:
+        self._line(record["message"])
+
+    def _on_resume(self, record: Record) -> None:
+        self._line(f"resumed in epoch {record['epoch']} after step {record['step']}")
+
     def _position(self) -> list[str]:
         """Epoch, step and loss."""
         now = self.figures

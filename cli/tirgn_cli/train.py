@@ -25,6 +25,7 @@ def train(
     history_rate: options.HistoryRate = None,
     history_window: options.HistoryWindow = None,
     preset: options.Preset = None,
+    recipe: options.Recipe = None,
     config_file: options.ConfigFile = None,
     assignments: options.Assignments = None,
     epochs: options.Epochs = None,
@@ -75,7 +76,7 @@ def train(
 ) -> None:
     """Train a model, validate as it learns, and keep the best checkpoint.
 
-    A setting comes from the first place that has it: its own option, --set, --config, --preset, the default.
+    A setting comes from the first place that has it: its own option, --set, --config, --recipe, --preset, the default.
 
     Example: tirgn train
 
@@ -108,6 +109,7 @@ def train(
             monitor=monitor,
             logdir=logdir,
         ),
+        recipe,
     )
     load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
 

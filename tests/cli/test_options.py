@@ -23,6 +23,15 @@ def test_precedence_is_default_preset_file_set_flag(tmp_path):
     assert config.batch_size == PRESETS["icews18"]["batch_size"]
 
 
+def test_a_recipe_is_over_the_preset_and_under_everything_given():
+    fast = options.resolve_config("yago", None, None, {}, "fast")
+    assert (fast.loss, fast.unique_questions) == ("shared", True) and fast.history_len == PRESETS["yago"]["history_len"]
+    assert options.resolve_config("yago", None, ["loss=full"], {}, "fast").loss == "full"
+    assert options.resolve_config("yago", None, None, {}, "exact") == options.resolve_config("yago", None, None, {})
+    with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):
+        options.resolve_config(None, None, None, {}, "fats")
+
+
 def test_overrides_are_only_what_was_given():
     assert options.overrides(None, None, ["angle=2"], {"num_layers": 1}) == {"angle": 2, "num_layers": 1}
     assert options.overrides("yago", None, None, {}) == PRESETS["yago"]

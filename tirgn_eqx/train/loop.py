@@ -20,6 +20,7 @@ from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import Evaluator
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
@@ -75,9 +76,9 @@ class _Run:
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.key = jr.key(config.seed)
-        init_key, self.step_key = jr.split(self.key)
-        vocabulary = build_history_vocabulary(graph)
-        store = SnapshotStore(graph)
+        _, self.step_key = jr.split(self.key)
+        self.vocabulary = vocabulary = build_history_vocabulary(graph)
+        self.store = store = SnapshotStore(graph)
         self.loader = make_loader(graph, config, vocabulary, store)
         if len(self.loader) == 0:
             raise DataError(
@@ -88,14 +89,12 @@ class _Run:
         evaluator = lambda split: Evaluator(graph, split, vocabulary=vocabulary, store=store, **options)
         self.validate = evaluator("valid")
         self.test = lambda: evaluator("test")
-        static = graph.static if config.static_graph else None
-        model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=init_key)
-        self.model = cast_parameters(model, config.precision)
         num_steps = config.epochs * len(self.loader)
-        optimizer = make_optimizer(config, num_steps)
+        self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
-        self.opt_state = init_optimizer(optimizer, self.model)
-        self.step = CompiledStep(config, emit, optimizer)
+        self.model, self.opt_state = self._skeleton()
+        self.step = CompiledStep(config, emit, self.optimizer)
+        self.given_up: dict[str, Any] = {}  # settings that memory did not allow, as they are now
         self.stopping = EarlyStopping(config.patience, config.monitor)
         self.global_step, self.start_epoch, self.validated = 0, 1, -1
         self.earlier_seconds, self.begin = 0.0, time.perf_counter()
@@ -129,25 +128,79 @@ class _Run:
             best_value=self.stopping.best_value,
             best_epoch=self.stopping.best_epoch,
             seconds=self.seconds(),
+            given_up=self.given_up,
             losses={name: np.asarray([float(m[name]) for m in self.measured]) for name in names},
         )
         save_state(self.model_dir, self.model, self.opt_state, progress, self._described())
 
-    def resume(self) -> None:
+    def restore(self) -> Progress:
         """Go back to where the training in `model_dir` was saved."""
         self.model, self.opt_state, done = load_state(self.model_dir, self.model, self.opt_state, self._described())
         self.stopping = resumed(self.stopping, done)
         self.global_step, self.start_epoch, self.validated = done.global_step, done.epoch, done.validated
-        self.earlier_seconds = done.seconds
         columns = done.losses.items()
         self.measured = [{name: values[row] for name, values in columns} for row in range(done.step)]
+        return done
+
+    def resume(self) -> None:
+        """Go on with the training in `model_dir`."""
+        done = self.restore()
+        self.earlier_seconds, self.begin = done.seconds, time.perf_counter()
+        if done.given_up:
+            self._change(done.given_up)
         self.emit({"event": "resume", "epoch": done.epoch, "step": done.step, "global_step": done.global_step})
+
+    def _change(self, settings: dict[str, Any]) -> None:
+        """Take steps of another form from here on."""
+        self.given_up = self.given_up | settings
+        changed = self.config.replace(**self.given_up)
+        self.loader = make_loader(self.graph, changed, self.vocabulary, self.store)
+        self.step = CompiledStep(changed, self.emit, self.optimizer)
+
+    def step_down(self, error: BaseException) -> None:
+        """After running out of memory: a lighter form of the step, from the last saved state.
+
+        **Raises:** `error` when there is no lighter form.
+        """
+        now = self.config.replace(**self.given_up)
+        facts = np.diff(self.graph.offsets)[self.loader.targets]
+        next_rung = lighter(now, 2 * int(facts.max()))
+        if next_rung is None:
+            raise error
+        settings = {"remat": next_rung.remat, "batch_size": next_rung.batch_size}
+        # The step that failed may have eaten the arrays that were donated to it.
+        del self.model, self.opt_state
+        self.model, self.opt_state = eqx.filter_eval_shape(self._skeleton)
+        self.restore()
+        self._change(settings)
+        message = "out of memory; going on with " + ", ".join(f"{name} = {value}" for name, value in settings.items())
+        self.logger.log_text("out_of_memory", message, self.global_step)
+        self.emit({"event": "out_of_memory", "message": message, **settings})
+
+    def _skeleton(self) -> tuple[Any, Any]:
+        """Model and optimizer state as they begin."""
+        graph, config = self.graph, self.config
+        static = graph.static if config.static_graph else None
+        model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.split(self.key)[0])
+        model = cast_parameters(model, config.precision)
+        return model, init_optimizer(self.optimizer, model)
 
     def seconds(self) -> float:
         """Time trained, earlier parts of a resumed run included."""
         return self.earlier_seconds + time.perf_counter() - self.begin
 
     # --- epochs ----------------------------------------------------------------------------------------------
+
+    def epoch_within_memory(self, epoch: int, stop: Callable[[], bool]) -> bool:
+        """`epoch`, and where memory runs out, again with a lighter step."""
+        while True:
+            try:
+                return self.epoch(epoch, stop)
+            except Exception as error:
+                if not ran_out_of_memory(error):
+                    raise
+                failed = error
+            self.step_down(failed)
 
     def epoch(self, epoch: int, stop: Callable[[], bool]) -> bool:
         """One pass over the training snapshots, or the rest of one; False when it was stopped on its way."""
@@ -213,10 +266,11 @@ class _Run:
     def train(self, stop: Callable[[], bool]) -> dict[str, Any]:
         """All epochs, from where the run stands, and the test of the best model."""
         config, epoch, early = self.config, self.start_epoch - 1, False
-        # A state saved after an epoch's last step may have early stopping still to answer for.
+        if self.global_step == 0:
+            self.save_state(1, 0)  # what running out of memory in the first step goes back to
         epochs = range(self.start_epoch, config.epochs + 1)
         for epoch in epochs:
-            if not self.epoch(epoch, stop):
+            if not self.epoch_within_memory(epoch, stop):
                 return self.result("interrupted", epoch, False)
             last = epoch == config.epochs
             if epoch % config.eval_interval == 0 or last:
@@ -256,6 +310,7 @@ class _Run:
             "model_type": MODEL_TYPE,
             "checkpoint": None if best is None else str(best),
             "parameters": self.parameters,
+            "given_up": self.given_up,
             "device": jax.devices()[0].device_kind,
             "validation": _figures(validation) if validation else None,
             "test": _figures(test) if test else None,
@@ -285,7 +340,8 @@ def train_tirgn(
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
-    the `validation` and `test` evaluation of the best checkpoint.
+    `given_up` (settings changed because memory ran out), and the `validation` and `test` evaluation of the best
+    checkpoint.
 
     **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, or there
     is none of this training to resume.

@@ -28,7 +28,8 @@ class Progress:
 
     `epoch`, `step`: the current epoch and its finished steps; `global_step`: finished steps in all; `validated`: the
     last validated epoch (-1 = none); `best_value`, `best_epoch`: of early stopping; `seconds`: trained so far;
-    `losses`: the metrics of the epoch's finished steps, by name.
+    `given_up`: settings that were changed because memory ran out; `losses`: the metrics of the epoch's finished
+    steps, by name.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Progress:
     best_value: float | None
     best_epoch: int | None
     seconds: float
+    given_up: dict[str, Any]
     losses: dict[str, np.ndarray]
 
 
