@@ -4,8 +4,8 @@ Only dense products count, at 2 operations per multiply-add; everything else (ga
 softmax, dropout, Adam) is overhead. The count is what the algorithm needs, not what a program does: padding and
 rematerialisation add nothing to it, so that a share of the ceiling built on it can only be lost to them.
 
-With N entities, R relations, d = `embedding_dim`, L layers, c channels of kernel k; per snapshot of the window
-with A active entities (those with an edge):
+With N entities (those that a step evolves, where that is not all), R relations, d = `embedding_dim`, L layers, c
+channels of kernel k; per snapshot of the window with A active entities (those with an edge):
 
 | part | operations |
 |---|---|
@@ -50,12 +50,15 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
     the padded shapes instead of what they hold.
     """
     entities, dim = model.entity_embedding.shape
+    evolved = entities if batch.rows is None else _rows(batch.rows.index, entities, padded)
+    # Evaluation scores all entities, whichever it evolves.
+    scored = entities if batch.entity_queries.true_unit is not None else evolved
     relations, layers = model.num_relations, len(model.layers)
     window = batch.window
     snapshots = _weighted(window.valid, padded)
-    active = _rows(window.active, entities, padded)
+    active = _rows(window.active, entities if batch.rows is None else len(batch.rows.index), padded)
     square = dim * dim
-    evolution = snapshots * (36 * relations + 2 * layers * entities + 12 * entities) * square
+    evolution = snapshots * (36 * relations + 2 * layers * evolved + 12 * evolved) * square
     evolution += 2 * layers * active * square
     static = 0
     if model.static_conv is not None:
@@ -63,7 +66,7 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
         static = 2 * len(model.static_edges.word) * blocks * size * size
     decoders = scores = 0
     kinds = (
-        (batch.entity_queries, model.entity_raw, entities),
+        (batch.entity_queries, model.entity_raw, scored),
         (batch.relation_queries, model.relation_raw, 2 * relations),
     )
     for queries, decoder, candidates in kinds:
@@ -72,7 +75,8 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
         decoders += 2 * (2 * units * dim * taps * channels + 2 * units * channels * square)
         answers = _weighted(queries.answer_weight, padded)
         if queries.negatives is None:
-            pairs = units * candidates + _rows(queries.seen_candidate, candidates, padded) + answers
+            in_history = np.asarray(queries.seen_unit) < queries.subject.shape[-1]
+            pairs = units * candidates + int(in_history.size if padded else in_history.sum()) + answers
         else:
             pairs = 2 * answers * (1 + queries.negatives.shape[-1])
         scores += 2 * pairs * dim

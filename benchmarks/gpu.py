@@ -8,6 +8,8 @@ be read but not reset; this process never touches the device.
 |---|---|---|
 | golden | `tests/test_golden.py` on the device, f32 products without shortened mantissas | 0.25 |
 | step | per dataset: time of a step, its compilation apart, share of the product ceiling (step.py) | 0.3 |
+| peer | per dataset: the step beside plain PyTorch's, eager and compiled (peer.py); without PyTorch skipped | 0.2 |
+| evaluate | per dataset: time of evaluating the test split (evaluate.py) | 0.15 |
 | memory | per setting: peak bytes in use beside the prediction (memory.py) | 0.3 |
 | train | per dataset, smallest first: training to early stopping (stream.py) | all that is left |
 
@@ -21,6 +23,7 @@ as folders need no polars. Without git, `BENCHMARK_COMMIT=...` says which commit
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -34,10 +37,10 @@ from pathlib import Path
 import common
 from common import note, table
 
-PARTS = ("golden", "step", "memory", "train")
-SHARES = {"golden": 0.25, "step": 0.3, "memory": 0.3, "train": 1.0}
+PARTS = ("golden", "step", "peer", "evaluate", "memory", "train")
+SHARES = {"golden": 0.25, "step": 0.3, "peer": 0.2, "evaluate": 0.15, "memory": 0.3, "train": 1.0}
 # Seconds under which a part is not begun: it would bring nothing before its end.
-LEAST = {"golden": 20.0, "step": 30.0, "memory": 40.0, "train": 40.0}
+LEAST = {"golden": 20.0, "step": 30.0, "peer": 30.0, "evaluate": 20.0, "memory": 40.0, "train": 40.0}
 MARGIN = 5.0  # kept at the end for the last lines
 
 
@@ -206,6 +209,18 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         for name, path in datasets:
             words = data_words(path, args) + ["--parts", args.step_parts]
             benchmark("step", "step.py", name, words, until)
+    if "peer" in args.chosen:
+        until = limit("peer")
+        if importlib.util.find_spec("torch") is None:
+            run.parts["peer"] = {"status": "skipped: PyTorch is not installed"}
+        else:
+            for name, path in datasets:
+                words = data_words(path, args) + ["--buckets", "1", *["--compile"] * (not args.quick)]
+                benchmark("peer", "peer.py", name, words, until)
+    if "evaluate" in args.chosen:
+        until = limit("evaluate")
+        for name, path in datasets:
+            benchmark("evaluate", "evaluate.py", name, data_words(path, args), until)
     if "memory" in args.chosen:
         until = limit("memory")
         vary = args.vary or ["remat=none" if args.quick else "remat=dots,none,full"]
@@ -289,6 +304,10 @@ def summary(part: dict) -> str:
         share = max((row["share_of_ceiling"].get("step", 0) for row in result["buckets"]), default=0)
         peak = ceilings["bf16_flops"] / 1e12
         return f"{found['mean_step_seconds'] * 1e3:.2f} ms a step, {share:.1%} of ceiling (bf16 {peak:.1f} TFLOP/s)"
+    if "speedup" in result:
+        return ", ".join(f"{ratio:.1f} x faster than {name}" for name, ratio in result["speedup"].items())
+    if "seconds_per_snapshot" in result:
+        return f"{result['seconds_per_snapshot'] * 1e3:.1f} ms a snapshot"
     if "settings" in result:
         ratio = [row["predicted_over_measured"] for row in result["settings"] if "predicted_over_measured" in row]
         told = f", predicted / measured {min(ratio):.2f} to {max(ratio):.2f}" if ratio else ""

@@ -11,7 +11,8 @@ from helpers import make_graph, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.batches import KINDS, BatchLoader, Bucket
+from tirgn_eqx.data.batches import KINDS, BatchLoader
+from tirgn_eqx.data.buckets import Bucket
 from tirgn_eqx.data.graph import SPLITS, StaticGraph
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.evaluate.protocol import Evaluator

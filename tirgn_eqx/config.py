@@ -51,6 +51,9 @@ class TiRGNTrainingConfig:
         1024, "entities drawn per snapshot when loss = shared, beside all that it touches", low=1
     )
     unique_questions: bool = _setting(False, "decode equal questions of a snapshot once, counted by their facts")
+    targets_per_step: int = _setting(
+        1, "consecutive target snapshots that share one evolution and one update; 1 = as published", low=1
+    )
     # optimisation
     epochs: int = _setting(100, "passes over the training snapshots", low=0)
     learning_rate: float = _setting(1e-3, "Adam's step size", low=0)

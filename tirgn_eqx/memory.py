@@ -19,7 +19,8 @@ import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches import BatchLoader, Bucket
+from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.buckets import Bucket
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
@@ -83,7 +84,8 @@ def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
     window = (min(edges, shape.entities), edges, shape.edges)
     sizes = (unit, unit, unit * shape.history, unit)
     draws = {"full": 0, "shared": config.num_shared, "sampled": units * config.num_negatives}[config.loss]
-    touched = config.history_len * window[0] + units * (2 + shape.history) + draws
+    together = config.targets_per_step
+    touched = (config.history_len + together - 1) * window[0] + together * (units * (2 + shape.history) + draws)
     rows = 0 if config.loss == "full" else min(shape.entities, touched)
     return Bucket(window, micro, sizes, sizes, rows)
 
@@ -95,7 +97,8 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
     ints = lambda *dims: of(jnp.int32, *dims)
     floats = lambda *dims: of(jnp.float32, *dims)
     active, edge, pair = bucket.window
-    steps, rel2 = config.history_len, 2 * shape.relations
+    together = config.targets_per_step
+    steps, rel2 = config.history_len + together - 1, 2 * shape.relations
     window = dict(
         valid=of(jnp.bool_, steps),
         active=ints(steps, active),
@@ -110,7 +113,7 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
 
     def queries(sizes: tuple[int, ...], sampled: bool) -> Queries:
         unit, answer, seen, _ = sizes
-        micro = bucket.num_micro
+        micro = bucket.num_micro * together
         fields = {name: ints(micro, unit) for name in ("subject", "given")}
         fields |= {name: ints(micro, answer) for name in ("answer_unit", "answer")}
         fields |= {name: ints(micro, seen) for name in ("seen_unit", "seen_candidate")}
@@ -126,9 +129,11 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
         "window": _build(Window, window),
         "entity_queries": queries(bucket.entity, config.loss == "sampled"),
         "relation_queries": queries(bucket.relation, False),
-        "time_index": floats(),
+        "time_index": floats() if together == 1 else floats(together),
         "key": key,
     }
+    if together > 1:
+        fields["target_of_micro"] = ints(bucket.num_micro * together)
     if bucket.rows:
         fields["rows"] = _build(Rows, {"index": ints(bucket.rows), "weight": floats(bucket.rows)})
     return _build(Batch, fields)

@@ -91,12 +91,15 @@ class Batch(eqx.Module):
     """All that one training step or one evaluation needs: a target snapshot's window, questions and time.
 
     `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows`
-    None means that all entities are evolved.
+    None means that all entities are evolved. When several
+    consecutive targets share the window, `time_index` has one entry for each, and `target_of_micro` says which of them
+    a micro-batch asks about; the last one is forecast from the whole window, every earlier one from a snapshot less.
     """
 
     window: Window
     entity_queries: Queries
     relation_queries: Queries
-    time_index: Float[Array, ""]
+    time_index: Float[Array, "*target"]
     key: Shaped[PRNGKeyArray, ""] | None = None
     rows: Rows | None = None
+    target_of_micro: Int[Array, " micro"] | None = None

@@ -9,8 +9,10 @@ from helpers import make_graph, random_graph, same_bits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.batches import BatchLoader, _group, _round_up, prefetch
+from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.buckets import group_loads, round_up
 from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.errors import DataError
 
 HISTORY_LEN = 3
@@ -42,7 +44,7 @@ def padded_load(load, groups):
 @example(load=[1, 1, 1, 1, 50, 60], max_groups=2)
 def test_grouping_pads_as_little_as_any_grouping_can(load, max_groups):
     load = np.array(load)
-    groups = _group(load, min(max_groups, len(load)))
+    groups = group_loads(load, min(max_groups, len(load)))
     assert len(np.unique(groups)) == groups.max() + 1 <= max_groups
     ways = product(range(max_groups), repeat=len(load))
     assert padded_load(load, groups) == min(padded_load(load, np.array(way)) for way in ways)
@@ -50,14 +52,14 @@ def test_grouping_pads_as_little_as_any_grouping_can(load, max_groups):
 
 def test_grouping_many_items_is_near_the_best_cut():
     load = np.random.default_rng(0).permutation(np.repeat([10, 100], [150, 50]))
-    groups = _group(load, 2)
+    groups = group_loads(load, 2)
     # Cuts are tried every 2 % of the items, so at most that many small ones are padded to 100.
     assert padded_load(load, groups) <= 150 * 10 + 50 * 100 + 5 * 90
 
 
 @given(size=st.integers(0, 10**7))
 def test_rounding_up_is_little(size):
-    rounded = _round_up(size)
+    rounded = round_up(size)
     assert rounded % 8 == 0 and size <= rounded < size + max(8, size / 8 + 1)
 
 

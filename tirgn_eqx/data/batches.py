@@ -1,35 +1,22 @@
 """Target snapshots as device-ready batches: a few padded shapes, order by seed and epoch, prefetch."""
 
-import queue
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
+from tirgn_eqx.data.buckets import Bucket, group_loads, round_up
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary
 from tirgn_eqx.data.negatives import draw_others, negative_sampling
-from tirgn_eqx.data.questions import Questions, ask, divide, division_sizes, pack
+from tirgn_eqx.data.prefetch import prefetch
+from tirgn_eqx.data.questions import Questions, ask, blank, divide, division_sizes, pack
 from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 KINDS = ("entity", "relation")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """One padded shape: window sizes (active, edge, pair), micro-batches, and per kind of question the sizes
-    (unit, answer, seen, true) of a micro-batch; `rows`: how many entities are evolved (0 = all)."""
-
-    window: tuple[int, ...]
-    num_micro: int
-    entity: tuple[int, ...]
-    relation: tuple[int, ...]
-    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,35 +33,6 @@ class Prepared:
     rows: dict[str, np.ndarray]
 
 
-def _group(load: np.ndarray, max_groups: int) -> np.ndarray:
-    """Group number per item so that the padded load, group size times its largest load, is least."""
-    order = np.argsort(load, kind="stable")
-    ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of items
-    top = load[order][ends - 1].astype(np.float64)
-    cuts = np.concatenate([[0], ends])
-    best = np.concatenate([[0.0], ends * top])
-    choice = [np.zeros(len(cuts), int)]
-    for _ in range(1, max_groups):
-        # cost[j, i]: groups end at cut i, then one more group up to cut j.
-        cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
-        cost[np.triu_indices(len(cuts), 1)] = np.inf
-        choice.append(cost.argmin(1))
-        best = cost.min(1)
-    groups = np.zeros(len(load), int)
-    end = len(cuts) - 1
-    for number in range(max_groups - 1, -1, -1):
-        begin = choice[number][end]
-        groups[order[cuts[begin] : cuts[end]]] = number
-        end = begin
-    return np.unique(groups, return_inverse=True)[1]
-
-
-def _round_up(size: int) -> int:
-    """Up to a multiple of 8, or of 1/16 of the size: nearby sizes share a shape."""
-    step = max(8, 1 << max(0, size.bit_length() - 4))
-    return -(-size // step) * step
-
-
 class BatchLoader:
     """Builds the batch of any target snapshot of one split.
 
@@ -82,9 +40,11 @@ class BatchLoader:
     micro-batch (0 = the whole snapshot); `unique`: ask equal questions once; `max_buckets`: padded shapes;
     `num_negatives`: > 0 draws negatives for each entity question; `num_shared`: > 0 draws entities for all of a
     snapshot's questions together; `rows`: evolve all entities, those with an edge in the window, or those that
-    anything in the batch touches; `with_truth`: ship the filter of evaluation; `seed`: of order and draws.
+    anything in the batch touches; `targets_per_step`: consecutive targets that share one evolution of a window as much
+    longer; `with_truth`: ship the filter of evaluation; `seed`: of order and draws.
 
-    Nothing at or after a target's time enters its batch except the questions' own answers and the filter.
+    Nothing at or after a target's time enters its batch except the questions' own answers and the filter; of targets
+    that share a step, that holds for what each is forecast from.
     """
 
     def __init__(
@@ -101,6 +61,7 @@ class BatchLoader:
         num_negatives: int = 0,
         num_shared: int = 0,
         rows: Literal["all", "window", "touched"] = "all",
+        targets_per_step: int = 1,
         with_truth: bool = False,
         seed: int = 0,
         store: SnapshotStore | None = None,
@@ -113,8 +74,13 @@ class BatchLoader:
         self.with_truth, self.seed = with_truth, seed
         self.store = store or SnapshotStore(graph)
         # Snapshot 0 has no past to forecast from.
-        self.targets = graph.split_snapshots(split)
-        self.targets = self.targets[self.targets > 0]
+        targets = graph.split_snapshots(split)
+        targets = targets[targets > 0]
+        self.first_target = targets[0] if len(targets) else 0
+        self.targets_per_step = targets_per_step
+        # Steps are known by their last target, and counted from the end: the first one may have fewer targets.
+        self.targets = targets[::-1][::targets_per_step][::-1]
+        self.window_len = history_len + targets_per_step - 1
         self.buckets, self.bucket_of = self._plan(max_buckets)
 
     def _plan(self, max_buckets: int) -> tuple[list[Bucket], dict[int, int]]:
@@ -122,31 +88,40 @@ class BatchLoader:
             return [], {}
         windows, sizes, micros, rows = [], {kind: [] for kind in KINDS}, [], []
         for target in self.targets.tolist():
-            windows.append(self.store.window_sizes(target, self.history_len))
-            questions = {kind: self._ask(target, kind) for kind in KINDS}
-            micros.append(self._num_micro(questions))
+            windows.append(self.store.window_sizes(target, self.window_len))
+            members = self._questions(target)
+            micros.append(max(self._num_micro(questions) for questions in members.values()))
             for kind in KINDS:
-                division = divide(questions[kind].num_units, micros[-1], target)
-                sizes[kind].append(division_sizes(questions[kind], division, self._index(kind)))
-            rows.append(self._num_rows(target, questions))
+                largest = np.zeros(4, np.int64)
+                for member, questions in members.items():
+                    division = divide(questions[kind].num_units, self._num_micro(questions), member)
+                    needed = division_sizes(questions[kind], division, self._index(kind))
+                    largest = np.maximum(largest, needed)
+                sizes[kind].append(largest)
+            rows.append(self._num_rows(target, members))
         units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
-        groups = _group(units, min(max_buckets, len(units)))
-        largest = lambda rows, members: tuple(_round_up(size) for size in np.asarray(rows)[members].max(0).tolist())
+        groups = group_loads(units, min(max_buckets, len(units)))
+        largest_of = lambda rows, members: tuple(round_up(size) for size in np.asarray(rows)[members].max(0).tolist())
         buckets = []
         for number in range(groups.max() + 1):
-            members = groups == number
+            chosen = groups == number
             buckets.append(
                 Bucket(
-                    largest(windows, members),
-                    int(np.asarray(micros)[members].max()),
-                    largest(sizes["entity"], members),
-                    largest(sizes["relation"], members),
-                    min(_round_up(int(np.asarray(rows)[members].max())), self.graph.num_entities),
+                    largest_of(windows, chosen),
+                    int(np.asarray(micros)[chosen].max()),
+                    largest_of(sizes["entity"], chosen),
+                    largest_of(sizes["relation"], chosen),
+                    min(round_up(int(np.asarray(rows)[chosen].max())), self.graph.num_entities),
                 )
             )
         # Rounding may give two groups one shape, and a shape is compiled once.
         distinct = list(dict.fromkeys(buckets))
         return distinct, {int(t): distinct.index(buckets[g]) for t, g in zip(self.targets, groups)}
+
+    def _questions(self, target: int) -> dict[int, dict[str, Questions]]:
+        """The questions of every target of the step that ends with `target`, oldest first."""
+        first = max(target - self.targets_per_step + 1, int(self.first_target))
+        return {member: {kind: self._ask(member, kind) for kind in KINDS} for member in range(first, target + 1)}
 
     def _ask(self, target: int, kind: str) -> Questions:
         split = SPLITS.index(self.split)
@@ -159,69 +134,84 @@ class BatchLoader:
         units = max(question.num_units for question in questions.values())
         return 1 if self.batch_size == 0 else max(1, -(-units // self.batch_size))
 
-    def _touched(self, target: int, questions: dict[str, Questions]) -> np.ndarray:
+    def _touched(self, target: int, members: dict[int, dict[str, Questions]]) -> np.ndarray:
         """The entities, ascending, that the window and (for "touched") the questions, their answers and their
         history name: all that must be evolved whatever is drawn."""
-        window = self.store.window(target, self.history_len)
-        named = [snapshot.active for snapshot in window]
+        named = [snapshot.active for snapshot in self.store.window(target, self.window_len)]
         if self.rows == "touched":
-            entity = questions["entity"]
-            _, seen = self.vocabulary.entity.lookup(entity.key, target, self.history_window)
-            named += [entity.subject, entity.answer, questions["relation"].given, seen]
+            for member, questions in members.items():
+                entity = questions["entity"]
+                _, seen = self.vocabulary.entity.lookup(entity.key, member, self.history_window)
+                named += [entity.subject, entity.answer, questions["relation"].given, seen]
         return np.unique(np.concatenate(named))
 
-    def _num_rows(self, target: int, questions: dict[str, Questions]) -> int:
-        """The most rows that the batch of `target` can need; 0 when all entities are evolved."""
+    def _num_rows(self, target: int, members: dict[int, dict[str, Questions]]) -> int:
+        """The most rows that the step of `target` can need; 0 when all entities are evolved."""
         if self.rows == "all":
             return 0
-        draws = self.num_shared + self.num_negatives * len(questions["entity"].answer)
-        return min(self.graph.num_entities, len(self._touched(target, questions)) + draws)
+        answers = sum(len(questions["entity"].answer) for questions in members.values())
+        draws = self.num_shared + self.num_negatives * answers
+        return min(self.graph.num_entities, len(self._touched(target, members)) + draws)
 
     def build(self, target: int, epoch: int = 0) -> Prepared:
-        """The batch of `target`; `epoch` decides the negatives only."""
+        """The batch of `target`, and of the targets before it that share its step; `epoch` decides the draws only."""
         number = self.bucket_of[target]
         bucket = self.buckets[number]
-        questions = {kind: self._ask(target, kind) for kind in KINDS}
-        micro = self._num_micro(questions)
+        members = self._questions(target)
         packed, rows = {}, {}
         for kind in KINDS:
-            candidates = self.graph.num_entities if kind == "entity" else 2 * self.graph.num_relations
-            division = divide(questions[kind].num_units, micro, target)
-            fields = pack(
-                questions[kind],
-                division,
-                self._index(kind),
-                self.history_window,
-                bucket.num_micro,
-                np.asarray(getattr(bucket, kind)),
-                candidates,
-            )
-            rows[kind] = fields.pop("row")
-            if self.num_negatives and kind == "entity":
-                fields |= self._negatives(fields, target, epoch)
-            if not self.with_truth:
-                del fields["true_unit"], fields["true_candidate"]
-            packed[kind] = fields
+            fields = [self._fields(member, questions, kind, bucket, epoch) for member, questions in members.items()]
+            # Targets before the first one: questions without weight.
+            missing = [blank(fields[0])] * (self.targets_per_step - len(members))
+            joined = {name: np.concatenate([f[name] for f in missing + fields]) for name in fields[0]}
+            rows[kind] = joined.pop("row")
+            packed[kind] = joined
         window = stack_window(
-            self.store.window(target, self.history_len),
-            self.history_len,
+            self.store.window(target, self.window_len),
+            self.window_len,
             bucket.window,  # pyright: ignore[reportArgumentType]
             self.graph.num_entities,
             self.graph.num_relations,
         )
         few = None
         if bucket.rows:
-            touched = self._touched(target, questions)
+            touched = self._touched(target, members)
             few = self._rows(touched, window, packed, bucket.rows, (self.seed, epoch, target))
+        times, of_micro = self.graph.time_index[target], None
+        if self.targets_per_step > 1:
+            numbers = np.maximum(np.arange(target - self.targets_per_step + 1, target + 1), 0)
+            times = self.graph.time_index[numbers]
+            of_micro = np.repeat(np.arange(self.targets_per_step, dtype=np.int32), bucket.num_micro)
         batch = Batch(
             Window(**_on_device(window)),
             Queries(**_on_device(packed["entity"])),
             Queries(**_on_device(packed["relation"])),
-            jnp.asarray(self.graph.time_index[target]),
+            jnp.asarray(times),
             rows=few,
+            target_of_micro=None if of_micro is None else jnp.asarray(of_micro),
         )
         facts = int((rows["entity"] >= 0).sum()) // 2
         return Prepared(target, number, batch, facts, rows)
+
+    def _fields(
+        self, target: int, questions: dict[str, Questions], kind: str, bucket: Bucket, epoch: int
+    ) -> dict[str, np.ndarray]:
+        """The packed questions of one kind about one target, with `row`."""
+        candidates = self.graph.num_entities if kind == "entity" else 2 * self.graph.num_relations
+        fields = pack(
+            questions[kind],
+            divide(questions[kind].num_units, self._num_micro(questions), target),
+            self._index(kind),
+            self.history_window,
+            bucket.num_micro,
+            np.asarray(getattr(bucket, kind)),
+            candidates,
+        )
+        if self.num_negatives and kind == "entity":
+            fields |= self._negatives(fields, target, epoch)
+        if not self.with_truth:
+            del fields["true_unit"], fields["true_candidate"]
+        return fields
 
     def _rows(self, touched: np.ndarray, window: dict, packed: dict, size: int, seed: tuple[int, ...]) -> Rows:
         """The rows of a batch, `size` with padding; puts positions in them in the place of entity ids."""
@@ -288,41 +278,3 @@ class BatchLoader:
 
 def _on_device(fields: dict[str, np.ndarray]) -> dict[str, Any]:
     return {name: jnp.asarray(values) for name, values in fields.items()}
-
-
-def prefetch(build: Callable[[Any], T], items: Any, depth: int = 2) -> Generator[T, None, None]:
-    """`build(item)` for every item, up to `depth` ahead, in a thread that ends with the iterator."""
-    ready: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(message) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(message, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((build(item), None)):
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True, name="tirgn-prefetch")
-    thread.start()
-    try:
-        while True:
-            value, error = ready.get()
-            if error is not None:
-                raise error
-            if value is None:
-                return
-            yield value
-    finally:
-        stop.set()
-        thread.join()

@@ -118,6 +118,17 @@ def division_sizes(questions: Questions, division: Division, index: HistoryIndex
     return np.diff(total[:, division.bounds], axis=1).max(1, initial=0)
 
 
+def blank(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fields as `pack` gives them, of the same shapes, that ask nothing."""
+    empty = {name: np.zeros_like(values) for name, values in fields.items()}
+    units = fields["subject"].shape[1]
+    empty["seen_unit"][:] = units
+    empty["row"][:] = -1
+    if "true_unit" in fields:
+        empty["true_unit"][:] = units
+    return empty
+
+
 def pack(
     questions: Questions,
     division: Division,

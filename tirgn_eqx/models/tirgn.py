@@ -58,9 +58,13 @@ class Buffers(eqx.Module):
 class Encoding(eqx.Module):
     """Evolved state before the target: what the decoders see. `static_loss` is already weighted."""
 
-    entity: Float[Array, "entity dim"]
-    relation: Float[Array, "rel2 dim"]
+    entity: Float[Array, "*target entity dim"]
+    relation: Float[Array, "*target rel2 dim"]
     static_loss: Scalar
+
+    def of_target(self, number: Array) -> "Encoding":
+        """The state before one of several targets."""
+        return Encoding(self.entity[number], self.relation[number], self.static_loss)
 
 
 class StepTrace(NamedTuple):
@@ -247,6 +251,7 @@ class TiRGN(eqx.Module):
         buffers: Buffers | None = None,
         *,
         rows: Rows | None = None,
+        targets: int = 1,
         training: bool = False,
         key: PRNGKeyArray | None = None,
         policy: Remat = "none",
@@ -254,10 +259,12 @@ class TiRGN(eqx.Module):
         """Evolve over the window, oldest snapshot first.
 
         **Arguments:** `window`; `buffers`: running statistics to start from (the model's own when None); `rows`:
-        given when this is a model `at_rows`, and the window's entities are positions in them; `training`: batch
-        statistics instead of running ones; `key`: dropout; `policy`: rematerialisation.
+        given when this is a model `at_rows`, and the window's entities are positions in them; `targets`: how many of
+        the last states to give; `training`: batch statistics instead of running ones; `key`: dropout; `policy`:
+        rematerialisation.
 
-        **Returns:** the `Encoding` and the graph layers' new buffers.
+        **Returns:** the `Encoding` (with a leading target axis for `targets` > 1, oldest first, the static loss
+        being that of a window of one target) and the graph layers' new buffers.
         """
         static = self.static_embedding()
         if static is not None and rows is not None:
@@ -276,13 +283,22 @@ class TiRGN(eqx.Module):
                 loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new_state, position, weight), 0)
             keep = lambda new, old: jnp.where(snapshot.valid, new, old)
             carry = jax.tree.map(keep, (new_state, new_relations, new_running), (state, relations, running))
-            return (*carry, loss, position + snapshot.valid.astype(position.dtype)), None
+            carry = (*carry, loss, position + snapshot.valid.astype(position.dtype))
+            return carry, carry[:2] if targets > 1 else None
 
         state = self.initial_state(static)
         zero = jnp.zeros((), jnp.promote_types(state.dtype, jnp.float32))
         carry = (state, self.relation_embedding, running, zero, jnp.zeros((), jnp.int32))
-        carry, _ = jax.lax.scan(remat(body, policy), carry, (window, keys))
+        body, steps = remat(body, policy), len(window.valid)
+        # Of the first snapshots no state is kept.
+        part = lambda begin, end: jax.tree.map(lambda x: x[begin:end], (window, keys))
+        silent = lambda carry, step: (body(carry, step)[0], None)
+        before = steps - targets if targets > 1 else steps
+        carry, _ = jax.lax.scan(silent, carry, part(0, before))
         state, relations, running, loss, _ = carry
+        if targets > 1:
+            (*_, running, loss, _), (state, relations) = jax.lax.scan(body, carry, part(before, steps))
+            loss = loss * ((before + 1) / steps)
         state = l2_normalize(state) if self.l2_normalize else state
         return Encoding(state, relations, self.static_weight * loss), running
 

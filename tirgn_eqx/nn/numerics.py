@@ -19,7 +19,7 @@ def rrelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(x >= 0, x, x * jnp.asarray(RRELU_SLOPE, x.dtype))
 
 
-def l2_normalize(x: Float[Array, "row dim"]) -> Float[Array, "row dim"]:
+def l2_normalize(x: Float[Array, "*row dim"]) -> Float[Array, "*row dim"]:
     """Rows divided by max(|row|, 1e-12); an all-zero row stays zero and has a finite gradient."""
     square = jnp.sum(wide(x) ** 2, -1, keepdims=True)
     zero = square == 0

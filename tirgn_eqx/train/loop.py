@@ -63,6 +63,7 @@ def make_loader(
         num_negatives=config.num_negatives if config.loss == "sampled" else 0,
         num_shared=config.num_shared if config.loss == "shared" else 0,
         rows="all" if config.loss == "full" else "touched",
+        targets_per_step=config.targets_per_step,
         seed=config.seed,
         store=store,
     )

@@ -101,7 +101,7 @@ def loss_and_gradient(
     training: bool = True,
     num_entities: int | None = None,
 ) -> Gradients:
-    """Loss of one target snapshot and its gradient.
+    """Loss of one target snapshot, or the mean over several that share their evolution, and its gradient.
 
     The loss is `task_weight` * entity + (1 - `task_weight`) * relation + static, entity and relation being
     means over all answers of the snapshot, both directions (TiRGN, equations 15 to 17).
@@ -113,11 +113,13 @@ def loss_and_gradient(
     parameters, rest = eqx.partition(model, trainable(model))
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
     ready = lambda parameters: cast_for_compute(eqx.combine(parameters, rest), precision)
-    totals = [jnp.maximum(jnp.sum(q.answer_weight), 1) for q in (batch.entity_queries, batch.relation_queries)]
+    all_queries = (batch.entity_queries, batch.relation_queries)
+    shares_of_micro = [_answer_share(queries.answer_weight, batch) for queries in all_queries]
+    targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
     shares = (model.task_weight, 1 - model.task_weight)
 
     def encode(parameters):
-        options = {"training": training, "key": keys[0], "policy": policy}
+        options = {"training": training, "key": keys[0], "policy": policy, "targets": targets}
         return ready(parameters).encode(batch.window, rows=batch.rows, **options)
 
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
@@ -125,36 +127,43 @@ def loss_and_gradient(
 
     options = {"training": training, "rows": batch.rows, "num_entities": num_entities}
 
-    def micro_loss(parameters, encoding, buffers, queries, key):
+    def micro_loss(parameters, encoding, buffers, queries, key, answer_shares, target):
+        time_index = batch.time_index if target is None else batch.time_index[target]
         decoder, losses = ready(parameters), []
         micro_keys = (None, None) if key is None else jr.split(key)
-        for kind, some, total, kind_key in zip(("entity", "relation"), queries, totals, micro_keys):
+        for kind, some, share, kind_key in zip(("entity", "relation"), queries, answer_shares, micro_keys):
             loss, buffers = decoder.answer_losses(
-                encoding, some, batch.time_index, buffers, kind=kind, key=kind_key, **options
+                encoding, some, time_index, buffers, kind=kind, key=kind_key, **options
             )
-            losses.append(loss / total.astype(loss.dtype))
+            losses.append(loss * share.astype(loss.dtype))
         return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
 
     differentiate = jax.value_and_grad(micro_loss, argnums=(0, 1), has_aux=True)
-    all_queries = (batch.entity_queries, batch.relation_queries)
     num_micro = batch.entity_queries.subject.shape[0]
     if num_micro == 1:
-        queries = jax.tree.map(lambda x: x[0], all_queries)
-        key = keys[1]
-        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, key)
+        queries, some = jax.tree.map(lambda x: x[0], (all_queries, shares_of_micro))
+        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, keys[1], some, None)
     else:
 
         def body(carry, step):
-            (gradients, losses, buffers), (queries, key) = carry, step
-            (_, (new, buffers)), more = differentiate(parameters, encoding, buffers, queries, key)
+            ((to_decoder, to_state), losses, buffers), (queries, key, some, target) = carry, step
+            seen = encoding if target is None else encoding.of_target(target)
+            result = differentiate(parameters, seen, buffers, queries, key, some, target)
+            (_, (new, buffers)), (more_to_decoder, more_to_state) = result
             add = lambda total, part: total + part.astype(total.dtype)
-            return (jax.tree.map(add, gradients, more), jax.tree.map(add, losses, new), buffers), None
+            # Every target's gradient belongs to its own state.
+            put = lambda total, part: total.at[target].add(part.astype(total.dtype)) if part.ndim else total
+            to_state = jax.tree.map(add if target is None else put, to_state, more_to_state)
+            gradients = jax.tree.map(add, to_decoder, more_to_decoder), to_state
+            return (gradients, jax.tree.map(add, losses, new), buffers), None
 
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), encoding)
         start = jax.tree.map(jnp.zeros_like, parameters), zeros
         no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
         micro_keys = None if keys[1] is None else jr.split(keys[1], num_micro)
-        carry, _ = jax.lax.scan(body, (start, no_loss, buffers), (all_queries, micro_keys))
+        carry, _ = jax.lax.scan(
+            body, (start, no_loss, buffers), (all_queries, micro_keys, shares_of_micro, batch.target_of_micro)
+        )
         gradients, losses, buffers = carry
     decoder_gradient, state_gradient = gradients
     state_gradient = jax.tree.map(lambda g, x: g.astype(x.dtype), state_gradient, encoding)
@@ -186,6 +195,15 @@ def _put_rows(tree: PyTree, index: Array, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, in which the rows `index` are those of `part`."""
     put = lambda path, whole, rows: whole.at[index].set(rows, mode="drop") if _is_table(path) else rows
     return jax.tree_util.tree_map_with_path(put, tree, part)
+
+
+def _answer_share(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array, " micro"]:
+    """What an answer's loss counts for, per micro-batch: 1 / (answers of its target * targets with answers)."""
+    count = jnp.sum(weight, 1)
+    if batch.target_of_micro is None:
+        return jnp.broadcast_to(1 / jnp.maximum(jnp.sum(count), 1), count.shape)
+    total = jax.ops.segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
+    return (1 / jnp.maximum(total, 1) / jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
 def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:

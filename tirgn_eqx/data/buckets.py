@@ -1,0 +1,46 @@
+"""A few padded shapes for many batches, chosen so that padding costs little."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One padded shape: window sizes (active, edge, pair), micro-batches, and per kind of question the sizes
+    (unit, answer, seen, true) of a micro-batch; `rows`: how many entities are evolved (0 = all)."""
+
+    window: tuple[int, ...]
+    num_micro: int
+    entity: tuple[int, ...]
+    relation: tuple[int, ...]
+    rows: int = 0
+
+
+def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
+    """Group number per item so that the padded load, group size times its largest load, is least."""
+    order = np.argsort(load, kind="stable")
+    ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of items
+    top = load[order][ends - 1].astype(np.float64)
+    cuts = np.concatenate([[0], ends])
+    best = np.concatenate([[0.0], ends * top])
+    choice = [np.zeros(len(cuts), int)]
+    for _ in range(1, max_groups):
+        # cost[j, i]: groups end at cut i, then one more group up to cut j.
+        cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
+        cost[np.triu_indices(len(cuts), 1)] = np.inf
+        choice.append(cost.argmin(1))
+        best = cost.min(1)
+    groups = np.zeros(len(load), int)
+    end = len(cuts) - 1
+    for number in range(max_groups - 1, -1, -1):
+        begin = choice[number][end]
+        groups[order[cuts[begin] : cuts[end]]] = number
+        end = begin
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def round_up(size: int) -> int:
+    """Up to a multiple of 8, or of 1/16 of the size: nearby sizes share a shape."""
+    step = max(8, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
