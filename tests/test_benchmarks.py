@@ -80,13 +80,13 @@ def test_accuracy_trains_and_records(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_peer_runs_on_tiny_data():
     pytest.importorskip("torch", reason="the peer is written in PyTorch, which is not installed")
     result = run("peer", "--quick")["result"]
     assert result["speedup"]["torch_eager"] > 0 and result["mean_step_seconds"]["ours"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["epoch", "evaluate", "history", "large", "loader", "memory", "scaling", "stream"])
 def test_every_script_runs_on_tiny_data(script):
     more = ("--axes", "facts") if script == "scaling" else ()
