@@ -5,7 +5,7 @@ history mode) score the questions about the next snapshot from one evolved state
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -297,7 +297,9 @@ class TiRGN(eqx.Module):
         carry, _ = jax.lax.scan(silent, carry, part(0, before))
         state, relations, running, loss, _ = carry
         if targets > 1:
-            (*_, running, loss, _), (state, relations) = jax.lax.scan(body, carry, part(before, steps))
+            carry, states = jax.lax.scan(body, carry, part(before, steps))
+            assert states is not None
+            (*_, running, loss, _), (state, relations) = carry, states
             loss = loss * ((before + 1) / steps)
         state = l2_normalize(state) if self.l2_normalize else state
         return Encoding(state, relations, self.static_weight * loss), running
@@ -419,9 +421,9 @@ class TiRGN(eqx.Module):
         if queries.negatives is not None:
             log_probability = scores.sampled_log_probabilities(*vectors, queries, self.history_rate, self.history_mask)
         else:
-            few = (rows, num_entities) if kind == "entity" else ()
+            few: Any = {"rows": rows, "num_entities": num_entities} if kind == "entity" else {}
             log_probability = scores.answer_log_probabilities(
-                *vectors, queries, self.history_rate, self.history_mask, *few
+                *vectors, queries, self.history_rate, self.history_mask, **few
             )
         weight = queries.answer_weight.astype(log_probability.dtype)
         # A padded answer may have any score, even -inf: choose before multiplying.

@@ -5,6 +5,8 @@ normalised, flattened, and projected back to `dim`. The scores are products with
 decoders of the paper differ only in what the two embeddings are (TiRGN, section 3.3.1, equations 10 and 11).
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -91,7 +93,7 @@ class ConvDecoder(eqx.Module):
         filters = (wide(self.filters) * scale).astype(dtype)
         rate = 0.0 if fkey is None else rates.feature
         seeds = jnp.zeros(2, jnp.uint32) if fkey is None else mask_seeds(fkey)
-        hidden = projected_features(rate, patches, filters, shift, self.project, seeds)
+        hidden: Any = projected_features(rate, patches, filters, shift, self.project, seeds)
         hidden = hidden + self.project_bias.astype(dtype)
         hidden = dropout(hidden, rates.hidden, hkey)
         hidden, hidden_running = self.norm_hidden.rows(hidden, weight, running[2], training)

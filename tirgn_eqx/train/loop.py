@@ -232,7 +232,10 @@ class _Run:
         seconds = time.perf_counter() - begin
         memory = device_memory_bytes()
         logged = {f"train/{name}": value for name, value in means.items()}
-        logged |= {"train/lr": float(self.step_size(self.global_step - 1)), "system/epoch_duration_s": seconds}
+        logged |= {
+            "train/lr": np.asarray(self.step_size(self.global_step - 1)).item(),
+            "system/epoch_duration_s": seconds,
+        }
         if memory is not None:
             logged["system/vram_used_mb"] = memory / 2**20
         self.logger.log_metrics(logged, self.global_step)
