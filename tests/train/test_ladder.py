@@ -79,6 +79,7 @@ def test_a_training_goes_down_the_ladder_and_says_so(graph, tmp_path, monkeypatc
     assert "out of memory; going on with" in (tmp_path / "logs" / "text.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_stronger_rematerialisation_changes_no_result(graph, tmp_path, monkeypatch):
     plain = train_tirgn(graph, configured(tmp_path / "a", remat="full"), model_dir=tmp_path / "a")
     limited(monkeypatch, lambda config: config.remat == "full")
