@@ -152,6 +152,14 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
     return found
 
 
+def tested(checkpoint: Path, data_path: str) -> dict:
+    """The test figures of a checkpoint, as a finished training tells them."""
+    words = [sys.executable, "-m", "tirgn_cli", "eval", str(checkpoint), "--data-path", data_path, "--json"]
+    run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=True)
+    figures = json.loads(run.stdout)
+    return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}
+
+
 def main() -> None:
     words, extra = sys.argv[1:], []
     if "--" in words:
@@ -177,6 +185,9 @@ def main() -> None:
     if output and not isinstance(result, dict):
         parser.error(f"{output}: holds no result; give the output of `tirgn train --json`, or --unfinished")
     found = payload(result, place, command, data_path)
+    best = next(iter(sorted(place.rglob("tirgn_best.npz"))), None)
+    if args.unfinished and best is not None and data_path:
+        found["result"]["test"] = tested(best, data_path)
     if args.commit:
         # Whether that source was changed beside the commit is not known any more.
         found["commit"] = {"id": args.commit, "dirty": None}
