@@ -75,7 +75,7 @@ def test_result_and_records(trained, graph):
 def test_files(trained):
     result, _, folder = trained
     names = {path.name for path in folder.glob("*")}
-    expected = {"tirgn_best", "tirgn_trained"}
+    expected = {"tirgn_best", "tirgn_trained", "tirgn_state"}
     expected |= {f"tirgn_epoch_{n}" for n in range(2, result["epochs_trained"] + 1, 2)}
     assert names == {f"{name}.{kind}" for name in expected for kind in ("npz", "json")}
     side = json.loads((folder / "tirgn_best.json").read_text())

@@ -41,9 +41,9 @@ def _features(rate, patches, filters, shift, seeds, first):
 def thin_product(
     left: Float[Array, "row few"], right: Float[Array, "row some"], dtype: Any
 ) -> Float[Array, "few some"]:
-    """left' right for many rows of few columns: some rows side by side make a product of a shape that runs on all
+    """left' right for many rows of few columns: two rows side by side make a product of a shape that runs on all
     cores, whose diagonal blocks add up to the result."""
-    block = next(size for size in (4, 2, 1) if len(left) % size == 0)
+    block = 2 if len(left) % 2 == 0 else 1
     few, some = left.shape[1], right.shape[1]
     wide_product = jnp.matmul(
         left.reshape(-1, block * few).T, right.reshape(-1, block * some), preferred_element_type=dtype

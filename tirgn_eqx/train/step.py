@@ -114,7 +114,7 @@ def loss_and_gradient(
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
     ready = lambda parameters: cast_for_compute(eqx.combine(parameters, rest), precision)
     all_queries = (batch.entity_queries, batch.relation_queries)
-    shares_of_micro = [_answer_share(queries.answer_weight, batch) for queries in all_queries]
+    divisors = [_divisor(queries.answer_weight, batch) for queries in all_queries]
     targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
     shares = (model.task_weight, 1 - model.task_weight)
 
@@ -127,21 +127,21 @@ def loss_and_gradient(
 
     options = {"training": training, "rows": batch.rows, "num_entities": num_entities}
 
-    def micro_loss(parameters, encoding, buffers, queries, key, answer_shares, target):
+    def micro_loss(parameters, encoding, buffers, queries, key, micro_divisors, target):
         time_index = batch.time_index if target is None else batch.time_index[target]
         decoder, losses = ready(parameters), []
         micro_keys = (None, None) if key is None else jr.split(key)
-        for kind, some, share, kind_key in zip(("entity", "relation"), queries, answer_shares, micro_keys):
+        for kind, some, divisor, kind_key in zip(("entity", "relation"), queries, micro_divisors, micro_keys):
             loss, buffers = decoder.answer_losses(
                 encoding, some, time_index, buffers, kind=kind, key=kind_key, **options
             )
-            losses.append(loss * share.astype(loss.dtype))
+            losses.append(loss / divisor.astype(loss.dtype))
         return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
 
     differentiate = jax.value_and_grad(micro_loss, argnums=(0, 1), has_aux=True)
     num_micro = batch.entity_queries.subject.shape[0]
     if num_micro == 1:
-        queries, some = jax.tree.map(lambda x: x[0], (all_queries, shares_of_micro))
+        queries, some = jax.tree.map(lambda x: x[0], (all_queries, divisors))
         (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, keys[1], some, None)
     else:
 
@@ -162,7 +162,7 @@ def loss_and_gradient(
         no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
         micro_keys = None if keys[1] is None else jr.split(keys[1], num_micro)
         carry, _ = jax.lax.scan(
-            body, (start, no_loss, buffers), (all_queries, micro_keys, shares_of_micro, batch.target_of_micro)
+            body, (start, no_loss, buffers), (all_queries, micro_keys, divisors, batch.target_of_micro)
         )
         gradients, losses, buffers = carry
     decoder_gradient, state_gradient = gradients
@@ -197,13 +197,13 @@ def _put_rows(tree: PyTree, index: Array, part: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(put, tree, part)
 
 
-def _answer_share(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array, " micro"]:
-    """What an answer's loss counts for, per micro-batch: 1 / (answers of its target * targets with answers)."""
+def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array, " micro"]:
+    """What the summed loss of a micro-batch is divided by: answers of its target * targets with answers."""
     count = jnp.sum(weight, 1)
     if batch.target_of_micro is None:
-        return jnp.broadcast_to(1 / jnp.maximum(jnp.sum(count), 1), count.shape)
+        return jnp.broadcast_to(jnp.maximum(jnp.sum(count), 1), count.shape)
     total = jax.ops.segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
-    return (1 / jnp.maximum(total, 1) / jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
+    return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
 def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:
