@@ -129,7 +129,7 @@ def forecast(model, batch):
 def ranked(model, graph, split, history_window):
     evaluator = Evaluator(graph, split, history_len=HISTORY_LEN, history_window=history_window)
     force(evaluator.loader, EVALUATION)
-    evaluator._rank.compiled, evaluator._idle.compiled = COMPILED
+    evaluator.programs.rank.compiled, evaluator.programs.idle.compiled = COMPILED
     return evaluator(model)
 
 

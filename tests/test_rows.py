@@ -45,7 +45,7 @@ def assert_close(ours, reference, tolerance=1e-5):
     assert max(float(jnp.max(jnp.abs(a - b))) for a, b in pairs) <= tolerance * largest
 
 
-@pytest.mark.parametrize("static,mask", [(False, "exclude"), (True, "multiply")])
+@pytest.mark.parametrize("static,mask", [(False, "exclude"), pytest.param(True, "multiply", marks=pytest.mark.slow)])
 def test_with_every_other_entity_drawn_the_loss_is_the_full_one(static, mask):
     graph, config, model = make(static, history_mask=mask)
     full = make_loader(graph, config).build(TARGET).batch

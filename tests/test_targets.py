@@ -43,7 +43,10 @@ def test_every_target_is_in_one_step(graph):
     assert facts(several) == facts(single)
 
 
-@pytest.mark.parametrize("changes", [{"batch_size": 4}, {"loss": "shared", "num_shared": ENTITIES}])
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({"batch_size": 4}, marks=pytest.mark.slow), {"loss": "shared", "num_shared": ENTITIES}],
+)
 def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(graph, changes):
     config, loader = make(graph, targets_per_step=TOGETHER, **changes)
     target = int(loader.targets[-1])

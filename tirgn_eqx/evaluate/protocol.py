@@ -6,7 +6,7 @@ asked; figures are micro-averages over queries.
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -110,10 +110,18 @@ def rank_batch(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) -> 
     return jax.lax.map(chunk, (batch.entity_queries, batch.relation_queries))
 
 
+class EvaluationPrograms(NamedTuple):
+    """What evaluators of one model compile: ranking by bucket, and idle states by length of the window."""
+
+    rank: Programs
+    idle: Programs
+
+
 class Evaluator:
     """Evaluates models of one shape on one split; compiles each batch shape once, however often it is called.
 
-    **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained.
+    **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained; `programs`: those
+    of another evaluator of the same model, to be shared.
     """
 
     def __init__(
@@ -126,6 +134,7 @@ class Evaluator:
         vocabulary: HistoryVocabulary | None = None,
         max_buckets: int = 3,
         store: SnapshotStore | None = None,
+        programs: EvaluationPrograms | None = None,
     ):
         self.graph, self.split = graph, split
         self.loader = BatchLoader(
@@ -143,8 +152,7 @@ class Evaluator:
         )
         if len(self.loader) == 0:
             raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
-        self._rank = Programs(rank_batch)
-        self._idle = Programs(lambda model, length: model.idle(length))
+        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(TiRGN.idle))
 
     @jaxtyped(typechecker=beartype)
     def __call__(self, model: TiRGN) -> Evaluation:
@@ -163,9 +171,11 @@ class Evaluator:
         for prepared in self.loader.in_order():
             length = min(prepared.target, self.loader.history_len)
             if length not in idle:
-                idle[length] = self._idle(length, model, length)
+                idle[length] = self.programs.idle(length, model, length)
             queries = 2 * prepared.num_facts
-            for kind, ranks in zip(KINDS, self._rank(prepared.bucket, model, prepared.batch, idle[length])):
+            bucket = self.loader.buckets[prepared.bucket]
+            ranked = self.programs.rank(bucket, model, prepared.batch, idle[length])
+            for kind, ranks in zip(KINDS, ranked):
                 rows = prepared.rows[kind].ravel()
                 place = rows[rows >= 0]
                 for name in columns:

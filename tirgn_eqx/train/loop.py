@@ -86,10 +86,10 @@ class _Run:
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
                 "give more days or a finer granularity"
             )
-        options = {"history_len": config.history_len, "history_window": config.history_window}
-        evaluator = lambda split: Evaluator(graph, split, vocabulary=vocabulary, store=store, **options)
-        self.validate = evaluator("valid")
-        self.test = lambda: evaluator("test")
+        options: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        options |= {"vocabulary": vocabulary, "store": store}
+        self.validate = Evaluator(graph, "valid", **options)
+        self.test = lambda: Evaluator(graph, "test", programs=self.validate.programs, **options)
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
