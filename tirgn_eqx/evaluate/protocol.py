@@ -207,5 +207,5 @@ def evaluate_model(
     vocabulary: HistoryVocabulary | None = None,
 ) -> Evaluation:
     """Evaluate once; for repeated evaluation keep an `Evaluator`."""
-    options = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
+    options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, **options)(model)
