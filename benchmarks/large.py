@@ -10,6 +10,7 @@ number of steps, marked as such.
 """
 
 import argparse
+from typing import Any
 
 import common
 from common import note, table
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
             samples.append(step_seconds)
     memory["training"] = common.peak_rss()
     note(f"{len(samples)} steps, median {np.median(samples):.3f} s")
-    options = {"history_len": config.history_len, "history_window": config.history_window}
+    options: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
     evaluator = Evaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
     first, _ = clock(lambda: evaluator(harness.model))
     evaluation_seconds, evaluation = clock(lambda: evaluator(harness.model))
