@@ -120,6 +120,7 @@ def config_path(config):
     return Path(config.logdir)
 
 
+@pytest.mark.slow  # the tests of resuming hold two trainings of one seed together, too
 def test_the_same_seed_gives_the_same_checkpoint(trained, graph, config, tmp_path):
     train_tirgn(graph, config.replace(logdir=str(tmp_path / "logs")), model_dir=tmp_path)
     first, second = (load_model(folder / "tirgn_trained.npz")[0] for folder in (trained[2], tmp_path))
