@@ -9,11 +9,11 @@ import jax
 import jax.random as jr
 import numpy as np
 
+from tirgn_eqx import programs
 from tirgn_eqx.data.batches import Prepared
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.loop import CompiledStep, make_loader
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.step import init_optimizer, make_optimizer, parameter_count
@@ -84,8 +84,7 @@ class Harness:
 
 def compile_ahead(fn: Callable[..., Any], *args: Any, donate: Any = "none") -> tuple[float, Any]:
     """(seconds of compilation, compiled function); calling the latter does not wait for the result."""
-    jitted: Any = eqx.filter_jit(fn, donate=donate)
-    return clock(lambda: compile_lowered(jitted.lower(*args)))
+    return clock(lambda: programs.compile_ahead(fn, *args, donate=donate))
 
 
 def memory_analysis(compiled: Any) -> dict[str, int] | None:

@@ -8,8 +8,6 @@ alternate, so that a busy machine slows both; the ratio is of medians. With `--c
     python benchmarks/peer.py --data-path data/ICEWS14s --set precision=f32
 """
 
-import time
-
 import common
 from common import note, table
 
@@ -29,18 +27,22 @@ def torch_ceiling(device: str, size: int) -> dict[str, float]:
 def clocked(fn, device: str):
     """(seconds, result) of one call, the device's work included."""
     import torch
+    from harness import clock
 
-    begin = time.perf_counter()
-    out = fn()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin, out
+    def whole():
+        out = fn()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return out
+
+    return clock(whole)
 
 
 def measure_bucket(harness, bucket: int, steps: dict, device: str, repeats: int) -> dict:
     """Seconds of ours and of each peer on the bucket's median batch, alternating."""
     import jax
     from flops import step_flops
+    from harness import clock
     from peer_torch import batch_from_jax
 
     prepared = harness.typical(bucket)
@@ -49,9 +51,7 @@ def measure_bucket(harness, bucket: int, steps: dict, device: str, repeats: int)
     ours = lambda: jax.block_until_ready(harness.step(prepared))
     samples: dict[str, list[float]] = {name: [] for name in ("ours", *steps)}
     for number in range(repeats + 1):
-        begin = time.perf_counter()
-        ours()
-        taken = {"ours": time.perf_counter() - begin}
+        taken = {"ours": clock(ours)[0]}
         taken |= {name: clocked(lambda step=step: step(theirs), device)[0] for name, step in steps.items()}
         if number:  # the first round compiles and warms up
             for name, seconds in taken.items():

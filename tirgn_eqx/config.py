@@ -193,9 +193,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-# How to train what a preset describes. `exact` is the published training. `fast` is another road to the same model:
-# equal questions are decoded once, and only the entities that a snapshot touches are evolved and scored, with a
-# few drawn ones that stand for the others.
+# How to train what a preset describes. `exact` is the published training. `fast` estimates its loss: equal questions
+# are decoded once, and only the entities that a snapshot touches are evolved and scored, with a few drawn ones that
+# stand for the others.
 RECIPES: dict[str, dict[str, Any]] = {
     "exact": {},
     "fast": {"unique_questions": True, "loss": "shared", "num_shared": 512},

@@ -22,6 +22,12 @@ def compile_lowered(lowered: Any) -> Any:
     return lowered.compile()
 
 
+def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
+    """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`."""
+    jitted: Any = eqx.filter_jit(function, donate=donate)
+    return compile_lowered(jitted.lower(*arguments))
+
+
 class Programs:
     """`function` compiled ahead of time, once for every key it is called with.
 
@@ -45,8 +51,7 @@ class Programs:
         run = self.compiled.get(key)
         if run is None:
             begin = time.perf_counter()
-            jitted: Any = eqx.filter_jit(self._function, donate=self._donate)
-            run = self.compiled[key] = compile_lowered(jitted.lower(*arguments))
+            run = self.compiled[key] = compile_ahead(self._function, *arguments, donate=self._donate)
             if self._on_compile:
                 self._on_compile(key, time.perf_counter() - begin)
         return run(*arguments)

@@ -59,6 +59,10 @@ class Rows(eqx.Module):
     index: Int[Array, " row"]
     weight: Float[Array, " row"]
 
+    def of(self, table: Float[Array, "entity dim"]) -> Float[Array, "row dim"]:
+        """These rows of a table over all entities; zero for padding."""
+        return table.at[self.index].get(mode="fill", fill_value=0)
+
 
 class Queries(eqx.Module):
     """Questions of one kind about one snapshot; a leading `micro` axis when they are micro-batched.
@@ -90,10 +94,10 @@ class Queries(eqx.Module):
 class Batch(eqx.Module):
     """All that one training step or one evaluation needs: a target snapshot's window, questions and time.
 
-    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows`
-    None means that all entities are evolved. When several
-    consecutive targets share the window, `time_index` has one entry for each, and `target_of_micro` says which of them
-    a micro-batch asks about; the last one is forecast from the whole window, every earlier one from a snapshot less.
+    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows` None
+    means that all entities are evolved. When several consecutive targets share the window, `time_index` has one entry
+    for each, and `target_of_micro` says which of them a micro-batch asks about; the last one is forecast from the
+    whole window, every earlier one from a snapshot less.
     """
 
     window: Window

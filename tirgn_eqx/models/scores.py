@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from tirgn_eqx.nn.numerics import wide
+from tirgn_eqx.nn.numerics import split_rows, wide
 from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
@@ -21,16 +21,10 @@ def logits(
     return jnp.einsum("ud,cd->uc", vectors, candidates, preferred_element_type=dtype)
 
 
-def pair_mask(
-    unit: Int[Array, " pair"], candidate: Int[Array, " pair"], shape: tuple[int, int]
-) -> Bool[Array, "unit candidate"]:
-    """True at the listed pairs; padding pairs lie outside and are dropped."""
-    return jnp.zeros(shape, bool).at[unit, candidate].set(True, mode="drop")
-
-
 def seen_mask(queries: Queries, num_candidates: int) -> Bool[Array, "unit candidate"]:
-    """True where the history vocabulary holds the candidate for the unit."""
-    return pair_mask(queries.seen_unit, queries.seen_candidate, (len(queries.subject), num_candidates))
+    """True where the history vocabulary holds the candidate for the unit; padding pairs lie outside."""
+    none = jnp.zeros((len(queries.subject), num_candidates), bool)
+    return none.at[queries.seen_unit, queries.seen_candidate].set(True, mode="drop")
 
 
 def history_logits(
@@ -72,14 +66,6 @@ def log_probabilities(
 CHUNK = 512
 
 
-def _chunks(vectors: Float[Array, "unit dim"]) -> Float[Array, "chunk row dim"]:
-    """Rows in chunks of at most `CHUNK`, zero rows at the end."""
-    count = -(-len(vectors) // CHUNK)
-    size = -(-len(vectors) // count)
-    padded = jnp.pad(vectors, ((0, count * size - len(vectors)), (0, 0)))
-    return padded.reshape(count, size, -1)
-
-
 def _weighted_logits(vectors, candidates, log_weight):
     products = logits(vectors, candidates)
     return products if log_weight is None else products + log_weight
@@ -97,7 +83,7 @@ def log_normalizer(
     candidates; weights are constants) computes each chunk's products again.
     """
     one = lambda chunk: jax.nn.logsumexp(_weighted_logits(chunk, candidates, log_weight), -1)
-    return jax.lax.map(one, _chunks(vectors)).reshape(-1)[: len(vectors)]
+    return jax.lax.map(one, split_rows(CHUNK, vectors)[0]).reshape(-1)[: len(vectors)]
 
 
 def _normalizer_forward(vectors, candidates, log_weight):
@@ -107,12 +93,6 @@ def _normalizer_forward(vectors, candidates, log_weight):
 
 def _normalizer_backward(saved, gradient):
     vectors, candidates, log_weight, value = saved
-    chunks = _chunks(vectors)
-    shape = chunks.shape[:2]
-    pad = shape[0] * shape[1] - len(vectors)
-    # A padded row has gradient 0; its normaliser is set so that exp stays finite.
-    values = jnp.pad(value, (0, pad), constant_values=jnp.inf).reshape(shape)
-    gradients = jnp.pad(gradient, (0, pad)).reshape(shape)
     dtype = value.dtype
 
     def one(total, step):
@@ -124,7 +104,8 @@ def _normalizer_backward(saved, gradient):
         return total + more, to_vectors.astype(vectors.dtype)
 
     start = jnp.zeros(candidates.shape, dtype)
-    total, to_vectors = jax.lax.scan(one, start, (chunks, values, gradients))
+    # A padded row is all zeros: its exponentials are finite, and its gradient is 0.
+    total, to_vectors = jax.lax.scan(one, start, split_rows(CHUNK, vectors, value, gradient))
     no_gradient = None if log_weight is None else jnp.zeros_like(log_weight)
     return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype), no_gradient
 

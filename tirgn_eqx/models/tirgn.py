@@ -183,8 +183,7 @@ class TiRGN(eqx.Module):
 
     def at_rows(self, rows: Rows) -> "TiRGN":
         """The model of `rows` alone: its entity table holds their embeddings, zero for padding."""
-        table = self.entity_embedding.at[rows.index].get(mode="fill", fill_value=0)
-        return eqx.tree_at(lambda model: model.entity_embedding, self, table)
+        return eqx.tree_at(lambda model: model.entity_embedding, self, rows.of(self.entity_embedding))
 
     # --- encoder -------------------------------------------------------------------------------------------
 
@@ -193,12 +192,16 @@ class TiRGN(eqx.Module):
         if self.static_conv is None or self.word_embedding is None or self.static_edges is None:
             return None
         embedding = self.static_conv(self.word_embedding, self.static_edges)
-        return l2_normalize(embedding) if self.l2_normalize else embedding
+        return self._normalized(embedding)
+
+    def _normalized(self, x: Float[Array, "*row dim"]) -> Float[Array, "*row dim"]:
+        """Rows of length 1, where the model normalises its states."""
+        return l2_normalize(x) if self.l2_normalize else x
 
     def initial_state(self, static: Float[Array, "entity dim"] | None) -> Float[Array, "entity dim"]:
         if static is not None:
             return static
-        return l2_normalize(self.entity_embedding) if self.l2_normalize else self.entity_embedding
+        return self._normalized(self.entity_embedding)
 
     def evolve(
         self,
@@ -217,13 +220,12 @@ class TiRGN(eqx.Module):
 
         **Returns:** state and relations after it, new buffers, and the intermediate values.
         """
-        normalize = l2_normalize if self.l2_normalize else lambda x: x
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
         count = jax.ops.segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
         pool = segment_mean(active[snapshot.pair_entity], snapshot.pair_relation, count)
         # A relation and its inverse get the same subjects (released code).
         pool = jnp.concatenate([pool, pool]).astype(state.dtype)
-        relations = normalize(self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations))
+        relations = self._normalized(self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations))
         relation_mean = segment_mean(relations[snapshot.edge_relation], snapshot.edge_target, snapshot.degree)
         x, traces, new_running = state, [], []
         keys = [None] * len(self.layers) if key is None else jr.split(key, len(self.layers))
@@ -240,10 +242,10 @@ class TiRGN(eqx.Module):
             )
             traces.append(x)
             new_running.append(buffer)
-        x = normalize(x)
+        x = self._normalized(x)
         evolved = self.entity_gru(x, state)
         trace = StepTrace(pool, traces, x, evolved)
-        return normalize(evolved), relations, tuple(new_running), trace
+        return self._normalized(evolved), relations, tuple(new_running), trace
 
     def encode(
         self,
@@ -268,7 +270,7 @@ class TiRGN(eqx.Module):
         """
         static = self.static_embedding()
         if static is not None and rows is not None:
-            static = static.at[rows.index].get(mode="fill", fill_value=0)
+            static = rows.of(static)
         weight = None if rows is None else rows.weight
         running = (buffers or self.buffers).graph
         keys = None if key is None else jr.split(key, len(window.valid))
@@ -301,8 +303,7 @@ class TiRGN(eqx.Module):
             assert states is not None
             (*_, running, loss, _), (state, relations) = carry, states
             loss = loss * ((before + 1) / steps)
-        state = l2_normalize(state) if self.l2_normalize else state
-        return Encoding(state, relations, self.static_weight * loss), running
+        return Encoding(self._normalized(state), relations, self.static_weight * loss), running
 
     def idle(self, length: int) -> Float[Array, "entity dim"]:
         """What `encode` makes of every entity that has no edge in a window of `length` snapshots.
@@ -310,16 +311,15 @@ class TiRGN(eqx.Module):
         Such an entity sees neither relations nor neighbours, so its state is the same for every window of that
         length: computed once, it serves all targets of an evaluation.
         """
-        normalize = l2_normalize if self.l2_normalize else lambda x: x
 
         def body(state, _):
             x = state
             for layer in self.layers:
                 x = layer.isolated(x)
-            return normalize(self.entity_gru(normalize(x), state)), None
+            return self._normalized(self.entity_gru(self._normalized(x), state)), None
 
         state, _ = jax.lax.scan(body, self.initial_state(self.static_embedding()), length=length)
-        return normalize(state)
+        return self._normalized(state)
 
     def _static_loss(self, static, state, position, weight) -> Scalar:
         """Sum over entities of max(0, cos(allowed angle) - cosine), position 0 for the oldest snapshot; each

@@ -13,19 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from tirgn_eqx.nn.numerics import keep_mask, wide
+from tirgn_eqx.nn.numerics import keep_mask, split_rows, wide
 
 CHUNK = 1024
 
 
-def _split(*arrays: Array) -> tuple[Any, Array, int]:
-    """(arrays in chunks of at most `CHUNK` rows with zero rows at the end, first row of each chunk, rows in all)."""
-    rows = len(arrays[0])
-    count = max(1, -(-rows // CHUNK))
-    size = -(-rows // count)
-    pad = lambda x: jnp.pad(x, ((0, count * size - rows), *((0, 0),) * (x.ndim - 1)))
-    chunks = tuple(pad(x).reshape(count, size, *x.shape[1:]) for x in arrays)
-    return chunks, jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(size), rows
+def _split(*arrays: Array) -> tuple[tuple[Array, ...], Array]:
+    """(arrays in chunks of at most `CHUNK` rows, number of the first row of each chunk)."""
+    chunks = split_rows(CHUNK, *arrays)
+    count, size = chunks[0].shape[:2]
+    return chunks, jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(size)
 
 
 def _features(rate, patches, filters, shift, seeds, first):
@@ -66,10 +63,10 @@ def projected_features(
         (chunk,), first = step
         return _features(rate, chunk, filters, shift, seeds, first) @ project
 
-    chunks, firsts, rows = _split(patches)
+    chunks, firsts = _split(patches)
     if len(firsts) == 1:
         return one(((patches,), firsts[0]))
-    return jax.lax.map(one, (chunks, firsts)).reshape(-1, project.shape[1])[:rows]
+    return jax.lax.map(one, (chunks, firsts)).reshape(-1, project.shape[1])[: len(patches)]
 
 
 def _forward(rate, patches, filters, shift, project, seeds):
@@ -97,13 +94,13 @@ def _backward(rate, saved, gradient):
         total = jax.tree.map(jnp.add, total, (to_filters[:-1], to_filters[-1], to_project))
         return total, (back @ filters.T).reshape(chunk.shape)
 
-    chunks, firsts, rows = _split(patches, gradient.astype(patches.dtype))
+    chunks, firsts = _split(patches, gradient.astype(patches.dtype))
     zeros = tuple(jnp.zeros(x.shape, dtype) for x in (filters, shift, project))
     if len(firsts) == 1:
         total, to_patches = one(zeros, (tuple(chunk[0] for chunk in chunks), firsts[0]))
     else:
         total, to_patches = jax.lax.scan(one, zeros, (chunks, firsts))
-        to_patches = to_patches.reshape(-1, *patches.shape[1:])[:rows]
+        to_patches = to_patches.reshape(-1, *patches.shape[1:])[: len(patches)]
     to_filters, to_shift, to_project = (t.astype(x.dtype) for t, x in zip(total, (filters, shift, project)))
     return to_patches, to_filters, to_shift, to_project, np.zeros(seeds.shape, jax.dtypes.float0)
 

@@ -39,8 +39,8 @@ class GRUCell(eqx.Module):
 def _gru(weight_input, weight_hidden, bias_input, bias_hidden, x, h):
     """The cell, with a gradient written by hand.
 
-    Left to itself, the gradient of the three gates' slices is three padded sums over [row, 3 dim]; by hand it is one
-    array per operand, written once, and the whole cell takes two thirds of the time.
+    It keeps the four gates alone for the backward pass: a third less memory than what automatic differentiation keeps
+    (nine steps over [7128, 200] in f32 on a CPU), and a few percent of the time.
     """
     return _forward(weight_input, weight_hidden, bias_input, bias_hidden, x, h)[0]
 

@@ -65,6 +65,15 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) ->
     return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), jnp.zeros((), x.dtype))
 
 
+def split_rows(limit: int, *arrays: Array) -> tuple[Array, ...]:
+    """Every array's rows in equally many chunks of at most `limit`, `(chunk, row, ...)`, zero rows at the end."""
+    rows = len(arrays[0])
+    count = max(1, -(-rows // limit))
+    size = -(-rows // count)
+    pad = lambda x: jnp.pad(x, ((0, count * size - rows), *((0, 0),) * (x.ndim - 1)))
+    return tuple(pad(x).reshape(count, size, *x.shape[1:]) for x in arrays)
+
+
 def segment_mean(
     values: Float[Array, "item dim"], segment: Array, count: Float[Array, " segment"]
 ) -> Float[Array, "segment dim"]:

@@ -222,11 +222,11 @@ class _Run:
                 rate = facts / (now - begin)
                 self.emit(step | {"steps_per_epoch": len(self.loader), "facts_per_second": rate})
             if count < len(self.loader):
-                if stop():
+                stopped = stop()
+                if stopped or (self.config.save_every and count % self.config.save_every == 0):
                     self.save_state(epoch, count)
+                if stopped:
                     return False
-                if self.config.save_every and count % self.config.save_every == 0:
-                    self.save_state(epoch, count)
         self.measured = []
         means = {name: float(np.mean([float(m[name]) for m in metrics])) for name in metrics[0]}
         seconds = time.perf_counter() - begin
@@ -272,8 +272,7 @@ class _Run:
         config, epoch, early = self.config, self.start_epoch - 1, False
         if self.global_step == 0:
             self.save_state(1, 0)  # what running out of memory in the first step goes back to
-        epochs = range(self.start_epoch, config.epochs + 1)
-        for epoch in epochs:
+        for epoch in range(self.start_epoch, config.epochs + 1):
             if not self.epoch_within_memory(epoch, stop):
                 return self.result("interrupted", epoch, False)
             last = epoch == config.epochs

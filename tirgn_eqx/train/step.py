@@ -20,7 +20,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.tirgn import Buffers, Remat, TiRGN
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 from tirgn_eqx.train.precision import Precision, cast_for_compute
-from tirgn_eqx.types import Batch
+from tirgn_eqx.types import Batch, Rows
 
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TiRGN, PyTree, Batch], tuple[TiRGN, PyTree, Metrics]]
@@ -185,15 +185,15 @@ def _is_table(path: tuple) -> bool:
     return getattr(path[-1], "name", None) == "entity_embedding"
 
 
-def _take_rows(tree: PyTree, index: Array) -> PyTree:
-    """`tree` with its entity tables cut down to the rows `index`; padding gives zeros."""
-    take = lambda path, leaf: leaf.at[index].get(mode="fill", fill_value=0) if _is_table(path) else leaf
+def _take_rows(tree: PyTree, rows: Rows) -> PyTree:
+    """`tree` with its entity tables cut down to `rows`."""
+    take = lambda path, leaf: rows.of(leaf) if _is_table(path) else leaf
     return jax.tree_util.tree_map_with_path(take, tree)
 
 
-def _put_rows(tree: PyTree, index: Array, part: PyTree) -> PyTree:
-    """`part` with the whole entity tables of `tree`, in which the rows `index` are those of `part`."""
-    put = lambda path, whole, rows: whole.at[index].set(rows, mode="drop") if _is_table(path) else rows
+def _put_rows(tree: PyTree, rows: Rows, part: PyTree) -> PyTree:
+    """`part` with the whole entity tables of `tree`, in which `rows` are those of `part`."""
+    put = lambda path, whole, few: whole.at[rows.index].set(few, mode="drop") if _is_table(path) else few
     return jax.tree_util.tree_map_with_path(put, tree, part)
 
 
@@ -219,10 +219,9 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
     def step(model: TiRGN, opt_state: PyTree, batch: Batch) -> tuple[TiRGN, PyTree, Metrics]:
         if batch.rows is None:
             return update(model, opt_state, batch, model.num_entities)
-        index = batch.rows.index
-        part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, index)
+        part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, batch.rows)
         part, part_state, metrics = update(part, part_state, batch, model.num_entities)
-        return _put_rows(model, index, part), _put_rows(opt_state, index, part_state), metrics
+        return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
 
     def update(model, opt_state, batch, num_entities):
         options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
