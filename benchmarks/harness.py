@@ -15,8 +15,8 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.loop import CompiledStep, make_loader
+from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters, check_precision
-from tirgn_eqx.train.step import init_optimizer, make_optimizer, parameter_count
 
 
 def clock(fn: Callable[[], Any]) -> tuple[float, Any]:

@@ -49,7 +49,7 @@ def _forward(config):
 def _update(optimizer):
     import equinox as eqx
 
-    from tirgn_eqx.train.step import trainable
+    from tirgn_eqx.train.optimizer import trainable
 
     def update(gradient, model, opt_state):
         parameters = eqx.filter(model, trainable(model))

@@ -49,6 +49,7 @@ def check_provenance(document):
     assert "embedding_dim" in document["setting"]
 
 
+@pytest.mark.slow
 def test_step_runs_and_saves_what_it_says(tmp_path):
     document = run("step", "--quick", "--parts", "step", "--results", tmp_path)
     check_provenance(document)
@@ -87,7 +88,9 @@ def test_the_peer_runs_on_tiny_data():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["epoch", "evaluate", "history", "large", "loader", "memory", "scaling", "stream"])
+@pytest.mark.parametrize(
+    "script", ["epoch", "evaluate", "history", "large", "loader", "memory", "predict", "scaling", "stream"]
+)
 def test_every_script_runs_on_tiny_data(script):
     more = ("--axes", "facts") if script == "scaling" else ()
     document = run(script, "--quick", *more)

@@ -14,7 +14,8 @@ from tirgn_eqx.evaluate.ranks import answer_ranks
 from tirgn_eqx.interop import _entries
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.train.step import init_optimizer, loss_and_gradient, make_optimizer, make_step
+from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
+from tirgn_eqx.train.step import loss_and_gradient, make_step
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-4}
 QUERIES = 24

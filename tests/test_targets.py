@@ -44,23 +44,26 @@ def test_every_target_is_in_one_step(graph):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [pytest.param({"batch_size": 4}, marks=pytest.mark.slow), {"loss": "shared", "num_shared": ENTITIES}],
+    "together,changes",
+    [
+        pytest.param(3, {"batch_size": 4}, marks=pytest.mark.slow),
+        (2, {"loss": "shared", "num_shared": ENTITIES}),
+    ],
 )
-def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(graph, changes):
-    config, loader = make(graph, targets_per_step=TOGETHER, **changes)
+def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(graph, together, changes):
+    config, loader = make(graph, targets_per_step=together, **changes)
     target = int(loader.targets[-1])
     batch, model = loader.build(target).batch, model_of(config)
     at = model if batch.rows is None else model.at_rows(batch.rows)
     found = gradient_of(at, batch, training=False, num_entities=ENTITIES)
     expected, losses = None, []
-    for number in range(TOGETHER):
+    for number in range(together):
         # The same target alone, its window as long as it is when several share it.
         alone = config.replace(targets_per_step=1, loss="full", batch_size=0, history_len=config.history_len + number)
-        single = make_loader(graph, alone).build(target - TOGETHER + 1 + number).batch
+        single = make_loader(graph, alone).build(target - together + 1 + number).batch
         part = gradient_of(model, single, training=False)
         losses.append(float(part.metrics["loss"]))
-        scaled = jax.tree.map(lambda g: g / TOGETHER, part.gradient)
+        scaled = jax.tree.map(lambda g: g / together, part.gradient)
         expected = scaled if expected is None else jax.tree.map(jnp.add, expected, scaled)
     assert float(found.metrics["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
     largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(expected))

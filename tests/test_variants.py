@@ -13,15 +13,8 @@ from tirgn_eqx.data.batches import BatchLoader
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.loop import CompiledStep
-from tirgn_eqx.train.step import (
-    clip_by_norm,
-    global_norm,
-    init_optimizer,
-    loss_and_gradient,
-    make_optimizer,
-    make_step,
-    trainable,
-)
+from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
+from tirgn_eqx.train.step import loss_and_gradient, make_step
 
 gradient_of = eqx.filter_jit(loss_and_gradient)
 
@@ -173,22 +166,3 @@ def test_donation_spares_the_batch(golden):
     model, opt_state, first = step(model, opt_state, prepared, jr.key(0))
     _, _, second = step(model, opt_state, prepared, jr.key(1))
     assert float(second["loss"]) < float(first["loss"])
-
-
-def test_trainable_leaves_are_the_parameters_alone(golden):
-    marked = trainable(golden.model)
-    kept = eqx.filter(golden.model, marked)
-    assert kept.static_edges.degree is None and kept.layers[0].norm.running.mean is None
-    assert kept.layers[0].norm.weight is not None
-    assert jax.tree.structure(marked) == jax.tree.structure(golden.model)
-
-
-def test_clipping_is_pytorch_s():
-    gradient = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([4.0])}
-    clip = clip_by_norm(1.0)
-    clipped, _ = clip.update(gradient, clip.init(gradient))
-    np.testing.assert_allclose(clipped["b"], 4 / (5 + 1e-6), rtol=1e-6)
-    short = {"a": jnp.array([0.3]), "b": jnp.array([0.4])}
-    unchanged, _ = clip.update(short, clip.init(short))
-    assert eqx.tree_equal(unchanged, short)
-    assert float(global_norm(gradient)) == 5

@@ -62,6 +62,9 @@ class TiRGNTrainingConfig:
     )
     weight_decay: float = _setting(1e-5, "L2 term added to the gradient before Adam", low=0)
     grad_clip: float = _setting(1.0, "global gradient norm limit; 0 = none", low=0)
+    ema_decay: float = _setting(
+        0.0, "moving average of the weights, validated and saved: its decay per step; 0 = none", low=0, high=0.99999
+    )
     batch_size: int = _setting(1024, "queries scored at once; 0 = the whole snapshot", low=0)
     precision: Literal["bf16", "f32", "f64"] = _setting("bf16", "compute type; parameters stay f32 (f64: f64)")
     remat: Literal["none", "dots", "full"] = _setting("dots", "what the window scan keeps for the backward pass")
@@ -184,7 +187,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_layers": 1,
         "history_rate": 0.5,
         "learning_rate": 2e-3,
-        "epochs": 45,
+        "epochs": 30,
+        "ema_decay": 0.995,
         "precision": "f32",
         "remat": "none",
         "max_buckets": 1,

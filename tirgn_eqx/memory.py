@@ -25,8 +25,9 @@ from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.programs import compile_lowered
+from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters
-from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step
+from tirgn_eqx.train.step import make_step
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 PRECISIONS = ("bf16", "f32")

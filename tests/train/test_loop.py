@@ -3,7 +3,6 @@
 import json
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,7 +11,6 @@ from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_model, simulate,
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.step import make_optimizer, step_size
 
 METRICS = {"train/loss", "train/loss_entity", "train/loss_relation", "train/loss_static", "train/lr"}
 METRICS |= {"eval/mrr", "eval/hits_at_1", "eval/hits_at_3", "eval/hits_at_10", "eval/nll"}
@@ -156,21 +154,6 @@ def test_shared_loss_unique_questions_and_a_falling_step_size_train(graph, confi
     lines = [json.loads(line) for line in (tmp_path / "l" / "metrics.jsonl").read_text().splitlines()]
     rates = [line["train/lr"] for line in lines if "train/lr" in line]
     assert shared.learning_rate > rates[0] > rates[1] > rates[2] > 0
-
-
-@pytest.mark.parametrize("schedule,half,end", [("constant", 0.5, 0.5), ("linear", 0.25, 0.0), ("cosine", 0.25, 0.0)])
-def test_the_step_size_of_a_schedule(schedule, half, end):
-    config = TiRGNTrainingConfig(lr_schedule=schedule, learning_rate=0.5)
-    rate = step_size(config, 10)
-    assert float(rate(0)) == 0.5
-    assert float(rate(5)) == pytest.approx(half) and float(rate(10)) == pytest.approx(end)
-    optimizer = make_optimizer(config.replace(weight_decay=0.0, grad_clip=0.0), 10)
-    parameter = jnp.ones(2)
-    state = optimizer.init(parameter)
-    for step in range(10):
-        # Adam's step on a constant gradient is the step size itself.
-        update, state = optimizer.update(jnp.ones(2), state, parameter)
-        np.testing.assert_allclose(update, -float(rate(step)), rtol=1e-4)
 
 
 def test_bad_requests(graph, config, tmp_path):

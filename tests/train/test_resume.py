@@ -32,6 +32,7 @@ SETTINGS = {
     "loss": "shared",
     "num_shared": 2,
     "lr_schedule": "cosine",
+    "ema_decay": 0.9,
     "precision": "f32",
     "remat": "none",
 }
@@ -85,6 +86,13 @@ def test_stopped_anywhere_and_resumed_it_ends_the_same(graph, whole, tmp_path, b
     assert part["test"] == result["test"] and part["best_epoch"] == result["best_epoch"]
     assert part["epochs_trained"] == EPOCHS
     assert_same_end(folder, tmp_path)
+
+
+def test_the_average_of_the_weights_is_what_is_saved(whole):
+    saved = load_checkpoint(whole[1] / "tirgn_trained.npz").arrays["entity_embedding"]
+    state = load_checkpoint(whole[1] / "tirgn_state.npz").arrays
+    equal = {name.split(".")[0] for name, value in state.items() if np.array_equal(value, saved)}
+    assert equal == {"opt"}, "the weights that training goes on with are others"
 
 
 @pytest.mark.slow

@@ -22,10 +22,11 @@ from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
+from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
 from tirgn_eqx.train.precision import cast_parameters, check_precision
 from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
 from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
-from tirgn_eqx.train.step import init_optimizer, make_optimizer, make_step, parameter_count, step_size
+from tirgn_eqx.train.step import make_step
 from tirgn_eqx.train.stopping import EarlyStopping
 
 Record = dict[str, Any]
@@ -252,14 +253,18 @@ class _Run:
         )
         return True
 
+    def forecaster(self) -> TiRGN:
+        """What is validated and saved: the averaged weights where an average is kept."""
+        return averaged(self.model, self.opt_state)
+
     def save(self, name: str, epoch: int, figures: dict[str, Any] | None = None) -> None:
         metrics = {"epoch": epoch, "step": self.global_step, "validation": figures}
-        path = save_model(self.model_dir / name, self.model, self.config, self.graph, metrics)
+        path = save_model(self.model_dir / name, self.forecaster(), self.config, self.graph, metrics)
         self.emit({"event": "checkpoint", "path": str(path)})
 
     def validation(self, epoch: int) -> dict[str, float]:
         """Validate, log, and keep the model when it is the best so far."""
-        figures = self.validate(self.model).entity
+        figures = self.validate(self.forecaster()).entity
         self.logger.log_metrics({f"eval/{name}": value for name, value in figures.items()}, self.global_step)
         self.stopping, best = self.stopping.update(epoch, figures[self.config.monitor])
         self.emit({"event": "validation", "epoch": epoch, "best": best, **figures})
