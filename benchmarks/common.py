@@ -246,9 +246,18 @@ def ceilings(quick: bool = False) -> dict[str, Any]:
     """What the default device can do: dense matrix products in FLOP/s and streaming memory in bytes/s.
 
     Random square matrices by the framework's own product, in f32 (`f32_highest`: without shortened mantissas,
-    which some GPUs use for f32 by default) and bf16; and an array read and another written, both larger than the
-    caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing exceeds.
+    which some GPUs use for f32 by default) and bf16 (summed in f32); and an array read and another written, both
+    larger than the caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing
+    exceeds. In a process of its own: its arrays would leave the heap of this one in another state than a training's.
     """
+    words = [sys.executable, __file__, *["--quick"] * quick]
+    environment = child_environment(XLA_PYTHON_CLIENT_PREALLOCATE="false")
+    run = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return last_json(run.stdout)
+
+
+def measure_ceilings(quick: bool = False) -> dict[str, Any]:
+    """`ceilings`, in this process."""
     import jax
     import jax.numpy as jnp
     import jax.random as jr
@@ -265,17 +274,10 @@ def ceilings(quick: bool = False) -> dict[str, Any]:
     ):
         if name == "f32_highest" and on_cpu:
             continue
-        # Rows of unit scale: a chain of products neither grows nor dies out.
-        x = jr.normal(key, (size, size), dtype)
-        y = (jr.normal(other, (size, size)) / size**0.5).astype(dtype)
-        product = jax.jit(lambda x, y, precision=precision: jnp.matmul(x, y, precision=precision))
-        state = [x]
-
-        def chain(product=product, y=y, state=state):
-            state[0] = product(state[0], y)
-            return state[0]
-
-        seconds = timed(chain, repeats, warmup=2)
+        x, y = jr.normal(key, (size, size), dtype), jr.normal(other, (size, size), dtype)
+        options: Any = {"precision": precision, "preferred_element_type": jnp.float32}
+        product = jax.jit(lambda x, y, options=options: jnp.matmul(x, y, **options))
+        seconds = timed(lambda product=product, x=x, y=y: product(x, y), repeats, warmup=2)
         found[f"{name}_flops"] = 2 * size**3 / seconds["min"]
     count = 2**20 if quick else 2**26 if on_cpu else 2**29
     source = jr.normal(key, (count,))
@@ -422,3 +424,7 @@ def child_environment(**changes: str) -> dict[str, str]:
     """The environment of a child process that imports this source tree."""
     paths = [str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | changes
+
+
+if __name__ == "__main__":
+    finish(measure_ceilings("--quick" in sys.argv))
