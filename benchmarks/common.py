@@ -385,7 +385,10 @@ def finalize(args: argparse.Namespace) -> argparse.Namespace:
 
 
 def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
-    """`load` with the options of `parser`."""
+    """`load` with the options of `parser`; from here on the process keeps its freed memory, as the commands do."""
+    from tirgn_eqx.heap import keep_freed_memory
+
+    keep_freed_memory()
     options = {"num_days": args.num_days, "granularity": args.granularity}
     return load(
         args.data_path,

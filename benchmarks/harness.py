@@ -13,7 +13,6 @@ from tirgn_eqx import programs
 from tirgn_eqx.data.batches import Prepared
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
-from tirgn_eqx.heap import keep_freed_memory
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.loop import CompiledStep, make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
@@ -35,7 +34,6 @@ class Harness:
     """
 
     def __init__(self, graph: Any, config: Any):
-        keep_freed_memory()
         check_precision(config.precision)
         self.graph, self.config = graph, config
         self.setup, self.compiled = {}, {}
