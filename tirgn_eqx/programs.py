@@ -7,6 +7,8 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from tirgn_eqx.heap import return_freed_memory
+
 # On a CPU, XLA hands products to YNNPACK, which runs those inside a loop on one thread. Its older way uses all.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -25,7 +27,9 @@ def compile_lowered(lowered: Any) -> Any:
 def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
     """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`."""
     jitted: Any = eqx.filter_jit(function, donate=donate)
-    return compile_lowered(jitted.lower(*arguments))
+    compiled = compile_lowered(jitted.lower(*arguments))
+    return_freed_memory()
+    return compiled
 
 
 class Programs:
