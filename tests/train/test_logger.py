@@ -71,6 +71,28 @@ def test_tensorboard_reads_it_back(tmp_path):
     assert b'"seed": 3' in texts["config/text_summary"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_run_that_goes_on_gives_tensorboard_what_a_kill_had_lost(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with TrainingLogger(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.log_metrics({"train/loss": 1 / step, "eval/mrr": math.nan}, step)
+        log.log_text("note", "kept", 2)
+    (events,) = tmp_path.glob("events.*")
+    points = lambda board: [(event.step, event.value, event.wall_time) for event in board.Scalars("train/loss")]
+    whole = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    before = points(whole)
+    content = events.read_bytes()
+    events.write_bytes(content[: len(content) // 2])
+    with TrainingLogger(tmp_path, resume_step=2) as log:
+        log.log_metrics({"train/loss": 0.125}, 3)
+    board = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    found = points(board)
+    assert found[:2] == before[:2] and [row[:2] for row in found[2:]] == [(3, 0.125)]
+    assert [event.step for event in board.Scalars("eval/mrr")] == [1, 2]
+    assert [event.step for event in board.Tensors("note/text_summary")] == [2]
+
+
 def test_config_of_every_kind_is_kept(tmp_path):
     for config in (TiRGNTrainingConfig(), TiRGNTrainingConfig(), {"seed": 1}, None):
         TrainingLogger(tmp_path, config=config).close()

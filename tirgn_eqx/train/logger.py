@@ -54,9 +54,13 @@ class TrainingLogger:
                     _cut(self.logdir / name, resume_step)
             self._metrics = self._open("metrics.jsonl")
             self._text: TextIO | None = None
-            purge = None if resume_step is None else resume_step + 1
+            # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
+            # that goes on drops all points (purge from step 0) and writes them again from the lines.
+            purge = None if resume_step is None else 0
             self._board = SummaryWriter(str(self.logdir), flush_secs=10, purge_step=purge)
             self._save_config()
+            if resume_step is not None:
+                self._replay()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ConfigError(f"logdir {self.logdir}: cannot be written ({reason}); choose another") from error
@@ -78,9 +82,10 @@ class TrainingLogger:
         """Logs numbers by name (Python, NumPy or JAX scalars) at `step`."""
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
-        _line(self._metrics, {"step": step, "time": time.time(), **values})
+        now = time.time()
+        _line(self._metrics, {"step": step, "time": now, **values})
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._board.add_scalar(name, value, step, walltime=now)
         if self._wandb:
             self._wandb.send(values, step)
 
@@ -88,8 +93,9 @@ class TrainingLogger:
         """Logs a text, which TensorBoard shows as Markdown, at `step`."""
         self._check_open()
         self._text = self._text or self._open("text.jsonl")
-        _line(self._text, {"step": step, "time": time.time(), tag: text})
-        self._board.add_text(tag, text, step)
+        now = time.time()
+        _line(self._text, {"step": step, "time": now, tag: text})
+        self._board.add_text(tag, text, step, walltime=now)
         if self._wandb:
             self._wandb.send({tag: text}, step)
 
@@ -120,6 +126,17 @@ class TrainingLogger:
 
     def _open(self, name: str) -> TextIO:
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
+
+    def _replay(self) -> None:
+        """Put the lines of the files into TensorBoard, each at its own time."""
+        adders: dict[str, Any] = {"metrics.jsonl": self._board.add_scalar, "text.jsonl": self._board.add_text}
+        for name, add in adders.items():
+            path = self.logdir / name
+            for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+                record = json.loads(line)
+                step, when = record.pop("step"), record.pop("time")
+                for tag, value in record.items():
+                    add(tag, float("nan") if value is None else value, step, walltime=when)
 
     def _save_config(self) -> None:
         """`config.json`; one of an earlier run with other settings is kept as `config.N.json`."""
