@@ -185,7 +185,7 @@ def main() -> None:
     if output and not isinstance(result, dict):
         parser.error(f"{output}: holds no result; give the output of `tirgn train --json`, or --unfinished")
     found = payload(result, place, command, data_path)
-    best = next(iter(sorted(place.rglob("tirgn_best.npz"))), None)
+    best = find(place, "tirgn_best.npz")
     if args.unfinished and best is not None and data_path:
         found["result"]["test"] = tested(best, data_path)
     if args.commit:

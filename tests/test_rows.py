@@ -46,7 +46,12 @@ def assert_close(ours, reference, tolerance=1e-5):
     assert max(float(jnp.max(jnp.abs(a - b))) for a, b in pairs) <= tolerance * largest
 
 
-@pytest.mark.parametrize("static,mask", [(False, "exclude"), pytest.param(True, "multiply", marks=pytest.mark.slow)])
+slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "static,mask", [(False, "exclude"), slow(True, "multiply"), slow(False, "multiply"), slow(True, "exclude")]
+)
 def test_with_every_other_entity_drawn_the_loss_is_the_full_one(static, mask):
     graph, config, model = make(static, history_mask=mask)
     full = make_loader(graph, config).build(TARGET).batch
@@ -59,7 +64,9 @@ def test_with_every_other_entity_drawn_the_loss_is_the_full_one(static, mask):
     assert_close(ours.metrics, expected.metrics)
 
 
-@pytest.mark.parametrize("static,loss", [(False, "sampled"), (True, "shared")])
+@pytest.mark.parametrize(
+    "static,loss", [(False, "sampled"), (True, "shared"), slow(False, "shared"), slow(True, "sampled")]
+)
 def test_the_states_of_the_rows_are_those_of_the_full_computation(static, loss):
     graph, config, model = make(static, loss=loss, num_shared=3, num_negatives=1)
     full = make_loader(graph, config.replace(loss="full")).build(TARGET).batch
@@ -91,7 +98,7 @@ def test_the_states_of_the_rows_are_those_of_the_full_computation(static, loss):
     assert size == few.entity_queries.seen_candidate.shape[1]
 
 
-@pytest.mark.parametrize("static,history_len", [(False, 9), (True, 3)])
+@pytest.mark.parametrize("static,history_len", [(False, 9), (True, 3), slow(False, 3), slow(True, 9)])
 def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
     graph, config, model = make(static, history_len=history_len)
     vocabulary = build_history_vocabulary(graph)

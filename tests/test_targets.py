@@ -46,7 +46,9 @@ def test_every_target_is_in_one_step(graph):
 @pytest.mark.parametrize(
     "together,changes",
     [
+        pytest.param(3, {}, marks=pytest.mark.slow),
         pytest.param(3, {"batch_size": 4}, marks=pytest.mark.slow),
+        pytest.param(3, {"loss": "shared", "num_shared": ENTITIES}, marks=pytest.mark.slow),
         (2, {"loss": "shared", "num_shared": ENTITIES}),
     ],
 )

@@ -31,7 +31,7 @@ def relative(tree, reference):
     return worst / max(float(jnp.max(jnp.abs(b))) for _, b in pairs)
 
 
-@pytest.mark.parametrize("policy", [pytest.param("dots", marks=pytest.mark.slow), "full"])
+@pytest.mark.parametrize("policy", ["dots", "full"])
 def test_every_remat_policy_gives_the_same_gradient(golden, policy):
     plain = gradient_of(golden.model, golden.batch)
     other = gradient_of(golden.model, golden.batch, policy=policy)
@@ -54,7 +54,7 @@ def with_batch_size(golden, batch_size, unique=False):
     return BatchLoader(golden.graph, vocabulary, "test", **options).build(8).batch
 
 
-@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 23])
+@pytest.mark.parametrize("batch_size", [1, 23])
 def test_micro_batches_sum_to_the_unbatched_gradient_with_batch_norm_frozen(golden, batch_size):
     whole = gradient_of(golden.model, golden.batch, training=False)
     batch = with_batch_size(golden, batch_size)

@@ -24,8 +24,8 @@ def keep_freed_memory() -> bool:
     XLA allocates a step's temporaries anew at every call. By default glibc maps each large block freshly, so
     the system clears every page again, step after step: on two cores that cost more than half of a step. The
     price is that the process never shrinks below its peak, unless by `return_freed_memory`. Call it before the
-    first large array is made; it concerns the whole process, so the library never calls it by itself, and the
-    command line does.
+    first large array is made; it concerns the whole process, so the library never makes this choice by itself,
+    and the command line does.
 
     **Returns:** True when the heap took all settings; False elsewhere than on glibc, where nothing changes.
     """

@@ -25,7 +25,10 @@ def compile_lowered(lowered: Any) -> Any:
 
 
 def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
-    """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`."""
+    """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`.
+
+    The compiler's scratch memory is returned to the system.
+    """
     jitted: Any = eqx.filter_jit(function, donate=donate)
     compiled = compile_lowered(jitted.lower(*arguments))
     return_freed_memory()

@@ -67,7 +67,6 @@ def limited(monkeypatch, allows):
     monkeypatch.setattr(loop, "CompiledStep", Limited)
 
 
-@pytest.mark.slow
 def test_a_training_goes_down_the_ladder_and_says_so(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: config.remat == "full" and 0 < config.batch_size <= 32)
     records = []
@@ -89,7 +88,6 @@ def test_a_stronger_rematerialisation_changes_no_result(graph, tmp_path, monkeyp
     assert result["test"]["entity"] == pytest.approx(plain["test"]["entity"], rel=1e-3)
 
 
-@pytest.mark.slow
 def test_below_the_last_rung_the_error_stays(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: False)
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
