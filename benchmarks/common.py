@@ -390,7 +390,7 @@ def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
 
     keep_freed_memory()
     options = {"num_days": args.num_days, "granularity": args.granularity}
-    return load(
+    graph, config = load(
         args.data_path,
         args.preset,
         config_file=args.config,
@@ -399,6 +399,9 @@ def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
         quick=args.quick,
         **{name: value for name, value in options.items() if value is not None},
     )
+    if config.precision == "auto":  # settled here without starting JAX: a benchmark's children want the device
+        config = config.replace(precision="bf16" if gpu() else "f32")
+    return graph, config
 
 
 def described(graph: Any, config: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.loop import CompiledStep, make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
-from tirgn_eqx.train.precision import cast_parameters, check_precision
+from tirgn_eqx.train.precision import cast_parameters
 
 
 def clock(fn: Callable[[], Any]) -> tuple[float, Any]:
@@ -34,7 +34,6 @@ class Harness:
     """
 
     def __init__(self, graph: Any, config: Any):
-        check_precision(config.precision)
         self.graph, self.config = graph, config
         self.setup, self.compiled = {}, {}
         self.setup["history_seconds"], self.vocabulary = clock(lambda: build_history_vocabulary(graph))

@@ -66,7 +66,9 @@ class TiRGNTrainingConfig:
         0.0, "moving average of the weights, validated and saved: its decay per step; 0 = none", low=0, high=0.99999
     )
     batch_size: int = _setting(1024, "queries scored at once; 0 = the whole snapshot", low=0)
-    precision: Literal["bf16", "f32", "f64"] = _setting("bf16", "compute type; parameters stay f32 (f64: f64)")
+    precision: Literal["auto", "bf16", "f32", "f64"] = _setting(
+        "auto", "compute type, auto: bf16, but f32 on a CPU; parameters stay f32 (f64: f64)"
+    )
     remat: Literal["none", "dots", "full"] = _setting("dots", "what the window scan keeps for the backward pass")
     seed: int = _setting(0, "seed of initialisation, order and dropout", low=0)
     # validation, stopping, output

@@ -26,7 +26,7 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.precision import cast_parameters
+from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.step import make_step
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
@@ -193,6 +193,7 @@ def probe_memory(
     """
     if measure is None:
         measure = jax.default_backend() == "gpu"
+    config = config.replace(precision=compute_type(config.precision))
     settings = [(precision, policy, config.batch_size) for precision in PRECISIONS for policy in POLICIES]
     other = 0 if config.batch_size else 1024
     settings.append((config.precision, config.remat, other))

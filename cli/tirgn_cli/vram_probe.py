@@ -83,7 +83,7 @@ def vram_probe(
     if as_json:
         show.document(report)
     else:
-        _show(report, config.precision, config.remat)
+        _show(report, rows[-1]["precision"], config.remat)
 
 
 def _show(report: dict[str, Any], precision: str, remat: str) -> None:

@@ -190,7 +190,7 @@ def predicted(monkeypatch):
 
 
 def test_probe_of_a_shape(run, predicted):
-    arguments = ("--shape", "entities=50,relations=4,edges=60,queries=400", *SIZES)
+    arguments = ("--shape", "entities=50,relations=4,edges=60,queries=400", "--set", "precision=bf16", *SIZES)
     report = measured(run("vram-probe", *arguments, "--budget", "300MiB", "--batch-size", "256", "--json"))
     assert report["budget_bytes"] == 300 * 2**20 and report["dataset"] is None
     assert report["shape"]["queries"] == 400

@@ -24,7 +24,7 @@ def check(result, code: int, text: str) -> None:
         (["train", "--epochs", "many"], "--epochs"),
         (["train", "--epochs", "-1"], "epochs = -1: must be at least 0"),
         (["train", "--history-rate", "1.5"], "history_rate = 1.5: must be at most 1"),
-        (["train", "--precision", "f16"], "precision = 'f16': must be one of bf16, f32, f64"),
+        (["train", "--precision", "f16"], "precision = 'f16': must be one of auto, bf16, f32, f64"),
         (["train", "--remat", "some"], "remat = 'some': must be one of none, dots, full"),
         (["train", "--monitor", "loss"], "monitor = 'loss': must be one of mrr, nll"),
         (["train", "--num-days", "-1"], "--num-days"),

@@ -5,8 +5,9 @@ asked; figures are micro-averages over queries.
 """
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from beartype import beartype
 from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches import KINDS, BatchLoader
+from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
@@ -24,6 +25,7 @@ from tirgn_eqx.models.tirgn import Encoding, TiRGN
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
+T = TypeVar("T")
 HITS = (1, 3, 10)
 SCORES = 2**26  # the most [unit, candidate] scores held at once
 
@@ -167,14 +169,8 @@ class Evaluator:
             name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
         }
         snapshot, inverse = [], []
-        idle: dict[int, Any] = {}
-        for prepared in self.loader.in_order():
-            length = min(prepared.target, self.loader.history_len)
-            if length not in idle:
-                idle[length] = self.programs.idle(length, model, length)
+        for prepared, ranked in _one_ahead(self._dispatched(model)):
             queries = 2 * prepared.num_facts
-            bucket = self.loader.buckets[prepared.bucket]
-            ranked = self.programs.rank(bucket, model, prepared.batch, idle[length])
             for kind, ranks in zip(KINDS, ranked):
                 rows = prepared.rows[kind].ravel()
                 place = rows[rows >= 0]
@@ -195,6 +191,26 @@ class Evaluator:
             seconds=time.perf_counter() - begin,
             **joined,
         )
+
+    def _dispatched(self, model: TiRGN) -> Iterator[tuple[Prepared, tuple[Ranks, Ranks]]]:
+        """Every snapshot with its ranks, which the device may still be working on."""
+        idle: dict[int, Any] = {}
+        for prepared in self.loader.in_order():
+            length = min(prepared.target, self.loader.history_len)
+            if length not in idle:
+                idle[length] = self.programs.idle(length, model, length)
+            bucket = self.loader.buckets[prepared.bucket]
+            yield prepared, self.programs.rank(bucket, model, prepared.batch, idle[length])
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each given out when the next one has begun: so the device never waits for its reader."""
+    items = iter(items)
+    for last in items:
+        for item in items:
+            yield last
+            last = item
+        yield last
 
 
 def evaluate_model(

@@ -1,6 +1,6 @@
 """Ranks of the true answers, on device."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -33,13 +33,14 @@ def answer_ranks(
     assert queries.true_unit is not None and queries.true_candidate is not None
     own = score[queries.answer_unit, queries.answer][:, None]
 
-    def places(score):
-        """Better candidates of each answer's unit, equal ones counted half."""
-        scores = score[queries.answer_unit]
-        return jnp.sum(jnp.where(scores > own, 1.0, jnp.where(scores == own, 0.5, 0.0)), 1)
+    def places(scores, counted: Any = True):
+        """Better scores in each answer's row, equal ones counted half; NaN is neither."""
+        return jnp.sum(jnp.where(counted & (scores > own), 1.0, jnp.where(counted & (scores == own), 0.5, 0.0)), 1)
 
-    # NaN is neither above nor equal to anything: so a true answer, the own one too, leaves the count.
-    others = score.at[queries.true_unit, queries.true_candidate].set(jnp.nan, mode="drop")
-    # For the same reason a diverged model would be the best one, were its ranks not NaN.
+    # One pass over all candidates; the few true ones, the own answer too, are then taken off again.
+    everyone = places(score[queries.answer_unit])
+    true = score.at[queries.true_unit, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
+    of_unit = queries.true_unit[None, :] == queries.answer_unit[:, None]
+    # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.
     number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks.astype(jnp.float32))
-    return Ranks(number(1 + places(others)), number(0.5 + places(score)), -log_probability)
+    return Ranks(number(1 + everyone - places(true[None, :], of_unit)), number(0.5 + everyone), -log_probability)

@@ -23,7 +23,7 @@ from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
-from tirgn_eqx.train.precision import cast_parameters, check_precision
+from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
 from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
 from tirgn_eqx.train.step import make_step
@@ -74,7 +74,7 @@ class _Run:
     """One training's changing parts; `train_tirgn` is its public face."""
 
     def __init__(self, graph, config, model_dir: Path, emit):
-        check_precision(config.precision)
+        config = config.replace(precision=compute_type(config.precision))
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.key = jr.key(config.seed)
@@ -358,7 +358,7 @@ def train_tirgn(
     run = _Run(graph, config, Path(model_dir), emit)
     if resume:
         run.resume()
-    options = {"run_name": run_name, "config": config.to_dict(), "resume_step": run.global_step if resume else None}
+    options = {"run_name": run_name, "config": run.config.to_dict(), "resume_step": run.global_step if resume else None}
     with TrainingLogger(config.logdir, **options) as logger:
         run.logger = logger
         if not resume:
