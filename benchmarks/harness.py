@@ -60,6 +60,10 @@ class Harness:
         self.model, self.opt_state, metrics = self._run(self.model, self.opt_state, prepared, key)
         return metrics
 
+    def compile(self) -> None:
+        """Compile every bucket's step, as a training does before its first one."""
+        self._run.compile(self.model, self.opt_state, self.loader, self.step_key)
+
     def step_memory(self, bucket: int) -> dict[str, int] | None:
         """The compiler's account of the bucket's step, in bytes, once it has run."""
         return memory_analysis(self._run.programs.compiled[bucket])

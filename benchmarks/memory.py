@@ -37,6 +37,13 @@ def child(args: argparse.Namespace) -> None:
     harness = Harness(graph, config)
     stages["setup"] = common.peak_rss()
     report = {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind}
+    harness.compile()
+    evaluator = None
+    if args.validate:
+        options = {"history_len": config.history_len, "history_window": config.history_window}
+        evaluator = Evaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
+        evaluator.compile(harness.model)
+    stages["compiled"] = common.peak_rss()
     batches = [harness.typical(bucket, largest=True) for bucket in range(len(harness.loader.buckets))]
     batches.sort(key=lambda prepared: -prepared.num_facts)
     for prepared in batches[: args.steps]:
@@ -50,9 +57,8 @@ def child(args: argparse.Namespace) -> None:
             break
     stages["steps"] = common.peak_rss()
     report["device_peak_bytes"] = device_peak()
-    if args.validate:
-        options = {"history_len": config.history_len, "history_window": config.history_window}
-        Evaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)(harness.model)
+    if evaluator:
+        evaluator(harness.model)
         stages["validation"] = common.peak_rss()
         report["device_peak_validation_bytes"] = device_peak()
     report |= {"rss_bytes": stages, "steps": harness.steps}

@@ -27,9 +27,11 @@ def compile_lowered(lowered: Any) -> Any:
 def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
     """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`.
 
-    The compiler's scratch memory is returned to the system.
+    Memory that the compiler takes after a step, and its own scratch memory, is returned to the system: so the peak
+    of a training is that of the compiler or that of the steps, not their sum.
     """
     jitted: Any = eqx.filter_jit(function, donate=donate)
+    return_freed_memory()
     compiled = compile_lowered(jitted.lower(*arguments))
     return_freed_memory()
     return compiled
@@ -54,11 +56,15 @@ class Programs:
         self._function, self._donate, self._on_compile = function, donate, on_compile
         self.compiled: dict[Hashable, Any] = {}
 
-    def __call__(self, key: Hashable, *arguments: Any) -> Any:
+    def prepare(self, key: Hashable, *arguments: Any) -> Any:
+        """The program of `key`, compiled for `arguments` unless it is there."""
         run = self.compiled.get(key)
         if run is None:
             begin = time.perf_counter()
             run = self.compiled[key] = compile_ahead(self._function, *arguments, donate=self._donate)
             if self._on_compile:
                 self._on_compile(key, time.perf_counter() - begin)
-        return run(*arguments)
+        return run
+
+    def __call__(self, key: Hashable, *arguments: Any) -> Any:
+        return self.prepare(key, *arguments)(*arguments)

@@ -271,6 +271,12 @@ class BatchLoader:
         """Every target once, shuffled, built ahead in a thread; the first `start` of them left out."""
         return prefetch(lambda target: self.build(target, epoch), self.order(epoch)[start:].tolist())
 
+    def one_of_each(self) -> Generator[Prepared, None, None]:
+        """A batch of every bucket, that with the most questions first."""
+        units = [bucket.num_micro * bucket.entity[0] for bucket in self.buckets]
+        for number in np.argsort(units)[::-1].tolist():
+            yield self.build(next(int(target) for target in self.targets if self.bucket_of[target] == number))
+
     def in_order(self) -> Generator[Prepared, None, None]:
         """Every target once, in time order, built ahead in a thread."""
         return prefetch(self.build, self.targets.tolist())

@@ -163,6 +163,20 @@ class Evaluator:
         with jax.default_matmul_precision("highest"):
             return self._evaluate(model)
 
+    def compile(self, model: TiRGN) -> None:
+        """Compile what evaluating `model` needs, unless it is there."""
+        if any(bucket not in self.programs.rank.compiled for bucket in self.loader.buckets):
+            with jax.default_matmul_precision("highest"):
+                for prepared in self.loader.one_of_each():
+                    self.programs.rank.prepare(*self._arguments(model, prepared, {}))
+
+    def _arguments(self, model: TiRGN, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
+        """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
+        length = min(prepared.target, self.loader.history_len)
+        if length not in idle:
+            idle[length] = self.programs.idle(length, model, length)
+        return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]
+
     def _evaluate(self, model: TiRGN) -> Evaluation:
         begin = time.perf_counter()
         columns: dict[str, dict[str, list[np.ndarray]]] = {
@@ -196,11 +210,7 @@ class Evaluator:
         """Every snapshot with its ranks, which the device may still be working on."""
         idle: dict[int, Any] = {}
         for prepared in self.loader.in_order():
-            length = min(prepared.target, self.loader.history_len)
-            if length not in idle:
-                idle[length] = self.programs.idle(length, model, length)
-            bucket = self.loader.buckets[prepared.bucket]
-            yield prepared, self.programs.rank(bucket, model, prepared.batch, idle[length])
+            yield prepared, self.programs.rank(*self._arguments(model, prepared, idle))
 
 
 def _one_ahead(items: Iterable[T]) -> Iterator[T]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt32
 
 from tirgn_eqx.nn.numerics import keep_mask, split_rows, wide
 
-CHUNK = 1024
+CHUNK = 512
 
 
 def _split(*arrays: Array) -> tuple[tuple[Array, ...], Array]:

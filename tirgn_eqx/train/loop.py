@@ -44,8 +44,19 @@ class CompiledStep:
         self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
 
     def __call__(self, model: TiRGN, opt_state: Any, prepared: Prepared, key: Any) -> tuple[TiRGN, Any, Any]:
-        batch = eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)
-        return self.programs(prepared.bucket, batch, model, opt_state)
+        return self.programs(prepared.bucket, _with_key(prepared, key), model, opt_state)
+
+    def compile(self, model: TiRGN, opt_state: Any, loader: BatchLoader, key: Any) -> None:
+        """Compile what is missing for the batches of `loader`, before any step: a compiler's leavings among the arrays
+        of steps would keep the C heap from using their places again."""
+        if len(self.programs.compiled) < len(loader.buckets):
+            for prepared in loader.one_of_each():
+                self.programs.prepare(prepared.bucket, _with_key(prepared, key), model, opt_state)
+
+
+def _with_key(prepared: Prepared, key: Any) -> Any:
+    """The batch with its dropout key, as the step sees it."""
+    return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)
 
 
 def make_loader(
@@ -206,6 +217,8 @@ class _Run:
 
     def epoch(self, epoch: int, stop: Callable[[], bool]) -> bool:
         """One pass over the training snapshots, or the rest of one; False when it was stopped on its way."""
+        self.step.compile(self.model, self.opt_state, self.loader, self.step_key)
+        self.validate.compile(self.forecaster())
         begin = shown = time.perf_counter()
         facts, metrics = 0, self.measured
         for count, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):
