@@ -35,17 +35,30 @@ def _features(rate, patches, filters, shift, seeds, first):
     return jnp.where(passes, before / (1 - rate), 0).astype(patches.dtype).reshape(len(patches), -1)
 
 
+def side_by_side(rows: int) -> int:
+    """How many rows of a long thin matrix to put side by side: two, where they come in pairs. Products with so wide a
+    matrix run on all cores."""
+    return 2 if rows % 2 == 0 else 1
+
+
 def thin_product(
     left: Float[Array, "row few"], right: Float[Array, "row some"], dtype: Any
 ) -> Float[Array, "few some"]:
-    """left' right for many rows of few columns: two rows side by side make a product of a shape that runs on all
-    cores, whose diagonal blocks add up to the result."""
-    block = 2 if len(left) % 2 == 0 else 1
-    few, some = left.shape[1], right.shape[1]
+    """left' right for many rows of few columns: rows side by side make a wider product, whose diagonal blocks add
+    up to the result."""
+    block, few, some = side_by_side(len(left)), left.shape[1], right.shape[1]
     wide_product = jnp.matmul(
         left.reshape(-1, block * few).T, right.reshape(-1, block * some), preferred_element_type=dtype
     )
     return jnp.einsum("ipiq->pq", wide_product.reshape(block, few, block, some))
+
+
+def thin_rows_product(left: Float[Array, "row some"], right: Float[Array, "some few"]) -> Float[Array, "row few"]:
+    """left right for many rows of few columns, on the same wider rows as `thin_product`: what both use is then computed
+    once, not once in each shape."""
+    block = side_by_side(len(left))
+    blocks = jnp.kron(jnp.eye(block, dtype=right.dtype), right)
+    return (left.reshape(-1, left.shape[1] * block) @ blocks).reshape(-1, right.shape[1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -92,7 +105,7 @@ def _backward(rate, saved, gradient):
         flat = jnp.concatenate([flat, jnp.ones((len(flat), 1), flat.dtype)], 1)
         to_filters = thin_product(flat, back, dtype)
         total = jax.tree.map(jnp.add, total, (to_filters[:-1], to_filters[-1], to_project))
-        return total, (back @ filters.T).reshape(chunk.shape)
+        return total, thin_rows_product(back, filters.T).reshape(chunk.shape)
 
     chunks, firsts = _split(patches, gradient.astype(patches.dtype))
     zeros = tuple(jnp.zeros(x.shape, dtype) for x in (filters, shift, project))
