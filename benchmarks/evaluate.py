@@ -24,7 +24,7 @@ def main() -> None:
 
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.evaluate.protocol import Evaluator
-    from tirgn_eqx.models.tirgn import TiRGN
+    from tirgn_eqx.models import build_model
     from tirgn_eqx.train.saved import load_model
 
     graph, config = common.load_arguments(args)
@@ -34,7 +34,7 @@ def main() -> None:
             parser.error(f"{args.checkpoint} was not trained on {graph.name}: other entities or relations")
     else:
         static = graph.static if config.static_graph else None
-        model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
+        model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))

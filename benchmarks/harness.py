@@ -13,7 +13,7 @@ from tirgn_eqx import programs
 from tirgn_eqx.data.batches import Prepared
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
-from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.models import build_model
 from tirgn_eqx.train.loop import CompiledStep, make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters
@@ -41,7 +41,7 @@ class Harness:
         self.setup["plan_seconds"], self.loader = clock(lambda: make_loader(graph, config, self.vocabulary, self.store))
         init_key, self.step_key = jr.split(jr.key(config.seed))
         static = graph.static if config.static_graph else None
-        model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=init_key)
+        model = build_model(graph.num_entities, graph.num_relations, config, static, key=init_key)
         self.model = cast_parameters(model, config.precision)
         self.optimizer = make_optimizer(config)
         self.opt_state = init_optimizer(self.optimizer, self.model)

@@ -62,8 +62,8 @@ def test_every_step_of_the_evolution(case, mode):
         assert_equal(relations, expected("rel_emb_steps"), tolerance, "relations")
         for layer, out in enumerate(trace.layers):
             assert_equal(out, expected("gcn_layer_out")[layer], tolerance, f"graph layer {layer}")
-        assert_equal(trace.gru_input, expected("ent_gru_in"), tolerance, "entity GRU input")
-        assert_equal(trace.gru_output, expected("ent_gru_out"), tolerance, "entity GRU output")
+        assert_equal(trace.update_input, expected("ent_gru_in"), tolerance, "entity GRU input")
+        assert_equal(trace.update_output, expected("ent_gru_out"), tolerance, "entity GRU output")
         assert_equal(state, expected("evolve_embs"), tolerance, "entities")
 
 

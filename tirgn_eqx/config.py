@@ -21,6 +21,7 @@ class TiRGNTrainingConfig:
     """Model and training settings. Defaults suit event streams; `PRESETS` hold the published settings."""
 
     # model
+    model: Literal["tirgn", "regcn"] = _setting("tirgn", "what is trained: TiRGN, or RE-GCN that it grew out of")
     embedding_dim: int = _setting(200, "width d of entity and relation embeddings", low=2)
     history_len: int = _setting(7, "snapshots in the local window that the encoder evolves over", low=1)
     num_layers: int = _setting(2, "graph convolution layers per snapshot", low=1)
@@ -171,10 +172,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return settings
 
 
-# Published settings (Li et al., IJCAI 2022, and the released code's scripts). The whole snapshot is one batch
-# and the history vocabulary is never cut, as published. Ours: `sim`, sized for the simulated world and two CPU
-# cores, and `gdelt-events`, for daily event streams.
+# Published settings (Li et al., IJCAI 2022, and for `regcn-`: Li et al., SIGIR 2021, and the released codes' scripts).
+# The whole snapshot is one batch and the history vocabulary is never cut, as published. Ours: `sim`, sized for the
+# simulated world and two CPU cores, and `gdelt-events`, for daily event streams.
 _PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1}
+_RE_GCN = _PUBLISHED | {"model": "regcn", "angle": 10.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
     "icews14": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
@@ -183,6 +185,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gdelt": _PUBLISHED | {"history_len": 7, "num_layers": 2, "static_graph": False},
     "wiki": _PUBLISHED | {"history_len": 2, "num_layers": 2, "static_graph": False},
     "yago": _PUBLISHED | {"history_len": 1, "num_layers": 1, "static_graph": False},
+    "regcn-icews14s": _RE_GCN | {"history_len": 3, "num_layers": 2, "static_graph": True},
+    "regcn-icews18": _RE_GCN | {"history_len": 6, "num_layers": 2, "static_graph": True},
+    "regcn-icews05-15": _RE_GCN | {"history_len": 10, "num_layers": 2, "static_graph": True},
+    "regcn-gdelt": _RE_GCN | {"history_len": 1, "num_layers": 2, "static_graph": False},
+    "regcn-wiki": _RE_GCN | {"history_len": 2, "num_layers": 2, "static_graph": False},
+    "regcn-yago": _RE_GCN | {"history_len": 1, "num_layers": 1, "static_graph": False},
     "sim": {
         "embedding_dim": 64,
         "history_len": 3,

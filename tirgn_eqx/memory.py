@@ -23,7 +23,7 @@ from tirgn_eqx.data.batches import BatchLoader
 from tirgn_eqx.data.buckets import Bucket
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.models import RecurrentGraphModel, build_model
 from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
@@ -148,10 +148,10 @@ def _build(kind: type, fields: dict[str, Any]) -> Any:
     return instance
 
 
-def _abstract_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> TiRGN:
+def _abstract_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> RecurrentGraphModel:
     static = _zero_static(shape)
     build = lambda: cast_parameters(
-        TiRGN(shape.entities, shape.relations, config, static, key=jr.key(0)), config.precision
+        build_model(shape.entities, shape.relations, config, static, key=jr.key(0)), config.precision
     )
     return eqx.filter_eval_shape(build)
 
@@ -264,7 +264,7 @@ def _measure_here(request: dict[str, Any]) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
     shape, config = ProblemShape(**request["shape"]), TiRGNTrainingConfig(**request["config"])
     model = cast_parameters(
-        TiRGN(shape.entities, shape.relations, config, _zero_static(shape), key=jr.key(0)), config.precision
+        build_model(shape.entities, shape.relations, config, _zero_static(shape), key=jr.key(0)), config.precision
     )
     optimizer = make_optimizer(config)
     opt_state = init_optimizer(optimizer, model)

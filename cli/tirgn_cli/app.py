@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from tirgn_cli import options
+from tirgn_cli.baseline import baseline_app
+from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.import_torch import import_torch
@@ -160,8 +162,10 @@ def tirgn(
 
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
+app.add_typer(baseline_app, name="baseline")
 app.add_typer(data_app, name="data")
 
 

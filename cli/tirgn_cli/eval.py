@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.heap import keep_freed_memory
 
-SPLITS = ("valid", "test")
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
 
 
@@ -29,41 +28,42 @@ def evaluate(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
-    split: Annotated[
-        str,
+    model_type: Annotated[
+        str | None,
         options.option(
-            metavar="valid|test",
-            help="facts to predict; all facts before each of them are its history (default: test)",
-            panel=options.DATA,
-            autocompletion=lambda: list(SPLITS),
+            "--model",
+            metavar="tirgn|regcn",
+            help="refuse a checkpoint of any other model (default: take what it holds)",
+            panel=options.MODEL,
         ),
-    ] = "test",
+    ] = None,
+    split: options.Split = "test",
+    multi_step: options.MultiStep = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Evaluate a checkpoint: ranks of the true answers among all entities and among all relations.
 
-    Ranks are single-step, raw and with the time-aware filter; ties count with their mean rank.
+    Ranks are raw and with the time-aware filter; ties count with their mean rank.
 
     Example: tirgn eval models/tkg/tirgn_best.npz --json
     """
     keep_freed_memory()
-    if split not in SPLITS:
-        raise ConfigError(f"--split {split!r}: must be one of {', '.join(SPLITS)}")
+    options.check_split(split)
 
     from tirgn_cli import show
 
     with show.clean_stdout():
         from tirgn_eqx.train.saved import load_model
 
-        model, config, metadata = load_model(checkpoint)
+        model, config, metadata = load_model(checkpoint, model_type)
         trained_on = metadata.get("data") or {}
         given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
-        graph = _load(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        _check_sizes(checkpoint, graph, metadata)
+        graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
+        check_sizes(checkpoint, graph, metadata)
         matches = graph.checksum == trained_on.get("sha256")
         if not matches:
-            show.warning(_checksum_message(graph.checksum, trained_on.get("sha256")))
+            show.warning(checksum_message(graph.checksum, trained_on.get("sha256")))
 
         from tirgn_eqx.evaluate.protocol import evaluate_model as run
 
@@ -72,11 +72,12 @@ def evaluate(
                 model,
                 graph,
                 split="valid" if split == "valid" else "test",
+                setting="multi-step" if multi_step else "single-step",
                 history_len=config.history_len,
                 history_window=config.history_window,
             )
     measured = evaluation.to_dict()
-    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches}
+    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if as_json:
         show.document(measured)
@@ -84,7 +85,7 @@ def evaluate(
         _show(measured)
 
 
-def _load(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
+def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
     """The graph to evaluate on: the one the checkpoint names, or `data_path` read with the same options."""
     from tirgn_eqx.data import load_graph
 
@@ -101,7 +102,7 @@ def _load(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], g
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def _check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None:
+def check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None:
     """Raises DataError when the model has no embedding for every entity and relation, or has others."""
     for name in ("entities", "relations"):
         found, expected = getattr(graph, f"num_{name}"), metadata.get(f"num_{name}")
@@ -112,7 +113,7 @@ def _check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None
             )
 
 
-def _checksum_message(found: str, expected: str | None) -> str:
+def checksum_message(found: str, expected: str | None) -> str:
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
     return (
@@ -124,17 +125,17 @@ def _checksum_message(found: str, expected: str | None) -> str:
 def _show(measured: dict[str, Any]) -> None:
     from tirgn_cli import show
 
+    show.line(show.stdout(), show.dataset(measured["dataset"]))
+    show.result(figures_table(f"{measured['split']} figures of {measured['checkpoint']}", measured))
+
+
+def figures_table(title: str, measured: dict[str, Any]) -> Any:
+    """The table of what `Evaluation.to_dict` holds."""
+    from tirgn_cli import show
+
     rows = [[name.replace("_", ", "), *show.figures(measured[name])] for name in SCORES if name in measured]
     caption = (
         f"{measured['setting']}, {measured['filter']}-aware filter unless raw; entity = both directions; "
         f"{len(measured['snapshots'])} snapshots in {show.duration(measured['seconds'])}"
     )
-    show.line(show.stdout(), show.dataset(measured["dataset"]))
-    show.result(
-        show.table(
-            f"{measured['split']} figures of {measured['checkpoint']}",
-            ["", *show.METRICS.values()],
-            rows,
-            caption,
-        )
-    )
+    return show.table(title, ["", *show.METRICS.values()], rows, caption)

@@ -12,6 +12,7 @@ from tirgn_eqx.errors import ConfigError, nearest
 
 FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
+HELD_OUT = ("valid", "test")
 DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
 
 
@@ -77,6 +78,25 @@ Granularity = Annotated[
     ),
 ]
 
+Split = Annotated[
+    str,
+    option(
+        metavar="valid|test",
+        help="facts to forecast (default: test)",
+        panel=DATA,
+        autocompletion=lambda: list(HELD_OUT),
+    ),
+]
+MultiStep = Annotated[
+    bool,
+    option(
+        "--multi-step",
+        help="forecast the whole split from what is known before it (default: single-step, where each snapshot is "
+        "known once it was forecast)",
+        panel=DATA,
+    ),
+]
+
 Preset = Annotated[
     str | None,
     option(
@@ -115,6 +135,7 @@ Assignments = Annotated[
         panel=TRAINING,
     ),
 ]
+Model = Annotated[str | None, setting("model", panel=MODEL)]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
 HistoryRate = Annotated[float | None, setting("history_rate", panel=MODEL)]
 HistoryWindow = Annotated[int | None, setting("history_window", panel=MODEL)]
@@ -251,3 +272,9 @@ def parse_shape(text: str) -> dict[str, int]:
     if missing:
         raise ConfigError(f"--shape {text!r}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
     return shape
+
+
+def check_split(split: str) -> None:
+    """**Raises:** ConfigError for a split that holds no facts to forecast."""
+    if split not in HELD_OUT:
+        raise ConfigError(f"--split {split!r}: must be one of {', '.join(HELD_OUT)}")

@@ -3,7 +3,9 @@
 import json
 import logging
 import math
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -87,6 +89,19 @@ def document(value: Mapping[str, Any]) -> None:
     """`value` as one JSON document on stdout: one line, or indented when a person looks at it."""
     indent = 2 if sys.stdout.isatty() else None
     sys.stdout.write(json.dumps(plain(value), indent=indent, allow_nan=False) + "\n")
+
+
+def write_document(value: Mapping[str, Any], path: Path) -> None:
+    """`value` as an indented JSON file; one that is there is replaced whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def plain(value: Any) -> Any:

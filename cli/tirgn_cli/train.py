@@ -19,6 +19,7 @@ def train(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    model: options.Model = None,
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,
     history_len: options.HistoryLen = None,
@@ -93,6 +94,7 @@ def train(
         config_file,
         assignments,
         options.given(
+            model=model,
             embedding_dim=embedding_dim,
             num_layers=num_layers,
             history_len=history_len,

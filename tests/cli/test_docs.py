@@ -24,7 +24,7 @@ def test_every_command_and_option_is_documented(path):
     section = text.partition(f"## {path}\n")[2].partition("\n## ")[0]
     for param in options(command):
         for name in (*param.opts, *param.secondary_opts):
-            assert name.startswith("-") is False or f"`{name}" in section, f"{path} {name}"
+            assert not name.startswith("-") or f"`{name}" in section, f"{path} {name}"
 
 
 @pytest.mark.parametrize("name", FIELDS)

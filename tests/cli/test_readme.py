@@ -27,7 +27,7 @@ def test_every_command_in_the_readme_is_one(run):
     assert len(commands) >= 7
     for command in commands:
         words = command.split()[1:]
-        name = words[:2] if words[0] == "data" else words[:1]
+        name = words[:2] if words[0] in ("data", "baseline") else words[:1]
         shown = run(*name, "--help")
         assert shown.exit_code == 0, command
         for option in (word for word in words if word.startswith("--")):

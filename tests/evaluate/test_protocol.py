@@ -111,3 +111,38 @@ def test_a_split_without_a_past_is_an_error(model):
     graph = make_graph([(0, 0, 1, 0), (1, 0, 2, 1)], num_entities=9, num_relations=3)
     with pytest.raises(DataError, match="no snapshot with a past"):
         evaluate_model(model, graph, split="test", history_len=3)
+
+
+def long_last_snapshot(between):
+    """A graph whose test split is three snapshots; `between` are the facts of the first two of them. The last one is the
+    largest by far, so that the shapes of its batch do not depend on the others."""
+    rng = np.random.default_rng(0)
+    draw = lambda count, time: [(*rng.integers(0, (9, 3, 9)).tolist(), time) for _ in range(count)]
+    known = [fact for time in range(6) for fact in draw(8, time)]
+    last = draw(40, 8)
+    facts = known + between + last
+    return make_graph(facts, num_entities=9, num_relations=3, valid=40, test=48)
+
+
+def test_multi_step_reads_nothing_after_the_cut(model):
+    first = [(0, 0, 1, 6), (2, 1, 3, 6), (4, 2, 5, 7)]
+    other = [(5, 1, 0, 6), (0, 2, 8, 6), (8, 0, 4, 7), (1, 1, 1, 7), (2, 2, 2, 7)]
+
+    def at_the_end(between, setting):
+        graph = long_last_snapshot(between)
+        result = evaluate_model(model, graph, history_len=3, setting=setting)
+        assert result.setting == setting == result.to_dict()["setting"]
+        last = result.snapshot == graph.num_snapshots - 1
+        return [result.nll[kind][last].tobytes() for kind in KINDS]
+
+    assert at_the_end(first, "multi-step") == at_the_end(other, "multi-step")
+    assert at_the_end(first, "single-step") != at_the_end(other, "single-step")
+
+
+def test_multi_step_is_single_step_at_the_first_snapshot(model, graph):
+    by_setting = [
+        evaluate_model(model, graph, history_len=3, setting=setting) for setting in ("single-step", "multi-step")
+    ]
+    first = by_setting[0].snapshot == by_setting[0].snapshot.min()
+    one, two = (result.nll["entity"] for result in by_setting)
+    assert np.allclose(one[first], two[first], rtol=1e-5) and not np.allclose(one[~first], two[~first], rtol=1e-3)

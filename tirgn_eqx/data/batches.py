@@ -13,7 +13,7 @@ from tirgn_eqx.data.history import HistoryVocabulary
 from tirgn_eqx.data.negatives import draw_others, negative_sampling
 from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.data.questions import Questions, ask, blank, divide, division_sizes, pack
-from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
+from tirgn_eqx.data.snapshots import Snapshot, SnapshotStore, stack_window
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 KINDS = ("entity", "relation")
@@ -41,7 +41,8 @@ class BatchLoader:
     `num_negatives`: > 0 draws negatives for each entity question; `num_shared`: > 0 draws entities for all of a
     snapshot's questions together; `rows`: evolve all entities, those with an edge in the window, or those that
     anything in the batch touches; `targets_per_step`: consecutive targets that share one evolution of a window as much
-    longer; `with_truth`: ship the filter of evaluation; `seed`: of order and draws.
+    longer; `known`: nothing from this snapshot on is known to any target (multi-step); `with_truth`: ship the filter of
+    evaluation; `seed`: of order and draws.
 
     Nothing at or after a target's time enters its batch except the questions' own answers and the filter; of targets
     that share a step, that holds for what each is forecast from.
@@ -62,6 +63,7 @@ class BatchLoader:
         num_shared: int = 0,
         rows: Literal["all", "window", "touched"] = "all",
         targets_per_step: int = 1,
+        known: int | None = None,
         with_truth: bool = False,
         seed: int = 0,
         store: SnapshotStore | None = None,
@@ -71,7 +73,7 @@ class BatchLoader:
         self.history_len, self.history_window = history_len, history_window
         self.batch_size, self.unique = batch_size, unique
         self.num_negatives, self.num_shared, self.rows = num_negatives, num_shared, rows
-        self.with_truth, self.seed = with_truth, seed
+        self.known, self.with_truth, self.seed = known, with_truth, seed
         self.store = store or SnapshotStore(graph)
         # Snapshot 0 has no past to forecast from.
         targets = graph.split_snapshots(split)
@@ -83,12 +85,19 @@ class BatchLoader:
         self.window_len = history_len + targets_per_step - 1
         self.buckets, self.bucket_of = self._plan(max_buckets)
 
+    def known_before(self, target: int) -> int:
+        """The snapshot before which the past of `target` is known."""
+        return target if self.known is None else min(target, self.known)
+
+    def _window(self, target: int) -> list[Snapshot]:
+        return self.store.window(self.known_before(target), self.window_len)
+
     def _plan(self, max_buckets: int) -> tuple[list[Bucket], dict[int, int]]:
         if len(self.targets) == 0:
             return [], {}
         windows, sizes, micros, rows = [], {kind: [] for kind in KINDS}, [], []
         for target in self.targets.tolist():
-            windows.append(self.store.window_sizes(target, self.window_len))
+            windows.append(self.store.window_sizes(self.known_before(target), self.window_len))
             members = self._questions(target)
             micros.append(max(self._num_micro(questions) for questions in members.values()))
             for kind in KINDS:
@@ -125,7 +134,8 @@ class BatchLoader:
 
     def _ask(self, target: int, kind: str) -> Questions:
         split = SPLITS.index(self.split)
-        return ask(self.graph, self.vocabulary, target, split, kind, unique=self.unique)
+        known = self.known_before(target)
+        return ask(self.graph, self.vocabulary, target, split, kind, unique=self.unique, known=known)
 
     def _index(self, kind: str):
         return self.vocabulary.entity if kind == "entity" else self.vocabulary.relation
@@ -137,11 +147,11 @@ class BatchLoader:
     def _touched(self, target: int, members: dict[int, dict[str, Questions]]) -> np.ndarray:
         """The entities, ascending, that the window and (for "touched") the questions, their answers and their
         history name: all that must be evolved whatever is drawn."""
-        named = [snapshot.active for snapshot in self.store.window(target, self.window_len)]
+        named = [snapshot.active for snapshot in self._window(target)]
         if self.rows == "touched":
-            for member, questions in members.items():
+            for questions in members.values():
                 entity = questions["entity"]
-                _, seen = self.vocabulary.entity.lookup(entity.key, member, self.history_window)
+                _, seen = self.vocabulary.entity.lookup(entity.key, entity.known, self.history_window)
                 named += [entity.subject, entity.answer, questions["relation"].given, seen]
         return np.unique(np.concatenate(named))
 
@@ -167,7 +177,7 @@ class BatchLoader:
             rows[kind] = joined.pop("row")
             packed[kind] = joined
         window = stack_window(
-            self.store.window(target, self.window_len),
+            self._window(target),
             self.window_len,
             bucket.window,  # pyright: ignore[reportArgumentType]
             self.graph.num_entities,

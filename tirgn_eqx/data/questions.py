@@ -12,13 +12,14 @@ from tirgn_eqx.data.history import HistoryIndex, HistoryVocabulary
 class Questions:
     """Questions of one kind about snapshot `time`, both directions, before padding.
 
-    Unit u asks about (`subject[u]`, `given[u]`); `key` is the pair as one integer. Answer i says that
-    `answer[i]` answers unit `answer_unit[i]`; the answers of a unit are adjacent. (`true_unit`,
-    `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
+    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `given[u]`); `key` is the pair as
+    one integer. Answer i says that `answer[i]` answers unit `answer_unit[i]`; the answers of a unit are adjacent.
+    (`true_unit`, `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
     facts included.
     """
 
     time: int
+    known: int
     subject: np.ndarray
     given: np.ndarray
     key: np.ndarray
@@ -41,12 +42,20 @@ def _both(graph: TemporalGraph, facts: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def ask(
-    graph: TemporalGraph, vocabulary: HistoryVocabulary, time: int, split: int, kind: str, *, unique: bool
+    graph: TemporalGraph,
+    vocabulary: HistoryVocabulary,
+    time: int,
+    split: int,
+    kind: str,
+    *,
+    unique: bool,
+    known: int | None = None,
 ) -> Questions:
     """The questions that the facts of `split` at snapshot `time` ask.
 
     **Arguments:** `kind`: "entity" or "relation"; `unique`: ask a question once however many facts ask it;
-    otherwise one unit per fact and direction, as the released code decodes.
+    otherwise one unit per fact and direction, as the released code decodes; `known`: the snapshot before which the past
+    is known, `time` unless given.
     """
     present = np.arange(graph.offsets[time], graph.offsets[time + 1])
     chosen = present[graph.split[present] == split]
@@ -75,6 +84,7 @@ def ask(
     pick = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
     return Questions(
         time=time,
+        known=time if known is None else known,
         subject=subject,
         given=given,
         key=unit_key,
@@ -110,7 +120,7 @@ def division_sizes(questions: Questions, division: Division, index: HistoryIndex
         [
             np.ones(questions.num_units, np.int64),
             np.bincount(questions.answer_unit, minlength=questions.num_units),
-            index.count(questions.key, questions.time),
+            index.count(questions.key, questions.known),
             np.bincount(questions.true_unit, minlength=questions.num_units),
         ]
     )[:, division.order]
@@ -180,7 +190,7 @@ def pack(
         for name, values in columns.items():
             out[name][micro, place] = values[order]
 
-    owner, candidate = index.lookup(questions.key, questions.time, history_window)
+    owner, candidate = index.lookup(questions.key, questions.known, history_window)
     code = lambda unit, candidate: unit.astype(np.int64) * num_candidates + candidate
     is_seen = np.isin(code(questions.answer_unit, questions.answer), code(owner, candidate))
     ones = np.ones(len(questions.answer), np.float32)

@@ -1,7 +1,9 @@
-"""Single-step evaluation: each snapshot forecast from everything strictly before it, the truth then revealed.
+"""Evaluation: every snapshot of a split forecast from what is known before it.
 
-History at test time is train + valid + earlier test snapshots. No parameter is updated. Both directions are
-asked; figures are micro-averages over queries.
+Single-step: each snapshot from everything strictly before it, the truth then revealed; history at test time is
+train + valid + earlier test snapshots. Multi-step: all of them from what is known before the split's first snapshot,
+window and history vocabulary frozen there, only the clock going on. No parameter is updated. Both directions are asked;
+figures are micro-averages over queries.
 """
 
 import time
@@ -21,11 +23,12 @@ from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
-from tirgn_eqx.models.tirgn import Encoding, TiRGN
+from tirgn_eqx.models import Encoding, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
 T = TypeVar("T")
+Setting = Literal["single-step", "multi-step"]
 HITS = (1, 3, 10)
 SCORES = 2**26  # the most [unit, candidate] scores held at once
 
@@ -42,8 +45,8 @@ class Evaluation:
     """Ranks of every query of one split, and how they were obtained.
 
     Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
-    (number), `inverse` (True: the subject was asked for), and per kind "entity" and "relation" the filtered
-    rank, the raw rank and the NLL.
+    (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
+    relations) "relation" the filtered rank, the raw rank and (where it gives probabilities) the NLL.
     """
 
     graph: TemporalGraph
@@ -59,19 +62,25 @@ class Evaluation:
     @property
     def entity(self) -> dict[str, float]:
         """Entity figures, both directions pooled, time-aware filter."""
-        return summarize(self.filtered["entity"], self.nll["entity"])
+        return summarize(self.filtered["entity"], self.nll.get("entity"))
 
     def to_dict(self) -> dict[str, Any]:
         """The result as `tirgn eval --json` prints it."""
-        entity, relation = self.filtered["entity"], self.filtered["relation"]
-        by_direction = lambda inverse: summarize(
-            entity[self.inverse == inverse], self.nll["entity"][self.inverse == inverse]
-        )
+        entity, nll = self.filtered["entity"], self.nll.get("entity")
+
+        def by_direction(inverse: bool) -> dict[str, float]:
+            chosen = self.inverse == inverse
+            return summarize(entity[chosen], None if nll is None else nll[chosen])
+
         snapshots = []
         for number in np.unique(self.snapshot):
             ranks = entity[self.snapshot == number]
             row = {"time": int(self.graph.times[number]), "queries": len(ranks)}
             snapshots.append(row | {"mrr": summarize(ranks)["mrr"]})
+        relation = {}
+        if "relation" in self.filtered:
+            relation["relation"] = summarize(self.filtered["relation"], self.nll.get("relation"))
+            relation["relation_raw"] = summarize(self.raw["relation"])
         return {
             "dataset": self.graph.describe(),
             "split": self.split,
@@ -79,8 +88,7 @@ class Evaluation:
             "filter": "time",
             "entity": self.entity,
             "entity_raw": summarize(self.raw["entity"]),
-            "relation": summarize(relation, self.nll["relation"]),
-            "relation_raw": summarize(self.raw["relation"]),
+            **relation,
             "object": by_direction(False),
             "subject": by_direction(True),
             "snapshots": snapshots,
@@ -88,7 +96,7 @@ class Evaluation:
         }
 
 
-def encode_rows(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
+def encode_rows(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
     """The encoding of all entities from the `rows` of the batch (all that have an edge in the window) and the
     `idle` states of the others."""
     assert batch.rows is not None
@@ -97,7 +105,7 @@ def encode_rows(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) ->
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
 
-def rank_batch(model: TiRGN, batch: Batch, idle: Float[Array, "entity dim"]) -> tuple[Ranks, Ranks]:
+def rank_batch(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time."""
     encoding = encode_rows(model, batch, idle)
 
@@ -122,8 +130,8 @@ class EvaluationPrograms(NamedTuple):
 class Evaluator:
     """Evaluates models of one shape on one split; compiles each batch shape once, however often it is called.
 
-    **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained; `programs`: those
-    of another evaluator of the same model, to be shared.
+    **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained; `setting`;
+    `programs`: those of another evaluator of the same model, to be shared.
     """
 
     def __init__(
@@ -133,12 +141,16 @@ class Evaluator:
         *,
         history_len: int,
         history_window: int,
+        setting: Setting = "single-step",
         vocabulary: HistoryVocabulary | None = None,
         max_buckets: int = 3,
         store: SnapshotStore | None = None,
         programs: EvaluationPrograms | None = None,
     ):
-        self.graph, self.split = graph, split
+        self.graph, self.split, self.setting = graph, split, setting
+        snapshots = graph.split_snapshots(split)
+        snapshots = snapshots[snapshots > 0]
+        known = int(snapshots[0]) if setting == "multi-step" and len(snapshots) else None
         self.loader = BatchLoader(
             graph,
             vocabulary or build_history_vocabulary(graph),
@@ -149,35 +161,36 @@ class Evaluator:
             unique=True,
             max_buckets=max_buckets,
             rows="window",
+            known=known,
             with_truth=True,
             store=store,
         )
         if len(self.loader) == 0:
             raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
-        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(TiRGN.idle))
+        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
 
     @jaxtyped(typechecker=beartype)
-    def __call__(self, model: TiRGN) -> Evaluation:
+    def __call__(self, model: RecurrentGraphModel) -> Evaluation:
         """Rank every query of the split with `model`, in its own precision (f32 unless trained in f64)."""
         # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
             return self._evaluate(model)
 
-    def compile(self, model: TiRGN) -> None:
+    def compile(self, model: RecurrentGraphModel) -> None:
         """Compile what evaluating `model` needs, unless it is there."""
         if any(bucket not in self.programs.rank.compiled for bucket in self.loader.buckets):
             with jax.default_matmul_precision("highest"):
                 for prepared in self.loader.one_of_each():
                     self.programs.rank.prepare(*self._arguments(model, prepared, {}))
 
-    def _arguments(self, model: TiRGN, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
+    def _arguments(self, model: RecurrentGraphModel, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
         """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
-        length = min(prepared.target, self.loader.history_len)
+        length = min(self.loader.known_before(prepared.target), self.loader.history_len)
         if length not in idle:
             idle[length] = self.programs.idle(length, model, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]
 
-    def _evaluate(self, model: TiRGN) -> Evaluation:
+    def _evaluate(self, model: RecurrentGraphModel) -> Evaluation:
         begin = time.perf_counter()
         columns: dict[str, dict[str, list[np.ndarray]]] = {
             name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
@@ -199,14 +212,14 @@ class Evaluator:
         return Evaluation(
             graph=self.graph,
             split=self.split,
-            setting="single-step",
+            setting=self.setting,
             snapshot=np.concatenate(snapshot),
             inverse=np.concatenate(inverse),
             seconds=time.perf_counter() - begin,
             **joined,
         )
 
-    def _dispatched(self, model: TiRGN) -> Iterator[tuple[Prepared, tuple[Ranks, Ranks]]]:
+    def _dispatched(self, model: RecurrentGraphModel) -> Iterator[tuple[Prepared, tuple[Ranks, Ranks]]]:
         """Every snapshot with its ranks, which the device may still be working on."""
         idle: dict[int, Any] = {}
         for prepared in self.loader.in_order():
@@ -224,14 +237,15 @@ def _one_ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 def evaluate_model(
-    model: TiRGN,
+    model: RecurrentGraphModel,
     graph: TemporalGraph,
     *,
     split: Literal["train", "valid", "test"] = "test",
     history_len: int,
     history_window: int = 0,
+    setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
 ) -> Evaluation:
     """Evaluate once; for repeated evaluation keep an `Evaluator`."""
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
-    return Evaluator(graph, split, **options)(model)
+    return Evaluator(graph, split, setting=setting, **options)(model)

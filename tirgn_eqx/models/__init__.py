@@ -1,4 +1,26 @@
-"""Forecasting models as immutable pytrees."""
+"""Forecasting models: immutable pytrees that are trained, and counters that are not."""
 
-from tirgn_eqx.models.tirgn import Encoding as Encoding
+from jaxtyping import PRNGKeyArray
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.models.evolution import Encoding as Encoding
+from tirgn_eqx.models.evolution import RecurrentGraphModel as RecurrentGraphModel
+from tirgn_eqx.models.recurrency import Recurrency as Recurrency
+from tirgn_eqx.models.regcn import REGCN as REGCN
 from tirgn_eqx.models.tirgn import TiRGN as TiRGN
+
+MODELS: dict[str, type[RecurrentGraphModel]] = {"tirgn": TiRGN, "regcn": REGCN}
+
+
+def build_model(
+    num_entities: int,
+    num_relations: int,
+    config: TiRGNTrainingConfig,
+    static: StaticGraph | None = None,
+    *,
+    key: PRNGKeyArray,
+) -> RecurrentGraphModel:
+    """The model that `config.model` names, as it begins; `static` is used when `config.static_graph`."""
+    chosen: type = MODELS[config.model]
+    return chosen(num_entities, num_relations, config, static, key=key)

@@ -9,3 +9,4 @@ from tirgn_eqx.nn.gru import GRUCell as GRUCell
 from tirgn_eqx.nn.static_graph import StaticConvolution as StaticConvolution
 from tirgn_eqx.nn.static_graph import StaticEdges as StaticEdges
 from tirgn_eqx.nn.time_encoding import TimeEncoding as TimeEncoding
+from tirgn_eqx.nn.time_gate import TimeGate as TimeGate

@@ -1,8 +1,9 @@
-"""Time-ConvTransE and Time-ConvTransR: a question and its time become one vector.
+"""ConvTransE and ConvTransR, with and without time: a question becomes one vector.
 
-Four channels (two embeddings and the two time vectors) are normalised, convolved along the embedding axis,
-normalised, flattened, and projected back to `dim`. The scores are products with the candidates. The two
-decoders of the paper differ only in what the two embeddings are (TiRGN, section 3.3.1, equations 10 and 11).
+Two embeddings and, with time, the two time vectors are the channels: they are normalised, convolved along the
+embedding axis, normalised, flattened, and projected back to `dim`. The scores are products with the candidates. The
+two decoders of a paper differ only in what the two embeddings are (TiRGN, section 3.3.1, equations 10 and 11; RE-GCN,
+section 3.3).
 """
 
 from typing import Any
@@ -17,7 +18,6 @@ from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics, shares
 from tirgn_eqx.nn.feature_maps import projected_features, thin_product
 from tirgn_eqx.nn.numerics import dropout, mask_seeds, wide
 
-CHANNELS = 4
 Running = tuple[RunningStatistics, RunningStatistics, RunningStatistics]
 
 
@@ -30,7 +30,7 @@ class Dropouts(eqx.Module):
 
 
 class ConvDecoder(eqx.Module):
-    """BatchNorm, convolution 4 -> chan, BatchNorm, ReLU, projection chan * dim -> dim, BatchNorm, ReLU.
+    """BatchNorm, convolution inputs -> chan, BatchNorm, ReLU, projection chan * dim -> dim, BatchNorm, ReLU.
 
     The convolution is one product of unfolded patches with `filters`. Its BatchNorm needs no pass over the
     [unit, dim, chan] feature maps: with patches u, mean and variance of w.u + b are w.mean(u) + b and
@@ -46,15 +46,16 @@ class ConvDecoder(eqx.Module):
     norm_hidden: BatchNorm
     kernel: int = eqx.field(static=True)
 
-    def __init__(self, dim: int, channels: int, kernel: int, *, key: PRNGKeyArray):
+    def __init__(self, dim: int, channels: int, kernel: int, *, inputs: int = 4, key: PRNGKeyArray):
+        """**Arguments:** `inputs`: 2 embeddings and as many time vectors as each question comes with."""
         fkey, bkey, pkey, pbkey = jr.split(key, 4)
         uniform = lambda key, bound, *shape: jr.uniform(key, shape, minval=-bound, maxval=bound)
-        conv_bound, project_bound = (CHANNELS * kernel) ** -0.5, (channels * dim) ** -0.5
-        self.filters = uniform(fkey, conv_bound, CHANNELS * kernel, channels)
+        conv_bound, project_bound = (inputs * kernel) ** -0.5, (channels * dim) ** -0.5
+        self.filters = uniform(fkey, conv_bound, inputs * kernel, channels)
         self.filter_bias = uniform(bkey, conv_bound, channels)
         self.project = uniform(pkey, project_bound, dim * channels, dim)
         self.project_bias = uniform(pbkey, project_bound, dim)
-        self.norm_input, self.norm_feature = BatchNorm(CHANNELS), BatchNorm(channels)
+        self.norm_input, self.norm_feature = BatchNorm(inputs), BatchNorm(channels)
         self.norm_hidden = BatchNorm(dim)
         self.kernel = kernel
 
@@ -67,7 +68,7 @@ class ConvDecoder(eqx.Module):
         self,
         first: Float[Array, "unit dim"],
         second: Float[Array, "unit dim"],
-        times: tuple[Float[Array, " dim"], Float[Array, " dim"]],
+        times: tuple[Float[Array, " dim"], ...],
         weight: Float[Array, " unit"],
         running: Running,
         *,
@@ -78,7 +79,7 @@ class ConvDecoder(eqx.Module):
         """Decode every unit.
 
         **Arguments:** `first`, `second`: the two embeddings of each question; `times`: linear and periodic
-        time vector of the target; `weight`: how many facts ask each question (0 = padding); `running`: the
+        time vector of the target, or none; `weight`: how many facts ask each question (0 = padding); `running`: the
         three BatchNorms' buffers; `rates`, `key`: dropout.
 
         **Returns:** the vectors to multiply with candidates, and the new buffers (the old in inference).
@@ -100,7 +101,7 @@ class ConvDecoder(eqx.Module):
         return jax.nn.relu(hidden), (input_running, feature_running, hidden_running)
 
     def _normalized_input(self, first, second, times, weight, running, training):
-        """The four channels `(unit, chan, dim)` after their BatchNorm."""
+        """The input channels `(unit, chan, dim)` after their BatchNorm."""
         channels = [wide(first), wide(second), *(jnp.broadcast_to(wide(t), first.shape) for t in times)]
         x = jnp.stack(channels, 1)
         if training:
@@ -114,7 +115,7 @@ class ConvDecoder(eqx.Module):
         return x * scale[:, None] + shift[:, None], running
 
     def _patches(self, x: Float[Array, "unit chan dim"]) -> Float[Array, "unit dim patch"]:
-        """Zero-padded neighbourhoods along `dim`; patch entry = tap * 4 + channel."""
+        """Zero-padded neighbourhoods along `dim`; patch entry = tap * inputs + channel."""
         reach = self.kernel // 2
         padded = jnp.pad(x, ((0, 0), (0, 0), (reach, reach)))
         taps = [padded[:, :, tap : tap + x.shape[2]] for tap in range(self.kernel)]

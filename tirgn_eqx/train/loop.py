@@ -18,13 +18,13 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import Evaluator
-from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.models import RecurrentGraphModel, build_model
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
 from tirgn_eqx.train.precision import cast_parameters, compute_type
-from tirgn_eqx.train.saved import MODEL_TYPE, load_model, save_model
+from tirgn_eqx.train.saved import load_model, save_model
 from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
 from tirgn_eqx.train.step import make_step
 from tirgn_eqx.train.stopping import EarlyStopping
@@ -43,10 +43,12 @@ class CompiledStep:
         batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
         self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
 
-    def __call__(self, model: TiRGN, opt_state: Any, prepared: Prepared, key: Any) -> tuple[TiRGN, Any, Any]:
+    def __call__(
+        self, model: RecurrentGraphModel, opt_state: Any, prepared: Prepared, key: Any
+    ) -> tuple[RecurrentGraphModel, Any, Any]:
         return self.programs(prepared.bucket, _with_key(prepared, key), model, opt_state)
 
-    def compile(self, model: TiRGN, opt_state: Any, loader: BatchLoader, key: Any) -> None:
+    def compile(self, model: RecurrentGraphModel, opt_state: Any, loader: BatchLoader, key: Any) -> None:
         """Compile what is missing for the batches of `loader`, before any step: a compiler's leavings among the arrays
         of steps would keep the C heap from using their places again."""
         if len(self.programs.compiled) < len(loader.buckets):
@@ -194,7 +196,7 @@ class _Run:
         """Model and optimizer state as they begin."""
         graph, config = self.graph, self.config
         static = graph.static if config.static_graph else None
-        model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.split(self.key)[0])
+        model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.split(self.key)[0])
         model = cast_parameters(model, config.precision)
         return model, init_optimizer(self.optimizer, model)
 
@@ -266,7 +268,7 @@ class _Run:
         )
         return True
 
-    def forecaster(self) -> TiRGN:
+    def forecaster(self) -> RecurrentGraphModel:
         """What is validated and saved: the averaged weights where an average is kept."""
         return averaged(self.model, self.opt_state)
 
@@ -328,7 +330,7 @@ class _Run:
             "best_epoch": self.stopping.best_epoch,
             "total_time": self.seconds(),
             "early_stopped": early,
-            "model_type": MODEL_TYPE,
+            "model_type": self.config.model,
             "checkpoint": None if best is None else str(best),
             "parameters": self.parameters,
             "given_up": self.given_up,
@@ -349,7 +351,7 @@ def train_tirgn(
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Train TiRGN on the train split, select on valid, and evaluate the best model on test.
+    """Train the model that `config.model` names on train, select on valid, and evaluate the best one on test.
 
     **Main arguments:** `graph`; `config`; `model_dir`: folder of `tirgn_best`, `tirgn_epoch_{N}` and
     `tirgn_trained` (`.npz` and `.json`).

@@ -16,10 +16,9 @@ import numpy as np
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError
-from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.models import MODELS, RecurrentGraphModel, build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
-MODEL_TYPE = "tirgn"
 FORMAT_VERSION = 1
 
 
@@ -42,7 +41,7 @@ def _named_leaves(model: Any) -> dict[str, Any]:
 
 def save_model(
     path: str | Path,
-    model: TiRGN,
+    model: RecurrentGraphModel,
     config: TiRGNTrainingConfig,
     graph: TemporalGraph,
     metrics: dict[str, Any] | None = None,
@@ -54,7 +53,7 @@ def save_model(
         assert words is not None
         static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
     described = {
-        "model_type": MODEL_TYPE,
+        "model_type": config.model,
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
         "num_entities": graph.num_entities,
@@ -83,8 +82,12 @@ def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def load_model(path: str | Path) -> tuple[TiRGN, TiRGNTrainingConfig, dict[str, Any]]:
+def load_model(
+    path: str | Path, model_type: str | None = None
+) -> tuple[RecurrentGraphModel, TiRGNTrainingConfig, dict[str, Any]]:
     """(model, config, metadata) of a checkpoint; the npz alone is enough.
+
+    **Arguments:** `path`; `model_type`: what the checkpoint must hold, "tirgn" or "regcn"; None takes either.
 
     **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays
     are missing, spare, or of the wrong shape, each named.
@@ -92,14 +95,20 @@ def load_model(path: str | Path) -> tuple[TiRGN, TiRGNTrainingConfig, dict[str, 
     checkpoint = load_checkpoint(path)
     described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
     kind = described.get("model_type")
-    if kind != MODEL_TYPE:
-        raise CheckpointError(f"{path}: holds a model of type {kind!r}, not {MODEL_TYPE!r}; give a TiRGN one")
+    if kind not in MODELS:
+        raise CheckpointError(f"{path}: holds a model of type {kind!r}, which is none of {', '.join(MODELS)}")
+    if model_type not in (None, kind):
+        raise CheckpointError(
+            f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
+        )
     config = _config(described, path)
+    if config.model != kind:
+        raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model!r}; train again")
     entities, relations = described.get("num_entities"), described.get("num_relations")
     if not (isinstance(entities, int) and isinstance(relations, int) and min(entities, relations) > 0):
         raise CheckpointError(f"{path}: says nothing usable about its entities and relations; train again")
     static = _static_graph(described.get("static_graph"), arrays, path)
-    build = lambda: TiRGN(entities, relations, config, static, key=jr.key(0))
+    build = lambda: build_model(entities, relations, config, static, key=jr.key(0))
     try:
         skeleton = eqx.filter_eval_shape(build)
     except ValueError as error:
@@ -107,7 +116,7 @@ def load_model(path: str | Path) -> tuple[TiRGN, TiRGNTrainingConfig, dict[str, 
     expected = _named_leaves(skeleton)
     for name in sorted(set(expected) ^ set(arrays)):
         state = "missing" if name in expected else "unknown"
-        raise CheckpointError(f"{path}: array {name!r} is {state}; this is not a whole TiRGN checkpoint")
+        raise CheckpointError(f"{path}: array {name!r} is {state}; this is not a whole {kind} checkpoint")
     for name, leaf in expected.items():
         found = arrays[name]
         if found.shape != leaf.shape or found.dtype.kind != np.dtype(leaf.dtype).kind:

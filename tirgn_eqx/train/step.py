@@ -17,25 +17,25 @@ from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.models.tirgn import Buffers, Remat, TiRGN
+from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.types import Batch, Rows
 
 Metrics = dict[str, Float[Array, ""]]
-Step = Callable[[TiRGN, PyTree, Batch], tuple[TiRGN, PyTree, Metrics]]
+Step = Callable[[RecurrentGraphModel, PyTree, Batch], tuple[RecurrentGraphModel, PyTree, Metrics]]
 
 
 class Gradients(NamedTuple):
     """Metrics, gradient with respect to the trainable leaves (None elsewhere), and the new buffers."""
 
     metrics: Metrics
-    gradient: TiRGN
-    buffers: Buffers
+    gradient: RecurrentGraphModel
+    buffers: Any
 
 
 def loss_and_gradient(
-    model: TiRGN,
+    model: RecurrentGraphModel,
     batch: Batch,
     *,
     precision: Precision = "f32",
@@ -158,7 +158,9 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
     optimizer = optimizer or make_optimizer(config)
 
     @jaxtyped(typechecker=beartype)
-    def step(model: TiRGN, opt_state: PyTree, batch: Batch) -> tuple[TiRGN, PyTree, Metrics]:
+    def step(
+        model: RecurrentGraphModel, opt_state: PyTree, batch: Batch
+    ) -> tuple[RecurrentGraphModel, PyTree, Metrics]:
         if batch.rows is None:
             return update(model, opt_state, batch, model.num_entities)
         part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, batch.rows)

@@ -1,0 +1,186 @@
+"""`tirgn compare`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.heap import keep_freed_memory
+
+BASELINE = "recurrency"
+VARIANTS = ("combined", "strict", "relaxed")
+
+
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B ...",
+            help="checkpoints, or 'recurrency' for the baseline (also recurrency:strict, recurrency:relaxed); the "
+            "first is compared with each of the others",
+        ),
+    ],
+    data_path: Annotated[
+        str | None,
+        options.option(
+            metavar="PATH",
+            help="folder, event parquet or 'sim' to evaluate on (default: what the first checkpoint was trained on)",
+            panel=options.DATA,
+        ),
+    ] = None,
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    split: options.Split = "test",
+    multi_step: options.MultiStep = False,
+    threshold: Annotated[
+        float,
+        options.option(
+            metavar="PERCENT",
+            help="passed when the first model's MRR is not further below the other's than this (default: -5)",
+            panel=options.OUTPUT,
+        ),
+    ] = -5.0,
+    resamples: Annotated[
+        int,
+        options.option(
+            min=100, metavar="N", help="resamples of the paired bootstrap (default: 1000)", panel=options.OUTPUT
+        ),
+    ] = 1000,
+    out: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE", help="write the whole report there, as JSON (default: none)", panel=options.OUTPUT
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare models on the same held-out facts, with intervals and by kind of question.
+
+    Differences are of the entity figures, time-aware filter; intervals are 95 % of a paired bootstrap over questions.
+
+    Example: tirgn compare models/tkg/tirgn_best.npz recurrency --out comparison_report.json
+    """
+    keep_freed_memory()
+    options.check_split(split)
+    if len(models) < 2:
+        raise ConfigError(f"{len(models)} model given; compare needs two, such as a checkpoint and {BASELINE}")
+
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        loaded = {name: _load_model(name) for name in dict.fromkeys(models)}
+        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        graph = _load_graph(models, loaded, data_path, load)
+        setting = "multi-step" if multi_step else "single-step"
+        entrants = {name: _evaluated(name, found, graph, split, setting) for name, found in loaded.items()}
+
+        from tirgn_eqx.evaluate.compare import compare as run
+
+        first = entrants[models[0]]
+        options_ = {"threshold": threshold / 100, "resamples": resamples}
+        comparisons = [run(first, entrants[name], **options_) for name in models[1:]]
+    report = {"passed": all(found["passed"] for found in comparisons), "comparisons": comparisons}
+    if len(comparisons) == 1:
+        report = comparisons[0]
+    if out is not None:
+        show.write_document(report, out)
+    if as_json:
+        show.document(report)
+    else:
+        for found in comparisons:
+            _show(found)
+        if out is not None:
+            show.note(f"the whole report is in {out}")
+
+
+def _load_model(name: str) -> Any:
+    """(model, config, metadata) of a checkpoint; the variant of a baseline."""
+    kind, _, variant = name.partition(":")
+    if kind == BASELINE and not Path(name).exists():
+        if variant not in ("", *VARIANTS):
+            raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(VARIANTS)}")
+        return variant or VARIANTS[0]
+
+    from tirgn_eqx.train.saved import load_model
+
+    return load_model(name)
+
+
+def _load_graph(models: list[str], loaded: dict[str, Any], data_path: str | None, load: dict[str, Any]) -> Any:
+    from tirgn_cli.eval import check_sizes, load_data
+    from tirgn_eqx.data import load_graph
+
+    checkpoints = [name for name in models if not isinstance(loaded[name], str)]
+    if checkpoints:
+        provenance = (loaded[checkpoints[0]][2].get("data") or {}).get("provenance") or {}
+        graph = load_data(Path(checkpoints[0]), data_path, provenance, load)
+    elif data_path is None:
+        raise ConfigError("no checkpoint says which data to use; give --data-path")
+    else:
+        graph = load_graph(data_path, **load)
+    for name in checkpoints:
+        check_sizes(Path(name), graph, loaded[name][2])
+    return graph
+
+
+def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any) -> Any:
+    from tirgn_cli import show
+    from tirgn_eqx.evaluate.compare import Entrant
+
+    with show.working(f"evaluating {name} on {graph.name}"):
+        if isinstance(found, str):
+            from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency, with_variant
+
+            model = with_variant(search_recurrency(graph, setting=setting), found)  # pyright: ignore[reportArgumentType]
+            return Entrant(name, BASELINE, RecurrencyEvaluator(graph, split, setting)(model))
+
+        from tirgn_eqx.evaluate.protocol import evaluate_model
+
+        model, config, metadata = found
+        window = {"history_len": config.history_len, "history_window": config.history_window}
+        evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
+        return Entrant(name, metadata["model_type"], evaluation)
+
+
+def _show(report: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    one, two = report["models"]
+    show.line(show.stdout(), show.dataset(report["dataset"]))
+    show.line(show.stdout(), f"A: {one['name']} ({one['model_type']})")
+    show.line(show.stdout(), f"B: {two['name']} ({two['model_type']})")
+    names = {key: show.METRICS[key] for key in report["difference"]}
+    rows = [
+        [heading, one["entity"][key], two["entity"][key], *_points(report["difference"][key])]
+        for key, heading in names.items()
+    ]
+    caption = (
+        f"entity, both directions, {report['split']}, {one['setting']}, time-aware filter; A - B in points, "
+        f"95 % interval of a paired bootstrap over questions"
+    )
+    show.result(show.table("Comparison", ["", "A", "B", "A - B", "interval"], rows, caption))
+    strata = [
+        [part["name"], part["questions"], *part["mrr"], 100 * part["difference"], _interval(part)]
+        for kind in ("recurrence", "direction", "relation")
+        for part in report["strata"][kind]
+        if "mrr" in part
+    ]
+    heading = ["MRR by kind of question", "questions", "A", "B", "A - B", "interval"]
+    show.result(show.table("", heading, [[*row[:4], f"{row[4]:+.2f}", row[5]] for row in strata]))
+    percent, limit = report["difference"]["mrr"]["percent"], 100 * report["threshold"]
+    word = "passed" if report["passed"] else "NOT passed"
+    show.line(show.stdout(), f"{word}: the MRR of A is {percent:+.2f} % of B's away, threshold {limit:+g} %")
+
+
+def _points(difference: dict[str, Any]) -> list[str]:
+    low, high = difference["interval_points"]
+    return [f"{difference['points']:+.2f}", f"{low:+.2f} .. {high:+.2f}"]
+
+
+def _interval(part: dict[str, Any]) -> str:
+    low, high = part["interval"]
+    return f"{100 * low:+.2f} .. {100 * high:+.2f}"

@@ -1,0 +1,118 @@
+"""`tirgn compare`, `tirgn baseline` and multi-step evaluation, as a person calls them."""
+
+import json
+
+import pytest
+from conftest import SMALL, call_app, write_folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """{model: checkpoint} of TiRGN and RE-GCN on the same small data."""
+    place = tmp_path_factory.mktemp("compared")
+    folder = write_folder(place / "tiny")
+    checkpoints = {"folder": folder}
+    for model in ("tirgn", "regcn"):
+        models = place / model
+        places = ("--model-dir", models, "--logdir", place / "logs" / model, "--quiet", "--json")
+        result = call_app("train", "--data-path", folder, "--model", model, "--epochs", "1", *SMALL, *places)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["model_type"] == model
+        checkpoints[model] = models / "tirgn_best.npz"
+    return checkpoints
+
+
+def test_compare(run, trained, tmp_path):
+    out = tmp_path / "reports" / "comparison_report.json"
+    result = run("compare", trained["tirgn"], trained["regcn"], "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report == json.loads(out.read_text())
+    assert [model["model_type"] for model in report["models"]] == ["tirgn", "regcn"]
+    assert report["dataset"]["name"] == "tiny" and report["threshold"] == -0.05
+    assert sum(part["questions"] for part in report["strata"]["recurrence"]) == 12
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_compare_with_the_baseline_for_people(run, trained):
+    result = run("compare", "recurrency", trained["tirgn"], trained["regcn"], "recurrency:relaxed")
+    assert result.exit_code == 0, result.output
+    for words in ("A: recurrency (recurrency)", "exact recurrence", "subject", "passed: the MRR of A is"):
+        assert words in result.stdout
+    assert result.stdout.count("Comparison") == 3
+    assert all(len(line) <= 80 for line in result.stdout.splitlines() if line.startswith(("│", "┃")))
+
+
+def test_compare_baselines_on_named_data(run, trained):
+    result = run(
+        "compare", "recurrency", "recurrency:strict", "--data-path", trained["folder"], "--multi-step", "--json"
+    )
+    report = json.loads(result.stdout)
+    assert report["models"][0]["setting"] == "multi-step"
+
+
+def test_compare_several_passes_only_if_all_do(run, trained):
+    result = run("compare", trained["tirgn"], "recurrency", "recurrency", "--threshold", "99", "--json")
+    report = json.loads(result.stdout)
+    assert len(report["comparisons"]) == 2 and report["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (("recurrency",), 2, "compare needs two"),
+        (("recurrency", "recurrency:strict"), 2, "give --data-path"),
+        (("recurrency", "recurrency:loose", "--data-path", "FOLDER"), 2, "variants of recurrency are combined"),
+        (("recurrency", "nowhere.npz", "--data-path", "FOLDER"), 1, "nowhere.npz"),
+        (("recurrency", "CKPT", "--split", "train"), 2, "--split 'train': must be one of valid, test"),
+        (("recurrency", "CKPT", "--threshold", "-500"), 2, "threshold = -5.0"),
+    ],
+)
+def test_compare_refuses(run, trained, arguments, code, message):
+    places = {"FOLDER": trained["folder"], "CKPT": trained["tirgn"]}
+    result = run("compare", *(places.get(word, word) for word in arguments))
+    assert result.exit_code == code and message in result.stderr
+    assert result.stderr.count("\n") == 1 and result.stdout == ""
+
+
+def test_a_checkpoint_of_another_model_is_refused(run, trained):
+    for held, asked in (("tirgn", "regcn"), ("regcn", "tirgn")):
+        result = run("eval", trained[held], "--model", asked)
+        assert result.exit_code == 1
+        assert f"holds a model of type '{held}', not '{asked}'" in result.stderr
+        assert run("eval", trained[held], "--model", held).exit_code == 0
+
+
+def test_multi_step(run, trained):
+    found = json.loads(run("eval", trained["tirgn"], "--multi-step", "--json").stdout)
+    assert found["setting"] == "multi-step" and found["model_type"] == "tirgn"
+    assert "multi-step" in run("eval", trained["tirgn"], "--multi-step").stdout
+
+
+def test_baseline(run, trained):
+    data = ("--data-path", trained["folder"])
+    result = run("baseline", "recurrency", *data, "--json")
+    assert result.exit_code == 0 and result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found["model_type"] == "recurrency" and found["variant"] == "combined"
+    assert found["dataset"]["name"] == "tiny" and found["setting"] == "single-step"
+    assert found["parameters"]["chosen"] == "searched on valid, per relation"
+    given = run("baseline", "recurrency", *data, "--decay", "0.5", "--share", "1", "--json")
+    assert json.loads(given.stdout)["parameters"] == {"decay": 0.5, "share": 1.0, "chosen": "given"}
+    text = run("baseline", "recurrency", *data, "--variant", "strict", "--one-for-all", "--multi-step").stdout
+    for words in ("recurrency baseline, strict", "multi-step", "one for all relations", "entity, raw"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--decay", "1"), "give both"),
+        (("--variant", "loose"), "--variant 'loose': must be one of combined, strict, relaxed"),
+        (("--decay", "-1", "--share", "1"), "decay = -1.0: must be at least 0"),
+        (("--decay", "1", "--share", "2"), "share = 2.0: must be between 0 and 1"),
+    ],
+)
+def test_baseline_refuses(run, trained, arguments, message):
+    result = run("baseline", "recurrency", "--data-path", trained["folder"], *arguments)
+    assert result.exit_code == 2 and message in result.stderr and result.stderr.count("\n") == 1

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from helpers import both_directions, make_graph, random_graph
+
+from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
+from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator
+from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
+from tirgn_eqx.models.recurrency import Recurrency
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return random_graph(11, num_entities=12, facts=30)
+
+
+def entrant(graph, name, decay=1.0, share=0.9, setting="single-step", split="test"):
+    model = Recurrency.constant(graph.num_relations, decay, share)
+    return Entrant(name, "recurrency", RecurrencyEvaluator(graph, split, setting)(model))
+
+
+@pytest.mark.parametrize("values", [2, 1000])
+def test_the_interval_is_that_of_a_normal_mean(values):
+    """Differences with a known spread: the bootstrap's interval is the mean -+ 1.96 standard errors."""
+    rng = np.random.default_rng(0)
+    difference = rng.choice([-0.1, 0.3], 4000) if values == 2 else rng.normal(0.1, 0.2, 4000)
+    second = rng.random(4000)
+    low, high = paired_bootstrap(np.round(difference, 2) if values == 2 else difference + second, second * (values > 2))
+    center, error = difference.mean(), difference.std() / np.sqrt(4000)
+    assert low == pytest.approx(center - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(center + 1.96 * error, abs=0.15 * error)
+
+
+def test_pairing_is_what_makes_it_sharp():
+    """Two models that differ by a constant are told apart whatever the spread of their figures is."""
+    figures = np.random.default_rng(1).random(300)
+    assert paired_bootstrap(figures + 0.01, figures) == pytest.approx((0.01, 0.01))
+    low, high = paired_bootstrap(figures, np.random.default_rng(2).permutation(figures))
+    assert low < 0 < high and high - low > 0.05
+
+
+def test_the_same_seed_gives_the_same_interval():
+    first, second = np.random.default_rng(3).random((2, 50))
+    assert paired_bootstrap(first, second, seed=4) == paired_bootstrap(first, second, seed=4)
+    assert paired_bootstrap(first, second, seed=4) != paired_bootstrap(first, second, seed=5)
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_kinds_of_questions_by_reading_every_fact(graph, split):
+    snapshots = graph.split_snapshots(split)
+    asked = list(zip(*(column.tolist() for column in questions(graph, split, snapshots))))
+    mine = (graph.split == ("train", "valid", "test").index(split)).nonzero()[0]
+    expected = []
+    for time in snapshots.tolist():
+        expected += both_directions(graph, mine[graph.snapshot[mine] == time])
+    assert asked == expected
+    facts = both_directions(graph)
+    for known in (None, int(snapshots[0])):
+        limits = None if known is None else np.full(len(asked), known)
+        kinds = recurrence(graph, split, limits).tolist()
+        assert len(set(kinds)) == 3
+        for (s, r, o, t), kind in zip(asked, kinds):
+            past = [(a, b, c) for a, b, c, time in facts if time < (t if known is None else known)]
+            exact = (s, r, o) in past
+            pair = any((a, c) == (s, o) for a, _, c in past)
+            assert RECURRENCE[kind] == ("exact recurrence" if exact else "known pair" if pair else "new")
+
+
+@pytest.mark.parametrize("setting", ["single-step", "multi-step"])
+def test_a_report_adds_up(graph, setting):
+    one, two = entrant(graph, "one", 1.0, 0.9, setting), entrant(graph, "two", 0.0, 0.0, setting)
+    report = compare(one, two)
+    ranks = one.evaluation.filtered["entity"], two.evaluation.filtered["entity"]
+    means = [np.mean(1 / side) for side in ranks]
+    found = report["difference"]["mrr"]
+    assert found["points"] == pytest.approx(100 * (means[0] - means[1]))
+    assert found["percent"] == pytest.approx(100 * (means[0] / means[1] - 1))
+    low, high = found["interval_points"]
+    assert low < found["points"] < high
+    hits = report["difference"]["hits_at_3"]["points"]
+    assert hits == pytest.approx(100 * (np.mean(ranks[0] <= 3) - np.mean(ranks[1] <= 3)))
+    assert [side["name"] for side in report["models"]] == ["one", "two"]
+    for kind in ("recurrence", "direction", "relation", "snapshot"):
+        parts = report["strata"][kind]
+        assert sum(part["questions"] for part in parts) == len(ranks[0])
+        assert sum(part["share"] for part in parts) == pytest.approx(1)
+        for side in (0, 1):
+            total = sum(part["share"] * part["mrr"][side] for part in parts if part["questions"])
+            assert total == pytest.approx(means[side])
+    snapshots = [part["name"] for part in report["strata"]["snapshot"]]
+    assert snapshots == [str(graph.times[number]) for number in graph.split_snapshots("test")]
+
+
+def test_passed_is_within_the_threshold():
+    facts = [(s, s % 2, (s + 1 + t % 2) % 8, t) for t in range(8) for s in range(8)]
+    graph = make_graph(facts, num_entities=8, num_relations=2, valid=40, test=48)
+    good, bad = entrant(graph, "good"), entrant(graph, "bad", 0.0, 0.0)
+    assert good.evaluation.entity["mrr"] > 1.1 * bad.evaluation.entity["mrr"]
+    relative = bad.evaluation.entity["mrr"] / good.evaluation.entity["mrr"] - 1
+    assert compare(good, bad)["passed"] and not compare(bad, good)["passed"]
+    assert compare(bad, good, threshold=relative - 1e-9)["passed"]
+    assert not compare(bad, good, threshold=relative + 1e-9)["passed"]
+    same = compare(good, good)
+    assert same["passed"] and same["difference"]["mrr"]["points"] == 0
+    assert same["difference"]["mrr"]["interval_points"] == [0, 0]
+
+
+def test_what_cannot_be_compared(graph):
+    one = entrant(graph, "one")
+    for other in (
+        entrant(random_graph(12, num_entities=12, facts=30), "two"),
+        entrant(graph, "two", setting="multi-step"),
+        entrant(graph, "two", split="valid"),
+    ):
+        with pytest.raises(DataError, match="one and two were not asked the same questions"):
+            compare(one, other)
+    with pytest.raises(ConfigError, match="threshold = -5"):
+        compare(one, one, threshold=-5.0)
+
+
+def test_an_empty_stratum_has_no_figures():
+    facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 2)]
+    graph = make_graph(facts, num_entities=3, num_relations=1, valid=1, test=2)
+    parts = compare(entrant(graph, "one"), entrant(graph, "two", 0.0, 0.0))["strata"]["recurrence"]
+    assert [part["questions"] for part in parts] == [2, 0, 0]
+    assert "mrr" in parts[0] and "mrr" not in parts[1]
