@@ -39,6 +39,13 @@ def test_every_remat_policy_gives_the_same_gradient(golden, policy):
     assert relative(other.buffers, plain.buffers) < 1e-6
 
 
+def test_without_a_loop_over_the_window_the_gradient_is_the_same(golden):
+    plain = gradient_of(golden.model, golden.batch)
+    other = gradient_of(golden.model, golden.batch, unroll=True)
+    assert relative(other.gradient, plain.gradient) < 1e-5
+    assert relative(other.buffers, plain.buffers) < 1e-6
+
+
 def test_bf16_stays_near_f32(golden):
     # 8 bits of mantissa through three steps, two layers and a BatchNorm over 24 rows: 5 % of the largest.
     exact = gradient_of(golden.model, golden.batch)

@@ -71,6 +71,10 @@ class TiRGNTrainingConfig:
         "auto", "compute type, auto: bf16, but f32 on a CPU; parameters stay f32 (f64: f64)"
     )
     remat: Literal["none", "dots", "full"] = _setting("dots", "what the window scan keeps for the backward pass")
+    unroll: bool = _setting(
+        False,
+        "on a CPU, evolve the window without a loop: faster by a tenth, compiled in twice the time, with no remat",
+    )
     seed: int = _setting(0, "seed of initialisation, order and dropout", low=0)
     # validation, stopping, output
     eval_interval: int = _setting(5, "epochs between validations", low=1)
@@ -175,7 +179,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 # Published settings (Li et al., IJCAI 2022, and for `regcn-`: Li et al., SIGIR 2021, and the released codes' scripts).
 # The whole snapshot is one batch and the history vocabulary is never cut, as published. Ours: `sim`, sized for the
 # simulated world and two CPU cores, and `gdelt-events`, for daily event streams.
-_PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1}
+_PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1, "unroll": True}
 _RE_GCN = _PUBLISHED | {"model": "regcn", "angle": 10.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
@@ -209,10 +213,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # How to train what a preset describes. `exact` is the published training. `fast` estimates its loss: equal questions
 # are decoded once, and only the entities that a snapshot touches are evolved and scored, with a few drawn ones that
-# stand for the others.
+# stand for the others. Larger steps and an average of the weights make up for the noise of the estimate.
 RECIPES: dict[str, dict[str, Any]] = {
     "exact": {},
-    "fast": {"unique_questions": True, "loss": "shared", "num_shared": 512},
+    "fast": {
+        "unique_questions": True,
+        "loss": "shared",
+        "num_shared": 512,
+        "learning_rate": 1.5e-3,
+        "ema_decay": 0.998,
+    },
 }
 
 

@@ -173,7 +173,8 @@ def _show(report: dict[str, Any]) -> None:
     show.result(show.table("", heading, [[*row[:4], f"{row[4]:+.2f}", row[5]] for row in strata]))
     percent, limit = report["difference"]["mrr"]["percent"], 100 * report["threshold"]
     word = "passed" if report["passed"] else "NOT passed"
-    show.line(show.stdout(), f"{word}: the MRR of A is {percent:+.2f} % of B's away, threshold {limit:+g} %")
+    side = "above" if percent >= 0 else "below"
+    show.line(show.stdout(), f"{word}: A's MRR is {abs(percent):.2f} % {side} B's (threshold {limit:+g} %)")
 
 
 def _points(difference: dict[str, Any]) -> list[str]:

@@ -114,7 +114,7 @@ def test_a_split_without_a_past_is_an_error(model):
 
 
 def long_last_snapshot(between):
-    """A graph whose test split is three snapshots; `between` are the facts of the first two of them. The last one is the
+    """A graph whose test split is three snapshots; `between` are the facts of the first two. The last one is the
     largest by far, so that the shapes of its batch do not depend on the others."""
     rng = np.random.default_rng(0)
     draw = lambda count, time: [(*rng.integers(0, (9, 3, 9)).tolist(), time) for _ in range(count)]

@@ -10,6 +10,11 @@ from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 EXHAUSTED = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
 
+def test_the_loop_over_the_window_comes_back_first():
+    config = TiRGNTrainingConfig(unroll=True, remat="none", batch_size=0)
+    assert lighter(config, units=100) == config.replace(unroll=False)
+
+
 def test_first_stronger_rematerialisation_then_smaller_batches():
     config, rungs = TiRGNTrainingConfig(remat="none", batch_size=0), []
     while config is not None:

@@ -19,11 +19,13 @@ def ran_out_of_memory(error: BaseException) -> bool:
 def lighter(config: TiRGNTrainingConfig, units: int) -> TiRGNTrainingConfig | None:
     """The next rung below `config`, None below the last.
 
-    First stronger rematerialisation, which changes no number; then smaller micro-batches, which change nothing but the
-    rows that the decoders' BatchNorm sees at once.
+    First the loop over the window, without which rematerialisation has no effect, then a stronger one, which changes no
+    number; then smaller micro-batches, which change nothing but the rows that the decoders' BatchNorm sees at once.
 
     **Arguments:** `units`: questions of the largest snapshot, what `batch_size` 0 stands for.
     """
+    if config.unroll:
+        return config.replace(unroll=False)
     if config.remat in _STRONGER:
         return config.replace(remat=_STRONGER[config.remat])
     whole = min(config.batch_size, units) if config.batch_size else units

@@ -183,6 +183,7 @@ class _Run:
         if next_rung is None:
             raise error
         settings = {"remat": next_rung.remat, "batch_size": next_rung.batch_size}
+        settings |= {"unroll": False} if now.unroll else {}
         # The step that failed may have eaten the arrays that were donated to it.
         del self.model, self.opt_state
         self.model, self.opt_state = eqx.filter_eval_shape(self._skeleton)

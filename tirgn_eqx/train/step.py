@@ -40,6 +40,7 @@ def loss_and_gradient(
     *,
     precision: Precision = "f32",
     policy: Remat = "none",
+    unroll: bool = False,
     training: bool = True,
     num_entities: int | None = None,
 ) -> Gradients:
@@ -61,7 +62,7 @@ def loss_and_gradient(
     shares = (model.task_weight, 1 - model.task_weight)
 
     def encode(parameters):
-        options = {"training": training, "key": keys[0], "policy": policy, "targets": targets}
+        options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
         return ready(parameters).encode(batch.window, rows=batch.rows, **options)
 
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
@@ -169,7 +170,8 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
 
     def update(model, opt_state, batch, num_entities):
         options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
-        result = loss_and_gradient(model, batch, **options)
+        unroll = config.unroll and jax.default_backend() == "cpu"
+        result = loss_and_gradient(model, batch, unroll=unroll, **options)
         parameters = eqx.filter(model, trainable(model))
         updates, opt_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
