@@ -117,6 +117,10 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
             from tirgn_eqx.data import load_graph
 
             data = load_graph(str(data_path)).describe()
+        # The time of the logs counts the breaks between the parts of a resumed training; its own clock does not.
+        state = find(place, "tirgn_state.json")
+        elapsed = curve[-1]["elapsed"] if curve else 0.0
+        seconds = json.loads(state.read_text())["progress"]["seconds"] if state else elapsed
         scored = [row for row in curve if (row.get("validation") or {}).get("mrr") is not None]
         best = max(scored, key=lambda row: row["validation"]["mrr"], default=None)
         result = {
@@ -126,7 +130,7 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
             "epochs_trained": len(epochs),
             "best_epoch": best["epoch"] if best else None,
             "best_mrr": best["validation"]["mrr"] if best else None,
-            "total_time": curve[-1]["elapsed"] if curve else 0.0,
+            "total_time": seconds,
             "early_stopped": False,
             "model_type": checkpoint.get("model_type", "tirgn"),
             "validation": {"entity": best["validation"]} if best else None,
