@@ -27,6 +27,7 @@ import common  # noqa: E402
 import flops  # noqa: E402
 import graphs  # noqa: E402
 import scaling  # noqa: E402
+import tables  # noqa: E402
 
 TINY_SIM = "sim:num_entities=20,num_relations=4,num_days=12,facts_per_day=15"
 
@@ -244,3 +245,7 @@ def test_counted_operations_are_those_of_the_program(batch_size, loss):
     found = dense_products(program.jaxpr)
     assert 0.95 * counted <= found <= 1.35 * counted
     assert flops.step_flops(model, batch)["step"] <= counted
+
+
+def test_the_results_page_is_what_the_records_say():
+    assert tables.PAGE.read_text() == tables.page(), "run: python benchmarks/tables.py"
