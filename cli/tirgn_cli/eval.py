@@ -39,6 +39,7 @@ def evaluate(
     ] = None,
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
+    feed_back: options.FeedBack = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -50,6 +51,7 @@ def evaluate(
     """
     keep_freed_memory()
     options.check_split(split)
+    setting: Any = options.evaluation_setting(multi_step, feed_back)
 
     from tirgn_cli import show
 
@@ -72,7 +74,7 @@ def evaluate(
                 model,
                 graph,
                 split="valid" if split == "valid" else "test",
-                setting="multi-step" if multi_step else "single-step",
+                setting=setting,
                 history_len=config.history_len,
                 history_window=config.history_window,
             )

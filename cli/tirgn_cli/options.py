@@ -96,6 +96,14 @@ MultiStep = Annotated[
         panel=DATA,
     ),
 ]
+FeedBack = Annotated[
+    bool,
+    option(
+        "--feed-back",
+        help="with --multi-step, let the window go on with what the model forecasts for itself (default: frozen)",
+        panel=DATA,
+    ),
+]
 
 Preset = Annotated[
     str | None,
@@ -278,3 +286,10 @@ def check_split(split: str) -> None:
     """**Raises:** ConfigError for a split that holds no facts to forecast."""
     if split not in HELD_OUT:
         raise ConfigError(f"--split {split!r}: must be one of {', '.join(HELD_OUT)}")
+
+
+def evaluation_setting(multi_step: bool, feed_back: bool = False) -> str:
+    """The setting that the options name. **Raises:** ConfigError for a feedback into single-step windows."""
+    if feed_back and not multi_step:
+        raise ConfigError("--feed-back: only with --multi-step; single-step windows hold what happened")
+    return "single-step" if not multi_step else "multi-step, fed back" if feed_back else "multi-step"

@@ -116,3 +116,10 @@ def test_baseline(run, trained):
 def test_baseline_refuses(run, trained, arguments, message):
     result = run("baseline", "recurrency", "--data-path", trained["folder"], *arguments)
     assert result.exit_code == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_feed_back(run, trained):
+    found = json.loads(run("eval", trained["regcn"], "--multi-step", "--feed-back", "--json").stdout)
+    assert found["setting"] == "multi-step, fed back" and 0 < found["entity"]["mrr"] <= 1
+    result = run("eval", trained["regcn"], "--feed-back")
+    assert result.exit_code == 2 and "--feed-back: only with --multi-step" in result.stderr

@@ -41,7 +41,8 @@ class BatchLoader:
     `num_negatives`: > 0 draws negatives for each entity question; `num_shared`: > 0 draws entities for all of a
     snapshot's questions together; `rows`: evolve all entities, those with an edge in the window, or those that
     anything in the batch touches; `targets_per_step`: consecutive targets that share one evolution of a window as much
-    longer; `known`: nothing from this snapshot on is known to any target (multi-step); `with_truth`: ship the filter of
+    longer; `known`: nothing from this snapshot on is known to any target (multi-step), but for
+    windows that are `fed_back`, whose snapshots the `store` has; `with_truth`: ship the filter of
     evaluation; `seed`: of order and draws.
 
     Nothing at or after a target's time enters its batch except the questions' own answers and the filter; of targets
@@ -64,6 +65,7 @@ class BatchLoader:
         rows: Literal["all", "window", "touched"] = "all",
         targets_per_step: int = 1,
         known: int | None = None,
+        fed_back: bool = False,
         with_truth: bool = False,
         seed: int = 0,
         store: SnapshotStore | None = None,
@@ -73,7 +75,8 @@ class BatchLoader:
         self.history_len, self.history_window = history_len, history_window
         self.batch_size, self.unique = batch_size, unique
         self.num_negatives, self.num_shared, self.rows = num_negatives, num_shared, rows
-        self.known, self.with_truth, self.seed = known, with_truth, seed
+        self.known, self.fed_back = known, fed_back
+        self.with_truth, self.seed = with_truth, seed
         self.store = store or SnapshotStore(graph)
         # Snapshot 0 has no past to forecast from.
         targets = graph.split_snapshots(split)
@@ -89,15 +92,19 @@ class BatchLoader:
         """The snapshot before which the past of `target` is known."""
         return target if self.known is None else min(target, self.known)
 
+    def window_end(self, target: int) -> int:
+        """The snapshot before which the window of `target` ends."""
+        return target if self.fed_back else self.known_before(target)
+
     def _window(self, target: int) -> list[Snapshot]:
-        return self.store.window(self.known_before(target), self.window_len)
+        return self.store.window(self.window_end(target), self.window_len)
 
     def _plan(self, max_buckets: int) -> tuple[list[Bucket], dict[int, int]]:
         if len(self.targets) == 0:
             return [], {}
         windows, sizes, micros, rows = [], {kind: [] for kind in KINDS}, [], []
         for target in self.targets.tolist():
-            windows.append(self.store.window_sizes(self.known_before(target), self.window_len))
+            windows.append(self.store.window_sizes(self.window_end(target), self.window_len))
             members = self._questions(target)
             micros.append(max(self._num_micro(questions) for questions in members.values()))
             for kind in KINDS:

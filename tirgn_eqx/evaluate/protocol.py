@@ -2,8 +2,9 @@
 
 Single-step: each snapshot from everything strictly before it, the truth then revealed; history at test time is
 train + valid + earlier test snapshots. Multi-step: all of them from what is known before the split's first snapshot,
-window and history vocabulary frozen there, only the clock going on. No parameter is updated. Both directions are asked;
-figures are micro-averages over queries.
+window and history vocabulary frozen there, only the clock going on. Multi-step, fed back: the same, but the window goes
+on with snapshots that the model forecasts for itself. No parameter is updated. Both directions are asked; figures are
+micro-averages over queries.
 """
 
 import time
@@ -22,13 +23,14 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.models import Encoding, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
 T = TypeVar("T")
-Setting = Literal["single-step", "multi-step"]
+Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
 HITS = (1, 3, 10)
 SCORES = 2**26  # the most [unit, candidate] scores held at once
 
@@ -99,7 +101,8 @@ class Evaluation:
 def encode_rows(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
     """The encoding of all entities from the `rows` of the batch (all that have an edge in the window) and the
     `idle` states of the others."""
-    assert batch.rows is not None
+    if batch.rows is None:
+        return model.encode(batch.window)[0]
     encoding, _ = model.at_rows(batch.rows).encode(batch.window, rows=batch.rows)
     entity = idle.at[batch.rows.index].set(encoding.entity, mode="drop")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
@@ -150,23 +153,18 @@ class Evaluator:
         self.graph, self.split, self.setting = graph, split, setting
         snapshots = graph.split_snapshots(split)
         snapshots = snapshots[snapshots > 0]
-        known = int(snapshots[0]) if setting == "multi-step" and len(snapshots) else None
-        self.loader = BatchLoader(
-            graph,
-            vocabulary or build_history_vocabulary(graph),
-            split,
-            history_len=history_len,
-            history_window=history_window,
-            batch_size=min(1024, max(16, SCORES // graph.num_entities)),
-            unique=True,
-            max_buckets=max_buckets,
-            rows="window",
-            known=known,
-            with_truth=True,
-            store=store,
-        )
-        if len(self.loader) == 0:
+        if len(snapshots) == 0:
             raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+        self._shared: dict[str, Any] = {
+            "history_len": history_len,
+            "history_window": history_window,
+            "vocabulary": vocabulary or build_history_vocabulary(graph),
+            "batch_size": min(1024, max(16, SCORES // graph.num_entities)),
+        }
+        self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
+        self._options |= {"known": None if setting == "single-step" else int(snapshots[0])}
+        # Before anything is fed back this is the loader of frozen windows.
+        self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._shared, **self._options)
         self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
 
     @jaxtyped(typechecker=beartype)
@@ -174,7 +172,15 @@ class Evaluator:
         """Rank every query of the split with `model`, in its own precision (f32 unless trained in f64)."""
         # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
+            if self.setting == "multi-step, fed back":
+                self._feed_back(model)
             return self._evaluate(model)
+
+    def _feed_back(self, model: RecurrentGraphModel) -> None:
+        """Let the windows go on with what `model` forecasts."""
+        store = forecast_snapshots(model, self.graph, self.split, **self._shared)  # pyright: ignore[reportArgumentType]
+        options = self._shared | self._options | {"fed_back": True, "store": store}
+        self.loader = BatchLoader(self.graph, split=self.split, **options)
 
     def compile(self, model: RecurrentGraphModel) -> None:
         """Compile what evaluating `model` needs, unless it is there."""
@@ -185,7 +191,7 @@ class Evaluator:
 
     def _arguments(self, model: RecurrentGraphModel, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
         """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
-        length = min(self.loader.known_before(prepared.target), self.loader.history_len)
+        length = min(self.loader.window_end(prepared.target), self.loader.history_len)
         if length not in idle:
             idle[length] = self.programs.idle(length, model, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]

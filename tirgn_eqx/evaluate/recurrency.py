@@ -13,7 +13,7 @@ import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, both_directions, build_recurrence_index
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import Evaluation, Setting
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
 
@@ -63,6 +63,8 @@ class RecurrencyEvaluator:
         setting: Setting = "single-step",
         index: RecurrenceIndex | None = None,
     ):
+        if setting == "multi-step, fed back":
+            raise ConfigError("recurrency: there is no window to feed forecasts back to; ask for multi-step")
         self.graph, self.split, self.setting = graph, split, setting
         self.index = index or build_recurrence_index(graph)
         snapshots = graph.split_snapshots(split)

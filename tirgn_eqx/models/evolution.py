@@ -334,7 +334,7 @@ class RecurrentGraphModel(eqx.Module):
     @jaxtyped(typechecker=beartype)
     def __call__(
         self, window: Window, entity_queries: Queries, relation_queries: Queries, time_index: Float[Array, ""]
-    ) -> tuple[Float[Array, "unit entity"], Float[Array, "unit rel2"]]:
+    ) -> tuple[Float[Array, "asked entity"], Float[Array, "asked_relations rel2"]]:
         """Log probabilities of all entities and of all relations (inverses included) for the questions."""
         encoding, _ = self.encode(window)
         entity = self.log_probabilities(encoding, entity_queries, time_index, kind="entity")
