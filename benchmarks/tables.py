@@ -152,7 +152,9 @@ def multi_step(records: list[dict[str, Any]]) -> str:
             rows.append(_multi_step_row(record, "recurrency", MODELS["recurrency"], found))
         if record["benchmark"].startswith("multistep-"):
             model = record["result"]["model_type"]
-            rows.append(_multi_step_row(record, model, MODELS[model], record["result"]["entity"]))
+            for form in record["result"]["forms"]:
+                name = f"{MODELS[model]}, window {form['window']} ({record['result']['trained']})"
+                rows.append(_multi_step_row(record, model, name, form["entity"]))
     order = {name: number for number, name in enumerate(DATASETS)}
     return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: order[row[0]]))
 
@@ -198,8 +200,9 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-MULTI_STEP = """Nothing from the first test snapshot on is known; window and history stay as they are there, and the
-clock goes on. No figure of TiRGN was published.
+MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and the clock goes on.
+A window is frozen too, or fed back: then it goes on with what the model forecasts for itself. No figure of TiRGN was
+published.
 """
 
 

@@ -1,0 +1,42 @@
+"""Multi-step figures of a checkpoint, with frozen windows and with windows that are fed back.
+
+Why: single-step figures let every snapshot be known once it was forecast; a plan for next month has no such luck.
+Nobody has published multi-step figures of TiRGN.
+
+    python benchmarks/multistep.py --data-path data/ICEWS14s models/icews14s/tirgn_best.npz --trained "exact, 7 epochs"
+"""
+
+import json
+import subprocess
+import sys
+
+import common
+from common import table
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("checkpoint", metavar="CKPT")
+    parser.add_argument("--trained", metavar="TEXT", help="how it came about")
+    args = common.finalize(parser.parse_args())
+    forms, found = [], {}
+    for window, extra in (("frozen", []), ("fed back", ["--feed-back"])):
+        words = [sys.executable, "-m", "tirgn_cli", "eval", args.checkpoint, "--data-path", args.data_path]
+        words += ["--multi-step", *extra, "--json"]
+        run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=False)
+        if run.returncode:
+            sys.exit(run.stderr.strip())
+        found = json.loads(run.stdout)
+        figures = {name: found[name] for name in ("setting", "filter", "entity", "entity_raw", "relation", "seconds")}
+        forms.append({"window": window} | figures)
+    result = {"model_type": found["model_type"], "trained": args.trained, "split": found["split"], "forms": forms}
+    payload = {"dataset": found["dataset"], "setting": {}, "seed": found["seed"], "result": result}
+    name = "-".join(filter(None, ["multistep", found["dataset"]["name"], found["model_type"], args.tag]))
+    document = common.record(name, payload, args.results)
+    rows = [[form["window"], *(form["entity"][key] for key in ("mrr", "hits_at_1", "hits_at_10"))] for form in forms]
+    table(f"{found['dataset']['name']}: multi-step", ["window", "MRR", "Hits@1", "Hits@10"], rows)
+    common.finish(document)
+
+
+if __name__ == "__main__":
+    main()
