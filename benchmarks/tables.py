@@ -200,9 +200,9 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and the clock goes on.
-A window is frozen too, or fed back: then it goes on with what the model forecasts for itself. No figure of TiRGN was
-published.
+MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and the clock goes
+on. A window is frozen too, or fed back: then it goes on with what the model forecasts for itself. No figure of TiRGN
+was published.
 """
 
 
