@@ -404,6 +404,12 @@ def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
     return graph, config
 
 
+def load_words(args: argparse.Namespace) -> list[str]:
+    """The options of `parser` that say how data is loaded, for a `tirgn` command."""
+    given = {"--num-days": args.num_days, "--granularity": args.granularity}
+    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+
+
 def described(graph: Any, config: Any) -> dict[str, Any]:
     """`dataset`, `setting` and `seed` of a result."""
     return {"dataset": graph.describe(), "setting": config.to_dict(), "seed": config.seed}

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--trained", nargs=2, metavar="TEXT", help="how each of them came about")
     args = common.finalize(parser.parse_args())
     words = [sys.executable, "-m", "tirgn_cli", "compare", *args.models, "--data-path", args.data_path, "--json"]
+    words += common.load_words(args)
     run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=False)
     if run.returncode:
         sys.exit(run.stderr.strip())

@@ -23,6 +23,7 @@ def main() -> None:
     for window, extra in (("frozen", []), ("fed back", ["--feed-back"])):
         words = [sys.executable, "-m", "tirgn_cli", "eval", args.checkpoint, "--data-path", args.data_path]
         words += ["--multi-step", *extra, "--json"]
+        words += common.load_words(args)
         run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=False)
         if run.returncode:
             sys.exit(run.stderr.strip())

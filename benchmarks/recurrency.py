@@ -13,8 +13,6 @@ import time
 import common
 from common import note, table
 
-VARIANTS = ("combined", "strict", "relaxed")
-
 
 def main() -> None:
     parser = common.parser(__doc__)
@@ -25,8 +23,8 @@ def main() -> None:
 
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.recurrence import build_recurrence_index
-    from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency, with_variant
-    from tirgn_eqx.models.recurrency import DECAYS, SHARES
+    from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
+    from tirgn_eqx.models.recurrency import DECAYS, SHARES, VARIANTS
 
     options = {"num_days": args.num_days, "granularity": args.granularity}
     given = {name: value for name, value in options.items() if value is not None}
@@ -49,7 +47,7 @@ def main() -> None:
             search_seconds = time.perf_counter() - begin
             note(f"{setting}, {chosen}: searched in {search_seconds:.1f} s")
             for variant in VARIANTS:
-                evaluation = evaluator(with_variant(model, variant))
+                evaluation = evaluator(model.variant(variant))
                 result = {"setting": setting, "parameters": chosen, "variant": variant}
                 result |= {"search_seconds": search_seconds, "evaluation_seconds": evaluation.seconds}
                 result |= {"test": {"entity": evaluation.entity, "entity_raw": evaluation.to_dict()["entity_raw"]}}

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.errors import ConfigError
-
-VARIANTS = ("combined", "strict", "relaxed")
+from tirgn_eqx.errors import ConfigError, DataError
 
 baseline_app = typer.Typer(
     no_args_is_help=True,
@@ -26,10 +24,10 @@ def recurrency(
     variant: Annotated[
         str,
         options.option(
-            metavar="|".join(VARIANTS),
+            metavar="|".join(options.VARIANTS),
             help="strict: when (s, r, o) happened; relaxed: how often o followed r; combined: both (default: combined)",
             panel=options.MODEL,
-            autocompletion=lambda: list(VARIANTS),
+            autocompletion=lambda: list(options.VARIANTS),
         ),
     ] = "combined",
     decay: Annotated[
@@ -67,17 +65,21 @@ def recurrency(
     Example: tirgn baseline recurrency --data-path data/YAGO --json
     """
     options.check_split(split)
-    if variant not in VARIANTS:
-        raise ConfigError(f"--variant {variant!r}: must be one of {', '.join(VARIANTS)}")
+    if variant not in options.VARIANTS:
+        raise ConfigError(f"--variant {variant!r}: must be one of {', '.join(options.VARIANTS)}")
     if (decay is None) != (share is None):
         raise ConfigError("--decay and --share: give both, or neither to have them searched on valid")
+    if decay is not None and one_for_all:
+        raise ConfigError(
+            "--one-for-all is about the search, which --decay and --share leave out; give one or the other"
+        )
 
     from tirgn_cli import show
 
     with show.clean_stdout():
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.data.recurrence import build_recurrence_index
-        from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency, with_variant
+        from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
         from tirgn_eqx.models.recurrency import Recurrency
 
         load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
@@ -88,11 +90,15 @@ def recurrency(
             model, chosen = Recurrency.constant(graph.num_relations, decay, share), "given"
         else:
             with show.working(f"searching decay and share on the valid split of {graph.name}"):
-                model = search_recurrency(graph, per_relation=not one_for_all, setting=setting, index=index)
+                try:
+                    model = search_recurrency(graph, per_relation=not one_for_all, setting=setting, index=index)
+                except DataError as error:
+                    raise DataError(f"{error}; --decay and --share need no search") from error
             chosen = "searched on valid, " + ("one for all relations" if one_for_all else "per relation")
         with show.working(f"evaluating {graph.name}"):
             evaluator = RecurrencyEvaluator(graph, "valid" if split == "valid" else "test", setting, index)
-            evaluation = evaluator(with_variant(model, variant))  # pyright: ignore[reportArgumentType]
+            model = model.variant(variant)
+            evaluation = evaluator(model)
     measured = evaluation.to_dict() | {"model_type": "recurrency", "variant": variant}
     measured |= {"parameters": model.to_dict() | {"chosen": chosen}}
     if as_json:

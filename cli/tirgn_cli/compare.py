@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.files import check_writable, write_text
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.heap import keep_freed_memory
 
 BASELINE = "recurrency"
-VARIANTS = ("combined", "strict", "relaxed")
 
 
 def compare(
@@ -69,6 +69,11 @@ def compare(
     if len(models) < 2:
         raise ConfigError(f"{len(models)} model given; compare needs two, such as a checkpoint and {BASELINE}")
 
+    if not -100 <= threshold <= 100:
+        raise ConfigError(f"--threshold {threshold:g}: must be between -100 and 100, such as -5 for 5 % worse")
+    if out is not None:
+        check_writable(out)
+
     from tirgn_cli import show
 
     with show.clean_stdout():
@@ -76,7 +81,8 @@ def compare(
         load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
         graph = _load_graph(models, loaded, data_path, load)
         setting = "multi-step" if multi_step else "single-step"
-        entrants = {name: _evaluated(name, found, graph, split, setting) for name, found in loaded.items()}
+        searched: dict[str, Any] = {}
+        entrants = {name: _evaluated(name, found, graph, split, setting, searched) for name, found in loaded.items()}
 
         from tirgn_eqx.evaluate.compare import compare as run
 
@@ -87,7 +93,7 @@ def compare(
     if len(comparisons) == 1:
         report = comparisons[0]
     if out is not None:
-        show.write_document(report, out)
+        write_text(out, show.document_text(report))
     if as_json:
         show.document(report)
     else:
@@ -101,9 +107,9 @@ def _load_model(name: str) -> Any:
     """(model, config, metadata) of a checkpoint; the variant of a baseline."""
     kind, _, variant = name.partition(":")
     if kind == BASELINE and not Path(name).exists():
-        if variant not in ("", *VARIANTS):
-            raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(VARIANTS)}")
-        return variant or VARIANTS[0]
+        if variant not in ("", *options.VARIANTS):
+            raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(options.VARIANTS)}")
+        return variant or options.VARIANTS[0]
 
     from tirgn_eqx.train.saved import load_model
 
@@ -111,7 +117,8 @@ def _load_model(name: str) -> Any:
 
 
 def _load_graph(models: list[str], loaded: dict[str, Any], data_path: str | None, load: dict[str, Any]) -> Any:
-    from tirgn_cli.eval import check_sizes, load_data
+    from tirgn_cli import show
+    from tirgn_cli.eval import check_sizes, checksum_message, load_data
     from tirgn_eqx.data import load_graph
 
     checkpoints = [name for name in models if not isinstance(loaded[name], str)]
@@ -124,26 +131,35 @@ def _load_graph(models: list[str], loaded: dict[str, Any], data_path: str | None
         graph = load_graph(data_path, **load)
     for name in checkpoints:
         check_sizes(Path(name), graph, loaded[name][2])
+        trained_on = (loaded[name][2].get("data") or {}).get("sha256")
+        if trained_on != graph.checksum:
+            show.warning(f"{name}: {checksum_message(graph.checksum, trained_on)}")
     return graph
 
 
-def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any) -> Any:
+def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, searched: dict[str, Any]) -> Any:
+    """The entrant `name`; `searched` keeps the baseline's index and parameters for its other variants."""
     from tirgn_cli import show
     from tirgn_eqx.evaluate.compare import Entrant
 
     with show.working(f"evaluating {name} on {graph.name}"):
         if isinstance(found, str):
-            from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency, with_variant
+            from tirgn_eqx.data.recurrence import build_recurrence_index
+            from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
 
-            model = with_variant(search_recurrency(graph, setting=setting), found)  # pyright: ignore[reportArgumentType]
-            return Entrant(name, BASELINE, RecurrencyEvaluator(graph, split, setting)(model))
+            if not searched:
+                index = build_recurrence_index(graph)
+                searched |= {"index": index, "model": search_recurrency(graph, setting=setting, index=index)}
+            evaluator = RecurrencyEvaluator(graph, split, setting, searched["index"])
+            return Entrant(name, BASELINE, evaluator(searched["model"].variant(found)))
 
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
         model, config, metadata = found
         window = {"history_len": config.history_len, "history_window": config.history_window}
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
-        return Entrant(name, metadata["model_type"], evaluation)
+        matches = (metadata.get("data") or {}).get("sha256") == graph.checksum
+        return Entrant(name, metadata["model_type"], evaluation, matches)
 
 
 def _show(report: dict[str, Any]) -> None:

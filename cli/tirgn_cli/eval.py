@@ -1,12 +1,13 @@
 """`tirgn eval`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.errors import CheckpointError, DataError
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.heap import keep_freed_memory
 
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
@@ -51,6 +52,9 @@ def evaluate(
     """
     keep_freed_memory()
     options.check_split(split)
+    known = get_args(get_type_hints(TiRGNTrainingConfig)["model"])
+    if model_type not in (None, *known):
+        raise ConfigError(f"--model {model_type!r}: must be one of {', '.join(known)}")
     setting: Any = options.evaluation_setting(multi_step, feed_back)
 
     from tirgn_cli import show

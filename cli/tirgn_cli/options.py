@@ -13,6 +13,7 @@ from tirgn_eqx.errors import ConfigError, nearest
 FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT = ("valid", "test")
+VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
 
 
@@ -118,8 +119,8 @@ Recipe = Annotated[
     str | None,
     option(
         metavar="|".join(RECIPES),
-        help="exact: every entity at every step, as published; fast: equal questions once, and only the entities that "
-        "a snapshot touches with a sample of the others (default: exact)",
+        help="exact: every entity at every step, as published; fast: equal questions once, only the entities that a "
+        "snapshot touches with a sample of the others, larger steps and averaged weights (default: exact)",
         autocompletion=lambda: list(RECIPES),
         panel=TRAINING,
     ),

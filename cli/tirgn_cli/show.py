@@ -3,9 +3,7 @@
 import json
 import logging
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -30,7 +28,13 @@ def stderr() -> Console:
 
 def line(console: Console, *parts: str | tuple[str, str]) -> None:
     """One line, however long: never wrapped, and never read as markup."""
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    shown = (printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
+    console.print(Text.assemble(*shown), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelt out: a name in the data shall not steer the terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def error(message: str) -> None:
@@ -91,17 +95,9 @@ def document(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(plain(value), indent=indent, allow_nan=False) + "\n")
 
 
-def write_document(value: Mapping[str, Any], path: Path) -> None:
-    """`value` as an indented JSON file; one that is there is replaced whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def document_text(value: Mapping[str, Any]) -> str:
+    """`value` as an indented JSON document for a file."""
+    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
@@ -155,7 +151,7 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
 
 
 def figures(metrics: Mapping[str, Any]) -> list[Any]:

@@ -1,8 +1,6 @@
 """`tirgn train`."""
 
-import os
 import signal
-import tempfile
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.files import write_text
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.heap import keep_freed_memory
 
@@ -171,16 +170,8 @@ class Signals:
 
 def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
     """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole."""
-    model_dir.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=model_dir, prefix=".config-", suffix=".toml")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write("# settings of the last training in this folder; `tirgn train --config` reads them\n")
-            file.write(config.to_toml())
-        os.replace(temporary, model_dir / "config.toml")
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    head = "# settings of the last training in this folder; `tirgn train --config` reads them\n"
+    write_text(model_dir / "config.toml", head + config.to_toml())
     return model_dir / "config.toml"
 
 

@@ -65,7 +65,8 @@ def test_compare_several_passes_only_if_all_do(run, trained):
         (("recurrency", "recurrency:loose", "--data-path", "FOLDER"), 2, "variants of recurrency are combined"),
         (("recurrency", "nowhere.npz", "--data-path", "FOLDER"), 1, "nowhere.npz"),
         (("recurrency", "CKPT", "--split", "train"), 2, "--split 'train': must be one of valid, test"),
-        (("recurrency", "CKPT", "--threshold", "-500"), 2, "threshold = -5.0"),
+        (("recurrency", "CKPT", "--threshold", "-500"), 2, "--threshold -500: must be between -100 and 100"),
+        (("recurrency", "CKPT", "--out", "FOLDER"), 2, "cannot be written"),
     ],
 )
 def test_compare_refuses(run, trained, arguments, code, message):
@@ -81,6 +82,27 @@ def test_a_checkpoint_of_another_model_is_refused(run, trained):
         assert result.exit_code == 1
         assert f"holds a model of type '{held}', not '{asked}'" in result.stderr
         assert run("eval", trained[held], "--model", held).exit_code == 0
+
+
+def test_a_model_that_does_not_exist(run, trained):
+    result = run("eval", trained["tirgn"], "--model", "regnc")
+    assert result.exit_code == 2 and "--model 'regnc': must be one of tirgn, regcn" in result.stderr
+
+
+def test_checkpoints_of_other_facts_are_told(run, trained, tmp_path):
+    other = write_folder(tmp_path / "tiny")
+    (other / "test.txt").write_text("0\t0\t1\t9\n")
+    result = run("compare", trained["tirgn"], trained["regcn"], "--data-path", other, "--json")
+    assert result.exit_code == 0 and result.stderr.count("CHECKSUM DIFFERS") == 2
+    assert [model["checksum_matches"] for model in json.loads(result.stdout)["models"]] == [False, False]
+
+
+def test_a_name_does_not_steer_the_terminal(run, trained, tmp_path):
+    folder = write_folder(tmp_path / "tiny")
+    (folder / "relation2id.txt").write_text("calls\t0\nmeets\x1b[2J\t1\n")
+    result = run("compare", "recurrency", "recurrency:strict", "--data-path", folder)
+    assert result.exit_code == 0 and "\x1b" not in result.stdout
+    assert "meets\\x1b[2J" in result.stdout
 
 
 def test_multi_step(run, trained):
@@ -99,6 +121,8 @@ def test_baseline(run, trained):
     assert found["parameters"]["chosen"] == "searched on valid, per relation"
     given = run("baseline", "recurrency", *data, "--decay", "0.5", "--share", "1", "--json")
     assert json.loads(given.stdout)["parameters"] == {"decay": 0.5, "share": 1.0, "chosen": "given"}
+    relaxed = run("baseline", "recurrency", *data, "--decay", "0.5", "--share", "1", "--variant", "relaxed", "--json")
+    assert json.loads(relaxed.stdout)["parameters"]["share"] == 0.0
     text = run("baseline", "recurrency", *data, "--variant", "strict", "--one-for-all", "--multi-step").stdout
     for words in ("recurrency baseline, strict", "multi-step", "one for all relations", "entity, raw"):
         assert words in text
@@ -109,8 +133,11 @@ def test_baseline(run, trained):
     [
         (("--decay", "1"), "give both"),
         (("--variant", "loose"), "--variant 'loose': must be one of combined, strict, relaxed"),
-        (("--decay", "-1", "--share", "1"), "decay = -1.0: must be at least 0"),
+        (("--decay", "-1", "--share", "1"), "decay = -1.0: must be a finite number, at least 0"),
         (("--decay", "1", "--share", "2"), "share = 2.0: must be between 0 and 1"),
+        (("--decay", "inf", "--share", "nan"), "decay = inf: must be a finite number"),
+        (("--decay", "1", "--share", "nan"), "share = nan: must be between 0 and 1"),
+        (("--decay", "1", "--share", "1", "--one-for-all"), "--one-for-all is about the search"),
     ],
 )
 def test_baseline_refuses(run, trained, arguments, message):

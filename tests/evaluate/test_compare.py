@@ -118,6 +118,17 @@ def test_what_cannot_be_compared(graph):
         compare(one, one, threshold=-5.0)
 
 
+def test_the_same_facts_in_another_order_are_not_the_same_questions(graph):
+    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+    last = graph.snapshot == graph.snapshot[-1]
+    order = np.concatenate([np.flatnonzero(~last), np.flatnonzero(last)[::-1]])
+    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(graph.split > 1))}
+    other = make_graph(rows[order], num_entities=12, num_relations=graph.num_relations, **bounds)
+    assert other.checksum == graph.checksum
+    with pytest.raises(DataError, match="were not asked the same questions"):
+        compare(entrant(graph, "one"), entrant(other, "two"))
+
+
 def test_an_empty_stratum_has_no_figures():
     facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 2)]
     graph = make_graph(facts, num_entities=3, num_relations=1, valid=1, test=2)

@@ -115,6 +115,15 @@ class TemporalGraph:
         }
 
 
+def both_directions(
+    graph: TemporalGraph, facts: slice | np.ndarray = slice(None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int64 (subject, relation, object) of `facts`, then of their inverses."""
+    subject, relation, object_ = (x[facts].astype(np.int64) for x in (graph.subject, graph.relation, graph.object))
+    relation = np.concatenate([relation, relation + graph.num_relations])
+    return np.concatenate([subject, object_]), relation, np.concatenate([object_, subject])
+
+
 def from_facts(
     name: str,
     facts: np.ndarray,

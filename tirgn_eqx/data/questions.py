@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.history import HistoryIndex, HistoryVocabulary
 
 
@@ -34,13 +34,6 @@ class Questions:
         return len(self.subject)
 
 
-def _both(graph: TemporalGraph, facts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(subject, relation, object) of `facts` followed by their inverses."""
-    s, r, o = graph.subject[facts], graph.relation[facts], graph.object[facts]
-    subject, object_ = np.concatenate([s, o]), np.concatenate([o, s])
-    return subject, np.concatenate([r, r + graph.num_relations]), object_
-
-
 def ask(
     graph: TemporalGraph,
     vocabulary: HistoryVocabulary,
@@ -61,7 +54,7 @@ def ask(
     chosen = present[graph.split[present] == split]
 
     def columns(facts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        subject, relation, object_ = _both(graph, facts)
+        subject, relation, object_ = both_directions(graph, facts)
         if kind == "entity":
             return subject, relation, object_, vocabulary.entity_keys(subject, relation)
         return subject, object_, relation, vocabulary.relation_keys(subject, object_)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.errors import DataError
 
 
@@ -91,13 +91,6 @@ class RecurrenceIndex:
             rows = order[begin:end]
             total[rows] += total[rows - 1] * fade[rows]
         return total
-
-
-def both_directions(graph: TemporalGraph, facts: slice | np.ndarray = slice(None)) -> tuple[np.ndarray, ...]:
-    """int64 (subject, relation, object) of `facts`, then of their inverses."""
-    subject, relation, object_ = (x[facts].astype(np.int64) for x in (graph.subject, graph.relation, graph.object))
-    relation = np.concatenate([relation, relation + graph.num_relations])
-    return np.concatenate([subject, object_]), relation, np.concatenate([object_, subject])
 
 
 def build_recurrence_index(graph: TemporalGraph) -> RecurrenceIndex:

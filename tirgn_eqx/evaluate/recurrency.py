@@ -6,13 +6,13 @@ relation, so that their part of a rank is one look-up. The cost is that of the k
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, both_directions, build_recurrence_index
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
+from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import Evaluation, Setting
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
@@ -247,9 +247,3 @@ def search_recurrency(
 
     share = choose(shares, evaluator.reciprocal_ranks(shares, lambda share: share, by_share))
     return Recurrency(decay, share)
-
-
-def with_variant(model: Recurrency, variant: Literal["strict", "relaxed", "combined"]) -> Recurrency:
-    """`model` with one of its parts alone, or as it is."""
-    shares = {"strict": np.ones_like(model.share), "relaxed": np.zeros_like(model.share)}
-    return replace(model, share=shares.get(variant, model.share))

@@ -4,8 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.recurrence import both_directions
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
 
 RECURRENCE = ("exact recurrence", "known pair", "new")
 

@@ -11,14 +11,16 @@ Times are in steps of the model's clock. `decay` and `share` belong to the relat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex
-from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.errors import ConfigError, DataError
 
+VARIANTS = ("combined", "strict", "relaxed")
+MOST_COUNTS = 2**30  # relations * entities that are counted
 # The values among which the paper's authors choose, for every relation.
 DECAYS = (0.0, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.5, 0.9, 1.0001)
 SHARES = (0.0, 0.00001, 0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 1.0)
@@ -36,10 +38,13 @@ class Recurrency:
     share: np.ndarray
 
     def __post_init__(self):
-        if not np.all((self.decay >= 0) & np.isfinite(self.decay)):
-            raise ConfigError(f"decay = {np.min(self.decay)}: must be at least 0")
-        if not np.all((self.share >= 0) & (self.share <= 1)):
-            raise ConfigError(f"share = {_outside(self.share)}: must be between 0 and 1")
+        # Comparisons with NaN are False: it is refused as well.
+        bad = self.decay[~((self.decay >= 0) & (self.decay < np.inf))]
+        if len(bad):
+            raise ConfigError(f"decay = {bad[0]}: must be a finite number, at least 0")
+        bad = self.share[~((self.share >= 0) & (self.share <= 1))]
+        if len(bad):
+            raise ConfigError(f"share = {bad[0]}: must be between 0 and 1")
 
     @classmethod
     def constant(cls, num_relations: int, decay: float, share: float) -> "Recurrency":
@@ -47,14 +52,20 @@ class Recurrency:
         full = lambda value: np.full(2 * num_relations, value, np.float64)
         return cls(full(decay), full(share))
 
+    def variant(self, name: str) -> "Recurrency":
+        """One of the two parts alone ("strict", "relaxed"), or both ("combined").
+
+        **Raises:** ConfigError for another name.
+        """
+        if name not in VARIANTS:
+            raise ConfigError(f"variant {name!r}: must be one of {', '.join(VARIANTS)}")
+        shares = {"strict": np.ones_like(self.share), "relaxed": np.zeros_like(self.share)}
+        return replace(self, share=shares.get(name, self.share))
+
     def to_dict(self) -> dict[str, Any]:
         """Parameters as JSON-compatible values: one number where all relations share it."""
         one = lambda values: values[0].item() if np.ptp(values) == 0 else values.tolist()
         return {"decay": one(self.decay), "share": one(self.share)}
-
-
-def _outside(values: np.ndarray) -> float:
-    return values[(values < 0) | (values > 1)][0].item()
 
 
 class StrictPart:
@@ -82,9 +93,16 @@ class RelaxedPart:
     """How often each object followed each relation in the known facts, kept up to date as time goes on.
 
     `count`: int32 `(rel2, entity)`; `total`: int64 `(rel2,)`.
+
+    **Raises:** DataError for more than `MOST_COUNTS` counts (4 GiB).
     """
 
     def __init__(self, rel2: int, num_entities: int):
+        if rel2 * num_entities > MOST_COUNTS:
+            raise DataError(
+                f"{num_entities:,} entities and {rel2 // 2:,} relations: too many for the recurrency baseline, which "
+                f"counts every pair of them ({4 * rel2 * num_entities / 2**30:.0f} GiB)"
+            )
         self.count = np.zeros((rel2, num_entities), np.int32)
         self.total = np.zeros(rel2, np.int64)
 

@@ -87,7 +87,9 @@ class _Run:
     """One training's changing parts; `train_tirgn` is its public face."""
 
     def __init__(self, graph, config, model_dir: Path, emit):
-        config = config.replace(precision=compute_type(config.precision))
+        # Settled here, so that records and checkpoints say what was used.
+        unroll = config.unroll and jax.default_backend() == "cpu"
+        config = config.replace(precision=compute_type(config.precision), unroll=unroll)
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.key = jr.key(config.seed)
@@ -183,7 +185,7 @@ class _Run:
         if next_rung is None:
             raise error
         settings = {"remat": next_rung.remat, "batch_size": next_rung.batch_size}
-        settings |= {"unroll": False} if now.unroll else {}
+        settings |= {"unroll": next_rung.unroll} if now.unroll else {}
         # The step that failed may have eaten the arrays that were donated to it.
         del self.model, self.opt_state
         self.model, self.opt_state = eqx.filter_eval_shape(self._skeleton)
