@@ -41,7 +41,8 @@ ACCURACY = """## Entity forecasts, single-step
 [published] beside each figure; one row a training. GDELT-resplit is the
 published valid split of GDELT cut 80/10/10 by snapshot; nobody has published figures for it. "Exact" is the published
 training, "fast" the recipe of that name, "other" something between (its record says what). "Stopped" says that a
-training was ended by hand and not by its patience.
+training was ended by hand and not by its patience. The times are of a machine that did other work beside, and was
+paused; what an epoch takes alone is in the `epoch-` records.
 """
 
 
