@@ -9,7 +9,7 @@ from tirgn_eqx.data import simulate
 from tirgn_eqx.memory import ProblemShape, abstract_batch, compile_step, largest_batch, measured_bytes, predicted_bytes
 from tirgn_eqx.memory import probe_memory as probe
 from tirgn_eqx.models import TiRGN
-from tirgn_eqx.train.loop import make_loader
+from tirgn_eqx.train.data import make_loader
 
 CONFIG = TiRGNTrainingConfig(embedding_dim=16, history_len=2, num_layers=1, conv_channels=4, batch_size=64)
 SHAPE = ProblemShape(entities=300, relations=5, edges=100, queries=128)

@@ -17,7 +17,7 @@ from tirgn_eqx.data.negatives import draw_others
 from tirgn_eqx.evaluate.protocol import encode_rows
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.train.loop import make_loader
+from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import loss_and_gradient, make_step
 

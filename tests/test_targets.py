@@ -10,7 +10,7 @@ from helpers import random_graph, same_bits, tiny_config
 
 from tirgn_eqx.data.graph import StaticGraph, from_facts
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.train.loop import make_loader
+from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.step import loss_and_gradient
 
 ENTITIES, RELATIONS, TOGETHER = 12, 3, 3

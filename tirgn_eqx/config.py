@@ -21,7 +21,9 @@ class TiRGNTrainingConfig:
     """Model and training settings. Defaults suit event streams; `PRESETS` hold the published settings."""
 
     # model
-    model: Literal["tirgn", "regcn"] = _setting("tirgn", "what is trained: TiRGN, or RE-GCN that it grew out of")
+    model: Literal["tirgn", "regcn", "evidence"] = _setting(
+        "tirgn", "what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events alone"
+    )
     embedding_dim: int = _setting(200, "width d of entity and relation embeddings", low=2)
     history_len: int = _setting(7, "snapshots in the local window that the encoder evolves over", low=1)
     num_layers: int = _setting(2, "graph convolution layers per snapshot", low=1)
@@ -39,6 +41,17 @@ class TiRGNTrainingConfig:
     input_dropout: float = _setting(0.2, "dropout on the decoders' input", low=0, high=0.99)
     feature_dropout: float = _setting(0.2, "dropout on the decoders' feature maps", low=0, high=0.99)
     hidden_dropout: float = _setting(0.2, "dropout on the decoders' output vector", low=0, high=0.99)
+    evidence_heads: int = _setting(32, "evidence: kinds of past events that it tells apart", low=1)
+    evidence_hidden: int = _setting(32, "evidence: width of the hidden layer between ages, counts and intensity", low=1)
+    evidence_context: bool = _setting(
+        True, "evidence: let what subject and object did with others weigh in, beside what they did together"
+    )
+    evidence_background: bool = _setting(
+        True, "evidence: an embedding of every entity, for candidates that never met the subject; costs most of the time"
+    )
+    max_partners: int = _setting(
+        512, "evidence: of a subject, only the partners met last, this many; 0 = all", low=0
+    )
     # loss
     task_weight: float = _setting(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
     static_weight: float = _setting(0.5, "weight of the static loss", low=0)
@@ -181,6 +194,18 @@ def read_config(path: str | Path) -> dict[str, Any]:
 # simulated world and two CPU cores, and `gdelt-events`, for daily event streams.
 _PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1, "unroll": True}
 _RE_GCN = _PUBLISHED | {"model": "regcn", "angle": 10.0}
+_EVIDENCE = {
+    "model": "evidence",
+    "embedding_dim": 64,
+    "dropout": 0.3,
+    "learning_rate": 5e-3,
+    "lr_schedule": "cosine",
+    "weight_decay": 0.0,
+    "epochs": 4,
+    "eval_interval": 1,
+    "patience": 3,
+    "batch_size": 2048,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
     "icews14": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
@@ -207,6 +232,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "remat": "none",
         "max_buckets": 1,
     },
+    "evidence": _EVIDENCE,
+    "evidence-yago": _EVIDENCE | {"evidence_context": False, "evidence_background": False, "epochs": 10},
+    "evidence-wiki": _EVIDENCE | {"evidence_background": False, "epochs": 8},
     "gdelt-events": {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50},
 }
 

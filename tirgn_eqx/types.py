@@ -15,6 +15,13 @@ Axis names, the same everywhere:
 | `answer` | facts that answer the units, padded |
 | `seen` | (unit, candidate) pairs of the history vocabulary, padded |
 | `micro` | micro-batches of one snapshot |
+| `partner` | known partners of the subjects that are asked about, padded |
+| `entry` | past triples of those subjects, padded: the evidence |
+| `cell` | (unit, partner) pairs: the candidates with evidence of every unit, padded |
+| `exact` | cells whose triple happened before with the relation in question, padded |
+| `kind` / `popular` | distinct relations asked for / objects that were seen with them, padded |
+| `link` | known pairs of all entities, padded |
+| `feature` / `head` | numbers that describe evidence / kinds of it that the model tells apart |
 | `dim`, `chan`, `layer` | embedding width, channels, graph layers |
 
 Padding indices lie one past the end: gathers fill them with 0, scatters and segment sums drop them.
@@ -107,3 +114,86 @@ class Batch(eqx.Module):
     key: Shaped[PRNGKeyArray, ""] | None = None
     rows: Rows | None = None
     target_of_micro: Int[Array, " micro"] | None = None
+
+
+class Answers(eqx.Module):
+    """The facts that answer units, and (for evaluation only) all that is true of the units at that time."""
+
+    answer_unit: Int[Array, " answer"]
+    answer: Int[Array, " answer"]
+    answer_weight: Float[Array, " answer"]
+    true_unit: Int[Array, " true"]
+    true_candidate: Int[Array, " true"]
+
+
+class Partners(eqx.Module):
+    """All that is known between the subjects asked about and their partners; by subject, then partner.
+
+    `entry_*` describe the past triples of every partner (`entry_pair`: its position), `features` the partners as such.
+    """
+
+    object: Int[Array, " partner"]
+    features: Float[Array, "partner pair_feature"]
+    entry_pair: Int[Array, " entry"]
+    entry_relation: Int[Array, " entry"]
+    entry_features: Float[Array, "entry entry_feature"]
+
+
+class EntityQuestions(eqx.Module):
+    """Questions (subject, relation, ?) with their evidence.
+
+    Cell c is the candidate `partners.object[cell_partner[c]]` of unit `cell_unit[c]`; cells are in order of units.
+    `exact_cell` and `exact_entry` name the entries that were the same triple. `popular_*` list who was seen with the
+    relations `kind`, `unit_kind` says which of those a unit asks for. `answer_cell` and `answer_popular` say where the
+    answers stand in these lists, one past the end where they do not.
+    """
+
+    subject: Int[Array, " unit"]
+    relation: Int[Array, " unit"]
+    activity: Float[Array, "unit feature"]
+    cell_unit: Int[Array, " cell"]
+    cell_partner: Int[Array, " cell"]
+    exact_cell: Int[Array, " exact"]
+    exact_entry: Int[Array, " exact"]
+    kind: Int[Array, " kind"]
+    unit_kind: Int[Array, " unit"]
+    popular_kind: Int[Array, " popular"]
+    popular_object: Int[Array, " popular"]
+    popular_features: Float[Array, "popular feature"]
+    answers: Answers
+    answer_cell: Int[Array, " answer"]
+    answer_popular: Int[Array, " answer"]
+
+
+class RelationQuestions(eqx.Module):
+    """Questions (subject, ?, object): `partner` is the unit's position among the partners, one past the end for two
+    that never met; `asked_entry` lists the entries of all units, by unit."""
+
+    subject: Int[Array, " unit"]
+    object: Int[Array, " unit"]
+    partner: Int[Array, " unit"]
+    asked_unit: Int[Array, " asked"]
+    asked_entry: Int[Array, " asked"]
+    answers: Answers
+
+
+class Surroundings(eqx.Module):
+    """What is known of everybody: `activity` of all entities, and the links between them, by subject."""
+
+    activity: Float[Array, "entity feature"]
+    link_subject: Int[Array, " link"]
+    link_object: Int[Array, " link"]
+    link_features: Float[Array, "link feature"]
+
+
+class EvidenceBatch(eqx.Module):
+    """Questions about one snapshot, or about some of its subjects, with all that the past says of them.
+
+    `key` drives dropout; `surroundings` None is for a model without background.
+    """
+
+    partners: Partners
+    entity: EntityQuestions
+    relation: RelationQuestions
+    surroundings: Surroundings | None
+    key: Shaped[PRNGKeyArray, ""] | None = None

@@ -33,7 +33,7 @@ def evaluate(
         str | None,
         options.option(
             "--model",
-            metavar="tirgn|regcn",
+            metavar="tirgn|regcn|evidence",
             help="refuse a checkpoint of any other model (default: take what it holds)",
             panel=options.MODEL,
         ),

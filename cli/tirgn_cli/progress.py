@@ -101,7 +101,10 @@ class TrainingView:
         if "dataset" in record:
             self._line(show.dataset(record["dataset"]))
         history = record.get("history", {})
-        if "pairs" in history:
+        if "triples" in history:
+            size = history["bytes"] / 2**20
+            self._line(f"evidence: {history['triples']:,} past triples of {history['pairs']:,} pairs, {size:.0f} MiB")
+        elif "pairs" in history:
             mean = history.get("objects_per_pair", 0.0)
             self._line(f"history: {history['pairs']:,} (s, r) pairs, {mean:.2f} objects per pair on average")
         if "parameters" in record:

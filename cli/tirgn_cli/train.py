@@ -86,7 +86,9 @@ def train(
     """
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    if preset is None and source.partition(":")[0] == "sim":
+    if preset is None and model == "evidence":
+        preset = "evidence"
+    elif preset is None and source.partition(":")[0] == "sim":
         preset = "sim"
     config = options.resolve_config(
         preset,

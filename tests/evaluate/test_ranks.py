@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.evaluate.protocol import summarize
+from tirgn_eqx.evaluate.results import summarize
 from tirgn_eqx.evaluate.ranks import answer_ranks
 from tirgn_eqx.types import Queries
 

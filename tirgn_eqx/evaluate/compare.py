@@ -7,7 +7,7 @@ import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.evaluate.protocol import HITS, Evaluation
+from tirgn_eqx.evaluate.results import HITS, Evaluation
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
 
 RESAMPLES = 1000

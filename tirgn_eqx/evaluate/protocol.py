@@ -8,9 +8,8 @@ micro-averages over queries.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,78 +23,16 @@ from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
+from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
-from tirgn_eqx.models import Encoding, RecurrentGraphModel
+from tirgn_eqx.evaluate.results import Evaluation as Evaluation
+from tirgn_eqx.evaluate.results import Setting as Setting
+from tirgn_eqx.evaluate.results import one_ahead
+from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
-T = TypeVar("T")
-Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
-HITS = (1, 3, 10)
 SCORES = 2**26  # the most [unit, candidate] scores held at once
-
-
-def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:
-    """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when given; NaN for no query."""
-    mean = lambda values: float(np.mean(values)) if len(values) else float("nan")
-    out = {"mrr": mean(1 / ranks)} | {f"hits_at_{k}": mean(ranks <= k) for k in HITS}
-    return out if nll is None else out | {"nll": mean(nll)}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Ranks of every query of one split, and how they were obtained.
-
-    Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
-    (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
-    relations) "relation" the filtered rank, the raw rank and (where it gives probabilities) the NLL.
-    """
-
-    graph: TemporalGraph
-    split: str
-    setting: str
-    snapshot: np.ndarray
-    inverse: np.ndarray
-    filtered: dict[str, np.ndarray]
-    raw: dict[str, np.ndarray]
-    nll: dict[str, np.ndarray]
-    seconds: float
-
-    @property
-    def entity(self) -> dict[str, float]:
-        """Entity figures, both directions pooled, time-aware filter."""
-        return summarize(self.filtered["entity"], self.nll.get("entity"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as `tirgn eval --json` prints it."""
-        entity, nll = self.filtered["entity"], self.nll.get("entity")
-
-        def by_direction(inverse: bool) -> dict[str, float]:
-            chosen = self.inverse == inverse
-            return summarize(entity[chosen], None if nll is None else nll[chosen])
-
-        snapshots = []
-        for number in np.unique(self.snapshot):
-            ranks = entity[self.snapshot == number]
-            row = {"time": int(self.graph.times[number]), "queries": len(ranks)}
-            snapshots.append(row | {"mrr": summarize(ranks)["mrr"]})
-        relation = {}
-        if "relation" in self.filtered:
-            relation["relation"] = summarize(self.filtered["relation"], self.nll.get("relation"))
-            relation["relation_raw"] = summarize(self.raw["relation"])
-        return {
-            "dataset": self.graph.describe(),
-            "split": self.split,
-            "setting": self.setting,
-            "filter": "time",
-            "entity": self.entity,
-            "entity_raw": summarize(self.raw["entity"]),
-            **relation,
-            "object": by_direction(False),
-            "subject": by_direction(True),
-            "snapshots": snapshots,
-            "seconds": self.seconds,
-        }
 
 
 def encode_rows(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
@@ -202,7 +139,7 @@ class Evaluator:
             name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
         }
         snapshot, inverse = [], []
-        for prepared, ranked in _one_ahead(self._dispatched(model)):
+        for prepared, ranked in one_ahead(self._dispatched(model)):
             queries = 2 * prepared.num_facts
             for kind, ranks in zip(KINDS, ranked):
                 rows = prepared.rows[kind].ravel()
@@ -232,18 +169,8 @@ class Evaluator:
             yield prepared, self.programs.rank(*self._arguments(model, prepared, idle))
 
 
-def _one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each given out when the next one has begun: so the device never waits for its reader."""
-    items = iter(items)
-    for last in items:
-        for item in items:
-            yield last
-            last = item
-        yield last
-
-
 def evaluate_model(
-    model: RecurrentGraphModel,
+    model: RecurrentGraphModel | Evidence,
     graph: TemporalGraph,
     *,
     split: Literal["train", "valid", "test"] = "test",
@@ -252,6 +179,11 @@ def evaluate_model(
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
 ) -> Evaluation:
-    """Evaluate once; for repeated evaluation keep an `Evaluator`."""
+    """Evaluate once; for repeated evaluation keep an `Evaluator`, or an `EvidenceEvaluator`.
+
+    The evidence model has no window; `history_len`, `history_window` and `vocabulary` say nothing to it.
+    """
+    if isinstance(model, Evidence):
+        return EvidenceEvaluator(graph, split, setting=setting, **model.needs)(model)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, setting=setting, **options)(model)

@@ -14,7 +14,7 @@ import numpy as np
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
 from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.evaluate.protocol import Evaluation, Setting
+from tirgn_eqx.evaluate.results import Evaluation, Setting
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
 
 

@@ -12,14 +12,11 @@ import numpy as np
 from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches import BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.evaluate.protocol import Evaluator
-from tirgn_eqx.models import RecurrentGraphModel, build_model
+from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
@@ -44,11 +41,11 @@ class CompiledStep:
         self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
 
     def __call__(
-        self, model: RecurrentGraphModel, opt_state: Any, prepared: Prepared, key: Any
-    ) -> tuple[RecurrentGraphModel, Any, Any]:
+        self, model: Model, opt_state: Any, prepared: PreparedBatch, key: Any
+    ) -> tuple[Model, Any, Any]:
         return self.programs(prepared.bucket, _with_key(prepared, key), model, opt_state)
 
-    def compile(self, model: RecurrentGraphModel, opt_state: Any, loader: BatchLoader, key: Any) -> None:
+    def compile(self, model: Model, opt_state: Any, loader: Loader, key: Any) -> None:
         """Compile what is missing for the batches of `loader`, before any step: a compiler's leavings among the arrays
         of steps would keep the C heap from using their places again."""
         if len(self.programs.compiled) < len(loader.buckets):
@@ -56,31 +53,9 @@ class CompiledStep:
                 self.programs.prepare(prepared.bucket, _with_key(prepared, key), model, opt_state)
 
 
-def _with_key(prepared: Prepared, key: Any) -> Any:
+def _with_key(prepared: PreparedBatch, key: Any) -> Any:
     """The batch with its dropout key, as the step sees it."""
     return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)
-
-
-def make_loader(
-    graph: TemporalGraph, config: TiRGNTrainingConfig, vocabulary: Any = None, store: Any = None
-) -> BatchLoader:
-    """The training split's batches as `config` asks for them."""
-    return BatchLoader(
-        graph,
-        vocabulary or build_history_vocabulary(graph),
-        "train",
-        history_len=config.history_len,
-        history_window=config.history_window,
-        batch_size=config.batch_size,
-        max_buckets=config.max_buckets,
-        unique=config.unique_questions,
-        num_negatives=config.num_negatives if config.loss == "sampled" else 0,
-        num_shared=config.num_shared if config.loss == "shared" else 0,
-        rows="all" if config.loss == "full" else "touched",
-        targets_per_step=config.targets_per_step,
-        seed=config.seed,
-        store=store,
-    )
 
 
 class _Run:
@@ -94,18 +69,15 @@ class _Run:
         self.logger: Any = None
         self.key = jr.key(config.seed)
         _, self.step_key = jr.split(self.key)
-        self.vocabulary = vocabulary = build_history_vocabulary(graph)
-        self.store = store = SnapshotStore(graph)
-        self.loader = make_loader(graph, config, vocabulary, store)
+        self.data = TrainingData(graph, config)
+        self.loader = self.data.loader(config)
         if len(self.loader) == 0:
             raise DataError(
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
                 "give more days or a finer granularity"
             )
-        options: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-        options |= {"vocabulary": vocabulary, "store": store}
-        self.validate = Evaluator(graph, "valid", **options)
-        self.test = lambda: Evaluator(graph, "test", programs=self.validate.programs, **options)
+        self.validate = self.data.evaluator("valid")
+        self.test = lambda: self.data.evaluator("test", self.validate.programs)
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
@@ -124,7 +96,7 @@ class _Run:
                 "config": config.to_dict(),
                 "parameters": self.parameters,
                 "buckets": [vars(bucket) for bucket in self.loader.buckets],
-                "history": vocabulary.report(),
+                "history": self.data.report(),
                 "steps_per_epoch": len(self.loader),
             }
         )
@@ -171,7 +143,7 @@ class _Run:
         """Take steps of another form from here on."""
         self.given_up = self.given_up | settings
         changed = self.config.replace(**self.given_up)
-        self.loader = make_loader(self.graph, changed, self.vocabulary, self.store)
+        self.loader = self.data.loader(changed)
         self.step = CompiledStep(changed, self.emit, self.optimizer)
 
     def step_down(self, error: BaseException) -> None:
@@ -180,8 +152,7 @@ class _Run:
         **Raises:** `error` when there is no lighter form.
         """
         now = self.config.replace(**self.given_up)
-        facts = np.diff(self.graph.offsets)[self.loader.targets]
-        next_rung = lighter(now, 2 * int(facts.max()))
+        next_rung = lighter(now, self.data.most_questions(self.loader))
         if next_rung is None:
             raise error
         settings = {"remat": next_rung.remat, "batch_size": next_rung.batch_size}
@@ -271,7 +242,7 @@ class _Run:
         )
         return True
 
-    def forecaster(self) -> RecurrentGraphModel:
+    def forecaster(self) -> Model:
         """What is validated and saved: the averaged weights where an average is kept."""
         return averaged(self.model, self.opt_state)
 

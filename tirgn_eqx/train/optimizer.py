@@ -9,18 +9,18 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.models import RecurrentGraphModel
+from tirgn_eqx.models import Model
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 
 
-def trainable(model: RecurrentGraphModel) -> PyTree:
+def trainable(model: Model) -> PyTree:
     """True for every leaf that training changes: floating, and not a buffer."""
     is_buffer = lambda node: isinstance(node, RunningStatistics | StaticEdges)
     mark = lambda node: jax.tree.map(lambda _: False, node) if is_buffer(node) else eqx.is_inexact_array(node)
     return jax.tree.map(mark, model, is_leaf=is_buffer)
 
 
-def parameter_count(model: RecurrentGraphModel) -> int:
+def parameter_count(model: Model) -> int:
     """Number of trained scalars."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model))))
 
@@ -71,7 +71,7 @@ def moving_average(decay: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def averaged(model: RecurrentGraphModel, opt_state: PyTree) -> RecurrentGraphModel:
+def averaged(model: Model, opt_state: PyTree) -> Model:
     """`model` with its averaged weights, where the optimizer keeps an average; else `model` as it is."""
     for state in opt_state:
         if isinstance(state, Average):
@@ -104,6 +104,6 @@ def make_optimizer(config: TiRGNTrainingConfig, num_steps: int = 1) -> optax.Gra
     )
 
 
-def init_optimizer(optimizer: optax.GradientTransformation, model: RecurrentGraphModel) -> PyTree:
+def init_optimizer(optimizer: optax.GradientTransformation, model: Model) -> PyTree:
     """The optimizer's state for the trainable leaves of `model`."""
     return optimizer.init(eqx.filter(model, trainable(model)))  # pyright: ignore[reportArgumentType]

@@ -16,7 +16,7 @@ import numpy as np
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError
-from tirgn_eqx.models import MODELS, RecurrentGraphModel, build_model
+from tirgn_eqx.models import MODELS, Model, RecurrentGraphModel, build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 FORMAT_VERSION = 1
@@ -41,14 +41,14 @@ def _named_leaves(model: Any) -> dict[str, Any]:
 
 def save_model(
     path: str | Path,
-    model: RecurrentGraphModel,
+    model: Model,
     config: TiRGNTrainingConfig,
     graph: TemporalGraph,
     metrics: dict[str, Any] | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics."""
     static = None
-    if model.static_edges is not None:
+    if isinstance(model, RecurrentGraphModel) and model.static_edges is not None:
         words = model.word_embedding
         assert words is not None
         static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
@@ -84,10 +84,10 @@ def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
 
 def load_model(
     path: str | Path, model_type: str | None = None
-) -> tuple[RecurrentGraphModel, TiRGNTrainingConfig, dict[str, Any]]:
+) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
     """(model, config, metadata) of a checkpoint; the npz alone is enough.
 
-    **Arguments:** `path`; `model_type`: what the checkpoint must hold, "tirgn" or "regcn"; None takes either.
+    **Arguments:** `path`; `model_type`: what the checkpoint must hold, "tirgn", "regcn" or "evidence"; None takes any.
 
     **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays
     are missing, spare, or of the wrong shape, each named.

@@ -18,12 +18,13 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
+from tirgn_eqx.train.evidence_step import make_evidence_step
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.types import Batch, Rows
 
 Metrics = dict[str, Float[Array, ""]]
-Step = Callable[[RecurrentGraphModel, PyTree, Batch], tuple[RecurrentGraphModel, PyTree, Metrics]]
+Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
 
 
 class Gradients(NamedTuple):
@@ -157,6 +158,8 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
     the rows are counted in the L2 term.
     """
     optimizer = optimizer or make_optimizer(config)
+    if config.model == "evidence":
+        return make_evidence_step(optimizer)
 
     @jaxtyped(typechecker=beartype)
     def step(

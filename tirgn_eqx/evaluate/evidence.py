@@ -1,0 +1,114 @@
+"""Evaluation of the evidence model: as of the others, but its past comes from the evidence index, not from a window."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tirgn_eqx.data.batches import KINDS
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
+from tirgn_eqx.evaluate.results import Evaluation, Setting, one_ahead
+from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.programs import Programs
+from tirgn_eqx.types import Answers, EvidenceBatch
+
+SCORES = 2**24  # about the most [unit, candidate] scores held at once
+
+
+def rank_evidence(model: Evidence, batch: EvidenceBatch) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers."""
+
+    def ranks(intensity: Any, answers: Answers) -> Ranks:
+        own = intensity[answers.answer_unit, answers.answer]
+        total = jnp.sum(intensity, 1)[answers.answer_unit]
+        return answer_ranks(intensity, jnp.log(own) - jnp.log(total), answers)
+
+    entity = ranks(model.entity_intensities(batch), batch.entity.answers)
+    relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers)
+    return entity, relation
+
+
+class EvidenceEvaluator:
+    """Evaluates evidence models of one shape on one split; compiles each batch shape once.
+
+    **Arguments:** `graph`; `split`; `context`, `background`, `max_partners`: as trained; `setting`; `index`: of the
+    same graph; `programs`: those of another evaluator of the same model, to be shared.
+    """
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        split: Literal["train", "valid", "test"],
+        *,
+        context: bool,
+        background: bool,
+        max_partners: int,
+        setting: Setting = "single-step",
+        index: EvidenceIndex | None = None,
+        max_buckets: int = 3,
+        programs: Programs | None = None,
+    ):
+        if setting == "multi-step, fed back":
+            raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
+        self.graph, self.split, self.setting = graph, split, setting
+        snapshots = graph.split_snapshots(split)
+        snapshots = snapshots[snapshots > 0]
+        if len(snapshots) == 0:
+            raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+        self.loader = EvidenceLoader(
+            graph,
+            index or EvidenceIndex(graph),
+            split,
+            batch_size=min(4096, max(16, SCORES // graph.num_entities)),
+            context=context,
+            background=background,
+            max_partners=max_partners,
+            max_buckets=max_buckets,
+            known=None if setting == "single-step" else int(snapshots[0]),
+            with_truth=True,
+        )
+        self.programs = programs or Programs(rank_evidence)
+
+    def compile(self, model: Evidence) -> None:
+        """Compile what evaluating `model` needs, unless it is there."""
+        if any(bucket not in self.programs.compiled for bucket in self.loader.buckets):
+            with jax.default_matmul_precision("highest"):
+                for prepared in self.loader.one_of_each():
+                    self.programs.prepare(self.loader.buckets[prepared.bucket], model, prepared.batch)
+
+    def __call__(self, model: Evidence) -> Evaluation:
+        """Rank every query of the split with `model`."""
+        begin = time.perf_counter()
+        facts = np.bincount(self.graph.snapshot[self.graph.split_mask(self.split)], minlength=self.graph.num_snapshots)
+        snapshots = self.loader.snapshots
+        start = np.concatenate([[0], np.cumsum(2 * facts[snapshots])])
+        number = start[-1]
+        columns = {name: {kind: np.full(number, np.nan) for kind in KINDS} for name in Ranks._fields}
+        for prepared, ranked in one_ahead(self._dispatched(model)):
+            place = start[np.searchsorted(snapshots, prepared.target)] + prepared.rows
+            for kind, ranks in zip(KINDS, ranked):
+                for name in columns:
+                    columns[name][kind][place] = np.asarray(getattr(ranks, name))[: len(place)]
+        within = np.arange(number) - np.repeat(start[:-1], 2 * facts[snapshots])
+        return Evaluation(
+            graph=self.graph,
+            split=self.split,
+            setting=self.setting,
+            snapshot=np.repeat(snapshots, 2 * facts[snapshots]),
+            inverse=within >= np.repeat(facts[snapshots], 2 * facts[snapshots]),
+            seconds=time.perf_counter() - begin,
+            **columns,
+        )
+
+    def _dispatched(self, model: Evidence) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
+        """Every part with its ranks, which the device may still be working on."""
+        with jax.default_matmul_precision("highest"):
+            for prepared in self.loader.in_order():
+                yield prepared, self.programs(self.loader.buckets[prepared.bucket], model, prepared.batch)

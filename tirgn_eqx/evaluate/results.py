@@ -1,0 +1,86 @@
+"""What an evaluation gives: ranks of every query, and the figures made of them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from tirgn_eqx.data.graph import TemporalGraph
+
+T = TypeVar("T")
+Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
+HITS = (1, 3, 10)
+
+
+def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:
+    """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when given; NaN for no query."""
+    mean = lambda values: float(np.mean(values)) if len(values) else float("nan")
+    out = {"mrr": mean(1 / ranks)} | {f"hits_at_{k}": mean(ranks <= k) for k in HITS}
+    return out if nll is None else out | {"nll": mean(nll)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Ranks of every query of one split, and how they were obtained.
+
+    Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
+    (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
+    relations) "relation" the filtered rank, the raw rank and (where it gives probabilities) the NLL.
+    """
+
+    graph: TemporalGraph
+    split: str
+    setting: str
+    snapshot: np.ndarray
+    inverse: np.ndarray
+    filtered: dict[str, np.ndarray]
+    raw: dict[str, np.ndarray]
+    nll: dict[str, np.ndarray]
+    seconds: float
+
+    @property
+    def entity(self) -> dict[str, float]:
+        """Entity figures, both directions pooled, time-aware filter."""
+        return summarize(self.filtered["entity"], self.nll.get("entity"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as `tirgn eval --json` prints it."""
+        entity, nll = self.filtered["entity"], self.nll.get("entity")
+
+        def by_direction(inverse: bool) -> dict[str, float]:
+            chosen = self.inverse == inverse
+            return summarize(entity[chosen], None if nll is None else nll[chosen])
+
+        snapshots = []
+        for number in np.unique(self.snapshot):
+            ranks = entity[self.snapshot == number]
+            row = {"time": int(self.graph.times[number]), "queries": len(ranks)}
+            snapshots.append(row | {"mrr": summarize(ranks)["mrr"]})
+        relation = {}
+        if "relation" in self.filtered:
+            relation["relation"] = summarize(self.filtered["relation"], self.nll.get("relation"))
+            relation["relation_raw"] = summarize(self.raw["relation"])
+        return {
+            "dataset": self.graph.describe(),
+            "split": self.split,
+            "setting": self.setting,
+            "filter": "time",
+            "entity": self.entity,
+            "entity_raw": summarize(self.raw["entity"]),
+            **relation,
+            "object": by_direction(False),
+            "subject": by_direction(True),
+            "snapshots": snapshots,
+            "seconds": self.seconds,
+        }
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each given out when the next one has begun: so the device never waits for its reader."""
+    items = iter(items)
+    for last in items:
+        for item in items:
+            yield last
+            last = item
+        yield last

@@ -1,0 +1,297 @@
+"""Evidence: what happens next, from what happened before, as a sum of named past events.
+
+The intensity of candidate o for the question (s, r, ?) at time t is
+
+    lambda(o) = m(s, r, o) * [ sum over known triples (s, q, o) of  sum_k a[r, k] exp(g_k(q, x))
+                               + exp(e(r, x))  where q = r ]
+                + exp(p(r, x'))  where (?, r, o) is known  +  exp(b(s, r, o))  +  a small constant,
+
+x being ages and counts of the triple, of the pair (s, o), and of both entities; x' those of (r, o). g, e and p are small
+networks with a part of their own for every relation, the heads k are kinds of evidence that relations share. b, the
+background, compares entities by embeddings and by those that they are linked with; m lifts candidates that the
+background finds likely. p(o) = lambda(o) / sum of all lambda, and every past event's share in it is exact.
+
+Relations are forecast alike: the triples (s, q, o) of the pair carry every relation r.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
+from tirgn_eqx.models.scores import log_normalizer
+from tirgn_eqx.types import EntityQuestions, EvidenceBatch, Partners, RelationQuestions, Surroundings
+
+LEAST = 1e-6  # intensity of every candidate, so that none is impossible
+EXPONENT = 15.0  # exponents are cut off here, either way
+
+
+def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT) -> Float[Array, "*n"]:
+    return jnp.exp(jnp.clip(x, -limit, limit))
+
+
+def rows_of(table: Float[Array, "row *rest"], index: Int[Array, " n"]) -> Float[Array, "n *rest"]:
+    """Rows of `table`; zeros for padding, which lies outside."""
+    return table.at[index].get(mode="fill", fill_value=0)
+
+
+class Kernel(eqx.Module):
+    """Exponents from features: a hidden layer whose bias, and a slope and a level that, belong to the relation."""
+
+    inner: Float[Array, "feature hidden"]
+    bias: Float[Array, "rel2 hidden"]
+    outer: Float[Array, "hidden head"]
+    slope: Float[Array, "rel2 feature"]
+    level: Float[Array, "rel2 head"]
+
+    def __init__(self, features: int, hidden: int, heads: int, rel2: int, level: float, spread: float, key: Any):
+        keys = jr.split(key, 4)
+        self.inner = 0.3 * jr.normal(keys[0], (features, hidden))
+        self.bias = jnp.zeros((rel2, hidden))
+        self.outer = 0.2 * jr.normal(keys[1], (hidden, heads))
+        self.slope = 0.01 * jr.normal(keys[2], (rel2, features))
+        self.level = level + spread * jr.normal(keys[3], (rel2, heads))
+
+    def __call__(self, x: Float[Array, "n feature"], relation: Int[Array, " n"]) -> Float[Array, "n head"]:
+        hidden = jax.nn.gelu(x @ self.inner + self.bias[relation])
+        return hidden @ self.outer + jnp.sum(self.slope[relation] * x, 1, keepdims=True) + self.level[relation]
+
+
+class Background(eqx.Module):
+    """exp(b(s, r, o)), b a product of a question's vector and a candidate's.
+
+    An entity is its own vector and the mean of its partners', weighted by when and how often they met.
+    """
+
+    subject: Float[Array, "entity dim"]
+    object: Float[Array, "entity dim"]
+    neighbour: Float[Array, "entity dim"]
+    link: Kernel
+    to_subject: Float[Array, "dim dim"]
+    to_object: Float[Array, "dim dim"]
+    relation: Float[Array, "rel2 dim"]
+    gate: Float[Array, "rel2 dim"]
+    activity: Float[Array, "rel2 feature"]
+    activity_of_subject: Float[Array, "feature feature"]
+    level: Float[Array, ""]
+    for_relation: Float[Array, "rel2 dim"]
+    for_relation_bias: Float[Array, " rel2"]
+    modulation: Float[Array, " rel2"]
+
+    def __init__(self, entities: int, rel2: int, dim: int, hidden: int, key: PRNGKeyArray):
+        keys = iter(jr.split(key, 12))
+        normal = lambda spread, *shape: spread * jr.normal(next(keys), shape)
+        self.subject, self.object = normal(0.1, entities, dim), normal(0.1, entities, dim)
+        self.neighbour = normal(0.3, entities, dim)
+        self.link = Kernel(PLAIN_FEATURES, hidden, 1, 1, 0.0, 0.0, next(keys))
+        self.to_subject, self.to_object = normal(0.1, dim, dim), normal(0.1, dim, dim)
+        self.relation, self.gate = normal(0.5, rel2, dim), normal(0.1, rel2, dim)
+        self.activity = normal(0.01, rel2, PLAIN_FEATURES)
+        self.activity_of_subject = normal(0.01, PLAIN_FEATURES, PLAIN_FEATURES)
+        self.level = jnp.array(-4.0)
+        self.for_relation, self.for_relation_bias = normal(0.1, rel2, 2 * dim), jnp.zeros(rel2)
+        self.modulation = jnp.full(rel2, 0.2)
+
+    def states(self, around: Surroundings) -> tuple[Float[Array, "entity dim"], Float[Array, "entity dim"]]:
+        """What every entity is as a subject and as an object."""
+        entities = len(self.subject)
+        weight = bounded_exp(self.link(around.link_features, jnp.zeros_like(around.link_subject))[:, 0])
+        message = weight[:, None] * self.neighbour[around.link_object]
+        by_subject = lambda x: jax.ops.segment_sum(x, around.link_subject, entities, indices_are_sorted=True)
+        mean = by_subject(message) / (by_subject(weight)[:, None] + 1e-3)
+        return self.subject + mean @ self.to_subject, self.object + mean @ self.to_object
+
+
+class State(NamedTuple):
+    """What the background gives for a batch: vectors of units and candidates, and relation questions' logits."""
+
+    unit: Float[Array, "unit wide"]
+    candidate: Float[Array, "entity wide"]
+    relation: Float[Array, "pair_unit rel2"]
+
+
+class Intensities(NamedTuple):
+    """Entity questions: the intensity of cells and of popular objects, the background's vectors if there are any, and
+    the sum over all candidates of every unit."""
+
+    cell: Float[Array, " cell"]
+    popular: Float[Array, " popular"]
+    state: State | None
+    total: Float[Array, " unit"]
+
+
+class Evidence(eqx.Module):
+    """The model as one immutable pytree; every leaf is trained."""
+
+    entry: Kernel
+    exact: Kernel
+    popular: Kernel
+    asked: Float[Array, "rel2 head"]
+    asked_relation: Float[Array, "rel2 head"]
+    same_relation: Kernel
+    relation_level: Float[Array, " rel2"]
+    background: Background | None
+    num_entities: int = eqx.field(static=True)
+    num_relations: int = eqx.field(static=True)
+    context: bool = eqx.field(static=True)
+    max_partners: int = eqx.field(static=True)
+    task_weight: float = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        num_entities: int,
+        num_relations: int,
+        config: TiRGNTrainingConfig,
+        static: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:** sizes of the vocabulary; `config`; `static` is not used; `key`: of the initialisation."""
+        del static
+        rel2, heads, hidden = 2 * num_relations, config.evidence_heads, config.evidence_hidden
+        features = ENTRY_FEATURES + PAIR_FEATURES + (CONTEXT_FEATURES if config.evidence_context else 0)
+        keys = jr.split(key, 7)
+        self.entry = Kernel(features, hidden, heads, rel2, -math.log(heads), 0.1, keys[0])
+        self.exact = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[1])
+        self.popular = Kernel(PLAIN_FEATURES, hidden, 1, rel2, -3.0, 0.0, keys[2])
+        self.asked = 0.3 * jr.normal(keys[3], (rel2, heads))
+        self.asked_relation = 0.3 * jr.normal(keys[4], (rel2, heads))
+        self.same_relation = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[5])
+        self.relation_level = jnp.full(rel2, -3.0)
+        self.background = None
+        if config.evidence_background:
+            self.background = Background(num_entities, rel2, config.embedding_dim, hidden, keys[6])
+        self.num_entities, self.num_relations = num_entities, num_relations
+        self.context, self.max_partners = config.evidence_context, config.max_partners
+        self.task_weight, self.dropout = config.task_weight, config.dropout
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """What a loader of its batches must be told."""
+        return {
+            "context": self.context,
+            "background": self.background is not None,
+            "max_partners": self.max_partners,
+        }
+
+    # --- evidence ----------------------------------------------------------------------------------------------
+
+    def _described(self, partners: Partners) -> Float[Array, "entry feature"]:
+        """Features of every entry, those of its pair included."""
+        return jnp.concatenate([partners.entry_features, rows_of(partners.features, partners.entry_pair)], 1)
+
+    def _heads(self, partners: Partners, x: Float[Array, "entry feature"]) -> Float[Array, "entry head"]:
+        return bounded_exp(self.entry(x, partners.entry_relation))
+
+    def state(self, batch: EvidenceBatch, key: PRNGKeyArray | None = None) -> State | None:
+        """What the background gives; `key`: of its dropout."""
+        part, around = self.background, batch.surroundings
+        if part is None:
+            return None
+        assert around is not None
+        subjects, objects = part.states(around)
+        asked = batch.entity
+        subject = subjects[asked.subject]
+        both = jnp.concatenate([subjects[batch.relation.subject], objects[batch.relation.object]], 1)
+        if key is not None and self.dropout:
+            keys = jr.split(key, 3)
+            drop = lambda key, x, shape: x * jr.bernoulli(key, 1 - self.dropout, shape) / (1 - self.dropout)
+            subject = drop(keys[0], subject, subject.shape)
+            # One mask for all candidates, which are compared with each other.
+            objects = drop(keys[1], objects, (1, objects.shape[1]))
+            both = drop(keys[2], both, both.shape)
+        relation = asked.relation
+        unit = part.relation[relation] + subject * (1 + part.gate[relation])
+        activity = part.activity[relation] + asked.activity @ part.activity_of_subject
+        level = jnp.broadcast_to(part.level, (len(unit), 1))
+        one = jnp.ones((len(objects), 1), objects.dtype)
+        return State(
+            jnp.concatenate([unit, activity, level], 1),
+            jnp.concatenate([objects, around.activity, one], 1),
+            both @ part.for_relation.T + part.for_relation_bias,
+        )
+
+    def intensities(self, batch: EvidenceBatch, state: State | None) -> Intensities:
+        """All intensities of the entity questions, but for the background's, which `state` gives."""
+        partners, asked = batch.partners, batch.entity
+        units, relation = len(asked.subject), asked.relation
+        x = self._described(partners)
+        by_partner = jax.ops.segment_sum(
+            self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
+        )
+        of_unit = jnp.exp(self.asked)[relation]
+        cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
+        cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
+        if state is not None:
+            cell = cell * self._modulation(asked, partners, state)
+        exponent = self.popular(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0]
+        popular = bounded_exp(exponent)
+        by_kind = jax.ops.segment_sum(popular, asked.popular_kind, len(asked.kind), indices_are_sorted=True)
+        total = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
+        total = total + by_kind[asked.unit_kind] + LEAST * self.num_entities
+        if state is not None:
+            total = total + jnp.exp(log_normalizer(state.unit, state.candidate))
+        return Intensities(cell, popular, state, total)
+
+    def _exact(self, asked: EntityQuestions, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
+        relation = rows_of(asked.relation, rows_of(asked.cell_unit, asked.exact_cell))
+        return bounded_exp(self.exact(x[asked.exact_entry], relation)[:, 0])
+
+    def _modulation(self, asked: EntityQuestions, partners: Partners, state: State) -> Float[Array, " cell"]:
+        """What the background makes of candidates that have evidence."""
+        assert self.background is not None
+        unit = rows_of(state.unit, asked.cell_unit)
+        product = jnp.sum(unit * state.candidate[partners.object[asked.cell_partner]], 1)
+        strength = rows_of(self.background.modulation[asked.relation], asked.cell_unit)
+        return jnp.exp(strength * jnp.clip(product + 6, -8, 8))
+
+    def relation_intensities(self, batch: EvidenceBatch, state: State | None) -> Float[Array, "pair_unit rel2"]:
+        """The intensity of every relation for every relation question."""
+        partners, asked = batch.partners, batch.relation
+        x, units = self._described(partners), len(asked.subject)
+        by_partner = jax.ops.segment_sum(
+            self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
+        )
+        carried = rows_of(by_partner, asked.partner) @ jnp.exp(self.asked_relation).T
+        mine = x[asked.asked_entry]
+        relation = partners.entry_relation[asked.asked_entry]
+        same = bounded_exp(self.same_relation(mine, relation)[:, 0])
+        carried = carried.at[asked.asked_unit, relation].add(same, mode="drop")
+        level = jnp.broadcast_to(self.relation_level, (units, len(self.relation_level)))
+        return carried + bounded_exp(level if state is None else level + state.relation) + LEAST
+
+    # --- probabilities -------------------------------------------------------------------------------------------
+
+    def answer_log_probabilities(
+        self, batch: EvidenceBatch, key: PRNGKeyArray | None = None
+    ) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:
+        """log p of the answers of the entity and of the relation questions; no [unit, entity] array is made."""
+        state = self.state(batch, key)
+        found, asked = self.intensities(batch, state), batch.entity
+        unit, answer = asked.answers.answer_unit, asked.answers.answer
+        own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
+        if state is not None:
+            own = own + jnp.exp(jnp.sum(state.unit[unit] * state.candidate[answer], 1))
+        entity = jnp.log(own) - jnp.log(found.total[unit])
+        intensity = self.relation_intensities(batch, state)
+        answers = batch.relation.answers
+        relation = jnp.log(intensity[answers.answer_unit, answers.answer])
+        return entity, relation - jnp.log(jnp.sum(intensity, 1))[answers.answer_unit]
+
+    def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
+        """lambda of every candidate."""
+        state = self.state(batch)
+        found, asked = self.intensities(batch, state), batch.entity
+        by_kind = jnp.zeros((len(asked.kind), self.num_entities), found.cell.dtype)
+        by_kind = by_kind.at[asked.popular_kind, asked.popular_object].add(found.popular, mode="drop")
+        out = by_kind[asked.unit_kind] + LEAST
+        if state is not None:
+            out = out + jnp.exp(state.unit @ state.candidate.T)
+        return out.at[asked.cell_unit, batch.partners.object[asked.cell_partner]].add(found.cell, mode="drop")

@@ -1,0 +1,94 @@
+"""What a training reads: the loader of its steps and the evaluators, as the model needs them."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.batches import BatchLoader, Prepared
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
+from tirgn_eqx.evaluate.protocol import Evaluator
+
+Loader = BatchLoader | EvidenceLoader
+PreparedBatch = Prepared | PreparedEvidence
+
+
+def make_loader(
+    graph: TemporalGraph, config: TiRGNTrainingConfig, vocabulary: Any = None, store: Any = None
+) -> BatchLoader:
+    """The training split's batches as `config` asks for them."""
+    return BatchLoader(
+        graph,
+        vocabulary or build_history_vocabulary(graph),
+        "train",
+        history_len=config.history_len,
+        history_window=config.history_window,
+        batch_size=config.batch_size,
+        max_buckets=config.max_buckets,
+        unique=config.unique_questions,
+        num_negatives=config.num_negatives if config.loss == "sampled" else 0,
+        num_shared=config.num_shared if config.loss == "shared" else 0,
+        rows="all" if config.loss == "full" else "touched",
+        targets_per_step=config.targets_per_step,
+        seed=config.seed,
+        store=store,
+    )
+
+
+def evidence_needs(config: TiRGNTrainingConfig) -> dict[str, Any]:
+    """What a loader of evidence must be told."""
+    return {
+        "context": config.evidence_context,
+        "background": config.evidence_background,
+        "max_partners": config.max_partners,
+    }
+
+
+class TrainingData:
+    """A graph with the indexes that the model of `config` looks things up in, built once."""
+
+    def __init__(self, graph: TemporalGraph, config: TiRGNTrainingConfig):
+        self.graph, self.config = graph, config
+        if config.model == "evidence":
+            self.index = EvidenceIndex(graph)
+        else:
+            self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
+
+    def loader(self, config: TiRGNTrainingConfig) -> Loader:
+        """The batches of the training split as `config` asks for them."""
+        if config.model != "evidence":
+            return make_loader(self.graph, config, self.vocabulary, self.store)
+        options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
+        return EvidenceLoader(self.graph, self.index, "train", **options, **evidence_needs(config))
+
+    def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
+        """What ranks the questions of `split`; `programs`: of another such evaluator, to be shared."""
+        if self.config.model == "evidence":
+            options = evidence_needs(self.config) | {"index": self.index, "programs": programs}
+            return EvidenceEvaluator(self.graph, split, **options)
+        options = {"history_len": self.config.history_len, "history_window": self.config.history_window}
+        options |= {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
+        return Evaluator(self.graph, split, **options)
+
+    def most_questions(self, loader: Loader) -> int:
+        """Questions of the largest snapshot or part: what `batch_size` 0 stands for."""
+        if isinstance(loader, EvidenceLoader):
+            return loader.most_questions
+        return 2 * int(np.diff(self.graph.offsets)[loader.targets].max())
+
+    def report(self) -> dict[str, Any]:
+        """Size of the index of the past, for people and the log."""
+        if self.config.model != "evidence":
+            return self.vocabulary.report()
+        index, facts = self.index, self.graph.num_facts
+        return {
+            "triples": len(index.triple.key),
+            "pairs": len(index.pair.key),
+            "bytes": index.nbytes,
+            "bytes_per_fact": index.nbytes / facts,
+        }

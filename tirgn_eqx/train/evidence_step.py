@@ -1,0 +1,42 @@
+"""The training step of the evidence model: pure, like that of the others, and of one part of a snapshot."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from beartype import beartype
+from jaxtyping import Array, Float, PyTree, jaxtyped
+
+from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.train.optimizer import global_norm, trainable
+from tirgn_eqx.types import Answers, EvidenceBatch
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
+    """`task_weight` * mean NLL of the entity answers + (1 - `task_weight`) * that of the relation answers, in nats."""
+
+    def mean(log_probability: Float[Array, " answer"], answers: Answers) -> Float[Array, ""]:
+        weight = answers.answer_weight
+        return -jnp.sum(log_probability * weight) / jnp.maximum(jnp.sum(weight), 1)
+
+    entity, relation = model.answer_log_probabilities(batch, batch.key)
+    losses = mean(entity, batch.entity.answers), mean(relation, batch.relation.answers)
+    loss = model.task_weight * losses[0] + (1 - model.task_weight) * losses[1]
+    zero = jnp.zeros_like(loss)
+    return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1], "loss_static": zero}
+
+
+def make_evidence_step(optimizer: optax.GradientTransformation) -> Any:
+    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)`; shapes are checked while it is traced."""
+
+    @jaxtyped(typechecker=beartype)
+    def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
+        gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
+        updates, opt_state = optimizer.update(gradient, opt_state, eqx.filter(model, trainable(model)))  # pyright: ignore
+        return eqx.apply_updates(model, updates), opt_state, metrics | {"gradient_norm": global_norm(gradient)}
+
+    return step
