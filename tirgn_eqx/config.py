@@ -47,12 +47,14 @@ class TiRGNTrainingConfig:
         True, "evidence: let what subject and object did with others weigh in, beside what they did together"
     )
     evidence_background: bool = _setting(
-        True, "evidence: an embedding of every entity, for candidates that never met the subject; costs most of the time"
+        True,
+        "evidence: an embedding of every entity, for candidates that never met the subject; costs most of the time",
     )
-    max_partners: int = _setting(
-        512, "evidence: of a subject, only the partners met last, this many; 0 = all", low=0
-    )
+    max_partners: int = _setting(512, "evidence: of a subject, only the partners met last, this many; 0 = all", low=0)
     # loss
+    loss_filter: bool = _setting(
+        False, "evidence: compare an answer with what is not true alone, as the time-aware filter ranks it"
+    )
     task_weight: float = _setting(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
     static_weight: float = _setting(0.5, "weight of the static loss", low=0)
     angle: float = _setting(14.0, "degrees that a state may turn from its static embedding per step", low=0)
@@ -205,6 +207,7 @@ _EVIDENCE = {
     "eval_interval": 1,
     "patience": 3,
     "batch_size": 2048,
+    "max_buckets": 2,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.evaluate.results import summarize
 from tirgn_eqx.evaluate.ranks import answer_ranks
+from tirgn_eqx.evaluate.results import summarize
 from tirgn_eqx.types import Queries
 
 UNITS, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16

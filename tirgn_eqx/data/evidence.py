@@ -187,7 +187,9 @@ class EvidenceIndex:
         later[order] = np.maximum.accumulate(np.where(new, place, 0)) - begin
         number = np.bincount(owner, minlength=len(subjects))[owner].astype(np.float32)
         strength = self.pair.faded(partners.row, known.now)[:, 1:]
-        of_subject = self.subject.faded(self.subject.last(subjects, known.before), known.now)[:, 1:]
+        row = self.subject.last(self.subject.group(subjects), known.before)
+        # A subject without a past has no partners, so that what is made of its row is not used.
+        of_subject = self.subject.faded(np.maximum(row, 0), known.now)[:, 1:]
         share = np.log(strength / (of_subject[owner] + 1e-3) + 1e-3) * SCALE
         objects = self.activity(self.pair_object[partners.pair], known)
         return np.concatenate([plain, _logs(later, number), share, objects, self.activity(subjects, known)[owner]], 1)

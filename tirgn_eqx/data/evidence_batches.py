@@ -1,35 +1,21 @@
-"""Questions with their evidence as device-ready batches: a few padded shapes, order by seed and epoch, prefetch."""
+"""The questions of one split with their evidence: a few padded shapes, order by seed and epoch, prefetch."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.data.buckets import group_loads, round_up
-from tirgn_eqx.data.evidence import EvidenceIndex, Known, Partners
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_questions import LENGTHS, MOST_LINKS, Asked, EvidenceBucket, Gatherer, on_device
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
-from tirgn_eqx.data.occurrences import find, ranges
+from tirgn_eqx.data.occurrences import find
 from tirgn_eqx.data.prefetch import prefetch
-from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, RelationQuestions, Surroundings
-from tirgn_eqx.types import Partners as DevicePartners
+from tirgn_eqx.types import EvidenceBatch
 
-SIZES = ("unit", "answer", "true", "partner", "entry", "cell", "exact", "kind", "popular", "link")
-SIZES += ("pair_unit", "pair_answer", "pair_true", "asked")
-MOST_LINKS = 2**16
+SIZES = tuple(LENGTHS)
 # Cells of one batch: beyond that a snapshot is asked in parts, however few its questions.
 MOST_CELLS = 2**20
-
-
-@dataclass(frozen=True)
-class EvidenceBucket:
-    """One padded shape: the sizes named in `SIZES`."""
-
-    sizes: tuple[int, ...]
-
-    def __getitem__(self, name: str) -> int:
-        return self.sizes[SIZES.index(name)]
 
 
 @dataclass(frozen=True)
@@ -72,8 +58,8 @@ class EvidenceLoader:
         seed: int = 0,
     ):
         self.graph, self.index, self.split = graph, index, SPLITS.index(split)
-        self.batch_size, self.max_partners, self.known = batch_size, max_partners, known
-        self.context, self.background = context, background
+        self.gatherer = Gatherer(index, max_partners, context, background)
+        self.batch_size, self.known = batch_size, known
         self.with_truth, self.seed = with_truth, seed
         targets = graph.split_snapshots(split)
         self.snapshots = targets[targets > 0]
@@ -102,13 +88,15 @@ class EvidenceLoader:
         per_subject = lambda values, weights=None: np.bincount(values, weights, len(subjects)).astype(np.int64)
         units = np.unique(owner * index.rel2 + q)
         unit_owner, unit_relation = units // index.rel2, units % index.rel2
-        partners = index.partners(subjects, known, self.max_partners)
+        partners = index.partners(subjects, known, self.gatherer.max_partners)
         number = per_subject(partners.owner)
         entries = per_subject(partners.owner[partners.entry_pair])
         exact = index.num_objects(subjects[unit_owner], unit_relation, known)
         pair_units = np.unique(owner * index.entities + o)
-        met = find(subjects[partners.owner] * index.entities + index.pair_object[partners.pair],
-                   subjects[pair_units // index.entities] * index.entities + pair_units % index.entities)
+        met = find(
+            subjects[partners.owner] * index.entities + index.pair_object[partners.pair],
+            subjects[pair_units // index.entities] * index.entities + pair_units % index.entities,
+        )
         asked = np.where(met >= 0, np.bincount(partners.entry_pair, minlength=len(partners.pair) + 1)[met], 0)
         questions, cells = per_subject(owner), per_subject(unit_owner) * number
         part = _parts(questions, cells, self.batch_size)
@@ -129,7 +117,7 @@ class EvidenceLoader:
                 "exact": int(exact[mine[unit_owner]].sum()),
                 "kind": len(kinds),
                 "popular": index.num_popular(kinds, known),
-                "link": min(index.num_links(known), MOST_LINKS) if self.background else 0,
+                "link": min(index.num_links(known), MOST_LINKS) if self.gatherer.background else 0,
                 "pair_unit": int(pair_mine.sum()),
                 "pair_answer": own,
                 "pair_true": true[1],
@@ -169,104 +157,12 @@ class EvidenceLoader:
         facts = self._facts(target)
         s, q, o = both_directions(self.graph, facts)
         rows = np.flatnonzero(np.isin(s, subjects))
-        asked = s[rows], q[rows], o[rows]
-        partners = self.index.partners(subjects, known, self.max_partners)
         truth = None
         if self.with_truth:
-            truth = both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist()))
-        batch = EvidenceBatch(
-            partners=self._device_partners(partners, subjects, known, bucket),
-            entity=self._entity(asked, truth, partners, subjects, known, bucket),
-            relation=self._relation(asked, truth, partners, subjects, bucket),
-            surroundings=self._surroundings(known, bucket) if self.background else None,
-        )
+            truth = Asked(*both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist())))
+        gathered = self.gatherer.gather(Asked(s[rows], q[rows], o[rows]), known, truth)
         own = rows if self.with_truth else np.zeros(0, np.int64)
-        return PreparedEvidence(target, place, batch, len(rows) // 2 if not self.with_truth else len(facts), own)
-
-    def _device_partners(
-        self, partners: Partners, subjects: np.ndarray, known: Known, bucket: EvidenceBucket
-    ) -> DevicePartners:
-        index = self.index
-        return DevicePartners(
-            object=_pad(index.pair_object[partners.pair], bucket["partner"]),
-            features=_pad(index.pair_features(partners, subjects, known, self.context), bucket["partner"]),
-            entry_pair=_pad(partners.entry_pair, bucket["entry"], bucket["partner"]),
-            entry_relation=_pad(index.triple_relation[partners.entry], bucket["entry"]),
-            entry_features=_pad(index.entry_features(partners, known), bucket["entry"]),
-        )
-
-    def _entity(
-        self, asked: Any, truth: Any, partners: Partners, subjects: np.ndarray, known: Known, bucket: EvidenceBucket
-    ) -> EntityQuestions:
-        index = self.index
-        s, q, o = asked
-        units, unit = np.unique(s * index.rel2 + q, return_inverse=True)
-        subject, relation = units // index.rel2, units % index.rel2
-        owner = np.searchsorted(subjects, subject)
-        bounds = np.searchsorted(partners.owner, np.arange(len(subjects) + 1))
-        cell_unit, cell_partner = ranges(bounds[owner], bounds[owner + 1])
-        # Entries are in order of pair and relation.
-        code = partners.entry_pair * index.rel2 + index.triple_relation[partners.entry]
-        entry = find(code, cell_partner * index.rel2 + relation[cell_unit])
-        exact_cell = np.flatnonzero(entry >= 0)
-        kinds, unit_kind = np.unique(relation, return_inverse=True)
-        popular_kind, popular_object, popular_features = index.popular_objects(kinds, known)
-        answers, (unit, answer) = _answers(
-            unit, o, units, truth and (truth[0] * index.rel2 + truth[1], truth[2]), index.entities, bucket, ""
-        )
-        # Cells are in order of unit and partner, partners of one subject in order of object.
-        cell = find(cell_unit * index.entities + index.pair_object[partners.pair][cell_partner], unit * index.entities + answer)
-        popular = find(popular_kind * index.entities + popular_object, unit_kind[unit] * index.entities + answer)
-        one_past = lambda place, size: np.where(place < 0, bucket[size], place)
-        return EntityQuestions(
-            subject=_pad(subject, bucket["unit"]),
-            relation=_pad(relation, bucket["unit"]),
-            activity=_pad(index.activity(subject, known), bucket["unit"]),
-            cell_unit=_pad(cell_unit, bucket["cell"], bucket["unit"]),
-            cell_partner=_pad(cell_partner, bucket["cell"]),
-            exact_cell=_pad(exact_cell, bucket["exact"], bucket["cell"]),
-            exact_entry=_pad(entry[exact_cell], bucket["exact"]),
-            kind=_pad(kinds, bucket["kind"]),
-            unit_kind=_pad(unit_kind, bucket["unit"]),
-            popular_kind=_pad(popular_kind, bucket["popular"], bucket["kind"]),
-            popular_object=_pad(popular_object, bucket["popular"]),
-            popular_features=_pad(popular_features, bucket["popular"]),
-            answers=answers,
-            answer_cell=_pad(one_past(cell, "cell"), bucket["answer"], bucket["cell"]),
-            answer_popular=_pad(one_past(popular, "popular"), bucket["answer"], bucket["popular"]),
-        )
-
-    def _relation(
-        self, asked: Any, truth: Any, partners: Partners, subjects: np.ndarray, bucket: EvidenceBucket
-    ) -> RelationQuestions:
-        index = self.index
-        s, q, o = asked
-        units, unit = np.unique(s * index.entities + o, return_inverse=True)
-        subject, object_ = units // index.entities, units % index.entities
-        partner = find(subjects[partners.owner] * index.entities + index.pair_object[partners.pair], units)
-        bounds = np.searchsorted(partners.entry_pair, np.arange(len(partners.pair) + 1))
-        met = np.flatnonzero(partner >= 0)
-        asked_unit, asked_entry = ranges(bounds[partner[met]], bounds[partner[met] + 1])
-        answers, _ = _answers(
-            unit, q, units, truth and (truth[0] * index.entities + truth[2], truth[1]), index.rel2, bucket, "pair_"
-        )
-        return RelationQuestions(
-            subject=_pad(subject, bucket["pair_unit"]),
-            object=_pad(object_, bucket["pair_unit"]),
-            partner=_pad(np.where(partner < 0, bucket["partner"], partner), bucket["pair_unit"], bucket["partner"]),
-            asked_unit=_pad(met[asked_unit], bucket["asked"], bucket["pair_unit"]),
-            asked_entry=_pad(asked_entry, bucket["asked"]),
-            answers=answers,
-        )
-
-    def _surroundings(self, known: Known, bucket: EvidenceBucket) -> Surroundings:
-        subject, object_, features = self.index.links(known, MOST_LINKS)
-        return Surroundings(
-            activity=jnp.asarray(self.index.activity(np.arange(self.index.entities), known)),
-            link_subject=_pad(subject, bucket["link"], self.index.entities),
-            link_object=_pad(object_, bucket["link"]),
-            link_features=_pad(features, bucket["link"]),
-        )
+        return PreparedEvidence(target, place, on_device(gathered, bucket), (len(rows) + 1) // 2, own)
 
     # --- order -------------------------------------------------------------------------------------------------
 
@@ -303,41 +199,3 @@ def _parts(questions: np.ndarray, cells: np.ndarray, batch_size: int) -> np.ndar
         part[place] = number
         asked, filled = asked + some, filled + more
     return part
-
-
-def _answers(
-    unit: np.ndarray,
-    answer: np.ndarray,
-    units: np.ndarray,
-    truth: tuple[np.ndarray, np.ndarray] | None,
-    candidates: int,
-    bucket: EvidenceBucket,
-    kind: str,
-) -> tuple[Answers, tuple[np.ndarray, np.ndarray]]:
-    """The answers on device, and (unit, answer) as they are there. Without `truth`, the units of all that is true and
-    its candidates, equal answers are put together."""
-    weight = np.ones(len(unit), np.float32)
-    true_unit = true = np.zeros(0, np.int64)
-    if truth is None:
-        code, number = np.unique(unit * candidates + answer, return_counts=True)
-        unit, answer, weight = code // candidates, code % candidates, number.astype(np.float32)
-    else:
-        place = find(units, truth[0])
-        code = np.unique(place[place >= 0] * candidates + truth[1][place >= 0])
-        true_unit, true = code // candidates, code % candidates
-    on_device = Answers(
-        answer_unit=_pad(unit, bucket[f"{kind}answer"]),
-        answer=_pad(answer, bucket[f"{kind}answer"]),
-        answer_weight=_pad(weight, bucket[f"{kind}answer"]),
-        true_unit=_pad(true_unit, bucket[f"{kind}true"], bucket[f"{kind}unit"]),
-        true_candidate=_pad(true, bucket[f"{kind}true"]),
-    )
-    return on_device, (unit, answer)
-
-
-def _pad(values: np.ndarray, size: int, fill: int = 0) -> Any:
-    """`values` on device, filled up to `size`: int32 or float32."""
-    kind = np.float32 if values.dtype.kind == "f" else np.int32
-    out = np.full((size, *values.shape[1:]), fill, kind)
-    out[: len(values)] = values
-    return jnp.asarray(out)

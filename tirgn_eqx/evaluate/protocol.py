@@ -22,8 +22,8 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
+from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting

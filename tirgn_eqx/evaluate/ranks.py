@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tirgn_eqx.types import Queries
+from tirgn_eqx.types import Answers, Queries
 
 
 class Ranks(NamedTuple):
@@ -20,7 +20,7 @@ class Ranks(NamedTuple):
 
 
 def answer_ranks(
-    score: Float[Array, "unit candidate"], log_probability: Float[Array, " answer"], queries: Queries
+    score: Float[Array, "unit candidate"], log_probability: Float[Array, " answer"], queries: Queries | Answers
 ) -> Ranks:
     """Rank every answer among the candidates of its unit.
 

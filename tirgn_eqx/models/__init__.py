@@ -4,9 +4,9 @@ from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.models.evidence import Evidence as Evidence
 from tirgn_eqx.models.evolution import Encoding as Encoding
 from tirgn_eqx.models.evolution import RecurrentGraphModel as RecurrentGraphModel
-from tirgn_eqx.models.evidence import Evidence as Evidence
 from tirgn_eqx.models.recurrency import Recurrency as Recurrency
 from tirgn_eqx.models.regcn import REGCN as REGCN
 from tirgn_eqx.models.tirgn import TiRGN as TiRGN

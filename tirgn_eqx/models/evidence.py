@@ -6,9 +6,9 @@ The intensity of candidate o for the question (s, r, ?) at time t is
                                + exp(e(r, x))  where q = r ]
                 + exp(p(r, x'))  where (?, r, o) is known  +  exp(b(s, r, o))  +  a small constant,
 
-x being ages and counts of the triple, of the pair (s, o), and of both entities; x' those of (r, o). g, e and p are small
-networks with a part of their own for every relation, the heads k are kinds of evidence that relations share. b, the
-background, compares entities by embeddings and by those that they are linked with; m lifts candidates that the
+x being ages and counts of the triple, of the pair (s, o), and of both entities; x' those of (r, o). g, e and p are
+small networks with a part of their own for every relation, the heads k are kinds of evidence that relations share. b,
+the background, compares entities by embeddings and by those that they are linked with; m lifts candidates that the
 background finds likely. p(o) = lambda(o) / sum of all lambda, and every past event's share in it is exact.
 
 Relations are forecast alike: the triples (s, q, o) of the pair carry every relation r.
@@ -21,22 +21,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.scores import log_normalizer
-from tirgn_eqx.types import EntityQuestions, EvidenceBatch, Partners, RelationQuestions, Surroundings
+from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Surroundings
 
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
 EXPONENT = 15.0  # exponents are cut off here, either way
+MOST_PRODUCTS = 2**26  # of units with candidates, that are held at once
 
 
 def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT) -> Float[Array, "*n"]:
     return jnp.exp(jnp.clip(x, -limit, limit))
 
 
-def rows_of(table: Float[Array, "row *rest"], index: Int[Array, " n"]) -> Float[Array, "n *rest"]:
+def rows_of(table: Shaped[Array, "row ..."], index: Int[Array, " n"]) -> Shaped[Array, "n ..."]:
     """Rows of `table`; zeros for padding, which lies outside."""
     return table.at[index].get(mode="fill", fill_value=0)
 
@@ -71,10 +72,10 @@ class Background(eqx.Module):
 
     subject: Float[Array, "entity dim"]
     object: Float[Array, "entity dim"]
-    neighbour: Float[Array, "entity dim"]
+    neighbour: Float[Array, "entity half"]
     link: Kernel
-    to_subject: Float[Array, "dim dim"]
-    to_object: Float[Array, "dim dim"]
+    to_subject: Float[Array, "half dim"]
+    to_object: Float[Array, "half dim"]
     relation: Float[Array, "rel2 dim"]
     gate: Float[Array, "rel2 dim"]
     activity: Float[Array, "rel2 feature"]
@@ -88,9 +89,10 @@ class Background(eqx.Module):
         keys = iter(jr.split(key, 12))
         normal = lambda spread, *shape: spread * jr.normal(next(keys), shape)
         self.subject, self.object = normal(0.1, entities, dim), normal(0.1, entities, dim)
-        self.neighbour = normal(0.3, entities, dim)
+        half = max(dim // 2, 1)
+        self.neighbour = normal(0.3, entities, half)
         self.link = Kernel(PLAIN_FEATURES, hidden, 1, 1, 0.0, 0.0, next(keys))
-        self.to_subject, self.to_object = normal(0.1, dim, dim), normal(0.1, dim, dim)
+        self.to_subject, self.to_object = normal(0.1, half, dim), normal(0.1, half, dim)
         self.relation, self.gate = normal(0.5, rel2, dim), normal(0.1, rel2, dim)
         self.activity = normal(0.01, rel2, PLAIN_FEATURES)
         self.activity_of_subject = normal(0.01, PLAIN_FEATURES, PLAIN_FEATURES)
@@ -116,13 +118,34 @@ class State(NamedTuple):
     relation: Float[Array, "pair_unit rel2"]
 
 
+class Products:
+    """b(s, r, o) of units with candidates. Where they are few enough they are computed once, as one matrix; else only
+    those that are asked for, and the rest a chunk at a time for the sum alone."""
+
+    def __init__(self, state: State):
+        self.state = state
+        few = len(state.unit) * len(state.candidate) <= MOST_PRODUCTS
+        self.all = state.unit @ state.candidate.T if few else None
+
+    def at(self, unit: Int[Array, " n"], candidate: Int[Array, " n"]) -> Float[Array, " n"]:
+        """Those of pairs; 0 where the unit is padding."""
+        if self.all is not None:
+            return self.all.at[unit, candidate].get(mode="fill", fill_value=0)
+        return jnp.sum(rows_of(self.state.unit, unit) * self.state.candidate[candidate], 1)
+
+    def log_total(self) -> Float[Array, " unit"]:
+        """log of the sum of exp over all candidates."""
+        if self.all is not None:
+            return jax.nn.logsumexp(self.all, 1)
+        return log_normalizer(self.state.unit, self.state.candidate)
+
+
 class Intensities(NamedTuple):
-    """Entity questions: the intensity of cells and of popular objects, the background's vectors if there are any, and
-    the sum over all candidates of every unit."""
+    """Entity questions: the intensity of cells and of popular objects, and the sum over all candidates of every unit,
+    the background's included."""
 
     cell: Float[Array, " cell"]
     popular: Float[Array, " popular"]
-    state: State | None
     total: Float[Array, " unit"]
 
 
@@ -141,6 +164,7 @@ class Evidence(eqx.Module):
     num_relations: int = eqx.field(static=True)
     context: bool = eqx.field(static=True)
     max_partners: int = eqx.field(static=True)
+    loss_filter: bool = eqx.field(static=True)
     task_weight: float = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
 
@@ -170,6 +194,7 @@ class Evidence(eqx.Module):
             self.background = Background(num_entities, rel2, config.embedding_dim, hidden, keys[6])
         self.num_entities, self.num_relations = num_entities, num_relations
         self.context, self.max_partners = config.evidence_context, config.max_partners
+        self.loss_filter = config.loss_filter
         self.task_weight, self.dropout = config.task_weight, config.dropout
 
     @property
@@ -218,8 +243,8 @@ class Evidence(eqx.Module):
             both @ part.for_relation.T + part.for_relation_bias,
         )
 
-    def intensities(self, batch: EvidenceBatch, state: State | None) -> Intensities:
-        """All intensities of the entity questions, but for the background's, which `state` gives."""
+    def intensities(self, batch: EvidenceBatch, background: Products | None) -> Intensities:
+        """The intensities of the entity questions."""
         partners, asked = batch.partners, batch.entity
         units, relation = len(asked.subject), asked.relation
         x = self._described(partners)
@@ -229,26 +254,28 @@ class Evidence(eqx.Module):
         of_unit = jnp.exp(self.asked)[relation]
         cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
-        if state is not None:
-            cell = cell * self._modulation(asked, partners, state)
-        exponent = self.popular(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0]
-        popular = bounded_exp(exponent)
+        if background is not None:
+            cell = cell * self._modulation(asked, partners, background)
+        popular = self.popular_intensities(asked)
         by_kind = jax.ops.segment_sum(popular, asked.popular_kind, len(asked.kind), indices_are_sorted=True)
         total = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
         total = total + by_kind[asked.unit_kind] + LEAST * self.num_entities
-        if state is not None:
-            total = total + jnp.exp(log_normalizer(state.unit, state.candidate))
-        return Intensities(cell, popular, state, total)
+        if background is not None:
+            total = total + jnp.exp(background.log_total())
+        return Intensities(cell, popular, total)
+
+    def popular_intensities(self, asked: EntityQuestions) -> Float[Array, " popular"]:
+        """What being seen with the relation gives to every popular object, whoever asks."""
+        return bounded_exp(self.popular(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0])
 
     def _exact(self, asked: EntityQuestions, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
         relation = rows_of(asked.relation, rows_of(asked.cell_unit, asked.exact_cell))
         return bounded_exp(self.exact(x[asked.exact_entry], relation)[:, 0])
 
-    def _modulation(self, asked: EntityQuestions, partners: Partners, state: State) -> Float[Array, " cell"]:
+    def _modulation(self, asked: EntityQuestions, partners: Partners, background: Products) -> Float[Array, " cell"]:
         """What the background makes of candidates that have evidence."""
         assert self.background is not None
-        unit = rows_of(state.unit, asked.cell_unit)
-        product = jnp.sum(unit * state.candidate[partners.object[asked.cell_partner]], 1)
+        product = background.at(asked.cell_unit, partners.object[asked.cell_partner])
         strength = rows_of(self.background.modulation[asked.relation], asked.cell_unit)
         return jnp.exp(strength * jnp.clip(product + 6, -8, 8))
 
@@ -267,28 +294,60 @@ class Evidence(eqx.Module):
         level = jnp.broadcast_to(self.relation_level, (units, len(self.relation_level)))
         return carried + bounded_exp(level if state is None else level + state.relation) + LEAST
 
+    def entry_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entry"]:
+        """What every entry gives to its candidate for every unit: the cells' intensities, taken apart. For a few units:
+        the array holds all entries for each, 0 for those of other subjects."""
+        state = self.state(batch)
+        partners, asked = batch.partners, batch.entity
+        x = self._described(partners)
+        cells = jnp.zeros((len(asked.subject), len(partners.object)), x.dtype)
+        lift = jnp.ones(len(asked.cell_unit), x.dtype)
+        if state is not None:
+            lift = self._modulation(asked, partners, Products(state))
+        cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
+        out = jnp.exp(self.asked)[asked.relation] @ self._heads(partners, x).T
+        unit = rows_of(asked.cell_unit, asked.exact_cell)
+        inside = asked.exact_cell < len(asked.cell_unit)
+        out = out.at[jnp.where(inside, unit, len(out)), asked.exact_entry].add(self._exact(asked, x), mode="drop")
+        return out * cells.at[:, partners.entry_pair].get(mode="fill", fill_value=0)
+
     # --- probabilities -------------------------------------------------------------------------------------------
 
     def answer_log_probabilities(
         self, batch: EvidenceBatch, key: PRNGKeyArray | None = None
     ) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:
-        """log p of the answers of the entity and of the relation questions; no [unit, entity] array is made."""
+        """log p of the answers of the entity and of the relation questions; no [unit, entity] array is made. With
+        `loss_filter`, that of an entity answer is among itself and all that is not true."""
         state = self.state(batch, key)
-        found, asked = self.intensities(batch, state), batch.entity
+        background = None if state is None else Products(state)
+        found, asked = self.intensities(batch, background), batch.entity
         unit, answer = asked.answers.answer_unit, asked.answers.answer
         own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
-        if state is not None:
-            own = own + jnp.exp(jnp.sum(state.unit[unit] * state.candidate[answer], 1))
-        entity = jnp.log(own) - jnp.log(found.total[unit])
+        if background is not None:
+            own = own + jnp.exp(background.at(unit, answer))
+        entity = jnp.log(own) - jnp.log(self._rivals(found.total, own, asked.answers))
         intensity = self.relation_intensities(batch, state)
         answers = batch.relation.answers
         relation = jnp.log(intensity[answers.answer_unit, answers.answer])
         return entity, relation - jnp.log(jnp.sum(intensity, 1))[answers.answer_unit]
 
+    def _rivals(
+        self, total: Float[Array, " unit"], own: Float[Array, " answer"], answers: Answers
+    ) -> Float[Array, " answer"]:
+        """The intensity that each answer's is compared with, its own included."""
+        unit = answers.answer_unit
+        if not self.loss_filter:
+            return total[unit]
+        real = answers.answer_weight > 0
+        true = jax.ops.segment_sum(jnp.where(real, own, 0), unit, len(total))
+        # Rounding may leave less than nothing where nearly all is true.
+        return jnp.maximum(total - true, LEAST)[unit] + own
+
     def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
         """lambda of every candidate."""
         state = self.state(batch)
-        found, asked = self.intensities(batch, state), batch.entity
+        background = None if state is None else Products(state)
+        found, asked = self.intensities(batch, background), batch.entity
         by_kind = jnp.zeros((len(asked.kind), self.num_entities), found.cell.dtype)
         by_kind = by_kind.at[asked.popular_kind, asked.popular_object].add(found.popular, mode="drop")
         out = by_kind[asked.unit_kind] + LEAST

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax
 from beartype import beartype
@@ -31,7 +30,7 @@ def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, "
 
 
 def make_evidence_step(optimizer: optax.GradientTransformation) -> Any:
-    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)`; shapes are checked while it is traced."""
+    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)`; shapes are checked as it is traced."""
 
     @jaxtyped(typechecker=beartype)
     def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:

@@ -40,9 +40,7 @@ class CompiledStep:
         batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
         self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
 
-    def __call__(
-        self, model: Model, opt_state: Any, prepared: PreparedBatch, key: Any
-    ) -> tuple[Model, Any, Any]:
+    def __call__(self, model: Model, opt_state: Any, prepared: PreparedBatch, key: Any) -> tuple[Model, Any, Any]:
         return self.programs(prepared.bucket, _with_key(prepared, key), model, opt_state)
 
     def compile(self, model: Model, opt_state: Any, loader: Loader, key: Any) -> None:

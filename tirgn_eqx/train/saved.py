@@ -82,9 +82,7 @@ def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def load_model(
-    path: str | Path, model_type: str | None = None
-) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
+def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
     """(model, config, metadata) of a checkpoint; the npz alone is enough.
 
     **Arguments:** `path`; `model_type`: what the checkpoint must hold, "tirgn", "regcn" or "evidence"; None takes any.

@@ -1,0 +1,342 @@
+"""The evidence model: its intensities against the definition, no leak, explanations, training."""
+
+import dataclasses
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import both_directions, make_graph, random_graph, same_bits
+
+from tirgn_eqx.config import preset
+from tirgn_eqx.data import simulate
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_batches import EvidenceLoader
+from tirgn_eqx.data.evidence_questions import Asked, Gatherer, natural_bucket, on_device
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.evaluate import evaluate_model
+from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
+from tirgn_eqx.evaluate.explain import Explainer
+from tirgn_eqx.models import build_model
+from tirgn_eqx.models import evidence as module
+from tirgn_eqx.train.evidence_step import evidence_loss
+from tirgn_eqx.train.loop import train_tirgn
+from tirgn_eqx.train.optimizer import parameter_count
+from tirgn_eqx.train.saved import load_model, save_model
+
+FORMS = [(True, True), (False, False), (True, False), (False, True)]
+
+
+def small(**changes):
+    settings = {"embedding_dim": 6, "evidence_heads": 3, "evidence_hidden": 4, "dropout": 0.0, "precision": "f32"}
+    return preset("evidence").replace(**settings | changes)
+
+
+def rough(model, seed=0):
+    """The model with every parameter moved about, so that none is still where it begins."""
+    leaves, tree = jax.tree.flatten(model)
+    rng = np.random.default_rng(seed)
+    move = lambda x: x + jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
+    return jax.tree.unflatten(tree, [move(x) for x in leaves])
+
+
+def build(graph, **changes):
+    make = lambda key: build_model(graph.num_entities, graph.num_relations, small(**changes), key=key)
+    return rough(eqx.filter_jit(make)(jax.random.key(2)))
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return random_graph(3, num_entities=14, facts=8)
+
+
+def asked_at(graph, target):
+    here = slice(*graph.offsets[target : target + 2].tolist())
+    return Asked(*(np.array(column) for column in list(zip(*both_directions(graph, here)))[:3]))
+
+
+def batch_at(graph, model, target, **options):
+    index = EvidenceIndex(graph)
+    gathered = Gatherer(index, **model.needs | options).gather(asked_at(graph, target), index.known(target))
+    return on_device(gathered, natural_bucket(gathered)), gathered
+
+
+def kernel(part, x, relation):
+    """A `Kernel` in NumPy, f64."""
+    w = {field.name: np.asarray(getattr(part, field.name), np.float64) for field in dataclasses.fields(part)}
+    z = x @ w["inner"] + w["bias"][relation]
+    hidden = 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+    return hidden @ w["outer"] + w["slope"][relation] @ x + w["level"][relation]
+
+
+def intensities_by_loop(model, gathered, unit):
+    """lambda of every candidate of an entity question, straight from the definition."""
+    s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
+    f64 = lambda x: np.asarray(x, np.float64)
+    out = np.full(model.num_entities, module.LEAST)
+    background = np.zeros(model.num_entities)
+    if model.background is not None:
+        part = model.background
+        total, weights = np.zeros((model.num_entities, part.neighbour.shape[1])), np.zeros(model.num_entities)
+        for a, b, x in zip(gathered["link_subject"], gathered["link_object"], f64(gathered["link_features"])):
+            weight = np.exp(kernel(part.link, x, 0)[0])
+            total[a] += weight * f64(part.neighbour)[b]
+            weights[a] += weight
+        mean = total / (weights[:, None] + 1e-3)
+        subject = f64(part.subject)[s] + mean[s] @ f64(part.to_subject)
+        objects = f64(part.object) + mean @ f64(part.to_object)
+        vector = f64(part.relation)[r] + subject * (1 + f64(part.gate)[r])
+        activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.activity_of_subject)
+        background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
+        out += np.exp(background)
+    for kind, o, x in zip(gathered["popular_kind"], gathered["popular_object"], f64(gathered["popular_features"])):
+        if gathered["kind"][kind] == r:
+            out[o] += np.exp(kernel(model.popular, x, r)[0])
+    owners = gathered["cell_partner"][gathered["cell_unit"] == unit]
+    for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+        if pair in owners:
+            o = gathered["partner_object"][pair]
+            x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            more = np.exp(f64(model.asked)[r]) @ np.exp(kernel(model.entry, x, q))
+            more += np.exp(kernel(model.exact, x, r)[0]) if q == r else 0
+            if model.background is not None:
+                strength = f64(model.background.modulation)[r]
+                more *= np.exp(strength * np.clip(background[o] + 6, -8, 8))
+            out[o] += more
+    return out
+
+
+@pytest.mark.parametrize("context, background", FORMS)
+def test_intensities_are_those_of_the_definition(graph, context, background):
+    model = build(graph, evidence_context=context, evidence_background=background)
+    batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
+    found = np.asarray(model.entity_intensities(batch))
+    assert found.shape == (len(gathered["subject"]), graph.num_entities) and len(found) > 3
+    for unit in range(len(found)):
+        np.testing.assert_allclose(found[unit], intensities_by_loop(model, gathered, unit), rtol=2e-3)
+
+
+@pytest.mark.parametrize("context, background", FORMS)
+def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context, background, monkeypatch):
+    model = build(graph, evidence_context=context, evidence_background=background)
+    batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
+    intensity = model.entity_intensities(batch)
+    entity, relation = model.answer_log_probabilities(batch)
+    answers = batch.entity.answers
+    log_p = jnp.log(intensity / intensity.sum(1, keepdims=True))
+    np.testing.assert_allclose(entity, log_p[answers.answer_unit, answers.answer], rtol=1e-4, atol=1e-5)
+    # A chunk at a time gives the same as one matrix.
+    monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
+    np.testing.assert_allclose(model.answer_log_probabilities(batch)[0], entity, rtol=1e-4, atol=1e-5)
+    intensity = model.relation_intensities(batch, model.state(batch))
+    answers = batch.relation.answers
+    log_p = jnp.log(intensity / intensity.sum(1, keepdims=True))
+    assert intensity.shape[1] == 2 * graph.num_relations
+    np.testing.assert_allclose(relation, log_p[answers.answer_unit, answers.answer], rtol=1e-4, atol=1e-5)
+
+
+def test_relations_are_carried_by_what_the_pair_did(graph):
+    model = build(graph, evidence_background=False)
+    batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
+    found = np.asarray(model.relation_intensities(batch, None))
+    f64 = lambda x: np.asarray(x, np.float64)
+    for unit in range(len(found)):
+        expected = np.exp(f64(model.relation_level)) + module.LEAST
+        for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+            if pair == gathered["pair_partner"][unit]:
+                x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+                expected = expected + np.exp(f64(model.asked_relation)) @ np.exp(kernel(model.entry, x, q))
+                expected[q] += np.exp(kernel(model.same_relation, x, q)[0])
+        np.testing.assert_allclose(found[unit], expected, rtol=2e-3)
+
+
+def test_the_filtered_loss_compares_with_what_is_not_true(graph):
+    model = build(graph, loss_filter=True)
+    batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
+    intensity, answers = np.asarray(model.entity_intensities(batch), np.float64), batch.entity.answers
+    true = np.zeros_like(intensity, bool)
+    true[answers.answer_unit, answers.answer] = True
+    assert true.sum(1).max() > 1
+    own = intensity[answers.answer_unit, answers.answer]
+    others = np.where(true, 0, intensity).sum(1)[answers.answer_unit]
+    np.testing.assert_allclose(
+        model.answer_log_probabilities(batch)[0], np.log(own / (own + others)), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_padding_changes_nothing(graph):
+    model, target = build(graph), graph.num_snapshots - 1
+    batch, gathered = batch_at(graph, model, target)
+    bucket = natural_bucket(gathered)
+    roomy = on_device(gathered, dataclasses.replace(bucket, sizes=tuple(size + 5 for size in bucket.sizes)))
+    step = eqx.filter_jit(eqx.filter_value_and_grad(evidence_loss, has_aux=True))
+    (one, _), gradient = step(model, batch)
+    (two, _), padded = step(model, roomy)
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(padded)):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_at_or_after_the_target_is_seen(seed):
+    rng = np.random.default_rng(seed)
+    draw = lambda times: np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+    past, now = draw(np.arange(5)), draw(np.array([5]))
+    worlds = []
+    for _ in range(2):
+        # The answers' own time too: only one fact of it, the one that is asked about, is the same.
+        others, later = draw(np.array([5])), draw(np.arange(6, 9))
+        rows = np.concatenate([past, now[:1], others, later])
+        worlds.append(make_graph(rows, num_entities=7, num_relations=2, test=len(past)))
+    model = build(worlds[0])
+    s, r, o, _ = (np.array([int(x)]) for x in now[0])
+    batches = []
+    for graph in worlds:
+        index = EvidenceIndex(graph)
+        gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+        batches.append(on_device(gathered, natural_bucket(gathered)))
+    assert same_bits(batches[0], batches[1])
+    assert same_bits(model.entity_intensities(batches[0]), model.entity_intensities(batches[1]))
+    # A change in the past is seen.
+    changed = past.copy()
+    changed[:, 2] = (changed[:, 2] + 1) % 7
+    index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
+    gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+    assert not np.allclose(
+        model.entity_intensities(on_device(gathered, natural_bucket(gathered))), model.entity_intensities(batches[0])
+    )
+
+
+def test_multi_step_sees_nothing_after_the_cut():
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.integers(0, n, 60) for n in (7, 2, 7)] + [np.repeat(np.arange(10), 6)], 1)
+    graph = make_graph(rows, num_entities=7, num_relations=2, valid=30, test=42)
+    model, number = build(graph), 8
+    evaluate = lambda graph: evaluate_model(model, graph, history_len=1, setting="multi-step")
+    first = evaluate(graph)
+    # Everything at the first test snapshot is changed, which later ones must not see.
+    changed = rows.copy()
+    changed[42:48, 0] = (changed[42:48, 0] + 1) % 7
+    second = evaluate(make_graph(changed, num_entities=7, num_relations=2, valid=30, test=42))
+    later = first.snapshot >= number
+    assert later.any() and np.array_equal(first.filtered["entity"][later], second.filtered["entity"][later])
+    single = [
+        evaluate_model(model, g, history_len=1).nll["entity"]
+        for g in (graph, make_graph(changed, num_entities=7, num_relations=2, valid=30, test=42))
+    ]
+    assert not np.array_equal(single[0][later], single[1][later])
+    with pytest.raises(ConfigError, match="no window to feed"):
+        evaluate_model(model, graph, history_len=1, setting="multi-step, fed back")
+
+
+def test_parts_and_partners_beyond_the_limit_change_no_rank(graph):
+    model = build(graph)
+    options = dict(context=True, background=True, max_partners=0)
+    whole = EvidenceEvaluator(graph, "test", **options)(model)
+    parts = EvidenceEvaluator(graph, "test", **options)
+    parts.loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", batch_size=3, max_buckets=2, with_truth=True)
+    assert len(parts.loader) > len(whole.graph.split_snapshots("test"))
+    divided = parts(model)
+    many = EvidenceEvaluator(graph, "test", **options | {"max_partners": graph.num_entities})(model)
+    for other in (divided, many):
+        assert np.array_equal(whole.snapshot, other.snapshot) and np.array_equal(whole.inverse, other.inverse)
+        for kind in ("entity", "relation"):
+            np.testing.assert_array_equal(whole.filtered[kind], other.filtered[kind])
+            np.testing.assert_allclose(whole.nll[kind], other.nll[kind], rtol=1e-4, atol=1e-5)
+
+
+def test_ranks_are_in_the_order_of_the_facts(graph):
+    model = build(graph)
+    found = EvidenceEvaluator(graph, "test", context=True, background=True, max_partners=0)(model)
+    target = graph.num_snapshots - 1
+    batch, gathered = batch_at(graph, model, target)
+    intensity = np.asarray(model.entity_intensities(batch))
+    asked, here = asked_at(graph, target), found.snapshot == target
+    split = np.tile(graph.split_mask("test")[slice(*graph.offsets[target : target + 2])], 2)
+    expected = []
+    for s, r, o in zip(asked.subject[split], asked.relation[split], asked.object[split]):
+        unit = np.flatnonzero((gathered["subject"] == s) & (gathered["relation"] == r))[0]
+        true = asked.object[(asked.subject == s) & (asked.relation == r)]
+        rivals = np.delete(intensity[unit], np.unique(true))
+        expected.append(1 + (rivals > intensity[unit, o]).sum() + 0.5 * (rivals == intensity[unit, o]).sum())
+    assert found.filtered["entity"][here].tolist() == expected
+
+
+@pytest.mark.parametrize("context, background", FORMS)
+def test_shares_add_up_to_the_forecast(graph, context, background):
+    model = build(graph, evidence_context=context, evidence_background=background)
+    explain, target = Explainer(model, graph), graph.num_snapshots - 1
+    batch, gathered = batch_at(graph, model, target)
+    intensity = np.asarray(model.entity_intensities(batch), np.float64)
+    known = [fact for fact in both_directions(graph) if fact[3] < target]
+    events = 0
+    for unit in range(len(intensity)):
+        s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
+        for o in range(0, graph.num_entities, 3):
+            found = explain(s, r, o, target)
+            np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
+            np.testing.assert_allclose(found.probability, intensity[unit, o] / intensity[unit].sum(), rtol=1e-4)
+            past = [fact for fact in known if (fact[0], fact[2]) == (s, o)]
+            named = {share.relation: share for share in found.shares if share.kind == "event"}
+            assert set(named) == {q for _, q, _, _ in past}
+            for q, share in named.items():
+                times = [t for _, p, _, t in past if p == q]
+                assert (share.events, share.snapshot) == (len(times), max(times)) and share.share > 0
+            events += len(named)
+    assert events > 10
+    best = explain(int(gathered["subject"][0]), int(gathered["relation"][0]), None, target)
+    assert best.object == int(intensity[0].argmax())
+    text = json.loads(json.dumps(best.to_dict(graph)))
+    assert text["asked_for"] in ("object", "subject") and text["probability"] == best.probability
+
+
+def test_an_explanation_of_what_does_not_exist_is_refused(graph):
+    explain = Explainer(build(graph), graph)
+    for arguments in [(99, 0, 1, 1), (0, 99, 1, 1), (0, 0, 99, 1), (0, 0, 1, 99), (-1, 0, 1, 1)]:
+        with pytest.raises(DataError, match="does not exist"):
+            explain(*arguments)
+
+
+def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
+    graph = simulate(num_days=20, num_entities=30, seed=1).graph
+    config = small(epochs=3, batch_size=64, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))
+    whole = train_tirgn(graph, config, model_dir=tmp_path / "whole")
+    assert whole["model_type"] == "evidence" and whole["status"] == "completed"
+    calls = iter([False] * 7 + [True] * 1000)
+    part = train_tirgn(graph, config, model_dir=tmp_path / "part", stop=lambda: next(calls))
+    assert part["status"] == "interrupted"
+    train_tirgn(graph, config, model_dir=tmp_path / "part", resume=True)
+    first, _, described = load_model(tmp_path / "whole" / "tirgn_trained.npz", "evidence")
+    second, _, _ = load_model(tmp_path / "part" / "tirgn_trained.npz")
+    assert same_bits(first, second) and described["model_type"] == "evidence"
+    model, _, _ = load_model(whole["checkpoint"])
+    again = evaluate_model(model, graph, history_len=1)
+    assert again.entity["mrr"] == whole["test"]["entity"]["mrr"]
+    with pytest.raises(CheckpointError, match="'evidence', not 'tirgn'"):
+        load_model(whole["checkpoint"], "tirgn")
+
+
+def test_a_checkpoint_without_one_of_its_arrays_is_refused(graph, tmp_path):
+    model = build(graph, evidence_background=False)
+    path = save_model(tmp_path / "m", model, small(), graph)
+    with pytest.raises(CheckpointError, match="background.*is missing"):
+        load_model(path)
+
+
+def test_it_learns_what_recurs(tmp_path):
+    # Entity s greets s + 1 every day, but for a tenth of the days, when it is somebody else.
+    rng = np.random.default_rng(0)
+    rows = [
+        (s, 0, (s + 1) % 12 if rng.random() > 0.1 else int(rng.integers(12)), t) for t in range(40) for s in range(12)
+    ]
+    graph = make_graph(rows, num_entities=12, num_relations=1, valid=360, test=420)
+    config = small(epochs=6, learning_rate=0.02)
+    model = build_model(12, 1, config, key=jax.random.key(0))
+    before = evaluate_model(model, graph, history_len=1)
+
+    result = train_tirgn(graph, config.replace(logdir=str(tmp_path / "log")), model_dir=tmp_path)
+    assert result["test"]["entity"]["nll"] < min(1.2, before.entity["nll"] - 0.3)
+    assert result["test"]["entity"]["hits_at_1"] > 0.8
+    assert result["parameters"] == parameter_count(model)
