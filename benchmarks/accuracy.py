@@ -12,6 +12,7 @@ it came to its end, `--result FILE` with its JSON output.
 
 import json
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -192,6 +193,9 @@ def main() -> None:
     best = find(place, "tirgn_best.npz")
     if args.unfinished and best is not None and data_path:
         found["result"]["test"] = tested(best, data_path)
+    if not (args.result or args.unfinished):
+        # Linux counts in KiB; of all children, the training is the largest.
+        found["result"]["peak_rss_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     if args.commit:
         # Whether that source was changed beside the commit is not known any more.
         found["commit"] = {"id": args.commit, "dirty": None}

@@ -43,7 +43,7 @@ class Harness:
         init_key, self.step_key = jr.split(jr.key(config.seed))
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=init_key)
-        self.model = cast_parameters(model, config.precision)
+        self.model: Any = cast_parameters(model, config.precision)
         self.optimizer = make_optimizer(config)
         self.opt_state = init_optimizer(self.optimizer, self.model)
         self.parameters = parameter_count(self.model)

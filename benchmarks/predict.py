@@ -28,11 +28,12 @@ def main() -> None:
     from tirgn_eqx.data.batches import BatchLoader
     from tirgn_eqx.data.snapshots import SnapshotStore
     from tirgn_eqx.evaluate.protocol import encode_rows
-    from tirgn_eqx.models import build_model
+    from tirgn_eqx.models import RecurrentGraphModel, build_model
 
     graph, config = common.load_arguments(args)
     static = graph.static if config.static_graph else None
     model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
+    assert isinstance(model, RecurrentGraphModel)
     vocabulary, store = build_history_vocabulary(graph), SnapshotStore(graph)
     target, top = int(graph.split_snapshots("test")[-1]), min(args.top, graph.num_entities)
 

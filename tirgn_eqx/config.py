@@ -203,7 +203,7 @@ _EVIDENCE = {
     "learning_rate": 5e-3,
     "lr_schedule": "cosine",
     "weight_decay": 0.0,
-    "epochs": 4,
+    "epochs": 3,
     "eval_interval": 1,
     "patience": 3,
     "batch_size": 2048,
@@ -236,8 +236,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_buckets": 1,
     },
     "evidence": _EVIDENCE,
-    "evidence-yago": _EVIDENCE | {"evidence_context": False, "evidence_background": False, "epochs": 10},
-    "evidence-wiki": _EVIDENCE | {"evidence_background": False, "epochs": 8},
+    "evidence-yago": _EVIDENCE | {"evidence_background": False, "loss_filter": True, "batch_size": 512, "epochs": 8},
+    "evidence-wiki": _EVIDENCE | {"evidence_background": False, "loss_filter": True, "batch_size": 1024, "epochs": 5},
     "gdelt-events": {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50},
 }
 

@@ -23,6 +23,7 @@ from tirgn_eqx.data.batches import BatchLoader
 from tirgn_eqx.data.buckets import Bucket
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models import RecurrentGraphModel, build_model
 from tirgn_eqx.programs import compile_lowered
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -75,6 +76,12 @@ class ProblemShape:
             static.num_words if static else 0,
             -(-bucket.entity[2] // bucket.entity[0]) if bucket else 20,
         )
+
+
+def _check_model(config: TiRGNTrainingConfig) -> None:
+    """**Raises:** ConfigError for a model that evolves no window: nothing here describes what it holds."""
+    if config.model == "evidence":
+        raise ConfigError("vram-probe: knows tirgn and regcn, not evidence; give another --preset or --set model=tirgn")
 
 
 def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
@@ -167,6 +174,7 @@ def compile_step(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucke
 
 def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:
     """Peak device memory of a training step in bytes: arguments, results and temporaries, less what is shared."""
+    _check_model(config)
     analysis = compile_step(shape, config).memory_analysis()
     return int(
         analysis.argument_size_in_bytes
@@ -191,6 +199,7 @@ def probe_memory(
     **Returns:** rows with `precision`, `remat`, `batch_size`, `predicted_bytes`, `fits` (None without a
     budget), `measured_bytes` (None where not measured).
     """
+    _check_model(config)
     if measure is None:
         measure = jax.default_backend() == "gpu"
     config = config.replace(precision=compute_type(config.precision))

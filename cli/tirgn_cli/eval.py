@@ -10,6 +10,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.heap import keep_freed_memory
 
+MOST_SHARES = 6
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
 
 
@@ -41,6 +42,16 @@ def evaluate(
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     feed_back: options.FeedBack = False,
+    explain: Annotated[
+        int,
+        options.option(
+            min=0,
+            metavar="N",
+            help="of an evidence checkpoint, explain this many forecasts drawn from the split: the past events that "
+            "carry each, with their shares (default: 0)",
+            panel=options.OUTPUT,
+        ),
+    ] = 0,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -49,6 +60,8 @@ def evaluate(
     Ranks are raw and with the time-aware filter; ties count with their mean rank.
 
     Example: tirgn eval models/tkg/tirgn_best.npz --json
+
+    Example: tirgn eval models/evidence/tirgn_best.npz --explain 3
     """
     keep_freed_memory()
     options.check_split(split)
@@ -63,6 +76,10 @@ def evaluate(
         from tirgn_eqx.train.saved import load_model
 
         model, config, metadata = load_model(checkpoint, model_type)
+        if explain and config.model != "evidence":
+            raise ConfigError(
+                f"--explain: {checkpoint} holds {config.model}, which cannot; train with --model evidence"
+            )
         trained_on = metadata.get("data") or {}
         given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
         graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
@@ -82,13 +99,40 @@ def evaluate(
                 history_len=config.history_len,
                 history_window=config.history_window,
             )
+        explanations = explained(model, evaluation, explain) if explain else []
     measured = evaluation.to_dict()
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
+    if explain:
+        measured["explanations"] = explanations
     if as_json:
         show.document(measured)
     else:
         _show(measured)
+
+
+def explained(model: Any, evaluation: Any, number: int) -> list[dict[str, Any]]:
+    """The most probable answers to questions of the split, spread over it evenly, with what carries them and what
+    happened."""
+    import numpy as np
+
+    from tirgn_eqx.evaluate.explain import Explainer
+    from tirgn_eqx.evaluate.strata import questions
+
+    graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
+    subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
+    before = None if evaluation.setting == "single-step" else int(snapshots[0])
+    explain, out = Explainer(model, graph), []
+    for place in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
+        asked = int(subject[place]), int(relation[place])
+        forecast = explain(*asked, None, int(snapshot[place]), before)
+        happened = explain(*asked, int(answer[place]), int(snapshot[place]), before)
+        named = happened.to_dict(graph)
+        out.append(
+            forecast.to_dict(graph)
+            | {"happened": named[named["asked_for"]], "happened_probability": happened.probability}
+        )
+    return out
 
 
 def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
@@ -133,6 +177,34 @@ def _show(measured: dict[str, Any]) -> None:
 
     show.line(show.stdout(), show.dataset(measured["dataset"]))
     show.result(figures_table(f"{measured['split']} figures of {measured['checkpoint']}", measured))
+    found = measured.get("calibration")
+    if found:
+        show.line(show.stdout(), f"calibration: Brier score {found['brier']:.4f}, expected error {found['ece']:.4f}")
+    for forecast in measured.get("explanations", []):
+        _show_explanation(forecast)
+
+
+def _show_explanation(forecast: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    asked = forecast["asked_for"]
+    parts = {key: "?" if key == asked else forecast[key] for key in ("subject", "relation", "object")}
+    rows = []
+    for share in forecast["shares"]:
+        if share["kind"] == "event":
+            what = f"{share['subject']} - {share['relation']} - {share['object']}"
+        else:
+            what = {"popularity": f"others with {forecast[asked]} in this", "background": "background"}[share["kind"]]
+        rows.append([what, share.get("events"), share.get("last"), f"{100 * share['share']:.1f} %"])
+    title = f"{parts['subject']} - {parts['relation']} - {parts['object']}  at {forecast['time']}"
+    caption = (
+        f"forecast: {forecast[asked]} ({100 * forecast['probability']:.1f} %); "
+        f"happened: {forecast['happened']} ({100 * forecast['happened_probability']:.1f} %)"
+    )
+    shown = (
+        rows if len(rows) <= MOST_SHARES else [*rows[:MOST_SHARES], [f"{len(rows) - MOST_SHARES} more", None, None, ""]]
+    )
+    show.result(show.table(title, ["carried by", "events", "last at", "share"], shown, caption))
 
 
 def figures_table(title: str, measured: dict[str, Any]) -> Any:

@@ -99,7 +99,7 @@ def intensities_by_loop(model, gathered, unit):
         if pair in owners:
             o = gathered["partner_object"][pair]
             x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
-            more = np.exp(f64(model.asked)[r]) @ np.exp(kernel(model.entry, x, q))
+            more = np.exp(module.PACE * f64(model.asked)[r]) @ np.exp(kernel(model.entry, x, q))
             more += np.exp(kernel(model.exact, x, r)[0]) if q == r else 0
             if model.background is not None:
                 strength = f64(model.background.modulation)[r]
@@ -147,7 +147,9 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
         for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
             if pair == gathered["pair_partner"][unit]:
                 x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
-                expected = expected + np.exp(f64(model.asked_relation)) @ np.exp(kernel(model.entry, x, q))
+                expected = expected + np.exp(module.PACE * f64(model.asked_relation)) @ np.exp(
+                    kernel(model.entry, x, q)
+                )
                 expected[q] += np.exp(kernel(model.same_relation, x, q)[0])
         np.testing.assert_allclose(found[unit], expected, rtol=2e-3)
 

@@ -200,7 +200,7 @@ class EvidenceIndex:
         seen = row >= 0
         out = np.empty((len(entities), PLAIN_FEATURES), np.float32)
         out[seen] = plain_features(self.subject, row[seen], known.now)
-        out[~seen] = np.log(np.float32([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)])) * SCALE
+        out[~seen] = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
         return out
 
     # --- what is known of relations and of everybody -------------------------------------------------------------

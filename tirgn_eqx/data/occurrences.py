@@ -64,7 +64,7 @@ class Occurrences:
     def faded(self, rows: np.ndarray, now: float) -> np.ndarray:
         """float32 `(row, half_life)`: the strengths at `now`, when nothing has come since `rows`."""
         assert self.strength is not None
-        return self.strength[rows] * np.exp2(-self.age(rows, now)[:, None] / np.float32(HALF_LIVES))
+        return self.strength[rows] * np.exp2(-self.age(rows, now)[:, None] / np.array(HALF_LIVES, np.float32))
 
 
 def find(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:

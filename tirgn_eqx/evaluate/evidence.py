@@ -26,9 +26,9 @@ def rank_evidence(model: Evidence, batch: EvidenceBatch) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers."""
 
     def ranks(intensity: Any, answers: Answers) -> Ranks:
-        own = intensity[answers.answer_unit, answers.answer]
-        total = jnp.sum(intensity, 1)[answers.answer_unit]
-        return answer_ranks(intensity, jnp.log(own) - jnp.log(total), answers)
+        probability = intensity / jnp.sum(intensity, 1, keepdims=True)
+        own = jnp.log(probability[answers.answer_unit, answers.answer])
+        return answer_ranks(probability, own, answers)
 
     entity = ranks(model.entity_intensities(batch), batch.entity.answers)
     relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers)

@@ -135,9 +135,7 @@ class Evaluator:
 
     def _evaluate(self, model: RecurrentGraphModel) -> Evaluation:
         begin = time.perf_counter()
-        columns: dict[str, dict[str, list[np.ndarray]]] = {
-            name: {kind: [] for kind in KINDS} for name in ("filtered", "raw", "nll")
-        }
+        columns: dict[str, dict[str, list[np.ndarray]]] = {name: {kind: [] for kind in KINDS} for name in Ranks._fields}
         snapshot, inverse = [], []
         for prepared, ranked in one_ahead(self._dispatched(model)):
             queries = 2 * prepared.num_facts

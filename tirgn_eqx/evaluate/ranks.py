@@ -9,7 +9,9 @@ from tirgn_eqx.types import Answers, Queries
 
 
 class Ranks(NamedTuple):
-    """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), and -log p.
+    """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), -log p, the probability
+    of the most probable candidate of its unit, and its Brier score, the squared distance between the probabilities
+    and what happened (Brier, 1950: 0 = certain and right, 2 = certain and wrong).
 
     The ranks are NaN where the answer's score is.
     """
@@ -17,6 +19,8 @@ class Ranks(NamedTuple):
     filtered: Float[Array, " answer"]
     raw: Float[Array, " answer"]
     nll: Float[Array, " answer"]
+    confidence: Float[Array, " answer"]
+    brier: Float[Array, " answer"]
 
 
 def answer_ranks(
@@ -28,7 +32,7 @@ def answer_ranks(
     number of better candidates + half the number of equal ones. The time-aware filter leaves out the other
     true answers at the same time.
 
-    **Arguments:** `score`: greater is better; `log_probability`: of the answers, handed on as the NLL.
+    **Arguments:** `score`: the probability of every candidate; `log_probability`: of the answers, handed on as the NLL.
     """
     assert queries.true_unit is not None and queries.true_candidate is not None
     own = score[queries.answer_unit, queries.answer][:, None]
@@ -43,4 +47,12 @@ def answer_ranks(
     of_unit = queries.true_unit[None, :] == queries.answer_unit[:, None]
     # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.
     number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks.astype(jnp.float32))
-    return Ranks(number(1 + everyone - places(true[None, :], of_unit)), number(0.5 + everyone), -log_probability)
+    unit = queries.answer_unit
+    brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
+    return Ranks(
+        filtered=number(1 + everyone - places(true[None, :], of_unit)),
+        raw=number(0.5 + everyone),
+        nll=-log_probability,
+        confidence=jnp.max(score, 1)[unit],
+        brier=brier,
+    )

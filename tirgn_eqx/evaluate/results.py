@@ -1,7 +1,7 @@
 """What an evaluation gives: ranks of every query, and the figures made of them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 T = TypeVar("T")
 Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
 HITS = (1, 3, 10)
+BINS = 15
 
 
 def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:
@@ -20,13 +21,35 @@ def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, flo
     return out if nll is None else out | {"nll": mean(nll)}
 
 
+def calibration(confidence: np.ndarray, right: np.ndarray, brier: np.ndarray, bins: int = BINS) -> dict[str, Any]:
+    """How far probabilities can be taken at their word; JSON-compatible.
+
+    `brier`: the mean Brier score; `ece`: the expected calibration error (Guo et al., 2017), the mean over all queries
+    of |share that was right - mean probability| of their bin, in bins of equal width; `reliability`: those bins.
+
+    **Arguments:** `confidence`: of the most probable candidate; `right`: whether it was the answer; `brier`: per query.
+    """
+    place = np.minimum((np.nan_to_num(confidence) * bins).astype(int), bins - 1)
+    number = np.bincount(place, minlength=bins)
+    mean = lambda values: np.bincount(place, np.nan_to_num(values), bins) / np.maximum(number, 1)
+    promised, kept = mean(confidence), mean(right.astype(np.float64))
+    rows = [
+        {"from": i / bins, "to": (i + 1) / bins, "queries": int(number[i]), "probability": p, "right": r}
+        for i, (p, r) in enumerate(zip(promised.tolist(), kept.tolist()))
+        if number[i]
+    ]
+    error = float(np.abs(promised - kept) @ number / max(len(place), 1))
+    return {"brier": float(np.mean(brier)) if len(brier) else float("nan"), "ece": error, "reliability": rows}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Ranks of every query of one split, and how they were obtained.
 
     Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
     (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
-    relations) "relation" the filtered rank, the raw rank and (where it gives probabilities) the NLL.
+    relations) "relation" the filtered rank and the raw rank, and where it gives probabilities the NLL, the probability
+    of the most probable candidate, and the Brier score.
     """
 
     graph: TemporalGraph
@@ -38,11 +61,20 @@ class Evaluation:
     raw: dict[str, np.ndarray]
     nll: dict[str, np.ndarray]
     seconds: float
+    confidence: dict[str, np.ndarray] = field(default_factory=dict)
+    brier: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def entity(self) -> dict[str, float]:
         """Entity figures, both directions pooled, time-aware filter."""
         return summarize(self.filtered["entity"], self.nll.get("entity"))
+
+    def _calibration(self) -> dict[str, Any]:
+        if "entity" not in self.confidence:
+            return {}
+        # The most probable candidate is right where no candidate was better, the filter left aside.
+        right = self.raw["entity"] < 2
+        return {"calibration": calibration(self.confidence["entity"], right, self.brier["entity"])}
 
     def to_dict(self) -> dict[str, Any]:
         """The result as `tirgn eval --json` prints it."""
@@ -71,6 +103,7 @@ class Evaluation:
             **relation,
             "object": by_direction(False),
             "subject": by_direction(True),
+            **self._calibration(),
             "snapshots": snapshots,
             "seconds": self.seconds,
         }

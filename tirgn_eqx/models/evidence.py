@@ -28,6 +28,7 @@ from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATU
 from tirgn_eqx.models.scores import log_normalizer
 from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Surroundings
 
+PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
 EXPONENT = 15.0  # exponents are cut off here, either way
 MOST_PRODUCTS = 2**26  # of units with candidates, that are held at once
@@ -72,10 +73,10 @@ class Background(eqx.Module):
 
     subject: Float[Array, "entity dim"]
     object: Float[Array, "entity dim"]
-    neighbour: Float[Array, "entity half"]
+    neighbour: Float[Array, "entity dim"]
     link: Kernel
-    to_subject: Float[Array, "half dim"]
-    to_object: Float[Array, "half dim"]
+    to_subject: Float[Array, "dim dim"]
+    to_object: Float[Array, "dim dim"]
     relation: Float[Array, "rel2 dim"]
     gate: Float[Array, "rel2 dim"]
     activity: Float[Array, "rel2 feature"]
@@ -89,10 +90,9 @@ class Background(eqx.Module):
         keys = iter(jr.split(key, 12))
         normal = lambda spread, *shape: spread * jr.normal(next(keys), shape)
         self.subject, self.object = normal(0.1, entities, dim), normal(0.1, entities, dim)
-        half = max(dim // 2, 1)
-        self.neighbour = normal(0.3, entities, half)
+        self.neighbour = normal(0.3, entities, dim)
         self.link = Kernel(PLAIN_FEATURES, hidden, 1, 1, 0.0, 0.0, next(keys))
-        self.to_subject, self.to_object = normal(0.1, half, dim), normal(0.1, half, dim)
+        self.to_subject, self.to_object = normal(0.1, dim, dim), normal(0.1, dim, dim)
         self.relation, self.gate = normal(0.5, rel2, dim), normal(0.1, rel2, dim)
         self.activity = normal(0.01, rel2, PLAIN_FEATURES)
         self.activity_of_subject = normal(0.01, PLAIN_FEATURES, PLAIN_FEATURES)
@@ -185,8 +185,8 @@ class Evidence(eqx.Module):
         self.entry = Kernel(features, hidden, heads, rel2, -math.log(heads), 0.1, keys[0])
         self.exact = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[1])
         self.popular = Kernel(PLAIN_FEATURES, hidden, 1, rel2, -3.0, 0.0, keys[2])
-        self.asked = 0.3 * jr.normal(keys[3], (rel2, heads))
-        self.asked_relation = 0.3 * jr.normal(keys[4], (rel2, heads))
+        self.asked = 0.1 * jr.normal(keys[3], (rel2, heads))
+        self.asked_relation = 0.1 * jr.normal(keys[4], (rel2, heads))
         self.same_relation = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[5])
         self.relation_level = jnp.full(rel2, -3.0)
         self.background = None
@@ -251,7 +251,7 @@ class Evidence(eqx.Module):
         by_partner = jax.ops.segment_sum(
             self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
         )
-        of_unit = jnp.exp(self.asked)[relation]
+        of_unit = jnp.exp(PACE * self.asked)[relation]
         cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
         if background is not None:
@@ -286,7 +286,7 @@ class Evidence(eqx.Module):
         by_partner = jax.ops.segment_sum(
             self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
         )
-        carried = rows_of(by_partner, asked.partner) @ jnp.exp(self.asked_relation).T
+        carried = rows_of(by_partner, asked.partner) @ jnp.exp(PACE * self.asked_relation).T
         mine = x[asked.asked_entry]
         relation = partners.entry_relation[asked.asked_entry]
         same = bounded_exp(self.same_relation(mine, relation)[:, 0])
@@ -305,7 +305,7 @@ class Evidence(eqx.Module):
         if state is not None:
             lift = self._modulation(asked, partners, Products(state))
         cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
-        out = jnp.exp(self.asked)[asked.relation] @ self._heads(partners, x).T
+        out = jnp.exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
         unit = rows_of(asked.cell_unit, asked.exact_cell)
         inside = asked.exact_cell < len(asked.cell_unit)
         out = out.at[jnp.where(inside, unit, len(out)), asked.exact_entry].add(self._exact(asked, x), mode="drop")

@@ -69,9 +69,9 @@ class TrainingData:
     def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
         """What ranks the questions of `split`; `programs`: of another such evaluator, to be shared."""
         if self.config.model == "evidence":
-            options = evidence_needs(self.config) | {"index": self.index, "programs": programs}
-            return EvidenceEvaluator(self.graph, split, **options)
-        options = {"history_len": self.config.history_len, "history_window": self.config.history_window}
+            found = {"index": self.index, "programs": programs}
+            return EvidenceEvaluator(self.graph, split, **found, **evidence_needs(self.config))
+        options: dict[str, Any] = {"history_len": self.config.history_len, "history_window": self.config.history_window}
         options |= {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
         return Evaluator(self.graph, split, **options)
 
