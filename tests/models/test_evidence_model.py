@@ -1,6 +1,7 @@
 """The evidence model: its intensities against the definition, no leak, explanations, training."""
 
 import dataclasses
+import functools
 import json
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from tirgn_eqx.config import preset
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader
-from tirgn_eqx.data.evidence_questions import Asked, Gatherer, natural_bucket, on_device
+from tirgn_eqx.data.evidence_questions import Asked, Gatherer, natural_bucket, on_device, rounded_bucket
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
@@ -26,7 +27,7 @@ from tirgn_eqx.train.loop import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.saved import load_model, save_model
 
-FORMS = [(True, True), (False, False), (True, False), (False, True)]
+FORMS = [(True, True), (False, False)]
 
 
 def small(**changes):
@@ -42,9 +43,14 @@ def rough(model, seed=0):
     return jax.tree.unflatten(tree, [move(x) for x in leaves])
 
 
-def build(graph, **changes):
-    make = lambda key: build_model(graph.num_entities, graph.num_relations, small(**changes), key=key)
+@functools.cache
+def made(entities, relations, changes):
+    make = lambda key: build_model(entities, relations, small(**dict(changes)), key=key)
     return rough(eqx.filter_jit(make)(jax.random.key(2)))
+
+
+def build(graph, **changes):
+    return made(graph.num_entities, graph.num_relations, tuple(changes.items()))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,29 @@ def asked_at(graph, target):
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
     gathered = Gatherer(index, **model.needs | options).gather(asked_at(graph, target), index.known(target))
-    return on_device(gathered, natural_bucket(gathered)), gathered
+    return on_device(gathered, rounded_bucket(gathered)), gathered
+
+
+@eqx.filter_jit
+def entity_intensities(model, batch):
+    return model.entity_intensities(batch)
+
+
+@eqx.filter_jit
+def relation_intensities(model, batch):
+    return model.relation_intensities(batch, model.state(batch))
+
+
+def answer_log_probabilities(model, batch):
+    """Of the real answers."""
+    found = eqx.filter_jit(lambda m, b: m.answer_log_probabilities(b))(model, batch)
+    kinds = (batch.entity, batch.relation)
+    return [np.asarray(values)[np.asarray(kind.answers.answer_weight) > 0] for values, kind in zip(found, kinds)]
+
+
+def real_answers(answers):
+    real = np.asarray(answers.answer_weight) > 0
+    return np.asarray(answers.answer_unit)[real], np.asarray(answers.answer)[real]
 
 
 def kernel(part, x, relation):
@@ -112,7 +140,7 @@ def intensities_by_loop(model, gathered, unit):
 def test_intensities_are_those_of_the_definition(graph, context, background):
     model = build(graph, evidence_context=context, evidence_background=background)
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
-    found = np.asarray(model.entity_intensities(batch))
+    found = np.asarray(entity_intensities(model, batch))[: len(gathered["subject"])]
     assert found.shape == (len(gathered["subject"]), graph.num_entities) and len(found) > 3
     for unit in range(len(found)):
         np.testing.assert_allclose(found[unit], intensities_by_loop(model, gathered, unit), rtol=2e-3)
@@ -122,25 +150,23 @@ def test_intensities_are_those_of_the_definition(graph, context, background):
 def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context, background, monkeypatch):
     model = build(graph, evidence_context=context, evidence_background=background)
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
-    intensity = model.entity_intensities(batch)
-    entity, relation = model.answer_log_probabilities(batch)
-    answers = batch.entity.answers
-    log_p = jnp.log(intensity / intensity.sum(1, keepdims=True))
-    np.testing.assert_allclose(entity, log_p[answers.answer_unit, answers.answer], rtol=1e-4, atol=1e-5)
+    entity, relation = answer_log_probabilities(model, batch)
+    cases = [(entity, entity_intensities, batch.entity), (relation, relation_intensities, batch.relation)]
+    for found, intensities, asked in cases:
+        intensity = np.asarray(intensities(model, batch), np.float64)
+        unit, answer = real_answers(asked.answers)
+        log_p = np.log(intensity / intensity.sum(1, keepdims=True))
+        assert len(unit) > 3
+        np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
     monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
-    np.testing.assert_allclose(model.answer_log_probabilities(batch)[0], entity, rtol=1e-4, atol=1e-5)
-    intensity = model.relation_intensities(batch, model.state(batch))
-    answers = batch.relation.answers
-    log_p = jnp.log(intensity / intensity.sum(1, keepdims=True))
-    assert intensity.shape[1] == 2 * graph.num_relations
-    np.testing.assert_allclose(relation, log_p[answers.answer_unit, answers.answer], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer_log_probabilities(model, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 
 def test_relations_are_carried_by_what_the_pair_did(graph):
     model = build(graph, evidence_background=False)
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
-    found = np.asarray(model.relation_intensities(batch, None))
+    found = np.asarray(relation_intensities(model, batch))[: len(gathered["pair_subject"])]
     f64 = lambda x: np.asarray(x, np.float64)
     for unit in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.LEAST
@@ -157,15 +183,14 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
 def test_the_filtered_loss_compares_with_what_is_not_true(graph):
     model = build(graph, loss_filter=True)
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
-    intensity, answers = np.asarray(model.entity_intensities(batch), np.float64), batch.entity.answers
+    intensity = np.asarray(entity_intensities(model, batch), np.float64)
+    unit, answer = real_answers(batch.entity.answers)
     true = np.zeros_like(intensity, bool)
-    true[answers.answer_unit, answers.answer] = True
+    true[unit, answer] = True
     assert true.sum(1).max() > 1
-    own = intensity[answers.answer_unit, answers.answer]
-    others = np.where(true, 0, intensity).sum(1)[answers.answer_unit]
-    np.testing.assert_allclose(
-        model.answer_log_probabilities(batch)[0], np.log(own / (own + others)), rtol=1e-3, atol=1e-5
-    )
+    own, others = intensity[unit, answer], np.where(true, 0, intensity).sum(1)[unit]
+    found = answer_log_probabilities(model, batch)[0]
+    np.testing.assert_allclose(found, np.log(own / (own + others)), rtol=1e-3, atol=1e-5)
 
 
 def test_padding_changes_nothing(graph):
@@ -181,7 +206,7 @@ def test_padding_changes_nothing(graph):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_nothing_at_or_after_the_target_is_seen(seed):
     rng = np.random.default_rng(seed)
     draw = lambda times: np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
@@ -198,16 +223,16 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     for graph in worlds:
         index = EvidenceIndex(graph)
         gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
-        batches.append(on_device(gathered, natural_bucket(gathered)))
+        batches.append(on_device(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
-    assert same_bits(model.entity_intensities(batches[0]), model.entity_intensities(batches[1]))
+    assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # A change in the past is seen.
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
     gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
     assert not np.allclose(
-        model.entity_intensities(on_device(gathered, natural_bucket(gathered))), model.entity_intensities(batches[0])
+        entity_intensities(model, on_device(gathered, rounded_bucket(gathered))), entity_intensities(model, batches[0])
     )
 
 
@@ -254,7 +279,7 @@ def test_ranks_are_in_the_order_of_the_facts(graph):
     found = EvidenceEvaluator(graph, "test", context=True, background=True, max_partners=0)(model)
     target = graph.num_snapshots - 1
     batch, gathered = batch_at(graph, model, target)
-    intensity = np.asarray(model.entity_intensities(batch))
+    intensity = np.asarray(entity_intensities(model, batch))
     asked, here = asked_at(graph, target), found.snapshot == target
     split = np.tile(graph.split_mask("test")[slice(*graph.offsets[target : target + 2])], 2)
     expected = []
@@ -271,12 +296,12 @@ def test_shares_add_up_to_the_forecast(graph, context, background):
     model = build(graph, evidence_context=context, evidence_background=background)
     explain, target = Explainer(model, graph), graph.num_snapshots - 1
     batch, gathered = batch_at(graph, model, target)
-    intensity = np.asarray(model.entity_intensities(batch), np.float64)
+    intensity = np.asarray(entity_intensities(model, batch), np.float64)
     known = [fact for fact in both_directions(graph) if fact[3] < target]
     events = 0
-    for unit in range(len(intensity)):
+    for unit in range(0, len(gathered["subject"]), 2):
         s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
-        for o in range(0, graph.num_entities, 3):
+        for o in range(0, graph.num_entities, 4):
             found = explain(s, r, o, target)
             np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
             np.testing.assert_allclose(found.probability, intensity[unit, o] / intensity[unit].sum(), rtol=1e-4)
@@ -303,7 +328,7 @@ def test_an_explanation_of_what_does_not_exist_is_refused(graph):
 
 def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
     graph = simulate(num_days=20, num_entities=30, seed=1).graph
-    config = small(epochs=3, batch_size=64, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))
+    config = small(epochs=3, batch_size=64, max_buckets=1, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))
     whole = train_tirgn(graph, config, model_dir=tmp_path / "whole")
     assert whole["model_type"] == "evidence" and whole["status"] == "completed"
     calls = iter([False] * 7 + [True] * 1000)
@@ -334,7 +359,7 @@ def test_it_learns_what_recurs(tmp_path):
         (s, 0, (s + 1) % 12 if rng.random() > 0.1 else int(rng.integers(12)), t) for t in range(40) for s in range(12)
     ]
     graph = make_graph(rows, num_entities=12, num_relations=1, valid=360, test=420)
-    config = small(epochs=6, learning_rate=0.02)
+    config = small(epochs=6, learning_rate=0.02, max_buckets=1)
     model = build_model(12, 1, config, key=jax.random.key(0))
     before = evaluate_model(model, graph, history_len=1)
 

@@ -45,9 +45,13 @@ POINTS_INTO = {
 
 @dataclass(frozen=True)
 class EvidenceBucket:
-    """One padded shape: a size for every name in `LENGTHS`, in that order."""
+    """One padded shape: a size for every name in `LENGTHS`, in that order; at least 1, for nothing can be looked up in
+    an array without rows."""
 
     sizes: tuple[int, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "sizes", tuple(max(size, 1) for size in self.sizes))
 
     def __getitem__(self, name: str) -> int:
         return self.sizes[list(LENGTHS).index(name)]
@@ -187,6 +191,11 @@ def _answers(
 def natural_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
     """The shape without padding."""
     return EvidenceBucket(tuple(len(gathered[names[0]]) for names in LENGTHS.values()))
+
+
+def rounded_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
+    """The shape with every size rounded up to a power of two: for single questions, which then share a few shapes."""
+    return EvidenceBucket(tuple(1 << max(size - 1, 7).bit_length() for size in natural_bucket(gathered).sizes))
 
 
 def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> EvidenceBatch:

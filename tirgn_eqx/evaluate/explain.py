@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_questions import Asked, Gatherer, natural_bucket, on_device
+from tirgn_eqx.data.evidence_questions import Asked, Gatherer, on_device, rounded_bucket
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.models.evidence import LEAST, Evidence
@@ -99,7 +99,7 @@ class Explainer:
         known = self.index.known(snapshot, before)
         asked = Asked(one(subject), one(relation), one(object or 0))
         gathered = self.gatherer.gather(asked, known)
-        batch = on_device(gathered, natural_bucket(gathered))
+        batch = on_device(gathered, rounded_bucket(gathered))
         intensity = np.asarray(self.model.entity_intensities(batch), np.float64)[0]
         chosen = int(intensity.argmax()) if object is None else object
         carried = np.asarray(self.model.entry_intensities(batch), np.float64)[0]
