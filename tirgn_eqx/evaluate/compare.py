@@ -97,6 +97,7 @@ def compare(
         "models": [
             {"name": side.name, "model_type": side.model_type, "checksum_matches": side.checksum_matches}
             | {"setting": side.evaluation.setting, "entity": side.evaluation.entity, "seconds": side.evaluation.seconds}
+            | side.evaluation.calibration
             for side in (first, second)
         ],
         "difference": difference,

@@ -69,7 +69,9 @@ class Evaluation:
         """Entity figures, both directions pooled, time-aware filter."""
         return summarize(self.filtered["entity"], self.nll.get("entity"))
 
-    def _calibration(self) -> dict[str, Any]:
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """`{"calibration": ...}` of the entity forecasts, where there are probabilities."""
         if "entity" not in self.confidence:
             return {}
         # The most probable candidate is right where no candidate was better, the filter left aside.
@@ -103,7 +105,7 @@ class Evaluation:
             **relation,
             "object": by_direction(False),
             "subject": by_direction(True),
-            **self._calibration(),
+            **self.calibration,
             "snapshots": snapshots,
             "seconds": self.seconds,
         }
