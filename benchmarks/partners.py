@@ -7,6 +7,8 @@ limits (0 = all).
     python benchmarks/partners.py --data-path data/GDELT-resplit models/evidence/tirgn_best.npz
 """
 
+from typing import Any
+
 import common
 from common import note, table
 
@@ -31,7 +33,8 @@ def main() -> None:
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:
-        evaluator = EvidenceEvaluator(graph, args.split, index=index, **model.needs | {"max_partners": limit})
+        needs: Any = model.needs | {"max_partners": limit}
+        evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)
         cells = sum(evaluator.loader.buckets[bucket]["cell"] for bucket in evaluator.loader.bucket_of.tolist())

@@ -22,7 +22,7 @@ class TiRGNTrainingConfig:
 
     # model
     model: Literal["tirgn", "regcn", "evidence"] = _setting(
-        "tirgn", "what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events alone"
+        "tirgn", "what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events, summed"
     )
     embedding_dim: int = _setting(200, "width d of entity and relation embeddings", low=2)
     history_len: int = _setting(7, "snapshots in the local window that the encoder evolves over", low=1)

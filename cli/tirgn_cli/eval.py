@@ -195,7 +195,9 @@ def _show_explanation(forecast: dict[str, Any]) -> None:
             what = f"{share['subject']} - {share['relation']} - {share['object']}"
         else:
             what = {"popularity": f"others with {forecast[asked]} in this", "background": "background"}[share["kind"]]
-        rows.append([what, share.get("events"), share.get("last"), f"{100 * share['share']:.1f} %"])
+        last = share.get("last")
+        last = None if last is None else str(last)
+        rows.append([what, share.get("events"), last, f"{100 * share['share']:.1f} %"])
     title = f"{parts['subject']} - {parts['relation']} - {parts['object']}  at {forecast['time']}"
     caption = (
         f"forecast: {forecast[asked]} ({100 * forecast['probability']:.1f} %); "

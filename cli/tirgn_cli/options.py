@@ -233,9 +233,21 @@ def resolve_config(
     assignments: list[str] | None,
     flags: dict[str, Any],
     recipe: str | None = None,
+    otherwise: str | None = None,
 ) -> TiRGNTrainingConfig:
-    """The config of a run: the defaults, changed by what `overrides` finds."""
-    return TiRGNTrainingConfig().replace(**overrides(preset_name, file, assignments, flags, recipe))
+    """The config of a run: the defaults, changed by what `overrides` finds.
+
+    **Arguments:** `otherwise`: the preset where none is given; but evidence has one of its own.
+    """
+    given = (file, assignments, flags, recipe)
+    settings = overrides(preset_name, *given)
+    if settings.get("model") == "evidence":
+        if recipe not in (None, "exact"):
+            raise ConfigError(f"--recipe {recipe}: a way to train tirgn and regcn; leave it out for evidence")
+        otherwise = "evidence"
+    if preset_name is None and otherwise is not None:
+        settings = overrides(otherwise, *given)
+    return TiRGNTrainingConfig().replace(**settings)
 
 
 def default_data_path() -> str:

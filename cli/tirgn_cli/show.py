@@ -123,7 +123,8 @@ def result(table: Table) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Table:
     """A table whose first column is text and whose other columns are aligned to the right."""
-    made = Table(title=Text(title), caption=Text(caption) if caption else None, title_justify="left")
+    shown = Text(printable(caption)) if caption else None
+    made = Table(title=Text(printable(title)), caption=shown, title_justify="left")
     made.caption_justify = "left"
     for index, name in enumerate(columns):
         made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")

@@ -86,10 +86,6 @@ def train(
     """
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    if preset is None and model == "evidence":
-        preset = "evidence"
-    elif preset is None and source.partition(":")[0] == "sim":
-        preset = "sim"
     config = options.resolve_config(
         preset,
         config_file,
@@ -113,6 +109,7 @@ def train(
             logdir=logdir,
         ),
         recipe,
+        "sim" if source.partition(":")[0] == "sim" else None,
     )
     load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.evaluate.ranks import answer_ranks
-from tirgn_eqx.evaluate.results import summarize
+from tirgn_eqx.evaluate.results import calibration, summarize
 from tirgn_eqx.types import Queries
 
 UNITS, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16
@@ -112,3 +112,30 @@ def test_summary():
         "nll": 2.0,
     }
     assert all(np.isnan(value) for value in summarize(np.zeros(0), np.zeros(0)).values())
+
+
+def test_brier_and_confidence():
+    scores = np.zeros((UNITS, CANDIDATES), np.float32)
+    scores[0], scores[1] = [0.5, 0.25, 0.25, 0, 0, 0], [0.4, 0.4, 0.2, 0, 0, 0]
+    answers = [(0, 0), (0, 1), (1, 0), (1, 2)]
+    found = ranks_of(jnp.asarray(scores), make_queries(answers, answers))
+    number = len(answers)
+    squares = [0.375, 0.375, 0.36, 0.36]
+    own = [0.5, 0.25, 0.4, 0.2]
+    expected = [total - 2 * p + 1 for total, p in zip(squares, own)]
+    np.testing.assert_allclose(np.asarray(found.brier)[:number], expected, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(found.confidence)[:number], [0.5, 0.5, 0.4, 0.4], rtol=1e-6)
+    # Two that are equally probable are right by half.
+    assert np.asarray(found.right)[:number].tolist() == [1, 0, 0.5, 0]
+
+
+def test_calibration_error():
+    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.1])
+    right = np.array([1.0, 1.0, 1.0, 0.0, 0.5, 0.5])
+    found = calibration(confidence, right, np.full(6, 0.25), bins=10)
+    assert found["brier"] == 0.25
+    assert found["ece"] == pytest.approx((4 * abs(0.9 - 0.75) + 2 * abs(0.1 - 0.5)) / 6)
+    assert [(row["queries"], row["right"]) for row in found["reliability"]] == [(2, 0.5), (4, 0.75)]
+    assert calibration(np.array([1.0]), np.array([1.0]), np.zeros(1))["ece"] == 0
+    for broken in (np.array([np.nan]), np.zeros(0)):
+        assert np.isnan(calibration(broken, broken, broken)["ece"])

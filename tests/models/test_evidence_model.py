@@ -22,12 +22,13 @@ from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_model
 from tirgn_eqx.models import evidence as module
+from tirgn_eqx.train import loop
 from tirgn_eqx.train.evidence_step import evidence_loss
 from tirgn_eqx.train.loop import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.saved import load_model, save_model
 
-FORMS = [(True, True), (False, False)]
+FORMS = [(True, True), (False, False), (True, False), (False, True)]
 
 
 def small(**changes):
@@ -146,7 +147,7 @@ def test_intensities_are_those_of_the_definition(graph, context, background):
         np.testing.assert_allclose(found[unit], intensities_by_loop(model, gathered, unit), rtol=2e-3)
 
 
-@pytest.mark.parametrize("context, background", FORMS)
+@pytest.mark.parametrize("context, background", FORMS[:2])
 def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context, background, monkeypatch):
     model = build(graph, evidence_context=context, evidence_background=background)
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
@@ -226,6 +227,18 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
         batches.append(on_device(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
+    # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
+    shipped = []
+    for graph in worlds:
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.needs)
+        number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
+        batch = loader.build(number).batch
+        real = np.asarray(batch.partners.entry_pair) < len(batch.partners.object)
+        features = np.asarray(batch.partners.entry_features)[real]
+        around = batch.surroundings
+        links = np.asarray(around.link_features)[np.asarray(around.link_subject) < graph.num_entities]
+        shipped.append((np.asarray(around.activity), links, np.array(len(features) > 0)))
+    assert same_bits(shipped[0], shipped[1])
     # A change in the past is seen.
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
@@ -267,6 +280,8 @@ def test_parts_and_partners_beyond_the_limit_change_no_rank(graph):
     assert len(parts.loader) > len(whole.graph.split_snapshots("test"))
     divided = parts(model)
     many = EvidenceEvaluator(graph, "test", **options | {"max_partners": graph.num_entities})(model)
+    one = EvidenceEvaluator(graph, "test", **options | {"max_partners": 1})(model)
+    assert not np.array_equal(one.filtered["entity"], whole.filtered["entity"])
     for other in (divided, many):
         assert np.array_equal(whole.snapshot, other.snapshot) and np.array_equal(whole.inverse, other.inverse)
         for kind in ("entity", "relation"):
@@ -291,7 +306,7 @@ def test_ranks_are_in_the_order_of_the_facts(graph):
     assert found.filtered["entity"][here].tolist() == expected
 
 
-@pytest.mark.parametrize("context, background", FORMS)
+@pytest.mark.parametrize("context, background", FORMS[:2])
 def test_shares_add_up_to_the_forecast(graph, context, background):
     model = build(graph, evidence_context=context, evidence_background=background)
     explain, target = Explainer(model, graph), graph.num_snapshots - 1
@@ -316,7 +331,39 @@ def test_shares_add_up_to_the_forecast(graph, context, background):
     best = explain(int(gathered["subject"][0]), int(gathered["relation"][0]), None, target)
     assert best.object == int(intensity[0].argmax())
     text = json.loads(json.dumps(best.to_dict(graph)))
-    assert text["asked_for"] in ("object", "subject") and text["probability"] == best.probability
+    assert text["probability"] == best.probability
+
+
+def test_an_explanation_says_who_did_what_to_whom():
+    names = {"entity_names": ("Anna", "Ben", "Cleo"), "relation_names": ("greets", "pays")}
+    graph = make_graph([(0, 0, 1, 0), (1, 1, 0, 1), (0, 0, 2, 2)], num_entities=3, num_relations=2, **names)
+    explain = Explainer(build(graph), graph)
+    # Who greets Ben? In the ids of the model: what stands in the inverse of "greets" to Ben.
+    found = explain(1, 2, 0, 2).to_dict(graph)
+    assert (found["subject"], found["relation"], found["object"]) == ("Anna", "greets", "Ben")
+    assert found["asked_for"] == "subject" and found["time"] == 2
+    events = {
+        (s["subject"], s["relation"], s["object"], s["events"], s["last"]) for s in found["shares"] if "relation" in s
+    }
+    assert events == {("Anna", "greets", "Ben", 1, 0), ("Ben", "pays", "Anna", 1, 1)}
+    # Of Cleo nothing was known then.
+    assert {share.kind for share in explain(0, 0, 2, 2).shares} == {"background"}
+
+
+def test_memory_that_runs_out_is_said_with_what_to_do(tmp_path, monkeypatch):
+    def run_out(self, *arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(loop.CompiledStep, "__call__", run_out)
+    graph = simulate(num_days=10, num_entities=12, seed=1).graph
+    config = small(max_buckets=1, evidence_background=False, logdir=str(tmp_path / "log"))
+    with pytest.raises(DataError, match="smaller --batch-size \\(now 2048\\)"):
+        train_tirgn(graph, config, model_dir=tmp_path)
+
+
+def test_half_precision_is_refused(graph, tmp_path):
+    with pytest.raises(ConfigError, match="evidence sums intensities in f32"):
+        train_tirgn(graph, small(precision="bf16", logdir=str(tmp_path)), model_dir=tmp_path)
 
 
 def test_an_explanation_of_what_does_not_exist_is_refused(graph):

@@ -72,6 +72,7 @@ class EvidenceIndex:
         self.subject = build(s)
         self.given = build(s * self.rel2 + q, faded=False)
         self.popular = build(q * self.entities + o)
+        self._last_surroundings: tuple[tuple[Known, int], tuple[np.ndarray, ...]] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -215,15 +216,33 @@ class EvidenceIndex:
         row = self.popular.last(group, known.before)
         return owner, self.popular.key[group] % self.entities, plain_features(self.popular, row, known.now)
 
+    def surroundings(self, known: Known, most: int) -> tuple[np.ndarray, ...]:
+        """The activity of all entities, and `links`; remembered, for a snapshot may be asked about in many parts."""
+        last = self._last_surroundings  # one look: another thread may put its own there
+        if last is None or last[0] != (known, most):
+            made = (self.activity(np.arange(self.entities), known), *self.links(known, most))
+            self._last_surroundings = last = (known, most), made
+        return last[1]
+
     def links(self, known: Known, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(subject, object, features) of every known pair, or of the `most` that met last; by subject."""
+        """(subject, object, features) of every known pair, or of the `most` that met last, ties going to those that
+        met more often; by subject."""
         pair = np.flatnonzero(self.pair.first_snapshot < known.before)
         row = self.pair.last(pair, known.before)
         if len(pair) > most:
             when = self.pair.occurrence[row] % len(self.clock)
-            kept = np.sort(np.argsort(-when, kind="stable")[:most])
+            # Pairs of one snapshot: those that met more often, and then any, whatever their numbers.
+            order = np.lexsort((_mixed(self.pair.key[pair]), -self.pair.events[row], -when))
+            kept = np.sort(order[:most])
             pair, row = pair[kept], row[kept]
         return self.pair_subject[pair], self.pair_object[pair], plain_features(self.pair, row, known.now)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """uint64: numbers in no order, the same ones always (the mixing of splitmix64)."""
+    x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return x ^ (x >> np.uint64(27))
 
 
 def _upto(table: np.ndarray, value: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.types import EvidenceBatch
 
 SIZES = tuple(LENGTHS)
-# Cells of one batch: beyond that a snapshot is asked in parts, however few its questions.
+# Cells and entries of one batch: beyond that a snapshot is asked in parts, however few its questions.
 MOST_CELLS = 2**20
 
 
@@ -99,7 +99,7 @@ class EvidenceLoader:
         )
         asked = np.where(met >= 0, np.bincount(partners.entry_pair, minlength=len(partners.pair) + 1)[met], 0)
         questions, cells = per_subject(owner), per_subject(unit_owner) * number
-        part = _parts(questions, cells, self.batch_size)
+        part = _parts(questions, np.maximum(cells, entries), self.batch_size)
         out = []
         for place in range(part[-1] + 1 if len(part) else 0):
             mine = part == place

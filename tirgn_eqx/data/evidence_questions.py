@@ -92,9 +92,8 @@ class Gatherer:
         empty = np.zeros(0, np.int64)
         out |= {"link_subject": empty, "link_object": empty, "link_features": np.zeros((0, 1), np.float32)}
         if self.background:
-            links = self.index.links(known, MOST_LINKS)
-            out |= dict(zip(("link_subject", "link_object", "link_features"), links))
-            out["everybody"] = self.index.activity(np.arange(self.index.entities), known)
+            names = ("everybody", "link_subject", "link_object", "link_features")
+            out |= dict(zip(names, self.index.surroundings(known, MOST_LINKS)))
         return out
 
     def _evidence(self, partners: Partners, subjects: np.ndarray, known: Known) -> dict[str, np.ndarray]:

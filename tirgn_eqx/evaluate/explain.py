@@ -1,10 +1,12 @@
 """Why a candidate was forecast: the past events that carry its intensity, with their exact shares."""
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.data.events import GRANULARITIES
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_questions import Asked, Gatherer, on_device, rounded_bucket
 from tirgn_eqx.data.graph import TemporalGraph
@@ -42,9 +44,9 @@ class Explanation:
     shares: tuple[Share, ...]
 
     def to_dict(self, graph: TemporalGraph) -> dict[str, Any]:
-        """By name and date, JSON-compatible."""
+        """By name and date, JSON-compatible; the time of data without dates is a number, as it stands there."""
         entity = lambda number: graph.entity_names[number] if graph.entity_names else str(number)
-        time = lambda number: None if number is None else int(graph.times[number])
+        time = lambda number: None if number is None else _moment(graph, number)
         shares = [
             {"kind": share.kind, "share": share.share}
             | ({} if share.relation is None else self._event(graph, entity, share.relation))
@@ -70,6 +72,15 @@ class Explanation:
         name = graph.relation_names[plain] if graph.relation_names else str(plain)
         ends = (self.subject, self.object) if relation < graph.num_relations else (self.object, self.subject)
         return {"subject": entity(ends[0]), "relation": name, "object": entity(ends[1])}
+
+
+def _moment(graph: TemporalGraph, snapshot: int) -> int | str:
+    """When a snapshot was: ISO 8601 (UTC) for event tables, whose times count from 1970."""
+    time, granularity = int(graph.times[snapshot]), graph.provenance.get("granularity")
+    if graph.provenance.get("kind") != "parquet" or granularity not in GRANULARITIES:
+        return time
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=time * GRANULARITIES[granularity][0])
+    return moment.date().isoformat() if granularity == "day" else moment.isoformat(timespec="minutes")
 
 
 class Explainer:

@@ -10,7 +10,8 @@ from tirgn_eqx.types import Answers, Queries
 
 class Ranks(NamedTuple):
     """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), -log p, the probability
-    of the most probable candidate of its unit, and its Brier score, the squared distance between the probabilities
+    of the most probable candidate of its unit, whether that is the answer (1 / n where n are equally probable), and its
+    Brier score, the squared distance between the probabilities
     and what happened (Brier, 1950: 0 = certain and right, 2 = certain and wrong).
 
     The ranks are NaN where the answer's score is.
@@ -20,6 +21,7 @@ class Ranks(NamedTuple):
     raw: Float[Array, " answer"]
     nll: Float[Array, " answer"]
     confidence: Float[Array, " answer"]
+    right: Float[Array, " answer"]
     brier: Float[Array, " answer"]
 
 
@@ -47,12 +49,14 @@ def answer_ranks(
     of_unit = queries.true_unit[None, :] == queries.answer_unit[:, None]
     # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.
     number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks.astype(jnp.float32))
-    unit = queries.answer_unit
+    unit, top = queries.answer_unit, jnp.max(score, 1)
+    ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # at the top; none where NaN is
     brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
     return Ranks(
         filtered=number(1 + everyone - places(true[None, :], of_unit)),
         raw=number(0.5 + everyone),
         nll=-log_probability,
-        confidence=jnp.max(score, 1)[unit],
+        confidence=top[unit],
+        right=number(jnp.where(own[:, 0] >= top[unit], 1 / ties[unit], 0.0)),
         brier=brier,
     )

@@ -27,19 +27,22 @@ def calibration(confidence: np.ndarray, right: np.ndarray, brier: np.ndarray, bi
     `brier`: the mean Brier score; `ece`: the expected calibration error (Guo et al., 2017), the mean over all queries
     of |share that was right - mean probability| of their bin, in bins of equal width; `reliability`: those bins.
 
-    **Arguments:** `confidence`: of the most probable candidate; `right`: whether it was the answer; `brier`: per query.
+    **Arguments:** `confidence`: of the most probable candidate; `right`: whether it was the answer, a share of 1 where
+    several were as probable; `brier`: per query. All NaN where a probability is not a number.
     """
-    place = np.minimum((np.nan_to_num(confidence) * bins).astype(int), bins - 1)
+    if not (len(confidence) and np.isfinite(confidence).all()):
+        return {"brier": float("nan"), "ece": float("nan"), "reliability": []}
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
     number = np.bincount(place, minlength=bins)
-    mean = lambda values: np.bincount(place, np.nan_to_num(values), bins) / np.maximum(number, 1)
-    promised, kept = mean(confidence), mean(right.astype(np.float64))
+    mean = lambda values: np.bincount(place, values, bins) / np.maximum(number, 1)
+    promised, kept = mean(confidence), mean(right)
     rows = [
         {"from": i / bins, "to": (i + 1) / bins, "queries": int(number[i]), "probability": p, "right": r}
         for i, (p, r) in enumerate(zip(promised.tolist(), kept.tolist()))
         if number[i]
     ]
-    error = float(np.abs(promised - kept) @ number / max(len(place), 1))
-    return {"brier": float(np.mean(brier)) if len(brier) else float("nan"), "ece": error, "reliability": rows}
+    error = float(np.abs(promised - kept) @ number / len(place))
+    return {"brier": float(np.mean(brier)), "ece": error, "reliability": rows}
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Evaluation:
     Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
     (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
     relations) "relation" the filtered rank and the raw rank, and where it gives probabilities the NLL, the probability
-    of the most probable candidate, and the Brier score.
+    of the most probable candidate, whether it was right, and the Brier score.
     """
 
     graph: TemporalGraph
@@ -62,6 +65,7 @@ class Evaluation:
     nll: dict[str, np.ndarray]
     seconds: float
     confidence: dict[str, np.ndarray] = field(default_factory=dict)
+    right: dict[str, np.ndarray] = field(default_factory=dict)
     brier: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -74,9 +78,8 @@ class Evaluation:
         """`{"calibration": ...}` of the entity forecasts, where there are probabilities."""
         if "entity" not in self.confidence:
             return {}
-        # The most probable candidate is right where no candidate was better, the filter left aside.
-        right = self.raw["entity"] < 2
-        return {"calibration": calibration(self.confidence["entity"], right, self.brier["entity"])}
+        confidence, right, brier = (part["entity"] for part in (self.confidence, self.right, self.brier))
+        return {"calibration": calibration(confidence, right, brier)}
 
     def to_dict(self) -> dict[str, Any]:
         """The result as `tirgn eval --json` prints it."""

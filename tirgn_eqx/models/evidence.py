@@ -31,11 +31,16 @@ from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, S
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
 EXPONENT = 15.0  # exponents are cut off here, either way
+HIGHEST = 30.0  # the background's are, so that the sum over all entities stays finite
 MOST_PRODUCTS = 2**26  # of units with candidates, that are held at once
 
 
 def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT) -> Float[Array, "*n"]:
     return jnp.exp(jnp.clip(x, -limit, limit))
+
+
+def capped_exp(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    return jnp.exp(jnp.minimum(x, HIGHEST))
 
 
 def rows_of(table: Shaped[Array, "row ..."], index: Int[Array, " n"]) -> Shaped[Array, "n ..."]:
@@ -133,11 +138,12 @@ class Products:
             return self.all.at[unit, candidate].get(mode="fill", fill_value=0)
         return jnp.sum(rows_of(self.state.unit, unit) * self.state.candidate[candidate], 1)
 
-    def log_total(self) -> Float[Array, " unit"]:
-        """log of the sum of exp over all candidates."""
+    def total(self) -> Float[Array, " unit"]:
+        """The sum of exp over all candidates."""
         if self.all is not None:
-            return jax.nn.logsumexp(self.all, 1)
-        return log_normalizer(self.state.unit, self.state.candidate)
+            return jnp.sum(capped_exp(self.all), 1)
+        # Beyond the cap the two ways differ; training does not come near it.
+        return capped_exp(log_normalizer(self.state.unit, self.state.candidate))
 
 
 class Intensities(NamedTuple):
@@ -251,7 +257,7 @@ class Evidence(eqx.Module):
         by_partner = jax.ops.segment_sum(
             self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
         )
-        of_unit = jnp.exp(PACE * self.asked)[relation]
+        of_unit = bounded_exp(PACE * self.asked)[relation]
         cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
         if background is not None:
@@ -261,7 +267,7 @@ class Evidence(eqx.Module):
         total = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
         total = total + by_kind[asked.unit_kind] + LEAST * self.num_entities
         if background is not None:
-            total = total + jnp.exp(background.log_total())
+            total = total + background.total()
         return Intensities(cell, popular, total)
 
     def popular_intensities(self, asked: EntityQuestions) -> Float[Array, " popular"]:
@@ -277,7 +283,7 @@ class Evidence(eqx.Module):
         assert self.background is not None
         product = background.at(asked.cell_unit, partners.object[asked.cell_partner])
         strength = rows_of(self.background.modulation[asked.relation], asked.cell_unit)
-        return jnp.exp(strength * jnp.clip(product + 6, -8, 8))
+        return bounded_exp(strength * jnp.clip(product + 6, -8, 8))
 
     def relation_intensities(self, batch: EvidenceBatch, state: State | None) -> Float[Array, "pair_unit rel2"]:
         """The intensity of every relation for every relation question."""
@@ -286,7 +292,7 @@ class Evidence(eqx.Module):
         by_partner = jax.ops.segment_sum(
             self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
         )
-        carried = rows_of(by_partner, asked.partner) @ jnp.exp(PACE * self.asked_relation).T
+        carried = rows_of(by_partner, asked.partner) @ bounded_exp(PACE * self.asked_relation).T
         mine = x[asked.asked_entry]
         relation = partners.entry_relation[asked.asked_entry]
         same = bounded_exp(self.same_relation(mine, relation)[:, 0])
@@ -300,12 +306,12 @@ class Evidence(eqx.Module):
         state = self.state(batch)
         partners, asked = batch.partners, batch.entity
         x = self._described(partners)
-        cells = jnp.zeros((len(asked.subject), len(partners.object)), x.dtype)
-        lift = jnp.ones(len(asked.cell_unit), x.dtype)
+        out = bounded_exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
+        lift = jnp.ones(len(asked.cell_unit), out.dtype)
         if state is not None:
             lift = self._modulation(asked, partners, Products(state))
+        cells = jnp.zeros((len(asked.subject), len(partners.object)), lift.dtype)
         cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
-        out = jnp.exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
         unit = rows_of(asked.cell_unit, asked.exact_cell)
         inside = asked.exact_cell < len(asked.cell_unit)
         out = out.at[jnp.where(inside, unit, len(out)), asked.exact_entry].add(self._exact(asked, x), mode="drop")
@@ -324,7 +330,7 @@ class Evidence(eqx.Module):
         unit, answer = asked.answers.answer_unit, asked.answers.answer
         own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
         if background is not None:
-            own = own + jnp.exp(background.at(unit, answer))
+            own = own + capped_exp(background.at(unit, answer))
         entity = jnp.log(own) - jnp.log(self._rivals(found.total, own, asked.answers))
         intensity = self.relation_intensities(batch, state)
         answers = batch.relation.answers
@@ -352,5 +358,5 @@ class Evidence(eqx.Module):
         by_kind = by_kind.at[asked.popular_kind, asked.popular_object].add(found.popular, mode="drop")
         out = by_kind[asked.unit_kind] + LEAST
         if state is not None:
-            out = out + jnp.exp(state.unit @ state.candidate.T)
+            out = out + capped_exp(state.unit @ state.candidate.T)
         return out.at[asked.cell_unit, batch.partners.object[asked.cell_partner]].add(found.cell, mode="drop")

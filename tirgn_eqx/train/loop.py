@@ -13,7 +13,7 @@ from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
@@ -62,7 +62,12 @@ class _Run:
     def __init__(self, graph, config, model_dir: Path, emit):
         # Settled here, so that records and checkpoints say what was used.
         unroll = config.unroll and jax.default_backend() == "cpu"
-        config = config.replace(precision=compute_type(config.precision), unroll=unroll)
+        precision = compute_type(config.precision)
+        if config.model == "evidence" and precision == "bf16":
+            if config.precision == "bf16":
+                raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
+            precision = "f32"
+        config = config.replace(precision=precision, unroll=unroll)
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.key = jr.key(config.seed)
@@ -150,6 +155,13 @@ class _Run:
         **Raises:** `error` when there is no lighter form.
         """
         now = self.config.replace(**self.given_up)
+        if now.model == "evidence":
+            # A smaller part is another step, not the same one in pieces: that would be another training.
+            questions = self.data.most_questions(self.loader)
+            raise DataError(
+                f"{self.graph.name}: out of memory in a step of up to {questions:,} questions; train again with a "
+                f"smaller --batch-size (now {now.batch_size}) or --set max_partners (now {now.max_partners})"
+            ) from error
         next_rung = lighter(now, self.data.most_questions(self.loader))
         if next_rung is None:
             raise error

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
@@ -96,8 +97,9 @@ def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> Non
             f"{path}: was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data, or train without --resume"
         )
-    # States of earlier versions lack settings that came later, and were as these say.
-    before, after = {"model": "tirgn", "unroll": False, "ema_decay": 0.0} | described.get("config", {}), run["config"]
+    # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
+    missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}
+    before, after = missing | described.get("config", {}), run["config"]
     bound = set(before) | set(after)
     # A falling step size depends on the length of the run.
     free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
