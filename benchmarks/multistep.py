@@ -21,6 +21,8 @@ def main() -> None:
     args = common.finalize(parser.parse_args())
     forms, found = [], {}
     for window, extra in (("frozen", []), ("fed back", ["--feed-back"])):
+        if found.get("model_type") == "evidence":
+            break  # it has no window
         words = [sys.executable, "-m", "tirgn_cli", "eval", args.checkpoint, "--data-path", args.data_path]
         words += ["--multi-step", *extra, "--json"]
         words += common.load_words(args)

@@ -42,7 +42,7 @@ def main() -> None:
         note(f"{limit or 'all'} partners: MRR {evaluation.entity['mrr']:.4f}, {evaluation.seconds:.1f} s")
     payload = {
         "dataset": graph.describe(),
-        "setting": config.to_dict() | {"split": args.split},
+        "setting": {k: v for k, v in config.to_dict().items() if k != "logdir"} | {"split": args.split},
         "seed": config.seed,
         "result": {"rows": rows},
     }

@@ -165,7 +165,8 @@ def multi_step(records: list[dict[str, Any]]) -> str:
         if record["benchmark"].startswith("multistep-") and record["dataset"]["name"] in DATASETS:
             model = record["result"]["model_type"]
             for form in record["result"]["forms"]:
-                name = f"{MODELS[model]}, window {form['window']} ({record['result']['trained']})"
+                window = "" if model == "evidence" else f", window {form['window']}"
+                name = f"{MODELS[model]}{window} ({record['result']['trained']})"
                 rows.append(_multi_step_row(record, model, name, form["entity"]))
     order = {name: number for number, name in enumerate(DATASETS)}
     return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: order[row[0]]))
@@ -192,6 +193,12 @@ def comparisons(records: list[dict[str, Any]]) -> str:
             f"{percent(two['entity']['mrr'])}: {found['points']:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} "
             f"(paired bootstrap over questions).\n"
         )
+        if "calibration" in one and "calibration" in two:
+            promise = lambda side: ", ".join(
+                [f"NLL {side['entity']['nll']:.3f}"]
+                + [f"{title} {side['calibration'][name]:.4f}" for name, title in (("brier", "Brier"), ("ece", "ECE"))]
+            )
+            parts.append(f"A: {promise(one)}. B: {promise(two)}.\n")
         rows = [
             [part["name"], f"{part['questions']:,}", *(percent(value) for value in part["mrr"])]
             for part in record["result"]["strata"]["recurrence"] + record["result"]["strata"]["direction"]

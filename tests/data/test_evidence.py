@@ -21,7 +21,7 @@ class Past:
     def __init__(self, graph, target, before):
         self.facts = [fact for fact in both_directions(graph) if fact[3] < before]
         clock = graph.time_index - graph.time_index[0]
-        self.ages = [clock[target] - clock[time] for *_, time in self.facts]
+        self.ages = [clock[min(target, before)] - clock[time] for *_, time in self.facts]
 
     def plain(self, match):
         """The six plain numbers of the events that `match`, before scaling."""
