@@ -15,7 +15,6 @@ import shlex
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -134,20 +133,10 @@ def provenance(name: str) -> dict[str, Any]:
 
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
+    from tirgn_cli.files import write_text
     from tirgn_eqx.train.plain import to_json
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(to_json(document, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_text(path, to_json(document, indent=1) + "\n")
 
 
 def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -> dict[str, Any]:

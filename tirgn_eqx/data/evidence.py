@@ -120,12 +120,19 @@ class EvidenceIndex:
     def num_popular(self, relations: np.ndarray, known: Known) -> int:
         """How many objects are known of `relations`, together."""
         base = relations * len(self.clock)
-        return int((_upto(self._popular_beginnings, base + known.before) - _upto(self._popular_beginnings, base)).sum())
+        return int(
+            (
+                np.searchsorted(self._popular_beginnings, base + known.before)
+                - np.searchsorted(self._popular_beginnings, base)
+            ).sum()
+        )
 
     def num_objects(self, subjects: np.ndarray, relations: np.ndarray, known: Known) -> np.ndarray:
         """int64: with how many objects each subject is known to have had the relation."""
         base = (subjects * self.rel2 + relations) * len(self.clock)
-        return _upto(self._given_beginnings, base + known.before) - _upto(self._given_beginnings, base)
+        return np.searchsorted(self._given_beginnings, base + known.before) - np.searchsorted(
+            self._given_beginnings, base
+        )
 
     @cached_property
     def _pair_beginnings(self) -> np.ndarray:
@@ -249,10 +256,6 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(27))
-
-
-def _upto(table: np.ndarray, value: np.ndarray) -> np.ndarray:
-    return np.searchsorted(table, value)
 
 
 def plain_features(index: Occurrences, row: np.ndarray, now: float) -> np.ndarray:

@@ -80,6 +80,10 @@ class EvidenceLoader:
         rows = np.arange(*self.graph.offsets[target : target + 2].tolist())
         return rows[self.graph.split[rows] == self.split]
 
+    def _all_facts(self, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """int64 (subject, relation, object) of all that is true at `target`, in both directions."""
+        return both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist()))
+
     def _divide(self, target: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """The parts of a snapshot: subjects, and the sizes that asking about them takes (some a little too large)."""
         index, known = self.index, self.index.known(target, self.known)
@@ -99,18 +103,19 @@ class EvidenceLoader:
         )
         asked = np.where(met >= 0, np.bincount(partners.entry_pair, minlength=len(partners.pair) + 1)[met], 0)
         questions, cells = per_subject(owner), per_subject(unit_owner) * number
+        all_subjects = self._all_facts(target)[0] if self.with_truth else np.zeros(0, np.int64)
         part = _parts(questions, np.maximum(cells, entries), self.batch_size)
         out = []
         for place in range(part[-1] + 1 if len(part) else 0):
             mine = part == place
             kinds = np.unique(unit_relation[mine[unit_owner]])
             own = int(questions[mine].sum())
-            true = self._num_true(target, subjects[mine]) if self.with_truth else (0, 0)
+            true = int(np.isin(all_subjects, subjects[mine]).sum())
             pair_mine = mine[pair_units // index.entities]
             sizes = {
                 "unit": int(mine[unit_owner].sum()),
                 "answer": own,
-                "true": true[0],
+                "true": true,
                 "partner": int(number[mine].sum()),
                 "entry": int(entries[mine].sum()),
                 "cell": int(cells[mine].sum()),
@@ -120,16 +125,11 @@ class EvidenceLoader:
                 "link": min(index.num_links(known), MOST_LINKS) if self.gatherer.background else 0,
                 "pair_unit": int(pair_mine.sum()),
                 "pair_answer": own,
-                "pair_true": true[1],
+                "pair_true": true,
                 "asked": int(asked[pair_mine].sum()),
             }
             out.append((subjects[mine], np.array([sizes[name] for name in SIZES])))
         return out
-
-    def _num_true(self, target: int, subjects: np.ndarray) -> tuple[int, int]:
-        s, _, _ = both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist()))
-        number = int(np.isin(s, subjects).sum())
-        return number, number
 
     def _plan(self, loads: np.ndarray, max_buckets: int) -> tuple[list[EvidenceBucket], np.ndarray]:
         if len(loads) == 0:
@@ -157,9 +157,7 @@ class EvidenceLoader:
         facts = self._facts(target)
         s, q, o = both_directions(self.graph, facts)
         rows = np.flatnonzero(np.isin(s, subjects))
-        truth = None
-        if self.with_truth:
-            truth = Asked(*both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist())))
+        truth = Asked(*self._all_facts(target)) if self.with_truth else None
         gathered = self.gatherer.gather(Asked(s[rows], q[rows], o[rows]), known, truth)
         own = rows if self.with_truth else np.zeros(0, np.int64)
         return PreparedEvidence(target, place, on_device(gathered, bucket), (len(rows) + 1) // 2, own)

@@ -11,7 +11,7 @@ from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, RelationQue
 from tirgn_eqx.types import Partners as DevicePartners
 
 MOST_LINKS = 2**16
-# What is padded, and the arrays of each length; those in brackets hold positions in what the name after them counts.
+# What is padded, and the arrays of each length.
 LENGTHS = {
     "unit": ("subject", "relation", "activity", "unit_kind"),
     "answer": ("answer_unit", "answer", "answer_weight", "answer_cell", "answer_popular"),

@@ -82,6 +82,20 @@ def ranges(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return owner, np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
 
 
+def accumulate(values: np.ndarray, fade: np.ndarray, start: np.ndarray) -> None:
+    """Within each run of rows, add to every row of `values` the sum up to the row before, times the row's `fade`.
+
+    **Arguments:** `start`: int64 `(run,)`, ascending, where the runs begin; what `fade` says there is not used.
+    """
+    # The rows of all runs, side by side: first ones, second ones, and so on.
+    place = np.arange(len(values)) - np.repeat(start, np.diff(start, append=len(values)))
+    order = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[order], np.arange(1, place.max(initial=0) + 2))
+    for begin, end in zip(bounds[:-1], bounds[1:]):
+        rows = order[begin:end]
+        values[rows] += values[rows - 1] * fade[rows]
+
+
 def build_occurrences(key: np.ndarray, snapshot: np.ndarray, clock: np.ndarray, *, faded: bool = True) -> Occurrences:
     """Index events.
 
@@ -100,11 +114,5 @@ def build_occurrences(key: np.ndarray, snapshot: np.ndarray, clock: np.ndarray, 
         since = np.diff(clock[snapshot], prepend=0.0)[:, None]
         # Where a key begins, what is computed is not used.
         fade = np.exp2(-np.maximum(since, 0) / np.asarray(HALF_LIVES)).astype(np.float32)
-        # The rows of all keys, side by side: first ones, second ones, and so on.
-        place = np.arange(len(code)) - start[group]
-        order = np.argsort(place, kind="stable")
-        bounds = np.searchsorted(place[order], np.arange(1, place.max(initial=0) + 2))
-        for begin, end in zip(bounds[:-1], bounds[1:]):
-            rows = order[begin:end]
-            strength[rows] += strength[rows - 1] * fade[rows]
+        accumulate(strength, fade, start)
     return Occurrences(key[start], start, group * len(clock) + snapshot, events.astype(np.float32), strength, clock)

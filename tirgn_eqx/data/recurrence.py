@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, both_directions
+from tirgn_eqx.data.occurrences import accumulate, ranges
 from tirgn_eqx.errors import DataError
 
 
@@ -62,10 +63,7 @@ class RecurrenceIndex:
 
     def known(self, keys: np.ndarray, snapshot: int) -> Pairs:
         """The candidates that each key was seen with before `snapshot`."""
-        low, high = np.searchsorted(self.key, keys), np.searchsorted(self.key, keys + 1)
-        length = high - low
-        question = np.repeat(np.arange(len(keys)), length)
-        triple = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
+        question, triple = ranges(np.searchsorted(self.key, keys), np.searchsorted(self.key, keys + 1))
         last = np.searchsorted(self.occurrence, triple * self.num_snapshots + snapshot) - 1
         seen = last >= self.start[triple]
         return Pairs(question[seen], self.candidate[triple[seen]], last[seen])
@@ -80,16 +78,8 @@ class RecurrenceIndex:
         rate = decay[self.relation]
         # Between two triples time may go back; what is computed there is not used.
         fade = np.exp2(-rate * np.maximum(np.diff(self.time, prepend=self.time[:1]), 0))
-        first = np.zeros(len(self.occurrence), bool)
-        first[self.start] = True
         total = np.ones(len(self.occurrence))
-        # The occurrences of all triples, side by side: first ones, second ones, and so on.
-        place = np.arange(len(first)) - np.maximum.accumulate(np.where(first, np.arange(len(first)), 0))
-        order = np.argsort(place, kind="stable")
-        bounds = np.searchsorted(place[order], np.arange(1, place.max() + 2))
-        for begin, end in zip(bounds[:-1], bounds[1:]):
-            rows = order[begin:end]
-            total[rows] += total[rows - 1] * fade[rows]
+        accumulate(total, fade, self.start)
         return total
 
 

@@ -12,9 +12,9 @@ from tirgn_eqx.data.batches import KINDS
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
-from tirgn_eqx.evaluate.results import Evaluation, Setting, one_ahead
+from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
 from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Answers, EvidenceBatch
@@ -58,10 +58,7 @@ class EvidenceEvaluator:
         if setting == "multi-step, fed back":
             raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
         self.graph, self.split, self.setting = graph, split, setting
-        snapshots = graph.split_snapshots(split)
-        snapshots = snapshots[snapshots > 0]
-        if len(snapshots) == 0:
-            raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+        snapshots = evaluated_snapshots(graph, split)
         self.loader = EvidenceLoader(
             graph,
             index or EvidenceIndex(graph),

@@ -21,13 +21,12 @@ from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
-from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
-from tirgn_eqx.evaluate.results import one_ahead
+from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
 from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
@@ -88,10 +87,7 @@ class Evaluator:
         programs: EvaluationPrograms | None = None,
     ):
         self.graph, self.split, self.setting = graph, split, setting
-        snapshots = graph.split_snapshots(split)
-        snapshots = snapshots[snapshots > 0]
-        if len(snapshots) == 0:
-            raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+        snapshots = evaluated_snapshots(graph, split)
         self._shared: dict[str, Any] = {
             "history_len": history_len,
             "history_window": history_window,

@@ -11,8 +11,8 @@ from tirgn_eqx.types import Answers, Queries
 class Ranks(NamedTuple):
     """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), -log p, the probability
     of the most probable candidate of its unit, whether that is the answer (1 / n where n are equally probable), and its
-    Brier score, the squared distance between the probabilities
-    and what happened (Brier, 1950: 0 = certain and right, 2 = certain and wrong).
+    Brier score, the squared distance between the probabilities and what happened (Brier, 1950: 0 = certain and right,
+    2 = certain and wrong).
 
     The ranks are NaN where the answer's score is.
     """

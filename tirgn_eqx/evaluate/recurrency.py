@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
+from tirgn_eqx.data.occurrences import find, ranges
 from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
-from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.evaluate.results import Evaluation, Setting
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
 
 
@@ -67,10 +68,7 @@ class RecurrencyEvaluator:
             raise ConfigError("recurrency: there is no window to feed forecasts back to; ask for multi-step")
         self.graph, self.split, self.setting = graph, split, setting
         self.index = index or build_recurrence_index(graph)
-        snapshots = graph.split_snapshots(split)
-        self.snapshots = snapshots[snapshots > 0]
-        if len(self.snapshots) == 0:
-            raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+        self.snapshots = evaluated_snapshots(graph, split)
 
     def __call__(self, model: Recurrency) -> Evaluation:
         """Rank every question with `model`."""
@@ -130,11 +128,7 @@ class RecurrencyEvaluator:
         # The pairs are in order of question and candidate.
         code = pairs.question * graph.num_entities + pairs.candidate
 
-        def row_of(unit: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-            wanted = unit * graph.num_entities + candidate
-            place = np.minimum(np.searchsorted(code, wanted), max(len(code) - 1, 0))
-            return np.where(code[place] == wanted, place, -1) if len(code) else np.full(len(wanted), -1)
-
+        row_of = lambda unit, candidate: find(code, unit * graph.num_entities + candidate)
         subject, relation, object_ = both_directions(graph, present)
         all_keys = index.keys(subject, relation)
         mine = np.isin(all_keys, keys)
@@ -167,9 +161,7 @@ class RecurrencyEvaluator:
 def _expand(unit: np.ndarray, owner: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
     """(answer, row): every answer with every row that its unit owns; `owner` is ascending."""
     bounds = np.searchsorted(owner, np.arange(units + 1))
-    length = np.diff(bounds)[unit]
-    answer = np.repeat(np.arange(len(unit)), length)
-    return answer, np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - bounds[unit], length)
+    return ranges(bounds[unit], bounds[unit + 1])
 
 
 def _ranks(snapshot: _Snapshot, psi: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,21 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.errors import DataError
 
 T = TypeVar("T")
 Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
 HITS = (1, 3, 10)
 BINS = 15
+
+
+def evaluated_snapshots(graph: TemporalGraph, split: str) -> np.ndarray:
+    """int64: the snapshots of `split` that have a past to be forecast from. **Raises:** DataError for none."""
+    snapshots = graph.split_snapshots(split)
+    snapshots = snapshots[snapshots > 0]
+    if len(snapshots) == 0:
+        raise DataError(f"{graph.name}: the {split} split has no snapshot with a past; nothing to evaluate")
+    return snapshots
 
 
 def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:

@@ -221,6 +221,11 @@ class Evidence(eqx.Module):
     def _heads(self, partners: Partners, x: Float[Array, "entry feature"]) -> Float[Array, "entry head"]:
         return bounded_exp(self.entry(x, partners.entry_relation))
 
+    def _by_partner(self, partners: Partners, x: Float[Array, "entry feature"]) -> Float[Array, "partner head"]:
+        """The heads' intensities, summed over the entries of every partner."""
+        heads = self._heads(partners, x)
+        return jax.ops.segment_sum(heads, partners.entry_pair, len(partners.object), indices_are_sorted=True)
+
     def state(self, batch: EvidenceBatch, key: PRNGKeyArray | None = None) -> State | None:
         """What the background gives; `key`: of its dropout."""
         part, around = self.background, batch.surroundings
@@ -254,9 +259,7 @@ class Evidence(eqx.Module):
         partners, asked = batch.partners, batch.entity
         units, relation = len(asked.subject), asked.relation
         x = self._described(partners)
-        by_partner = jax.ops.segment_sum(
-            self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
-        )
+        by_partner = self._by_partner(partners, x)
         of_unit = bounded_exp(PACE * self.asked)[relation]
         cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
@@ -289,9 +292,7 @@ class Evidence(eqx.Module):
         """The intensity of every relation for every relation question."""
         partners, asked = batch.partners, batch.relation
         x, units = self._described(partners), len(asked.subject)
-        by_partner = jax.ops.segment_sum(
-            self._heads(partners, x), partners.entry_pair, len(partners.object), indices_are_sorted=True
-        )
+        by_partner = self._by_partner(partners, x)
         carried = rows_of(by_partner, asked.partner) @ bounded_exp(PACE * self.asked_relation).T
         mine = x[asked.asked_entry]
         relation = partners.entry_relation[asked.asked_entry]
