@@ -27,7 +27,7 @@ def main() -> None:
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.batches import BatchLoader
     from tirgn_eqx.data.snapshots import SnapshotStore
-    from tirgn_eqx.evaluate.protocol import encode_rows
+    from tirgn_eqx.evaluate.encoding import encode_rows
     from tirgn_eqx.models import RecurrentGraphModel, build_model
 
     graph, config = common.load_arguments(args)
@@ -49,7 +49,7 @@ def main() -> None:
 
     idle = model.idle(min(target, config.history_len))
     batch = batch_of(max(SIZES))
-    encode_compile, encode = compile_ahead(encode_rows, model, batch, idle)
+    encode_compile, encode = compile_ahead(encode_rows, model, batch.window, batch.rows, idle)
     encode_seconds = common.timed(lambda: jax.block_until_ready(encode(model, batch, idle)), args.repeats)
     encoding = encode(model, batch, idle)
     sizes = []

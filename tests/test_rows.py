@@ -14,7 +14,7 @@ from tirgn_eqx.data.batches import BatchLoader
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.negatives import draw_others
-from tirgn_eqx.evaluate.protocol import encode_rows
+from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.data import make_loader
@@ -111,7 +111,7 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
         expected, _ = eqx.filter_jit(TiRGN.encode)(model, full.window)
         length = min(target, history_len)
         idle[length] = eqx.filter_jit(lambda m, length: m.idle(length))(model, length)
-        ours = eqx.filter_jit(encode_rows)(model, few, idle[length])
+        ours = eqx.filter_jit(encode_rows)(model, few.window, few.rows, idle[length])
         np.testing.assert_allclose(ours.entity, expected.entity, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(ours.relation, expected.relation, rtol=1e-5, atol=1e-6)
 

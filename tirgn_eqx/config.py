@@ -30,6 +30,11 @@ class TiRGNTrainingConfig:
     l2_normalize: bool = _setting(True, "L2-normalise entity and relation states at every step")
     static_graph: bool = _setting(True, "use the static graph when the data has one")
     static_blocks: int = _setting(100, "diagonal blocks in the static graph's relation weights", low=1)
+    history: Literal["mask", "evidence"] = _setting(
+        "mask",
+        "what is made of the past beside the window: the history mode as published, or evidence, a model of its own, "
+        "and a gate that weighs both",
+    )
     history_rate: float = _setting(0.3, "share of history mode in the mixture", low=0, high=1)
     history_window: int = _setting(50, "snapshots the history vocabulary looks back; 0 = all", low=0)
     history_mask: Literal["multiply", "exclude"] = _setting(
@@ -41,6 +46,7 @@ class TiRGNTrainingConfig:
     input_dropout: float = _setting(0.2, "dropout on the decoders' input", low=0, high=0.99)
     feature_dropout: float = _setting(0.2, "dropout on the decoders' feature maps", low=0, high=0.99)
     hidden_dropout: float = _setting(0.2, "dropout on the decoders' output vector", low=0, high=0.99)
+    evidence_preset: str = _setting("evidence", "with history = evidence: the preset that the evidence is trained with")
     evidence_heads: int = _setting(32, "evidence: kinds of past events that it tells apart", low=1)
     evidence_hidden: int = _setting(32, "evidence: width of the hidden layer between ages, counts and intensity", low=1)
     evidence_context: bool = _setting(
@@ -109,6 +115,8 @@ class TiRGNTrainingConfig:
             object.__setattr__(self, field.name, value)
         if self.conv_kernel % 2 == 0:
             raise ConfigError(f"conv_kernel = {self.conv_kernel}: must be odd; try {self.conv_kernel + 1}")
+        if self.history == "evidence" and self.model == "evidence":
+            raise ConfigError("history = evidence: for tirgn and regcn; the evidence model is evidence already")
 
     def replace(self, **changes: Any) -> "TiRGNTrainingConfig":
         """A copy with `changes`; raises ConfigError for a key that does not exist or a value out of range."""
@@ -119,6 +127,11 @@ class TiRGNTrainingConfig:
                 raise ConfigError(f"config key {key!r} does not exist{nearest(key, known)}")
             changes[key] = _checked(known[key], hints[key], value)
         return dataclasses.replace(self, **changes)
+
+    @property
+    def model_type(self) -> str:
+        """What checkpoints call the model: `model`, and whether evidence goes with it."""
+        return f"{self.model}-evidence" if self.history == "evidence" else self.model
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON-compatible values."""
@@ -215,14 +228,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "icews18": _PUBLISHED | {"history_len": 10, "num_layers": 2, "static_graph": True, "angle": 10.0},
     "icews05-15": _PUBLISHED | {"history_len": 15, "num_layers": 2, "static_graph": True, "angle": 10.0},
     "gdelt": _PUBLISHED | {"history_len": 7, "num_layers": 2, "static_graph": False},
-    "wiki": _PUBLISHED | {"history_len": 2, "num_layers": 2, "static_graph": False},
-    "yago": _PUBLISHED | {"history_len": 1, "num_layers": 1, "static_graph": False},
+    "wiki": _PUBLISHED | {"history_len": 2, "num_layers": 2, "static_graph": False, "evidence_preset": "evidence-wiki"},
+    "yago": _PUBLISHED | {"history_len": 1, "num_layers": 1, "static_graph": False, "evidence_preset": "evidence-yago"},
     "regcn-icews14s": _RE_GCN | {"history_len": 3, "num_layers": 2, "static_graph": True},
     "regcn-icews18": _RE_GCN | {"history_len": 6, "num_layers": 2, "static_graph": True},
     "regcn-icews05-15": _RE_GCN | {"history_len": 10, "num_layers": 2, "static_graph": True},
     "regcn-gdelt": _RE_GCN | {"history_len": 1, "num_layers": 2, "static_graph": False},
-    "regcn-wiki": _RE_GCN | {"history_len": 2, "num_layers": 2, "static_graph": False},
-    "regcn-yago": _RE_GCN | {"history_len": 1, "num_layers": 1, "static_graph": False},
+    "regcn-wiki": _RE_GCN
+    | {"history_len": 2, "num_layers": 2, "static_graph": False, "evidence_preset": "evidence-wiki"},
+    "regcn-yago": _RE_GCN
+    | {"history_len": 1, "num_layers": 1, "static_graph": False, "evidence_preset": "evidence-yago"},
     "sim": {
         "embedding_dim": 64,
         "history_len": 3,

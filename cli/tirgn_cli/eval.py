@@ -1,16 +1,16 @@
 """`tirgn eval`."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.heap import keep_freed_memory
 
 MOST_SHARES = 6
+TYPES = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
 
 
@@ -34,7 +34,7 @@ def evaluate(
         str | None,
         options.option(
             "--model",
-            metavar="tirgn|regcn|evidence",
+            metavar="|".join(TYPES),
             help="refuse a checkpoint of any other model (default: take what it holds)",
             panel=options.MODEL,
         ),
@@ -65,9 +65,8 @@ def evaluate(
     """
     keep_freed_memory()
     options.check_split(split)
-    known = get_args(get_type_hints(TiRGNTrainingConfig)["model"])
-    if model_type not in (None, *known):
-        raise ConfigError(f"--model {model_type!r}: must be one of {', '.join(known)}")
+    if model_type not in (None, *TYPES):
+        raise ConfigError(f"--model {model_type!r}: must be one of {', '.join(TYPES)}")
     setting: Any = options.evaluation_setting(multi_step, feed_back)
 
     from tirgn_cli import show
@@ -76,10 +75,9 @@ def evaluate(
         from tirgn_eqx.train.saved import load_model
 
         model, config, metadata = load_model(checkpoint, model_type)
-        if explain and config.model != "evidence":
-            raise ConfigError(
-                f"--explain: {checkpoint} holds {config.model}, which cannot; train with --model evidence"
-            )
+        kind = config.model_type
+        if explain and not kind.endswith("evidence"):
+            raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
         trained_on = metadata.get("data") or {}
         given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
         graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
@@ -99,9 +97,9 @@ def evaluate(
                 history_len=config.history_len,
                 history_window=config.history_window,
             )
-        explanations = explained(model, evaluation, explain) if explain else []
+        explanations = explained(model, evaluation, explain, config.history_len) if explain else []
     measured = evaluation.to_dict()
-    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model}
+    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model_type}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if explain:
         measured["explanations"] = explanations
@@ -111,7 +109,7 @@ def evaluate(
         _show(measured)
 
 
-def explained(model: Any, evaluation: Any, number: int) -> list[dict[str, Any]]:
+def explained(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
     """The most probable answers to questions of the split, spread over it evenly, with what carries them and what
     happened."""
     import numpy as np
@@ -122,7 +120,7 @@ def explained(model: Any, evaluation: Any, number: int) -> list[dict[str, Any]]:
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
     subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
     before = None if evaluation.setting == "single-step" else int(snapshots[0])
-    explain, out = Explainer(model, graph), []
+    explain, out = Explainer(model, graph, history_len=history_len), []
     for place in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
         asked = int(subject[place]), int(relation[place])
         forecast = explain(*asked, None, int(snapshot[place]), before)
@@ -194,7 +192,11 @@ def _show_explanation(forecast: dict[str, Any]) -> None:
         if share["kind"] == "event":
             what = f"{share['subject']} - {share['relation']} - {share['object']}"
         else:
-            what = {"popularity": f"others with {forecast[asked]} in this", "background": "background"}[share["kind"]]
+            what = {
+                "popularity": f"others with {forecast[asked]} in this",
+                "background": "background",
+                "structure": "structure",
+            }[share["kind"]]
         last = share.get("last")
         last = None if last is None else str(last)
         rows.append([what, share.get("events"), last, f"{100 * share['share']:.1f} %"])

@@ -146,6 +146,7 @@ Assignments = Annotated[
 ]
 Model = Annotated[str | None, setting("model", panel=MODEL)]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
+History = Annotated[str | None, setting("history", panel=MODEL)]
 HistoryRate = Annotated[float | None, setting("history_rate", panel=MODEL)]
 HistoryWindow = Annotated[int | None, setting("history_window", panel=MODEL)]
 EmbeddingDim = Annotated[int | None, setting("embedding_dim", panel=MODEL)]

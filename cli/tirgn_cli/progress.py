@@ -112,6 +112,16 @@ class TrainingView:
             setting = ", ".join(f"{name} {config[name]}" for name in names if name in config)
             self._line(f"model: {record['parameters']:,} parameters, {setting}")
 
+    def _on_stage(self, record: Record) -> None:
+        self.figures = Figures()
+        self._line(f"stage: {record['stage']}")
+
+    def _on_gate(self, record: Record) -> None:
+        now = self._clock()
+        if record["step"] == record["steps"] or now - self._last_line >= SECONDS_BETWEEN_STEP_LINES:
+            self._last_line = now
+            self._line(f"gate: step {record['step']}/{record['steps']}", f"loss {record['loss']:.4f}")
+
     def _on_compile(self, record: Record) -> None:
         self._line(f"compiled for bucket {record['bucket']} in {show.duration(record['seconds'])}")
 

@@ -22,6 +22,23 @@ def train(
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,
     history_len: options.HistoryLen = None,
+    history: options.History = None,
+    structure: Annotated[
+        Path | None,
+        options.option(
+            metavar="CKPT",
+            help="with --history evidence, a tirgn or regcn checkpoint to take instead of training one (default: none)",
+            panel=options.MODEL,
+        ),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        options.option(
+            metavar="CKPT",
+            help="with --history evidence, an evidence checkpoint to take instead of training one (default: none)",
+            panel=options.MODEL,
+        ),
+    ] = None,
     history_rate: options.HistoryRate = None,
     history_window: options.HistoryWindow = None,
     preset: options.Preset = None,
@@ -82,6 +99,8 @@ def train(
 
     Example: tirgn train --data-path data/YAGO --preset yago --model-dir models/yago
 
+    Example: tirgn train --data-path data/YAGO --preset yago --recipe fast --history evidence --model-dir models/both
+
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
     """
     keep_freed_memory()
@@ -95,6 +114,7 @@ def train(
             embedding_dim=embedding_dim,
             num_layers=num_layers,
             history_len=history_len,
+            history=history,
             history_rate=history_rate,
             history_window=history_window,
             epochs=epochs,
@@ -127,6 +147,7 @@ def train(
         from tirgn_eqx.train.loop import train_tirgn
 
         outputs = {"model_dir": model_dir, "run_name": run_name, "resume": resume}
+        outputs |= {"structure": structure, "evidence": evidence}
         with Signals() as signals, TrainingView(quiet=quiet) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}

@@ -20,7 +20,7 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_model
+from tirgn_eqx.models import build_model, products
 from tirgn_eqx.models import evidence as module
 from tirgn_eqx.train import loop
 from tirgn_eqx.train.evidence_step import evidence_loss
@@ -160,7 +160,7 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context
         assert len(unit) > 3
         np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
-    monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
+    monkeypatch.setattr(products, "MOST_PRODUCTS", 0)
     np.testing.assert_allclose(answer_log_probabilities(model, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 

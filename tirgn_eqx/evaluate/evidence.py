@@ -1,7 +1,7 @@
 """Evaluation of the evidence model: as of the others, but its past comes from the evidence index, not from a window."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -15,6 +15,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
+from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Answers, EvidenceBatch
@@ -22,7 +23,7 @@ from tirgn_eqx.types import Answers, EvidenceBatch
 SCORES = 2**24  # about the most [unit, candidate] scores held at once
 
 
-def rank_evidence(model: Evidence, batch: EvidenceBatch) -> tuple[Ranks, Ranks]:
+def rank_evidence(model: Evidence | Informed, batch: EvidenceBatch) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers."""
 
     def ranks(intensity: Any, answers: Answers) -> Ranks:
@@ -73,14 +74,20 @@ class EvidenceEvaluator:
         )
         self.programs = programs or Programs(rank_evidence)
 
-    def compile(self, model: Evidence) -> None:
+    def compile(self, model: Any) -> None:
         """Compile what evaluating `model` needs, unless it is there."""
         if any(bucket not in self.programs.compiled for bucket in self.loader.buckets):
             with jax.default_matmul_precision("highest"):
+                at = self.forecaster(model)
                 for prepared in self.loader.one_of_each():
-                    self.programs.prepare(self.loader.buckets[prepared.bucket], model, prepared.batch)
+                    bucket = self.loader.buckets[prepared.bucket]
+                    self.programs.prepare(bucket, at(prepared.target), prepared.batch)
 
-    def __call__(self, model: Evidence) -> Evaluation:
+    def forecaster(self, model: Any) -> Callable[[int], Evidence | Informed]:
+        """What forecasts a target: the model, whatever the target."""
+        return lambda target: model
+
+    def __call__(self, model: Any) -> Evaluation:
         """Rank every query of the split with `model`."""
         begin = time.perf_counter()
         facts = np.bincount(self.graph.snapshot[self.graph.split_mask(self.split)], minlength=self.graph.num_snapshots)
@@ -104,8 +111,10 @@ class EvidenceEvaluator:
             **columns,
         )
 
-    def _dispatched(self, model: Evidence) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
+    def _dispatched(self, model: Any) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
         """Every part with its ranks, which the device may still be working on."""
         with jax.default_matmul_precision("highest"):
+            at = self.forecaster(model)
             for prepared in self.loader.in_order():
-                yield prepared, self.programs(self.loader.buckets[prepared.bucket], model, prepared.batch)
+                bucket = self.loader.buckets[prepared.bucket]
+                yield prepared, self.programs(bucket, at(prepared.target), prepared.batch)

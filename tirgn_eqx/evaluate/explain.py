@@ -1,6 +1,7 @@
 """Why a candidate was forecast: the past events that carry its intensity, with their exact shares."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ from tirgn_eqx.data.events import GRANULARITIES
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_questions import Asked, Gatherer, on_device, rounded_bucket
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.windows import WindowLoader
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.encoding import Encoder
+from tirgn_eqx.models.combined import Combined, Informed
 from tirgn_eqx.models.evidence import LEAST, Evidence
 
 
@@ -19,7 +23,8 @@ class Share:
     """One summand of a candidate's intensity.
 
     `kind`: "event" (a past triple of the subject with the candidate), "popularity" (others had the relation with the
-    candidate), or "background" (what embeddings say, and the small constant that everything has). Of an event:
+    candidate), "structure" (what a structure beside the evidence says by itself), or "background" (what the evidence's
+    embeddings say, and the small constant that everything has). Of an event:
     `relation` (ids from `num_relations` on are inverse: the candidate did it to the subject), `events`, how many there
     were, and `snapshot`, the last one; of popularity the last two.
     """
@@ -84,12 +89,25 @@ def _moment(graph: TemporalGraph, snapshot: int) -> int | str:
 
 
 class Explainer:
-    """Explains forecasts of one model on one graph; `index`: of the same graph, when it is there."""
+    """Explains forecasts of one model on one graph; `index`: of the same graph, when it is there; `history_len`: of the
+    structure that goes with the evidence."""
 
-    def __init__(self, model: Evidence, graph: TemporalGraph, index: EvidenceIndex | None = None):
-        self.model, self.graph = model, graph
-        self.index = index or EvidenceIndex(graph)
-        self.gatherer = Gatherer(self.index, **model.needs)
+    def __init__(
+        self,
+        model: Evidence | Combined,
+        graph: TemporalGraph,
+        index: EvidenceIndex | None = None,
+        *,
+        history_len: int = 0,
+    ):
+        self.graph, self.index = graph, index or EvidenceIndex(graph)
+        part: Any = model
+        self.at: Callable[[int, int | None], Any] = lambda snapshot, before: model
+        if isinstance(model, Combined):
+            encoder = Encoder(model.structure, WindowLoader(graph, None, history_len=history_len))
+            part, self.at = model.evidence, lambda snapshot, before: model.at(*encoder(snapshot, before))
+        assert isinstance(part, Evidence)
+        self.gatherer = Gatherer(self.index, **part.needs)
 
     def __call__(
         self, subject: int, relation: int, object: int | None, snapshot: int, before: int | None = None
@@ -111,20 +129,25 @@ class Explainer:
         asked = Asked(one(subject), one(relation), one(object or 0))
         gathered = self.gatherer.gather(asked, known)
         batch = on_device(gathered, rounded_bucket(gathered))
-        intensity = np.asarray(self.model.entity_intensities(batch), np.float64)[0]
+        model = self.at(snapshot, before)
+        intensity = np.asarray(model.entity_intensities(batch), np.float64)[0]
         chosen = int(intensity.argmax()) if object is None else object
-        carried = np.asarray(self.model.entry_intensities(batch), np.float64)[0]
+        carried = np.asarray(model.entry_intensities(batch), np.float64)[0]
         mine = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == chosen)
         shares = []
         for entry in mine.tolist():
             q = int(gathered["entry_relation"][entry])
             row = self._row(self.index.triple, (subject * self.index.entities + chosen) * self.index.rel2 + q, known)
             shares.append(Share("event", carried[entry] / intensity[chosen], q, *row))
-        popular = self._popularity(batch, gathered, chosen)
+        popular = self._popularity(model, batch, gathered, chosen)
         if popular:
             row = self._row(self.index.popular, relation * self.index.entities + chosen, known)
             shares.append(Share("popularity", popular / intensity[chosen], None, *row))
         rest = intensity[chosen] - carried[mine].sum() - popular
+        if isinstance(model, Informed):
+            structure = float(np.asarray(model.structure_intensities(batch))[0, chosen])
+            shares.append(Share("structure", structure / intensity[chosen]))
+            rest -= structure
         shares.append(Share("background", max(rest, LEAST) / intensity[chosen]))
         return Explanation(
             subject,
@@ -141,8 +164,8 @@ class Explainer:
         row = index.last(index.group(np.array([key])), known.before)
         return int(index.events[row[0]]), int(index.occurrence[row[0]] % self.graph.num_snapshots)
 
-    def _popularity(self, batch: Any, gathered: dict[str, np.ndarray], chosen: int) -> float:
+    def _popularity(self, model: Any, batch: Any, gathered: dict[str, np.ndarray], chosen: int) -> float:
         place = np.flatnonzero(gathered["popular_object"] == chosen)
         if len(place) == 0:
             return 0.0
-        return float(np.asarray(self.model.popular_intensities(batch.entity))[place[0]])
+        return float(np.asarray(model.popular_intensities(batch))[place[0]])

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from beartype import beartype
@@ -21,32 +20,24 @@ from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
 from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
-from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
+from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.types import Batch
 
 SCORES = 2**26  # the most [unit, candidate] scores held at once
 
 
-def encode_rows(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> Encoding:
-    """The encoding of all entities from the `rows` of the batch (all that have an edge in the window) and the
-    `idle` states of the others."""
-    if batch.rows is None:
-        return model.encode(batch.window)[0]
-    encoding, _ = model.at_rows(batch.rows).encode(batch.window, rows=batch.rows)
-    entity = idle.at[batch.rows.index].set(encoding.entity, mode="drop")
-    return eqx.tree_at(lambda e: e.entity, encoding, entity)
-
-
 def rank_batch(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time."""
-    encoding = encode_rows(model, batch, idle)
+    encoding = encode_rows(model, batch.window, batch.rows, idle)
 
     def chunk(both):
         options = {"encoding": encoding, "time_index": batch.time_index}
@@ -164,7 +155,7 @@ class Evaluator:
 
 
 def evaluate_model(
-    model: RecurrentGraphModel | Evidence,
+    model: Model,
     graph: TemporalGraph,
     *,
     split: Literal["train", "valid", "test"] = "test",
@@ -173,11 +164,15 @@ def evaluate_model(
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
 ) -> Evaluation:
-    """Evaluate once; for repeated evaluation keep an `Evaluator`, or an `EvidenceEvaluator`.
+    """Evaluate once; for repeated evaluation keep an `Evaluator`, `EvidenceEvaluator` or `CombinedEvaluator`.
 
-    The evidence model has no window; `history_len`, `history_window` and `vocabulary` say nothing to it.
+    Models of evidence have no history vocabulary: `history_window` and `vocabulary` say nothing to them, and
+    `history_len` nothing to one that has no structure.
     """
     if isinstance(model, Evidence):
         return EvidenceEvaluator(graph, split, setting=setting, **model.needs)(model)
+    if isinstance(model, Combined):
+        needs: dict[str, Any] = model.evidence.needs | {"history_len": history_len}
+        return CombinedEvaluator(graph, split, setting=setting, **needs)(model)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, setting=setting, **options)(model)

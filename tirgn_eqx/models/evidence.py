@@ -21,31 +21,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
-from tirgn_eqx.models.scores import log_normalizer
+from tirgn_eqx.models.products import Products, capped_exp, rows_of
 from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Surroundings
 
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
 EXPONENT = 15.0  # exponents are cut off here, either way
-HIGHEST = 30.0  # the background's are, so that the sum over all entities stays finite
-MOST_PRODUCTS = 2**26  # of units with candidates, that are held at once
 
 
 def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT) -> Float[Array, "*n"]:
     return jnp.exp(jnp.clip(x, -limit, limit))
-
-
-def capped_exp(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    return jnp.exp(jnp.minimum(x, HIGHEST))
-
-
-def rows_of(table: Shaped[Array, "row ..."], index: Int[Array, " n"]) -> Shaped[Array, "n ..."]:
-    """Rows of `table`; zeros for padding, which lies outside."""
-    return table.at[index].get(mode="fill", fill_value=0)
 
 
 class Kernel(eqx.Module):
@@ -123,36 +112,19 @@ class State(NamedTuple):
     relation: Float[Array, "pair_unit rel2"]
 
 
-class Products:
-    """b(s, r, o) of units with candidates. Where they are few enough they are computed once, as one matrix; else only
-    those that are asked for, and the rest a chunk at a time for the sum alone."""
-
-    def __init__(self, state: State):
-        self.state = state
-        few = len(state.unit) * len(state.candidate) <= MOST_PRODUCTS
-        self.all = state.unit @ state.candidate.T if few else None
-
-    def at(self, unit: Int[Array, " n"], candidate: Int[Array, " n"]) -> Float[Array, " n"]:
-        """Those of pairs; 0 where the unit is padding."""
-        if self.all is not None:
-            return self.all.at[unit, candidate].get(mode="fill", fill_value=0)
-        return jnp.sum(rows_of(self.state.unit, unit) * self.state.candidate[candidate], 1)
-
-    def total(self) -> Float[Array, " unit"]:
-        """The sum of exp over all candidates."""
-        if self.all is not None:
-            return jnp.sum(capped_exp(self.all), 1)
-        # Beyond the cap the two ways differ; training does not come near it.
-        return capped_exp(log_normalizer(self.state.unit, self.state.candidate))
-
-
 class Intensities(NamedTuple):
-    """Entity questions: the intensity of cells and of popular objects, and the sum over all candidates of every unit,
-    the background's included."""
+    """Entity questions: the intensity of cells and of popular objects, and what they and the background sum up to over
+    all candidates of every unit; `popular_sum` holds the small constant of every candidate too."""
 
     cell: Float[Array, " cell"]
     popular: Float[Array, " popular"]
-    total: Float[Array, " unit"]
+    cell_sum: Float[Array, " unit"]
+    popular_sum: Float[Array, " unit"]
+    background_sum: Float[Array, " unit"]
+
+    @property
+    def total(self) -> Float[Array, " unit"]:
+        return self.cell_sum + self.popular_sum + self.background_sum
 
 
 class Evidence(eqx.Module):
@@ -265,16 +237,16 @@ class Evidence(eqx.Module):
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
         if background is not None:
             cell = cell * self._modulation(asked, partners, background)
-        popular = self.popular_intensities(asked)
+        popular = self.popular_intensities(batch)
         by_kind = jax.ops.segment_sum(popular, asked.popular_kind, len(asked.kind), indices_are_sorted=True)
-        total = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
-        total = total + by_kind[asked.unit_kind] + LEAST * self.num_entities
-        if background is not None:
-            total = total + background.total()
-        return Intensities(cell, popular, total)
+        cell_sum = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
+        popular_sum = by_kind[asked.unit_kind] + LEAST * self.num_entities
+        background_sum = jnp.zeros_like(cell_sum) if background is None else background.total()
+        return Intensities(cell, popular, cell_sum, popular_sum, background_sum)
 
-    def popular_intensities(self, asked: EntityQuestions) -> Float[Array, " popular"]:
+    def popular_intensities(self, batch: EvidenceBatch) -> Float[Array, " popular"]:
         """What being seen with the relation gives to every popular object, whoever asks."""
+        asked = batch.entity
         return bounded_exp(self.popular(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0])
 
     def _exact(self, asked: EntityQuestions, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
@@ -310,7 +282,7 @@ class Evidence(eqx.Module):
         out = bounded_exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
         lift = jnp.ones(len(asked.cell_unit), out.dtype)
         if state is not None:
-            lift = self._modulation(asked, partners, Products(state))
+            lift = self._modulation(asked, partners, Products(state.unit, state.candidate))
         cells = jnp.zeros((len(asked.subject), len(partners.object)), lift.dtype)
         cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
         unit = rows_of(asked.cell_unit, asked.exact_cell)
@@ -326,7 +298,7 @@ class Evidence(eqx.Module):
         """log p of the answers of the entity and of the relation questions; no [unit, entity] array is made. With
         `loss_filter`, that of an entity answer is among itself and all that is not true."""
         state = self.state(batch, key)
-        background = None if state is None else Products(state)
+        background = None if state is None else Products(state.unit, state.candidate)
         found, asked = self.intensities(batch, background), batch.entity
         unit, answer = asked.answers.answer_unit, asked.answers.answer
         own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
@@ -353,7 +325,7 @@ class Evidence(eqx.Module):
     def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
         """lambda of every candidate."""
         state = self.state(batch)
-        background = None if state is None else Products(state)
+        background = None if state is None else Products(state.unit, state.candidate)
         found, asked = self.intensities(batch, background), batch.entity
         by_kind = jnp.zeros((len(asked.kind), self.num_entities), found.cell.dtype)
         by_kind = by_kind.at[asked.popular_kind, asked.popular_object].add(found.popular, mode="drop")

@@ -14,6 +14,7 @@ from beartype import beartype
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
@@ -307,21 +308,55 @@ class _Run:
 
     def result(self, status, epoch, early, best=None, validation=None, test=None) -> dict[str, Any]:
         """What `train_tirgn` returns."""
-        return {
-            "status": status,
-            "epochs_trained": epoch,
-            "best_mrr": validation.entity["mrr"] if validation else self.stopping.best_value,
-            "best_epoch": self.stopping.best_epoch,
-            "total_time": self.seconds(),
-            "early_stopped": early,
-            "model_type": self.config.model,
-            "checkpoint": None if best is None else str(best),
-            "parameters": self.parameters,
-            "given_up": self.given_up,
-            "device": jax.devices()[0].device_kind,
-            "validation": _figures(validation) if validation else None,
-            "test": _figures(test) if test else None,
-        }
+        return result_of(
+            self.config,
+            status,
+            epoch=epoch,
+            best_epoch=self.stopping.best_epoch,
+            best_value=self.stopping.best_value,
+            early_stopped=early,
+            best=best,
+            validation=validation,
+            test=test,
+            seconds=self.seconds(),
+            parameters=self.parameters,
+            given_up=self.given_up,
+        )
+
+
+def result_of(
+    config: TiRGNTrainingConfig,
+    status: str,
+    *,
+    epoch: int,
+    best_epoch: int | None = None,
+    best_value: float | None = None,
+    early_stopped: bool = False,
+    best: Path | None = None,
+    validation: Evaluation | None = None,
+    test: Evaluation | None = None,
+    seconds: float = 0.0,
+    parameters: int | None = None,
+    given_up: dict[str, Any] | None = None,
+    **further: Any,
+) -> dict[str, Any]:
+    """What `train_tirgn` returns, `further` entries at the end."""
+    return {
+        "status": status,
+        "epochs_trained": epoch,
+        "best_mrr": validation.entity["mrr"] if validation else best_value,
+        "best_epoch": best_epoch,
+        "total_time": seconds,
+        "early_stopped": early_stopped,
+        "model_type": config.model_type,
+        "checkpoint": None if best is None else str(best),
+        "parameters": parameters,
+        "given_up": given_up or {},
+        "device": jax.devices()[0].device_kind,
+        "validation": _figures(validation) if validation else None,
+        "test": _figures(test) if test else None,
+        **further,
+    }
 
 
 @beartype
@@ -334,8 +369,10 @@ def train_tirgn(
     run_name: str | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
+    structure: str | Path | None = None,
+    evidence: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Train the model that `config.model` names on train, select on valid, and evaluate the best one on test.
+    """Train the model that `config` describes on train, select on valid, and evaluate the best one on test.
 
     **Main arguments:** `graph`; `config`; `model_dir`: folder of `tirgn_best`, `tirgn_epoch_{N}` and
     `tirgn_trained` (`.npz` and `.json`).
@@ -343,7 +380,8 @@ def train_tirgn(
     **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
     `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the training
     in `model_dir`, which then ends as it would have without the break; `stop`: asked after every step, and True
-    saves the state and ends the training.
+    saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
+    instead of training these parts.
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
@@ -353,6 +391,29 @@ def train_tirgn(
     **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, or there
     is none of this training to resume.
     """
+    options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
+    options |= {"resume": resume, "stop": stop}
+    if config.history == "evidence":
+        from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
+
+        return train_staged(graph, config, structure=structure, evidence=evidence, **options)
+    for name, given in (("structure", structure), ("evidence", evidence)):
+        if given is not None:
+            raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
+    return train_alone(graph, config, **options)
+
+
+def train_alone(
+    graph: TemporalGraph,
+    config: TiRGNTrainingConfig,
+    *,
+    model_dir: str | Path,
+    on_record: Callable[[Record], None] | None,
+    run_name: str | None,
+    resume: bool,
+    stop: Callable[[], bool] | None,
+) -> dict[str, Any]:
+    """`train_tirgn` of one model by itself."""
     emit, stop = on_record or (lambda record: None), stop or (lambda: False)
     run = _Run(graph, config, Path(model_dir), emit)
     if resume:

@@ -16,7 +16,7 @@ import numpy as np
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError
-from tirgn_eqx.models import MODELS, Model, RecurrentGraphModel, build_model
+from tirgn_eqx.models import MODEL_TYPES, Combined, Model, RecurrentGraphModel, build_combined, build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 FORMAT_VERSION = 1
@@ -45,17 +45,20 @@ def save_model(
     config: TiRGNTrainingConfig,
     graph: TemporalGraph,
     metrics: dict[str, Any] | None = None,
+    evidence: TiRGNTrainingConfig | None = None,
 ) -> Path:
-    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics."""
-    static = None
-    if isinstance(model, RecurrentGraphModel) and model.static_edges is not None:
-        words = model.word_embedding
+    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics; `evidence`:
+    the config of the evidence in a `Combined` model."""
+    static, structure = None, model.structure if isinstance(model, Combined) else model
+    if isinstance(structure, RecurrentGraphModel) and structure.static_edges is not None:
+        words = structure.word_embedding
         assert words is not None
-        static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
+        static = {"bounds": list(structure.static_edges.bounds), "num_words": words.shape[0]}
     described = {
-        "model_type": config.model,
+        "model_type": config.model_type,
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
+        **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
         "num_entities": graph.num_entities,
         "num_relations": graph.num_relations,
         "entities": list(graph.entity_names) if graph.entity_names else None,
@@ -70,9 +73,8 @@ def save_model(
     return save_checkpoint(path, arrays, described)
 
 
-def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
+def _config(settings: Any, path: Path) -> TiRGNTrainingConfig:
     known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
-    settings = described.get("config")
     if not isinstance(settings, dict) or not known >= set(settings):
         spare = ", ".join(sorted(set(settings) - known)) if isinstance(settings, dict) else "config"
         raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version?")
@@ -85,7 +87,7 @@ def _config(described: dict[str, Any], path: Path) -> TiRGNTrainingConfig:
 def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
     """(model, config, metadata) of a checkpoint; the npz alone is enough.
 
-    **Arguments:** `path`; `model_type`: what the checkpoint must hold, "tirgn", "regcn" or "evidence"; None takes any.
+    **Arguments:** `path`; `model_type`: what the checkpoint must hold, one of `MODEL_TYPES`; None takes any.
 
     **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays
     are missing, spare, or of the wrong shape, each named.
@@ -93,23 +95,28 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     checkpoint = load_checkpoint(path)
     described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
     kind = described.get("model_type")
-    if kind not in MODELS:
-        raise CheckpointError(f"{path}: holds a model of type {kind!r}, which is none of {', '.join(MODELS)}")
+    if kind not in MODEL_TYPES:
+        raise CheckpointError(f"{path}: holds a model of type {kind!r}, which is none of {', '.join(MODEL_TYPES)}")
     if model_type not in (None, kind):
         raise CheckpointError(
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
         )
-    config = _config(described, path)
-    if config.model != kind:
-        raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model!r}; train again")
+    config = _config(described.get("config"), path)
+    if config.model_type != kind:
+        raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     entities, relations = described.get("num_entities"), described.get("num_relations")
     if not (isinstance(entities, int) and isinstance(relations, int) and min(entities, relations) > 0):
         raise CheckpointError(f"{path}: says nothing usable about its entities and relations; train again")
-    static = _static_graph(described.get("static_graph"), arrays, path)
-    build = lambda: build_model(entities, relations, config, static, key=jr.key(0))
+    combined = config.history == "evidence"
+    static = _static_graph(described.get("static_graph"), arrays, path, "structure." if combined else "")
+    shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
+    build: Any = lambda: build_model(entities, relations, config, **shared)
+    if combined:
+        evidence = _config(described.get("evidence_config"), path)
+        build = lambda: build_combined(entities, relations, config, evidence, **shared)
     try:
         skeleton = eqx.filter_eval_shape(build)
-    except ValueError as error:
+    except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     expected = _named_leaves(skeleton)
     for name in sorted(set(expected) ^ set(arrays)):
@@ -126,12 +133,12 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, described
 
 
-def _static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path) -> StaticGraph | None:
+def _static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path, prefix: str) -> StaticGraph | None:
     if described is None:
         return None
     try:
         bounds = np.asarray(described["bounds"], np.int64)
-        entity, word = arrays["static_edges.entity"], arrays["static_edges.word"]
+        entity, word = arrays[f"{prefix}static_edges.entity"], arrays[f"{prefix}static_edges.word"]
         relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
         if not len(relation) == len(entity) == len(word):
             raise ValueError("edge counts differ")

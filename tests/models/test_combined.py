@@ -1,0 +1,305 @@
+"""A structure with evidence: its probabilities, no leak, explanations, and its training in stages."""
+
+import functools
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from helpers import make_graph, random_graph, same_bits
+from test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data import simulate
+from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.errors import CheckpointError, ConfigError
+from tirgn_eqx.evaluate import evaluate_model
+from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.encoding import Encoder
+from tirgn_eqx.evaluate.explain import Explainer
+from tirgn_eqx.models import build_combined, products
+from tirgn_eqx.train import staged
+from tirgn_eqx.train.gate import GateFit
+from tirgn_eqx.train.loop import train_tirgn
+from tirgn_eqx.train.saved import load_model, save_model
+
+HISTORY_LEN = 2
+
+
+def settings(**changes):
+    fixed = {"embedding_dim": 6, "history_len": HISTORY_LEN, "num_layers": 1, "conv_channels": 3, "precision": "f32"}
+    fixed |= {"history": "evidence", "remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
+    return TiRGNTrainingConfig(**fixed | changes)
+
+
+@functools.cache
+def built(entities, relations, model="tirgn", background=True):
+    make = lambda key: build_combined(
+        entities, relations, settings(model=model), small(evidence_background=background), key=key
+    )
+    made = eqx.filter_jit(make)(jax.random.key(1))
+    # Running statistics stay as they are: variances below 0 would mean nothing.
+    return eqx.tree_at(lambda m: (m.evidence, m.gate), made, (rough(made.evidence, 1), rough(made.gate, 2)))
+
+
+def build(graph, **changes):
+    return built(graph.num_entities, graph.num_relations, **changes)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return random_graph(3, num_entities=14, facts=8)
+
+
+def informed(model, graph, target, known=None):
+    encoder = Encoder(model.structure, WindowLoader(graph, None, history_len=HISTORY_LEN))
+    return model.at(*encoder(target, known))
+
+
+@eqx.filter_jit
+def entity_intensities(model, batch):
+    return model.entity_intensities(batch)
+
+
+@pytest.mark.parametrize("model, background", [("tirgn", True), ("tirgn", False), ("regcn", True)])
+def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, background, monkeypatch):
+    model, target = build(graph, model=model, background=background), graph.num_snapshots - 1
+    batch, _ = batch_at(graph, model.evidence, target)
+    at = informed(model, graph, target)
+    entity, relation = answer_log_probabilities(at, batch)
+    relations = eqx.filter_jit(lambda m, b: m.relation_intensities(b, m.state(b)))(at, batch)
+    for found, intensity, asked in [
+        (entity, entity_intensities(at, batch), batch.entity),
+        (relation, relations, batch.relation),
+    ]:
+        intensity = np.asarray(intensity, np.float64)
+        unit, answer = real_answers(asked.answers)
+        assert len(unit) > 3 and np.isfinite(intensity).all() and (intensity[: unit.max()] > 0).all()
+        log_p = np.log(intensity / intensity.sum(1, keepdims=True))
+        np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
+    # A chunk at a time gives the same as one matrix.
+    monkeypatch.setattr(products, "MOST_PRODUCTS", 0)
+    np.testing.assert_allclose(answer_log_probabilities(at, batch)[0], entity, rtol=1e-4, atol=1e-5)
+
+
+def test_intensities_are_those_of_the_definition(graph):
+    """Without the second look, from the two forecasts' own probabilities."""
+    model, target = build(graph), graph.num_snapshots - 1
+    model = eqx.tree_at(lambda m: m.gate.second.outer, model, replace_fn=np.zeros_like)
+    batch, gathered = batch_at(graph, model.evidence, target)
+    at = informed(model, graph, target)
+    ours = np.asarray(entity_intensities(at, batch), np.float64)
+    evidence, asked = model.evidence, batch.entity
+    found, features, logits = eqx.filter_jit(
+        lambda at, b: (
+            entity_intensities(at.model.evidence, b),
+            at._features(
+                b,
+                at.model.evidence.intensities(b, products.Products(*(lambda s: (s.unit, s.candidate))(at.state(b)))),
+            ),
+            at._structure(b, "entity").all,
+        )
+    )(at, batch)
+    state = evidence.state(batch)
+    background = np.exp(np.asarray(state.unit @ state.candidate.T, np.float64))
+    log_p = np.asarray(jax.nn.log_softmax(logits, 1), np.float64)
+    exponent, level, lift = (np.asarray(x, np.float64) for x in model.gate(features, asked.relation))
+    total = np.asarray(found, np.float64).sum(1)
+    for unit in range(len(gathered["subject"])):
+        share = np.asarray(found, np.float64)[unit] / total[unit]
+        own = background[unit] / total[unit]
+        met = gathered["partner_object"][gathered["cell_partner"][gathered["cell_unit"] == unit]]
+        popular = np.full(graph.num_entities, 1e-6)
+        kind = gathered["unit_kind"][unit]
+        strength = np.asarray(evidence.popular_intensities(batch), np.float64)
+        for place in np.flatnonzero(gathered["popular_kind"] == kind):
+            popular[gathered["popular_object"][place]] += strength[place]
+        events = np.zeros(graph.num_entities)
+        events[met] = (share - own - popular / total[unit])[met]
+        expected = events * np.exp(lift[unit] * np.clip(log_p[unit] + 6, -8, 8)) + popular / total[unit]
+        expected += own * np.exp(lift[unit] * (log_p[unit] + 6)) + np.exp(exponent[unit] * log_p[unit] + level[unit])
+        np.testing.assert_allclose(ours[unit], expected, rtol=5e-3)
+
+
+def test_windows_without_questions_encode_as_those_of_batches(graph):
+    model = build(graph).structure
+    for known in (None, 3):
+        loader = BatchLoader(
+            graph, build_history_vocabulary(graph), "test", history_len=HISTORY_LEN, known=known, unique=True
+        )
+        encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, known=known))
+        for target in loader.targets.tolist():
+            expected, _ = eqx.filter_jit(lambda m, w: m.encode(w))(model, loader.build(target).batch.window)
+            found, time_index = encoder(target)
+            np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
+            np.testing.assert_allclose(found.relation, expected.relation, atol=1e-6)
+            assert float(time_index) == graph.time_index[target]
+
+
+def test_nothing_at_or_after_the_target_is_seen():
+    rng = np.random.default_rng(0)
+    draw = lambda times: np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+    past, now = draw(np.arange(5)), draw(np.array([5]))
+    found = []
+    for _ in range(2):
+        rows = np.concatenate([past, now[:1], draw(np.array([5])), draw(np.arange(6, 9))])
+        graph = make_graph(rows, num_entities=7, num_relations=2, test=len(past))
+        explain = Explainer(built(7, 2), graph, history_len=HISTORY_LEN)
+        found.append([explain(int(now[0, 0]), int(now[0, 1]), o, 5) for o in range(7)])
+    assert found[0] == found[1]
+    past[-6:, 2] = (past[-6:, 2] + 1) % 7
+    changed = make_graph(np.concatenate([past, now]), num_entities=7, num_relations=2)
+    explain = Explainer(built(7, 2), changed, history_len=HISTORY_LEN)
+    assert [explain(int(now[0, 0]), int(now[0, 1]), o, 5) for o in range(7)] != found[0]
+
+
+def test_shares_add_up_to_the_forecast(graph):
+    model, target = build(graph), graph.num_snapshots - 1
+    explain = Explainer(model, graph, history_len=HISTORY_LEN)
+    batch, gathered = batch_at(graph, model.evidence, target)
+    intensity = np.asarray(entity_intensities(informed(model, graph, target), batch), np.float64)
+    kinds = set()
+    for unit in range(0, len(gathered["subject"]), 3):
+        for o in range(0, graph.num_entities, 5):
+            found = explain(int(gathered["subject"][unit]), int(gathered["relation"][unit]), o, target)
+            shares = {share.kind: share.share for share in found.shares}
+            kinds |= set(shares)
+            assert all(share.share > 0 for share in found.shares)
+            np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
+            np.testing.assert_allclose(found.probability, intensity[unit, o] / intensity[unit].sum(), rtol=1e-4)
+    assert kinds == {"event", "popularity", "structure", "background"}
+
+
+def test_multi_step_knows_nothing_after_the_cut(graph):
+    model = build(graph)
+    found = evaluate_model(model, graph, history_len=HISTORY_LEN, setting="multi-step")
+    first = int(graph.split_snapshots("test")[0])
+    explain = Explainer(model, graph, history_len=HISTORY_LEN)
+    asked = asked_at(graph, graph.num_snapshots - 1)
+    place = np.flatnonzero(found.snapshot == graph.num_snapshots - 1)[0]
+    last = explain(*(int(x[0]) for x in (asked.subject, asked.relation, asked.object)), graph.num_snapshots - 1, first)
+    np.testing.assert_allclose(found.nll["entity"][place], -np.log(last.probability), rtol=1e-3)
+    single = evaluate_model(model, graph, history_len=HISTORY_LEN)
+    assert not np.allclose(single.nll["entity"], found.nll["entity"])
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate(num_days=20, num_entities=30, seed=1).graph
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny_stages():
+    """Evidence small enough for tests, and few steps of the gate."""
+    from tirgn_eqx import config
+    from tirgn_eqx.train import gate
+
+    patch = pytest.MonkeyPatch()
+    changes = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
+    patch.setitem(config.PRESETS, "evidence", config.PRESETS["evidence"] | changes)
+    patch.setattr(gate, "STEPS", 6)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    place, records = tmp_path_factory.mktemp("staged"), []
+    config = settings(logdir=str(place / "log"))
+    result = train_tirgn(world, config, model_dir=place / "models", on_record=records.append)
+    return {"place": place, "result": result, "records": records, "config": config}
+
+
+def test_stages_leave_their_parts_as_they_were(trained, world):
+    result, models = trained["result"], trained["place"] / "models"
+    assert result["status"] == "completed" and result["model_type"] == "tirgn-evidence"
+    assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
+    assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
+    model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
+    assert config.history == "evidence" and described["metrics"]["cross_fitted"]
+    structure, _, _ = load_model(models / "structure" / "tirgn_best.npz", "tirgn")
+    evidence, _, _ = load_model(models / "evidence" / "tirgn_best.npz", "evidence")
+    assert same_bits(model.structure, structure) and same_bits(model.evidence, evidence)
+    assert not np.allclose(model.gate.by_relation, 0) and np.isfinite(np.asarray(model.gate.base)).all()
+    again = evaluate_model(model, world, history_len=config.history_len)
+    assert again.entity["mrr"] == result["test"]["entity"]["mrr"]
+    with pytest.raises(CheckpointError, match="'tirgn-evidence', not 'tirgn'"):
+        load_model(result["checkpoint"], "tirgn")
+
+
+def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
+    model, config, _ = load_model(trained["result"]["checkpoint"])
+    evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
+    fitted_on, call = [], GateFit.__call__
+
+    def spy(self, chosen, stop):
+        found = call(self, chosen, stop)
+        fitted_on.append((found, set(chosen.tolist())))
+        return found
+
+    monkeypatch.setattr(GateFit, "__call__", spy)
+    final, whole = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
+    assert [len(seen) for _, seen in fitted_on] == [1, 1, 2] and same_bits(final, fitted_on[2][0])
+    for snapshot in np.unique(whole.snapshot).tolist():
+        forecaster = next(fitted for fitted, seen in fitted_on if snapshot not in seen)
+        here, expected = whole.snapshot == snapshot, evaluator(forecaster)
+        np.testing.assert_array_equal(whole.nll["entity"][here], expected.nll["entity"][here])
+        np.testing.assert_array_equal(whole.filtered["relation"][here], expected.filtered["relation"][here])
+
+
+@pytest.mark.parametrize(
+    "steps", [pytest.param(3, marks=pytest.mark.slow), 20, pytest.param(38, marks=pytest.mark.slow)]
+)
+def test_a_training_that_was_stopped_in_any_stage_ends_as_it_would_have(trained, world, tmp_path, steps):
+    config = trained["config"].replace(logdir=str(tmp_path / "log"))
+    count = iter(range(1000))
+    first = train_tirgn(world, config, model_dir=tmp_path, stop=lambda: next(count) >= steps)
+    assert first["status"] == "interrupted" and not (tmp_path / "tirgn_best.npz").exists()
+    again = train_tirgn(world, config, model_dir=tmp_path, resume=True)
+    assert again["status"] == "completed"
+    assert same_bits(load_model(again["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
+
+
+def test_parts_that_are_given_are_taken(trained, world, tmp_path):
+    models = trained["place"] / "models"
+    given = {name: models / name / "tirgn_best.npz" for name in ("structure", "evidence")}
+    config = settings(logdir=str(tmp_path / "log"))
+    result = train_tirgn(world, config, model_dir=tmp_path, **given)
+    assert same_bits(load_model(result["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
+    assert {found["status"] for found in result["stages"].values()} == {"given"}
+    other = simulate(num_days=20, num_entities=30, seed=2).graph
+    with pytest.raises(CheckpointError, match="trained on other data"):
+        train_tirgn(other, config, model_dir=tmp_path / "other", **given)
+    with pytest.raises(CheckpointError, match="'tirgn', not 'evidence'"):
+        train_tirgn(world, config, model_dir=tmp_path / "other", evidence=given["structure"])
+    with pytest.raises(ConfigError, match="--structure .*history = evidence"):
+        train_tirgn(world, config.replace(history="mask"), model_dir=tmp_path / "other", structure=given["structure"])
+
+
+def test_settings_that_mean_nothing_are_refused(world, tmp_path):
+    with pytest.raises(ConfigError, match="is evidence already"):
+        TiRGNTrainingConfig(model="evidence", history="evidence")
+    config = settings(evidence_preset="evidense", logdir=str(tmp_path))
+    with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
+        train_tirgn(world, config, model_dir=tmp_path)
+
+
+def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp_path):
+    path = save_model(tmp_path / "m", build(graph), settings(), graph, evidence=None)
+    with pytest.raises(CheckpointError, match="settings not known here"):
+        load_model(path)
+
+
+def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
+    make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
+    model = eqx.filter_jit(make)(jax.random.key(3))
+    evaluator = CombinedEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    fit = GateFit(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
+    fitted = fit(evaluator.loader.snapshots, lambda: False)
+    assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
+    assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))

@@ -1,0 +1,203 @@
+"""Training a structure with evidence, in three stages: evidence by itself, the structure by itself, then the gate.
+
+Trained together on one loss, evidence learns so fast that the structure learns next to nothing; so each has its own
+loss, and only the gate, fitted on held-out snapshots, has that of both.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.random as jr
+import numpy as np
+
+from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
+from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.ranks import Ranks
+from tirgn_eqx.evaluate.results import Evaluation
+from tirgn_eqx.models import Combined, Evidence, Gate, RecurrentGraphModel
+from tirgn_eqx.train.gate import GateFit
+from tirgn_eqx.train.logger import TrainingLogger
+from tirgn_eqx.train.loop import Record, result_of, train_alone
+from tirgn_eqx.train.optimizer import parameter_count
+from tirgn_eqx.train.saved import load_model, save_model
+from tirgn_eqx.train.state import STATE_FILE
+
+STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
+
+
+def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
+    """How the evidence that goes with `config` is trained."""
+    name = config.evidence_preset
+    known = [key for key, settings in PRESETS.items() if settings.get("model") == "evidence"]
+    if name not in known:
+        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
+    shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
+    return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
+
+
+class Stages:
+    """The stages of one training, each in a folder of its own below `model_dir`."""
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        config: TiRGNTrainingConfig,
+        model_dir: Path,
+        emit: Callable[[Record], None],
+        resume: bool,
+        stop: Callable[[], bool],
+    ):
+        self.graph, self.config, self.model_dir = graph, config, model_dir
+        self.emit, self.resume, self.stop = emit, resume, stop
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def part(self, name: str, config: TiRGNTrainingConfig, given: Path | None, run_name: str | None) -> Path | None:
+        """The checkpoint of a part, trained unless it is `given` or done already; None when it was stopped."""
+        if given is not None:
+            return self._given(name, given, config)
+        folder = self.model_dir / name
+        if self.resume and (done := self._done(folder, config)) is not None:
+            self.results[name] = done
+            return folder / done["best"]
+        self.emit({"event": "stage", "stage": name})
+        again = self.resume and (folder / f"{STATE_FILE}.npz").exists()
+        found = train_alone(
+            self.graph,
+            config,
+            model_dir=folder,
+            on_record=lambda record: None if record["event"] == "end" else self.emit(record),
+            run_name=run_name and f"{run_name}-{name}",
+            resume=again,
+            stop=self.stop,
+        )
+        self.results[name] = found
+        if found["status"] != "completed":
+            return None
+        best = Path(found["checkpoint"])
+        kept = found | {"checkpoint": None, "best": best.name}
+        text = json.dumps({"config": config.to_dict(), "sha256": self.graph.checksum, "result": kept})
+        temporary = folder / f".{STAGE_FILE}"
+        temporary.write_text(text)
+        temporary.replace(folder / STAGE_FILE)
+        return best
+
+    def _done(self, folder: Path, config: TiRGNTrainingConfig) -> dict[str, Any] | None:
+        """What a stage gave that came to its end with the same settings and data."""
+        try:
+            found = json.loads((folder / STAGE_FILE).read_text())
+        except (OSError, ValueError):
+            return None
+        same = found.get("config") == config.to_dict() and found.get("sha256") == self.graph.checksum
+        return found["result"] if same and (folder / found["result"]["best"]).exists() else None
+
+    def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
+        """A checkpoint that takes the place of a stage, looked through."""
+        _, _, described = load_model(path, config.model_type)
+        data = described.get("data") or {}
+        if data.get("sha256") != self.graph.checksum:
+            raise CheckpointError(
+                f"{path}: trained on other data than {self.graph.name} (checksums differ), so it may have seen what is "
+                f"to be forecast; leave --{name} out to train it"
+            )
+        metrics = described.get("metrics") or {}
+        self.results[name] = {"status": "given", "model_type": config.model_type, "created": described.get("created")}
+        self.results[name] |= {"seed": (described.get("config") or {}).get("seed")}
+        self.results[name] |= {"best_epoch": metrics.get("epoch"), "validation": metrics.get("validation")}
+        return path
+
+
+def train_staged(
+    graph: TemporalGraph,
+    config: TiRGNTrainingConfig,
+    *,
+    model_dir: str | Path = "models/tkg",
+    on_record: Callable[[Record], None] | None = None,
+    run_name: str | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] | None = None,
+    structure: str | Path | None = None,
+    evidence: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
+
+    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages.
+
+    **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
+    forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
+    """
+    begin = time.perf_counter()
+    stop, emit = stop or (lambda: False), on_record or (lambda record: None)
+    stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
+    alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
+    beside = evidence_config(config)
+    path = {}
+    for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
+        found = stages.part(name, settings, None if given is None else Path(given), run_name)
+        if found is None:
+            return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
+        path[name] = found
+    emit({"event": "stage", "stage": "gate"})
+    (part, settings, _), (base, structure_config, _) = load_model(path["evidence"]), load_model(path["structure"])
+    assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
+    model = Combined(base, part, Gate(part, jr.key(config.seed)))
+    shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
+    shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
+    evaluator = CombinedEvaluator(graph, "valid", **shared)
+    fitted, validation = fit_gate(model, evaluator, emit, stop)
+    if fitted is None or validation is None:
+        return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
+    # The structure's own settings, in case it was given.
+    config = structure_config.replace(history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir)
+    metrics = {"validation": validation.entity, "cross_fitted": True}
+    best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
+    emit({"event": "checkpoint", "path": str(best)})
+    options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
+    test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
+    with TrainingLogger(config.logdir, run_name=run_name, config=config.to_dict()) as logger:
+        logged = {f"eval/{name}": value for name, value in validation.entity.items()}
+        logger.log_metrics(logged | {f"test/{name}": value for name, value in test.entity.items()}, 0)
+    seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
+    seconds = max(seconds, time.perf_counter() - begin)
+    options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}
+    result = result_of(config, "completed", best=best, validation=validation, test=test, **options, **_trained(stages))
+    emit({"event": "end"} | result)
+    return result
+
+
+def _trained(stages: Stages) -> dict[str, Any]:
+    """What the result of all stages says about its epochs: those of the structure."""
+    found = stages.results.get("structure", {})
+    return {"epoch": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
+
+
+def fit_gate(
+    model: Combined, evaluator: CombinedEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
+) -> tuple[Combined | None, Evaluation | None]:
+    """The model with its gate fitted on all snapshots of the evaluator's split, and the evaluation of that split with
+    gates fitted on either half of it, each forecasting the other; None where it was stopped."""
+    snapshots, fit = evaluator.loader.snapshots, GateFit(model, evaluator.loader, evaluator.forecaster(model), emit)
+    # A single snapshot cannot be halved: the gate as it begins forecasts it.
+    halves = [half for half in (snapshots[::2], snapshots[1::2]) if len(half) < len(snapshots)]
+    whole = None if halves else evaluator(model)
+    for half in halves:
+        fitted = fit(half, stop)
+        if fitted is None:
+            return None, None
+        found = evaluator(fitted)
+        whole = found if whole is None else _joined(found, whole, np.isin(whole.snapshot, half))
+    return fit(snapshots, stop), whole
+
+
+def _joined(last: Evaluation, first: Evaluation, seen_by_last: np.ndarray) -> Evaluation:
+    """The questions of `first` where the gate of `last` has seen them, and those of `last` elsewhere."""
+    pick = lambda old, new: {kind: np.where(seen_by_last, old[kind], new[kind]) for kind in old}
+    columns = {name: pick(getattr(first, name), getattr(last, name)) for name in Ranks._fields}
+    return dataclasses.replace(first, **columns)
