@@ -247,14 +247,15 @@ class Informed(eqx.Module):
         return out.at[asked.cell_unit, batch.partners.object[asked.cell_partner]].add(mixed.cell, mode="drop")
 
     def answer_log_probabilities(self, batch: EvidenceBatch) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:
-        """log p of the answers of the entity and of the relation questions; no [unit, entity] array is needed."""
+        """log p of the answers of the entity and of the relation questions, as `Evidence` gives them; no [unit, entity]
+        array is needed."""
         mixed, asked = self.mixed(batch), batch.entity
         unit, answer = asked.answers.answer_unit, asked.answers.answer
         own = (rows_of(mixed.popular, asked.answer_popular) + LEAST) * rows_of(mixed.scale, unit)
         own = own + rows_of(mixed.cell, asked.answer_cell) + capped_exp(mixed.structure.at(unit, answer))
         if mixed.background is not None:
             own = own + capped_exp(mixed.background.at(unit, answer))
-        entity = jnp.log(own) - jnp.log(mixed.total[unit])
+        entity = jnp.log(own) - jnp.log(self.model.evidence.rivals(mixed.total, own, asked.answers))
         intensity = self.relation_intensities(batch, self.state(batch))
         answers = batch.relation.answers
         relation = jnp.log(intensity[answers.answer_unit, answers.answer])

@@ -304,16 +304,16 @@ class Evidence(eqx.Module):
         own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
         if background is not None:
             own = own + capped_exp(background.at(unit, answer))
-        entity = jnp.log(own) - jnp.log(self._rivals(found.total, own, asked.answers))
+        entity = jnp.log(own) - jnp.log(self.rivals(found.total, own, asked.answers))
         intensity = self.relation_intensities(batch, state)
         answers = batch.relation.answers
         relation = jnp.log(intensity[answers.answer_unit, answers.answer])
         return entity, relation - jnp.log(jnp.sum(intensity, 1))[answers.answer_unit]
 
-    def _rivals(
+    def rivals(
         self, total: Float[Array, " unit"], own: Float[Array, " answer"], answers: Answers
     ) -> Float[Array, " answer"]:
-        """The intensity that each answer's is compared with, its own included."""
+        """The intensity that each answer's is compared with in the loss, its own included."""
         unit = answers.answer_unit
         if not self.loss_filter:
             return total[unit]

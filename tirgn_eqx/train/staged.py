@@ -16,6 +16,7 @@ import numpy as np
 
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
@@ -183,7 +184,11 @@ def fit_gate(
 ) -> tuple[Combined | None, Evaluation | None]:
     """The model with its gate fitted on all snapshots of the evaluator's split, and the evaluation of that split with
     gates fitted on either half of it, each forecasting the other; None where it was stopped."""
-    snapshots, fit = evaluator.loader.snapshots, GateFit(model, evaluator.loader, evaluator.forecaster(model), emit)
+    asked = evaluator.loader
+    # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
+    options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.needs}
+    loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
+    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)
