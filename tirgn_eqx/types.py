@@ -186,6 +186,15 @@ class Surroundings(eqx.Module):
     link_features: Float[Array, "link feature"]
 
 
+class Settled(eqx.Module):
+    """What a model's background has made of `Surroundings`: everybody as subject and as object. Computed once, it
+    serves all questions about a target."""
+
+    activity: Float[Array, "entity feature"]
+    subject: Float[Array, "entity dim"]
+    object: Float[Array, "entity dim"]
+
+
 class EvidenceBatch(eqx.Module):
     """Questions about one snapshot, or about some of its subjects, with all that the past says of them.
 
@@ -195,5 +204,5 @@ class EvidenceBatch(eqx.Module):
     partners: Partners
     entity: EntityQuestions
     relation: RelationQuestions
-    surroundings: Surroundings | None
+    surroundings: Surroundings | Settled | None
     key: Shaped[PRNGKeyArray, ""] | None = None

@@ -14,7 +14,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT = ("valid", "test")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
-DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
+DATA, MODEL, QUESTION, TRAINING, OUTPUT = "Data", "Model", "Question", "Training", "Output"
 
 
 def option(*flags: str, help: str, panel: str, **more: Any) -> Any:

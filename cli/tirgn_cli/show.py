@@ -121,15 +121,19 @@ def result(table: Table) -> None:
     console.print(table)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Table:
-    """A table whose first column is text and whose other columns are aligned to the right."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", text: Sequence[str] = ()
+) -> Table:
+    """A table whose first column, and those that `text` names, is text, of several lines where need be; the other columns
+    are aligned to the right."""
     shown = Text(printable(caption)) if caption else None
     made = Table(title=Text(printable(title)), caption=shown, title_justify="left")
     made.caption_justify = "left"
     for index, name in enumerate(columns):
-        made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        made.add_column(name, justify="left" if index == 0 or name in text else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell(value)) for value in row))
+        lines = [str(value).split("\n") if name in text else [value] for name, value in zip(columns, row)]
+        made.add_row(*(Text("\n".join(map(cell, values))) for values in lines))
     return made
 
 

@@ -1,21 +1,25 @@
 """Why a candidate was forecast: the past events that carry its intensity, with their exact shares."""
 
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from tirgn_eqx.data.events import GRANULARITIES
-from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence import EvidenceIndex, Known
 from tirgn_eqx.data.evidence_questions import Asked, Gatherer, on_device, rounded_bucket
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.occurrences import Occurrences
 from tirgn_eqx.data.windows import WindowLoader
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.models.combined import Combined, Informed
 from tirgn_eqx.models.evidence import LEAST, Evidence
+from tirgn_eqx.programs import Programs
+from tirgn_eqx.types import EvidenceBatch
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Explanation:
     def to_dict(self, graph: TemporalGraph) -> dict[str, Any]:
         """By name and date, JSON-compatible; the time of data without dates is a number, as it stands there."""
         entity = lambda number: graph.entity_names[number] if graph.entity_names else str(number)
-        time = lambda number: None if number is None else _moment(graph, number)
+        time = lambda number: None if number is None else moment(graph, number)
         shares = [
             {"kind": share.kind, "share": share.share}
             | ({} if share.relation is None else self._event(graph, entity, share.relation))
@@ -79,13 +83,64 @@ class Explanation:
         return {"subject": entity(ends[0]), "relation": name, "object": entity(ends[1])}
 
 
-def _moment(graph: TemporalGraph, snapshot: int) -> int | str:
-    """When a snapshot was: ISO 8601 (UTC) for event tables, whose times count from 1970."""
-    time, granularity = int(graph.times[snapshot]), graph.provenance.get("granularity")
-    if graph.provenance.get("kind") != "parquet" or granularity not in GRANULARITIES:
-        return time
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=time * GRANULARITIES[granularity][0])
-    return moment.date().isoformat() if granularity == "day" else moment.isoformat(timespec="minutes")
+class Carried(NamedTuple):
+    """What carries the candidates of one entity question: their intensities, and how much of them entries, popularity
+    and (where there is one) the structure give."""
+
+    intensity: Float[Array | np.ndarray, " entity"]
+    entry: Float[Array | np.ndarray, " entry"]
+    popular: Float[Array | np.ndarray, " popular"]
+    structure: Float[Array | np.ndarray, " entity"]
+
+
+def carried(model: Evidence | Informed, batch: EvidenceBatch) -> Carried:
+    """Of the first unit of `batch`."""
+    intensity = model.entity_intensities(batch)[0]
+    structure = model.structure_intensities(batch)[0] if isinstance(model, Informed) else jnp.zeros_like(intensity)
+    return Carried(intensity, model.entry_intensities(batch)[0], model.popular_intensities(batch), structure)
+
+
+def explained(
+    index: EvidenceIndex,
+    known: Known,
+    asked: tuple[int, int, int],
+    snapshot: int,
+    found: Carried,
+    gathered: dict[str, np.ndarray],
+) -> Explanation:
+    """Why the candidate was forecast. **Arguments:** `asked`: (subject, relation, candidate); `snapshot`: the target;
+    `found`, `gathered`: of the question, as NumPy arrays."""
+    subject, relation, chosen = asked
+    intensity = float(found.intensity[chosen])
+
+    def occurrence(occurrences: Occurrences, key: int) -> tuple[int, int]:
+        """(events so far, last snapshot) of a key that is known."""
+        row = occurrences.last(occurrences.group(np.array([key])), known.before)
+        return int(occurrences.events[row[0]]), int(occurrences.occurrence[row[0]] % len(index.clock))
+
+    mine = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == chosen)
+    shares = []
+    for entry in mine.tolist():
+        q = int(gathered["entry_relation"][entry])
+        last = occurrence(index.triple, (subject * index.entities + chosen) * index.rel2 + q)
+        shares.append(Share("event", float(found.entry[entry] / intensity), q, *last))
+    place = np.flatnonzero(gathered["popular_object"] == chosen)
+    popular = float(found.popular[place[0]]) if len(place) else 0.0
+    if popular:
+        last = occurrence(index.popular, relation * index.entities + chosen)
+        shares.append(Share("popularity", popular / intensity, None, *last))
+    structure = float(found.structure[chosen])
+    if structure:
+        shares.append(Share("structure", structure / intensity))
+    rest = intensity - float(found.entry[mine].sum()) - popular - structure
+    shares.append(Share("background", max(rest, LEAST * intensity) / intensity))
+    return Explanation(
+        *asked,
+        snapshot,
+        intensity / float(found.intensity.sum()),
+        intensity,
+        tuple(sorted(shares, key=lambda share: -share.share)),
+    )
 
 
 class Explainer:
@@ -108,6 +163,7 @@ class Explainer:
             part, self.at = model.evidence, lambda snapshot, before: model.at(*encoder(snapshot, before))
         assert isinstance(part, Evidence)
         self.gatherer = Gatherer(self.index, **part.needs)
+        self._programs = Programs(carried)
 
     def __call__(
         self, subject: int, relation: int, object: int | None, snapshot: int, before: int | None = None
@@ -126,46 +182,9 @@ class Explainer:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
         one = lambda number: np.array([number], np.int64)
         known = self.index.known(snapshot, before)
-        asked = Asked(one(subject), one(relation), one(object or 0))
-        gathered = self.gatherer.gather(asked, known)
-        batch = on_device(gathered, rounded_bucket(gathered))
-        model = self.at(snapshot, before)
-        intensity = np.asarray(model.entity_intensities(batch), np.float64)[0]
-        chosen = int(intensity.argmax()) if object is None else object
-        carried = np.asarray(model.entry_intensities(batch), np.float64)[0]
-        mine = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == chosen)
-        shares = []
-        for entry in mine.tolist():
-            q = int(gathered["entry_relation"][entry])
-            row = self._row(self.index.triple, (subject * self.index.entities + chosen) * self.index.rel2 + q, known)
-            shares.append(Share("event", carried[entry] / intensity[chosen], q, *row))
-        popular = self._popularity(model, batch, gathered, chosen)
-        if popular:
-            row = self._row(self.index.popular, relation * self.index.entities + chosen, known)
-            shares.append(Share("popularity", popular / intensity[chosen], None, *row))
-        rest = intensity[chosen] - carried[mine].sum() - popular
-        if isinstance(model, Informed):
-            structure = float(np.asarray(model.structure_intensities(batch))[0, chosen])
-            shares.append(Share("structure", structure / intensity[chosen]))
-            rest -= structure
-        shares.append(Share("background", max(rest, LEAST) / intensity[chosen]))
-        return Explanation(
-            subject,
-            relation,
-            chosen,
-            snapshot,
-            float(intensity[chosen] / intensity.sum()),
-            float(intensity[chosen]),
-            tuple(sorted(shares, key=lambda share: -share.share)),
-        )
-
-    def _row(self, index: Any, key: int, known: Any) -> tuple[int, int]:
-        """(events so far, last snapshot) of a key that is known."""
-        row = index.last(index.group(np.array([key])), known.before)
-        return int(index.events[row[0]]), int(index.occurrence[row[0]] % self.graph.num_snapshots)
-
-    def _popularity(self, model: Any, batch: Any, gathered: dict[str, np.ndarray], chosen: int) -> float:
-        place = np.flatnonzero(gathered["popular_object"] == chosen)
-        if len(place) == 0:
-            return 0.0
-        return float(np.asarray(model.popular_intensities(batch))[place[0]])
+        gathered = self.gatherer.gather(Asked(one(subject), one(relation), one(object or 0)), known)
+        bucket = rounded_bucket(gathered)
+        found = self._programs(bucket, self.at(snapshot, before), on_device(gathered, bucket))
+        found = Carried(*(np.asarray(x, np.float64) for x in found))
+        chosen = int(found.intensity.argmax()) if object is None else object
+        return explained(self.index, known, (subject, relation, chosen), snapshot, found, gathered)

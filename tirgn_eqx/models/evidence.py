@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.products import Products, capped_exp, rows_of
-from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Surroundings
+from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Settled, Surroundings
 
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
@@ -198,13 +198,21 @@ class Evidence(eqx.Module):
         heads = self._heads(partners, x)
         return jax.ops.segment_sum(heads, partners.entry_pair, len(partners.object), indices_are_sorted=True)
 
+    def settled(self, around: Surroundings | Settled) -> Settled:
+        """What the background makes of everybody."""
+        if isinstance(around, Settled):
+            return around
+        assert self.background is not None
+        return Settled(around.activity, *self.background.states(around))
+
     def state(self, batch: EvidenceBatch, key: PRNGKeyArray | None = None) -> State | None:
         """What the background gives; `key`: of its dropout."""
         part, around = self.background, batch.surroundings
         if part is None:
             return None
         assert around is not None
-        subjects, objects = part.states(around)
+        around = self.settled(around)
+        subjects, objects = around.subject, around.object
         asked = batch.entity
         subject = subjects[asked.subject]
         both = jnp.concatenate([subjects[batch.relation.subject], objects[batch.relation.object]], 1)

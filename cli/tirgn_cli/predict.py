@@ -1,0 +1,223 @@
+"""`tirgn predict`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_cli.files import check_writable
+from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.heap import keep_freed_memory
+
+PARTS = ("subject", "relation", "object")
+MOST_SHARES = 3
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz")],
+    subject: Annotated[
+        str | None, options.option(metavar="NAME", help="who does it (default: asked for)", panel=options.QUESTION)
+    ] = None,
+    relation: Annotated[
+        str | None, options.option(metavar="NAME", help="what is done (default: asked for)", panel=options.QUESTION)
+    ] = None,
+    object: Annotated[
+        str | None, options.option(metavar="NAME", help="to whom (default: asked for)", panel=options.QUESTION)
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="CSV or parquet file of questions with columns subject, relation, object, in every row one of them "
+            "empty; needs --out (default: none)",
+            panel=options.QUESTION,
+        ),
+    ] = None,
+    facts: Annotated[
+        int,
+        options.option(
+            min=0,
+            metavar="N",
+            help="forecast the N most probable facts overall, instead of answering a question (default: 0)",
+            panel=options.QUESTION,
+        ),
+    ] = 0,
+    at: Annotated[
+        str | None,
+        options.option(
+            metavar="DATE",
+            help="when, such as 2018-02-01 or 2018-02-01T06:00, or a number where the data has no dates; only what "
+            "happened before it is known (default: the step after the newest fact)",
+            panel=options.QUESTION,
+        ),
+    ] = None,
+    top: Annotated[
+        int,
+        options.option(min=1, metavar="K", help="answers to every question (default: 10)", panel=options.OUTPUT),
+    ] = 10,
+    data_path: Annotated[
+        str | None,
+        options.option(
+            metavar="PATH",
+            help="folder, event parquet or 'sim' with what is known (default: what it was trained on)",
+            panel=options.DATA,
+        ),
+    ] = None,
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    out: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="CSV or parquet file for the answers to --queries (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Forecast by name: give two of subject, relation and object, and the third is forecast, with what carries it.
+
+    Example: tirgn predict models/tkg/tirgn_best.npz --subject "UNITED STATES" --relation 042_Q1
+
+    Example: tirgn predict models/tkg/tirgn_best.npz --subject RUSSIA --object UKRAINE --at 2018-02-01 --json
+
+    Example: tirgn predict models/tkg/tirgn_best.npz --queries questions.csv --out answers.parquet
+    """
+    keep_freed_memory()
+    question = (subject, relation, object)
+    _check(question, queries, facts, out)
+
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        table = None if queries is None else read_questions(queries)
+
+        from tirgn_eqx.forecast import Forecaster
+
+        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        forecaster = Forecaster.load(checkpoint, data_path, at=at, **load)
+        if queries is not None and table is not None and out is not None:
+            found: Any = {"time": forecaster.time, "questions": table.height, "out": str(out)}
+            with show.working(f"answering {table.height:,} questions"):
+                write_answers(out, forecaster, table, top)
+        elif facts:
+            found = {"time": forecaster.time, "facts": [vars(fact) for fact in forecaster.top_facts(facts)]}
+        else:
+            found = forecaster.forecast(*question, top=top).to_dict()
+    found = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature), **found}
+    if as_json:
+        show.document(found)
+    elif queries is not None:
+        show.note(f"{found['questions']:,} questions about {found['time']} answered; the answers are in {out}")
+    else:
+        _show(found)
+
+
+def _check(question: tuple[Any, ...], queries: Path | None, facts: int, out: Path | None) -> None:
+    """**Raises:** ConfigError unless exactly one thing is asked for."""
+    given = [part for part, name in zip(PARTS, question) if name is not None]
+    if queries is not None or facts:
+        if given or (queries is not None and facts):
+            spare, other = f"--{given[0]}" if given else "--facts", "--queries" if queries is not None else "--facts"
+            raise ConfigError(f"{spare}: not with {other}; give one of them")
+        if (queries is None) != (out is None):
+            raise ConfigError("--queries and --out go together; give both")
+        if out is not None:
+            check_writable(out)
+        return
+    if out is not None:
+        raise ConfigError("--out: for the answers to --queries; use --json for a single one")
+    if len(given) != 2:
+        have = " and ".join(f"--{part}" for part in given) or "nothing"
+        raise ConfigError(f"{have} given; give two of --subject, --relation and --object, and the third is forecast")
+
+
+def read_questions(path: Path) -> Any:
+    """The table of questions: three text columns, null where asked for. **Raises:** DataError for any other file."""
+    import polars as pl
+
+    try:
+        table = pl.read_parquet(path) if path.suffix in (".parquet", ".pq") else pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        need = f"give CSV or parquet with {', '.join(PARTS)}"
+        raise DataError(f"{path}: no table that can be read ({reason}); {need}") from error
+    missing = [part for part in PARTS if part not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path}: missing columns {', '.join(missing)}; found {', '.join(table.columns) or 'none'}; "
+            "leave a column empty, do not leave it out"
+        )
+    text = [pl.col(part).cast(pl.String).str.strip_chars() for part in PARTS]
+    table = table.select(text).with_columns(
+        pl.when(pl.col(part) != "").then(pl.col(part)).alias(part) for part in PARTS
+    )
+    if table.height == 0:
+        raise DataError(f"{path}: no questions in the file; give one in every row")
+    empty = table.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32))).to_series()
+    bad = (empty != 1).arg_true()
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part that is asked for; "
+            f"{len(bad)} rows are like that"
+        )
+    return table
+
+
+def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
+    """One row per answer: question (from 1), time, subject, relation, object, asked_for, rank, probability."""
+    import polars as pl
+
+    rows = []
+    for number, forecast in enumerate(forecaster.forecasts(table.rows(), top=top), start=1):
+        given = {part: getattr(forecast, part) for part in PARTS}
+        for rank, candidate in enumerate(forecast.candidates, start=1):
+            row = {"question": number, "time": forecast.time} | given | {forecast.asked_for: candidate.name}
+            rows.append(row | {"asked_for": forecast.asked_for, "rank": rank, "probability": candidate.probability})
+    answers = pl.DataFrame(rows)
+    temporary = path.with_name(f".{path.name}.tmp")
+    if path.suffix in (".parquet", ".pq"):
+        answers.write_parquet(temporary)
+    else:
+        answers.write_csv(temporary)
+    temporary.replace(path)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    percent = lambda value: f"{100 * value:.1f} %"
+    if "facts" in found:
+        rows = [
+            [fact["subject"], fact["relation"], fact["object"], percent(fact["probability"])] for fact in found["facts"]
+        ]
+        title = f"most probable facts of {found['time']}"
+        show.result(show.table(title, ["subject", "relation", "object", "probability"], rows))
+        return
+    asked = {part: found.get(part, "?") for part in PARTS}
+    title = f"{asked['subject']} - {asked['relation']} - {asked['object']}  at {found['time']}"
+    columns, rows = [found["asked_for"], "probability"], []
+    for candidate in found["candidates"]:
+        row = [candidate["name"], percent(candidate["probability"])]
+        rows.append(row + ([_reason(candidate["because"])] if "because" in candidate else []))
+    if len(rows[0]) > len(columns):
+        columns.append("because")
+    show.result(show.table(title, columns, rows, text=["because"]))
+
+
+def _reason(because: dict[str, Any]) -> str:
+    """What carries a candidate, a line for each."""
+    last = lambda found: f"{found['events']:,} x, last {found['last']}"
+    if "shares" not in because:
+        times = f"seen {last(because)}" if because["events"] else "never seen before"
+        return f"{times}; {100 * because['from_history']:.0f} % from history"
+    lines = []
+    for share in because["shares"][:MOST_SHARES]:
+        what = share["kind"]
+        if what == "event":
+            what = f"{share['subject']} - {share['relation']} - {share['object']} ({last(share)})"
+        lines.append(f"{100 * share['share']:.0f} % {what}")
+    return "\n".join(lines)

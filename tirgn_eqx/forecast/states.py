@@ -1,0 +1,183 @@
+"""Models at one target: all that questions share is computed once, then each costs its own part alone."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_questions import (
+    LENGTHS,
+    MOST_LINKS,
+    Asked,
+    EvidenceBucket,
+    Gatherer,
+    natural_bucket,
+    on_device,
+)
+from tirgn_eqx.data.future import Outlook
+from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.evaluate.encoding import Encoder
+from tirgn_eqx.evaluate.explain import Carried, carried
+from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
+from tirgn_eqx.programs import Programs
+from tirgn_eqx.types import Queries, Surroundings
+
+MOST_UNITS = 256  # questions at once
+UNITS = (1, 16, MOST_UNITS)
+# Sizes of the smallest padded shape of one question; every larger shape is four times the one before.
+SMALLEST = {"partner": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "asked": 16}
+
+
+@runtime_checkable
+class State(Protocol):
+    """A model at one target. Ids are arrays of up to `MOST_UNITS`; relations include inverse ones."""
+
+    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
+        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
+        ...
+
+    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
+        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
+        ...
+
+
+def _padded(number: int) -> int:
+    return next(size for size in UNITS if size >= number)
+
+
+def _power(number: int, smallest: int) -> int:
+    """`smallest`, times four as often as it takes to reach `number`."""
+    size = smallest
+    while size < number:
+        size *= 4
+    return size
+
+
+class RecurrentState:
+    """TiRGN or RE-GCN at one target: the encoder's state, and the history vocabulary."""
+
+    def __init__(self, model: RecurrentGraphModel, outlook: Outlook, history_len: int, history_window: int):
+        self.model, self.graph, self.known = model, outlook.graph, outlook.known
+        self.history_window = history_window
+        self.vocabulary = build_history_vocabulary(outlook.graph)
+        windows = WindowLoader(outlook.graph, None, history_len=history_len)
+        self.encoding, self.time_index = Encoder(model, windows)(outlook.target, outlook.known)
+        self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
+
+    @staticmethod
+    def _program(kind: Any) -> Any:
+        def run(model: RecurrentGraphModel, encoding: Any, queries: Queries, time_index: Any) -> Any:
+            raw, history, candidates, _ = model.decode(encoding, queries, time_index, model.buffers, kind=kind)
+            seen = scores.seen_mask(queries, len(candidates))
+            both = scores.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
+            past = scores.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
+            return jnp.exp(both), jnp.minimum(model.history_rate * jnp.exp(past - both), 1)
+
+        return run
+
+    def _run(self, kind: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities, the share of each that history mode gives)."""
+        if kind == "entity":
+            index, keys = self.vocabulary.entity, self.vocabulary.entity_keys(first, second)
+        else:
+            index, keys = self.vocabulary.relation, self.vocabulary.relation_keys(first, second)
+        unit, candidate = index.lookup(keys, self.known, self.history_window)
+        units, seen = _padded(len(first)), _power(len(unit), 64)
+        pad = lambda x, size, past: np.concatenate([x, np.full(size - len(x), past)]).astype(np.int32)
+        none = jnp.zeros(0, jnp.int32)
+        queries = Queries(
+            subject=jnp.asarray(pad(first, units, 0)),
+            given=jnp.asarray(pad(second, units, 0)),
+            weight=jnp.ones(units),
+            answer_unit=none,
+            answer=none,
+            answer_weight=jnp.zeros(0),
+            answer_seen=none.astype(bool),
+            seen_unit=jnp.asarray(pad(unit, seen, units)),
+            seen_candidate=jnp.asarray(pad(candidate, seen, 0)),
+        )
+        found = self._programs[kind]((units, seen), self.model, self.encoding, queries, self.time_index)
+        return np.asarray(found[0])[: len(first)], np.asarray(found[1])[: len(first)]
+
+    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
+        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
+        return self._run("entity", subject, relation)[0]
+
+    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
+        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
+        return self._run("relation", subject, object)[0]
+
+    def with_history(self, subject: int, relation: int) -> tuple[np.ndarray, np.ndarray]:
+        """float32 `(entity,)` each: the probabilities of one entity question, and the share that history mode gives."""
+        probability, share = self._run("entity", np.array([subject]), np.array([relation]))
+        return probability[0], share[0]
+
+
+class EvidenceState:
+    """Evidence, by itself or with a structure, at one target: the background's view of everybody, and the encoding."""
+
+    def __init__(self, model: Evidence | Combined, outlook: Outlook, index: EvidenceIndex, history_len: int):
+        self.index, self.graph = index, outlook.graph
+        self.known = index.known(outlook.target, outlook.known)
+        part: Any = model
+        self.at: Any = model
+        if isinstance(model, Combined):
+            windows = WindowLoader(outlook.graph, None, history_len=history_len)
+            part, self.at = model.evidence, model.at(*Encoder(model.structure, windows)(outlook.target, outlook.known))
+        self.gatherer = Gatherer(index, **part.needs | {"background": False})
+        self.settled = None
+        if part.background is not None:
+            everybody, *links = index.surroundings(self.known, MOST_LINKS)
+            kinds = (jnp.int32, jnp.int32, jnp.float32)
+            links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
+            around = Surroundings(jnp.asarray(everybody, jnp.float32), *links)
+            self.settled = eqx.filter_jit(lambda model, around: model.settled(around))(part, around)
+        self._entity = Programs(lambda model, batch: _shares(model.entity_intensities(batch)))
+        self._relation = Programs(lambda model, batch: _shares(model.relation_intensities(batch, model.state(batch))))
+        self._carried = Programs(carried)
+
+    def _batch(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> tuple[Any, Any, dict]:
+        """(shape, batch, gathered) of questions."""
+        gathered = self.gatherer.gather(Asked(subject, relation, object), self.known)
+        natural, units = natural_bucket(gathered), _padded(len(subject))
+        # All sizes grow together: so there are a few shapes, and each is compiled once.
+        times = max(_power(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
+        sizes = {name: least * units * times for name, least in SMALLEST.items()}
+        bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in LENGTHS))
+        batch = on_device(gathered, bucket)
+        return bucket, eqx.tree_at(lambda b: b.surroundings, batch, self.settled, is_leaf=lambda x: x is None), gathered
+
+    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
+        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
+        bucket, batch, gathered = self._batch(subject, relation, np.zeros_like(subject))
+        found = np.asarray(self._entity(bucket, self.at, batch))
+        code = lambda s, r: s * self.index.rel2 + r
+        # Equal questions were put together.
+        return found[np.searchsorted(code(gathered["subject"], gathered["relation"]), code(subject, relation))]
+
+    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
+        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
+        bucket, batch, gathered = self._batch(subject, np.zeros_like(subject), object)
+        found = np.asarray(self._relation(bucket, self.at, batch))
+        code = lambda s, o: s * self.index.entities + o
+        return found[np.searchsorted(code(gathered["pair_subject"], gathered["pair_object"]), code(subject, object))]
+
+    def carried(self, subject: int, relation: int) -> tuple[Carried, dict[str, np.ndarray]]:
+        """What carries every candidate of one entity question, and the evidence that was gathered for it."""
+        one = lambda number: np.array([number], np.int64)
+        bucket, batch, gathered = self._batch(one(subject), one(relation), one(0))
+        return Carried(*(np.asarray(x, np.float64) for x in self._carried(bucket, self.at, batch))), gathered
+
+
+def _shares(intensity: Any) -> Any:
+    return intensity / jnp.sum(intensity, 1, keepdims=True)
+
+
+def state_at(model: Model, outlook: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:
+    """`model` at the target of `outlook`; `index`: of its graph."""
+    if isinstance(model, RecurrentGraphModel):
+        return RecurrentState(model, outlook, history_len, history_window)
+    return EvidenceState(model, outlook, index, history_len)
