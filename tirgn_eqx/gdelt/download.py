@@ -157,7 +157,7 @@ class Server:
                 raise _Again("the server answered with another part of it than was asked for")
             if not resumed and response.status != 200:
                 raise _refused(response, place)
-            with place.open("r+b" if resumed else "wb") as file:
+            with place.open("r+b" if resumed else "w+b") as file:
                 file.seek(start if resumed else 0)
                 known = file.read()
                 at = file.tell()
@@ -168,6 +168,7 @@ class Server:
                         raise _Again("it is no longer what it was")
                     known = known[len(same) :]
                     file.write(chunk)
+                    file.flush()
                     at += len(chunk)
                     if size is not None and at > size:
                         place.unlink()
@@ -296,8 +297,8 @@ def _plain(error: Exception) -> str:
         error = error.reason
     for kinds, words in (
         ((known.NameResolutionError,), "the name of the server is not known"),
+        ((known.NewConnectionError, known.ProxyError), "no connection"),  # urllib3 counts the first as a timeout
         ((known.TimeoutError,), "no answer in time"),
-        ((known.NewConnectionError, known.ProxyError), "no connection"),
         ((known.IncompleteRead, known.ProtocolError), "the connection broke off"),
         ((known.ResponseError,), "too many redirects"),
     ):

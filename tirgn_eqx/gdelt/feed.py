@@ -4,7 +4,8 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 from tirgn_eqx.errors import ConfigError, nearest
 
@@ -128,7 +129,7 @@ class Listing:
             self.files[entry.moment] = entry
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
+def lines_of(file: BufferedIOBase) -> Iterator[bytes]:
     """The lines of a file, of each at most the first `LONGEST_LINE` bytes."""
     while line := file.readline(LONGEST_LINE):
         yield line
@@ -231,7 +232,7 @@ def parse_time(text: str, *, end: bool = False) -> dt.datetime:
             # Python would read more than is meant, such as weeks and odd runs of digits.
             moment = dt.datetime.fromisoformat(text if re.match(r"\d{4}-\d\d-\d\d", text) else "")
         moment = moment.replace(tzinfo=moment.tzinfo or dt.UTC).astimezone(dt.UTC)
-        return moment + _DAY - _MICROSECOND if day and end else moment
+        return moment + (_DAY - _MICROSECOND) if day and end else moment
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{text!r}: not a time; write a UTC day like 2024-01-31 or a time like 2024-01-31T06:15"
