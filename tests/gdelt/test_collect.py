@@ -361,8 +361,14 @@ def test_impossible_settings(tmp_path):
     for options, text in (({"workers": 0}, "workers = 0"), ({"feed": "v3"}, "feed 'v3' does not exist")):
         with pytest.raises(ConfigError, match=text):
             collect(tmp_path, FIRST, FIRST, **options)
-    for options in ({"tries": 0}, {"timeout": 0.0}, {"backoff": -1.0}):
-        with pytest.raises(ConfigError, match="must be at least"):
+    for options in (
+        {"tries": 0},
+        {"timeout": 0.0},
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"backoff": -1.0},
+    ):
+        with pytest.raises(ConfigError, match="must be a number of at least"):
             Patience(**options)
 
 
@@ -388,6 +394,10 @@ def test_a_folder_that_is_none(gdelt, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="file: .*; choose a folder that can be written"):
         run(gdelt, tmp_path / "file")
+    (name,) = gdelt.add(1)
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{name}: is a folder, where a file should be"):
+        run(gdelt, tmp_path, 1)
 
 
 def test_two_collections_do_not_share_a_folder(gdelt, tmp_path):

@@ -193,6 +193,8 @@ def _wanted(feed: Feed, listing: Listing, place: Path, verified: Verified, tell:
     for count, listed in enumerate(listing.files.values(), 1):
         target = place / feed.file_name(listed.moment)
         if not verified.holds(target, listed):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a folder, where a file should be", str(target))
             if target.is_symlink():
                 target.unlink()
             elif target.exists():

@@ -1,5 +1,6 @@
 """One file over HTTP: resumed where it broke off, tried again, checked, and there whole or not at all."""
 
+import math
 import os
 import random
 import re
@@ -43,8 +44,8 @@ class Patience:
 
     def __post_init__(self) -> None:
         for name, low in (("tries", 1), ("timeout", 0.001), ("backoff", 0.0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be at least {low}")
+            if not low <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be a number of at least {low}")
 
 
 class Unobtainable(DataError):
