@@ -4,6 +4,8 @@ import os
 import shutil
 from importlib.metadata import version
 
+import pytest
+
 # Most of the suite's time would be XLA and LLVM optimising programs that run once on a few dozen numbers.
 # On a GPU the programs are left as users run them.
 if shutil.which("nvidia-smi") is None:
@@ -19,3 +21,14 @@ LONG = ("test_variants.py", "test_loop.py", "test_learning.py", "test_golden.py"
 def pytest_collection_modifyitems(items):
     place = lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
     items.sort(key=place)
+
+
+@pytest.fixture
+def gdelt(monkeypatch):
+    """A GDELT server on this machine, which misbehaves as it is told."""
+    from gdelt_server import GDELT
+
+    monkeypatch.setenv("no_proxy", "*")
+    server = GDELT()
+    yield server
+    server.close()

@@ -1,7 +1,7 @@
 """Errors a person can act on.
 
 Every message says what was wrong, where, the value, and what to do next, in one line. The command line shows
-the message alone and leaves with `exit_code`: 1 for data or run errors, 2 for usage.
+the message alone and leaves with `exit_code`: 1 for data or run errors, 2 for usage, 3 for work done in part.
 """
 
 import difflib
@@ -26,6 +26,12 @@ class ConfigError(TirgnError):
     """A setting that does not exist or has an impossible value."""
 
     exit_code = 2
+
+
+class IncompleteError(TirgnError):
+    """Work that was done but for a part, which the same command tries again."""
+
+    exit_code = 3
 
 
 class DataWarning(UserWarning):

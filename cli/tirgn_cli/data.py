@@ -1,12 +1,16 @@
-"""`tirgn data`: looks at data sets."""
+"""`tirgn data`: collects data and looks at data sets."""
 
 from typing import Annotated, Any
 
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.collect import collect
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.\n\nExample: tirgn data stats sim")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Collect data and look at data sets.\n\nExample: tirgn data stats sim"
+)
+data_app.command("collect")(collect)
 
 
 @data_app.command("stats")

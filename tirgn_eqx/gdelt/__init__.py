@@ -1,0 +1,1 @@
+"""GDELT's event files: collected from its server, and read into events."""
