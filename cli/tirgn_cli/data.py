@@ -1,12 +1,14 @@
-"""`tirgn data`: looks at data sets."""
+"""`tirgn data`: makes data sets and looks at them."""
 
 from typing import Annotated, Any
 
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.ingest import ingest
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.\n\nExample: tirgn data stats sim")
+data_app = typer.Typer(no_args_is_help=True, help="Make and look at data sets.\n\nExample: tirgn data stats sim")
+data_app.command("ingest")(ingest)
 
 
 @data_app.command("stats")

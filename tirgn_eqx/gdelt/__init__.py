@@ -1,0 +1,1 @@
+"""GDELT's feed: raw event files collected and made into event tables."""
