@@ -165,7 +165,7 @@ def _show(report: dict[str, Any]) -> None:
         show.result(show.table("", ["first", "line", "reason"], [list(reject.values()) for reject in first]))
     if any(report["late"].values()):
         show.result(show.pairs("Days late", words(report["late"])))
-    title = f"{report['table']}: {'written' if report['written'] else 'nothing new, left as it was'}"
+    title = f"{report['table']}, {'written' if report['written'] else 'unchanged'}"
     show.result(show.pairs(title, {name.replace("_", " "): value for name, value in events.items()}))
     for name, gaps in report["missing"].items():
         if gaps["count"]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +58,25 @@ def ingest(
     out.parent.mkdir(parents=True, exist_ok=True)
     with workplace(out) as folder:
         run = Run(out, options, folder, run_rows, block_bytes)
-        for pack, rows in ahead(run.packs(found), options):
-            run.add(pack, rows)
-            if on_progress is not None:
-                rows_read = run.counts.rows["read"] + run.file.filled
-                on_progress({"files": run.files["found"], "of": len(found), "rows": rows_read})
+        with closing(run.rejects):
+            for pack, rows in ahead(run.packs(found), options):
+                run.add(pack, rows)
+                if on_progress is not None:
+                    rows_read = run.counts.rows["read"] + run.file.filled
+                    on_progress({"files": run.files["found"], "of": len(found), "rows": rows_read})
         return _finish(run)
 
 
 def _finish(run: Run) -> dict[str, Any]:
     """Puts the new table in the place of the old one if there is anything new, and saves the report."""
     state, totals = run.state, run.counts.plus(run.state["totals"])
-    rejects_bytes = run.rejects.close()
     seen = {name: merged_ranges(state["seen"][name], run.counts.seen[name]) for name in UNITS}
     table = TableCounts(run.options.keep_duplicates)
     written = bool(run.files["read"] and (run.exists or run.counts.rows["accepted"]))
     if written:
         state = {
             "sources": sorted(run.sources),
-            "rejects_bytes": rejects_bytes,
+            "rejects_bytes": run.rejects.size,
             "seen": seen,
             "totals": totals,
         }
@@ -95,7 +96,7 @@ def _finish(run: Run) -> dict[str, Any]:
         "missing": {name: missing(seen[name], unit) for name, unit in UNITS.items()},
         "totals": totals,
     }
-    _publish(run, report, rejects_bytes if written or not run.exists else 0)
+    _publish(run, report)
     if not written and not run.exists:
         raise DataError(f"{run.out}: no events to write; {_nothing(run.files, run.counts)}")
     return report
@@ -105,10 +106,10 @@ def _events(run: Run) -> Iterator[pl.DataFrame]:
     return run.sorter.merged([read_frames(run.out)] if run.exists else [])
 
 
-def _publish(run: Run, report: dict[str, Any], rejects_bytes: int) -> None:
+def _publish(run: Run, report: dict[str, Any]) -> None:
     """Moves what was written into its place. The table comes after its rejects: it says how long they are."""
     moves = []
-    if rejects_bytes:
+    if run.rejects.size and (report["written"] or not run.exists):
         sync(run.rejects.path)
         moves.append((run.rejects.path, run.rejects_file))
     if report["written"]:

@@ -20,7 +20,7 @@ class Rejects:
     """
 
     def __init__(self, path: Path, earlier: Path, size: int):
-        self.path = path
+        self.path, self.size = path, 0
         self.reasons: Counter[str] = Counter()
         self.first: list[dict] = []
         self._file = path.open("w+b")
@@ -53,8 +53,8 @@ class Rejects:
         self._file.seek(end)
         self._file.truncate()
 
-    def close(self) -> int:
-        """Ends the file; returns its size in bytes, 0 where it holds no rejects."""
+    def close(self) -> None:
+        """Ends the file; `size` is then its bytes, 0 where it holds no rejects."""
         size = self._file.tell()
         self._file.close()
-        return size if size > len(HEAD) else 0
+        self.size = size if size > len(HEAD) else 0

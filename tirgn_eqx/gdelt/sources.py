@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tirgn_eqx.errors import DataError
 
@@ -123,10 +123,10 @@ def _kind(start: bytes) -> str | None:
     return "gzip" if start.startswith(b"\x1f\x8b") else "zip" if start.startswith(b"PK") else None
 
 
-def _members(source: Source, kind: str) -> Generator[tuple[str, IO[bytes]], None, None]:
+def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBase], None, None]:
     """Name and contents of each file inside; an archive of one file is named like that."""
     if kind == "gzip":
-        yield source.name, io.BufferedReader(gzip.GzipFile(source.path))
+        yield source.name, gzip.GzipFile(source.path)
         return
     with zipfile.ZipFile(source.path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -134,7 +134,7 @@ def _members(source: Source, kind: str) -> Generator[tuple[str, IO[bytes]], None
             raise Unreadable("a zip file that holds no file")
         for member in members:
             name = source.name if len(members) == 1 else f"{source.name}:{member.filename}"
-            yield name, archive.open(member)
+            yield name, cast(io.BufferedIOBase, archive.open(member))
 
 
 def _small(source: Source, kind: str, size: int) -> bytes | None:
@@ -158,7 +158,7 @@ def _told(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _lines(file: IO[bytes], part: str, size: int, digest: Any = None) -> Iterator[Block]:
+def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) -> Iterator[Block]:
     first, rest = 1, b""
     while data := file.read(size):
         if digest is not None:
