@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 
 import common
@@ -151,8 +152,10 @@ def main() -> None:
     dataset = {"name": name, "source_rows": len(rows), "rows": count, "bytes": size, "files": len(files)}
     dataset["sha256"] = hashlib.sha256(b"\n".join(rows)).hexdigest()
     from tirgn_eqx.gdelt.options import IngestOptions
+    from tirgn_eqx.train.saved import versions
 
     payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
+    payload["versions"] = versions() | {"polars": metadata.version("polars")}
     title = "-".join(filter(None, ["ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag]))
     document = common.record(title, payload, args.results)
     table(

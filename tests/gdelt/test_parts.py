@@ -1,6 +1,10 @@
 """The parts of an ingest alone: layouts, options, known ids, sorting, ranges, actors."""
 
 import datetime as dt
+import gzip
+import hashlib
+import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +24,7 @@ from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.read import seconds
 from tirgn_eqx.gdelt.report import merged_ranges, missing
 from tirgn_eqx.gdelt.sort import Run, Sorter, merge
-from tirgn_eqx.gdelt.sources import find_sources
+from tirgn_eqx.gdelt.sources import Source, Unreadable, find_sources, read_blocks
 
 
 def test_layouts_are_those_of_the_code_book():
@@ -47,6 +51,31 @@ def test_generic_actors_are_names_as_the_table_has_them(tmp_path):
     path.write_bytes(raw(1, Actor1Name=" police") + raw(2, Actor2Name="MAYOR") + raw(3))
     report = ingest([path], tmp_path / "events.parquet", IngestOptions(drop_generic_actors=True))
     assert (report["rows"]["generic_actor"], report["rows"]["accepted"]) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_an_archive_is_read_whole_or_not_at_all(tmp_path, kind):
+    """Whatever bytes are flipped or missing."""
+    data, chance, path = raw(1) * 50, random.Random(0), tmp_path / f"a.{kind}"
+    if kind == "gz":
+        path.write_bytes(gzip.compress(data))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.csv", data)
+    good, broken = path.read_bytes(), 0
+    for size in (100, 1 << 20) * 200:
+        some = bytearray(good)
+        if chance.random() < 0.3:
+            del some[chance.randrange(4, len(some)) :]
+        else:
+            some[chance.randrange(4, len(some))] = chance.randrange(256)
+        path.write_bytes(some)
+        try:
+            found = b"".join(block.data for block in read_blocks(Source(path, "a", 0), hashlib.sha256(), size))
+            assert found == data
+        except Unreadable:
+            broken += 1
+    assert broken > 100
 
 
 def test_files_of_a_folder_are_found_in_order_of_their_names(tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator
@@ -18,7 +19,11 @@ BLOCK = 1 << 24  # bytes that are read at once
 LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
 _EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
 _OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError, RuntimeError)
+# What the standard library raises for one flipped byte or another.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(OSError, ValueError, IndexError, struct.error),
+)
 
 
 class Source(NamedTuple):
@@ -108,15 +113,16 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Bloc
     checksum(source.path, digest)
     try:
         small = _small(source, kind, size)
-        if small is not None:
-            yield from _lines(io.BytesIO(small), source.name, size)
-            return
-        _read_through(source, kind, size)
-        for part, file in _members(source, kind):
-            with closing(file):
-                yield from _lines(file, part, size)
+        if small is None:
+            _read_through(source, kind, size)
     except _BROKEN as error:
         raise Unreadable(f"broken {kind} file: {_told(error)}") from error
+    if small is not None:
+        yield from _lines(io.BytesIO(small), source.name, size)
+        return
+    for part, file in _members(source, kind):
+        with closing(file):
+            yield from _lines(file, part, size)
 
 
 def _kind(start: bytes) -> str | None:
