@@ -11,6 +11,7 @@ finds one new file, and one that finds none.
 import argparse
 import datetime as dt
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -92,11 +93,15 @@ def child(paths: str, out: Path) -> None:
     """Ingests in this process; seconds, peak memory and counts on the last line."""
     before = time.perf_counter()
     from tirgn_eqx.gdelt.ingest import ingest
+    from tirgn_eqx.heap import keep_freed_memory
 
+    keep_freed_memory()  # as the command does
     report = ingest([paths], out)
+    used = os.times()
     common.finish(
         {
             "seconds": time.perf_counter() - before,
+            "cpu_seconds": {"user": used.user, "system": used.system},
             "peak_rss_bytes": common.peak_rss(),
             "files": report["files"]["read"],
             "rows": report["rows"],
@@ -160,13 +165,14 @@ def main() -> None:
     document = common.record(title, payload, args.results)
     table(
         f"{count:,} rows, {size / 1e9:.2f} GB",
-        ["", "files", "rows", "seconds", "rows/s", "peak MiB", "events"],
+        ["", "files", "rows", "seconds", "CPU s", "rows/s", "peak MiB", "events"],
         [
             [
                 case,
                 told["files"],
                 told["rows"]["read"],
                 told["seconds"],
+                sum(told["cpu_seconds"].values()),
                 told["rows_per_second"],
                 told["peak_rss_bytes"] / 2**20,
                 told["events"]["events"],

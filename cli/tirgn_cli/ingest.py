@@ -10,6 +10,7 @@ import typer
 from tirgn_cli import options
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
+from tirgn_eqx.heap import keep_freed_memory
 
 EVENTS = "Events"
 UNREADABLE = 3  # exit code: all was done, but for files that cannot be read
@@ -110,6 +111,7 @@ def ingest(
     from tirgn_cli.files import check_writable
 
     check_writable(out)
+    keep_freed_memory()
     with show.clean_stdout():
         from tirgn_eqx.gdelt.ingest import ingest as run
 

@@ -88,6 +88,16 @@ def test_compressed_files_are_the_same_table(tmp_path, form):
         assert facts(out) == facts(tmp_path / "a.parquet") and len(facts(out)) == 7
 
 
+@pytest.mark.parametrize("size", [1 << 20, 100])
+def test_a_reject_in_an_archive_is_named_with_its_part(tmp_path, size):
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("one", b"\nbad\n" + raw(1))
+        archive.writestr("two", raw(2) + b"\n\n" + raw(3) + b"worse\n")
+    ingest([path], tmp_path / "events.parquet", block_bytes=size)
+    assert [reject[:2] for reject in rejects(tmp_path / "events.parquet")] == [("two.zip:one", 2), ("two.zip:two", 5)]
+
+
 def test_daily_files_with_and_without_address(tmp_path):
     data = raw(1, 58) + raw(2, 57, Actor1Name="SPAIN") + raw(3, 58, DATEADDED="20200104", Day="20191231")
     report = ingest([write(tmp_path, data)], tmp_path / "events.parquet")
@@ -371,7 +381,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(LINES, min_size=1, max_size=25).map(lambda lines: [raw(60), *lines]),
     cuts=st.lists(st.integers(1, 25), max_size=3),

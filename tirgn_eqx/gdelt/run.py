@@ -80,9 +80,8 @@ class Run:
             byte += len(part.data)
             begin, line = line, int(np.searchsorted(rows.ends, byte))
             first, after = (bisect.bisect_left(rows.rejects, (number,)) for number in (begin, line))
-            rejects = [
-                Reject(part.first + number - begin, reason, raw) for number, reason, raw in rows.rejects[first:after]
-            ]
+            before = self.file.lines_before(part.part, line - begin) + 1 - begin
+            rejects = [Reject(number + before, reason, raw) for number, reason, raw in rows.rejects[first:after]]
             self.rejects.add(part.part, rejects)
             filled = int(rows.filled[begin:line].sum())
             self.file.count(filled, line - begin - filled, rejects, int(rows.fitting[begin:line].sum()))
@@ -118,9 +117,17 @@ class FileCounts:
     def __init__(self, mark: tuple):
         self.mark = mark
         self.filled = self.blank = self.rejects = self.fitting = 0
-        self.first = ""
+        self.first = self._part = ""
+        self._lines = 0
+
+    def lines_before(self, part: str, lines: int) -> int:
+        """How many lines of this part of the file came before these `lines`."""
+        before = self._lines if part == self._part else 0
+        self._part, self._lines = part, before + lines
+        return before
 
     def count(self, filled: int, blank: int, rejects: list[Reject], fitting: int) -> None:
+        """Adds a block's lines: that hold something, that are blank, its rejects, and lines of GDELT's width."""
         self.filled, self.blank, self.fitting = self.filled + filled, self.blank + blank, self.fitting + fitting
         self.first = self.first or (rejects[0].reason if rejects else "")
         self.rejects += len(rejects)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from tirgn_eqx.errors import DataError
 
-BLOCK = 1 << 24  # bytes that are read at once
+BLOCK = 1 << 23  # bytes that are read at once
 LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
 _EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
 _OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
@@ -35,10 +35,9 @@ class Source(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole lines, each with its newline; the part of the file that they come from and their first line's number."""
+    """Whole lines of a file, each with its newline; `part`: the name of the file, or of one inside an archive."""
 
     part: str
-    first: int
     data: bytes
 
 
@@ -165,7 +164,7 @@ def _told(error: BaseException) -> str:
 
 
 def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) -> Iterator[Block]:
-    first, rest = 1, b""
+    rest = b""
     while data := file.read(size):
         if digest is not None:
             digest.update(data)
@@ -174,10 +173,9 @@ def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) ->
         # A line without end shall not fill the memory: its length is told by one byte too many.
         rest = data[cut:][: LONGEST + 1]
         if cut:
-            yield Block(part, first, data[:cut])
-            first += data.count(b"\n", 0, cut)
+            yield Block(part, data[:cut])
     if rest:
-        yield Block(part, first, rest + b"\n")
+        yield Block(part, rest + b"\n")
 
 
 def display_name(name: str | os.PathLike) -> str:
