@@ -33,7 +33,7 @@ def source_rows(place: str | None) -> tuple[str, list[bytes]]:
         lines = [line for file in sorted(Path(place).iterdir()) for line in file.read_bytes().splitlines()]
         rows = [line for line in lines if line.count(b"\t") == 60]
         if rows:
-            return Path(place).name, rows
+            return "/".join(Path(place).resolve().parts[-2:]), rows
     return "made-up rows", [made_up(random.Random(number)) for number in range(20_000)]
 
 
