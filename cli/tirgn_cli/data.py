@@ -1,4 +1,4 @@
-"""`tirgn data`: collects data and looks at data sets."""
+"""`tirgn data`: collects GDELT's files, makes event tables of them, and looks at data sets."""
 
 from typing import Annotated, Any
 
@@ -6,11 +6,14 @@ import typer
 
 from tirgn_cli import options
 from tirgn_cli.collect import collect
+from tirgn_cli.ingest import ingest
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Collect data and look at data sets.\n\nExample: tirgn data stats sim"
+    no_args_is_help=True,
+    help="Collect GDELT's files, make event tables of them, and look at data sets.\n\nExample: tirgn data stats sim",
 )
 data_app.command("collect")(collect)
+data_app.command("ingest")(ingest)
 
 
 @data_app.command("stats")

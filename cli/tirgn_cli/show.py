@@ -124,8 +124,8 @@ def result(table: Table) -> None:
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", text: Sequence[str] = ()
 ) -> Table:
-    """A table whose first column, and those that `text` names, is text, of several lines where need be; the other columns
-    are aligned to the right."""
+    """A table whose first column, and those that `text` names, is text, of several lines where need be; the others are
+    aligned to the right."""
     shown = Text(printable(caption)) if caption else None
     made = Table(title=Text(printable(title)), caption=shown, title_justify="left")
     made.caption_justify = "left"

@@ -1,1 +1,1 @@
-"""GDELT's event files: collected from its server, and read into events."""
+"""GDELT's feed: raw event files collected and made into event tables."""

@@ -1,0 +1,187 @@
+"""Speed and memory of `tirgn data ingest`: ten million raw rows into an event table.
+
+Why: a year of GDELT is about a hundred million rows, and memory must not grow with them. Real rows (or made-up ones
+where there are none) are repeated with new ids and times, once as a file for every quarter of an hour, as GDELT
+gives them, and once as a single file. Each is ingested by a process of its own; after the first also a run that
+finds one new file, and one that finds none.
+
+    python benchmarks/ingest.py --data-path data/gdelt_raw/v2
+"""
+
+import argparse
+import datetime as dt
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import common
+from common import note, table
+
+QUARTER = dt.timedelta(minutes=15)
+BEGIN = dt.datetime(2018, 1, 1)
+
+
+def source_rows(place: str | None) -> tuple[str, list[bytes]]:
+    """(name, rows) of 61 columns: all in `place`, else made-up ones."""
+    if place is not None and Path(place).is_dir():
+        lines = [line for file in sorted(Path(place).iterdir()) for line in file.read_bytes().splitlines()]
+        rows = [line for line in lines if line.count(b"\t") == 60]
+        if rows:
+            return "/".join(Path(place).resolve().parts[-2:]), rows
+    return "made-up rows", [made_up(random.Random(number)) for number in range(20_000)]
+
+
+def made_up(chance: random.Random) -> bytes:
+    """A row with about as many actors, codes and letters as a real one."""
+    fields = [""] * 61
+    actor = lambda: f"ACTOR {min(int(chance.paretovariate(0.7)), 3000)}" if chance.random() < 0.79 else ""
+    code = f"{chance.randint(1, 20):02d}{chance.randint(0, 9)}"
+    late = dt.timedelta(days=0 if chance.random() < 0.97 else chance.choice([1, 7, 30, 365]))
+    fields[:5] = ["1", f"{BEGIN - late:%Y%m%d}", "201801", "2018", "2018.0027"]
+    fields[6], fields[16] = actor(), actor()
+    fields[25:35] = [
+        "1",
+        code,
+        code,
+        code[:2],
+        str(chance.randint(1, 4)),
+        "1.9",
+        "4",
+        "1",
+        "4",
+        f"{chance.gauss(0, 3)}",
+    ]
+    fields[59:] = [f"{BEGIN:%Y%m%d%H%M%S}", "https://example.org/" + "x" * chance.randint(40, 250)]
+    return "\t".join(fields).encode()
+
+
+def write_files(rows: list[bytes], count: int, per_file: int, folder: Path) -> int:
+    """`count` rows as files of quarters of an hour, ids rising, days as late as they were; returns bytes."""
+    import polars as pl
+
+    split = [row.decode("utf-8", "replace").split("\t") for row in rows]
+    date = lambda text: dt.datetime.strptime(text[:8], "%Y%m%d")
+    parts = pl.DataFrame(
+        {
+            "late": [(date(fields[59]) - date(fields[1])).days for fields in split],
+            "middle": ["\t".join(fields[2:59]) for fields in split],
+            "address": [fields[60] for fields in split],
+        }
+    )
+    written, size, moment = 0, 0, BEGIN
+    while written < count:
+        number = min(per_file, count - written)
+        start = written % parts.height
+        some = pl.concat([parts, parts]).slice(start, number)
+        day = (pl.lit(moment.date()) - pl.duration(days="late")).dt.strftime("%Y%m%d")
+        number_of = pl.int_range(100_000_000 + written, 100_000_000 + written + number).cast(pl.String)
+        stamp = f"{moment:%Y%m%d%H%M%S}"
+        lines = some.select(pl.concat_str([number_of, day, "middle", pl.lit(stamp), "address"], separator="\t"))
+        data = ("\n".join(lines.to_series().to_list()) + "\n").encode()
+        (folder / f"{stamp}.export.CSV").write_bytes(data)
+        written, size, moment = written + number, size + len(data), moment + QUARTER
+    return size
+
+
+def child(paths: str, out: Path) -> None:
+    """Ingests in this process; seconds, peak memory and counts on the last line."""
+    before = time.perf_counter()
+    from tirgn_eqx.gdelt.ingest import ingest
+    from tirgn_eqx.heap import keep_freed_memory
+
+    keep_freed_memory()  # as the command does
+    report = ingest([paths], out)
+    used = os.times()
+    common.finish(
+        {
+            "seconds": time.perf_counter() - before,
+            "cpu_seconds": {"user": used.user, "system": used.system},
+            "peak_rss_bytes": common.peak_rss(),
+            "files": report["files"]["read"],
+            "rows": report["rows"],
+            "events": report["events"],
+        }
+    )
+
+
+def measure(place: Path, out: Path) -> dict:
+    """The account of an ingest of `place` by a process of its own."""
+    command = [sys.executable, __file__, "--child", str(place), "--out", str(out)]
+    run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
+    found = common.last_json(run.stdout)
+    found["rows_per_second"] = found["rows"]["read"] / found["seconds"]
+    found["table_bytes"] = out.stat().st_size
+    return found
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--rows", type=int, metavar="N", help="raw rows (default: 10,000,000; quick: 20,000)")
+    parser.add_argument("--rows-per-file", type=int, default=2500, metavar="N", help="of a quarter hour (2,500)")
+    parser.add_argument("--child", metavar="PATH", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args.child, args.out)
+    place = args.data_path
+    args = common.finalize(args)
+    count = args.rows or (20_000 if args.quick else 10_000_000)
+    name, rows = source_rows(place)
+    result = {}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
+        folder, more = Path(work) / "raw", Path(work) / "more"
+        folder.mkdir()
+        more.mkdir()
+        note(f"writing {count:,} rows")
+        size = write_files(rows, count, args.rows_per_file, folder)
+        files = sorted(folder.iterdir())
+        out = Path(work) / "events.parquet"
+        last = files[-1].rename(more / files[-1].name)
+        result["a file per quarter hour"] = measure(folder, out)
+        last.rename(folder / last.name)
+        result["one new file"] = measure(folder, out)
+        result["nothing new"] = measure(folder, out)
+        whole = more / "whole.export.CSV"
+        with whole.open("wb") as target:
+            for file in files:
+                target.write(file.read_bytes())
+                file.unlink()
+        out.unlink()
+        result["one file"] = measure(whole, out)
+    dataset = {"name": name, "source_rows": len(rows), "rows": count, "bytes": size, "files": len(files)}
+    dataset["sha256"] = hashlib.sha256(b"\n".join(rows)).hexdigest()
+    from tirgn_eqx.gdelt.options import IngestOptions
+    from tirgn_eqx.train.saved import versions
+
+    payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
+    payload["versions"] = versions() | {"polars": metadata.version("polars")}
+    title = "-".join(filter(None, ["ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag]))
+    document = common.record(title, payload, args.results)
+    table(
+        f"{count:,} rows, {size / 1e9:.2f} GB",
+        ["", "files", "rows", "seconds", "CPU s", "rows/s", "peak MiB", "events"],
+        [
+            [
+                case,
+                told["files"],
+                told["rows"]["read"],
+                told["seconds"],
+                sum(told["cpu_seconds"].values()),
+                told["rows_per_second"],
+                told["peak_rss_bytes"] / 2**20,
+                told["events"]["events"],
+            ]
+            for case, told in result.items()
+        ],
+    )
+    common.finish(document)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`tirgn data ingest`: what it shows, its exit codes, and a table that the other commands read."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "gdelt"))
+
+from raw_rows import raw  # noqa: E402
+
+NAME = "20200101001500.export.CSV"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a file of ten times."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    rows = [raw(number, DATEADDED=f"202001{1 + number // 3:02d}001500", Day="20200101") for number in range(1, 30)]
+    (place / NAME).write_bytes(b"".join(rows) + b"bad\n")
+    return place
+
+
+def test_a_table_is_made_and_read(run, folder, tmp_path):
+    out = tmp_path / "events.parquet"
+    result = run("data", "ingest", folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    for words in ("│ read", "│ accepted", "│ repeated facts", "│ 2 to 7 days", "missing quarter hours", "1 columns;"):
+        assert words in result.stdout, words
+    assert (tmp_path / "events.rejects.tsv").exists()
+    statistics = run("data", "stats", out, "--json")
+    assert json.loads(statistics.stdout)["facts"]["total"] == 10
+
+
+def test_json_is_the_report_that_is_saved(run, folder, tmp_path):
+    options = ("--quad-class", "1, 2", "--relation", "root", "--min-mentions", "2", "--keep-duplicates", "--root-only")
+    result = run("data", "ingest", folder, "--out", tmp_path / "events.parquet", "--json", *options)
+    report = json.loads(result.stdout)
+    assert report == json.loads((tmp_path / "events.report.json").read_text())
+    assert report["options"]["quad_class"] == [1, 2] and report["options"]["relation"] == "root"
+    assert report["events"]["events"] == 29
+
+
+def test_a_file_that_cannot_be_read_is_exit_code_3(run, folder, tmp_path):
+    (folder / "broken.export.CSV.zip").write_bytes(b"PK\x03\x04 cut off")
+    out = tmp_path / "events.parquet"
+    for _ in range(2):
+        result = run("data", "ingest", folder, "--out", out, "--json")
+        assert result.exit_code == 3 and out.exists()
+        assert json.loads(result.stdout)["files"]["found"] == 2
+        assert result.stderr.startswith("error: 1 of 2 files cannot be read, first ")
+        assert "broken.export.CSV.zip: broken zip file" in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["raw", "--quad-class", "1,5"], 2, "--quad-class '1,5': must be some of 1, 2, 3, 4, like 1,2"),
+        (["raw", "--actor", "nam"], 2, "actor 'nam' does not exist; did you mean 'name'?"),
+        (["raw", "--relation", "codes"], 2, "did you mean 'code'?"),
+        (["raw", "--min-mentions", "-1"], 2, "--min-mentions"),
+        (["raw", "--drop-generic-actors", "--actor", "code"], 2, "drop_generic_actors: a list of names"),
+        (["raw", "--out", "events.csv"], 2, "an event table is a .parquet file"),
+        (["nowhere"], 1, "nowhere: does not exist; name event files or a folder that holds them"),
+        ([], 2, "missing argument 'PATH...'"),
+    ],
+)
+def test_bad_usage_is_one_line(run, folder, monkeypatch, arguments, code, text):
+    monkeypatch.chdir(folder.parent)
+    result = run("data", "ingest", *arguments)
+    assert result.exit_code == code and result.stdout == "", result.output
+    assert text in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_other_options_for_the_same_table_are_exit_code_2(run, folder, tmp_path):
+    out = tmp_path / "events.parquet"
+    assert run("data", "ingest", folder, "--out", out).exit_code == 0
+    result = run("data", "ingest", folder, "--out", out, "--root-only")
+    assert result.exit_code == 2
+    assert "was made with root_only = False, not True; give the same options, or another --out" in result.stderr

@@ -1,0 +1,183 @@
+"""Raw event files as blocks of whole lines: plain, `.gz` or `.zip`, never more than a block in memory."""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from tirgn_eqx.errors import DataError
+
+BLOCK = 1 << 23  # bytes that are read at once
+LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
+_EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
+_OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
+# What the standard library raises for one flipped byte or another.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(OSError, ValueError, IndexError, struct.error),
+)
+
+
+class Source(NamedTuple):
+    """A raw file: where it is, how it was named, and how large it is in bytes."""
+
+    path: Path
+    name: str
+    size: int
+
+
+class Block(NamedTuple):
+    """Whole lines of a file, each with its newline; `part`: the name of the file, or of one inside an archive."""
+
+    part: str
+    data: bytes
+
+
+class Unreadable(Exception):
+    """Why a file cannot be read; the message is for the report."""
+
+
+def find_sources(paths: Iterable[str | Path]) -> list[Source]:
+    """The raw files among `paths`, each once; in order of their names, which is GDELT's order of time.
+
+    Of a folder and its subfolders: files whose name holds `.export.` or ends in `.csv`, `.zip` or `.gz`, but not
+    the tables of mentions and of the knowledge graph. A file that is named itself is taken as it is.
+
+    **Raises:** DataError for a path that does not exist or a folder without such files.
+    """
+    found: dict[Path, Source] = {}
+    for given in map(Path, paths):
+        path = given.expanduser()
+        if path.is_dir():
+            inside = [file for file in path.rglob("*") if _is_events(file.name) and file.is_file()]
+            if not inside:
+                raise DataError(f"{given}: no event files (*.export.CSV, *.zip, *.gz) in this folder; name another one")
+        elif path.exists():
+            inside = [path]
+        else:
+            raise DataError(f"{given}: does not exist; name event files or a folder that holds them")
+        for file in inside:
+            found.setdefault(file.resolve(), Source(file, str(file), file.stat().st_size))
+    return sorted(found.values(), key=lambda source: (source.path.name, source.name))
+
+
+def _is_events(name: str) -> bool:
+    return _EVENTS.search(name) is not None and _OTHER_TABLES.search(name) is None
+
+
+def checksum(path: Path, digest: Any = None) -> str:
+    """The sha256 of a file's bytes. **Arguments:** `digest`: a running one to update.
+
+    **Raises:** Unreadable when the system does not give the file out.
+    """
+    digest = digest or hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(BLOCK):
+                digest.update(data)
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Block]:
+    """The lines of a file in blocks of about `size` bytes.
+
+    A compressed file is known to be whole before its first block is given; one larger than a block is read twice.
+
+    **Arguments:** `digest`: a running sha256 that is updated with the bytes of the file as it lies there.
+
+    **Raises:** Unreadable for a file that is broken or that the system does not give out.
+    """
+    try:
+        with source.path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
+    kind, ending = _kind(start), source.path.suffix.lower()
+    if ending in (".zip", ".gz") and kind is None:
+        raise Unreadable(f"named {ending}, but it is no such file" + ("" if start else ": it is empty"))
+    if kind is None:
+        with source.path.open("rb") as file:
+            yield from _lines(file, source.name, size, digest)
+        return
+    checksum(source.path, digest)
+    try:
+        small = _small(source, kind, size)
+        if small is None:
+            _read_through(source, kind, size)
+    except _BROKEN as error:
+        raise Unreadable(f"broken {kind} file: {_told(error)}") from error
+    if small is not None:
+        yield from _lines(io.BytesIO(small), source.name, size)
+        return
+    for part, file in _members(source, kind):
+        with closing(file):
+            yield from _lines(file, part, size)
+
+
+def _kind(start: bytes) -> str | None:
+    return "gzip" if start.startswith(b"\x1f\x8b") else "zip" if start.startswith(b"PK") else None
+
+
+def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBase], None, None]:
+    """Name and contents of each file inside; an archive of one file is named like that."""
+    if kind == "gzip":
+        yield source.name, gzip.GzipFile(source.path)
+        return
+    with zipfile.ZipFile(source.path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if not members:
+            raise Unreadable("a zip file that holds no file")
+        for member in members:
+            name = source.name if len(members) == 1 else f"{source.name}:{member.filename}"
+            yield name, cast(io.BufferedIOBase, archive.open(member))
+
+
+def _small(source: Source, kind: str, size: int) -> bytes | None:
+    """The contents of a compressed file if it holds one file of less than `size` bytes."""
+    with closing(_members(source, kind)) as members:
+        part, file = next(members)
+        with closing(file):
+            data = file.read(size)
+    return data if part == source.name and len(data) < size else None
+
+
+def _read_through(source: Source, kind: str, size: int) -> None:
+    """Reads a compressed file to its end, which compares its checksums."""
+    for _, file in _members(source, kind):
+        with closing(file):
+            while file.read(size):
+                pass
+
+
+def _told(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) -> Iterator[Block]:
+    rest = b""
+    while data := file.read(size):
+        if digest is not None:
+            digest.update(data)
+        data = rest + data
+        cut = data.rfind(b"\n") + 1
+        # A line without end shall not fill the memory: its length is told by one byte too many.
+        rest = data[cut:][: LONGEST + 1]
+        if cut:
+            yield Block(part, data[:cut])
+    if rest:
+        yield Block(part, rest + b"\n")
+
+
+def display_name(name: str | os.PathLike) -> str:
+    """A file's name without the characters that would break a line of text in two."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in os.fspath(name))
