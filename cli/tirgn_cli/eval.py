@@ -52,6 +52,15 @@ def evaluate(
             panel=options.OUTPUT,
         ),
     ] = 0,
+    calibrate: Annotated[
+        bool,
+        options.option(
+            "--calibrate",
+            help="fit a temperature of the probabilities on the valid split, keep it in the checkpoint, where predict "
+            "finds it, and show what it changes (default: leave the checkpoint as it is)",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -62,6 +71,8 @@ def evaluate(
     Example: tirgn eval models/tkg/tirgn_best.npz --json
 
     Example: tirgn eval models/evidence/tirgn_best.npz --explain 3
+
+    Example: tirgn eval models/tkg/tirgn_best.npz --calibrate
     """
     keep_freed_memory()
     options.check_split(split)
@@ -86,27 +97,45 @@ def evaluate(
         if not matches:
             show.warning(checksum_message(graph.checksum, trained_on.get("sha256")))
 
-        from tirgn_eqx.evaluate.protocol import evaluate_model as run
+        from tirgn_eqx.evaluate.protocol import make_evaluator
+
+        def evaluator(split: Any) -> Any:
+            shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+            return make_evaluator(model, graph, split=split, setting=setting, **shape)
 
         with show.working(f"evaluating {graph.name}"):
-            evaluation = run(
-                model,
-                graph,
-                split="valid" if split == "valid" else "test",
-                setting=setting,
-                history_len=config.history_len,
-                history_window=config.history_window,
-            )
+            run = evaluator("valid" if split == "valid" else "test")
+            evaluation = run(model)
+        calibration = None
+        if calibrate:
+            with show.working(f"calibrating on the valid split of {graph.name}"):
+                calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
         explanations = explained(model, evaluation, explain, config.history_len) if explain else []
     measured = evaluation.to_dict()
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model_type}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if explain:
         measured["explanations"] = explanations
+    if calibration is not None:
+        measured["calibrated"] = calibration
     if as_json:
         show.document(measured)
     else:
         _show(measured)
+
+
+def calibrated(checkpoint: Path, model: Any, run: Any, on_valid: Any) -> dict[str, Any]:
+    """Fits temperatures on the valid split and keeps them in the checkpoint; what they are, and what they make of the
+    split that `run` evaluates."""
+    import jax.numpy as jnp
+
+    from tirgn_eqx.evaluate.calibrate import fit_temperature
+    from tirgn_eqx.train.saved import save_calibration
+
+    found = fit_temperature(lambda temperature: on_valid(model, temperature))
+    save_calibration(checkpoint, found)
+    after = run(model, tuple(jnp.asarray(value, jnp.float32) for value in found["temperature"].values()))
+    return found | {"nll": after.entity["nll"], **after.calibration["calibration"]}
 
 
 def explained(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
@@ -178,6 +207,12 @@ def _show(measured: dict[str, Any]) -> None:
     found = measured.get("calibration")
     if found:
         show.line(show.stdout(), f"calibration: Brier score {found['brier']:.4f}, expected error {found['ece']:.4f}")
+    after = measured.get("calibrated")
+    if after:
+        degrees = " and ".join(f"{value:.3f} for {kind} questions" for kind, value in after["temperature"].items())
+        show.line(show.stdout(), f"calibrated: temperature {degrees}, fitted on valid and kept in the checkpoint")
+        figures = f"Brier score {after['brier']:.4f}, expected error {after['ece']:.4f}, NLL {after['nll']:.4f}"
+        show.line(show.stdout(), f"with it: {figures}")
     for forecast in measured.get("explanations", []):
         _show_explanation(forecast)
 

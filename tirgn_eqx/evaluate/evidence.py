@@ -13,7 +13,7 @@ from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
+from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.models.evidence import Evidence
@@ -23,16 +23,19 @@ from tirgn_eqx.types import Answers, EvidenceBatch
 SCORES = 2**24  # about the most [unit, candidate] scores held at once
 
 
-def rank_evidence(model: Evidence | Informed, batch: EvidenceBatch) -> tuple[Ranks, Ranks]:
-    """Ranks of a batch's entity and relation answers."""
+def rank_evidence(
+    model: Evidence | Informed, batch: EvidenceBatch, temperature: Temperature | None = None
+) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers; `temperature`: of the two kinds."""
 
-    def ranks(intensity: Any, answers: Answers) -> Ranks:
+    def ranks(intensity: Any, answers: Answers, temperature: Any) -> Ranks:
         probability = intensity / jnp.sum(intensity, 1, keepdims=True)
         own = jnp.log(probability[answers.answer_unit, answers.answer])
-        return answer_ranks(probability, own, answers)
+        return answer_ranks(*tempered(probability, own, answers, temperature), answers)
 
-    entity = ranks(model.entity_intensities(batch), batch.entity.answers)
-    relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers)
+    of_entity, of_relation = (None, None) if temperature is None else temperature
+    entity = ranks(model.entity_intensities(batch), batch.entity.answers, of_entity)
+    relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers, of_relation)
     return entity, relation
 
 
@@ -87,15 +90,15 @@ class EvidenceEvaluator:
         """What forecasts a target: the model, whatever the target."""
         return lambda target: model
 
-    def __call__(self, model: Any) -> Evaluation:
-        """Rank every query of the split with `model`."""
+    def __call__(self, model: Any, temperature: Temperature | None = None) -> Evaluation:
+        """Rank every query of the split with `model`; `temperature`: of its entity and relation probabilities."""
         begin = time.perf_counter()
         facts = np.bincount(self.graph.snapshot[self.graph.split_mask(self.split)], minlength=self.graph.num_snapshots)
         snapshots = self.loader.snapshots
         start = np.concatenate([[0], np.cumsum(2 * facts[snapshots])])
         number = start[-1]
         columns = {name: {kind: np.full(number, np.nan) for kind in KINDS} for name in Ranks._fields}
-        for prepared, ranked in one_ahead(self._dispatched(model)):
+        for prepared, ranked in one_ahead(self._dispatched(model, temperature)):
             place = start[np.searchsorted(snapshots, prepared.target)] + prepared.rows
             for kind, ranks in zip(KINDS, ranked):
                 for name in columns:
@@ -111,10 +114,13 @@ class EvidenceEvaluator:
             **columns,
         )
 
-    def _dispatched(self, model: Any) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
+    def _dispatched(
+        self, model: Any, temperature: Temperature | None
+    ) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
         """Every part with its ranks, which the device may still be working on."""
         with jax.default_matmul_precision("highest"):
             at = self.forecaster(model)
             for prepared in self.loader.in_order():
-                bucket = self.loader.buckets[prepared.bucket]
-                yield prepared, self.programs(bucket, at(prepared.target), prepared.batch)
+                bucket, further = self.loader.buckets[prepared.bucket], () if temperature is None else (temperature,)
+                key = (bucket, "tempered") if further else bucket
+                yield prepared, self.programs(key, at(prepared.target), prepared.batch, *further)

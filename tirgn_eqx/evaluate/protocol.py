@@ -24,7 +24,7 @@ from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
-from tirgn_eqx.evaluate.ranks import Ranks, answer_ranks
+from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
@@ -35,16 +35,22 @@ from tirgn_eqx.types import Batch
 SCORES = 2**26  # the most [unit, candidate] scores held at once
 
 
-def rank_batch(model: RecurrentGraphModel, batch: Batch, idle: Float[Array, "entity dim"]) -> tuple[Ranks, Ranks]:
-    """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time."""
+def rank_batch(
+    model: RecurrentGraphModel,
+    batch: Batch,
+    idle: Float[Array, "entity dim"],
+    temperature: Temperature | None = None,
+) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time.
+    `temperature`: of the two kinds."""
     encoding = encode_rows(model, batch.window, batch.rows, idle)
 
     def chunk(both):
         options = {"encoding": encoding, "time_index": batch.time_index}
-        ranks = [
-            answer_ranks(*model.ranking_scores(queries=queries, kind=kind, **options), queries)
-            for kind, queries in zip(KINDS, both)
-        ]
+        ranks = []
+        for kind, queries, degree in zip(KINDS, both, (None, None) if temperature is None else temperature):
+            scores = model.ranking_scores(queries=queries, kind=kind, **options)
+            ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries))
         return ranks[0], ranks[1]
 
     return jax.lax.map(chunk, (batch.entity_queries, batch.relation_queries))
@@ -92,13 +98,14 @@ class Evaluator:
         self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
 
     @jaxtyped(typechecker=beartype)
-    def __call__(self, model: RecurrentGraphModel) -> Evaluation:
-        """Rank every query of the split with `model`, in its own precision (f32 unless trained in f64)."""
+    def __call__(self, model: RecurrentGraphModel, temperature: Temperature | None = None) -> Evaluation:
+        """Rank every query of the split with `model`, in its own precision (f32 unless trained in f64); `temperature`:
+        of its entity and relation probabilities."""
         # Some GPUs round f32 products to 10 bits unless told otherwise, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
             if self.setting == "multi-step, fed back":
                 self._feed_back(model)
-            return self._evaluate(model)
+            return self._evaluate(model, temperature)
 
     def _feed_back(self, model: RecurrentGraphModel) -> None:
         """Let the windows go on with what `model` forecasts."""
@@ -120,11 +127,11 @@ class Evaluator:
             idle[length] = self.programs.idle(length, model, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]
 
-    def _evaluate(self, model: RecurrentGraphModel) -> Evaluation:
+    def _evaluate(self, model: RecurrentGraphModel, temperature: Temperature | None) -> Evaluation:
         begin = time.perf_counter()
         columns: dict[str, dict[str, list[np.ndarray]]] = {name: {kind: [] for kind in KINDS} for name in Ranks._fields}
         snapshot, inverse = [], []
-        for prepared, ranked in one_ahead(self._dispatched(model)):
+        for prepared, ranked in one_ahead(self._dispatched(model, temperature)):
             queries = 2 * prepared.num_facts
             for kind, ranks in zip(KINDS, ranked):
                 rows = prepared.rows[kind].ravel()
@@ -147,11 +154,35 @@ class Evaluator:
             **joined,
         )
 
-    def _dispatched(self, model: RecurrentGraphModel) -> Iterator[tuple[Prepared, tuple[Ranks, Ranks]]]:
+    def _dispatched(
+        self, model: RecurrentGraphModel, temperature: Temperature | None
+    ) -> Iterator[tuple[Prepared, tuple[Ranks, Ranks]]]:
         """Every snapshot with its ranks, which the device may still be working on."""
         idle: dict[int, Any] = {}
         for prepared in self.loader.in_order():
-            yield prepared, self.programs.rank(*self._arguments(model, prepared, idle))
+            bucket, *arguments = self._arguments(model, prepared, idle)
+            further, key = ((), bucket) if temperature is None else ((temperature,), (bucket, "tempered"))
+            yield prepared, self.programs.rank(key, *arguments, *further)
+
+
+def make_evaluator(
+    model: Model,
+    graph: TemporalGraph,
+    *,
+    split: Literal["train", "valid", "test"] = "test",
+    history_len: int,
+    history_window: int = 0,
+    setting: Setting = "single-step",
+    vocabulary: HistoryVocabulary | None = None,
+) -> Evaluator | EvidenceEvaluator:
+    """The evaluator of models like `model`; see `evaluate_model`."""
+    if isinstance(model, Evidence):
+        return EvidenceEvaluator(graph, split, setting=setting, **model.needs)
+    if isinstance(model, Combined):
+        needs: dict[str, Any] = model.evidence.needs | {"history_len": history_len}
+        return CombinedEvaluator(graph, split, setting=setting, **needs)
+    options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
+    return Evaluator(graph, split, setting=setting, **options)
 
 
 def evaluate_model(
@@ -169,10 +200,6 @@ def evaluate_model(
     Models of evidence have no history vocabulary: `history_window` and `vocabulary` say nothing to them, and
     `history_len` nothing to one that has no structure.
     """
-    if isinstance(model, Evidence):
-        return EvidenceEvaluator(graph, split, setting=setting, **model.needs)(model)
-    if isinstance(model, Combined):
-        needs: dict[str, Any] = model.evidence.needs | {"history_len": history_len}
-        return CombinedEvaluator(graph, split, setting=setting, **needs)(model)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
-    return Evaluator(graph, split, setting=setting, **options)(model)
+    evaluator: Any = make_evaluator(model, graph, split=split, setting=setting, **options)
+    return evaluator(model)

@@ -2,10 +2,14 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tirgn_eqx.types import Answers, Queries
+
+# Of entity and of relation probabilities.
+Temperature = tuple[Float[Array, ""], Float[Array, ""]]
 
 
 class Ranks(NamedTuple):
@@ -60,3 +64,18 @@ def answer_ranks(
         right=number(jnp.where(own[:, 0] >= top[unit], 1 / ties[unit], 0.0)),
         brier=brier,
     )
+
+
+def tempered(
+    score: Float[Array, "unit candidate"],
+    log_probability: Float[Array, " answer"],
+    queries: Queries | Answers,
+    temperature: Float[Array, ""] | None,
+) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
+    """Probabilities p^(1 / temperature), summing up to 1, and their log at the answers (Guo et al., 2017); as they are
+    without a temperature."""
+    if temperature is None:
+        return score, log_probability
+    scaled = jnp.log(score) / temperature
+    normalizer = jax.nn.logsumexp(scaled, 1)
+    return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_unit]

@@ -1,9 +1,11 @@
 """Names to ids and back, with a helpful word where a name is not known."""
 
+import difflib
+
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import DataError, nearest
+from tirgn_eqx.errors import DataError
 
 
 class Names:
@@ -35,8 +37,13 @@ class Names:
         if found is None:
             names = self.entities if kind == "entity" else self.relations
             parts = [known for known in names if _plain(name) and _plain(name) in _plain(known)][:5]
-            hint = f"; names with it: {', '.join(map(repr, parts))}" if parts else nearest(_plain(name), names)
-            raise DataError(f"{kind} {name!r} is not known{hint or f'; there are {len(names):,} of them'}")
+            like = difflib.get_close_matches(_plain(name), self._ids[kind], n=1, cutoff=0.5)
+            hint = f"there are {len(names):,} of them"
+            if parts:
+                hint = f"names with it: {', '.join(map(repr, parts))}"
+            elif like:
+                hint = f"did you mean {names[self._ids[kind][like[0]]]!r}?"
+            raise DataError(f"{kind} {name!r} is not known; {hint}")
         return found
 
 

@@ -73,6 +73,12 @@ def save_model(
     return save_checkpoint(path, arrays, described)
 
 
+def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
+    """Write what `fit_temperature` found into a checkpoint, the rest of which stays as it is."""
+    checkpoint = load_checkpoint(path)
+    return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
+
+
 def _config(settings: Any, path: Path) -> TiRGNTrainingConfig:
     known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
     if not isinstance(settings, dict) or not known >= set(settings):
