@@ -1,0 +1,123 @@
+"""What a forecaster is worth to those who act on it: calibration before and after, latency, throughput.
+
+Why: a probability that one acts on must mean what it says, and a service must answer at once. A model is trained on the
+data (or on the days of it that `--days` names), evaluated, calibrated on valid, and asked by name: single questions
+with and without what carries the answers, and many at once.
+
+    python benchmarks/forecast.py --data-path data/events.parquet --days 2018-01-09,2018-01-11 --granularity hour \\
+        --preset evidence
+    python benchmarks/forecast.py --checkpoint models/tirgn_best.npz
+"""
+
+import dataclasses
+import datetime as dt
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from common import note, table
+
+QUESTIONS = 4096
+SINGLE = 200
+
+
+def cut(path: str, days: str, folder: Path) -> str:
+    """The events of the days first,last of a table, as a table of its own."""
+    import polars as pl
+
+    first, last = (dt.date.fromisoformat(day) for day in days.split(","))
+    events = pl.read_parquet(path)
+    day = pl.col("timestamp").cast(pl.Datetime).dt.date()
+    name = folder / f"{Path(path).stem}_{first:%m%d}-{last:%m%d}.parquet"
+    events.filter((day >= first) & (day <= last)).write_parquet(name)
+    return str(name)
+
+
+def figures(evaluation: Any) -> dict[str, Any]:
+    found = evaluation.to_dict()
+    return {"entity": found["entity"], "relation": found["relation"], **evaluation.calibration["calibration"]}
+
+
+def asked(forecaster: Any) -> dict[str, Any]:
+    """Milliseconds of single questions, and questions a second in batches; real (s, r) of the newest facts."""
+    graph, names = forecaster.graph, forecaster.names
+    rng = np.random.default_rng(0)
+    rows = rng.integers(max(0, graph.num_facts - 50_000), graph.num_facts, QUESTIONS)
+    questions = [(names.entities[graph.subject[i]], names.relations[graph.relation[i]], None) for i in rows]
+    out = {}
+    for because in (False, True):
+        times = []
+        for question in questions[:SINGLE] * 2:
+            begin = time.perf_counter()
+            forecaster.forecast(*question, because=because)
+            times.append(1e3 * (time.perf_counter() - begin))
+        # The first round compiles a program for every shape that comes.
+        later = np.array(times[SINGLE:])
+        quantiles = {name: float(np.quantile(later, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0))}
+        out["single_with_reasons_ms" if because else "single_ms"] = quantiles
+    forecaster.forecasts(questions)
+    begin = time.perf_counter()
+    forecaster.forecasts(questions)
+    out["questions_per_second"] = QUESTIONS / (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    forecaster.top_facts(100)
+    return out | {"top_100_facts_seconds": time.perf_counter() - begin}
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--days", metavar="FIRST,LAST", help="only events of these days (all)")
+    parser.add_argument("--checkpoint", metavar="CKPT", help="ask this one instead of training")
+    args = common.finalize(parser.parse_args())
+
+    import jax.numpy as jnp
+
+    from tirgn_eqx.evaluate.calibrate import fit_temperature
+    from tirgn_eqx.evaluate.protocol import make_evaluator
+    from tirgn_eqx.forecast import Forecaster
+    from tirgn_eqx.train import load_model, train_tirgn
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, result = Path(temporary), {}
+        path = cut(args.data_path, args.days, folder) if args.days else args.data_path
+        options = {"num_days": 0 if args.days else args.num_days, "granularity": args.granularity}
+        load = {} if path.startswith("sim") else {k: v for k, v in options.items() if v is not None}
+        given: dict[str, Any] = {"assignments": args.set, "seed": args.seed, "quick": args.quick}
+        graph, config = common.load(path, args.preset, config_file=args.config, **given, **load)
+        checkpoint = args.checkpoint
+        if checkpoint is None:
+            note(f"training {config.model} on {graph.name}: {graph.num_facts:,} facts")
+            trained = train_tirgn(graph, config.replace(logdir=str(folder / "log")), model_dir=folder / "models")
+            checkpoint = trained["checkpoint"]
+            result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
+        model, config, _ = load_model(checkpoint)
+        shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        test: Any = make_evaluator(model, graph, split="test", **shape)
+        valid: Any = make_evaluator(model, graph, split="valid", **shape)
+        note("evaluating and calibrating")
+        result["before"] = figures(test(model))
+        found = fit_temperature(lambda temperature: valid(model, temperature))
+        degrees = tuple(jnp.float32(value) for value in found["temperature"].values())
+        result["fitted_on_valid"], result["after"] = found, figures(test(model, degrees))
+        begin = time.perf_counter()
+        forecaster = Forecaster(model, config, graph, temperature=found["temperature"])
+        result["seconds_to_make"] = time.perf_counter() - begin
+        note("asking")
+        result |= asked(forecaster)
+    result["model_type"] = config.model_type
+    setting = {name: value for name, value in dataclasses.asdict(config).items() if name != "logdir"}
+    payload = {"dataset": graph.describe(), "setting": setting, "seed": config.seed, "result": result}
+    name = "-".join(filter(None, ["forecast", graph.name, config.model_type, args.tag]))
+    document = common.record(name, payload, args.results)
+    row = lambda when: [when, result[when]["ece"], result[when]["brier"], result[when]["entity"]["nll"]]
+    table(f"{graph.name}: {config.model_type}", ["calibration", "ECE", "Brier", "NLL"], [row("before"), row("after")])
+    speed = [result["single_ms"]["median"], result["single_with_reasons_ms"]["median"], result["questions_per_second"]]
+    table("asked by name", ["one question, ms", "with reasons, ms", "questions a second"], [speed])
+    common.finish(document)
+
+
+if __name__ == "__main__":
+    main()
