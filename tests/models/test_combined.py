@@ -303,3 +303,14 @@ def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
     assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))
+
+
+def test_one_snapshot_to_fit_on_is_forecast_with_the_gate_as_it_begins(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.integers(0, n, 48) for n in (7, 2, 7)] + [np.repeat(np.arange(8), 6)], 1)
+    graph = make_graph(rows, num_entities=7, num_relations=2, valid=36, test=42)
+    model = built(7, 2)
+    evaluator = CombinedEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    fitted, validation = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
+    assert not same_bits(fitted.gate, model.gate)
+    np.testing.assert_array_equal(validation.nll["entity"], evaluator(model).nll["entity"])

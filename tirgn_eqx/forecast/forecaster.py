@@ -178,23 +178,40 @@ class Forecaster:
         names, relations = self.names, self.graph.num_relations
         for kind in ASKED:
             rows = [number for number, part in enumerate(asked) if part == kind]
-            given = [tuple(str(x) for x in questions[row] if x is not None) for row in rows]
-            for begin in range(0, len(rows), MOST_UNITS):
-                some, ends = rows[begin : begin + MOST_UNITS], given[begin : begin + MOST_UNITS]
-                first, second = ([pair[place] for pair in ends] for place in (0, 1))
-                if kind == "object":
-                    found = self.objects(names.ids("entity", first), names.ids("relation", second))
-                elif kind == "subject":
-                    found = self.objects(names.ids("entity", second), names.ids("relation", first) + relations)
-                else:
-                    found = self.relations(names.ids("entity", first), names.ids("entity", second))[:, :relations]
-                    # The direction is given: what the object may do to the subject does not count.
-                    found = found / found.sum(1, keepdims=True)
-                known = names.relations if kind == "relation" else names.entities
-                for row, (place, probability) in zip(some, zip(*_best(found, top))):
-                    candidates = tuple(Candidate(known[i], float(p)) for i, p in zip(place, probability))
-                    out[row] = Forecast(self.time, *questions[row], kind, candidates)
+            if not rows:
+                continue
+            given = [[str(x) for x in questions[row] if x is not None] for row in rows]
+            kinds = (
+                ("relation", "entity")
+                if kind == "subject"
+                else ("entity", "entity" if kind == "relation" else "relation")
+            )
+            pairs = np.stack([names.ids(k, [pair[place] for pair in given]) for place, k in enumerate(kinds)], 1)
+            # Equal questions are asked once, and those about one entity side by side, which share its past.
+            pairs = pairs[:, ::-1] + [0, relations] if kind == "subject" else pairs
+            distinct, place = np.unique(pairs, axis=0, return_inverse=True)
+            best, probability = self._best_answers(distinct, kind, top)
+            known = names.relations if kind == "relation" else names.entities
+            for row, number in zip(rows, place.ravel().tolist()):
+                chosen = zip(best[number].tolist(), probability[number].tolist())
+                candidates = tuple(Candidate(known[i], p) for i, p in chosen)
+                out[row] = Forecast(self.time, *questions[row], kind, candidates)
         return [forecast for forecast in out if forecast is not None]
+
+    def _best_answers(self, pairs: np.ndarray, kind: str, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """(candidates, probabilities) of the best answers, `(question, top)` each, to questions by id."""
+        found = []
+        for begin in range(0, len(pairs), MOST_UNITS):
+            first, second = pairs[begin : begin + MOST_UNITS].T
+            if kind == "relation":
+                # The direction is given: what the object may do to the subject does not count.
+                shares = self.relations(first, second)[:, : self.graph.num_relations]
+                shares = shares / shares.sum(1, keepdims=True)
+            else:
+                shares = self.objects(first, second)
+            found.append(_best(shares, top))
+        best, probability = zip(*found)
+        return np.concatenate(best), np.concatenate(probability)
 
     def _with_reasons(
         self, subject: int, relation: int, top: int

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from beartype import beartype
@@ -60,7 +61,7 @@ def _with_key(prepared: PreparedBatch, key: Any) -> Any:
 class _Run:
     """One training's changing parts; `train_tirgn` is its public face."""
 
-    def __init__(self, graph, config, model_dir: Path, emit):
+    def __init__(self, graph, config, model_dir: Path, emit, start: Model | None = None):
         # Settled here, so that records and checkpoints say what was used.
         unroll = config.unroll and jax.default_backend() == "cpu"
         precision = compute_type(config.precision)
@@ -86,6 +87,10 @@ class _Run:
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
         self.model, self.opt_state = self._skeleton()
+        if start is not None:
+            # A copy: a step eats its arguments.
+            self.model = cast_parameters(jax.tree.map(jnp.array, start), config.precision)
+            self.opt_state = init_optimizer(self.optimizer, self.model)
         self.step = CompiledStep(config, emit, self.optimizer)
         self.given_up: dict[str, Any] = {}  # settings that memory did not allow, as they are now
         self.stopping = EarlyStopping(config.patience, config.monitor)
@@ -371,6 +376,7 @@ def train_tirgn(
     stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
+    start: Model | None = None,
 ) -> dict[str, Any]:
     """Train the model that `config` describes on train, select on valid, and evaluate the best one on test.
 
@@ -381,7 +387,7 @@ def train_tirgn(
     `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the training
     in `model_dir`, which then ends as it would have without the break; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
-    instead of training these parts.
+    instead of training these parts; `start`: a model of the same shape to begin with (see `warm_start`).
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
@@ -396,11 +402,11 @@ def train_tirgn(
     if config.history == "evidence":
         from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
 
-        return train_staged(graph, config, structure=structure, evidence=evidence, **options)
+        return train_staged(graph, config, structure=structure, evidence=evidence, start=start, **options)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
-    return train_alone(graph, config, **options)
+    return train_alone(graph, config, start=start, **options)
 
 
 def train_alone(
@@ -412,10 +418,11 @@ def train_alone(
     run_name: str | None,
     resume: bool,
     stop: Callable[[], bool] | None,
+    start: Model | None = None,
 ) -> dict[str, Any]:
     """`train_tirgn` of one model by itself."""
     emit, stop = on_record or (lambda record: None), stop or (lambda: False)
-    run = _Run(graph, config, Path(model_dir), emit)
+    run = _Run(graph, config, Path(model_dir), emit, start)
     if resume:
         run.resume()
     options = {"run_name": run_name, "config": run.config.to_dict(), "resume_step": run.global_step if resume else None}

@@ -60,8 +60,11 @@ class Stages:
         self.emit, self.resume, self.stop = emit, resume, stop
         self.results: dict[str, dict[str, Any]] = {}
 
-    def part(self, name: str, config: TiRGNTrainingConfig, given: Path | None, run_name: str | None) -> Path | None:
-        """The checkpoint of a part, trained unless it is `given` or done already; None when it was stopped."""
+    def part(
+        self, name: str, config: TiRGNTrainingConfig, given: Path | None, run_name: str | None, start: Any = None
+    ) -> Path | None:
+        """The checkpoint of a part, trained (from `start`) unless it is `given` or done already; None when it was
+        stopped."""
         if given is not None:
             return self._given(name, given, config)
         folder = self.model_dir / name
@@ -78,6 +81,7 @@ class Stages:
             run_name=run_name and f"{run_name}-{name}",
             resume=again,
             stop=self.stop,
+            start=start,
         )
         self.results[name] = found
         if found["status"] != "completed":
@@ -126,10 +130,13 @@ def train_staged(
     stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
+    start: Any = None,
+    evidence_settings: TiRGNTrainingConfig | None = None,
 ) -> dict[str, Any]:
     """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
 
-    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages.
+    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
+    `start`: a `Combined` model whose parts theirs begin with; `evidence_settings`: in place of `evidence_preset`.
 
     **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
     forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
@@ -138,10 +145,11 @@ def train_staged(
     stop, emit = stop or (lambda: False), on_record or (lambda record: None)
     stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
     alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-    beside = evidence_config(config)
+    beside = evidence_settings or evidence_config(config)
     path = {}
     for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
-        found = stages.part(name, settings, None if given is None else Path(given), run_name)
+        begin_with = None if start is None else getattr(start, name)
+        found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_with)
         if found is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
         path[name] = found
@@ -190,7 +198,7 @@ def fit_gate(
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
-    halves = [half for half in (snapshots[::2], snapshots[1::2]) if len(half) < len(snapshots)]
+    halves = [snapshots[::2], snapshots[1::2]] if len(snapshots) > 1 else []
     whole = None if halves else evaluator(model)
     for half in halves:
         fitted = fit(half, stop)
