@@ -116,7 +116,8 @@ def main() -> None:
     names = list(files)
     day = lambda name: f"{name[:4]}-{name[4:6]}-{name[6:8]}"
     when = ["--from", day(names[0]), "--to", day(names[-1])]
-    small = ["--embedding-dim", "8", "--epochs", "1"] if args.quick else []
+    small = ["--embedding-dim", "8", "--epochs", "1", "--set", "max_buckets=1"] if args.quick else []
+    small += ["--set", "evidence_heads=2", "--set", "evidence_background=false"] if args.quick else []
     settings = [*small, *(word for setting in args.set for word in ("--set", setting))]
     with tempfile.TemporaryDirectory() as temporary:
         place, road = Path(temporary), Road(Path(temporary))
