@@ -225,11 +225,11 @@ def forecasts(records: list[dict[str, Any]]) -> str:
         if not record["benchmark"].startswith("forecast-"):
             continue
         result = record["result"]
-        both = lambda name: " -> ".join(f"{result[when][name]:.4f}" for when in ("before", "after"))
+        ece = " -> ".join(f"{result[when]['ece']:.4f}" for when in ("before", "after"))
         nll = " -> ".join(f"{result[when]['entity']['nll']:.3f}" for when in ("before", "after"))
         times = [f"{result[name]['median']:.1f}" for name in ("single_ms", "single_with_reasons_ms")]
         speed = f"{result['questions_per_second']:,.0f}"
-        rows.append([record["dataset"]["name"], MODELS[result["model_type"]], both("ece"), nll, *times, speed])
+        rows.append([record["dataset"]["name"], MODELS[result["model_type"]], ece, nll, *times, speed])
     columns = ["data", "model", "ECE", "NLL", "one question, ms", "with what carries it, ms", "questions a second"]
     return rows_table(columns, rows)
 
@@ -252,8 +252,8 @@ was published.
 """
 
 
-FORECASTS = """Calibration on test before -> after a temperature that was fitted on valid, and how fast named questions are
-answered on two CPU cores once the state of the moment is there: medians of single questions, and many at once.
+FORECASTS = """Calibration on test before -> after a temperature that was fitted on valid, and how fast named questions
+are answered on two CPU cores once the state of the moment is there: medians of single questions, and many at once.
 """
 
 
