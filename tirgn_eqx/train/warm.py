@@ -1,0 +1,102 @@
+"""Warm starts: a model that begins with another one's weights, its vocabulary matched by name.
+
+Which axis of an array is the vocabulary is what its annotation says (`tirgn_eqx.types` lists the names of axes): one
+that begins with `entity` has a row for every entity, one that begins with `rel2` a row for every relation and then one
+for every inverse.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tirgn_eqx.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """Which ids of an old vocabulary the names of a new one have.
+
+    **Arguments:** `entity`: int64 `(entity,)`, `relation`: int64 `(rel,)`, by new id the old one, -1 for a new name;
+    `old_entities`, `old_relations`: sizes of the old vocabulary.
+    """
+
+    entity: np.ndarray
+    relation: np.ndarray
+    old_entities: int
+    old_relations: int
+
+    def rows(self, axis: str) -> tuple[np.ndarray, int]:
+        """(by new row the old one or -1, number of old rows) of the axis `entity` or `rel2`."""
+        if axis == "entity":
+            return self.entity, self.old_entities
+        inverse = np.where(self.relation < 0, -1, self.relation + self.old_relations)
+        return np.concatenate([self.relation, inverse]), 2 * self.old_relations
+
+
+def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
+    """Every array of a model by its path, such as `background.subject`, with the name of its first axis as annotated
+    (None for an array without such)."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
+        owner, annotation = model, None
+        for key in path:
+            if isinstance(key, jax.tree_util.GetAttrKey):
+                annotation = {field.name: field.type for field in dataclasses.fields(owner)}[key.name]
+                owner = getattr(owner, key.name)
+            else:
+                owner = owner[key.idx]
+        # Of `Float[Array, "word dim"] | None`, the part that speaks of an array.
+        words = [getattr(kind, "dim_str", "").split() for kind in (annotation, *get_args(annotation))]
+        axis = next((names[0] for names in words if names), None)
+        found[jax.tree_util.keystr(path, simple=True, separator=".")] = axis, leaf
+    return found
+
+
+def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
+    """`fresh` with the weights and buffers of `old`; rows of new names stay as they are in `fresh`.
+
+    **Arguments:** `fresh`: a model as it begins, whose settings stay; `old`: one of the same kind and widths; `names`:
+    from its vocabulary to that of `fresh`, None when they have the same.
+
+    **Raises:** ConfigError for a model of another shape, with the array that differs.
+    """
+    ours, theirs = leading_axes(fresh), leading_axes(old)
+    again = "leave the settings that shape the model as they were, or train anew with `tirgn train`"
+    for name in sorted(set(ours) ^ set(theirs)):
+        where = "the settings describe a model with" if name in ours else "the settings describe a model without"
+        raise ConfigError(f"{where} the array {name!r}, unlike the one to begin from; {again}")
+    leaves = []
+    for name, (axis, leaf) in ours.items():
+        value, rows = np.asarray(theirs[name][1]), None
+        if names is not None and axis in ("entity", "rel2"):
+            place, number = names.rows(axis)
+            # An array may be annotated as of relations and be of one alone, shared by all.
+            rows = place if len(leaf) == len(place) and len(value) == number else None
+        expected = value.shape if rows is None else (len(rows), *value.shape[1:])
+        if leaf.shape != expected:
+            raise ConfigError(
+                f"array {name!r} is {list(expected)} in the model to begin from, and {list(leaf.shape)} with these "
+                f"settings; {again}"
+            )
+        if rows is not None:
+            filled, known = np.array(leaf), rows >= 0
+            filled[known] = value[rows[known]]
+            value = filled
+        # A copy: a training donates its arrays.
+        leaves.append(jnp.array(value, leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+
+def fingerprint(model: Any) -> str:
+    """sha256 over all arrays of a model."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
