@@ -19,6 +19,7 @@ from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
+from tirgn_cli.retrain import retrain
 from tirgn_cli.train import train
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError
@@ -162,6 +163,7 @@ def tirgn(
 
 
 app.command("train")(train)
+app.command("retrain")(retrain)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("compare")(compare)
