@@ -211,7 +211,7 @@ def fit_gate(
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
-    halves = [half for half in (snapshots[::2], snapshots[1::2]) if len(half) < len(snapshots)]
+    halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)
     for half in halves:
         fitted = fit(half, stop)
