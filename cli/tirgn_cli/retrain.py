@@ -10,6 +10,7 @@ from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.heap import keep_freed_memory
 
 WORSE = 3
+KEPT = "that of CKPT"
 
 
 def retrain(
@@ -26,14 +27,34 @@ def retrain(
         str | None,
         options.option(
             metavar="PATH",
-            help="event parquet with the newest events; read as the one that CKPT was trained on, unless the options "
-            "below say otherwise (default: what it was trained on, read again)",
+            help="event parquet with the newest events (default: what CKPT was trained on, read again)",
             panel=options.DATA,
         ),
     ] = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
+    num_days: Annotated[
+        int | None,
+        options.option(
+            min=0, metavar="DAYS", help=f"keep the most recent; 0 = all (default: {KEPT})", panel=options.DATA
+        ),
+    ] = None,
+    max_events: Annotated[
+        int | None,
+        options.option(
+            min=0,
+            metavar="EVENTS",
+            help=f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})",
+            panel=options.DATA,
+        ),
+    ] = None,
+    granularity: Annotated[
+        str | None,
+        options.option(
+            metavar="15min|hour|day",
+            help=f"length of one snapshot (default: {KEPT})",
+            autocompletion=lambda: ["15min", "hour", "day"],
+            panel=options.DATA,
+        ),
+    ] = None,
     keep_gone: Annotated[
         bool,
         options.option(
@@ -54,15 +75,12 @@ def retrain(
     ] = 0.01,
     config_file: options.ConfigFile = None,
     assignments: options.Assignments = None,
-    epochs: options.Epochs = None,
-    learning_rate: options.LearningRate = None,
-    batch_size: options.BatchSize = None,
-    precision: options.Precision = None,
-    remat: options.Remat = None,
-    seed: options.Seed = None,
-    eval_interval: options.EvalInterval = None,
-    patience: options.Patience = None,
-    monitor: options.Monitor = None,
+    epochs: Annotated[int | None, options.setting("epochs", panel=options.TRAINING, default=KEPT)] = None,
+    learning_rate: Annotated[
+        float | None, options.setting("learning_rate", "--lr", panel=options.TRAINING, default=KEPT)
+    ] = None,
+    batch_size: Annotated[int | None, options.setting("batch_size", panel=options.TRAINING, default=KEPT)] = None,
+    seed: Annotated[int | None, options.setting("seed", panel=options.TRAINING, default=KEPT)] = None,
     model_dir: Annotated[
         Path | None,
         options.option(
@@ -103,8 +121,8 @@ def retrain(
 
     Training begins with the old weights, entities and relations being matched by name. Old and new then forecast the
     newest held-out snapshots. The replaced checkpoint stays as CKPT's name with .previous; exit code 3 says that the
-    new model was worse by more than --max-regression and CKPT is untouched. Settings are those of CKPT; options of
-    their own, --set and --config change them.
+    new model was worse by more than --max-regression and CKPT is untouched. All settings are those of CKPT; options
+    of their own, --set and --config change them.
 
     Example: tirgn retrain --data-path events.parquet --from models/tkg/tirgn_best.npz
 
@@ -114,18 +132,7 @@ def retrain(
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
-    flags = options.given(
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        precision=precision,
-        remat=remat,
-        seed=seed,
-        eval_interval=eval_interval,
-        patience=patience,
-        monitor=monitor,
-        logdir=logdir,
-    )
+    flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
     changes = {"logdir": str(model_dir / "logs")} | options.overrides(None, config_file, assignments, flags)
 
     from tirgn_cli import show

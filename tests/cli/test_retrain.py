@@ -255,6 +255,9 @@ def test_what_cannot_be_retrained_is_refused_in_one_line(run, place, checkpoint,
     assert "would write over" in refused("--model-dir", tmp_path, code=2)
     assert "no training to resume" in refused("--resume", "--quiet", "--model-dir", tmp_path / "empty")
     assert bits(checkpoint) == before and not (tmp_path / "tirgn_state.npz").exists()
+    # Without --data-path it is what it was trained on, read again.
+    again = run("retrain", "--from", checkpoint, "--resume", "--quiet")
+    assert again.exit_code == 1 and again.stderr.startswith("warning: old: the very facts that")
 
 
 def test_a_static_graph_is_refused(run, place, tmp_path):

@@ -5,6 +5,7 @@ snapshots, and the new one takes the old one's place unless it is clearly worse.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from beartype import beartype
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
-from tirgn_eqx.data.names import places, with_further_names
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.data.names import places, with_further_names, with_kept_names
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
@@ -175,6 +176,12 @@ def _check(
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
         if names is None:
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
+    if with_kept_names(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
+        warnings.warn(
+            f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
