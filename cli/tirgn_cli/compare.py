@@ -120,11 +120,13 @@ def _load_graph(models: list[str], loaded: dict[str, Any], data_path: str | None
     from tirgn_cli import show
     from tirgn_cli.eval import check_sizes, checksum_message, load_data
     from tirgn_eqx.data import load_graph
+    from tirgn_eqx.data.names import with_kept_names
 
     checkpoints = [name for name in models if not isinstance(loaded[name], str)]
     if checkpoints:
         provenance = (loaded[checkpoints[0]][2].get("data") or {}).get("provenance") or {}
         graph = load_data(Path(checkpoints[0]), data_path, provenance, load)
+        graph = with_kept_names(graph, loaded[checkpoints[0]][2])
     elif data_path is None:
         raise ConfigError("no checkpoint says which data to use; give --data-path")
     else:

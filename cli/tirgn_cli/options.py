@@ -22,16 +22,17 @@ def option(*flags: str, help: str, panel: str, **more: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
-def setting(name: str, *flags: str, panel: str, metavar: str | None = None) -> Any:
+def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> Any:
     """The option of one config field; its help, default and choices are the config's own.
 
     **Arguments:** `name`: field of `TiRGNTrainingConfig`; `flags`: names of the option, by default the
-    field's; `panel`: heading in the help; `metavar`: name of the value, by default by the field's type.
+    field's; `panel`: heading in the help; `metavar`: name of the value, by default by the field's type; `default`:
+    what the help says of it, where it is not the config's.
     """
     field = FIELDS[name]
     hint = get_type_hints(TiRGNTrainingConfig)[name]
     choices = get_args(hint)
-    shown = f"default: {field.default}" if name != "l2_normalize" else "default: normalise"
+    shown = f"default: {default or field.default}" if name != "l2_normalize" else "default: normalise"
     return option(
         *(flags or (f"--{name.replace('_', '-')}",)),
         help=f"{field.metadata['help']} ({shown})",

@@ -19,8 +19,9 @@ Written by `python -m tirgn_cli.reference docs/cli.md`; the same words as `tirgn
 Results go to stdout; progress, warnings and errors go to stderr. With `--json`
 stdout holds exactly one JSON document. Exit code 0: done; 1: something is wrong
 with the data, a checkpoint or the run; 2: something is wrong with the options;
-3: done but for a part: files that could not be had or read; 130: interrupted;
-143: terminated. `NO_COLOR=1` turns colour off. Every command has `--help`
+3: done but for a part: files that could not be had or read, or a retrained model
+that is worse than the one it should replace; 130: interrupted; 143: terminated.
+`NO_COLOR=1` turns colour off. Every command has `--help`
 (`-h`), and `tirgn --install-completion` (or `--show-completion`) sets up the
 shell to complete commands and options.
 """

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import string
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tirgn_eqx.errors import CheckpointError, DataWarning
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.checkpoint import load_checkpoint, replace_checkpoint, save_checkpoint
 
 ARRAYS = {"entity": np.arange(12, dtype=np.float32).reshape(3, 4), "step": np.asarray(7)}
 METADATA = {"model_type": "tirgn", "entities": ["Ünia", "Old 'Land'"], "metrics": {"mrr": 0.5}}
@@ -198,6 +199,72 @@ def test_a_kill_between_the_renames_leaves_a_whole_checkpoint(tmp_path, monkeypa
     loaded = load_checkpoint(path)
     assert loaded.metadata == (METADATA if survivors == 0 else {"new": True})
     assert loaded.arrays["entity"].shape == ((3, 4) if survivors == 0 else (5,))
+
+
+def pair(folder):
+    """Two checkpoints, and the sha256 of the first."""
+    old = save_checkpoint(folder / "m", ARRAYS, METADATA)
+    new = save_checkpoint(folder / "new" / "other", {"entity": np.ones(5)}, {"new": True})
+    return old, new, hashlib.sha256(old.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("with_side", [True, False])
+def test_a_replaced_checkpoint_is_kept(tmp_path, with_side):
+    old, new, sha256 = pair(tmp_path)
+    save_checkpoint(tmp_path / "m.previous", {}, {"long ago": True})
+    if not with_side:
+        old.with_suffix(".json").unlink()
+    files = {path.suffix: path.read_bytes() for path in tmp_path.glob("m.*") if "previous" not in path.name}
+    previous = replace_checkpoint(old.with_suffix(""), new, sha256)
+    assert previous == tmp_path / "m.previous.npz"
+    assert {path.suffix: path.read_bytes() for path in tmp_path.glob("m.previous.*")} == files
+    assert load_checkpoint(previous).metadata == METADATA
+    for suffix in (".npz", ".json"):
+        assert old.with_suffix(suffix).read_bytes() == new.with_suffix(suffix).read_bytes()
+
+
+def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+    """A process that dies changes nothing any more: neither do the clean-ups that follow here."""
+    calls = {"replace": os.replace, "unlink": Path.unlink}
+    outcomes = []
+    for survivors in range(20):
+        old, new, sha256 = pair(tmp_path / str(survivors))
+        done = []
+
+        def dying(name, survivors=survivors, done=done):
+            def call(*args, **options):
+                if len(done) >= survivors:
+                    raise KeyboardInterrupt
+                done.append(name)
+                return calls[name](*args, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", dying("replace"))
+            patch.setattr(Path, "unlink", dying("unlink"))
+            try:
+                replace_checkpoint(old, new, sha256)
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        found = load_checkpoint(old).metadata
+        outcomes.append(found == {"new": True})
+        assert found in (METADATA, {"new": True})
+        previous = old.with_name("m.previous.npz")
+        assert not previous.exists() or load_checkpoint(previous).metadata == METADATA
+        assert not outcomes[-1] or previous.exists()
+    assert len(outcomes) >= 6 and outcomes == sorted(outcomes) and set(outcomes) == {True, False}
+
+
+def test_what_was_changed_in_the_meantime_is_not_replaced(tmp_path):
+    old, new, _ = pair(tmp_path)
+    with pytest.raises(CheckpointError, match="changed by another program"):
+        replace_checkpoint(old, new, "0" * 64)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        replace_checkpoint(tmp_path / "none.npz", new, "0" * 64)
+    assert load_checkpoint(old).metadata == METADATA and not list(tmp_path.glob("*previous*"))
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -48,13 +48,49 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata
     target = _npz_path(path)
     content = _pack(target, arrays, to_json(metadata))
     side = dict(metadata) | {"sha256": hashlib.sha256(content).hexdigest()}
+    _put(target, content, to_json(side, indent=2).encode() + b"\n")
+    return target
+
+
+def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
+    """Puts the checkpoint `new` in the place of the one at `path`, and keeps that one as `NAME.previous.npz` and
+    `.json`; returns the path of the kept npz.
+
+    At every moment there is a whole checkpoint at `path`: whatever ends the process leaves the old or the new one.
+
+    **Arguments:** `sha256`: of the npz that is to be replaced.
+
+    Raises CheckpointError when the files cannot be read or written, or `path` no longer holds what is to be replaced.
+    """
+    target, source = checkpoint_path(path), checkpoint_path(new)
+    previous = target.with_name(f"{target.stem}.previous.npz")
+    (content, side), replacement = _read_pair(target), _read_pair(source)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+    _put(previous, content, side)
+    _put(target, *replacement)
+    return previous
+
+
+def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
+    """The bytes of an npz, and of the json beside it if there is one."""
+    side = path.with_suffix(".json")
+    try:
+        return path.read_bytes(), side.read_bytes() if side.exists() else None
+    except OSError as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _put(target: Path, content: bytes, side: bytes | None) -> None:
+    """Writes an npz and the json beside it, each whole or not at all."""
     side_path = target.with_suffix(".json")
+    files = [(target, content)] + ([] if side is None else [(side_path, side)])
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        written = _write(target, content), _write(side_path, to_json(side, indent=2).encode() + b"\n")
+        written = [_write(path, data) for path, data in files]
         # the old side file goes first: a stop between the renames must not leave one that belies the npz
         side_path.unlink(missing_ok=True)
-        for temporary, final in zip(written, (target, side_path)):
+        for temporary, (final, _) in zip(written, files):
             os.replace(temporary, final)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -63,7 +99,6 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata
         for file in (target, side_path):
             with contextlib.suppress(OSError):
                 _temporary(file).unlink()
-    return target
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -77,7 +112,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if path.is_dir():
         known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
-    source = path if path.is_file() and path.suffix != ".json" else _npz_path(path)
+    source = checkpoint_path(path)
     try:
         content = source.read_bytes()
     except OSError as error:
@@ -101,6 +136,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{source}: {_BROKEN}")
     return Checkpoint(arrays, metadata, source)
+
+
+def checkpoint_path(path: str | Path) -> Path:
+    """The file that `load_checkpoint(path)` reads."""
+    path = Path(path)
+    return path if path.is_file() and path.suffix != ".json" else _npz_path(path)
 
 
 def _npz_path(path: str | Path) -> Path:

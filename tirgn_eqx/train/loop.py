@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from beartype import beartype
@@ -27,6 +26,7 @@ from tirgn_eqx.train.saved import load_model, save_model
 from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
 from tirgn_eqx.train.step import make_step
 from tirgn_eqx.train.stopping import EarlyStopping
+from tirgn_eqx.train.warm import fingerprint, warm_start
 
 Record = dict[str, Any]
 STEP_RECORD_SECONDS = 0.5
@@ -86,11 +86,8 @@ class _Run:
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
-        self.model, self.opt_state = self._skeleton()
-        if start is not None:
-            # A copy: a step eats its arguments.
-            self.model = cast_parameters(jax.tree.map(jnp.array, start), config.precision)
-            self.opt_state = init_optimizer(self.optimizer, self.model)
+        self.model, self.opt_state = self._skeleton(start)
+        self.begun_from = {} if start is None else {"start": fingerprint(start)}
         self.step = CompiledStep(config, emit, self.optimizer)
         self.given_up: dict[str, Any] = {}  # settings that memory did not allow, as they are now
         self.stopping = EarlyStopping(config.patience, config.monitor)
@@ -113,7 +110,7 @@ class _Run:
     # --- going on after a break ------------------------------------------------------------------------------
 
     def _described(self) -> dict[str, Any]:
-        return {"config": self.config.to_dict(), "data": self.graph.describe()}
+        return {"config": self.config.to_dict(), "data": self.graph.describe(), **self.begun_from}
 
     def save_state(self, epoch: int, step: int) -> None:
         """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""
@@ -182,11 +179,12 @@ class _Run:
         self.logger.log_text("out_of_memory", message, self.global_step)
         self.emit({"event": "out_of_memory", "message": message, **settings})
 
-    def _skeleton(self) -> tuple[Any, Any]:
-        """Model and optimizer state as they begin."""
+    def _skeleton(self, start: Model | None = None) -> tuple[Any, Any]:
+        """Model and optimizer state as they begin, the model with the weights of `start`."""
         graph, config = self.graph, self.config
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.split(self.key)[0])
+        model = model if start is None else warm_start(model, start)
         model = cast_parameters(model, config.precision)
         return model, init_optimizer(self.optimizer, model)
 
@@ -387,7 +385,8 @@ def train_tirgn(
     `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the training
     in `model_dir`, which then ends as it would have without the break; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
-    instead of training these parts; `start`: a model of the same shape to begin with (see `warm_start`).
+    instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
+    anew).
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
@@ -398,15 +397,15 @@ def train_tirgn(
     is none of this training to resume.
     """
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-    options |= {"resume": resume, "stop": stop}
+    options |= {"resume": resume, "stop": stop, "start": start}
     if config.history == "evidence":
         from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
 
-        return train_staged(graph, config, structure=structure, evidence=evidence, start=start, **options)
+        return train_staged(graph, config, structure=structure, evidence=evidence, **options)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
-    return train_alone(graph, config, start=start, **options)
+    return train_alone(graph, config, **options)
 
 
 def train_alone(

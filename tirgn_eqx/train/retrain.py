@@ -1,141 +1,280 @@
-"""Retraining on newer data: a warm start by name, a comparison with the old model, and the new one in its place."""
+"""Retraining: a checkpoint goes on learning on newer data, and is replaced when the new model is as good.
 
-import os
-import shutil
-from collections.abc import Callable
+The vocabulary is matched by name, the training begins with the old weights, both models answer the newest held-out
+snapshots, and the new one takes the old one's place unless it is clearly worse.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
+import jax
 import jax.random as jr
+import numpy as np
+from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import CheckpointError, ConfigError
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.names import places, with_further_names, with_kept_names
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
-from tirgn_eqx.evaluate.compare import Entrant, compare
+from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Combined, Model, build_combined, build_model
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.models import Combined, Model, RecurrentGraphModel, build_combined, build_model
+from tirgn_eqx.train.checkpoint import checkpoint_path, replace_checkpoint
 from tirgn_eqx.train.loop import Record, train_tirgn
-from tirgn_eqx.train.saved import load_model, save_calibration
-from tirgn_eqx.train.staged import train_staged
-from tirgn_eqx.train.warm import Names, map_names, names_of, warm_start, with_gone
+from tirgn_eqx.train.saved import load_model, save_calibration, saved_config
+from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
+from tirgn_eqx.train.state import STATE_FILE
+from tirgn_eqx.train.warm import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
+LOCK = ".retrain.lock"
 
 
+@dataclass(frozen=True)
+class Predecessor:
+    """A checkpoint that is to be retrained: its file and the sha256 of it, the model, its settings (`evidence`: those
+    of the evidence in a `Combined` model), and its metadata."""
+
+    path: Path
+    sha256: str
+    model: Model
+    config: TiRGNTrainingConfig
+    evidence: TiRGNTrainingConfig | None
+    described: dict[str, Any]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where its data came from; empty where it does not say."""
+        return (self.described.get("data") or {}).get("provenance") or {}
+
+
+def read_predecessor(path: str | Path) -> Predecessor:
+    """The checkpoint at `path`, if it can be retrained.
+
+    **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, by which alone new
+    data is matched, or with a static graph, whose words have none.
+    """
+    model, config, described = load_model(path)
+    file = checkpoint_path(path)
+    for kind, number in (("entities", "num_entities"), ("relations", "num_relations")):
+        names = described.get(kind)
+        if not (isinstance(names, list) and len(set(names)) == described[number]):
+            raise DataError(
+                f"{file}: holds no names of its {kind}, by which those of new data are matched; train anew with "
+                "`tirgn train` on data that has names"
+            )
+    structure = model.structure if isinstance(model, Combined) else model
+    if isinstance(structure, RecurrentGraphModel) and structure.static_edges is not None:
+        raise DataError(
+            f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
+            "--set static_graph=false`"
+        )
+    evidence = saved_config(described.get("evidence_config"), file) if isinstance(model, Combined) else None
+    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, described)
+
+
+@beartype
 def retrain(
+    old: Predecessor,
     graph: TemporalGraph,
-    checkpoint: str | Path,
+    config: TiRGNTrainingConfig,
     *,
     model_dir: str | Path,
-    changes: dict[str, Any] | None = None,
-    keep_gone: bool = False,
     max_regression: float = MAX_REGRESSION,
-    resume: bool = False,
-    stop: Callable[[], bool] | None = None,
+    keep_gone: bool = False,
     on_record: Callable[[Record], None] | None = None,
     run_name: str | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Train the model of `checkpoint` on with the data of `graph`, and put the new one in its place if it is no worse.
+    """Train on `graph` from the weights of `old`, compare the two, and replace the checkpoint unless the test MRR fell
+    by more than `max_regression`.
 
-    The new model begins with the old one's numbers, names found by name. Both are then asked the questions of the test
-    split of `graph`, which neither was trained on as long as the old one's data ended before it; names that are new to
-    the old model have the numbers of a new model in it.
+    **Main arguments:** `old`; `graph`: with names; `config`: such as `old.config`, with changes; `model_dir`: where the
+    training writes, and where its checkpoint stays.
 
-    **Arguments:** `model_dir`: of the new training; `changes`: of the old settings; `keep_gone`: keep entities and
-    relations that no longer occur; `max_regression`: how much lower the new MRR may be, as a fraction (0.01: 1 point);
-    the others as in `train_tirgn`.
+    **Other arguments:** `max_regression`: a fraction, 0.01 being one point of MRR; `keep_gone`: names that `graph` does
+    not have stay in the vocabulary, after its own; `on_record`, `run_name`, `resume`, `stop`: as of `train_tirgn`.
 
-    **Returns:** `status` as of the training, `replaced` (True where the new checkpoint took the old one's place; the
-    old one is then `previous`), `names` (kept, new, gone), `training`, `comparison` (new against old).
+    **Returns:** `status` ("replaced", "kept", or "interrupted", after which `resume` goes on), `dataset`, `window`,
+    `mapping`, `training`, and after a whole training `comparison`, `decision`, and `previous`, the old checkpoint's new
+    path.
 
-    **Raises:** CheckpointError, DataError: a model that cannot be taken over; ConfigError: a limit that is none.
+    **Raises:** DataError for data without names or with none that `old` knows; ConfigError for settings of another
+    model; CheckpointError when there is nothing to resume, or the checkpoint was changed in the meantime.
     """
-    if not 0 <= max_regression <= 1:
-        raise ConfigError(
-            f"--max-regression {max_regression:g}: must be between 0 and 1, such as 0.01 for one MRR point"
-        )
-    old, config, described = load_model(checkpoint)
-    before = _names(described, checkpoint)
+    model_dir, stop, emit = Path(model_dir), stop or (lambda: False), on_record or (lambda record: None)
+    _check(old, graph, config, model_dir, max_regression)
+    known = old.described["entities"], old.described["relations"]
+    found = _mapping(old, graph)
     if keep_gone:
-        graph = with_gone(graph, before)
-    mapping = map_names(before, names_of(graph))
-    if not (mapping.entity >= 0).any():
-        raise CheckpointError(f"{checkpoint}: none of its entities occurs in {graph.name}; train anew")
-    config = config.replace(**changes or {})
-    beside = _evidence_settings(described, config)
-    start = warm_start(old, _fresh(graph, config, beside), mapping, str(checkpoint))
-    options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-    options |= {"resume": resume, "stop": stop, "start": start}
-    if beside is None:
-        trained = train_tirgn(graph, config, **options)
-    else:
-        trained = train_staged(graph, config, evidence_settings=beside, **options)
-    result = {"status": trained["status"], "replaced": False, "checkpoint": str(checkpoint)}
-    result |= {"names": mapping.report(), "max_regression": max_regression, "training": trained}
-    if trained["status"] != "completed":
-        return result
-    new, new_config, _ = load_model(trained["checkpoint"])
-    shape: dict[str, Any] = {"history_len": new_config.history_len, "history_window": new_config.history_window}
-    if described.get("calibration"):
-        valid: Any = make_evaluator(new, graph, split="valid", **shape)
-        save_calibration(trained["checkpoint"], fit_temperature(lambda temperature: valid(new, temperature)))
-    evaluate: Any = make_evaluator(new, graph, split="test", **shape)
-    sides = [Entrant(name, config.model_type, evaluate(model)) for name, model in (("new", new), ("old", start))]
-    found = compare(*sides)
-    result["comparison"] = {key: found[key] for key in ("models", "difference", "confidence", "split")}
-    mrr = [side.evaluation.entity["mrr"] for side in sides]
-    if mrr[0] >= mrr[1] - max_regression:
-        result |= {"replaced": True, "previous": str(put_in_place(trained["checkpoint"], checkpoint))}
-    return result
+        graph = with_further_names(graph, *known)
+    assert graph.entity_names is not None and graph.relation_names is not None
+    names = NameMap(
+        places(graph.entity_names, known[0]), places(graph.relation_names, known[1]), len(known[0]), len(known[1])
+    )
+    beside = old.evidence
+    if beside is not None:
+        shared = evidence_config(config)
+        same = config.evidence_preset == old.config.evidence_preset
+        kept = {name: getattr(shared, name) for name in ("seed", "monitor", "save_every", "logdir")}
+        beside = beside.replace(**kept) if same else shared
+    key = jr.split(jr.key(config.seed))[0]  # as a training begins
+    report = {
+        "status": "interrupted",
+        "checkpoint": str(old.path),
+        "previous": None,
+        "dataset": graph.describe(),
+        "window": window(graph),
+        "mapping": found | {"gone_stay": keep_gone},
+    }
+    with _alone(model_dir):
+        if not resume:
+            _forget(model_dir)
+        start = warm_start(_fresh(graph, config, beside, key), old.model, names)
+        options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
+        options |= {"resume": resume, "stop": stop, "start": start}
+        options |= {} if beside is None else {"beside": beside}
+        training = (train_tirgn if beside is None else train_staged)(graph, config, **options)
+        report |= {"model_type": training["model_type"], "training": training}
+        if training["status"] != "completed":
+            return report
+        emit({"event": "stage", "stage": "comparison"})
+        former = warm_start(_fresh(graph, old.config, old.evidence, key), old.model, names)
+        comparison = _compared(Path(training["checkpoint"]), former, old, graph, stop)
+        if comparison is None or stop():
+            return report
+        mrr = [side["entity"]["mrr"] for side in comparison["models"]]
+        replaced = bool(mrr[0] >= mrr[1] - max_regression)
+        decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
+        if replaced:
+            previous = replace_checkpoint(old.path, training["checkpoint"], old.sha256)
+            report["previous"] = str(previous)
+        report |= {"status": "replaced" if replaced else "kept", "comparison": comparison, "decision": decision}
+        return report
 
 
-def put_in_place(new: str | Path, checkpoint: str | Path) -> Path:
-    """Write the checkpoint `new` to the place of `checkpoint`, and the old one beside it as `NAME.previous.npz`, whose
-    path is returned. Whenever it is interrupted, there is a whole checkpoint in the place."""
-    found, place = load_checkpoint(new), load_checkpoint(checkpoint).path
-    previous = place.with_name(f"{place.stem}.previous.npz")
-    sides = previous.with_suffix(".json"), place.with_suffix(".json")
-    # A side file must not stand beside another npz than its own.
-    sides[0].unlink(missing_ok=True)
-    _copy(place, previous)
-    if sides[1].exists():
-        _copy(sides[1], sides[0])
-    save_checkpoint(place, found.arrays, found.metadata)
-    return previous
+def _check(
+    old: Predecessor, graph: TemporalGraph, config: TiRGNTrainingConfig, model_dir: Path, max_regression: float
+) -> None:
+    if config.model_type != old.config.model_type:
+        raise ConfigError(
+            f"{old.path}: holds {old.config.model_type}, and the settings ask for {config.model_type}; leave model and "
+            "history as they were, or train anew with `tirgn train`"
+        )
+    if not -1 <= max_regression <= 1:
+        raise ConfigError(f"max_regression = {max_regression}: must be between -1 and 1, such as 0.01 for one point")
+    if old.path.resolve().parent in [(model_dir / part).resolve() for part in (".", "structure", "evidence")]:
+        raise ConfigError(f"--model-dir {model_dir}: the training would write over {old.path}; name another folder")
+    for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
+        if names is None:
+            raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
+    if with_kept_names(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
+        warnings.warn(
+            f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
+    """How many names both have, the data alone, and the checkpoint alone. **Raises:** DataError for none in common."""
+    counts = {}
+    for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
+        known = old.described[kind]
+        common = len(set(names or ()) & set(known))
+        if common == 0:
+            raise DataError(
+                f"{graph.name}: none of its {kind} is one of {old.path} (here {(names or ['none'])[0]!r}, there "
+                f"{known[0]!r}); give data of the same kind, or train anew with `tirgn train`"
+            )
+        counts[kind] = {"kept": common, "new": len(names or ()) - common, "gone": len(known) - common}
+    return counts
 
 
-def _names(described: dict[str, Any], checkpoint: str | Path) -> Names:
-    names = [described.get(kind) for kind in ("entities", "relations")]
-    if not all(names):
-        raise CheckpointError(f"{checkpoint}: has no names, by which it could be taken over; train on an event table")
-    return tuple(names[0] or ()), tuple(names[1] or ())
+def window(graph: TemporalGraph) -> dict[str, Any]:
+    """Where the facts came from, and from when to when every split lasts; JSON-compatible."""
+    splits = {}
+    for split in SPLITS:
+        snapshots = graph.split_snapshots(split)
+        if len(snapshots):
+            first, last = moment(graph, int(snapshots[0])), moment(graph, int(snapshots[-1]))
+            splits[split] = {"from": first, "to": last, "facts": int(graph.split_mask(split).sum())}
+    ends = {"from": moment(graph, 0), "to": moment(graph, graph.num_snapshots - 1)}
+    return ends | {"provenance": graph.provenance, "splits": splits}
 
 
-def _evidence_settings(described: dict[str, Any], config: TiRGNTrainingConfig) -> TiRGNTrainingConfig | None:
-    """How the evidence of a combined model was trained; None for other models."""
-    if config.history != "evidence":
+def _fresh(graph: TemporalGraph, config: TiRGNTrainingConfig, evidence: TiRGNTrainingConfig | None, key: Any) -> Model:
+    """The model of `config` for the vocabulary of `graph`, as it begins."""
+    sizes = (graph.num_entities, graph.num_relations)
+    if evidence is None:
+        return build_model(*sizes, config, graph.static, key=key)
+    return build_combined(*sizes, config, evidence, graph.static, key=key)
+
+
+def _compared(
+    checkpoint: Path, former: Model, old: Predecessor, graph: TemporalGraph, stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """The new checkpoint against the old model on the test split, which neither has seen; None where it was stopped.
+    Where the old one was calibrated, the new one is as well."""
+    model, config, _ = load_model(checkpoint)
+    shape = lambda config: {"history_len": config.history_len, "history_window": config.history_window}
+    make = lambda model, config, split: make_evaluator(model, graph, split=split, **shape(config))
+    evaluator: Any = make(model, config, "test")
+    new = evaluator(model)
+    if stop():
         return None
-    own = {"seed": config.seed, "logdir": f"{config.logdir}/evidence"}
-    return TiRGNTrainingConfig(**described["evidence_config"]).replace(**own)
+    same = jax.tree.structure(model) == jax.tree.structure(former) and shape(config) == shape(old.config)
+    before: Any = evaluator if same else make(former, old.config, "test")
+    former_evaluation = before(former)
+    report = compare(
+        Entrant(str(checkpoint), config.model_type, new, True),
+        Entrant(str(old.path), old.config.model_type, former_evaluation, False),
+    )
+    nll = [side.nll["entity"] for side in (new, former_evaluation)]
+    low, high = paired_bootstrap(*nll)
+    report["difference"]["nll"] = {"nats": float(np.mean(nll[0] - nll[1])), "interval_nats": [low, high]}
+    if old.described.get("calibration"):
+        valid: Any = make(model, config, "valid")
+        fitted = fit_temperature(lambda temperature: valid(model, temperature))
+        save_calibration(checkpoint, fitted)
+        report["calibrated"] = fitted
+    # The share that `compare` judges by is not the one that decides here.
+    return {name: value for name, value in report.items() if name not in ("passed", "threshold")}
 
 
-def _fresh(graph: TemporalGraph, config: TiRGNTrainingConfig, beside: TiRGNTrainingConfig | None) -> Model:
-    """A model as it begins, compiled as one program: op by op takes many times as long."""
-    sizes, static = (graph.num_entities, graph.num_relations), graph.static if config.static_graph else None
+def _forget(model_dir: Path) -> None:
+    """Remove what an earlier training here would be resumed from, so that a break finds this one's state or none."""
+    for folder in (model_dir, model_dir / "evidence", model_dir / "structure"):
+        for name in (STAGE_FILE, f"{STATE_FILE}.json", f"{STATE_FILE}.npz"):
+            (folder / name).unlink(missing_ok=True)
 
-    def make(key: Any) -> Combined | Any:
-        if beside is not None:
-            return build_combined(*sizes, config, beside, static, key=key)
-        return build_model(*sizes, config, static, key=key)
 
-    return eqx.filter_jit(make)(jr.key(jnp.asarray(config.seed)))
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps a second retraining out of it. **Raises:** CheckpointError while one is at work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); choose another --model-dir") from error
+    with file:
+        # The lock goes with the process, however it ends.
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{folder}: another retraining is at work here; wait for its end, or choose another --model-dir"
+            ) from error
+        except (ImportError, OSError):
+            pass  # a system without such locks
+        yield

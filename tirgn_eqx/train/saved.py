@@ -79,7 +79,8 @@ def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
     return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
 
 
-def _config(settings: Any, path: Path) -> TiRGNTrainingConfig:
+def saved_config(settings: Any, path: Path) -> TiRGNTrainingConfig:
+    """The settings that a checkpoint holds, checked."""
     known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
     if not isinstance(settings, dict) or not known >= set(settings):
         spare = ", ".join(sorted(set(settings) - known)) if isinstance(settings, dict) else "config"
@@ -107,7 +108,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         raise CheckpointError(
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
         )
-    config = _config(described.get("config"), path)
+    config = saved_config(described.get("config"), path)
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     entities, relations = described.get("num_entities"), described.get("num_relations")
@@ -118,7 +119,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
     build: Any = lambda: build_model(entities, relations, config, **shared)
     if combined:
-        evidence = _config(described.get("evidence_config"), path)
+        evidence = saved_config(described.get("evidence_config"), path)
         build = lambda: build_combined(entities, relations, config, evidence, **shared)
     try:
         skeleton = eqx.filter_eval_shape(build)

@@ -23,13 +23,14 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Combined, Evidence, Gate, RecurrentGraphModel
+from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
 from tirgn_eqx.train.gate import GateFit
 from tirgn_eqx.train.logger import TrainingLogger
 from tirgn_eqx.train.loop import Record, result_of, train_alone
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.saved import load_model, save_model
 from tirgn_eqx.train.state import STATE_FILE
+from tirgn_eqx.train.warm import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
 
@@ -61,14 +62,21 @@ class Stages:
         self.results: dict[str, dict[str, Any]] = {}
 
     def part(
-        self, name: str, config: TiRGNTrainingConfig, given: Path | None, run_name: str | None, start: Any = None
+        self,
+        name: str,
+        config: TiRGNTrainingConfig,
+        given: Path | None,
+        run_name: str | None,
+        start: Model | None = None,
     ) -> Path | None:
-        """The checkpoint of a part, trained (from `start`) unless it is `given` or done already; None when it was
-        stopped."""
+        """The checkpoint of a part, trained (from the weights of `start`) unless it is `given` or done already; None
+        when it was stopped."""
         if given is not None:
             return self._given(name, given, config)
         folder = self.model_dir / name
-        if self.resume and (done := self._done(folder, config)) is not None:
+        made_with = {"config": config.to_dict(), "sha256": self.graph.checksum}
+        made_with |= {} if start is None else {"start": fingerprint(start)}
+        if self.resume and (done := self._done(folder, made_with)) is not None:
             self.results[name] = done
             return folder / done["best"]
         self.emit({"event": "stage", "stage": name})
@@ -88,19 +96,19 @@ class Stages:
             return None
         best = Path(found["checkpoint"])
         kept = found | {"checkpoint": None, "best": best.name}
-        text = json.dumps({"config": config.to_dict(), "sha256": self.graph.checksum, "result": kept})
+        text = json.dumps(made_with | {"result": kept})
         temporary = folder / f".{STAGE_FILE}"
         temporary.write_text(text)
         temporary.replace(folder / STAGE_FILE)
         return best
 
-    def _done(self, folder: Path, config: TiRGNTrainingConfig) -> dict[str, Any] | None:
-        """What a stage gave that came to its end with the same settings and data."""
+    def _done(self, folder: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
+        """What a stage gave that came to its end with the same settings and data, from the same weights."""
         try:
             found = json.loads((folder / STAGE_FILE).read_text())
         except (OSError, ValueError):
             return None
-        same = found.get("config") == config.to_dict() and found.get("sha256") == self.graph.checksum
+        same = {key: value for key, value in found.items() if key != "result"} == made_with
         return found["result"] if same and (folder / found["result"]["best"]).exists() else None
 
     def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
@@ -130,13 +138,14 @@ def train_staged(
     stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
-    start: Any = None,
-    evidence_settings: TiRGNTrainingConfig | None = None,
+    start: Model | None = None,
+    beside: TiRGNTrainingConfig | None = None,
 ) -> dict[str, Any]:
     """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
 
     **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
-    `start`: a `Combined` model whose parts theirs begin with; `evidence_settings`: in place of `evidence_preset`.
+    `start`: a `Combined` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
+    preset says that `config` names.
 
     **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
     forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
@@ -145,11 +154,15 @@ def train_staged(
     stop, emit = stop or (lambda: False), on_record or (lambda record: None)
     stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
     alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-    beside = evidence_settings or evidence_config(config)
+    beside = evidence_config(config) if beside is None else beside
+    if not (start is None or isinstance(start, Combined)):
+        raise ConfigError(
+            f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
+        )
     path = {}
     for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
-        begin_with = None if start is None else getattr(start, name)
-        found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_with)
+        begin_from = None if start is None else getattr(start, name)
+        found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
         if found is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
         path[name] = found
@@ -198,7 +211,7 @@ def fit_gate(
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
-    halves = [snapshots[::2], snapshots[1::2]] if len(snapshots) > 1 else []
+    halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)
     for half in halves:
         fitted = fit(half, stop)

@@ -51,7 +51,8 @@ def _leaves(tree: Any, prefix: str) -> dict[str, Any]:
 def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run: dict[str, Any]) -> None:
     """Write the state to `folder`, in one rename.
 
-    **Arguments:** `run`: what the state belongs to (`config` as a dict, `data` with its sha256).
+    **Arguments:** `run`: what the state belongs to (`config` as a dict, `data` with its sha256, and `start`, the
+    fingerprint of the model that it began from, if any).
     """
     arrays = {name: np.asarray(leaf) for name, leaf in {**_leaves(model, "model"), **_leaves(opt_state, "opt")}.items()}
     arrays |= {f"loss.{name}": values for name, values in progress.losses.items()}
@@ -96,6 +97,10 @@ def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> Non
         raise CheckpointError(
             f"{path}: was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data, or train without --resume"
+        )
+    if described.get("start") != run.get("start"):
+        raise CheckpointError(
+            f"{path}: this training began from other weights; begin it from the same ones, or train without --resume"
         )
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
     missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}

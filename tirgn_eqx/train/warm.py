@@ -1,138 +1,102 @@
-"""A trained model in another vocabulary: what is known by name keeps its numbers, what is new begins anew."""
+"""Warm starts: a model that begins with another one's weights, its vocabulary matched by name.
+
+Which axis of an array is the vocabulary is what its annotation says (`tirgn_eqx.types` lists the names of axes): one
+that begins with `entity` has a row for every entity, one that begins with `rel2` a row for every relation and then one
+for every inverse.
+"""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import CheckpointError, DataError
-from tirgn_eqx.models import Model
+from tirgn_eqx.errors import ConfigError
 
-Names = tuple[tuple[str, ...], tuple[str, ...]]  # of entities and of relations, by id
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """Where the entities and relations of a new vocabulary were in an old one: int64 ids, -1 for new ones; `relation`
-    counts inverse relations too. `gone`: how many of the old ones the new vocabulary lacks."""
+class NameMap:
+    """Which ids of an old vocabulary the names of a new one have.
+
+    **Arguments:** `entity`: int64 `(entity,)`, `relation`: int64 `(rel,)`, by new id the old one, -1 for a new name;
+    `old_entities`, `old_relations`: sizes of the old vocabulary.
+    """
 
     entity: np.ndarray
     relation: np.ndarray
-    gone_entities: int
-    gone_relations: int
+    old_entities: int
+    old_relations: int
 
-    def report(self) -> dict[str, dict[str, int]]:
-        """Counts of what is kept, new and gone."""
-        half = self.relation[: len(self.relation) // 2]
-        counts = lambda place, gone: {"kept": int((place >= 0).sum()), "new": int((place < 0).sum()), "gone": gone}
-        return {
-            "entities": counts(self.entity, self.gone_entities),
-            "relations": counts(half, self.gone_relations),
-        }
+    def rows(self, axis: str) -> tuple[np.ndarray, int]:
+        """(by new row the old one or -1, number of old rows) of the axis `entity` or `rel2`."""
+        if axis == "entity":
+            return self.entity, self.old_entities
+        inverse = np.where(self.relation < 0, -1, self.relation + self.old_relations)
+        return np.concatenate([self.relation, inverse]), 2 * self.old_relations
 
 
-def map_names(old: Names, new: Names) -> Mapping:
-    """Where the names of `new` stand in `old`."""
-    places = []
-    for before, after in zip(old, new):
-        ids = {name: number for number, name in enumerate(before)}
-        places.append(np.array([ids.get(name, -1) for name in after], np.int64))
-    entity, relation = places
-    inverse = np.where(relation >= 0, relation + len(old[1]), -1)
-    gone = [len(before) - int((place >= 0).sum()) for before, place in zip(old, places)]
-    return Mapping(entity, np.concatenate([relation, inverse]), *gone)
+def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
+    """Every array of a model by its path, such as `background.subject`, with the name of its first axis as annotated
+    (None for an array without such)."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
+        owner, annotation = model, None
+        for key in path:
+            if isinstance(key, jax.tree_util.GetAttrKey):
+                annotation = {field.name: field.type for field in dataclasses.fields(owner)}[key.name]
+                owner = getattr(owner, key.name)
+            else:
+                owner = owner[key.idx]
+        # Of `Float[Array, "word dim"] | None`, the part that speaks of an array.
+        words = [getattr(kind, "dim_str", "").split() for kind in (annotation, *get_args(annotation))]
+        axis = next((names[0] for names in words if names), None)
+        found[jax.tree_util.keystr(path, simple=True, separator=".")] = axis, leaf
+    return found
 
 
-def with_gone(graph: TemporalGraph, old: Names) -> TemporalGraph:
-    """`graph` with the names that it lacks of `old` behind its own: entities and relations without facts."""
-    assert graph.entity_names is not None and graph.relation_names is not None
-    names = []
-    for before, after in zip(old, (graph.entity_names, graph.relation_names)):
-        present = set(after)
-        names.append((*after, *(name for name in before if name not in present)))
-    sizes = {"num_entities": len(names[0]), "num_relations": len(names[1])}
-    return dataclasses.replace(graph, entity_names=names[0], relation_names=names[1], **sizes)
+def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
+    """`fresh` with the weights and buffers of `old`; rows of new names stay as they are in `fresh`.
 
+    **Arguments:** `fresh`: a model as it begins, whose settings stay; `old`: one of the same kind and widths; `names`:
+    from its vocabulary to that of `fresh`, None when they have the same.
 
-def names_of(graph: TemporalGraph) -> Names:
-    """**Raises:** DataError for data without names."""
-    if graph.entity_names is None or graph.relation_names is None:
-        raise DataError(f"{graph.name}: has no names, by which a model could be taken over; use an event table")
-    return graph.entity_names, graph.relation_names
-
-
-def warm_start(old: Model, fresh: Model, mapping: Mapping, where: str) -> Model:
-    """`fresh` with the numbers of `old`: rows of entities and relations by `mapping`, everything else as it is.
-
-    Which arrays belong to a vocabulary is in their types: the first axis is named `entity` or `rel2`.
-
-    **Arguments:** `where`: what is taken over, for messages.
-
-    **Raises:** CheckpointError where the two are not models of one shape.
+    **Raises:** ConfigError for a model of another shape, with the array that differs.
     """
-    edges = lambda model: getattr(getattr(model, "structure", model), "static_edges", None)
-    if edges(old) is not None or edges(fresh) is not None:
-        raise CheckpointError(f"{where}: has a static graph, whose words are not taken over; train anew")
-    return _merged(old, fresh, mapping, where, "model")
-
-
-def _merged(old: Any, fresh: Any, mapping: Mapping, where: str, path: str) -> Any:
-    if type(old) is not type(fresh):
-        raise CheckpointError(
-            f"{where}: {path} is a {type(old).__name__} there and a {type(fresh).__name__} here; leave the settings of "
-            "the model as they were"
-        )
-    if isinstance(old, tuple | list):
-        if len(old) != len(fresh):
-            raise CheckpointError(
-                f"{where}: {path} has {len(old)} parts there and {len(fresh)} here; leave the settings of the model as "
-                "they were"
+    ours, theirs = leading_axes(fresh), leading_axes(old)
+    again = "leave the settings that shape the model as they were, or train anew with `tirgn train`"
+    for name in sorted(set(ours) ^ set(theirs)):
+        where = "the settings describe a model with" if name in ours else "the settings describe a model without"
+        raise ConfigError(f"{where} the array {name!r}, unlike the one to begin from; {again}")
+    leaves = []
+    for name, (axis, leaf) in ours.items():
+        value, rows = np.asarray(theirs[name][1]), None
+        if names is not None and axis in ("entity", "rel2"):
+            place, number = names.rows(axis)
+            # An array may be annotated as of relations and be of one alone, shared by all.
+            rows = place if len(leaf) == len(place) and len(value) == number else None
+        expected = value.shape if rows is None else (len(rows), *value.shape[1:])
+        if leaf.shape != expected:
+            raise ConfigError(
+                f"array {name!r} is {list(expected)} in the model to begin from, and {list(leaf.shape)} with these "
+                f"settings; {again}"
             )
-        parts = [_merged(a, b, mapping, where, f"{path}[{number}]") for number, (a, b) in enumerate(zip(old, fresh))]
-        return type(old)(parts)
-    if not isinstance(old, eqx.Module):
-        return fresh
-    hints, changes = get_type_hints(type(old)), {}
-    for field in dataclasses.fields(old):
-        if field.metadata.get("static"):
-            continue
-        a, b, here = getattr(old, field.name), getattr(fresh, field.name), f"{path}.{field.name}"
-        if isinstance(a, jax.Array) and isinstance(b, jax.Array):
-            changes[field.name] = _rows(a, b, _first_axis(hints[field.name]), mapping, where, here)
-        else:
-            changes[field.name] = _merged(a, b, mapping, where, here)
-    names = list(changes)
-    return eqx.tree_at(
-        lambda m: [getattr(m, name) for name in names],
-        fresh,
-        [changes[name] for name in names],
-        is_leaf=lambda x: x is None,
-    )
+        if rows is not None:
+            filled, known = np.array(leaf), rows >= 0
+            filled[known] = value[rows[known]]
+            value = filled
+        # A copy: a training donates its arrays.
+        leaves.append(jnp.array(value, leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def _first_axis(hint: Any) -> str:
-    """The name of an array type's first axis."""
-    for part in (hint, *get_args(hint)):
-        if hasattr(part, "dim_str"):
-            return (part.dim_str.split() or [""])[0]
-    return ""
-
-
-def _rows(old: jax.Array, fresh: jax.Array, axis: str, mapping: Mapping, where: str, path: str) -> jax.Array:
-    place = {"entity": mapping.entity, "rel2": mapping.relation}.get(axis)
-    whole = place is not None and len(fresh) == len(place)  # some kernels are shared by all relations
-    expected = (len(fresh), *old.shape[1:]) if whole else old.shape
-    if fresh.shape != expected:
-        raise CheckpointError(
-            f"{where}: {path} is {list(old.shape)} there and {list(fresh.shape)} here; leave the settings of the model "
-            "as they were"
-        )
-    if not whole or place is None:
-        return old.astype(fresh.dtype)
-    known = jnp.asarray(place >= 0).reshape(-1, *[1] * (old.ndim - 1))
-    return jnp.where(known, old[np.maximum(place, 0)], fresh).astype(fresh.dtype)
+def fingerprint(model: Any) -> str:
+    """sha256 over all arrays of a model."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
