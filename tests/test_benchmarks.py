@@ -250,3 +250,24 @@ def test_counted_operations_are_those_of_the_program(batch_size, loss):
 
 def test_the_results_page_is_what_the_records_say():
     assert tables.PAGE.read_text() == tables.page(), "run: python benchmarks/tables.py"
+
+
+@pytest.mark.slow
+def test_the_road_from_raw_files_to_a_forecast(tmp_path):
+    document = run("pipeline", "--quick", "--results", tmp_path)
+    check = {step["step"] for step in document["result"]["steps"]}
+    assert {"collect", "ingest", "train", "evaluate", "predict", "retrain", "predict after"} <= check
+    result = document["result"]
+    assert result["ingested"]["later"]["files"]["already_in_table"] == result["files"]["first"]
+    assert result["forecast"]["candidates"] and result["forecast_after"]["candidates"]
+    assert result["retrained"]["status"] in ("replaced", "kept")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["", "evidence"])
+def test_forecasts_by_name_are_measured(tmp_path, preset):
+    words = ("--preset", preset) if preset else ()
+    document = run("forecast", "--quick", *words, "--results", tmp_path)
+    assert document["result"]["questions_per_second"] > 0 and document["result"]["single_ms"]["median"] > 0
+    month = run("month", "--quick", *words, "--results", tmp_path)
+    assert month["result"]["epoch_seconds"] > 0 and month["result"]["peak_rss_bytes"] > 0

@@ -111,7 +111,7 @@ def test_ctrl_c_is_exit_code_130(gdelt, tmp_path, monkeypatch, run):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    result = run(*arguments(gdelt, tmp_path, "--timeout", "5", "--json"))
+    result = run(*arguments(gdelt, tmp_path, "--timeout", "60", "--json"))
     thread.join()
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.endswith("interrupted\n")
