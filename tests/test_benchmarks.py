@@ -110,6 +110,7 @@ def test_gpu_script_runs_without_a_gpu(tmp_path):
     assert parts["train sim"]["result"]["test"]["entity"]["mrr"] > 0
 
 
+@pytest.mark.slow
 def test_gpu_script_stops_in_time_and_keeps_its_state(tmp_path):
     document = run("gpu", "--quick", "--seconds", 5, "--parts", "step,train", "--out", tmp_path)
     parts = document["result"]["parts"]

@@ -40,6 +40,7 @@ def test_train(trained):
     assert (place / "runs" / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_train_again_from_the_saved_config(run, trained, tmp_path):
     place, _ = trained
     again = ("--data-path", place / "tiny", "--config", place / "models" / "config.toml", "--quiet")

@@ -26,6 +26,7 @@ from tirgn_eqx.train.loop import train_tirgn
 from tirgn_eqx.train.saved import load_model, save_model
 
 HISTORY_LEN = 2
+SLOW = pytest.mark.slow
 
 
 def settings(**changes):
@@ -63,7 +64,10 @@ def entity_intensities(model, batch):
     return model.entity_intensities(batch)
 
 
-@pytest.mark.parametrize("model, background", [("tirgn", True), ("tirgn", False), ("regcn", True)])
+@pytest.mark.parametrize(
+    "model, background",
+    [("tirgn", True), pytest.param("tirgn", False, marks=SLOW), pytest.param("regcn", True, marks=SLOW)],
+)
 def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, background, monkeypatch):
     model, target = build(graph, model=model, background=background), graph.num_snapshots - 1
     batch, _ = batch_at(graph, model.evidence, target)
@@ -252,9 +256,8 @@ def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatc
         np.testing.assert_array_equal(whole.filtered["relation"][here], expected.filtered["relation"][here])
 
 
-@pytest.mark.parametrize(
-    "steps", [pytest.param(3, marks=pytest.mark.slow), 20, pytest.param(38, marks=pytest.mark.slow)]
-)
+@SLOW
+@pytest.mark.parametrize("steps", [3, 20, 38])
 def test_a_training_that_was_stopped_in_any_stage_ends_as_it_would_have(trained, world, tmp_path, steps):
     config = trained["config"].replace(logdir=str(tmp_path / "log"))
     count = iter(range(1000))
@@ -295,6 +298,7 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
         load_model(path)
 
 
+@SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
     make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))

@@ -125,6 +125,7 @@ def test_the_same_seed_gives_the_same_checkpoint(trained, graph, config, tmp_pat
     assert eqx.tree_equal(first, second)
 
 
+@pytest.mark.slow
 def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
     sampled = config.replace(
         loss="sampled",
