@@ -109,10 +109,13 @@ def test_ctrl_c_is_exit_code_130(gdelt, tmp_path, monkeypatch, run):
         if gdelt.reached.wait(30):
             os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell's background jobs are started deaf to SIGINT, and so is Python in them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
     result = run(*arguments(gdelt, tmp_path, "--timeout", "60", "--json"))
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.endswith("interrupted\n")
     assert run(*arguments(gdelt, tmp_path)).exit_code == 0
