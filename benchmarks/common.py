@@ -133,7 +133,7 @@ def provenance(name: str) -> dict[str, Any]:
 
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
-    from tirgn_cli.files import write_text
+    from tirgn_eqx.files import write_text
     from tirgn_eqx.train.plain import to_json
 
     write_text(path, to_json(document, indent=1) + "\n")

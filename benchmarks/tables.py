@@ -105,7 +105,8 @@ def how(record: dict[str, Any]) -> str:
     ended = "stopped" if result["status"] == "unfinished" else "ended"
     device = machine["gpu"][0].split(",")[0] if machine["gpu"] else f"{machine['cores']} CPU cores"
     words = [f"best epoch {result['best_epoch']}, {ended} after {result['epochs_trained']}"]
-    if all(stage["status"] == "given" for stage in result.get("stages", {"": {"status": "trained"}}).values()):
+    stages = result.get("stages") or {}
+    if stages and all(stage["status"] == "given" for stage in stages.values()):
         words = ["the gate alone; its parts are those of seed 0 above"]
     return ", ".join([*words, hours(result["total_time"]), device])
 

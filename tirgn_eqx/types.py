@@ -28,6 +28,7 @@ Padding indices lie one past the end: gathers fill them with 0, scatters and seg
 """
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 Scalar = Float[Array, ""]
@@ -96,6 +97,18 @@ class Queries(eqx.Module):
     candidate_seen: Bool[Array, "*micro answer candidate"] | None = None
     true_unit: Int[Array, "*micro true"] | None = None
     true_candidate: Int[Array, "*micro true"] | None = None
+
+    @classmethod
+    def without_answers(
+        cls,
+        subject: Int[Array, " unit"],
+        given: Int[Array, " unit"],
+        seen_unit: Int[Array, " seen"],
+        seen_candidate: Int[Array, " seen"],
+    ) -> "Queries":
+        """Questions whose answers nobody knows yet, each asked once."""
+        none, weight = jnp.zeros(0, jnp.int32), jnp.ones(subject.shape)
+        return cls(subject, given, weight, none, none, weight[:0], none.astype(bool), seen_unit, seen_candidate)
 
 
 class Batch(eqx.Module):

@@ -81,15 +81,7 @@ def collect(
             min=0.1, metavar="SECONDS", help="wait for an answer at most so long (default: 30)", panel=SERVER
         ),
     ] = 30.0,
-    quiet: Annotated[
-        bool,
-        options.option(
-            "--quiet",
-            "-q",
-            help="no progress on stderr, the result alone (default: progress)",
-            panel=options.OUTPUT,
-        ),
-    ] = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

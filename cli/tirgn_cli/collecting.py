@@ -1,67 +1,31 @@
 """The records of a collection as a live display on a terminal, and as plain lines anywhere else."""
 
-import time
-from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tirgn_cli import show
-from tirgn_cli.progress import Record
+from tirgn_cli.view import Record, View
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class CollectingView:
-    """Shows the records of `collect(on_record=...)` on stderr; use it in a `with` statement.
+class CollectingView(View):
+    """Shows the records of `collect(on_record=...)`."""
 
-    **Arguments:** `quiet`: show nothing; `console`: where to, stderr by default; `clock`: seconds, for tests.
-    """
-
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.console = console or show.stderr()
-        self._quiet, self._clock = quiet, clock
-        self._last_line = clock()
-        self._live: Live | None = None
+    def __init__(self, **options: Any):
+        super().__init__(**options)
         self._files = self._total = self._ended = self._bytes_ended = self._came = 0
         self._parts: dict[str, int] = {}
         self._started: float | None = None
         self._doing = "reading the list"
 
-    def __enter__(self) -> "CollectingView":
-        if self.console.is_terminal and not self._quiet:
-            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def __call__(self, record: dict[str, Any]) -> None:
-        """Takes one record; an event that is not known is passed over."""
-        handler = getattr(self, f"_on_{record.get('event')}", None)
-        if handler is not None:
-            handler(record)
-
     def _line(self, *parts: str) -> None:
-        if not self._quiet:
-            self._last_line = self._clock()
-            show.line(self.console, "  ".join(part for part in parts if part))
+        self._last_line = self._clock()
+        super()._line(*parts)
 
     def _sometimes(self, *parts: str) -> None:
         if self._live is None and self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:

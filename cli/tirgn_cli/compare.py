@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_cli.files import check_writable, write_text
+from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.files import write_text
 from tirgn_eqx.heap import keep_freed_memory
 
 BASELINE = "recurrency"

@@ -1,7 +1,6 @@
-"""Files that commands write: whole or not at all, and known to be writable before the work begins."""
+"""Files that commands write: known to be writable before the work begins."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from tirgn_eqx.errors import ConfigError
@@ -18,19 +17,3 @@ def check_writable(path: Path) -> None:
         raise ConfigError(
             f"{path}: cannot be written (a folder, or in a place without permission); name a file elsewhere"
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`; a file that is there is replaced whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

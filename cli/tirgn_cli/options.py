@@ -164,6 +164,15 @@ Patience = Annotated[int | None, setting("patience", panel=TRAINING)]
 Monitor = Annotated[str | None, setting("monitor", panel=TRAINING)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
+Quiet = Annotated[
+    bool,
+    option(
+        "--quiet",
+        "-q",
+        help="no progress on stderr, the result alone (default: progress)",
+        panel=OUTPUT,
+    ),
+]
 Json = Annotated[
     bool,
     option(

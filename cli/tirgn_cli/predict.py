@@ -8,6 +8,7 @@ import typer
 from tirgn_cli import options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.files import replacing
 from tirgn_eqx.heap import keep_freed_memory
 
 PARTS = ("subject", "relation", "object")
@@ -178,12 +179,8 @@ def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
             row = {"question": number, "time": forecast.time} | given | {forecast.asked_for: candidate.name}
             rows.append(row | {"asked_for": forecast.asked_for, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
-    temporary = path.with_name(f".{path.name}.tmp")
-    if path.suffix in (".parquet", ".pq"):
-        answers.write_parquet(temporary)
-    else:
-        answers.write_csv(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(temporary)
 
 
 def _show(found: dict[str, Any]) -> None:

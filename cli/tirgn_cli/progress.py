@@ -1,20 +1,16 @@
 """The records of a training run as a live display on a terminal, and as plain lines anywhere else."""
 
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tirgn_cli import show
+from tirgn_cli.view import Record, View
 
-Record = Mapping[str, Any]
 SECONDS_BETWEEN_STEP_LINES = 30.0
 
 
@@ -51,48 +47,12 @@ class Figures:
         return (now - self.started) / done * (self.total_steps - self.steps_done)
 
 
-class TrainingView:
-    """Shows the records of `train_tirgn(on_record=...)` on stderr; use it in a `with` statement.
+class TrainingView(View):
+    """Shows the records of `train_tirgn(on_record=...)`."""
 
-    **Arguments:** `quiet`: show nothing; `console`: where to, stderr by default; `clock`: seconds, for tests.
-    """
-
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.console = console or show.stderr()
+    def __init__(self, **options: Any):
+        super().__init__(**options)
         self.figures = Figures()
-        self._quiet = quiet
-        self._clock = clock
-        self._last_line = clock()
-        self._live: Live | None = None
-
-    def __enter__(self) -> "TrainingView":
-        if self.console.is_terminal and not self._quiet:
-            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def __call__(self, record: dict[str, Any]) -> None:
-        """Takes one record; an event that is not known is passed over."""
-        handler = getattr(self, f"_on_{record.get('event')}", None)
-        if handler is not None:
-            handler(record)
-
-    def _line(self, *parts: str) -> None:
-        if not self._quiet:
-            show.line(self.console, "  ".join(part for part in parts if part))
 
     def _on_start(self, record: Record) -> None:
         config, now = record.get("config", {}), self.figures

@@ -105,15 +105,7 @@ def retrain(
             panel=options.TRAINING,
         ),
     ] = False,
-    quiet: Annotated[
-        bool,
-        options.option(
-            "--quiet",
-            "-q",
-            help="no progress on stderr, the result alone (default: progress)",
-            panel=options.OUTPUT,
-        ),
-    ] = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_cli.files import write_text
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.files import write_text
 from tirgn_eqx.heap import keep_freed_memory
 
 
@@ -79,15 +79,7 @@ def train(
             panel=options.TRAINING,
         ),
     ] = False,
-    quiet: Annotated[
-        bool,
-        options.option(
-            "--quiet",
-            "-q",
-            help="no progress on stderr, the result alone (default: progress)",
-            panel=options.OUTPUT,
-        ),
-    ] = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

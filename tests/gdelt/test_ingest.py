@@ -296,7 +296,7 @@ from tirgn_eqx.gdelt import ingest as module
 kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 moment, raw, out = sys.argv[1:]
 if moment == "writing":
-    module.sync = kill
+    module.flush = kill
 if moment == "between":
     replace = os.replace
     os.replace = lambda a, b: kill() if str(b).endswith(".parquet") else replace(a, b)

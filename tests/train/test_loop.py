@@ -72,7 +72,7 @@ def test_result_and_records(trained, graph):
 
 def test_files(trained):
     result, _, folder = trained
-    names = {path.name for path in folder.glob("*")}
+    names = {path.name for path in folder.glob("*") if not path.name.startswith(".")}
     expected = {"tirgn_best", "tirgn_trained", "tirgn_state"}
     expected |= {f"tirgn_epoch_{n}" for n in range(2, result["epochs_trained"] + 1, 2)}
     assert names == {f"{name}.{kind}" for name in expected for kind in ("npz", "json")}

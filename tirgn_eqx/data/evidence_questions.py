@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -209,7 +210,8 @@ def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Eviden
                 past = len(gathered.get("everybody", ()))
             out = np.full((size, *values.shape[1:]), past, np.float32 if values.dtype.kind == "f" else np.int32)
             out[: len(values)] = np.where(values < 0, past, values) if array in POINTS_INTO else values
-            put[array] = jnp.asarray(out)
+            put[array] = out
+    put = jax.device_put(put)
     everybody = gathered.get("everybody")
     answers = lambda kind: Answers(
         answer_unit=put[f"{kind}answer_unit"],

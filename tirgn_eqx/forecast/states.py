@@ -87,18 +87,8 @@ class RecurrentState:
         unit, candidate = index.lookup(keys, self.known, self.history_window)
         units, seen = _padded(len(first)), _power(len(unit), 64)
         pad = lambda x, size, past: np.concatenate([x, np.full(size - len(x), past)]).astype(np.int32)
-        none = jnp.zeros(0, jnp.int32)
-        queries = Queries(
-            subject=jnp.asarray(pad(first, units, 0)),
-            given=jnp.asarray(pad(second, units, 0)),
-            weight=jnp.ones(units),
-            answer_unit=none,
-            answer=none,
-            answer_weight=jnp.zeros(0),
-            answer_seen=none.astype(bool),
-            seen_unit=jnp.asarray(pad(unit, seen, units)),
-            seen_candidate=jnp.asarray(pad(candidate, seen, 0)),
-        )
+        columns = pad(first, units, 0), pad(second, units, 0), pad(unit, seen, units), pad(candidate, seen, 0)
+        queries = Queries.without_answers(*map(jnp.asarray, columns))
         found = self._programs[kind]((units, seen), self.model, self.encoding, queries, self.time_index)
         return np.asarray(found[0])[: len(first)], np.asarray(found[1])[: len(first)]
 

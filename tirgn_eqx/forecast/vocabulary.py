@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.names import places
 from tirgn_eqx.errors import DataError, DataWarning
 
 
@@ -22,11 +23,8 @@ def with_vocabulary(graph: TemporalGraph, described: dict[str, Any]) -> Temporal
     names = [tuple(name) for name in wanted if name is not None]
     if names == [graph.entity_names, graph.relation_names]:
         return graph
-    place = []
-    for known, found in zip(names, (graph.entity_names, graph.relation_names)):
-        ids = {name: number for number, name in enumerate(known)}
-        place.append(np.array([ids.get(name, -1) for name in found], np.int32))
-    s, r, o = place[0][graph.subject], place[1][graph.relation], place[0][graph.object]
+    entity, relation = places(graph.entity_names, names[0]), places(graph.relation_names, names[1])
+    s, r, o = (ids.astype(np.int32) for ids in (entity[graph.subject], relation[graph.relation], entity[graph.object]))
     kept = (s >= 0) & (r >= 0) & (o >= 0)
     if not kept.all():
         share = 100 * (1 - kept.mean())

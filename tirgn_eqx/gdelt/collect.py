@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.files import alone
 from tirgn_eqx.gdelt import feed as feeds
 from tirgn_eqx.gdelt.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable
 from tirgn_eqx.gdelt.feed import BASE_URL, Feed, Listed, Listing, iso
@@ -66,7 +67,8 @@ def collect(
             ends.append(record)
         tell(record)
 
-    with _in_words(place), _alone(place):
+    busy = DataError(f"{place}: another collection is at work here; wait for it, or use another folder")
+    with _in_words(place), alone(place / LOCK, busy):
         verified = Verified(place / RECORD)
         crew = Crew(messages, stop)
         try:
@@ -262,22 +264,3 @@ def _in_words(place: Path) -> Iterator[None]:
             ) from error
         name = error.filename if error.filename is not None else place
         raise DataError(f"{name}: {error.strerror or error}; choose a folder that can be written") from error
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Makes the folder and keeps others out of it. **Raises:** DataError while another collection is at work there."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / LOCK).open("a") as file:
-        # The lock goes with the process, however it ends.
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"{place}: another collection is at work here; wait for it, or use another folder"
-            ) from error
-        except (ImportError, OSError):
-            pass  # a system without such locks
-        yield

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.files import flush
 from tirgn_eqx.gdelt.verified import md5_of
 
 CHUNK = 2**16
@@ -322,11 +323,6 @@ def zip_trouble(path: Path) -> str:
 
 def _publish(part: Path, place: Path) -> None:
     """Give a checked file its name, once it is on the disk whole."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+    flush(part)
     os.replace(part, place)
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush(place.parent)

@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.files import flush
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.report import UNITS, Counts, TableCounts, merged_ranges, missing
 from tirgn_eqx.gdelt.run import Run, ahead
 from tirgn_eqx.gdelt.sort import RUN
 from tirgn_eqx.gdelt.sources import BLOCK, find_sources
-from tirgn_eqx.gdelt.table import read_frames, sync, write_table
+from tirgn_eqx.gdelt.table import read_frames, write_table
 from tirgn_eqx.gdelt.workplace import workplace
 
 Progress = Callable[[dict[str, int]], None]
@@ -110,16 +111,16 @@ def _publish(run: Run, report: dict[str, Any]) -> None:
     """Moves what was written into its place. The table comes after its rejects: it says how long they are."""
     moves = []
     if run.rejects.size and (report["written"] or not run.exists):
-        sync(run.rejects.path)
+        flush(run.rejects.path)
         moves.append((run.rejects.path, run.rejects_file))
     if report["written"]:
         moves.append((run.folder / "table", run.out))
     text = run.folder / "report"
     text.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    sync(text)
+    flush(text)
     for new, place in (*moves, (text, run.out.with_suffix(".report.json"))):
         os.replace(new, place)
-    sync(run.out.parent)
+    flush(run.out.parent)
 
 
 def _nothing(found: dict[str, Any], counts: Counts) -> str:

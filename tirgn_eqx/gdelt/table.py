@@ -1,7 +1,6 @@
 """The event table on disk: a parquet file that says in itself how it was made, replaced whole or not at all."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.files import flush
 from tirgn_eqx.gdelt.clean import SCHEMA
 from tirgn_eqx.gdelt.options import IngestOptions
 
@@ -93,13 +93,4 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], state:
         if failed:
             raise failed[0] from None
         raise
-    sync(path)
-
-
-def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(path)

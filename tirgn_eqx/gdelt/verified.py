@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from tirgn_eqx.files import write_text
 from tirgn_eqx.gdelt.feed import Listed
 
 # A change so soon after a check may bear the same time as the check.
@@ -55,13 +55,9 @@ class Verified:
 
     def save(self) -> None:
         """Write the record; a file that is there is replaced whole or not at all."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
         known = {name: entry for name, entry in sorted(self._files.items()) if entry[0] is not None}
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"fields": ["md5", "size", "modified", "changed", "inode", "read"], "files": known}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        fields = ["md5", "size", "modified", "changed", "inode", "read"]
+        write_text(self.path, json.dumps({"fields": fields, "files": known}))
 
 
 def _marks(place: Path) -> list[int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.files import lock
 
 
 @contextmanager
@@ -25,21 +26,22 @@ def workplace(out: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
-def _lock(folder: Path, out: Path) -> int:
-    """A handle that holds the folder's lock; the system lets go of it however the process ends."""
-    import fcntl
-
+def _lock(folder: Path, out: Path) -> int | None:
+    """A handle that holds the folder's lock; the system lets go of it however the process ends. None where folders
+    cannot be opened."""
     while True:
         folder.mkdir(exist_ok=True)
+        if os.name == "nt":
+            return None
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
-                return handle
-        except BlockingIOError as error:
+        if not lock(handle):
             os.close(handle)
-            raise DataError(f"{out}: another ingest is at work on this table; wait for its end") from error
+            raise DataError(f"{out}: another ingest is at work on this table; wait for its end")
+        # The one that had it before may have removed the folder in the meantime.
+        if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
         os.close(handle)

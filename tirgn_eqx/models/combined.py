@@ -129,10 +129,8 @@ class Informed(eqx.Module):
     def _structure(self, batch: EvidenceBatch, kind: str) -> Products:
         """The structure's logits of the questions of one kind."""
         asked: Any = batch.entity if kind == "entity" else batch.relation
-        none, nothing = jnp.zeros(0, jnp.int32), jnp.zeros(0)
-        given = asked.relation if kind == "entity" else asked.object
-        weight = jnp.ones(len(asked.subject))
-        queries = Queries(asked.subject, given, weight, none, none, nothing, none.astype(bool), none, none)
+        given, none = asked.relation if kind == "entity" else asked.object, jnp.zeros(0, jnp.int32)
+        queries = Queries.without_answers(asked.subject, given, none, none)
         structure = self.model.structure
         vectors, _, candidates, _ = structure.decode(
             self.encoding,
@@ -210,7 +208,7 @@ class Informed(eqx.Module):
         found = self.model.evidence.relation_intensities(batch, state)
         share = found / jnp.sum(found, 1, keepdims=True)
         log_p = self._structure(batch, "relation")
-        log_p = jax.nn.log_softmax(log_p.unit @ log_p.candidate.T, 1)
+        log_p = jax.nn.log_softmax(log_p.matrix(), 1)
         exponent, level, lift = self.model.gate.for_relation
         lifted = bounded_exp(lift * jnp.clip(log_p + USUAL, -REACH, REACH))
         return share * lifted + bounded_exp(jax.nn.relu(exponent) * log_p + level)
@@ -233,7 +231,7 @@ class Informed(eqx.Module):
     def structure_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
         """What the structure gives to every candidate by itself, its lift of evidence not counted."""
         structure = self.mixed(batch).structure
-        return capped_exp(structure.unit @ structure.candidate.T)
+        return capped_exp(structure.matrix())
 
     def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
         """lambda of every candidate."""
@@ -243,7 +241,7 @@ class Informed(eqx.Module):
         out = (by_kind[asked.unit_kind] + LEAST) * mixed.scale[:, None]
         for part in (mixed.structure, mixed.background):
             if part is not None:
-                out = out + capped_exp(part.unit @ part.candidate.T)
+                out = out + capped_exp(part.matrix())
         return out.at[asked.cell_unit, batch.partners.object[asked.cell_partner]].add(mixed.cell, mode="drop")
 
     def answer_log_probabilities(self, batch: EvidenceBatch) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:

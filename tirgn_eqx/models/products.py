@@ -34,6 +34,10 @@ class Products:
         few = len(unit) * len(candidate) <= MOST_PRODUCTS
         self.all = (unit @ candidate.T if all is None else all) if few else None
 
+    def matrix(self) -> Float[Array, "unit candidate"]:
+        """All of them, however many."""
+        return self.unit @ self.candidate.T if self.all is None else self.all
+
     def at(self, unit: Int[Array, " n"], candidate: Int[Array, " n"]) -> Float[Array, " n"]:
         """Those of pairs; 0 where the unit is padding."""
         if self.all is not None:

@@ -15,15 +15,17 @@ from tirgn_eqx.types import Answers, EvidenceBatch
 Metrics = dict[str, Float[Array, ""]]
 
 
+def mean_nll(log_probability: Float[Array, " answer"], answers: Answers) -> Float[Array, ""]:
+    """Mean negative log-probability of the answers, each with its weight; 0 where there are none."""
+    weight = answers.answer_weight
+    return -jnp.sum(log_probability * weight) / jnp.maximum(jnp.sum(weight), 1)
+
+
 def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
     """`task_weight` * mean NLL of the entity answers + (1 - `task_weight`) * that of the relation answers, in nats."""
 
-    def mean(log_probability: Float[Array, " answer"], answers: Answers) -> Float[Array, ""]:
-        weight = answers.answer_weight
-        return -jnp.sum(log_probability * weight) / jnp.maximum(jnp.sum(weight), 1)
-
     entity, relation = model.answer_log_probabilities(batch, batch.key)
-    losses = mean(entity, batch.entity.answers), mean(relation, batch.relation.answers)
+    losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
     loss = model.task_weight * losses[0] + (1 - model.task_weight) * losses[1]
     zero = jnp.zeros_like(loss)
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1], "loss_static": zero}

@@ -10,7 +10,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from beartype import beartype
@@ -20,8 +19,9 @@ from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.models.combined import Combined, Gate, Informed
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.train.evidence_step import mean_nll
 from tirgn_eqx.train.optimizer import global_norm
-from tirgn_eqx.types import Answers, EvidenceBatch
+from tirgn_eqx.types import EvidenceBatch
 
 STEP_SIZE = 0.02
 STEPS = 240  # at least so many, over the snapshots again and again
@@ -34,14 +34,9 @@ Metrics = dict[str, Float[Array, ""]]
 
 def gate_loss(gate: Gate, informed: Informed, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
     """Mean NLL of the entity answers plus that of the relation answers, in nats, plus what keeps the gate simple."""
-
-    def mean(log_probability: Float[Array, " answer"], answers: Answers) -> Float[Array, ""]:
-        weight = answers.answer_weight
-        return -jnp.sum(log_probability * weight) / jnp.maximum(jnp.sum(weight), 1)
-
     informed = eqx.tree_at(lambda i: i.model.gate, informed, gate)
     entity, relation = informed.answer_log_probabilities(batch)
-    losses = mean(entity, batch.entity.answers), mean(relation, batch.relation.answers)
+    losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
     loss = losses[0] + losses[1] + STRAYING * gate.strays()
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1]}
 

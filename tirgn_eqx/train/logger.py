@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from tensorboardX import SummaryWriter
 
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.files import write_text
 from tirgn_eqx.train.plain import plain, to_json
 from tirgn_eqx.train.wandb_worker import WandbWorker
 
@@ -146,7 +147,7 @@ class TrainingLogger:
             while (kept := path.with_name(f"config.{number}.json")).exists():
                 number += 1
             path.rename(kept)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         self._board.add_text("config", f"```json\n{text}```", 0)
 
 
@@ -156,9 +157,7 @@ def _cut(path: Path, step: int) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(kept))
 
 
 def _line(file: TextIO, record: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.programs import Programs
 from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
+from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
@@ -421,15 +422,16 @@ def train_alone(
 ) -> dict[str, Any]:
     """`train_tirgn` of one model by itself."""
     emit, stop = on_record or (lambda record: None), stop or (lambda: False)
-    run = _Run(graph, config, Path(model_dir), emit, start)
-    if resume:
-        run.resume()
-    options = {"run_name": run_name, "config": run.config.to_dict(), "resume_step": run.global_step if resume else None}
-    with TrainingLogger(config.logdir, **options) as logger:
-        run.logger = logger
-        if not resume:
-            logger.log_metrics({"system/total_params": run.parameters}, 0)
-        result = run.train(stop)
+    with working_alone(Path(model_dir)):
+        run = _Run(graph, config, Path(model_dir), emit, start)
+        if resume:
+            run.resume()
+        step = run.global_step if resume else None
+        with TrainingLogger(config.logdir, run_name=run_name, config=run.config.to_dict(), resume_step=step) as logger:
+            run.logger = logger
+            if not resume:
+                logger.log_metrics({"system/total_params": run.parameters}, 0)
+            result = run.train(stop)
     emit({"event": "end"} | result)
     return result
 

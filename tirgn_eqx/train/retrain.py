@@ -6,8 +6,7 @@ snapshots, and the new one takes the old one's place unless it is clearly worse.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,13 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
 from tirgn_eqx.data.names import places, with_further_names, with_kept_names
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
+from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Combined, Model, RecurrentGraphModel, build_combined, build_model
 from tirgn_eqx.train.checkpoint import checkpoint_path, replace_checkpoint
+from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.loop import Record, train_tirgn
 from tirgn_eqx.train.saved import load_model, save_calibration, saved_config
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
@@ -135,7 +135,7 @@ def retrain(
         "window": window(graph),
         "mapping": found | {"gone_stay": keep_gone},
     }
-    with _alone(model_dir):
+    with working_alone(model_dir, LOCK, "retraining"):
         if not resume:
             _forget(model_dir)
         start = warm_start(_fresh(graph, config, beside, key), old.model, names)
@@ -155,7 +155,8 @@ def retrain(
         replaced = bool(mrr[0] >= mrr[1] - max_regression)
         decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
         if replaced:
-            previous = replace_checkpoint(old.path, training["checkpoint"], old.sha256)
+            with working_alone(old.path.parent):
+                previous = replace_checkpoint(old.path, training["checkpoint"], old.sha256)
             report["previous"] = str(previous)
         report |= {"status": "replaced" if replaced else "kept", "comparison": comparison, "decision": decision}
         return report
@@ -255,26 +256,3 @@ def _forget(model_dir: Path) -> None:
     for folder in (model_dir, model_dir / "evidence", model_dir / "structure"):
         for name in (STAGE_FILE, f"{STATE_FILE}.json", f"{STATE_FILE}.npz"):
             (folder / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps a second retraining out of it. **Raises:** CheckpointError while one is at work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a")
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); choose another --model-dir") from error
-    with file:
-        # The lock goes with the process, however it ends.
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CheckpointError(
-                f"{folder}: another retraining is at work here; wait for its end, or choose another --model-dir"
-            ) from error
-        except (ImportError, OSError):
-            pass  # a system without such locks
-        yield

@@ -23,7 +23,9 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
+from tirgn_eqx.files import write_text
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
+from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.gate import GateFit
 from tirgn_eqx.train.logger import TrainingLogger
 from tirgn_eqx.train.loop import Record, result_of, train_alone
@@ -96,10 +98,7 @@ class Stages:
             return None
         best = Path(found["checkpoint"])
         kept = found | {"checkpoint": None, "best": best.name}
-        text = json.dumps(made_with | {"result": kept})
-        temporary = folder / f".{STAGE_FILE}"
-        temporary.write_text(text)
-        temporary.replace(folder / STAGE_FILE)
+        write_text(folder / STAGE_FILE, json.dumps(made_with | {"result": kept}))
         return best
 
     def _done(self, folder: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
@@ -150,48 +149,53 @@ def train_staged(
     **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
     forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
     """
-    begin = time.perf_counter()
-    stop, emit = stop or (lambda: False), on_record or (lambda record: None)
-    stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
-    alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-    beside = evidence_config(config) if beside is None else beside
-    if not (start is None or isinstance(start, Combined)):
-        raise ConfigError(
-            f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
-        )
-    path = {}
-    for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
-        begin_from = None if start is None else getattr(start, name)
-        found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
-        if found is None:
+    with working_alone(Path(model_dir)):
+        begin = time.perf_counter()
+        stop, emit = stop or (lambda: False), on_record or (lambda record: None)
+        stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
+        alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
+        beside = evidence_config(config) if beside is None else beside
+        if not (start is None or isinstance(start, Combined)):
+            raise ConfigError(
+                f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
+            )
+        path = {}
+        for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
+            begin_from = None if start is None else getattr(start, name)
+            found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
+            if found is None:
+                return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
+            path[name] = found
+        emit({"event": "stage", "stage": "gate"})
+        (part, settings, _), (base, structure_config, _) = load_model(path["evidence"]), load_model(path["structure"])
+        assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
+        model = Combined(base, part, Gate(part, jr.key(config.seed)))
+        shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
+        shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
+        evaluator = CombinedEvaluator(graph, "valid", **shared)
+        fitted, validation = fit_gate(model, evaluator, emit, stop)
+        if fitted is None or validation is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-        path[name] = found
-    emit({"event": "stage", "stage": "gate"})
-    (part, settings, _), (base, structure_config, _) = load_model(path["evidence"]), load_model(path["structure"])
-    assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
-    model = Combined(base, part, Gate(part, jr.key(config.seed)))
-    shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
-    shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
-    evaluator = CombinedEvaluator(graph, "valid", **shared)
-    fitted, validation = fit_gate(model, evaluator, emit, stop)
-    if fitted is None or validation is None:
-        return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-    # The structure's own settings, in case it was given.
-    config = structure_config.replace(history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir)
-    metrics = {"validation": validation.entity, "cross_fitted": True}
-    best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
-    emit({"event": "checkpoint", "path": str(best)})
-    options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-    test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
-    with TrainingLogger(config.logdir, run_name=run_name, config=config.to_dict()) as logger:
-        logged = {f"eval/{name}": value for name, value in validation.entity.items()}
-        logger.log_metrics(logged | {f"test/{name}": value for name, value in test.entity.items()}, 0)
-    seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
-    seconds = max(seconds, time.perf_counter() - begin)
-    options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}
-    result = result_of(config, "completed", best=best, validation=validation, test=test, **options, **_trained(stages))
-    emit({"event": "end"} | result)
-    return result
+        # The structure's own settings, in case it was given.
+        config = structure_config.replace(
+            history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir
+        )
+        metrics = {"validation": validation.entity, "cross_fitted": True}
+        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
+        emit({"event": "checkpoint", "path": str(best)})
+        options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
+        test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
+        with TrainingLogger(config.logdir, run_name=run_name, config=config.to_dict()) as logger:
+            logged = {f"eval/{name}": value for name, value in validation.entity.items()}
+            logger.log_metrics(logged | {f"test/{name}": value for name, value in test.entity.items()}, 0)
+        seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
+        seconds = max(seconds, time.perf_counter() - begin)
+        options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}
+        result = result_of(
+            config, "completed", best=best, validation=validation, test=test, **options, **_trained(stages)
+        )
+        emit({"event": "end"} | result)
+        return result
 
 
 def _trained(stages: Stages) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Files that are there whole or not at all, and folders that one process at a time works in."""
+
+import contextlib
+import glob
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_STALE = 3600  # seconds after which a temporary file is taken for one that a killed process left
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name to write under, beside `path`; at the end it is flushed to the disk and takes the place of `path`.
+
+    Whatever ends the process, `path` is what it was before or all that was written. The folder is made where needed,
+    and what killed processes left there under such names is removed after an hour.
+
+    **Raises:** OSError when it cannot be written; nothing is left of it then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, see `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or what a folder says of its files, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE:
+                left.unlink()
+
+
+@contextmanager
+def alone(place: str | Path, busy: Exception) -> Iterator[None]:
+    """Hold the lock file `place` while at work; the folder is made where needed. The lock goes with the process,
+    however it ends. On a system without such locks nothing is held.
+
+    **Raises:** `busy` while another process holds it; OSError when it cannot be written.
+    """
+    place = Path(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a") as file:
+        if not lock(file):
+            raise busy
+        yield
+
+
+def lock(file: IO | int) -> bool:
+    """Take the lock of an open file or folder, unless another handle has it; True when it was taken, or there are no
+    locks on this system."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
