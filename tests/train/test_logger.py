@@ -1,9 +1,12 @@
 import json
 import logging
 import math
+import os
+import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +14,10 @@ import pytest
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.train import wandb_worker
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
+from tirgn_eqx.train.wandb_worker import WandbWorker
 
+ROOT = Path(__file__).parents[2]
 KEY = "0123456789" * 4
 
 
@@ -230,7 +234,7 @@ def test_wandb_that_hangs_is_dropped(tmp_path, fake, caplog, call):
 
 
 def test_wandb_that_falls_behind_is_dropped(tmp_path, fake, caplog, monkeypatch):
-    monkeypatch.setattr(wandb_worker, "_QUEUE", 3)
+    monkeypatch.setattr(WandbWorker, "capacity", 3)
     fake(hangs="log")
     run(tmp_path)
     assert ["3 records behind" in warning for warning in warnings_of(caplog)] == [True]
@@ -258,3 +262,39 @@ def test_the_real_wandb_offline(tmp_path, monkeypatch, caplog):
     (written,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
     assert written.stat().st_size > 0
     assert "offline-run-" in caplog.text
+
+
+FULL = """
+import logging, resource, sys
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+from tirgn_eqx.train.logger import TrainingLogger
+with TrainingLogger(sys.argv[1]) as log:
+    log.log_metrics({"train/loss": 0.5}, 0)
+    # From here on, no file may grow beyond 1000 bytes: what a full disk does, for this process alone.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    for step in range(1, 2000):
+        log.log_metrics({"train/loss": 0.5}, step)
+        log.log_text("note", "a text", step)
+print("went on")
+"""
+
+
+def test_a_full_disk_costs_one_warning_for_each_file(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and done.stdout == "went on\n", done.stderr
+    said = sorted(done.stderr.splitlines())
+    assert len(said) == 3, done.stderr
+    board = said.pop()
+    assert board.startswith("TensorBoard is off from here on, the training goes on: ") and "File too large" in board
+    for line, name in zip(said, ("metrics.jsonl", "text.jsonl")):
+        assert line == f"{tmp_path}/{name} cannot be written (File too large) and ends here, the training goes on"
+    # What was written before stays, and a run that goes on cuts the line that broke off.
+    with TrainingLogger(tmp_path, resume_step=1) as log:
+        log.log_metrics({"train/loss": 0.25}, 2)
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0, 1, 2]

@@ -1,5 +1,6 @@
 """Where the figures of a training go: TensorBoard and JSON lines always, Weights & Biases when set up."""
 
+import contextlib
 import json
 import logging
 import os
@@ -8,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from tensorboardX import SummaryWriter
-
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.files import write_text
+from tirgn_eqx.train.board import Board, Point
 from tirgn_eqx.train.plain import plain, to_json
 from tirgn_eqx.train.wandb_worker import WandbWorker
 
@@ -26,12 +26,13 @@ class TrainingLogger:
     `log_text` call; `config.json`. Lines reach the disk at once and are added to those of earlier runs.
 
     Weights & Biases is used when WANDB_API_KEY is set in the environment. Be it missing, offline, slow or
-    failing, the training goes on: one warning is logged and it is left alone from then on.
+    failing, or the disk of the logs full, the training goes on: one warning is logged and what failed is left alone
+    from then on.
 
     **Arguments:** `logdir`: made where needed; `project`, `run_name`: for Weights & Biases; `config`: the
     settings, a mapping or a dataclass; `wandb_timeout`: seconds that Weights & Biases may take to start, and
-    that `close` waits for it; `resume_step`: go on with the logs of a run that went back to this step, what was
-    logged after it being dropped.
+    that `close` waits for it, and for TensorBoard; `resume_step`: go on with the logs of a run that went back to this
+    step, what was logged after it being dropped.
 
     Raises ConfigError when `logdir` cannot be written.
     """
@@ -48,17 +49,16 @@ class TrainingLogger:
     ):
         self.logdir = Path(logdir)
         self._config = plain({} if config is None else config)
+        self._given_up: set[str] = set()
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
             if resume_step is not None:
                 for name in ("metrics.jsonl", "text.jsonl"):
                     _cut(self.logdir / name, resume_step)
-            self._metrics = self._open("metrics.jsonl")
-            self._text: TextIO | None = None
+            self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
             # that goes on drops all points (purge from step 0) and writes them again from the lines.
-            purge = None if resume_step is None else 0
-            self._board = SummaryWriter(str(self.logdir), flush_secs=10, purge_step=purge)
+            self._board = Board(self.logdir, purge=resume_step is not None, timeout=wandb_timeout)
             self._save_config()
             if resume_step is not None:
                 self._replay()
@@ -84,21 +84,19 @@ class TrainingLogger:
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
         now = time.time()
-        _line(self._metrics, {"step": step, "time": now, **values})
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step, walltime=now)
+        self._line("metrics.jsonl", {"step": step, "time": now, **values})
+        self._board.send(Point(values, step, now))
         if self._wandb:
-            self._wandb.send(values, step)
+            self._wandb.send((values, step))
 
     def log_text(self, tag: str, text: str, step: int) -> None:
         """Logs a text, which TensorBoard shows as Markdown, at `step`."""
         self._check_open()
-        self._text = self._text or self._open("text.jsonl")
         now = time.time()
-        _line(self._text, {"step": step, "time": now, tag: text})
-        self._board.add_text(tag, text, step, walltime=now)
+        self._line("text.jsonl", {"step": step, "time": now, tag: text})
+        self._board.send(Point({tag: text}, step, now))
         if self._wandb:
-            self._wandb.send({tag: text}, step)
+            self._wandb.send(({tag: text}, step))
 
     def close(self) -> None:
         """Writes out everything; closing twice does nothing."""
@@ -114,10 +112,10 @@ class TrainingLogger:
         if self._closed:
             return
         self._closed = True
-        self._metrics.close()
-        if self._text:
-            self._text.close()
-        self._board.close()
+        for file in self._lines.values():
+            with contextlib.suppress(OSError):  # said when it was written
+                file.close()
+        self._board.close(failed)
         if self._wandb:
             self._wandb.close(failed)
 
@@ -128,16 +126,27 @@ class TrainingLogger:
     def _open(self, name: str) -> TextIO:
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
+    def _line(self, name: str, record: dict[str, Any]) -> None:
+        """Adds a line to a file, unless that failed before."""
+        if name in self._given_up:
+            return
+        try:
+            if name not in self._lines:
+                self._lines[name] = self._open(name)
+            self._lines[name].write(to_json(record) + "\n")
+        except OSError as error:
+            self._given_up.add(name)
+            reason = error.strerror or error
+            _log.warning("%s cannot be written (%s) and ends here, the training goes on", self.logdir / name, reason)
+
     def _replay(self) -> None:
         """Put the lines of the files into TensorBoard, each at its own time."""
-        adders: dict[str, Any] = {"metrics.jsonl": self._board.add_scalar, "text.jsonl": self._board.add_text}
-        for name, add in adders.items():
+        for name in ("metrics.jsonl", "text.jsonl"):
             path = self.logdir / name
             for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
                 record = json.loads(line)
                 step, when = record.pop("step"), record.pop("time")
-                for tag, value in record.items():
-                    add(tag, float("nan") if value is None else value, step, walltime=when)
+                self._board.send(Point(record, step, when), wait=10)
 
     def _save_config(self) -> None:
         """`config.json`; one of an earlier run with other settings is kept as `config.N.json`."""
@@ -148,7 +157,7 @@ class TrainingLogger:
                 number += 1
             path.rename(kept)
         write_text(path, text)
-        self._board.add_text("config", f"```json\n{text}```", 0)
+        self._board.send(Point({"config": f"```json\n{text}```"}, 0, time.time()))
 
 
 def _cut(path: Path, step: int) -> None:
@@ -158,10 +167,6 @@ def _cut(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     write_text(path, "".join(kept))
-
-
-def _line(file: TextIO, record: dict[str, Any]) -> None:
-    file.write(to_json(record) + "\n")
 
 
 def _number(name: str, value: Any) -> int | float:

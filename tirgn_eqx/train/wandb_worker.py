@@ -1,86 +1,46 @@
-"""Weights & Biases at arm's length: a daemon thread makes every call, so none can stall a training."""
+"""Weights & Biases as an outlet of the logger."""
 
 import logging
-import queue
-import threading
-import time
 from typing import Any
 
+from tirgn_eqx.train.outlet import Outlet
+
 _log = logging.getLogger("tirgn_eqx")
-_QUEUE = 4096
 
 
-class WandbWorker:
-    """A W&B run fed through a bounded queue; after the first failure it is left alone.
+class WandbWorker(Outlet):
+    """A W&B run; its records are (values by name, step).
 
     **Arguments:** `timeout`: seconds that the start may take, and that `close` waits; `init`: arguments of
     `wandb.init`.
     """
 
+    unsent = "; `wandb sync` may send the rest"
+
     def __init__(self, timeout: int | float, **init: Any):
-        self.active = True
-        self._timeout = timeout
-        self._init = init
-        self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[dict[str, Any], int] | int] = queue.Queue(_QUEUE)
-        self._done = threading.Event()
-        threading.Thread(target=self._work, name="wandb", daemon=True).start()
+        self._init, self._latest = init, 0
+        super().__init__("W&B", "the training and TensorBoard go", timeout)
 
-    def send(self, values: dict[str, Any], step: int) -> None:
-        """Queues `values` for `step`; returns at once."""
-        if not self.active:
-            return
-        try:
-            self._queue.put_nowait((values, step))
-        except queue.Full:
-            self._give_up(f"it is {_QUEUE} records behind")
+    def _start(self) -> None:
+        import wandb
 
-    def close(self, failed: bool) -> None:
-        """Waits, not longer than the timeout, until everything is handed over and the run is finished."""
-        if not self.active:
-            return
-        until = time.monotonic() + self._timeout
-        try:
-            self._queue.put(int(failed), timeout=self._timeout)
-        except queue.Full:
-            pass
-        if not self._done.wait(max(0.0, until - time.monotonic())):
-            self._give_up(f"not finished after {self._timeout:g} s; `wandb sync` may send the rest")
+        self._run: Any = wandb.init(settings=_settings(wandb, self._timeout), **self._init)
+        offline = getattr(self._run, "offline", False)
+        _log.info("W&B run: %s", getattr(self._run, "dir" if offline else "url", None))
 
-    def _work(self) -> None:
-        run = None
-        # BaseException: wandb may leave by SystemExit, and nothing of it may reach the training
-        try:
-            import wandb
+    def _write(self, record: tuple[dict[str, Any], int]) -> None:
+        values, step = record
+        # wandb drops what comes with a smaller step than the one before
+        self._latest = max(self._latest, step)
+        self._run.log(values, step=self._latest)
 
-            run = wandb.init(settings=_settings(wandb, self._timeout), **self._init)
-            offline = getattr(run, "offline", False)
-            _log.info("W&B run: %s", getattr(run, "dir" if offline else "url", None))
-            exit_code, latest = 1, 0
-            while self.active:
-                item = self._queue.get()
-                if isinstance(item, int):
-                    exit_code = item
-                    break
-                # wandb drops what comes with a smaller step than the one before
-                latest = max(latest, item[1])
-                run.log(item[0], step=latest)
-            run.finish(exit_code=exit_code)
-        except ImportError as error:
-            self._give_up(f"{error}; install it with: pip install 'tirgn-eqx[wandb]'")
-        except BaseException as error:
-            self._give_up(f"{type(error).__name__}: {error}")
-        finally:
-            self._done.set()
+    def _finish(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
-    def _give_up(self, reason: str) -> None:
-        """Says once why there will be no more W&B."""
-        with self._lock:
-            if not self.active:
-                return
-            self.active = False
-        first_line = reason.strip().splitlines()[0]
-        _log.warning("W&B is off from here on, the training and TensorBoard go on: %s", first_line)
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, ImportError):
+            return f"{error}; install it with: pip install 'tirgn-eqx[wandb]'"
+        return super()._reason(error)
 
 
 def _settings(wandb: Any, timeout: int | float) -> Any:
