@@ -105,6 +105,15 @@ class TiRGNTrainingConfig:
     save_every: int = _setting(
         0, "steps between saves of the training's state, beside those after each epoch; 0 = those alone", low=0
     )
+    save_minutes: float = _setting(
+        10.0, "minutes between saves of the training's state inside an epoch; 0 = none", low=0
+    )
+    keep: int = _setting(0, "numbered checkpoints that stay, the newest ones; 0 = all", low=0)
+    max_bad_steps: int = _setting(
+        10,
+        "steps of an epoch that may give no finite loss or gradient, and are passed over; more, or all, end the run",
+        low=0,
+    )
     max_buckets: int = _setting(3, "padded batch shapes, each compiled once", low=1)
     logdir: str = _setting("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 

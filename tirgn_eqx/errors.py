@@ -28,6 +28,10 @@ class ConfigError(TirgnError):
     exit_code = 2
 
 
+class DivergedError(TirgnError):
+    """A training whose loss or gradient is no number any more."""
+
+
 class IncompleteError(TirgnError):
     """Work that was done but for a part, which the same command tries again."""
 

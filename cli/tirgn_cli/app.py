@@ -1,5 +1,6 @@
 """The Typer app `tirgn`: its commands, and the one place where an error becomes a line and an exit code."""
 
+import errno
 import logging
 import os
 import sys
@@ -99,8 +100,18 @@ def _unexpected(error: Exception, debug: bool) -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message").rstrip(".")
     if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
         return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
-    name = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
-    return name + first + ("" if debug else "; run again with --debug for the traceback")
+    if isinstance(error, OSError) and error.strerror:
+        return _of_the_system(error)
+    return f"{type(error).__name__}: {first}" + ("" if debug else "; run again with --debug for the traceback")
+
+
+def _of_the_system(error: OSError) -> str:
+    """One line for what the operating system refused, with what to do about it."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    advice = "check the path and its permissions"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space and run the same again; files that were there are as they were"
+    return f"{where}{error.strerror.lower()}; {advice}"
 
 
 @contextmanager

@@ -162,6 +162,17 @@ Seed = Annotated[int | None, setting("seed", panel=TRAINING)]
 EvalInterval = Annotated[int | None, setting("eval_interval", panel=TRAINING)]
 Patience = Annotated[int | None, setting("patience", panel=TRAINING)]
 Monitor = Annotated[str | None, setting("monitor", panel=TRAINING)]
+MaxBadSteps = Annotated[int | None, setting("max_bad_steps", panel=TRAINING)]
+SaveEvery = Annotated[
+    str | None,
+    option(
+        metavar="N|Nmin",
+        help="save the training's state after so many steps, or minutes, inside epochs as well as after each "
+        "(default: 10min)",
+        panel=OUTPUT,
+    ),
+]
+Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
 Quiet = Annotated[
@@ -304,6 +315,16 @@ def parse_shape(text: str) -> dict[str, int]:
     if missing:
         raise ConfigError(f"--shape {text!r}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
     return shape
+
+
+def save_every(text: str | None) -> dict[str, Any]:
+    """The settings that `--save-every` stands for."""
+    if text is None:
+        return {}
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*(min)?", text.strip())
+    if match is None or (match[2] is None and "." in match[1]):
+        raise ConfigError(f"--save-every {text!r}: write steps like 200, or minutes like 10min")
+    return {"save_minutes": float(match[1])} if match[2] else {"save_every": int(match[1])}
 
 
 def check_split(split: str) -> None:

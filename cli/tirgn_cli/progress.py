@@ -122,6 +122,9 @@ class TrainingView(View):
     def _on_out_of_memory(self, record: Record) -> None:
         self._line(record["message"])
 
+    def _on_bad_step(self, record: Record) -> None:
+        self._line(record["message"])
+
     def _on_resume(self, record: Record) -> None:
         self._line(f"resumed in epoch {record['epoch']} after step {record['step']}")
 

@@ -9,6 +9,7 @@ import typer
 
 from tirgn_cli import options
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.files import write_text
 from tirgn_eqx.heap import keep_freed_memory
 
@@ -54,6 +55,7 @@ def train(
     eval_interval: options.EvalInterval = None,
     patience: options.Patience = None,
     monitor: options.Monitor = None,
+    max_bad_steps: options.MaxBadSteps = None,
     model_dir: Annotated[
         Path,
         options.option(
@@ -62,6 +64,8 @@ def train(
             panel=options.OUTPUT,
         ),
     ] = Path("models/tkg"),
+    save_every: options.SaveEvery = None,
+    keep: options.Keep = None,
     logdir: options.LogDir = None,
     run_name: Annotated[
         str | None,
@@ -76,6 +80,14 @@ def train(
         options.option(
             "--resume",
             help="go on with the interrupted training in --model-dir, to the same end (default: begin anew)",
+            panel=options.TRAINING,
+        ),
+    ] = False,
+    force: Annotated[
+        bool,
+        options.option(
+            "--force",
+            help="with --resume, go on although data or settings have changed, if the arrays fit (default: refuse)",
             panel=options.TRAINING,
         ),
     ] = False,
@@ -95,6 +107,8 @@ def train(
 
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
     """
+    if force and not resume:
+        raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
     source = data_path or options.default_data_path()
     config = options.resolve_config(
@@ -118,8 +132,11 @@ def train(
             eval_interval=eval_interval,
             patience=patience,
             monitor=monitor,
+            max_bad_steps=max_bad_steps,
+            keep=keep,
             logdir=logdir,
-        ),
+        )
+        | options.save_every(save_every),
         recipe,
         "sim" if source.partition(":")[0] == "sim" else None,
     )
@@ -138,7 +155,7 @@ def train(
 
         from tirgn_eqx.train.loop import train_tirgn
 
-        outputs = {"model_dir": model_dir, "run_name": run_name, "resume": resume}
+        outputs = {"model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
         with Signals() as signals, TrainingView(quiet=quiet) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
@@ -181,9 +198,15 @@ class Signals:
 
 
 def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
-    """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole."""
+    """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole.
+
+    **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
+    """
+    from tirgn_eqx.train.folder import working_alone
+
     head = "# settings of the last training in this folder; `tirgn train --config` reads them\n"
-    write_text(model_dir / "config.toml", head + config.to_toml())
+    with working_alone(model_dir):
+        write_text(model_dir / "config.toml", head + config.to_toml())
     return model_dir / "config.toml"
 
 
@@ -211,6 +234,7 @@ def _show_result(result: dict[str, Any]) -> None:
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
                 "best MRR": f"{show.cell(best)} in validation, epoch {show.cell(epoch)}",
+                "steps passed over": result["bad_steps"] or None,
                 "seed": result["seed"],
                 "time": show.duration(result["total_time"]),
                 "checkpoint": checkpoint,

@@ -45,7 +45,7 @@ def test_the_saved_config_is_read_back(tmp_path):
     assert TiRGNTrainingConfig().replace(**read_config(file)) == config
     save_config(config.replace(epochs=3), file.parent)
     assert read_config(file)["epochs"] == 3
-    assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
+    assert {path.name for path in file.parent.iterdir()} == {"config.toml", ".train.lock"}
 
 
 def test_the_default_data_is_the_event_file_if_there_is_one(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.data.graph import from_facts
-from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.errors import CheckpointError, DataWarning
 from tirgn_eqx.train.checkpoint import load_checkpoint
 
 EPOCHS = 3
@@ -139,6 +139,28 @@ def test_another_training_is_refused_by_name(graph, whole, tmp_path):
     other = from_facts("other", rows, split, graph.num_entities, graph.num_relations)
     with refused("not on other"):
         train_tirgn(other, configured(tmp_path), model_dir=folder, resume=True)
+
+
+def test_other_settings_are_taken_by_force(graph, whole, tmp_path):
+    folder = tmp_path / "forced"
+    answers = iter([False] * 15 + [True])
+    stopped = train_tirgn(graph, configured(folder), model_dir=folder, stop=lambda: next(answers))
+    assert stopped["status"] == "interrupted"
+    options = {"model_dir": folder, "resume": True, "force": True}
+    with pytest.warns(DataWarning, match="was trained with learning_rate = 0.02, not 0.01; going on with it"):
+        result = train_tirgn(graph, configured(folder, learning_rate=0.01), **options)
+    assert result["status"] == "completed" and result["epochs_trained"] == EPOCHS
+    with pytest.raises(CheckpointError, match="missing or of another shape"), pytest.warns(DataWarning):
+        train_tirgn(graph, configured(folder, embedding_dim=4), **options)
+
+
+def test_minutes_save_inside_an_epoch(graph, tmp_path):
+    saved = []
+    run = configured(tmp_path, save_minutes=1e-9, epochs=1)
+    stop = lambda: saved.append(load_checkpoint(tmp_path / "tirgn_state.npz").metadata["progress"]["step"])
+    train_tirgn(graph, run, model_dir=tmp_path, stop=stop)
+    # Asked after every step but the last, before that step's own save.
+    assert len(saved) > 3 and saved[1:-1] == list(range(1, len(saved) - 1))
 
 
 def command(folder, *more):

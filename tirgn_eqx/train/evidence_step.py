@@ -9,6 +9,7 @@ from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.train.bad_steps import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm, trainable
 from tirgn_eqx.types import Answers, EvidenceBatch
 
@@ -37,7 +38,9 @@ def make_evidence_step(optimizer: optax.GradientTransformation) -> Any:
     @jaxtyped(typechecker=beartype)
     def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
-        updates, opt_state = optimizer.update(gradient, opt_state, eqx.filter(model, trainable(model)))  # pyright: ignore
-        return eqx.apply_updates(model, updates), opt_state, metrics | {"gradient_norm": global_norm(gradient)}
+        updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trainable(model)))  # pyright: ignore
+        metrics = metrics | {"gradient_norm": global_norm(gradient)}
+        new = eqx.apply_updates(model, updates), new_state
+        return *kept_unless(is_finite(metrics), new, (model, opt_state)), metrics
 
     return step

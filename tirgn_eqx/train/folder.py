@@ -1,13 +1,16 @@
-"""The folder of a training, in which one process at a time works."""
+"""The folder of a training: one process at a time works in it, and old checkpoints leave it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.files import alone
+from tirgn_eqx.train.checkpoint import load_checkpoint
 
 TRAIN_LOCK = ".train.lock"
+_NUMBERED = re.compile(r"tirgn_epoch_(\d+)\.npz")
 
 
 @contextmanager
@@ -23,3 +26,22 @@ def working_alone(folder: Path, name: str = TRAIN_LOCK, what: str = "training") 
                 f"{folder}: cannot be written ({error.strerror}); choose another --model-dir"
             ) from error
         yield
+
+
+def numbered(epoch: int) -> str:
+    """Name of the checkpoint after an epoch."""
+    return f"tirgn_epoch_{epoch}"
+
+
+def prune(newest: Path, epoch: int, keep: int) -> None:
+    """Remove the numbered checkpoints before `newest`, that of `epoch`, but for `keep` with it; those of later epochs
+    are of another training.
+
+    **Raises:** CheckpointError, and nothing is removed, when `newest` cannot be read back whole.
+    """
+    load_checkpoint(newest)
+    found = {int(match[1]): path for path in newest.parent.iterdir() if (match := _NUMBERED.fullmatch(path.name))}
+    for old in sorted(number for number in found if number < epoch)[: -(keep - 1) or None]:
+        # The json first: an npz without it is whole, a json by itself is nothing.
+        found[old].with_suffix(".json").unlink(missing_ok=True)
+        found[old].unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.models.combined import Combined, Gate, Informed
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.train.bad_steps import is_finite, kept_unless
 from tirgn_eqx.train.evidence_step import mean_nll
 from tirgn_eqx.train.optimizer import global_norm
 from tirgn_eqx.types import EvidenceBatch
@@ -47,8 +48,10 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
     @jaxtyped(typechecker=beartype)
     def step(gate: Gate, opt_state: PyTree, informed: Informed, batch: EvidenceBatch) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
-        updates, opt_state = optimizer.update(gradient, opt_state)
-        return eqx.apply_updates(gate, updates), opt_state, metrics | {"gradient_norm": global_norm(gradient)}
+        updates, new_state = optimizer.update(gradient, opt_state)
+        metrics = metrics | {"gradient_norm": global_norm(gradient)}
+        new = eqx.apply_updates(gate, updates), new_state
+        return *kept_unless(is_finite(metrics), new, (gate, opt_state)), metrics
 
     return step
 

@@ -1,6 +1,7 @@
 """Training from a graph to the best checkpoint: epochs, validation, early stopping, logs."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.moments import moment
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.train.bad_steps import BadSteps, diagnosis, is_bad
 from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
-from tirgn_eqx.train.folder import working_alone
+from tirgn_eqx.train.folder import numbered, prune, working_alone
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
 from tirgn_eqx.train.precision import cast_parameters, compute_type
+from tirgn_eqx.train.result import result_of
 from tirgn_eqx.train.saved import load_model, save_model
 from tirgn_eqx.train.state import Progress, load_state, resumed, save_state
 from tirgn_eqx.train.step import make_step
@@ -95,6 +98,8 @@ class _Run:
         self.global_step, self.start_epoch, self.validated = 0, 1, -1
         self.earlier_seconds, self.begin = 0.0, time.perf_counter()
         self.measured: list[Record] = []  # metrics of the epoch's finished steps
+        self.bad_steps = 0  # of earlier epochs
+        self.saved_at = self.begin
         self.parameters = parameter_count(self.model)
         emit(
             {
@@ -126,21 +131,27 @@ class _Run:
             seconds=self.seconds(),
             given_up=self.given_up,
             losses={name: np.asarray([float(m[name]) for m in self.measured]) for name in names},
+            bad_steps=self.bad_steps,
         )
         save_state(self.model_dir, self.model, self.opt_state, progress, self._described())
+        self.saved_at = time.perf_counter()
 
-    def restore(self) -> Progress:
-        """Go back to where the training in `model_dir` was saved."""
-        self.model, self.opt_state, done = load_state(self.model_dir, self.model, self.opt_state, self._described())
+    def restore(self, force: bool = False) -> Progress:
+        """Go back to where the training in `model_dir` was saved; `force`: also if it is of other data or settings."""
+        self.model, self.opt_state, done = load_state(
+            self.model_dir, self.model, self.opt_state, self._described(), force=force
+        )
         self.stopping = resumed(self.stopping, done)
         self.global_step, self.start_epoch, self.validated = done.global_step, done.epoch, done.validated
-        columns = done.losses.items()
-        self.measured = [{name: values[row] for name, values in columns} for row in range(done.step)]
+        # Of other data, by force, an epoch may have fewer steps than were done.
+        steps = done.step if done.step < len(self.loader) else 0
+        columns, self.bad_steps = done.losses.items(), done.bad_steps
+        self.measured = [{name: values[row] for name, values in columns} for row in range(steps)]
         return done
 
-    def resume(self) -> None:
+    def resume(self, force: bool = False) -> None:
         """Go on with the training in `model_dir`."""
-        done = self.restore()
+        done = self.restore(force)
         self.earlier_seconds, self.begin = done.seconds, time.perf_counter()
         if done.given_up:
             self._change(done.given_up)
@@ -212,28 +223,37 @@ class _Run:
         self.validate.compile(self.forecaster())
         begin = shown = time.perf_counter()
         facts, metrics = 0, self.measured
+        bad = BadSteps(self.config.max_bad_steps, epoch, len(self.loader), sum(map(is_bad, metrics)))
+        unseen: deque[tuple[int, int, Record]] = deque()  # steps whose figures were not looked at yet
         for count, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):
             key = jr.fold_in(self.step_key, self.global_step)
             self.model, self.opt_state, measured = self.step(self.model, self.opt_state, prepared, key)
             self.global_step += 1
             facts += prepared.num_facts
             metrics.append(measured)
+            unseen.append((count, prepared.target, measured))
+            # Two steps back is done by now: reading it does not wait for the device.
+            self._look_at(unseen, bad, waiting=2)
             now = time.perf_counter()
             if now - shown >= STEP_RECORD_SECONDS or count == len(self.loader):
                 shown = now
-                # Two steps back is done by now: reading it does not wait for the device.
                 loss = float(metrics[max(0, count - 3)]["loss"])
                 step = {"event": "step", "epoch": epoch, "step": count, "loss": loss, "facts": facts}
                 rate = facts / (now - begin)
                 self.emit(step | {"steps_per_epoch": len(self.loader), "facts_per_second": rate})
             if count < len(self.loader):
                 stopped = stop()
-                if stopped or (self.config.save_every and count % self.config.save_every == 0):
+                if stopped or self._due(count, now):
+                    self._look_at(unseen, bad)
                     self.save_state(epoch, count)
                 if stopped:
                     return False
-        self.measured = []
-        means = {name: float(np.mean([float(m[name]) for m in metrics])) for name in metrics[0]}
+        self._look_at(unseen, bad)
+        if bad.too_many:
+            raise bad.error(self._diagnosis())
+        self.measured, self.bad_steps = [], self.bad_steps + bad.count
+        good = [m for m in metrics if not is_bad(m)]
+        means = {name: float(np.mean([float(m[name]) for m in good])) for name in metrics[0]}
         seconds = time.perf_counter() - begin
         memory = device_memory_bytes()
         logged = {f"train/{name}": value for name, value in means.items()}
@@ -257,6 +277,28 @@ class _Run:
         )
         return True
 
+    def _due(self, step: int, now: float) -> bool:
+        """Whether the state is to be saved after a step inside an epoch."""
+        every, minutes = self.config.save_every, self.config.save_minutes
+        return bool((every and step % every == 0) or (minutes and now - self.saved_at >= 60 * minutes))
+
+    def _look_at(self, unseen: "deque[tuple[int, int, Record]]", bad: BadSteps, waiting: int = 0) -> None:
+        """Report the bad ones among steps, but for the last `waiting`. **Raises:** DivergedError for too many."""
+        while len(unseen) > waiting:
+            step, target, metrics = unseen.popleft()
+            if is_bad(metrics):
+                when = moment(self.graph, target)
+                message, at = bad.report(step, when, metrics), self.global_step - len(unseen)
+                self.logger.log_text("bad_step", message, at)
+                self.emit({"event": "bad_step", "epoch": bad.epoch, "step": step, "time": when, "message": message})
+                if bad.count > bad.limit:
+                    raise bad.error(self._diagnosis())
+
+    def _diagnosis(self) -> str:
+        best = self.model_dir / "tirgn_best.npz"
+        kept = f"{best} is that of epoch {self.stopping.best_epoch}"
+        return diagnosis(self.model, self.config, kept if self.stopping.best_epoch else "there is no checkpoint yet")
+
     def forecaster(self) -> Model:
         """What is validated and saved: the averaged weights where an average is kept."""
         return averaged(self.model, self.opt_state)
@@ -265,6 +307,8 @@ class _Run:
         metrics = {"epoch": epoch, "step": self.global_step, "validation": figures}
         path = save_model(self.model_dir / name, self.forecaster(), self.config, self.graph, metrics)
         self.emit({"event": "checkpoint", "path": str(path)})
+        if self.config.keep and name == numbered(epoch):
+            prune(path, epoch, self.config.keep)
 
     def validation(self, epoch: int) -> dict[str, float]:
         """Validate, log, and keep the model when it is the best so far."""
@@ -289,7 +333,7 @@ class _Run:
                 self.validation(epoch)
                 self.validated = epoch
             if config.checkpoint_interval and epoch % config.checkpoint_interval == 0:
-                self.save(f"tirgn_epoch_{epoch}", epoch)
+                self.save(numbered(epoch), epoch)
             early = self.validated == epoch and not last and self.stopping.should_stop(epoch)
             if early:
                 message = self.stopping.message(epoch)
@@ -325,42 +369,8 @@ class _Run:
             seconds=self.seconds(),
             parameters=self.parameters,
             given_up=self.given_up,
+            bad_steps=self.bad_steps,
         )
-
-
-def result_of(
-    config: TiRGNTrainingConfig,
-    status: str,
-    *,
-    epoch: int,
-    best_epoch: int | None = None,
-    best_value: float | None = None,
-    early_stopped: bool = False,
-    best: Path | None = None,
-    validation: Evaluation | None = None,
-    test: Evaluation | None = None,
-    seconds: float = 0.0,
-    parameters: int | None = None,
-    given_up: dict[str, Any] | None = None,
-    **further: Any,
-) -> dict[str, Any]:
-    """What `train_tirgn` returns, `further` entries at the end."""
-    return {
-        "status": status,
-        "epochs_trained": epoch,
-        "best_mrr": validation.entity["mrr"] if validation else best_value,
-        "best_epoch": best_epoch,
-        "total_time": seconds,
-        "early_stopped": early_stopped,
-        "model_type": config.model_type,
-        "checkpoint": None if best is None else str(best),
-        "parameters": parameters,
-        "given_up": given_up or {},
-        "device": jax.devices()[0].device_kind,
-        "validation": _figures(validation) if validation else None,
-        "test": _figures(test) if test else None,
-        **further,
-    }
 
 
 @beartype
@@ -372,6 +382,7 @@ def train_tirgn(
     on_record: Callable[[Record], None] | None = None,
     run_name: str | None = None,
     resume: bool = False,
+    force: bool = False,
     stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
@@ -383,22 +394,24 @@ def train_tirgn(
     `tirgn_trained` (`.npz` and `.json`).
 
     **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
-    `validation`, `checkpoint`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the training
-    in `model_dir`, which then ends as it would have without the break; `stop`: asked after every step, and True
+    `validation`, `checkpoint`, `bad_step`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the
+    training in `model_dir`, which then ends as it would have without the break; `force`: resume it with other data or
+    settings too, as far as the arrays fit; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
     instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
     anew).
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
-    `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`, and
-    `given_up` (settings changed because memory ran out), and the `validation` and `test` evaluation of the best
-    checkpoint.
+    `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`,
+    `given_up` (settings changed because memory ran out), `bad_steps` (passed over), and the `validation` and
+    `test` evaluation of the best checkpoint.
 
-    **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, or there
-    is none of this training to resume.
+    **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, there is
+    none of this training to resume, or another one is at work in `model_dir`; DivergedError after too many steps
+    without a finite loss or gradient.
     """
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-    options |= {"resume": resume, "stop": stop, "start": start}
+    options |= {"resume": resume, "force": force, "stop": stop, "start": start}
     if config.history == "evidence":
         from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
 
@@ -418,6 +431,7 @@ def train_alone(
     run_name: str | None,
     resume: bool,
     stop: Callable[[], bool] | None,
+    force: bool = False,
     start: Model | None = None,
 ) -> dict[str, Any]:
     """`train_tirgn` of one model by itself."""
@@ -425,7 +439,7 @@ def train_alone(
     with working_alone(Path(model_dir)):
         run = _Run(graph, config, Path(model_dir), emit, start)
         if resume:
-            run.resume()
+            run.resume(force)
         step = run.global_step if resume else None
         with TrainingLogger(config.logdir, run_name=run_name, config=run.config.to_dict(), resume_step=step) as logger:
             run.logger = logger
@@ -434,9 +448,3 @@ def train_alone(
             result = run.train(stop)
     emit({"event": "end"} | result)
     return result
-
-
-def _figures(evaluation) -> dict[str, Any]:
-    """What a training's result says of an evaluation: the figures without the per-snapshot list."""
-    figures = evaluation.to_dict()
-    return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}

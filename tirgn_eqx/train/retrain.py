@@ -124,7 +124,10 @@ def retrain(
     if beside is not None:
         shared = evidence_config(config)
         same = config.evidence_preset == old.config.evidence_preset
-        kept = {name: getattr(shared, name) for name in ("seed", "monitor", "save_every", "logdir")}
+        kept = {
+            name: getattr(shared, name)
+            for name in ("seed", "monitor", "save_every", "save_minutes", "max_bad_steps", "logdir")
+        }
         beside = beside.replace(**kept) if same else shared
     key = jr.split(jr.key(config.seed))[0]  # as a training begins
     report = {

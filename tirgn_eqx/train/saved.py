@@ -18,6 +18,7 @@ from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.models import MODEL_TYPES, Combined, Model, RecurrentGraphModel, build_combined, build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.folder import working_alone
 
 FORMAT_VERSION = 1
 
@@ -33,7 +34,7 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def _named_leaves(model: Any) -> dict[str, Any]:
+def named_leaves(model: Any) -> dict[str, Any]:
     """Leaves by path, such as `layers.0.norm.running.mean`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(model)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
@@ -69,14 +70,18 @@ def save_model(
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(model).items()}
+    arrays = {name: np.asarray(leaf) for name, leaf in named_leaves(model).items()}
     return save_checkpoint(path, arrays, described)
 
 
 def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
-    """Write what `fit_temperature` found into a checkpoint, the rest of which stays as it is."""
-    checkpoint = load_checkpoint(path)
-    return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
+    """Write what `fit_temperature` found into a checkpoint, the rest of which stays as it is.
+
+    **Raises:** CheckpointError while a training is at work in its folder, or when it cannot be written.
+    """
+    with working_alone(Path(path).parent):
+        checkpoint = load_checkpoint(path)
+        return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
 
 
 def saved_config(settings: Any, path: Path) -> TiRGNTrainingConfig:
@@ -125,7 +130,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         skeleton = eqx.filter_eval_shape(build)
     except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    expected = _named_leaves(skeleton)
+    expected = named_leaves(skeleton)
     for name in sorted(set(expected) ^ set(arrays)):
         state = "missing" if name in expected else "unknown"
         raise CheckpointError(f"{path}: array {name!r} is {state}; this is not a whole {kind} checkpoint")

@@ -28,8 +28,9 @@ from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphMode
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.gate import GateFit
 from tirgn_eqx.train.logger import TrainingLogger
-from tirgn_eqx.train.loop import Record, result_of, train_alone
+from tirgn_eqx.train.loop import Record, train_alone
 from tirgn_eqx.train.optimizer import parameter_count
+from tirgn_eqx.train.result import result_of
 from tirgn_eqx.train.saved import load_model, save_model
 from tirgn_eqx.train.state import STATE_FILE
 from tirgn_eqx.train.warm import fingerprint
@@ -44,6 +45,7 @@ def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
     if name not in known:
         raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
     shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
+    shared |= {"save_minutes": config.save_minutes, "max_bad_steps": config.max_bad_steps}
     return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
 
 
@@ -58,9 +60,10 @@ class Stages:
         emit: Callable[[Record], None],
         resume: bool,
         stop: Callable[[], bool],
+        force: bool = False,
     ):
         self.graph, self.config, self.model_dir = graph, config, model_dir
-        self.emit, self.resume, self.stop = emit, resume, stop
+        self.emit, self.resume, self.stop, self.force = emit, resume, stop, force
         self.results: dict[str, dict[str, Any]] = {}
 
     def part(
@@ -90,6 +93,7 @@ class Stages:
             on_record=lambda record: None if record["event"] == "end" else self.emit(record),
             run_name=run_name and f"{run_name}-{name}",
             resume=again,
+            force=self.force,
             stop=self.stop,
             start=start,
         )
@@ -134,6 +138,7 @@ def train_staged(
     on_record: Callable[[Record], None] | None = None,
     run_name: str | None = None,
     resume: bool = False,
+    force: bool = False,
     stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
@@ -152,7 +157,7 @@ def train_staged(
     with working_alone(Path(model_dir)):
         begin = time.perf_counter()
         stop, emit = stop or (lambda: False), on_record or (lambda record: None)
-        stages = Stages(graph, config, Path(model_dir), emit, resume, stop)
+        stages = Stages(graph, config, Path(model_dir), emit, resume, stop, force)
         alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
         beside = evidence_config(config) if beside is None else beside
         if not (start is None or isinstance(start, Combined)):

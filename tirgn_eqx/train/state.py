@@ -5,6 +5,8 @@ run that goes on from its state computes, bit for bit, what it would have comput
 """
 
 import dataclasses
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.errors import CheckpointError, DataWarning
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 STATE_FILE = "tirgn_state"
 STATE_TYPE = "tirgn-training-state"
 # What may differ between the two halves of a run: when to stop, and where to write.
-_FREE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "logdir", "save_every"}
+_FREE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "logdir", "save_every", "save_minutes", "keep"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Progress:
     `epoch`, `step`: the current epoch and its finished steps; `global_step`: finished steps in all; `validated`: the
     last validated epoch (-1 = none); `best_value`, `best_epoch`: of early stopping; `seconds`: trained so far;
     `given_up`: settings that were changed because memory ran out; `losses`: the metrics of the epoch's finished
-    steps, by name.
+    steps, by name; `bad_steps`: steps of earlier epochs that were passed over.
     """
 
     epoch: int
@@ -42,6 +44,7 @@ class Progress:
     seconds: float
     given_up: dict[str, Any]
     losses: dict[str, np.ndarray]
+    bad_steps: int = 0
 
 
 def _leaves(tree: Any, prefix: str) -> dict[str, Any]:
@@ -60,10 +63,15 @@ def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run
     save_checkpoint(folder / STATE_FILE, arrays, {"model_type": STATE_TYPE, "progress": plain, **run})
 
 
-def load_state(folder: Path, model: Any, opt_state: Any, run: dict[str, Any]) -> tuple[Any, Any, Progress]:
+def load_state(
+    folder: Path, model: Any, opt_state: Any, run: dict[str, Any], *, force: bool = False
+) -> tuple[Any, Any, Progress]:
     """(model, opt_state, progress) as saved, in the structure of those given.
 
-    **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named.
+    **Arguments:** `force`: take a state of other data or settings too, with a warning for each.
+
+    **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named; also by force
+    where its arrays do not fit.
     """
     path = folder / f"{STATE_FILE}.npz"
     if not path.is_file():
@@ -72,7 +80,10 @@ def load_state(folder: Path, model: Any, opt_state: Any, run: dict[str, Any]) ->
     described, arrays = checkpoint.metadata, checkpoint.arrays
     if described.get("model_type") != STATE_TYPE:
         raise CheckpointError(f"{path}: is no training state; train without --resume")
-    _same_run(path, described, run)
+    for difference in _differences(described, run):
+        if not force:
+            raise CheckpointError(f"{path}: {difference}, or train without --resume, or with --force as well")
+        warnings.warn(f"{path}: {difference.partition(';')[0]}; going on with it", DataWarning, stacklevel=2)
 
     def fill(tree: Any, prefix: str) -> Any:
         leaves = []
@@ -91,17 +102,16 @@ def load_state(folder: Path, model: Any, opt_state: Any, run: dict[str, Any]) ->
     return fill(model, "model"), fill(opt_state, "opt"), progress
 
 
-def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> None:
+def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    """In what a saved state is not of `run`, each with what to do about it."""
     was, now = described.get("data", {}), run["data"]
     if was.get("sha256") != now["sha256"]:
-        raise CheckpointError(
-            f"{path}: was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
-            f"({now['sha256'][:12]}); give the same data, or train without --resume"
+        yield (
+            f"was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
+            f"({now['sha256'][:12]}); give the same data"
         )
     if described.get("start") != run.get("start"):
-        raise CheckpointError(
-            f"{path}: this training began from other weights; begin it from the same ones, or train without --resume"
-        )
+        yield "this training began from other weights; begin it from the same ones"
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
     missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}
     before, after = missing | described.get("config", {}), run["config"]
@@ -110,10 +120,7 @@ def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> Non
     free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
     for key in sorted(bound - free):
         if before.get(key) != after.get(key):
-            raise CheckpointError(
-                f"{path}: was trained with {key} = {before.get(key)!r}, not {after.get(key)!r}; give the same "
-                "settings, or train without --resume"
-            )
+            yield f"was trained with {key} = {before.get(key)!r}, not {after.get(key)!r}; give the same settings"
 
 
 def resumed(stopping: Any, progress: Progress) -> Any:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
+from tirgn_eqx.train.bad_steps import is_finite, kept_unless
 from tirgn_eqx.train.evidence_step import make_evidence_step
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
@@ -153,9 +154,9 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
 def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:
     """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
 
-    Compile it with `eqx.filter_jit`. Shapes and types of its arguments are checked while it is traced. A batch with
-    `rows` costs what those rows cost: the others keep their embeddings and their moments (lazy Adam), and only
-    the rows are counted in the L2 term.
+    A step whose loss or gradient is not finite changes nothing. Compile it with `eqx.filter_jit`. Shapes and types of
+    its arguments are checked while it is traced. A batch with `rows` costs what those rows cost: the others keep their
+    embeddings and their moments (lazy Adam), and only the rows are counted in the L2 term.
     """
     optimizer = optimizer or make_optimizer(config)
     if config.model == "evidence":
@@ -176,9 +177,9 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
         unroll = config.unroll and jax.default_backend() == "cpu"
         result = loss_and_gradient(model, batch, unroll=unroll, **options)
         parameters = eqx.filter(model, trainable(model))
-        updates, opt_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
+        updates, new_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
-        model = eqx.apply_updates(model, updates)
-        return model.with_buffers(jax.lax.stop_gradient(result.buffers)), opt_state, metrics
+        new = eqx.apply_updates(model, updates).with_buffers(jax.lax.stop_gradient(result.buffers))
+        return *kept_unless(is_finite(metrics), (new, new_state), (model, opt_state)), metrics
 
     return step

@@ -1,0 +1,111 @@
+"""What a training does about its folder: alone in it, deleted under it, on a disk that is full."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
+from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.files import alone, replacing, write_text
+from tirgn_eqx.train.checkpoint import load_checkpoint
+from tirgn_eqx.train.folder import working_alone
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "embedding_dim": 4,
+    "history_len": 1,
+    "num_layers": 1,
+    "conv_channels": 2,
+    "max_buckets": 1,
+    "precision": "f32",
+}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return simulate(num_entities=8, num_relations=2, num_days=12, facts_per_day=6, seed=2).graph
+
+
+def configured(folder, **changes):
+    settings = SMALL | {"epochs": 2, "eval_interval": 1, "static_graph": False, "logdir": str(folder / "logs")}
+    return TiRGNTrainingConfig(**settings | changes)
+
+
+def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
+    told = []
+
+    def on_record(record):
+        if record["event"] == "epoch" and not told:
+            told.append(sorted(path.name for path in tmp_path.iterdir()))
+            with pytest.raises(CheckpointError, match="another training is at work here; wait for its end"):
+                train_tirgn(graph, configured(tmp_path / "second"), model_dir=tmp_path)
+            assert sorted(path.name for path in tmp_path.iterdir()) == told[0]
+
+    assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=on_record)["status"] == "completed"
+    with working_alone(tmp_path):  # and the lock is free again
+        pass
+
+
+def test_a_folder_that_is_deleted_while_training_is_made_again(graph, tmp_path):
+    folder = tmp_path / "models"
+    on_record = lambda record: shutil.rmtree(folder) if record["event"] == "epoch" and record["epoch"] == 1 else None
+    result = train_tirgn(graph, configured(tmp_path), model_dir=folder, on_record=on_record)
+    assert load_checkpoint(result["checkpoint"]).metadata["model_type"] == "tirgn"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are those of Unix")
+def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from tirgn_cli.app import app\n"
+        "limit = int(sys.argv.pop(1))\n"
+        # No file may grow beyond: what a full disk does, for this process alone.
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "app(sys.argv[1:])\n"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")]), "NO_COLOR": "1"}
+    data = "sim:num_entities=8,num_relations=2,num_days=12,facts_per_day=6"
+    settings = [f"--set={key}={value}" for key, value in (SMALL | {"static_graph": "false"}).items()]
+    words = ["train", "--data-path", data, "--epochs", "1", "--model-dir", "models", "--logdir", "logs", *settings]
+    run = lambda limit, *more: subprocess.run(
+        [sys.executable, "-c", code, str(limit), *words, *more, "--quiet", "--json"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run(10**9).returncode == 0
+    best = tmp_path / "models" / "tirgn_best.npz"
+    before = best.read_bytes(), best.with_suffix(".json").read_bytes()
+    full = run(20_000, "--seed", "1")
+    assert full.returncode == 1 and full.stdout == "" and "Traceback" not in full.stderr
+    last = full.stderr.splitlines()[-1]
+    assert last.startswith("error: models/tirgn_state.npz: cannot be written (File too large)"), full.stderr
+    assert (best.read_bytes(), best.with_suffix(".json").read_bytes()) == before
+    load_checkpoint(best)
+    assert not list((tmp_path / "models").glob(".*.tmp"))
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "made" / "report.json"
+    write_text(path, "first")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("second, but not wh")
+        raise RuntimeError
+    assert path.read_text() == "first" and os.listdir(path.parent) == ["report.json"]
+    stale, fresh = (path.with_name(f".report.json.{number}.tmp") for number in (1, 2))
+    for left in (stale, fresh):
+        left.write_text("left by a process that was killed")
+    os.utime(stale, (1, 1))
+    write_text(path, "third")
+    assert path.read_text() == "third" and sorted(os.listdir(path.parent)) == [fresh.name, "report.json"]
+
+
+def test_a_lock_is_held_by_one_and_let_go(tmp_path):
+    busy = RuntimeError("busy")
+    with alone(tmp_path / "deep" / ".lock", busy):
+        with pytest.raises(RuntimeError, match="busy"), alone(tmp_path / "deep" / ".lock", busy):
+            pass
+    with alone(tmp_path / "deep" / ".lock", busy):
+        pass
