@@ -11,6 +11,7 @@ be read but not reset; this process never touches the device.
 | peer | per dataset: the step beside plain PyTorch's, eager and compiled (peer.py); without PyTorch skipped | 0.2 |
 | evaluate | per dataset: time of evaluating the test split (evaluate.py) | 0.15 |
 | memory | per setting: peak bytes in use beside the prediction (memory.py) | 0.3 |
+| month | a month of GDELT at its full size, made up: an epoch's time and the device's peak memory (month.py) | 0.2 |
 | train | per dataset, smallest first: training to early stopping (stream.py) | all that is left |
 
 What a part leaves over goes to the next ones. `OUT/gpu.json` holds everything so far, `OUT/gpu.log` what the
@@ -25,6 +26,7 @@ as folders need no polars. Without git, `BENCHMARK_COMMIT=...` says which commit
 import argparse
 import importlib.util
 import json
+import math
 import os
 import re
 import signal
@@ -37,10 +39,10 @@ from pathlib import Path
 import common
 from common import note, table
 
-PARTS = ("golden", "step", "peer", "evaluate", "memory", "train")
-SHARES = {"golden": 0.25, "step": 0.3, "peer": 0.2, "evaluate": 0.15, "memory": 0.3, "train": 1.0}
+PARTS = ("golden", "step", "peer", "evaluate", "memory", "month", "train")
+SHARES = {"golden": 0.25, "step": 0.3, "peer": 0.2, "evaluate": 0.15, "memory": 0.3, "month": 0.2, "train": 1.0}
 # Seconds under which a part is not begun: it would bring nothing before its end.
-LEAST = {"golden": 20.0, "step": 30.0, "peer": 30.0, "evaluate": 20.0, "memory": 40.0, "train": 40.0}
+LEAST = {"golden": 20.0, "step": 30.0, "peer": 30.0, "evaluate": 20.0, "memory": 40.0, "month": 60.0, "train": 40.0}
 MARGIN = 5.0  # kept at the end for the last lines
 
 
@@ -227,6 +229,11 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         extra = ["--predict", *(word for setting in vary for word in ("--vary", setting))]
         for name, path in datasets[: args.memory_datasets]:
             benchmark("memory", "memory.py", name, data_words(path, args) + extra, until)
+    if "month" in args.chosen:
+        until = limit("month")
+        minutes = (until - time.perf_counter()) / 60
+        words = ["--minutes", f"{minutes:.2f}", *["--quick"] * args.quick]
+        benchmark("month", "month.py", "of events", words, until)
     if "train" in args.chosen:
         for name, path in datasets:
             until = min(run.deadline, time.perf_counter() + (args.dataset_seconds or run.seconds))
@@ -308,6 +315,10 @@ def summary(part: dict) -> str:
         return ", ".join(f"{ratio:.1f} x faster than {name}" for name, ratio in result["speedup"].items())
     if "seconds_per_snapshot" in result:
         return f"{result['seconds_per_snapshot'] * 1e3:.1f} ms a snapshot"
+    if "most_facts_of_a_day" in result:
+        peak = result.get("device_peak_bytes")
+        told = "" if peak is None else f", device peak {peak / 2**30:.2f} GiB"
+        return f"epoch {result.get('epoch_seconds', math.nan):.0f} s{told}"
     if "settings" in result:
         ratio = [row["predicted_over_measured"] for row in result["settings"] if "predicted_over_measured" in row]
         told = f", predicted / measured {min(ratio):.2f} to {max(ratio):.2f}" if ratio else ""

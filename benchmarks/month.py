@@ -50,7 +50,7 @@ def child(args: argparse.Namespace) -> None:
             seen["seconds_of_steps"] = record["facts"] / record["facts_per_second"]
             note(f"step {record['step']}/{record['steps_per_epoch']}, {record['facts_per_second']:,.0f} facts a second")
         if event == "epoch":
-            seen.update(epoch_seconds=record["seconds"])
+            seen.update(epoch_seconds=record["seconds"], device_peak_bytes=record["memory"])
 
     with tempfile.TemporaryDirectory() as folder:
         late = lambda: time.perf_counter() - begin > 60 * args.minutes

@@ -101,13 +101,14 @@ def test_every_script_runs_on_tiny_data(script):
 
 @pytest.mark.slow
 def test_gpu_script_runs_without_a_gpu(tmp_path):
-    document = run("gpu", "--quick", "--seconds", 250, "--parts", "step,memory,train", "--out", tmp_path)
+    document = run("gpu", "--quick", "--seconds", 250, "--parts", "step,memory,month,train", "--out", tmp_path)
     parts = document["result"]["parts"]
     assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(
-        ["step sim", "memory sim", "train sim"], "done"
+        ["step sim", "memory sim", "month of events", "train sim"], "done"
     )
     assert json.loads((tmp_path / "gpu.json").read_text()) == document
     assert parts["train sim"]["result"]["test"]["entity"]["mrr"] > 0
+    assert parts["month of events"]["result"]["epoch_seconds"] > 0
 
 
 @pytest.mark.slow
