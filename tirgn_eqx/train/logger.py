@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -50,9 +51,7 @@ class TrainingLogger:
         self._config = plain({} if config is None else config)
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
-            if resume_step is not None:
-                for name in ("metrics.jsonl", "text.jsonl"):
-                    _cut(self.logdir / name, resume_step)
+            _cut(self.logdir, math.inf if resume_step is None else resume_step)
             self._metrics = self._open("metrics.jsonl")
             self._text: TextIO | None = None
             # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
@@ -79,11 +78,13 @@ class TrainingLogger:
         """Whether Weights & Biases is set up and has not failed so far."""
         return self._wandb is not None and self._wandb.active
 
-    def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`."""
+    def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
+        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`; `once`: unless the last line says the same."""
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
         now = time.time()
+        if once and self._said_last({"step": step, "time": now, **values}):
+            return
         _line(self._metrics, {"step": step, "time": now, **values})
         for name, value in values.items():
             self._board.add_scalar(name, value, step, walltime=now)
@@ -128,6 +129,11 @@ class TrainingLogger:
     def _open(self, name: str) -> TextIO:
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
+    def _said_last(self, record: dict[str, Any]) -> bool:
+        """Whether the last line of the metrics says what `record` does, at whatever time."""
+        lines = (self.logdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return bool(lines) and json.loads(lines[-1]) | {"time": record["time"]} == json.loads(to_json(record))
+
     def _replay(self) -> None:
         """Put the lines of the files into TensorBoard, each at its own time."""
         adders: dict[str, Any] = {"metrics.jsonl": self._board.add_scalar, "text.jsonl": self._board.add_text}
@@ -151,13 +157,27 @@ class TrainingLogger:
         self._board.add_text("config", f"```json\n{text}```", 0)
 
 
-def _cut(path: Path, step: int) -> None:
-    """Drop the lines after `step`, and one that was cut off in writing."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    write_text(path, "".join(kept))
+def _cut(logdir: Path, step: int | float) -> None:
+    """Drop what the last run logged after `step`, and a line that was cut off in writing.
+
+    Those are the last lines of a file: a run begins to log at step 0, and lines before that are of earlier runs.
+    """
+    since = -math.inf
+    for name in ("metrics.jsonl", "text.jsonl"):
+        path = logdir / name
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = len(lines)
+        while kept:
+            line = (
+                json.loads(lines[kept - 1]) if lines[kept - 1].endswith("\n") else {"step": math.inf, "time": math.inf}
+            )
+            # Texts are rare: the last one may be of an earlier run, which the time of what was kept tells.
+            if (line["step"] <= step and line["time"] < math.inf) or line["time"] <= since:
+                since = max(since, line["time"])
+                break
+            kept -= 1
+        if kept < len(lines):
+            write_text(path, "".join(lines[:kept]))
 
 
 def _line(file: TextIO, record: dict[str, Any]) -> None:
