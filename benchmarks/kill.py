@@ -55,7 +55,7 @@ USUAL = "tirgn,evidence"  # the staged form is made of them, and takes several t
 SHARES = {"any": 0.3, "training": 0.3, "write": 0.4}  # what kills are aimed at
 WALL = {"created", "time", "seconds", "total_time", "system/epoch_duration_s"}  # what differs from run to run
 BEGINNING = "system/total_params"  # what a training logs first
-LIMIT = 300  # seconds that no training lasts
+LIMIT = 600  # seconds that no training lasts
 
 
 class Aim(NamedTuple):
@@ -98,9 +98,8 @@ class Form:
     def watch(self, place: Path, *more: str, aim: Aim | None = None, cached: bool = True) -> Seen:
         """Run a training in `place`, killed as `aim` says; exits when it ends with an error."""
         place.mkdir(exist_ok=True)
-        changes = {}
+        changes, own = {}, Path(tempfile.mkdtemp(dir=self.work, prefix="cache-"))
         if cached:
-            own = Path(tempfile.mkdtemp(dir=self.work, prefix="cache-"))
             for file in self.cache.iterdir():
                 os.link(file, own / file.name)
             changes = {"JAX_COMPILATION_CACHE_DIR": str(own), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
@@ -112,7 +111,11 @@ class Form:
             process = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True, **output
             )
-            opened, writes = follow(process, place, begin, aim)
+            try:
+                opened, writes = follow(process, place, begin, aim)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
             code = process.wait()
             seen = Seen(code, opened, time.monotonic() - begin, writes)
             said.seek(0)
@@ -150,8 +153,7 @@ def follow(process: subprocess.Popen, place: Path, begin: float, aim: Aim | None
     while process.poll() is None:
         now = time.monotonic()
         if now - begin > LIMIT:
-            os.killpg(process.pid, signal.SIGKILL)
-            sys.exit(f"{place.name}: a training of seconds did not end in {LIMIT} s")
+            sys.exit(f"{place.name}: a training that should take seconds did not end in {LIMIT} s")
         if due is not None and now >= due:
             os.killpg(process.pid, signal.SIGKILL)
             break

@@ -45,6 +45,7 @@ CHECKPOINT, EVENTS = "models/tirgn_best.npz", "events.parquet"
 KILLED = 1 / 3  # of all calls
 SAMPLE = 0.02  # seconds between two looks at a process
 SMALL = "sim:num_entities=16,num_relations=4,num_days=20,facts_per_day=10"
+HELD = "held"  # where the process that lives on trains; not counted
 KINDS = {  # of files, by what their names end in or hold; the first that fits counts
     "temporary": (".tmp", ".part", ".ingest/"),
     "locks": (".lock",),
@@ -247,7 +248,7 @@ def collect_words(span: Sequence[str], url: str) -> list[str]:
 def files_in(place: Path) -> Iterator[tuple[str, int]]:
     for path in place.rglob("*"):
         try:
-            if path.is_file():
+            if path.is_file() and not path.is_relative_to(place / HELD):
                 yield str(path.relative_to(place)), path.stat().st_size
         except OSError:
             pass
@@ -296,8 +297,8 @@ def hold(place: Path) -> None:
     from tirgn_eqx import TiRGNTrainingConfig, load_graph, train_tirgn
     from tirgn_eqx.forecast.forecaster import Forecaster
 
-    settings = common.QUICK_SETTINGS | {"embedding_dim": 8, "epochs": 1, "checkpoint_interval": 0}
-    config, graph = TiRGNTrainingConfig(**settings, logdir=str(place / "held" / "logs")), load_graph(SMALL)
+    settings: dict[str, Any] = common.QUICK_SETTINGS | {"embedding_dim": 8, "epochs": 1, "checkpoint_interval": 0}
+    config, graph = TiRGNTrainingConfig(**settings, logdir=str(place / HELD / "logs")), load_graph(SMALL)
     for _ in sys.stdin:
         said = {}
         forecaster = Forecaster.load(place / CHECKPOINT, str(place / EVENTS))
@@ -305,7 +306,7 @@ def hold(place: Path) -> None:
             forecaster.forecast(subject=fact.subject, relation=fact.relation, top=3)
         gc.collect()
         said["rss_after_forecasts"] = status(os.getpid(), "VmRSS")
-        train_tirgn(graph, config, model_dir=place / "held")
+        train_tirgn(graph, config, model_dir=place / HELD)
         gc.collect()
         said |= {"rss": status(os.getpid(), "VmRSS"), "handles": handles(os.getpid()), "arrays": len(jax.live_arrays())}
         said["threads"] = threading.active_count()
@@ -317,8 +318,8 @@ class Held:
 
     def __init__(self, place: Path):
         options: dict[str, Any] = {"env": common.child_environment(), "text": True}
-        (place / "held").mkdir()
-        self.said = (place / "held" / "said.txt").open("w")
+        (place / HELD).mkdir()
+        self.said = (place / HELD / "said.txt").open("w")
         command = [sys.executable, __file__, "--hold", str(place)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
         self.process = subprocess.Popen(command, **pipes, **options)
