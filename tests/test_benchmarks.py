@@ -100,6 +100,15 @@ def test_every_script_runs_on_tiny_data(script):
 
 
 @pytest.mark.slow
+def test_a_week_of_the_soak_loses_nothing():
+    result = run("soak", "--quick")["result"]
+    assert result["nothing_lost"] and result["cycles"] == 1 and sum(result["kills"].values()) >= 1
+    assert set(result["each"][0]["steps"]) == {"collect", "ingest", "retrain", "predict"}
+    assert result["facts_served"] > 0 and result["reads_of_the_checkpoint"] > 0
+    assert {"table", "logs", "raw files", "checkpoints", "temporary"} <= set(result["growth"]["disk"])
+
+
+@pytest.mark.slow
 def test_gpu_script_runs_without_a_gpu(tmp_path):
     document = run("gpu", "--quick", "--seconds", 250, "--parts", "step,memory,month,train", "--out", tmp_path)
     parts = document["result"]["parts"]

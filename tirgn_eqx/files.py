@@ -1,15 +1,19 @@
 """Files that are there whole or not at all, and folders that one process at a time works in."""
 
 import contextlib
+import functools
 import glob
 import os
+import platform
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_STALE = 3600  # seconds after which a temporary file is taken for one that a killed process left
+# Seconds after which a temporary file is taken for one that a killed process left, where its process cannot be asked.
+_STALE = 3600
 
 
 @contextmanager
@@ -17,14 +21,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A name to write under, beside `path`; at the end it is flushed to the disk and takes the place of `path`.
 
     Whatever ends the process, `path` is what it was before or all that was written. The folder is made where needed,
-    and what killed processes left there under such names is removed after an hour.
+    and what killed processes left there under such names is removed; what those of other machines left, after an hour.
 
     **Raises:** OSError when it cannot be written; nothing is left of it then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_system()}-{os.getpid()}.tmp")
     try:
         yield temporary
         flush(temporary)
@@ -60,8 +64,31 @@ def flush(path: Path) -> None:
 def _sweep(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE:
+            if _gone(left.name.split(".")[-2]) or time.time() - left.stat().st_mtime > _STALE:
                 left.unlink()
+
+
+@functools.cache
+def _system() -> str:
+    """What tells this machine from others, and a container's processes from those of another one."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
+
+
+def _gone(writer: str) -> bool:
+    """Whether the process that gave a temporary file its name is known to have ended."""
+    system, _, number = writer.partition("-")
+    if os.name == "nt" or system != _system() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 @contextmanager

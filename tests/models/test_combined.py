@@ -1,6 +1,7 @@
 """A structure with evidence: its probabilities, no leak, explanations, and its training in stages."""
 
 import functools
+import shutil
 
 import equinox as eqx
 import jax
@@ -266,6 +267,24 @@ def test_a_training_that_was_stopped_in_any_stage_ends_as_it_would_have(trained,
     again = train_tirgn(world, config, model_dir=tmp_path, resume=True)
     assert again["status"] == "completed"
     assert same_bits(load_model(again["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
+
+
+def test_a_training_begun_anew_and_broken_off_finds_no_stage_of_the_last_one(trained, world, tmp_path):
+    config = trained["config"].replace(logdir=str(tmp_path / "log"))
+    shutil.copytree(trained["place"] / "models", tmp_path / "models")
+    stage = tmp_path / "models" / "evidence" / staged.STAGE_FILE
+    assert stage.exists()
+    found = train_tirgn(world, config, model_dir=tmp_path / "models", stop=lambda: True)
+    assert found["status"] == "interrupted" and not stage.exists()
+
+
+@SLOW
+def test_a_staged_training_resumed_at_its_end_logs_the_end_once(trained, world, tmp_path):
+    config = trained["config"].replace(logdir=str(tmp_path / "log"))
+    train_tirgn(world, config, model_dir=tmp_path)
+    for _ in range(2):
+        train_tirgn(world, config, model_dir=tmp_path, resume=True)
+    assert (tmp_path / "log" / "metrics.jsonl").read_text().count("test/mrr") == 1
 
 
 def test_parts_that_are_given_are_taken(trained, world, tmp_path):

@@ -258,6 +258,20 @@ def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_checkpoint(tmp_pat
     assert len(outcomes) >= 6 and outcomes == sorted(outcomes) and set(outcomes) == {True, False}
 
 
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    path, read = save_checkpoint(tmp_path / "m", ARRAYS, METADATA), Path.read_bytes
+
+    def interrupted(file):
+        content = read(file)
+        if file == path and not changed:
+            changed.append(save_checkpoint(path, {"entity": np.ones(5)}, {"new": True}))
+        return content
+
+    changed = []
+    monkeypatch.setattr(Path, "read_bytes", interrupted)
+    assert load_checkpoint(path).metadata == {"new": True} and changed
+
+
 def test_what_was_changed_in_the_meantime_is_not_replaced(tmp_path):
     old, new, _ = pair(tmp_path)
     with pytest.raises(CheckpointError, match="changed by another program"):

@@ -10,7 +10,7 @@ import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.files import alone, replacing, write_text
+from tirgn_eqx.files import alone
 from tirgn_eqx.train.checkpoint import load_checkpoint
 from tirgn_eqx.train.folder import working_alone
 
@@ -85,21 +85,6 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
     assert (best.read_bytes(), best.with_suffix(".json").read_bytes()) == before
     load_checkpoint(best)
     assert not list((tmp_path / "models").glob(".*.tmp"))
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "made" / "report.json"
-    write_text(path, "first")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("second, but not wh")
-        raise RuntimeError
-    assert path.read_text() == "first" and os.listdir(path.parent) == ["report.json"]
-    stale, fresh = (path.with_name(f".report.json.{number}.tmp") for number in (1, 2))
-    for left in (stale, fresh):
-        left.write_text("left by a process that was killed")
-    os.utime(stale, (1, 1))
-    write_text(path, "third")
-    assert path.read_text() == "third" and sorted(os.listdir(path.parent)) == [fresh.name, "report.json"]
 
 
 def test_a_lock_is_held_by_one_and_let_go(tmp_path):

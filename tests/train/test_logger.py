@@ -97,6 +97,32 @@ def test_a_run_that_goes_on_gives_tensorboard_what_a_kill_had_lost(tmp_path):
     assert [event.step for event in board.Tensors("note/text_summary")] == [2]
 
 
+def test_a_run_that_goes_on_leaves_earlier_runs_as_they_are(tmp_path):
+    with TrainingLogger(tmp_path) as log:
+        for step in (0, 5, 9):
+            log.log_metrics({"x": 0.5}, step)
+        log.log_text("early_stopping", "at last", 9)
+    with TrainingLogger(tmp_path) as log:
+        for step in (0, 2, 4):
+            log.log_metrics({"x": 0.25}, step)
+        log.log_text("note", "too late", 4)
+    with TrainingLogger(tmp_path, resume_step=2) as log:
+        log.log_metrics({"x": 0.25}, 3)
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0, 5, 9, 0, 2, 3]
+    assert [line["step"] for line in lines(tmp_path / "text.jsonl")] == [9]
+
+
+def test_what_is_logged_once_is_not_repeated_and_a_line_cut_off_goes(tmp_path):
+    with TrainingLogger(tmp_path) as log:
+        log.log_metrics({"x": 0.5, "y": math.nan}, 3)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "ti')
+    for step in (3, 3, 4, 3):
+        with TrainingLogger(tmp_path) as log:
+            log.log_metrics({"x": 0.5, "y": math.nan}, step, once=True)
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [3, 4, 3]
+
+
 def test_config_of_every_kind_is_kept(tmp_path):
     for config in (TiRGNTrainingConfig(), TiRGNTrainingConfig(), {"seed": 1}, None):
         TrainingLogger(tmp_path, config=config).close()

@@ -118,6 +118,7 @@ def test_a_finished_training_resumed_changes_nothing_and_can_be_made_longer(grap
     train_tirgn(graph, configured(tmp_path, epochs=1, **constant), model_dir=tmp_path)
     again = train_tirgn(graph, configured(tmp_path, epochs=1, **constant), model_dir=tmp_path, resume=True)
     assert again["epochs_trained"] == 1 and again["status"] == "completed"
+    assert (tmp_path / "logs" / "metrics.jsonl").read_text().count("test/mrr") == 1
     longer = train_tirgn(graph, configured(tmp_path, epochs=2, **constant), model_dir=tmp_path, resume=True)
     assert longer["epochs_trained"] == 2
     other = tmp_path / "other"

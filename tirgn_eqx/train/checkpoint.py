@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
+from tirgn_eqx.files import flush, replacing
 from tirgn_eqx.train.plain import to_json
 
 _METADATA = "__metadata__"
@@ -86,19 +86,17 @@ def _put(target: Path, content: bytes, side: bytes | None) -> None:
     side_path = target.with_suffix(".json")
     files = [(target, content)] + ([] if side is None else [(side_path, side)])
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        written = [_write(path, data) for path, data in files]
-        # the old side file goes first: a stop between the renames must not leave one that belies the npz
-        side_path.unlink(missing_ok=True)
-        for temporary, (final, _) in zip(written, files):
-            os.replace(temporary, final)
+        # the npz is entered last, so that it is the first to get its name
+        with contextlib.ExitStack() as places:
+            for path, data in reversed(files):
+                temporary = places.enter_context(replacing(path))
+                temporary.write_bytes(data)
+                flush(temporary)
+            # the old side file goes first: a stop between the renames must not leave one that belies the npz
+            side_path.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CheckpointError(f"{target}: cannot be written ({reason}); choose another --model-dir") from error
-    finally:
-        for file in (target, side_path):
-            with contextlib.suppress(OSError):
-                _temporary(file).unlink()
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -113,11 +111,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
     source = checkpoint_path(path)
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise CheckpointError(_unreadable(source, error)) from error
-    _verify(source, content)
+    content = _read_verified(source)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if f"{_METADATA}.npy" not in archive.namelist():
@@ -149,20 +143,6 @@ def _npz_path(path: str | Path) -> Path:
     return path if path.suffix == ".npz" else path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Writes `content` to disk under the temporary name of `path` and returns that name."""
-    temporary = _temporary(path)
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
-
-
 def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> bytes:
     """The npz as bytes."""
     buffer = io.BytesIO()
@@ -192,21 +172,30 @@ def _read(source: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise
 
 
-def _verify(source: Path, content: bytes) -> None:
-    """Compares `content` with the sha256 in the side file, where there is one."""
-    side = source.with_suffix(".json")
-    try:
-        expected = json.loads(side.read_bytes())["sha256"]
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError):
-        warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
-        return
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise CheckpointError(
-            f"{source}: its sha256 is not the one in {side.name}, one of them was changed or cut short; use "
-            f"another checkpoint, or remove {side.name} to load it unverified"
-        )
+def _read_verified(source: Path) -> bytes:
+    """The bytes of an npz, compared with the sha256 in the side file, where there is one."""
+    side, content = source.with_suffix(".json"), None
+    while True:
+        before = content
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise CheckpointError(_unreadable(source, error)) from error
+        try:
+            expected = json.loads(side.read_bytes())["sha256"]
+        except FileNotFoundError:
+            return content
+        except (OSError, ValueError, KeyError, TypeError):
+            warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
+            return content
+        if hashlib.sha256(content).hexdigest() == expected:
+            return content
+        # Both may have been replaced while the first of them was read: then it is another one by now.
+        if content == before:
+            raise CheckpointError(
+                f"{source}: its sha256 is not the one in {side.name}, one of them was changed or cut short; use "
+                f"another checkpoint, or remove {side.name} to load it unverified"
+            )
 
 
 def _unreadable(source: Path, error: OSError) -> str:

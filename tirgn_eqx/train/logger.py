@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -52,9 +53,7 @@ class TrainingLogger:
         self._given_up: set[str] = set()
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
-            if resume_step is not None:
-                for name in ("metrics.jsonl", "text.jsonl"):
-                    _cut(self.logdir / name, resume_step)
+            _cut(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
             # that goes on drops all points (purge from step 0) and writes them again from the lines.
@@ -79,11 +78,13 @@ class TrainingLogger:
         """Whether Weights & Biases is set up and has not failed so far."""
         return self._wandb is not None and self._wandb.active
 
-    def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`."""
+    def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
+        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`; `once`: unless the last line says the same."""
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
         now = time.time()
+        if once and self._said_last({"step": step, "time": now, **values}):
+            return
         self._line("metrics.jsonl", {"step": step, "time": now, **values})
         self._board.send(Point(values, step, now))
         if self._wandb:
@@ -139,6 +140,14 @@ class TrainingLogger:
             reason = error.strerror or error
             _log.warning("%s cannot be written (%s) and ends here, the training goes on", self.logdir / name, reason)
 
+    def _said_last(self, record: dict[str, Any]) -> bool:
+        """Whether the last line of the metrics says what `record` does, at whatever time."""
+        lines = (self.logdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        try:
+            return bool(lines) and json.loads(lines[-1]) | {"time": record["time"]} == json.loads(to_json(record))
+        except ValueError:  # broken off where the disk was full
+            return False
+
     def _replay(self) -> None:
         """Put the lines of the files into TensorBoard, each at its own time."""
         for name in ("metrics.jsonl", "text.jsonl"):
@@ -160,13 +169,26 @@ class TrainingLogger:
         self._board.send(Point({"config": f"```json\n{text}```"}, 0, time.time()))
 
 
-def _cut(path: Path, step: int) -> None:
-    """Drop the lines after `step`, and one that was cut off in writing."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    write_text(path, "".join(kept))
+def _cut(logdir: Path, step: int | float) -> None:
+    """Drop what the last run logged after `step`, and a line that was cut off in writing.
+
+    Those are the last lines of a file: a run begins to log at step 0, and lines before that are of earlier runs.
+    """
+    since = -math.inf
+    for name in ("metrics.jsonl", "text.jsonl"):
+        path = logdir / name
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = len(lines)
+        while kept:
+            whole = lines[kept - 1].endswith("\n")
+            line = json.loads(lines[kept - 1]) if whole else {"step": math.inf, "time": math.inf}
+            # Texts are rare: the last one may be of an earlier run, which the time of what was kept tells.
+            if (line["step"] <= step and line["time"] < math.inf) or line["time"] <= since:
+                since = max(since, line["time"])
+                break
+            kept -= 1
+        if kept < len(lines):
+            write_text(path, "".join(lines[:kept]))
 
 
 def _number(name: str, value: Any) -> int | float:

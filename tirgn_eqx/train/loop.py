@@ -351,7 +351,8 @@ class _Run:
             best = self.model_dir / "tirgn_trained.npz"
         model, _, _ = load_model(best)
         validation, test = self.validate(model), self.test()(model)
-        self.logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, self.global_step)
+        # A run that is resumed at its end comes by here again.
+        self.logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, self.global_step, once=True)
         return self.result("completed", epoch, early, best, validation, test)
 
     def result(self, status, epoch, early, best=None, validation=None, test=None) -> dict[str, Any]:

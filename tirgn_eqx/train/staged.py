@@ -85,6 +85,8 @@ class Stages:
             self.results[name] = done
             return folder / done["best"]
         self.emit({"event": "stage", "stage": name})
+        # What an earlier training left here would be taken for the end of this one, were it broken off.
+        (folder / STAGE_FILE).unlink(missing_ok=True)
         again = self.resume and (folder / f"{STATE_FILE}.npz").exists()
         found = train_alone(
             self.graph,
@@ -190,9 +192,11 @@ def train_staged(
         emit({"event": "checkpoint", "path": str(best)})
         options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
         test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
-        with TrainingLogger(config.logdir, run_name=run_name, config=config.to_dict()) as logger:
+        logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
+        with TrainingLogger(config.logdir, **logs) as logger:
             logged = {f"eval/{name}": value for name, value in validation.entity.items()}
-            logger.log_metrics(logged | {f"test/{name}": value for name, value in test.entity.items()}, 0)
+            logged |= {f"test/{name}": value for name, value in test.entity.items()}
+            logger.log_metrics(logged, 0, once=resume)
         seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
         seconds = max(seconds, time.perf_counter() - begin)
         options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}

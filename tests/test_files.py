@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all, and what killed processes leave."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tirgn_eqx import files
+from tirgn_eqx.files import replacing, write_text
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_text(tmp_path / "a" / "file", "old")
+    with pytest.raises(KeyError), replacing(tmp_path / "a" / "file") as temporary:
+        temporary.write_text("new")
+        raise KeyError
+    assert (tmp_path / "a" / "file").read_text() == "old"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there the process of a file cannot be asked")
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+    script = "import os; from tirgn_eqx.files import replacing\n"
+    script += "with replacing('file') as temporary: temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    paths = os.pathsep.join(map(os.path.abspath, sys.path))
+    killed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
+    assert killed.returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".file.") and left.name.endswith(".tmp")
+    write_text(tmp_path / "other", "x")
+    assert left.exists()
+    write_text(tmp_path / "file", "whole")
+    assert not left.exists() and (tmp_path / "file").read_text() == "whole"
+
+
+def test_what_may_be_at_work_elsewhere_is_removed_after_an_hour(tmp_path):
+    living = tmp_path / f".file.{files._system()}-{os.getppid()}.tmp"
+    elsewhere, unknown = tmp_path / ".file.00000000-999999999.tmp", tmp_path / ".file.123.tmp"
+    for path in (living, elsewhere, unknown):
+        path.write_text("")
+    write_text(tmp_path / "file", "x")
+    assert all(path.exists() for path in (living, elsewhere, unknown))
+    hours_ago = time.time() - 7200
+    for path in (living, elsewhere, unknown):
+        os.utime(path, (hours_ago, hours_ago))
+    write_text(tmp_path / "file", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
