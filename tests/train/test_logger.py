@@ -138,6 +138,16 @@ def test_a_second_run_adds_to_the_first(tmp_path):
     assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
+def test_two_trainings_never_share_their_logs(tmp_path):
+    with TrainingLogger(tmp_path) as log:
+        log.log_metrics({"x": 0.5}, 1)
+        with pytest.raises(ConfigError, match="another training writes its logs here; choose another --logdir"):
+            TrainingLogger(tmp_path)
+    with TrainingLogger(tmp_path) as log:
+        log.log_metrics({"x": 0.5}, 2)
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
 def test_closing(tmp_path):
     log = TrainingLogger(tmp_path)
     log.close()

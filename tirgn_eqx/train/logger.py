@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.files import write_text
+from tirgn_eqx.files import alone, write_text
 from tirgn_eqx.train.board import Board, Point
 from tirgn_eqx.train.plain import plain, to_json
 from tirgn_eqx.train.wandb_worker import WandbWorker
 
+LOCK = ".log.lock"
 _log = logging.getLogger("tirgn_eqx")
 
 
@@ -35,7 +36,7 @@ class TrainingLogger:
     that `close` waits for it, and for TensorBoard; `resume_step`: go on with the logs of a run that went back to this
     step, what was logged after it being dropped.
 
-    Raises ConfigError when `logdir` cannot be written.
+    Raises ConfigError when `logdir` cannot be written, or another training is writing there.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class TrainingLogger:
         self.logdir = Path(logdir)
         self._config = plain({} if config is None else config)
         self._given_up: set[str] = set()
+        self._held = contextlib.ExitStack()
+        busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
         try:
-            self.logdir.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(alone(self.logdir / LOCK, busy))
             _cut(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
@@ -62,6 +65,7 @@ class TrainingLogger:
             if resume_step is not None:
                 self._replay()
         except OSError as error:
+            self._held.close()
             reason = error.strerror or type(error).__name__
             raise ConfigError(f"logdir {self.logdir}: cannot be written ({reason}); choose another") from error
         self._wandb = None
@@ -117,6 +121,7 @@ class TrainingLogger:
             with contextlib.suppress(OSError):  # said when it was written
                 file.close()
         self._board.close(failed)
+        self._held.close()
         if self._wandb:
             self._wandb.close(failed)
 
