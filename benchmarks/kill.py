@@ -357,13 +357,13 @@ def broken_training(form: Form, place: Path, chance: random.Random, most: int) -
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--kills", type=int, metavar="N", help="kills in all (default: 100; quick: 3)")
-    parser.add_argument("--forms", default=USUAL, help=f"of {', '.join(FORMS)} (default: {USUAL}; quick: tirgn)")
+    parser.add_argument("--forms", help=f"of {', '.join(FORMS)} (default: {USUAL}; quick: tirgn)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (default: 1)")
     args = parser.parse_args()
     data = args.data_path or DATA
     args = common.finalize(args)
     wanted = args.kills or (3 if args.quick else 100)
-    chosen = ["tirgn"] if args.quick else args.forms.split(",")
+    chosen = (args.forms or ("tirgn" if args.quick else USUAL)).split(",")
     begin, trainings = time.monotonic(), []
     with tempfile.TemporaryDirectory() as temporary:
         forms = []

@@ -33,8 +33,22 @@ def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "
     jitted: Any = eqx.filter_jit(function, donate=donate)
     return_freed_memory()
     compiled = compile_lowered(jitted.lower(*arguments))
+    if "<locals>" in getattr(function, "__qualname__", ""):
+        _forget(jitted)
     return_freed_memory()
     return compiled
+
+
+def _forget(jitted: Any) -> None:
+    """Let go of what JAX keeps of a function that was made for one training alone.
+
+    Its caches hold the function, which holds its own entry in them: a process that trains again and again would keep
+    every step that it ever compiled, until the system gives it no more memory maps. What others may call again, such
+    as a module's function, stays.
+    """
+    inner = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
+    if hasattr(inner, "clear_cache"):
+        inner.clear_cache()
 
 
 class Programs:

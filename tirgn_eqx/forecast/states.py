@@ -22,7 +22,7 @@ from tirgn_eqx.data.windows import WindowLoader
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Carried, carried
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.programs import Programs, compile_ahead
 from tirgn_eqx.types import Queries, Surroundings
 
 MOST_UNITS = 256  # questions at once
@@ -124,7 +124,8 @@ class EvidenceState:
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             around = Surroundings(jnp.asarray(everybody, jnp.float32), *links)
-            self.settled = eqx.filter_jit(lambda model, around: model.settled(around))(part, around)
+            settle = compile_ahead(lambda model, around: model.settled(around), part, around)
+            self.settled = settle(part, around)
         self._entity = Programs(lambda model, batch: _shares(model.entity_intensities(batch)))
         self._relation = Programs(lambda model, batch: _shares(model.relation_intensities(batch, model.state(batch))))
         self._carried = Programs(carried)
