@@ -5,6 +5,7 @@ run that goes on from its state computes, bit for bit, what it would have comput
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 STATE_FILE = "tirgn_state"
@@ -86,17 +87,33 @@ def load_state(folder: Path, model: Any, opt_state: Any, run: dict[str, Any]) ->
     losses = {name.removeprefix("loss."): values for name, values in arrays.items() if name.startswith("loss.")}
     try:
         progress = Progress(**described["progress"], losses=losses)
-    except (KeyError, TypeError) as error:
+        _check_progress(progress)
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: says nothing usable about its progress; train without --resume") from error
     return fill(model, "model"), fill(opt_state, "opt"), progress
 
 
+def _check_progress(progress: Progress) -> None:
+    """**Raises:** ValueError for numbers that no training comes to, or settings that do not exist."""
+    whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and low <= value < 2**53
+    number = lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    best, epoch = progress.best_value, progress.best_epoch
+    good = all(whole(value, 0) for value in (progress.epoch, progress.step, progress.global_step))
+    good = good and whole(progress.validated, -1) and number(progress.seconds) and isinstance(progress.given_up, dict)
+    good = good and (best is None or number(best)) and (epoch is None or whole(epoch, 0))
+    if not (good and all(values.ndim == 1 and values.dtype.kind == "f" for values in progress.losses.values())):
+        raise ValueError("progress")
+    TiRGNTrainingConfig().replace(**progress.given_up)
+
+
 def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> None:
-    was, now = described.get("data", {}), run["data"]
+    was, now = described.get("data"), run["data"]
+    if not (isinstance(was, dict) and isinstance(described.get("config"), dict)):
+        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
     if was.get("sha256") != now["sha256"]:
         raise CheckpointError(
-            f"{path}: was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
-            f"({now['sha256'][:12]}); give the same data, or train without --resume"
+            f"{path}: was trained on {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not on "
+            f"{now['name']} ({now['sha256'][:12]}); give the same data, or train without --resume"
         )
     if described.get("start") != run.get("start"):
         raise CheckpointError(
@@ -104,15 +121,15 @@ def _same_run(path: Path, described: dict[str, Any], run: dict[str, Any]) -> Non
         )
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
     missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}
-    before, after = missing | described.get("config", {}), run["config"]
+    before, after = missing | described["config"], run["config"]
     bound = set(before) | set(after)
     # A falling step size depends on the length of the run.
     free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
     for key in sorted(bound - free):
         if before.get(key) != after.get(key):
             raise CheckpointError(
-                f"{path}: was trained with {key} = {before.get(key)!r}, not {after.get(key)!r}; give the same "
-                "settings, or train without --resume"
+                f"{path}: was trained with {key} = {shown(before.get(key))}, not {shown(after.get(key))}; give the "
+                "same settings, or train without --resume"
             )
 
 
