@@ -38,7 +38,7 @@ SECONDS = 20  # that an input may take
 SILENCE = 60  # seconds after which a process that says nothing is taken for one that hangs
 MEMORY = 512 << 20  # bytes by which one input may raise the largest resident memory
 SPACE = 4 << 30  # bytes of address space beside what the process has once it has begun
-ODD_NAMES = ("case", "case", "case", "ca\x1b[31mse", "ca\nse", "<b>case</b>", "[red]case", "ca'se {0} %s", "*")
+ODD_NAMES = ("case", "case", "case", "ca\x1b[31mse", "ca\nse", "<b>case", "[red]case", "ca'se {0} %s", "*")
 
 
 class Slow(BaseException):
@@ -63,10 +63,8 @@ def guarded(work: Path, written: list[str]) -> None:
         if event == "open":
             path, mode, flags = arguments
             writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (os.O_WRONLY | os.O_RDWR)
-            inside = isinstance(path, int) or str(os.path.abspath(os.fsdecode(path))).startswith(
-                (str(work), "/dev/null")
-            )
-            if writes and not inside:
+            inside = (str(work), "/dev/null", "/proc/self")
+            if writes and not isinstance(path, int) and not os.path.abspath(os.fsdecode(path)).startswith(inside):
                 written.append(f"opened {os.fsdecode(path)!r} for writing")
         elif event in ("os.system", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class"):
             written.append(f"{event} {arguments!r:.200}")

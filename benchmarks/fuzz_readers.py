@@ -74,7 +74,13 @@ def _events() -> list[Files]:
 def _tiny(**more: Any) -> Any:
     from tirgn_eqx.config import TiRGNTrainingConfig
 
-    small = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2, "evidence_heads": 2}
+    small: dict[str, Any] = {
+        "embedding_dim": 4,
+        "num_layers": 1,
+        "conv_channels": 2,
+        "static_blocks": 2,
+        "evidence_heads": 2,
+    }
     return TiRGNTrainingConfig(**small | {"evidence_hidden": 2, "history_len": 2} | more)
 
 
@@ -201,7 +207,7 @@ def _weights() -> list[Files]:
     made = []
     for save in (np.savez, np.savez_compressed):
         buffer = io.BytesIO()
-        save(buffer, **state)
+        save(buffer, **state)  # pyright: ignore[reportArgumentType]
         made.append({"state.npz": buffer.getvalue()})
     try:
         import torch  # pyright: ignore[reportMissingImports]
@@ -239,7 +245,8 @@ def _load(place: Path, **options: Any) -> None:
 
     graph = load_graph(place, **options)
     json.dumps(graph_statistics(graph))
-    moment(graph, 0), moment(graph, graph.num_snapshots - 1)
+    for snapshot in (0, graph.num_snapshots - 1):
+        moment(graph, snapshot)
 
 
 def _load_model(place: Path) -> None:
