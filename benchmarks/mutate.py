@@ -73,7 +73,7 @@ def in_bytes(data: bytes, chance: random.Random) -> bytes:
 
 def in_text(data: bytes, chance: random.Random) -> bytes:
     """Other words, lines repeated, left out, joined or very long."""
-    parts = re.split(rb"([\s,=:\[\]{}\"]+)", data)
+    parts = re.split(rb"([\s,=:\[\]{}\"]+)", data) or [b""]
     for _ in range(chance.choice((1, 1, 2, 5))):
         at, kind = chance.randrange(len(parts)), chance.randrange(8)
         if kind < 4:
@@ -169,7 +169,7 @@ def in_header(raw: bytes, chance: random.Random) -> bytes:
 def in_archive(data: bytes, chance: random.Random) -> bytes:
     """Other members: renamed, left out, doubled, packed, a bomb, nested, with another header, type, shape or code."""
     try:
-        content = members(data)
+        content = members(data) or [("empty", b"")]
     except Exception:  # one that chance has damaged before
         return in_bytes(data, chance)
     method = zipfile.ZIP_STORED

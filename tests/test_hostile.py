@@ -1,4 +1,4 @@
-"""Hostile files: what a few bytes could claim, execute or steer; and every reader against what chance makes of files."""
+"""Hostile files: what a few bytes could claim, execute or steer; and readers against what chance makes of files."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Bad inputs, each with the command that meets it; `python tests/cli/bad_inputs.py docs/errors.md` writes their table."""
+"""Bad inputs, each with the command that meets it; `python tests/cli/bad_inputs.py FILE` writes their table."""
 
 import io
 import json
@@ -154,6 +154,7 @@ STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "
 IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
 ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
 DEEP = "[" * 100_000
+PARQUET = r"(?<=file \().*(?=\);)"
 TYPER = r"((?<=trian')|(?<=--epoch) |(?<=epochs')|(?<=days')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
@@ -244,13 +245,22 @@ CASES: dict[str, list[Bad]] = {
         Bad("a world of 10^12 facts", "tirgn data stats sim:num_days=100000,num_relations=10000,facts_per_day=1e7"),
     ],
     "Event tables": [
-        Bad("no parquet file", "tirgn data stats a.parquet", text("a.parquet", "text"), theirs=r"(?<=file \().*(?=\);)"),
-        Bad("a footer that is cut off", "tirgn data stats a.parquet", text("a.parquet", b"PAR1" + b"\0" * 99), theirs=r"(?<=file \().*(?=\);)"),
+        Bad("no parquet file", "tirgn data stats a.parquet", text("a.parquet", "text"), theirs=PARQUET),
+        Bad(
+            "a footer that is cut off",
+            "tirgn data stats a.parquet",
+            text("a.parquet", b"PAR1" + b"\0" * 99),
+            theirs=PARQUET,
+        ),
         Bad("columns that are missing", "tirgn data stats events.parquet", table(entity1=None)),
         Bad("values that are null", "tirgn data stats events.parquet", table(entity2=pl.lit(None, pl.String))),
         Bad("names that are lists", "tirgn data stats events.parquet", table(entity1=pl.lit([[1]] * 10).list.first())),
         Bad("no times", "tirgn data stats events.parquet", table(timestamp=pl.lit("soon"))),
-        Bad("times of the year 292,277", "tirgn data stats events.parquet", table(timestamp=pl.lit(2**62).cast(pl.Datetime("us")))),
+        Bad(
+            "times of the year 292,277",
+            "tirgn data stats events.parquet",
+            table(timestamp=pl.lit(2**62).cast(pl.Datetime("us"))),
+        ),
         Bad("one time", "tirgn data stats events.parquet", table(timestamp=pl.lit(20180101))),
         Bad("a step that does not exist", "tirgn data stats events.parquet --granularity week", code=2),
     ],
@@ -259,17 +269,38 @@ CASES: dict[str, list[Bad]] = {
         Bad("a folder", "tirgn eval data"),
         Bad("no checkpoint", EVAL, text("model.npz", "text")),
         Bad("an archive without metadata", "tirgn eval state.npz"),
-        Bad("a file that is cut short", EVAL, lambda p: text("model.npz", (p / "model.npz").read_bytes()[:3000])(p), theirs=r"(?<=archive: ).*(?=; corrupt)"),
+        Bad(
+            "a file that is cut short",
+            EVAL,
+            lambda p: text("model.npz", (p / "model.npz").read_bytes()[:3000])(p),
+            theirs=r"(?<=archive: ).*(?=; corrupt)",
+        ),
         Bad("another sha256 than beside it", EVAL, text("model.json", json.dumps({"sha256": "0" * 64}))),
         Bad("an array that is missing", EVAL, weights(lambda arrays: arrays.pop("relation_embedding"))),
-        Bad("an array of another shape", EVAL, weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 5), np.float32)))),
-        Bad("an array of another type", EVAL, weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 4), int)))),
-        Bad("an array too many", "tirgn compare model.npz recurrency", weights(lambda arrays: arrays.update(spare=np.zeros(1)))),
+        Bad(
+            "an array of another shape",
+            EVAL,
+            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 5), np.float32))),
+        ),
+        Bad(
+            "an array of another type",
+            EVAL,
+            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 4), int))),
+        ),
+        Bad(
+            "an array too many",
+            "tirgn compare model.npz recurrency",
+            weights(lambda arrays: arrays.update(spare=np.zeros(1))),
+        ),
         Bad("another model than asked for", "tirgn eval model.npz --model evidence"),
         Bad("a model that does not exist", EVAL, described(model_type="\x1b[31mgru")),
         Bad("pickled code", EVAL, member("evil", np.array([{}], object))),
         Bad("a packed array, as of a zip bomb", EVAL, member("zeros", np.zeros(10**6), zipfile.ZIP_DEFLATED)),
-        Bad("a header that claims 8 TB", EVAL, member("zeros", np.zeros(3), header=(b"(3,), }            ", b"(1000000000000,), }"))),
+        Bad(
+            "a header that claims 8 TB",
+            EVAL,
+            member("zeros", np.zeros(3), header=(b"(3,), }            ", b"(1000000000000,), }")),
+        ),
         Bad("embeddings 10^9 wide", "tirgn predict model.npz --facts 3", described(config={"embedding_dim": 10**9})),
         Bad("10^9 layers", "tirgn retrain --from model.npz", described(config={"num_layers": 10**9})),
         Bad("settings of another version", EVAL, described(config={"gates": 3})),
@@ -277,7 +308,11 @@ CASES: dict[str, list[Bad]] = {
         Bad("a path that is a list", EVAL, described(data={"provenance": {"path": ["data"]}})),
         Bad("data that is gone", EVAL, described(data={"provenance": {"kind": "folder", "path": "gone"}})),
         Bad("nothing to resume", RESUME),
-        Bad("a model in the place of a state", RESUME, lambda p: ((p / "models").mkdir(), shutil.copy(p / "model.npz", p / "models" / "tirgn_state.npz"))),
+        Bad(
+            "a model in the place of a state",
+            RESUME,
+            lambda p: ((p / "models").mkdir(), shutil.copy(p / "model.npz", p / "models" / "tirgn_state.npz")),
+        ),
         Bad("names that are missing", "tirgn retrain --from model.npz --data-path events.parquet"),
     ],
     "Questions": [
@@ -286,7 +321,13 @@ CASES: dict[str, list[Bad]] = {
         Bad("two empty cells", ASK, text("asked.csv", "subject,relation,object\nA,,\n")),
         Bad("no rows", ASK, text("asked.csv", "subject,relation,object\n")),
         Bad("a packed table", ASK, text("asked.csv", b"\x1f\x8b\x08" + b"\0" * 99)),
-        Bad("names that are lists", ASK.replace("asked.csv", "asked.parquet"), lambda place: pl.DataFrame({"subject": [["A"]], "relation": ["r"], "object": [None]}).write_parquet(place / "asked.parquet")),
+        Bad(
+            "names that are lists",
+            ASK.replace("asked.csv", "asked.parquet"),
+            lambda place: pl.DataFrame({"subject": [["A"]], "relation": ["r"], "object": [None]}).write_parquet(
+                place / "asked.parquet"
+            ),
+        ),
         Bad("a time in words", "tirgn predict model.npz --subject 0 --relation 0 --at soon"),
     ],
     "Raw event files": [
@@ -296,7 +337,15 @@ CASES: dict[str, list[Bad]] = {
         Bad("a zip bomb", "tirgn data ingest raw --out made.parquet", zipped("a.export.CSV.zip", bytes(80_000_000))),
         Bad("a zip file that is none", "tirgn data ingest a.zip --out made.parquet", text("a.zip", "text")),
         Bad("a table that no ingest made", "tirgn data ingest a.csv --out events.parquet", text("a.csv", "x"), 2),
-        Bad("a table whose record is damaged", "tirgn data ingest a.csv --out events.parquet", lambda p: (text("a.csv", "x")(p), events().write_parquet(p / "events.parquet", metadata={"tirgn.ingest": DEEP})), 2),
+        Bad(
+            "a table whose record is damaged",
+            "tirgn data ingest a.csv --out events.parquet",
+            lambda p: (
+                text("a.csv", "x")(p),
+                events().write_parquet(p / "events.parquet", metadata={"tirgn.ingest": DEEP}),
+            ),
+            2,
+        ),
     ],
     "Released weights": [
         Bad("a file that is missing", IMPORT.replace("state", "weights")),
@@ -305,9 +354,11 @@ CASES: dict[str, list[Bad]] = {
         Bad("a tensor that is missing", IMPORT, tensors(lambda state: state.pop("emb_rel"))),
         Bad("a tensor too many", IMPORT, tensors(lambda state: state.update({"rgcn.layers.x": np.zeros(1)}))),
         Bad("other data", IMPORT),
-        Bad("whole numbers for weights", IMPORT, tensors(lambda state: state.update(dynamic_emb=np.zeros((6, 8), int)))),
+        Bad(
+            "whole numbers for weights", IMPORT, tensors(lambda state: state.update(dynamic_emb=np.zeros((6, 8), int)))
+        ),
     ],
-}  # fmt: skip
+}
 
 
 def run(case: Bad, base: Path, place: Path) -> Result:
