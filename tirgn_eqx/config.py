@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
-import tomllib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from tirgn_eqx.errors import ConfigError, nearest
+from tirgn_eqx.errors import ConfigError, nearest, shown
+from tirgn_eqx.foreign import check_regular, parse_json, parse_toml
 
 Number = int | float
+_LARGEST = 2**31 - 1  # of a whole number without a limit of its own
+_LONGEST_FILE = 1 << 20  # bytes of a file of settings
 
 
 def _setting(default: Any, help: str, *, low: Number | None = None, high: Number | None = None) -> Any:
@@ -158,13 +161,13 @@ class TiRGNTrainingConfig:
 def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
     """`value` as the type of `field`, or a ConfigError that says what would be accepted."""
     choices = get_args(hint)
-    where = f"{field.name} = {value!r}"
+    where = f"{field.name} = {shown(value)}"
     if choices:
         if value not in choices:
             raise ConfigError(f"{where}: must be one of {', '.join(choices)}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{where}: must be {hint.__name__}, not {type(value).__name__}")
     low, high = field.metadata["low"], field.metadata["high"]
@@ -172,6 +175,10 @@ def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         raise ConfigError(f"{where}: must be at least {low}")
     if high is not None and not value <= high:
         raise ConfigError(f"{where}: must be at most {high}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: must be a finite number")
+    if hint is int and high is None and value > _LARGEST:
+        raise ConfigError(f"{where}: must be at most {_LARGEST}")
     return value
 
 
@@ -183,12 +190,12 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, equals, raw = text.partition("=")
         key = key.strip().replace("-", "_")
         if not equals:
-            raise ConfigError(f"--set {text!r}: expected key=value, such as --set angle=10")
+            raise ConfigError(f"--set {shown(text)}: expected key=value, such as --set angle=10")
         if key not in hints:
-            raise ConfigError(f"config key {key!r} does not exist{nearest(key, hints)}")
+            raise ConfigError(f"config key {shown(key)} does not exist{nearest(key, hints)}")
         try:
-            value = tomllib.loads(f"value = {raw.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+            value = parse_toml(f"value = {raw.strip()}")["value"]
+        except ValueError:
             value = raw.strip()
         changes[key] = value
     return changes
@@ -198,18 +205,22 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The settings in a TOML or JSON file, as a dict for `replace`; raises ConfigError with file and line."""
     path = Path(path)
     try:
-        text = path.read_text()
-        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        check_regular(path)
+        if path.stat().st_size > _LONGEST_FILE:
+            raise ConfigError(f"{path}: longer than {_LONGEST_FILE:,} bytes, as no settings are; check --config")
+        text = path.read_text(encoding="utf-8")
+        settings = parse_json(text) if path.suffix == ".json" else parse_toml(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
     except ValueError as error:
-        raise ConfigError(f"{path}: not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
+        kind = path.suffix.lstrip(".") or "TOML"
+        raise ConfigError(f"{path}: not valid {kind}: {error}; write lines like epochs = 20") from error
     known = [field.name for field in dataclasses.fields(TiRGNTrainingConfig)]
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected settings by name, found {type(settings).__name__}")
     for key in settings:
         if key not in known:
-            raise ConfigError(f"{path}: config key {key!r} does not exist{nearest(key, known)}")
+            raise ConfigError(f"{path}: config key {shown(key)} does not exist{nearest(key, known)}")
     return settings
 
 

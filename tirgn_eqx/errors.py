@@ -1,17 +1,45 @@
 """Errors a person can act on.
 
-Every message says what was wrong, where, the value, and what to do next, in one line. The command line shows
+Every message says what was wrong, where, the value, and what to do next, in one line: names and values in it may
+come from anywhere, so control characters are spelt out and what is very long is cut. The command line shows
 the message alone and leaves with `exit_code`: 1 for data or run errors, 2 for usage, 3 for work done in part.
 """
 
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000  # letters of a message
+_END = 400  # of a longer one, so many at its end are kept: they say what to do
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelt out, so that a name steers no terminal and breaks no line in two."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def one_line(text: str) -> str:
+    """`text` as a message: printable, and cut in its middle when it is longer than `LONGEST`."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - _END]} ... {text[-_END:]}"
+    return printable(text)
+
+
+def shown(value: object, most: int = 60) -> str:
+    """`value` as it stands in a message: `repr`, cut after `most` letters."""
+    try:
+        text = repr(value[: most + 1]) if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists in lists
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
 
 class TirgnError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose. **Arguments:** `message`: made one line."""
 
     exit_code = 1
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(message))
 
 
 class DataError(TirgnError):
@@ -39,10 +67,15 @@ class IncompleteError(TirgnError):
 
 
 class DataWarning(UserWarning):
-    """Data that was accepted although something about it deserves attention."""
+    """Data that was accepted although something deserves attention. **Arguments:** `message`: made one line."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(message))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known name closest to `name`, or an empty string."""
+    if len(name) > 200:  # nothing that is meant is as long, and a comparison takes the product of the lengths
+        return ""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""

@@ -1,5 +1,8 @@
 """Weights of the released PyTorch TiRGN as a model of ours, by name and shape, nothing guessed."""
 
+import math
+import os
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +15,8 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import CheckpointError, nearest
+from tirgn_eqx.errors import CheckpointError, ConfigError, nearest, shown
+from tirgn_eqx.foreign import BROKEN, Unsound, check_regular, read_arrays, told
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.saved import save_model
 
@@ -116,7 +120,7 @@ def _is_unused(name: str) -> bool:
     if name.endswith("num_batches_tracked"):
         return True
     if name.startswith("rgcn.layers."):
-        return name.split(".", 3)[3].startswith(_UNUSED_IN_LAYERS)
+        return name.removeprefix("rgcn.layers.").partition(".")[2].startswith(_UNUSED_IN_LAYERS)
     return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _UNUSED)
 
 
@@ -129,32 +133,51 @@ def model_from_state(
     it, the option to change.
     """
     static = graph.static if config.static_graph else None
-    model = TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.key(0))
-    table = _entries(model)
+    _check_sizes(state, config, source)
+    build: Any = lambda: TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.key(0))
+    try:
+        # Shapes alone, until the state's own are known to be these.
+        skeleton = eqx.filter_eval_shape(build)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CheckpointError(f"{source}: its shapes and the settings make no model ({told(error)})") from error
+    table = _entries(skeleton)
     for name in state:
         if name not in table and not _is_unused(name):
-            hint = "; the state has a static graph, the data or the config has none" if "w" == name[0] else ""
+            hint = "; the state has a static graph, the data or the config has none" if name.startswith("w") else ""
             if name.startswith("rgcn.layers."):
                 hint = f"; the state has more than --num-layers {config.num_layers}"
-            raise CheckpointError(f"{source}: spare tensor {name!r}{hint or nearest(name, table)}")
+            raise CheckpointError(f"{source}: spare tensor {shown(name)}{hint or nearest(name, table)}")
     for name in table:
         if name not in state:
             raise CheckpointError(f"{source}: missing tensor {name!r}; check --num-layers and the static graph")
-    leaves, values = [], []
+    values = []
     for name, (where, layout) in table.items():
-        expected = where(model).shape
+        expected, tensor = where(skeleton).shape, np.asarray(state[name])
+        if tensor.dtype.kind != "f":
+            raise CheckpointError(
+                f"{source}: tensor {name!r} has type {tensor.dtype}, expected floats; save the weights"
+            )
         try:
-            value = layout(np.asarray(state[name]))
+            value = layout(tensor) if tensor.size == math.prod(expected) else tensor
         except (ValueError, IndexError):
-            value = np.asarray(state[name])
+            value = tensor
         if value.shape != expected:
             raise CheckpointError(
                 f"{source}: tensor {name!r} has shape {tuple(np.shape(state[name]))}, which does not fit "
                 f"{expected} here; check the data folder, --set embedding_dim=… and --set conv_channels=…"
             )
-        leaves.append(where)
         values.append(jnp.asarray(value))
-    return eqx.tree_at(lambda m: [where(m) for where in leaves], model, values)
+    return eqx.tree_at(lambda m: [where(m) for where, _ in table.values()], build(), values)
+
+
+def _check_sizes(state: Mapping[str, np.ndarray], config: TiRGNTrainingConfig, source: str) -> None:
+    """No size that a model is built by goes beyond what the state holds."""
+    numbers = sum(np.size(value) for value in state.values())
+    for name in ("embedding_dim", "num_layers", "conv_channels", "conv_kernel"):
+        if getattr(config, name) > numbers:
+            raise CheckpointError(
+                f"{source}: holds {numbers:,} numbers in all, too few for {name} = {getattr(config, name)}; check --set"
+            )
 
 
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
@@ -163,14 +186,16 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
     **Raises:** CheckpointError when the file is missing, is neither, or torch is needed and not installed.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path}: no such file; give the state_dict as .npz or as a torch file")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-            raise CheckpointError(f"{path}: not a readable .npz of tensors ({error})") from error
+            check_regular(path)
+            return read_arrays(path.read_bytes(), packed=True)
+        except (Unsound, OSError) as error:
+            raise CheckpointError(
+                f"{path}: not a readable .npz of tensors ({told(error)}); save the state_dict with numpy.savez"
+            ) from error
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -178,15 +203,45 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
             f"{path}: reading a torch file needs torch; install it (pip install torch), or save the "
             "state_dict as .npz with numpy.savez"
         ) from error
+    _check_packing(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: torch cannot read it with weights_only=True ({reason})") from error
+        raise CheckpointError(
+            f"{path}: torch cannot read it with weights_only=True ({told(error)[:200]}); save model.state_dict()"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(hasattr(value, "numpy") for value in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise CheckpointError(f"{path}: holds no state_dict of tensors; save model.state_dict()")
-    return {name: value.numpy() for name, value in content.items()}
+    return {name: _plain_tensor(path, name, value) for name, value in content.items()}
+
+
+def _check_packing(path: Path) -> None:
+    """**Raises:** CheckpointError for a zip file that unpacks to more than itself: torch writes none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except BROKEN:
+        return  # an older form, or none at all, of which torch will say so
+    if total > path.stat().st_size:
+        raise CheckpointError(f"{path}: unpacks to {total:,} bytes, more than it has; save it with torch.save")
+
+
+def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
+    """A dense tensor that has its numbers in the file, as an array."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    refused = lambda what: CheckpointError(f"{path}: {shown(name)} is {what}; save model.state_dict() of plain tensors")
+    if not isinstance(value, torch.Tensor):
+        raise refused(f"a {type(value).__name__}, not a tensor")
+    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        raise refused(f"a tensor of another kind ({value.layout}, {value.dtype}, on {value.device})")
+    value = value.detach()
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise refused(f"{value.numel():,} numbers, of which the file holds {len(value.untyped_storage()):,} bytes")
+    return (value.float() if value.dtype == torch.bfloat16 else value.resolve_conj().resolve_neg()).numpy()
 
 
 def import_torch(
@@ -199,27 +254,30 @@ def import_torch(
     also wins where both speak, so that a contradiction is named.
     """
     state = read_state(state_path)
-    shown = _shown_settings(state)
-    config = TiRGNTrainingConfig(history_window=0, batch_size=0).replace(**shown | config_overrides)
+    sizes = _shown_settings(state)
+    try:
+        config = TiRGNTrainingConfig(history_window=0, batch_size=0).replace(**sizes | config_overrides)
+    except ConfigError as error:
+        raise CheckpointError(f"{state_path}: its shapes say {error}; check the file and --set") from error
     model = model_from_state(state, graph, config, str(state_path))
     return save_model(out, model, config, graph, {"imported_from": str(state_path)})
 
 
 def _shown_settings(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The settings that tensor shapes give away; silent about tensors that are missing or misshapen."""
-    shown: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     shape = lambda name: np.shape(state.get(name, ()))
     if len(shape("emb_rel")) == 2:
-        shown["embedding_dim"] = int(shape("emb_rel")[1])
+        found["embedding_dim"] = int(shape("emb_rel")[1])
     if len(shape("decoder_ob1.conv1.weight")) == 3:
         channels, _, kernel = shape("decoder_ob1.conv1.weight")
-        shown |= {"conv_channels": int(channels), "conv_kernel": int(kernel)}
+        found |= {"conv_channels": int(channels), "conv_kernel": int(kernel)}
     layers = {name.split(".")[2] for name in state if name.startswith("rgcn.layers.")}
     if layers:
-        shown["num_layers"] = len(layers)
+        found["num_layers"] = len(layers)
     static = shape("statci_rgcn_layer.weight")
-    shown["static_graph"] = len(static) == 2
-    if len(static) == 2 and "embedding_dim" in shown:
+    found["static_graph"] = len(static) == 2
+    if len(static) == 2 and "embedding_dim" in found:
         # blocks * (dim / blocks)^2 columns
-        shown["static_blocks"] = max(1, shown["embedding_dim"] ** 2 // max(1, int(static[1])))
-    return shown
+        found["static_blocks"] = max(1, found["embedding_dim"] ** 2 // max(1, int(static[1])))
+    return found

@@ -47,8 +47,9 @@ def _forget(jitted: Any) -> None:
     as a module's function, stays.
     """
     inner = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
-    if hasattr(inner, "clear_cache"):
-        inner.clear_cache()
+    clear = getattr(inner, "clear_cache", None)
+    if clear is not None:
+        clear()
 
 
 class Programs:

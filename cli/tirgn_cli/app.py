@@ -111,7 +111,7 @@ def _of_the_system(error: OSError) -> str:
     advice = "check the path and its permissions"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "free some space and run the same again; files that were there are as they were"
-    return f"{where}{error.strerror.lower()}; {advice}"
+    return f"{where}{(error.strerror or type(error).__name__).lower()}; {advice}"
 
 
 @contextmanager

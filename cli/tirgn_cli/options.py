@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments, preset, read_config
-from tirgn_eqx.errors import ConfigError, nearest
+from tirgn_eqx.errors import ConfigError, nearest, shown
 
 FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
@@ -283,9 +283,9 @@ _BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 def parse_bytes(text: str, option: str = "--budget") -> int:
     """`12GiB`, `8G` (both powers of 1024), `500MB` (powers of 1000) or plain bytes as a number of bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(ib|b)?\s*", text.lower())
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([kmgt]?)(ib|b)?\s*", text.lower())
     if match is None:
-        raise ConfigError(f"{option} {text!r}: not a size; write it like 12GiB, 8G or 500MB")
+        raise ConfigError(f"{option} {shown(text)}: not a size; write it like 12GiB, 8G or 500MB")
     number, unit, suffix = match.groups()
     scale = _UNITS[unit] if suffix == "b" or not unit else _BINARY[unit]
     size = int(float(number) * scale)
@@ -303,17 +303,17 @@ def parse_shape(text: str) -> dict[str, int]:
     for part in text.split(","):
         key, equals, value = (word.strip() for word in part.partition("="))
         if not equals:
-            raise ConfigError(f"--shape: {part!r} is not name=number; names: {', '.join(SHAPE_KEYS)}")
+            raise ConfigError(f"--shape: {shown(part)} is not name=number; names: {', '.join(SHAPE_KEYS)}")
         if key not in SHAPE_KEYS:
             raise ConfigError(
-                f"--shape: {key!r} does not exist{nearest(key, SHAPE_KEYS)}; names: {', '.join(SHAPE_KEYS)}"
+                f"--shape: {shown(key)} does not exist{nearest(key, SHAPE_KEYS)}; names: {', '.join(SHAPE_KEYS)}"
             )
-        if not value.isdecimal() or (int(value) == 0 and key in SHAPE_KEYS[:4]):
-            raise ConfigError(f"--shape: {key} = {value!r} must be a whole number above 0")
+        if not re.fullmatch("[0-9]{1,9}", value) or (int(value) == 0 and key in SHAPE_KEYS[:4]):
+            raise ConfigError(f"--shape: {key} = {shown(value)} must be a whole number above 0, of at most 9 digits")
         shape[key] = int(value)
     missing = [key for key in SHAPE_KEYS[:4] if key not in shape]
     if missing:
-        raise ConfigError(f"--shape {text!r}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
+        raise ConfigError(f"--shape {shown(text)}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
     return shape
 
 

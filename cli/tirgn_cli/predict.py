@@ -7,9 +7,11 @@ import typer
 
 from tirgn_cli import options
 from tirgn_cli.files import check_writable
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import ConfigError, DataError, printable
 from tirgn_eqx.files import replacing
+from tirgn_eqx.foreign import Unsound, check_regular, told
 from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.parquet import check_parquet
 
 PARTS = ("subject", "relation", "object")
 MOST_SHARES = 3
@@ -141,17 +143,24 @@ def read_questions(path: Path) -> Any:
     import polars as pl
 
     try:
-        table = pl.read_parquet(path) if path.suffix in (".parquet", ".pq") else pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if path.suffix in (".parquet", ".pq"):
+            check_parquet(path)
+            table = pl.read_parquet(path, glob=False)
+        else:
+            table = pl.read_csv(_text_of(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, Unsound, OSError) as error:
         need = f"give CSV or parquet with {', '.join(PARTS)}"
-        raise DataError(f"{path}: no table that can be read ({reason}); {need}") from error
+        raise DataError(f"{path}: no table that can be read ({told(error)[:300]}); {need}") from error
     missing = [part for part in PARTS if part not in table.columns]
     if missing:
         raise DataError(
-            f"{path}: missing columns {', '.join(missing)}; found {', '.join(table.columns) or 'none'}; "
+            f"{path}: missing columns {', '.join(missing)}; found {', '.join(table.columns[:12])[:300] or 'none'}; "
             "leave a column empty, do not leave it out"
         )
+    for part in PARTS:
+        kind = table.schema[part]
+        if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null) or kind.is_integer()):
+            raise DataError(f"{path}: column {part} has type {str(kind)[:80]}; give names as text")
     text = [pl.col(part).cast(pl.String).str.strip_chars() for part in PARTS]
     table = table.select(text).with_columns(
         pl.when(pl.col(part) != "").then(pl.col(part)).alias(part) for part in PARTS
@@ -166,6 +175,17 @@ def read_questions(path: Path) -> Any:
             f"{len(bad)} rows are like that"
         )
     return table
+
+
+def _text_of(path: Path) -> bytes:
+    """The bytes of a CSV file. **Raises:** Unsound for a packed one, which would be unpacked whatever its size."""
+    check_regular(path)
+    content = path.read_bytes()
+    if content.startswith(
+        (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK")
+    ):
+        raise Unsound("it is compressed; unpack it first")
+    return content
 
 
 def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
@@ -215,6 +235,6 @@ def _reason(because: dict[str, Any]) -> str:
     for share in because["shares"][:MOST_SHARES]:
         what = share["kind"]
         if what == "event":
-            what = f"{share['subject']} - {share['relation']} - {share['object']} ({last(share)})"
+            what = printable(f"{share['subject']} - {share['relation']} - {share['object']} ({last(share)})")
         lines.append(f"{100 * share['share']:.0f} % {what}")
     return "\n".join(lines)

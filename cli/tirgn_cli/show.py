@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tirgn_eqx.errors import one_line, printable
+
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 
 
@@ -30,11 +32,6 @@ def line(console: Console, *parts: str | tuple[str, str]) -> None:
     """One line, however long: never wrapped, and never read as markup."""
     shown = (printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
     console.print(Text.assemble(*shown), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters spelt out: a name in the data shall not steer the terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def error(message: str) -> None:
@@ -68,7 +65,7 @@ def traceback(exception: BaseException) -> None:
 
 
 def _single_line(message: str) -> str:
-    return " ".join(message.split("\n")).strip()
+    return one_line(" ".join(message.split("\n")).strip())
 
 
 @contextmanager
@@ -83,7 +80,7 @@ def working(message: str) -> Iterator[None]:
     """Shows on a terminal that something takes its time."""
     console = stderr()
     if console.is_terminal:
-        with console.status(Text(message)):
+        with console.status(Text(printable(message))):
             yield
     else:
         yield
@@ -139,12 +136,12 @@ def table(
 
 def pairs(title: str, rows: Mapping[str, Any]) -> Table:
     """A table of names and values; a value that is None is left out."""
-    made = Table(title=Text(title) if title else None, show_header=False, title_justify="left")
+    made = Table(title=Text(printable(title)) if title else None, show_header=False, title_justify="left")
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows.items():
         if value is not None:
-            made.add_row(Text(name), Text(cell(value)))
+            made.add_row(Text(printable(name)), Text(cell(value)))
     return made
 
 

@@ -127,7 +127,7 @@ def test_what_is_read_at_once_is_what_is_read_line_by_line(parts):
     raw = "".join(parts).encode()
     at_once = _read_clean(raw, ("id", "time"))
     if at_once is not None:
-        table, lines = _read_lines(Path("table.txt"), raw, ("id", "time"))
+        table, lines = _read_lines(Path("table.txt"), raw, ("id", "time"), 1)
         np.testing.assert_array_equal(at_once[0], table)
         np.testing.assert_array_equal(at_once[1], lines)
 
@@ -259,7 +259,7 @@ BAD = {
     "name alone": ({"relation2id": "a 0\nb\n"}, "relation2id.txt:2: relation id is '', expected name<TAB>id"),
     "name beyond": ({"entity2id": "a\t3\n"}, "entity2id.txt:1: entity 3 is beyond stat.txt, which counts 3"),
     "two names": ({"entity2id": "a\t0\nb\t0\n"}, "entity2id.txt:2: entity 0 is called 'b', but 'a' before"),
-    "encoding": ({"entity2id": b"caf\xe9\t0\n"}, "entity2id.txt: not UTF-8 text at byte 3"),
+    "encoding": ({"entity2id": b"caf\xe9\t0\n"}, "entity2id.txt:1: not UTF-8 text"),
     "static entity": ({"e_w_graph": "3 0 0\n"}, "e-w-graph.txt:1: entity 3 is beyond stat.txt"),
     "static word": ({"e_w_graph": "0 0 a\n"}, "e-w-graph.txt:1: word is 'a', not a whole number"),
     "static empty": ({"e_w_graph": "\n"}, "e-w-graph.txt: no static facts"),
@@ -287,7 +287,7 @@ def test_missing_folder_and_file_instead_of_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file: is a file, not a folder"):
         read_folder(tmp_path / "file")
-    with pytest.raises(DataError, match=r"train.txt: cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"train.txt: cannot be read \(a folder, not a file\)"):
         (write(tmp_path / "d", train=None) / "train.txt").mkdir()
         read_folder(tmp_path / "d")
 

@@ -258,7 +258,7 @@ def test_other_options_and_other_tables_are_refused(tmp_path):
         ingest([path], out)
     assert out.read_bytes() == same
     for name, data in (("text.parquet", b"text"), ("empty.parquet", b"")):
-        with pytest.raises(ConfigError, match="no readable parquet file; name another --out"):
+        with pytest.raises(ConfigError, match="no readable parquet file .*; name another --out"):
             ingest([path], write(tmp_path, data, name))
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(ConfigError, match="not made by this version of `tirgn data ingest`"):

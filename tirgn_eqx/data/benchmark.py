@@ -2,17 +2,20 @@
 
 import os.path
 import warnings
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import INT32_MAX, read_bytes, read_integers, shown
-from tirgn_eqx.errors import DataError, DataWarning
+from tirgn_eqx.data.table import INT32_MAX, read_blocks, read_integers
+from tirgn_eqx.errors import DataError, DataWarning, shown
 
 COLUMNS = ("subject", "relation", "object", "time")
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
+# What a vocabulary may count: so many beside so many for each line that speaks of it. Memory grows with the count.
+_SPARE, _PER_LINE = 1_000_000, 16
 
 
 def read_folder(path: str | Path) -> TemporalGraph:
@@ -31,9 +34,9 @@ def read_folder(path: str | Path) -> TemporalGraph:
 
     Source: the layout of https://github.com/Lee-zix/RE-GCN.
     """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        state = "is a file, not a folder" if folder.exists() else "folder is missing"
+    folder = Path(os.path.expanduser(path))
+    if not os.path.isdir(folder):
+        state = "is a file, not a folder" if os.path.exists(folder) else "folder is missing"
         raise DataError(f"{folder}: {state}; {_NEED}")
     stat = folder / "stat.txt"
     num_entities, num_relations = _read_sizes(stat)
@@ -48,6 +51,17 @@ def read_folder(path: str | Path) -> TemporalGraph:
         facts.append(rows)
         lines.append(numbers)
     _check_order(folder, facts, lines)
+    names = {
+        kind: _read_names(folder / f"{kind}2id.txt", size, kind, stat)
+        for kind, size in (("entity", num_entities), ("relation", num_relations))
+    }
+    number = sum(map(len, facts))
+    for column, size, kind in (("entities", num_entities, "entity"), ("relations", num_relations, "relation")):
+        told = number + len(names[kind] or ())
+        if size > _SPARE + _PER_LINE * told:
+            raise DataError(
+                f"{stat}: {size:,} {column}, but {number:,} facts and {told - number:,} names; correct the count"
+            )
     absolute = os.path.abspath(folder)
     return from_facts(
         os.path.basename(absolute),
@@ -55,8 +69,8 @@ def read_folder(path: str | Path) -> TemporalGraph:
         np.repeat(np.arange(len(SPLITS)), [len(rows) for rows in facts]),
         num_entities,
         num_relations,
-        entity_names=_read_names(folder / "entity2id.txt", num_entities, "entity", stat),
-        relation_names=_read_names(folder / "relation2id.txt", num_relations, "relation", stat),
+        entity_names=_filled(names["entity"], num_entities, "entity"),
+        relation_names=_filled(names["relation"], num_relations, "relation"),
         static=_read_static(folder / "e-w-graph.txt", num_entities, stat),
         provenance={"kind": "folder", "path": absolute},
     )
@@ -114,19 +128,20 @@ def _check_order(folder: Path, facts: list[np.ndarray], lines: list[np.ndarray])
             )
 
 
-def _read_names(path: Path, size: int, kind: str, stat: Path) -> tuple[str, ...] | None:
+def _filled(names: dict[int, str] | None, size: int, kind: str) -> tuple[str, ...] | None:
+    """A name for every id, or None where there are no names."""
+    return None if names is None else tuple(names.get(entry) or f"{kind} {entry}" for entry in range(size))
+
+
+def _read_names(path: Path, size: int, kind: str, stat: Path) -> dict[int, str] | None:
     """Names by id from lines `name<TAB>id[<TAB>more]`, or None when there is no such file.
 
     Without a tab the last word is the id; a first line that is only a count (as OpenKE writes it) is skipped.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        text = read_bytes(path, f"expected lines `name<TAB>id` of every {kind}").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text at byte {error.start}; convert the file to UTF-8") from error
     names: dict[int, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in _lines(path, f"expected lines `name<TAB>id` of every {kind}"):
         if not line.strip():
             continue
         fields = line.split("\t") if "\t" in line else line.rsplit(None, 1)
@@ -134,7 +149,7 @@ def _read_names(path: Path, size: int, kind: str, stat: Path) -> tuple[str, ...]
             continue
         name, key = fields[0].strip(), fields[1].strip() if len(fields) > 1 else ""
         if not (key.isascii() and key.isdecimal()):
-            raise DataError(f"{path}:{number}: {kind} id is {shown(key)}, expected name<TAB>id; correct the line")
+            raise DataError(f"{path}:{number}: {kind} id is {shown(key, 40)}, expected name<TAB>id; correct the line")
         entry = int(key[:20])
         if entry >= size:
             raise DataError(
@@ -143,15 +158,25 @@ def _read_names(path: Path, size: int, kind: str, stat: Path) -> tuple[str, ...]
             )
         if names.setdefault(entry, name) != name:
             raise DataError(
-                f"{path}:{number}: {kind} {entry} is called {shown(name)}, but {shown(names[entry])} before; "
+                f"{path}:{number}: {kind} {entry} is called {shown(name, 40)}, but {shown(names[entry], 40)} before; "
                 "give each id one name"
             )
-    return tuple(names.get(entry) or f"{kind} {entry}" for entry in range(size))
+    return names
+
+
+def _lines(path: Path, need: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a file in UTF-8."""
+    for first, block in read_blocks(path, need):
+        for number, line in enumerate(block.split(b"\n"), first):
+            try:
+                yield number, line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
 
 
 def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | None:
     """The static graph, or None when there is no such file."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     columns = ("entity", "static relation", "word")
     rows, numbers = read_integers(path, columns, "expected lines `entity relation word`")
@@ -159,9 +184,10 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
         raise DataError(f"{path}: no static facts; delete the file if there are none")
     _check_ids(path, rows, numbers, columns, {"entity": num_entities}, stat)
     num_relations, num_words = (rows[:, 1:].max(0) + 1).tolist()
-    if num_entities + num_words > INT32_MAX or num_relations > INT32_MAX // 2:
+    most = min(_SPARE + _PER_LINE * len(rows), INT32_MAX - num_entities)
+    if num_words > most or num_relations > most // 2:
         raise DataError(
-            f"{path}: {num_relations} static relations and {num_words} words exceed 32-bit ids; "
+            f"{path}: {num_relations} static relations and {num_words} words in {len(rows)} lines; "
             "number both from 0 without holes"
         )
     entity, relation, word = rows.T.astype(np.int32)

@@ -1,6 +1,7 @@
 """Event tables: a parquet file with the columns `entity1`, `relation`, `entity2`, `timestamp`."""
 
 import os.path
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from tirgn_eqx.data.graph import TemporalGraph, from_facts
 from tirgn_eqx.data.timestamps import epoch_seconds
 from tirgn_eqx.errors import ConfigError, DataError, nearest
+from tirgn_eqx.foreign import Unsound, told
+from tirgn_eqx.parquet import check_parquet
 
 COLUMNS = ("entity1", "relation", "entity2", "timestamp")
 # Name of a granularity: (seconds in one unit of time, units in one snapshot).
@@ -44,7 +47,7 @@ def read_events(
     for option, value in (("num_days", num_days), ("max_events", max_events)):
         if value < 0:
             raise ConfigError(f"{option} = {value}: must be at least 0; 0 keeps all")
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     table = _read_table(file)
     seconds = epoch_seconds(table["timestamp"], f"{file}: column timestamp")
     entities, subject, object = _codes(table["entity1"], table["entity2"])
@@ -145,20 +148,19 @@ def _read_table(path: Path) -> Any:
     """The four columns as a polars DataFrame: names as text, neither null nor empty."""
     import polars as pl
 
-    if not path.is_file():
-        state = "is a folder, not a file" if path.is_dir() else "file is missing"
+    if not os.path.isfile(path):
+        state = "is a folder, not a file" if os.path.isdir(path) else "file is missing"
         raise DataError(f"{path}: {state}; {_NEED}")
     try:
-        found = list(pl.read_parquet_schema(path))
+        found = check_parquet(path, COLUMNS).columns
         missing = [column for column in COLUMNS if column not in found]
-        table = None if missing else pl.read_parquet(path, columns=list(COLUMNS))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({_first_line(error)}); {_NEED}") from error
-    if table is None:
-        raise DataError(
-            f"{path}: missing columns {', '.join(missing)}; found {', '.join(found) or 'none'}; "
-            f"rename or add them, {_NEED}"
-        )
+        if missing:
+            raise DataError(
+                f"{path}: missing columns {', '.join(missing)}; found {_some(found)}; rename or add them, {_NEED}"
+            )
+        table = pl.read_parquet(path, columns=list(COLUMNS), glob=False)
+    except (Unsound, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file ({told(error)}); {_NEED}") from error
     if table.height == 0:
         raise DataError(f"{path}: no events in the file; {_NEED}")
     for column in COLUMNS:
@@ -167,7 +169,9 @@ def _read_table(path: Path) -> Any:
     for column in COLUMNS[:3]:
         kind = table[column].dtype
         if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum) or kind.is_integer()):
-            raise DataError(f"{path}: column {column} has type {kind}; expected names as text, or whole numbers")
+            raise DataError(
+                f"{path}: column {column} has type {str(kind)[:80]}; expected names as text, or whole numbers"
+            )
         text = table[column].cast(pl.String)
         _check_filled(path, column, (text.str.strip_chars() == "").to_numpy(), "empty")
         names.append(text)
@@ -182,5 +186,7 @@ def _check_filled(path: Path, column: str, bad: np.ndarray, what: str) -> None:
         )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _some(names: Iterable[str]) -> str:
+    """The first few names of columns."""
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in names]
+    return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "") or "none"

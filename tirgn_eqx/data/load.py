@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import os
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from tirgn_eqx.data.benchmark import read_folder
 from tirgn_eqx.data.events import read_events
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.synthetic import simulate
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest
+from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
+from tirgn_eqx.foreign import parse_toml
 
 KINDS = ("folder", "parquet", "sim")
 _DEFAULT_DAYS = 30
@@ -77,12 +77,12 @@ def load_graph(
 def _kind_of(path: str) -> str:
     if path == "sim" or path.startswith("sim:"):
         return "sim"
-    place = Path(path).expanduser()
-    if place.is_dir():
+    place = Path(os.path.expanduser(path))
+    if os.path.isdir(place):
         return "folder"
     if place.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
-    state = "is neither a folder nor a parquet file" if place.exists() else "does not exist"
+    state = "is neither a folder nor a parquet file" if os.path.exists(place) else "does not exist"
     raise DataError(f"{path}: {state}; expected {_ACCEPTED}")
 
 
@@ -95,9 +95,9 @@ def _settings(path: str) -> dict[str, Any]:
     for part in filter(None, text.split(",")):
         key, equals, raw = (word.strip() for word in part.partition("="))
         try:
-            settings[key] = tomllib.loads(f"value = {raw}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {part!r} is not name=value; write it like sim:seed=3") from error
+            settings[key] = parse_toml(f"value = {raw}")["value"]
+        except ValueError as error:
+            raise ConfigError(f"{path}: {shown(part)} is not name=value; write it like sim:seed=3") from error
     return settings
 
 
@@ -109,7 +109,7 @@ def _sim_options(path: str, options: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{path}: option {key!r} does not exist{nearest(key, known)}; known: {', '.join(known)}")
         kind = type(known[key].default)
         if kind is float and type(value) is int:
-            value = options[key] = float(value)
+            value = options[key] = float(value) if abs(value) < 2**1000 else float("inf")
         if type(value) is not kind:
-            raise ConfigError(f"{path}: {key} = {value!r}: must be {kind.__name__}, not {type(value).__name__}")
+            raise ConfigError(f"{path}: {key} = {shown(value)}: must be {kind.__name__}, not {type(value).__name__}")
     return options

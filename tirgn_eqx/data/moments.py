@@ -1,10 +1,11 @@
 """Times of snapshots as people write them, and back."""
 
 import datetime
+import re
 
 from tirgn_eqx.data.events import GRANULARITIES
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import DataError, shown
 
 
 def moment(graph: TemporalGraph, snapshot: int) -> int | str:
@@ -20,14 +21,16 @@ def parse_time(graph: TemporalGraph, at: str | int) -> int:
     """A moment in the unit of `graph.times`. **Raises:** DataError for what is no time."""
     granularity = str(graph.provenance.get("granularity"))
     dated = graph.provenance.get("kind") == "parquet" and granularity in GRANULARITIES
-    if isinstance(at, int) or (not dated and at.strip().lstrip("-").isdecimal()):
+    if isinstance(at, int) or (not dated and re.fullmatch(r"\s*-?[0-9]{1,16}\s*", at)):
         return int(at)
     if not dated:
-        raise DataError(f"time {at!r}: {graph.name} has numbers for times; give one, such as {int(graph.times[-1])}")
+        raise DataError(
+            f"time {shown(at)}: {graph.name} has numbers for times; give one, such as {int(graph.times[-1])}"
+        )
     try:
         when = datetime.datetime.fromisoformat(at)
     except ValueError as error:
-        raise DataError(f"time {at!r}: not a date or time; write it as 2018-02-01 or 2018-02-01T06:00") from error
+        raise DataError(f"time {shown(at)}: not a date or time; write it as 2018-02-01 or 2018-02-01T06:00") from error
     when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
     unit, interval = GRANULARITIES[granularity]
     return int(when.timestamp()) // (unit * interval) * interval

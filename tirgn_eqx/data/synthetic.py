@@ -32,9 +32,10 @@ from tirgn_eqx.data.synthetic_behaviours import (
     make_steady,
 )
 from tirgn_eqx.data.synthetic_names import MAX_ENTITIES, REGIONS, Cast, make_cast, relation_names
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import DataError, shown
 
 Number = int | float
+_MOST_FACTS = 100_000_000  # of a world: they are drawn in memory
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,18 @@ def _check(options: dict[str, Any]) -> None:
     }
     for name, (low, high) in limits.items():
         if not low <= options[name] <= high:
-            raise DataError(f"sim: {name} = {options[name]}: must be from {low} to {high}")
+            raise DataError(f"sim: {name} = {shown(options[name])}: must be from {low} to {high}")
+    total = options["facts_per_day"] * options["num_days"]
+    if total > _MOST_FACTS:
+        raise DataError(
+            f"sim: {total:,.0f} facts in all, more than {_MOST_FACTS:,}; ask for fewer days or facts_per_day"
+        )
     weights = {name: options[name] for name in ("recurring", "periodic", "drifting", "one_off")}
     for name, value in weights.items():
         if not 0 <= value < np.inf:
             raise DataError(f"sim: {name} = {value}: a weight must be a finite number, 0 or more")
-    if not sum(weights.values()) > 0:
-        raise DataError(f"sim: {', '.join(weights)} are all 0: give at least one a weight above 0")
+    if not 0 < sum(weights.values()) < np.inf:
+        raise DataError(f"sim: {', '.join(weights)} have no finite sum above 0: give weights such as 0.6")
 
 
 def _split(time: np.ndarray) -> np.ndarray:

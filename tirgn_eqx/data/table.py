@@ -1,15 +1,19 @@
-"""Text files whose first columns are whole numbers: read at once when clean, line by line when not."""
+"""Text files whose first columns are whole numbers: read in blocks, each at once when clean, line by line when not."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import DataError, shown
+from tirgn_eqx.foreign import check_regular
 
 INT32_MAX = 2**31 - 1
 # The model's clock is float64, exact for whole numbers up to 2^53.
 TIME_MAX = 2**53
+BLOCK = 1 << 23  # bytes that are read at once
+LONGEST = 1 << 16  # bytes of a line
 _BOM = b"\xef\xbb\xbf"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _EMPTY_FIRST = re.compile(rb"[ \r]*\t")
@@ -23,19 +27,31 @@ _CLEAN = _SPACE | _DIGIT
 _CLEAN[_MINUS] = True
 
 
-def read_bytes(path: Path, need: str) -> bytes:
-    """The bytes of a file without byte order mark, or a DataError that ends in `need` (what to do)."""
+def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
+    """A file in blocks of whole lines, without byte order mark, and the number of each block's first line, from 1.
+
+    **Raises:** DataError for a file that cannot be read, which ends in `need` (what to do), or with a line that is
+    longer than `LONGEST`: no more than a block is ever held.
+    """
+    number, rest = 1, b""
     try:
-        return path.read_bytes().removeprefix(_BOM)
+        check_regular(path)
+        with path.open("rb") as file:
+            file.seek(len(_BOM) if file.read(len(_BOM)) == _BOM else 0)
+            while data := file.read(BLOCK):
+                cut = data.rfind(b"\n") + 1
+                block, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
+                if block:
+                    yield number, block
+                    number += block.count(b"\n")
+                if len(rest) > LONGEST:
+                    raise DataError(f"{path}:{number}: a line of more than {LONGEST:,} bytes; {need}")
     except FileNotFoundError as error:
         raise DataError(f"{path}: file is missing; {need}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {need}") from error
-
-
-def shown(text: str) -> str:
-    """`text` quoted, cut to a length that keeps a message on one line."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    if rest:
+        yield number, rest
 
 
 def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,9 +65,12 @@ def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.n
 
     **Raises:** DataError with file and line for a missing column or a value that is no such number.
     """
-    raw = read_bytes(path, need)
-    table = _read_clean(raw, columns)
-    return table if table is not None else _read_lines(path, raw, columns)
+    tables, lines = [np.zeros((0, len(columns)), np.int64)], [np.zeros(0, np.int64)]
+    for first, block in read_blocks(path, need):
+        rows, numbers = _read_clean(block, columns) or _read_lines(path, block, columns, first)
+        tables.append(rows)
+        lines.append(numbers + (first - 1))
+    return np.concatenate(tables), np.concatenate(lines)
 
 
 def _read_clean(raw: bytes, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -82,7 +101,8 @@ def _read_clean(raw: bytes, columns: tuple[str, ...]) -> tuple[np.ndarray, np.nd
     return (table, lines + 1) if ((table >= low) & (table <= high)).all() else None
 
 
-def _read_lines(path: Path, raw: bytes, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _read_lines(path: Path, raw: bytes, columns: tuple[str, ...], first: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `_read_clean`, one line after the other; `first` is the number of the first one, for messages."""
     rows, lines = [], []
     for number, line in enumerate(raw.decode("utf-8", "replace").split("\n"), 1):
         if not line.strip():
@@ -91,10 +111,10 @@ def _read_lines(path: Path, raw: bytes, columns: tuple[str, ...]) -> tuple[np.nd
         fields = [token for field in line.split("\t") for token in field.split() or [""]]
         if len(fields) < len(columns):
             raise DataError(
-                f"{path}:{number}: {len(fields)} columns in {shown(line.strip())}, expected at least "
+                f"{path}:{first + number - 1}: {len(fields)} columns in {shown(line.strip(), 40)}, expected at least "
                 f"{len(columns)} ({' '.join(columns)}); complete or delete the line"
             )
-        rows.append([_integer(path, number, *pair) for pair in zip(columns, fields)])
+        rows.append([_integer(path, first + number - 1, *pair) for pair in zip(columns, fields)])
         lines.append(number)
     return np.array(rows, np.int64).reshape(-1, len(columns)), np.array(lines, np.int64)
 
@@ -106,7 +126,7 @@ def _integer(path: Path, number: int, column: str, text: str) -> int:
     value = int(text) if whole and len(text) < 30 else high + 1
     if low <= value <= high:
         return value
-    where = f"{path}:{number}: {column} is {shown(text)}"
+    where = f"{path}:{number}: {column} is {shown(text, 40)}"
     if whole:
         raise DataError(f"{where}, outside {low} to {high}; correct it")
     fix = "write a whole number" if column == "time" else "write the id, a number from 0"

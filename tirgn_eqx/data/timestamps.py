@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import DataError, shown
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)
 _UNIX_LIMIT = 10**11
+# The first second of year 1 and the last of 9999, between which a time has a date.
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+_PER_SECOND = {"ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 ACCEPTED = "a datetime, a date, text like 2018-01-09 00:15:00, YYYYMMDDHHMMSS, YYYYMMDD, or unix seconds"
 
 
@@ -22,13 +25,19 @@ def epoch_seconds(column: Any, where: str) -> np.ndarray:
 
     **Arguments:** `column`: a polars Series without nulls; `where`: file and column, for messages.
 
-    **Raises:** DataError with the first row (counted from 1) that is no time.
+    **Raises:** DataError with the first row (counted from 1) that is no time, or one before year 1 or after 9999.
     """
+    seconds = _seconds_of(column, where)
+    _fail_where((seconds < FIRST) | (seconds > LAST), column, where, "years 1 to 9999")
+    return seconds
+
+
+def _seconds_of(column: Any, where: str) -> np.ndarray:
     import polars as pl
 
     kind = column.dtype
     if isinstance(kind, pl.Datetime):
-        return column.dt.timestamp("us").to_numpy() // 1_000_000
+        return column.to_physical().to_numpy() // _PER_SECOND[kind.time_unit]
     if isinstance(kind, pl.Date):
         return column.cast(pl.Int32).to_numpy().astype(np.int64) * 86_400
     if kind.is_float():
@@ -42,14 +51,18 @@ def epoch_seconds(column: Any, where: str) -> np.ndarray:
         return _from_integers(values.to_numpy().astype(np.int64), column, where)
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         return _from_text(column.cast(pl.String).str.strip_chars(), where)
-    raise DataError(f"{where} has type {kind}; expected {ACCEPTED}")
+    raise DataError(f"{where} has type {str(kind)[:80]}; expected {ACCEPTED}")
 
 
 def _fail_where(bad: np.ndarray, column: Any, where: str, expected: str = ACCEPTED) -> None:
     if bad.any():
         row = int(np.argmax(bad))
+        try:
+            first = shown(column[row])
+        except (ValueError, OverflowError):  # no date of Python's
+            first = shown(column.to_physical()[row])
         raise DataError(
-            f"{where}: {int(bad.sum())} values are no time, first {column[row]!r} in row {row + 1}; expected {expected}"
+            f"{where}: {int(bad.sum())} values are no time, first {first} in row {row + 1}; expected {expected}"
         )
 
 
@@ -81,7 +94,7 @@ def _seconds(moment: dt.datetime) -> int:
 def _from_integers(values: np.ndarray, column: Any, where: str) -> np.ndarray:
     digits = len(str(values[0])) if len(values) and values[0] > 0 else 0
     if digits not in (8, 14):
-        _fail_where(np.abs(values) >= _UNIX_LIMIT, column, where)
+        _fail_where((values <= -_UNIX_LIMIT) | (values >= _UNIX_LIMIT), column, where)
         return values
     form = "YYYYMMDD" if digits == 8 else "YYYYMMDDHHMMSS"
     forms, inverse = np.unique(values, return_inverse=True)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import ConfigError, DataError, shown
 from tirgn_eqx.files import flush
+from tirgn_eqx.foreign import BROKEN, PACKED, room_for, told
 from tirgn_eqx.gdelt.verified import md5_of
 
 CHUNK = 2**16
 OVERLAP = 4096  # bytes at the end of a kept list that must be the same on the server for it to go on from there
+LONGEST_FILE = 2**32  # bytes of a file or list; the list of all files, the longest, has a tenth of a GiB
 PROGRESS = 2**20  # bytes; an attempt that gets so much further does not count as a failed one
 SLOWEST = 1024  # bytes that must arrive in the time of a timeout
 _GONE = (404, 410)
@@ -95,6 +97,8 @@ class Server:
         **Raises:** Unobtainable, NotFound, Stopped; OSError when it cannot be written.
         """
         part = place.with_name(place.name + ".part")
+        if size is not None and size > LONGEST_FILE:
+            raise Unobtainable(f"listed with {size:,} bytes, more than any of GDELT's files has")
 
         def attempt() -> None:
             self._receive(path, part, size)
@@ -175,6 +179,9 @@ class Server:
                     if size is not None and at > size:
                         place.unlink()
                         raise _Again(f"it is longer than the {size} bytes that are listed")
+                    if at > LONGEST_FILE:
+                        place.unlink()
+                        raise Unobtainable(f"it is longer than {LONGEST_FILE:,} bytes, as none of GDELT's files is")
                     self._tell({"event": "bytes", "name": place.name, "bytes": len(chunk), "held": at})
         if known or (size is not None and at < size):
             if known or "Content-Length" in response.headers:
@@ -234,7 +241,9 @@ def checked_url(url: str) -> str:
     else:
         usable = usable and url.isascii() and url.isprintable() and not (parts.query or parts.fragment or " " in url)
     if not usable:
-        raise ConfigError(f"base URL {url!r}: not the address of a server; write it like http://data.gdeltproject.org")
+        raise ConfigError(
+            f"base URL {shown(url)}: not the address of a server; write it like http://data.gdeltproject.org"
+        )
     return url.rstrip("/")
 
 
@@ -316,9 +325,12 @@ def zip_trouble(path: Path) -> str:
             members = archive.infolist()
             if len(members) != 1:
                 return f"the zip holds {len(members)} files instead of one"
+            most = room_for(path.stat().st_size)
+            if members[0].compress_type not in PACKED or members[0].file_size > most:
+                return f"the file in the zip is not deflated text of at most {most:,} bytes"
             return "the file in the zip is damaged" if archive.testzip() else ""
-    except Exception as error:  # zipfile raises a dozen kinds over bytes that are no zip
-        return f"it is no sound zip ({error})"
+    except BROKEN as error:
+        return f"it is no sound zip ({told(error)})"
 
 
 def _publish(part: Path, place: Path) -> None:

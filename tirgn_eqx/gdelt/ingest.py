@@ -53,7 +53,7 @@ def ingest(
     **Raises:** ConfigError for a table that was made with other options or by something else; DataError for
     paths without files, where there would be no events at all, and while another ingest works on the table.
     """
-    out = Path(out).expanduser()
+    out = Path(os.path.expanduser(out))
     options = options or IngestOptions()
     found = find_sources(paths)
     out.parent.mkdir(parents=True, exist_ok=True)

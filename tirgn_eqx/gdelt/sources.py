@@ -5,25 +5,19 @@ import hashlib
 import io
 import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import DataError, printable
+from tirgn_eqx.foreign import BROKEN, PACKED, check_regular, room_for, told
 
 BLOCK = 1 << 23  # bytes that are read at once
 LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
 _EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
 _OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
-# What the standard library raises for one flipped byte or another.
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-    *(OSError, ValueError, IndexError, struct.error),
-)
 
 
 class Source(NamedTuple):
@@ -55,13 +49,15 @@ def find_sources(paths: Iterable[str | Path]) -> list[Source]:
     """
     found: dict[Path, Source] = {}
     for given in map(Path, paths):
-        path = given.expanduser()
-        if path.is_dir():
+        path = Path(os.path.expanduser(given))
+        if os.path.isdir(path):
             inside = [file for file in path.rglob("*") if _is_events(file.name) and file.is_file()]
             if not inside:
                 raise DataError(f"{given}: no event files (*.export.CSV, *.zip, *.gz) in this folder; name another one")
-        elif path.exists():
+        elif os.path.isfile(path):
             inside = [path]
+        elif os.path.exists(path):
+            raise DataError(f"{given}: a device or a pipe; name event files or a folder that holds them")
         else:
             raise DataError(f"{given}: does not exist; name event files or a folder that holds them")
         for file in inside:
@@ -98,6 +94,7 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Bloc
     **Raises:** Unreadable for a file that is broken or that the system does not give out.
     """
     try:
+        check_regular(source.path)
         with source.path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
@@ -114,8 +111,8 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Bloc
         small = _small(source, kind, size)
         if small is None:
             _read_through(source, kind, size)
-    except _BROKEN as error:
-        raise Unreadable(f"broken {kind} file: {_told(error)}") from error
+    except BROKEN as error:
+        raise Unreadable(f"broken {kind} file: {told(error)}") from error
     if small is not None:
         yield from _lines(io.BytesIO(small), source.name, size)
         return
@@ -137,6 +134,9 @@ def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBas
         members = [member for member in archive.infolist() if not member.is_dir()]
         if not members:
             raise Unreadable("a zip file that holds no file")
+        if any(member.compress_type not in PACKED for member in members):
+            raise Unreadable("a zip file packed otherwise than by deflate; pack it anew")
+        _check_room(source, sum(member.file_size for member in members))
         for member in members:
             name = source.name if len(members) == 1 else f"{source.name}:{member.filename}"
             yield name, cast(io.BufferedIOBase, archive.open(member))
@@ -153,14 +153,21 @@ def _small(source: Source, kind: str, size: int) -> bytes | None:
 
 def _read_through(source: Source, kind: str, size: int) -> None:
     """Reads a compressed file to its end, which compares its checksums."""
+    total = 0
     for _, file in _members(source, kind):
         with closing(file):
-            while file.read(size):
-                pass
+            while data := file.read(size):
+                total += len(data)
+                _check_room(source, total)
 
 
-def _told(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _check_room(source: Source, total: int) -> None:
+    """**Raises:** Unreadable for a file that unpacks to more than text does: it would never come to an end."""
+    most = room_for(source.size)
+    if total > most:
+        raise Unreadable(
+            f"unpacks to more than {most:,} bytes, {source.size:,} packed; unpack it, if it is what it seems"
+        )
 
 
 def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) -> Iterator[Block]:
@@ -180,4 +187,4 @@ def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) ->
 
 def display_name(name: str | os.PathLike) -> str:
     """A file's name without the characters that would break a line of text in two."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in os.fspath(name))
+    return printable(os.fspath(name))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.files import write_text
+from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.gdelt.feed import Listed
 
 # A change so soon after a check may bear the same time as the check.
@@ -31,8 +32,9 @@ class Verified:
         self.path = path
         self._files: dict[str, list[Any]] = {}
         try:
-            files = json.loads(path.read_text(encoding="utf-8"))["files"]
-            self._files = {name: entry for name, entry in files.items() if isinstance(entry, list)}
+            check_regular(path)
+            files = parse_json(path.read_text(encoding="utf-8"))["files"]
+            self._files = {name: entry for name, entry in files.items() if _is_entry(entry)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
 
@@ -46,9 +48,8 @@ class Verified:
 
     def _md5(self, place: Path) -> str:
         marks, entry = _marks(place), self._files.get(place.name)
-        if entry is not None and entry[1:5] == marks and len(entry) == 6 and isinstance(entry[5], int):
-            if entry[5] - marks[2] > _CLOCK_STEP:
-                return entry[0]
+        if entry is not None and entry[1:5] == marks and entry[5] - marks[2] > _CLOCK_STEP:
+            return entry[0]
         self._files[place.name] = [None, *marks, time.time_ns()]
         self._files[place.name][0] = md5_of(place)
         return self._files[place.name][0]
@@ -58,6 +59,13 @@ class Verified:
         known = {name: entry for name, entry in sorted(self._files.items()) if entry[0] is not None}
         fields = ["md5", "size", "modified", "changed", "inode", "read"]
         write_text(self.path, json.dumps({"fields": fields, "files": known}))
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a part of the record is what `save` writes: an md5 and five whole numbers."""
+    if not (isinstance(entry, list) and len(entry) == 6 and isinstance(entry[0], str)):
+        return False
+    return all(type(mark) is int and abs(mark) < 2**63 for mark in entry[1:])
 
 
 def _marks(place: Path) -> list[int]:

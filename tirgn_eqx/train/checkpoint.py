@@ -2,13 +2,14 @@
 
 The npz is an ordinary NumPy archive with the metadata as UTF-8 JSON under `__metadata__`; the json holds the
 same metadata and the sha256 of the npz. Each is written under a temporary name and renamed, so that a file
-with a checkpoint's name is always a whole one. Equal contents give equal bytes. Loading never unpickles.
+with a checkpoint's name is always a whole one. Equal contents give equal bytes. Loading never unpickles, and takes
+no more memory than the file's own size several times over.
 """
 
 import contextlib
 import hashlib
 import io
-import json
+import os
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import numpy as np
 
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
 from tirgn_eqx.files import flush, replacing
+from tirgn_eqx.foreign import Unsound, check_regular, parse_json, read_arrays
 from tirgn_eqx.train.plain import to_json
 
 _METADATA = "__metadata__"
@@ -107,40 +109,42 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
     source = checkpoint_path(path)
     content = _read_verified(source)
+    if content[:2] != b"PK":
+        raise CheckpointError(f"{source}: not a checkpoint; {_EXPECTED}")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if f"{_METADATA}.npy" not in archive.namelist():
-                raise CheckpointError(
-                    f"{source}: an archive without checkpoint metadata; {_EXPECTED}, or run "
-                    "`tirgn import-torch` on the weights of the released model"
-                )
-            arrays = {name.removesuffix(".npy"): _read(source, archive, name) for name in archive.namelist()}
-        metadata = json.loads(arrays.pop(_METADATA).tobytes().decode())
-    except CheckpointError:
-        raise
-    # a damaged archive can fail in any layer below: zip, npy header, JSON, or an absurd array size
-    except Exception as error:
-        foreign = f"not a checkpoint; {_EXPECTED}"
-        raise CheckpointError(f"{source}: {_BROKEN if content[:2] == b'PK' else foreign}") from error
+        arrays = read_arrays(content)
+    except Unsound as error:
+        raise CheckpointError(f"{source}: {error}; {_BROKEN}") from error
+    if _METADATA not in arrays:
+        raise CheckpointError(
+            f"{source}: an archive without checkpoint metadata; {_EXPECTED}, or run "
+            "`tirgn import-torch` on the weights of the released model"
+        )
+    try:
+        metadata = parse_json(arrays.pop(_METADATA).tobytes().decode())
+    except ValueError as error:
+        raise CheckpointError(f"{source}: its metadata are no JSON ({error}); {_BROKEN}") from error
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"{source}: {_BROKEN}")
+        raise CheckpointError(f"{source}: its metadata are {type(metadata).__name__}, not names and values; {_BROKEN}")
     return Checkpoint(arrays, metadata, source)
 
 
 def checkpoint_path(path: str | Path) -> Path:
     """The file that `load_checkpoint(path)` reads."""
     path = Path(path)
-    return path if path.is_file() and path.suffix != ".json" else _npz_path(path)
+    return path if os.path.isfile(path) and path.suffix != ".json" else _npz_path(path)
 
 
 def _npz_path(path: str | Path) -> Path:
     path = Path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name.removesuffix(".json") + ".npz")
+    if path.suffix == ".npz" or not path.name:
+        return path
+    return path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
 def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> bytes:
@@ -160,29 +164,22 @@ def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> byte
     return buffer.getvalue()
 
 
-def _read(source: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an npz, read to its end first: that is what makes zipfile check its CRC."""
-    file = io.BytesIO(archive.read(name))
-    try:
-        return np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            message = f"{source}: {name} is pickled, which is never loaded; {_EXPECTED}"
-            raise CheckpointError(message) from error
-        raise
-
-
 def _read_verified(source: Path) -> bytes:
     """The bytes of an npz, compared with the sha256 in the side file, where there is one."""
     side, content = source.with_suffix(".json"), None
     while True:
         before = content
         try:
+            check_regular(source)
             content = source.read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(_unreadable(source, error)) from error
         try:
-            expected = json.loads(side.read_bytes())["sha256"]
+            check_regular(side)
+            # The same metadata, indented: a few times as long as in the npz.
+            if side.stat().st_size > 8 * len(content) + 2**20:
+                raise ValueError("longer than the checkpoint")
+            expected = parse_json(side.read_bytes())["sha256"]
         except FileNotFoundError:
             return content
         except (OSError, ValueError, KeyError, TypeError):
@@ -198,8 +195,9 @@ def _read_verified(source: Path) -> bytes:
             )
 
 
-def _unreadable(source: Path, error: OSError) -> str:
+def _unreadable(source: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         known = [file.name for file in source.parent.glob("*.npz")] if source.parent.is_dir() else []
         return f"{source}: does not exist{nearest(source.name, known)}; run `tirgn train` first"
-    return f"{source}: cannot be read ({error.strerror}); {_EXPECTED}"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{source}: cannot be read ({reason}); {_EXPECTED}"

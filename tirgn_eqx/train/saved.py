@@ -14,10 +14,12 @@ import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
-from tirgn_eqx.errors import CheckpointError, ConfigError
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.errors import CheckpointError, ConfigError, shown
+from tirgn_eqx.foreign import told
 from tirgn_eqx.models import MODEL_TYPES, Combined, Model, RecurrentGraphModel, build_combined, build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.described import check_described, check_sizes, static_graph
 from tirgn_eqx.train.folder import working_alone
 
 FORMAT_VERSION = 1
@@ -88,12 +90,12 @@ def saved_config(settings: Any, path: Path) -> TiRGNTrainingConfig:
     """The settings that a checkpoint holds, checked."""
     known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
     if not isinstance(settings, dict) or not known >= set(settings):
-        spare = ", ".join(sorted(set(settings) - known)) if isinstance(settings, dict) else "config"
-        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version?")
+        spare = ", ".join(sorted(set(settings) - known)[:5]) if isinstance(settings, dict) else "config"
+        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version, or train again")
     try:
         return TiRGNTrainingConfig(**settings)
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: its config is not usable: {error}; train again") from error
 
 
 def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
@@ -108,7 +110,9 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
     kind = described.get("model_type")
     if kind not in MODEL_TYPES:
-        raise CheckpointError(f"{path}: holds a model of type {kind!r}, which is none of {', '.join(MODEL_TYPES)}")
+        raise CheckpointError(
+            f"{path}: holds a model of type {shown(kind)}, which is none of {', '.join(MODEL_TYPES)}; give another file"
+        )
     if model_type not in (None, kind):
         raise CheckpointError(
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
@@ -116,44 +120,32 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     config = saved_config(described.get("config"), path)
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
-    entities, relations = described.get("num_entities"), described.get("num_relations")
-    if not (isinstance(entities, int) and isinstance(relations, int) and min(entities, relations) > 0):
-        raise CheckpointError(f"{path}: says nothing usable about its entities and relations; train again")
+    check_described(described, path)
+    entities, relations = described["num_entities"], described["num_relations"]
     combined = config.history == "evidence"
-    static = _static_graph(described.get("static_graph"), arrays, path, "structure." if combined else "")
+    evidence = saved_config(described.get("evidence_config"), path) if combined else None
+    check_sizes(arrays, path, {"num_entities": entities, "num_relations": relations}, config, evidence)
+    static = static_graph(described.get("static_graph"), arrays, path, "structure." if combined else "", entities)
     shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
     build: Any = lambda: build_model(entities, relations, config, **shared)
-    if combined:
-        evidence = saved_config(described.get("evidence_config"), path)
+    if evidence is not None:
         build = lambda: build_combined(entities, relations, config, evidence, **shared)
     try:
         skeleton = eqx.filter_eval_shape(build)
-    except (ValueError, ConfigError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    except (ValueError, TypeError, OverflowError, ConfigError) as error:
+        raise CheckpointError(f"{path}: its config describes no model ({told(error)}); train again") from error
     expected = named_leaves(skeleton)
     for name in sorted(set(expected) ^ set(arrays)):
         state = "missing" if name in expected else "unknown"
-        raise CheckpointError(f"{path}: array {name!r} is {state}; this is not a whole {kind} checkpoint")
+        raise CheckpointError(
+            f"{path}: array {shown(name)} is {state}; this is not a whole {kind} checkpoint; give another one"
+        )
     for name, leaf in expected.items():
         found = arrays[name]
         if found.shape != leaf.shape or found.dtype.kind != np.dtype(leaf.dtype).kind:
             raise CheckpointError(
                 f"{path}: array {name!r} is {found.dtype}{list(found.shape)}, expected {leaf.dtype}"
-                f"{list(leaf.shape)}; this is not the model its config describes"
+                f"{list(leaf.shape)}; this is not the model its config describes; give another, or train again"
             )
     leaves = [jnp.asarray(arrays[name]) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, described
-
-
-def _static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path, prefix: str) -> StaticGraph | None:
-    if described is None:
-        return None
-    try:
-        bounds = np.asarray(described["bounds"], np.int64)
-        entity, word = arrays[f"{prefix}static_edges.entity"], arrays[f"{prefix}static_edges.word"]
-        relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        if not len(relation) == len(entity) == len(word):
-            raise ValueError("edge counts differ")
-        return StaticGraph(entity, relation, word, len(bounds) - 1, int(described["num_words"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its static graph cannot be rebuilt ({error}); train again") from error

@@ -24,6 +24,7 @@ from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.files import write_text
+from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.gate import GateFit
@@ -110,11 +111,14 @@ class Stages:
     def _done(self, folder: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
         """What a stage gave that came to its end with the same settings and data, from the same weights."""
         try:
-            found = json.loads((folder / STAGE_FILE).read_text())
-        except (OSError, ValueError):
+            check_regular(folder / STAGE_FILE)
+            found = parse_json((folder / STAGE_FILE).read_text(encoding="utf-8"))
+            best = found["result"]["best"]
+            same = {key: value for key, value in found.items() if key != "result"} == made_with
+            # The name of a file of this folder, not a way to another.
+            return found["result"] if same and Path(best).name == best and (folder / best).is_file() else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        same = {key: value for key, value in found.items() if key != "result"} == made_with
-        return found["result"] if same and (folder / found["result"]["best"]).exists() else None
 
     def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
         """A checkpoint that takes the place of a stage, looked through."""

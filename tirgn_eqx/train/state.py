@@ -5,6 +5,7 @@ run that goes on from its state computes, bit for bit, what it would have comput
 """
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.errors import CheckpointError, DataWarning
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 STATE_FILE = "tirgn_state"
@@ -80,6 +81,8 @@ def load_state(
     described, arrays = checkpoint.metadata, checkpoint.arrays
     if described.get("model_type") != STATE_TYPE:
         raise CheckpointError(f"{path}: is no training state; train without --resume")
+    if not (isinstance(described.get("data"), dict) and isinstance(described.get("config"), dict)):
+        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
     for difference in _differences(described, run):
         if not force:
             raise CheckpointError(f"{path}: {difference}, or train without --resume, or with --force as well")
@@ -97,30 +100,45 @@ def load_state(
     losses = {name.removeprefix("loss."): values for name, values in arrays.items() if name.startswith("loss.")}
     try:
         progress = Progress(**described["progress"], losses=losses)
-    except (KeyError, TypeError) as error:
+        _check_progress(progress)
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: says nothing usable about its progress; train without --resume") from error
     return fill(model, "model"), fill(opt_state, "opt"), progress
 
 
+def _check_progress(progress: Progress) -> None:
+    """**Raises:** ValueError for numbers that no training comes to, or settings that do not exist."""
+    whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and low <= value < 2**53
+    number = lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    best, epoch = progress.best_value, progress.best_epoch
+    good = all(whole(value, 0) for value in (progress.epoch, progress.step, progress.global_step, progress.bad_steps))
+    good = good and whole(progress.validated, -1) and number(progress.seconds) and isinstance(progress.given_up, dict)
+    good = good and (best is None or number(best)) and (epoch is None or whole(epoch, 0))
+    if not (good and all(values.ndim == 1 and values.dtype.kind == "f" for values in progress.losses.values())):
+        raise ValueError("progress")
+    TiRGNTrainingConfig().replace(**progress.given_up)
+
+
 def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
     """In what a saved state is not of `run`, each with what to do about it."""
-    was, now = described.get("data", {}), run["data"]
+    was, now = described["data"], run["data"]
     if was.get("sha256") != now["sha256"]:
         yield (
-            f"was trained on {was.get('name')} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
+            f"was trained on {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data"
         )
     if described.get("start") != run.get("start"):
         yield "this training began from other weights; begin it from the same ones"
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
     missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}
-    before, after = missing | described.get("config", {}), run["config"]
+    before, after = missing | described["config"], run["config"]
     bound = set(before) | set(after)
     # A falling step size depends on the length of the run.
     free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
     for key in sorted(bound - free):
         if before.get(key) != after.get(key):
-            yield f"was trained with {key} = {before.get(key)!r}, not {after.get(key)!r}; give the same settings"
+            was, now = shown(before.get(key)), shown(after.get(key))
+            yield f"was trained with {key} = {was}, not {now}; give the same settings"
 
 
 def resumed(stopping: Any, progress: Progress) -> Any:

@@ -1,0 +1,415 @@
+"""Bad inputs, each with the command that meets it; `python tests/cli/bad_inputs.py FILE` writes their table."""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.random as jr
+import numpy as np
+import polars as pl
+from typer.testing import CliRunner, Result
+
+from tirgn_cli.app import app
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.models import build_model
+from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.saved import save_model
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "plain.npz"
+HEAD = """# What is refused, and how it is said
+
+Written by `python tests/cli/bad_inputs.py docs/errors.md`; a test compares it with what the commands say.
+
+Whatever is wrong, a command says it in one line on stderr that begins with `error: `, prints nothing on stdout, and
+leaves with an exit code: 1 for data, checkpoints and runs, 2 for options and settings. Names and values in a message
+are cut when they are long, and control characters in them are spelt out; `…` stands here for what another library
+says, which differs between its versions. `--debug` shows the traceback as well.
+"""
+Make = Callable[[Path], Any]
+
+
+class Bad(NamedTuple):
+    """One input: what is wrong with it, the command, how its files are made, and what of the message is not ours."""
+
+    what: str
+    command: str
+    make: Make = lambda place: None
+    code: int = 1
+    theirs: str = "(?!)"
+
+
+def text(name: str, content: str | bytes) -> Make:
+    return lambda place: (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def line(name: str, content: str) -> Make:
+    """The file with one line more."""
+    return lambda place: (place / name).open("ab").write(content.encode())
+
+
+def table(**columns: Any) -> Make:
+    """`events.parquet` with other columns; None: without."""
+
+    def make(place: Path) -> None:
+        frame = events().with_columns(**{name: value for name, value in columns.items() if value is not None})
+        frame.drop([name for name, value in columns.items() if value is None]).write_parquet(place / "events.parquet")
+
+    return make
+
+
+def described(**changes: Any) -> Make:
+    """`model.npz` that says other things beside its weights."""
+
+    def make(place: Path) -> None:
+        found = load_checkpoint(place / "model.npz")
+        config = {"config": found.metadata["config"] | changes.pop("config")} if "config" in changes else {}
+        save(place, found.arrays, found.metadata | changes | config)
+
+    return make
+
+
+def weights(change: Callable[[dict[str, np.ndarray]], Any]) -> Make:
+    """`model.npz` with other arrays."""
+
+    def make(place: Path) -> None:
+        found = load_checkpoint(place / "model.npz")
+        change(found.arrays)
+        save(place, found.arrays, found.metadata)
+
+    return make
+
+
+def save(place: Path, arrays: Any, metadata: Any) -> None:
+    save_checkpoint(place / "model.npz", arrays, metadata).with_suffix(".json").unlink()
+
+
+def member(name: str, array: np.ndarray, method: int = zipfile.ZIP_STORED, header: tuple = ()) -> Make:
+    """`model.npz` with one array more, as it is put into an archive by others."""
+
+    def make(place: Path) -> None:
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, array, allow_pickle=True)
+        with zipfile.ZipFile(place / "model.npz", "a", method) as archive:
+            archive.writestr(f"{name}.npy", buffer.getvalue().replace(*header) if header else buffer.getvalue())
+
+    return make
+
+
+def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Make:
+    """`state.npz` with other tensors."""
+
+    def make(place: Path) -> None:
+        with np.load(place / "state.npz") as archive:
+            state = dict(archive)
+        change(state)
+        np.savez(place / "state.npz", **state)
+
+    return make
+
+
+def zipped(name: str, content: bytes) -> Make:
+    def make(place: Path) -> None:
+        (place / "raw").mkdir()
+        with zipfile.ZipFile(place / "raw" / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.CSV", content)
+
+    return make
+
+
+def events(days: int = 10) -> pl.DataFrame:
+    names = [f"actor {number % 4}" for number in range(days)]
+    return pl.DataFrame(
+        {"entity1": names, "relation": "010", "entity2": names[::-1], "timestamp": range(20180101, 20180101 + days)}
+    )
+
+
+def world(place: Path) -> None:
+    """What is sound in the folder where commands are given: `data`, `events.parquet`, `model.npz`, `state.npz`."""
+    (place / "data").mkdir()
+    for name, times in (("train", range(8)), ("valid", (8,)), ("test", (9,))):
+        rows = [f"{s}\t{t % 2}\t{(s + 1) % 6}\t{t}\n" for t in times for s in range(6)]
+        (place / "data" / f"{name}.txt").write_text("".join(rows))
+    (place / "data" / "stat.txt").write_text("6\t2\n")
+    events().write_parquet(place / "events.parquet")
+    graph = load_graph(place / "data")
+    config = TiRGNTrainingConfig(embedding_dim=4, conv_channels=2, num_layers=1)
+    save_model(place / "model", build_model(6, 2, config, key=jr.key(0)), config, graph)
+    (place / "model.json").rename(place / "side.json")
+    with np.load(GOLDEN) as archive:
+        state = {name.removeprefix("state/"): archive[name] for name in archive.files if name.startswith("state/")}
+    np.savez(place / "state.npz", **state)
+
+
+STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "tirgn eval model.npz"
+IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
+ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
+DEEP = "[" * 100_000
+PARQUET = r"(?<=file \().*(?=\);)"
+TYPER = r"((?<=trian')|(?<=--epoch) |(?<=epochs')|(?<=days')).*(?=; see)"
+RESUME = (
+    "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
+)
+CASES: dict[str, list[Bad]] = {
+    "Options": [
+        Bad(what, f"tirgn {command}", code=2, theirs=TYPER)
+        for what, command in (
+            ("a command that does not exist", "trian"),
+            ("an option that does not exist", "train --epoch 3"),
+            ("a word for a number", "train --epochs many"),
+            ("a number below its range", "train --epochs -1"),
+            ("a number above its range", "train --history-rate 1.5"),
+            ("no number", "train --history-rate nan"),
+            ("a choice that does not exist", "train --precision f16"),
+            ("a preset that does not exist", "train --preset icews8"),
+            ("a recipe that does not exist", "train --recipe quick"),
+            ("a setting that does not exist", "train --set embeding_dim=8"),
+            ("a setting without a value", "train --set angle"),
+            ("a setting of another type", "train --set angle=steep"),
+            ("an infinite setting", "train --set angle=inf"),
+            ("a number of 5,000 digits", f"train --set seed={'9' * 5000}"),
+            ("a width of 10^12", "train --set embedding_dim=1000000000000"),
+            ("negative days", "train --num-days -1"),
+            ("no checkpoint", "eval"),
+            ("a split without facts to forecast", "eval model.npz --split train"),
+            ("feedback without --multi-step", "eval model.npz --feed-back"),
+            ("a model that does not exist", "eval model.npz --model gru"),
+            ("one model to compare", "compare model.npz"),
+            ("nothing that names the data", "compare recurrency recurrency:strict"),
+            ("a variant that does not exist", "compare recurrency:loose model.npz"),
+            ("a threshold beyond 100 %", "compare model.npz recurrency --threshold 200"),
+            ("nothing to retrain", "retrain --data-path events.parquet"),
+            ("a regression of more than all", "retrain --from model.npz --max-regression 2"),
+            ("a variant of the baseline that does not exist", "baseline recurrency --variant loose"),
+            ("one parameter of two", "baseline recurrency --decay 1"),
+            ("a size in no unit", "vram-probe --budget '12 Gibi'"),
+            ("a size of 400 digits", f"vram-probe --budget {'9' * 400}"),
+            ("a shape without entities", "vram-probe --shape entities=0"),
+            ("a shape of 10^11 entities", "vram-probe --shape entities=100000000000,relations=1,edges=1,queries=1"),
+            ("data and a shape", "vram-probe --data-path sim --shape entities=3"),
+            ("no range of time", "data collect --dir raw"),
+            ("a length of time in no unit", "data collect --dir raw --last 5weeks"),
+            ("a day that does not exist", "data collect --dir raw --from 2024-02-30"),
+            ("an end before its start", "data collect --dir raw --from 2020-01-02 --to 2020-01-01"),
+            ("a feed that does not exist", "data collect --dir raw --from 2020-01-01 --feed v3"),
+            ("an address of no server", "data collect --dir raw --from 2020-01-01 --base-url ftp://x"),
+            ("a table of another kind", "data ingest raw --out table.csv"),
+            ("a quad class that does not exist", "data ingest raw --quad-class 5"),
+            ("nothing to forecast", "predict model.npz"),
+            ("questions without a place for answers", "predict model.npz --queries asked.csv"),
+            ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
+            ("a world option that does not exist", "data stats sim:entities=3"),
+            ("a world option that is no number", "data stats sim:seed=x1"),
+        )
+    ],
+    "Files of settings": [
+        Bad("a file that is missing", TRAIN, code=2),
+        Bad("a folder", TRAIN, lambda place: (place / "run.toml").mkdir(), 2),
+        Bad("a setting that does not exist", TRAIN, text("run.toml", "epoch = 3\n"), 2),
+        Bad("a setting of another type", TRAIN, text("run.toml", 'epochs = "three"\n'), 2),
+        Bad("no TOML", TRAIN, text("run.toml", "epochs = = 3\n"), 2, r"(?<=valid toml: ).*(?=;)"),
+        Bad("no UTF-8", TRAIN, text("run.toml", b"\xff\xfe"), 2, r"(?<=valid toml: ).*(?=;)"),
+        Bad("TOML nested 100,000 deep", TRAIN, text("run.toml", f"epochs = {DEEP}"), 2),
+        Bad("JSON nested 100,000 deep", "tirgn train --config run.json", text("run.json", DEEP), 2),
+        Bad("JSON that is a list", "tirgn train --config run.json", text("run.json", "[]"), 2),
+        Bad("longer than any settings", TRAIN, text("run.toml", "#" * 2_000_000), 2),
+    ],
+    "Data folders": [
+        Bad("a path that does not exist", "tirgn data stats nowhere"),
+        Bad("a name with an escape sequence", "tirgn data stats '\x1b[31mred\nline'"),
+        Bad("a file of another kind", "tirgn train --data-path notes.txt", text("notes.txt", "x")),
+        Bad("a file that is missing", STATS, lambda place: (place / "data/stat.txt").unlink()),
+        Bad("10^12 entities", STATS, text("data/stat.txt", "1000000000000\t2\n")),
+        Bad("2,000,000,000 entities for 60 facts", STATS, text("data/stat.txt", "2000000000\t2\n")),
+        Bad("two lines of counts", STATS, line("data/stat.txt", "6\t2\n")),
+        Bad("a word for an id", STATS, line("data/valid.txt", "1\tx\t2\t8\n")),
+        Bad("a number of 5,000 digits", STATS, line("data/valid.txt", f"{'9' * 5000}\t0\t2\t8\n")),
+        Bad("an id beyond the count", STATS, line("data/valid.txt", "9\t0\t2\t8\n")),
+        Bad("a time beyond 2^53", STATS, line("data/valid.txt", "1\t0\t2\t9007199254740993\n")),
+        Bad("too few columns", STATS, line("data/valid.txt", "1\t0\t2\n")),
+        Bad("a split without facts", STATS, text("data/test.txt", "")),
+        Bad("splits that overlap in time", STATS, line("data/train.txt", "1\t0\t2\t9\n")),
+        Bad("a line without end", STATS, text("data/train.txt", b"1" * 100_000)),
+        Bad("names that are not UTF-8", STATS, text("data/entity2id.txt", b"a\t0\n\xff\t1\n")),
+        Bad("two names for an id", STATS, text("data/entity2id.txt", "a\t0\n<b>\x1b[2J</b>\t0\n")),
+        Bad("a word with id 2,000,000,000", STATS, text("data/e-w-graph.txt", "0\t0\t2000000000\n")),
+        Bad("a world of 10^12 facts", "tirgn data stats sim:num_days=100000,num_relations=10000,facts_per_day=1e7"),
+    ],
+    "Event tables": [
+        Bad("no parquet file", "tirgn data stats a.parquet", text("a.parquet", "text"), theirs=PARQUET),
+        Bad(
+            "a footer that is cut off",
+            "tirgn data stats a.parquet",
+            text("a.parquet", b"PAR1" + b"\0" * 99),
+            theirs=PARQUET,
+        ),
+        Bad("columns that are missing", "tirgn data stats events.parquet", table(entity1=None)),
+        Bad("values that are null", "tirgn data stats events.parquet", table(entity2=pl.lit(None, pl.String))),
+        Bad("names that are lists", "tirgn data stats events.parquet", table(entity1=pl.lit([[1]] * 10).list.first())),
+        Bad("no times", "tirgn data stats events.parquet", table(timestamp=pl.lit("soon"))),
+        Bad(
+            "times of the year 292,277",
+            "tirgn data stats events.parquet",
+            table(timestamp=pl.lit(2**62).cast(pl.Datetime("us"))),
+        ),
+        Bad("one time", "tirgn data stats events.parquet", table(timestamp=pl.lit(20180101))),
+        Bad("a step that does not exist", "tirgn data stats events.parquet --granularity week", code=2),
+    ],
+    "Checkpoints": [
+        Bad("a file that is missing", "tirgn eval modle.npz"),
+        Bad("a folder", "tirgn eval data"),
+        Bad("no checkpoint", EVAL, text("model.npz", "text")),
+        Bad("an archive without metadata", "tirgn eval state.npz"),
+        Bad(
+            "a file that is cut short",
+            EVAL,
+            lambda p: text("model.npz", (p / "model.npz").read_bytes()[:3000])(p),
+            theirs=r"(?<=archive: ).*(?=; corrupt)",
+        ),
+        Bad("another sha256 than beside it", EVAL, text("model.json", json.dumps({"sha256": "0" * 64}))),
+        Bad("an array that is missing", EVAL, weights(lambda arrays: arrays.pop("relation_embedding"))),
+        Bad(
+            "an array of another shape",
+            EVAL,
+            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 5), np.float32))),
+        ),
+        Bad(
+            "an array of another type",
+            EVAL,
+            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 4), int))),
+        ),
+        Bad(
+            "an array too many",
+            "tirgn compare model.npz recurrency",
+            weights(lambda arrays: arrays.update(spare=np.zeros(1))),
+        ),
+        Bad("another model than asked for", "tirgn eval model.npz --model evidence"),
+        Bad("a model that does not exist", EVAL, described(model_type="\x1b[31mgru")),
+        Bad("pickled code", EVAL, member("evil", np.array([{}], object))),
+        Bad("a packed array, as of a zip bomb", EVAL, member("zeros", np.zeros(10**6), zipfile.ZIP_DEFLATED)),
+        Bad(
+            "a header that claims 8 TB",
+            EVAL,
+            member("zeros", np.zeros(3), header=(b"(3,), }            ", b"(1000000000000,), }")),
+        ),
+        Bad("embeddings 10^9 wide", "tirgn predict model.npz --facts 3", described(config={"embedding_dim": 10**9})),
+        Bad("10^9 layers", "tirgn retrain --from model.npz", described(config={"num_layers": 10**9})),
+        Bad("settings of another version", EVAL, described(config={"gates": 3})),
+        Bad("names for other entities", EVAL, described(entities=["a"])),
+        Bad("a path that is a list", EVAL, described(data={"provenance": {"path": ["data"]}})),
+        Bad("data that is gone", EVAL, described(data={"provenance": {"kind": "folder", "path": "gone"}})),
+        Bad("nothing to resume", RESUME),
+        Bad(
+            "a model in the place of a state",
+            RESUME,
+            lambda p: ((p / "models").mkdir(), shutil.copy(p / "model.npz", p / "models" / "tirgn_state.npz")),
+        ),
+        Bad("names that are missing", "tirgn retrain --from model.npz --data-path events.parquet"),
+    ],
+    "Questions": [
+        Bad("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),
+        Bad("columns that are missing", ASK, text("asked.csv", "subject,object\nA,\n")),
+        Bad("two empty cells", ASK, text("asked.csv", "subject,relation,object\nA,,\n")),
+        Bad("no rows", ASK, text("asked.csv", "subject,relation,object\n")),
+        Bad("a packed table", ASK, text("asked.csv", b"\x1f\x8b\x08" + b"\0" * 99)),
+        Bad(
+            "names that are lists",
+            ASK.replace("asked.csv", "asked.parquet"),
+            lambda place: pl.DataFrame({"subject": [["A"]], "relation": ["r"], "object": [None]}).write_parquet(
+                place / "asked.parquet"
+            ),
+        ),
+        Bad("a time in words", "tirgn predict model.npz --subject 0 --relation 0 --at soon"),
+    ],
+    "Raw event files": [
+        Bad("a path that does not exist", "tirgn data ingest raw --out made.parquet"),
+        Bad("a folder without event files", "tirgn data ingest data --out made.parquet"),
+        Bad("no line of GDELT's", "tirgn data ingest a.csv --out made.parquet", text("a.csv", "a,b\n\x1b[31m\n")),
+        Bad("a zip bomb", "tirgn data ingest raw --out made.parquet", zipped("a.export.CSV.zip", bytes(80_000_000))),
+        Bad("a zip file that is none", "tirgn data ingest a.zip --out made.parquet", text("a.zip", "text")),
+        Bad("a table that no ingest made", "tirgn data ingest a.csv --out events.parquet", text("a.csv", "x"), 2),
+        Bad(
+            "a table whose record is damaged",
+            "tirgn data ingest a.csv --out events.parquet",
+            lambda p: (
+                text("a.csv", "x")(p),
+                events().write_parquet(p / "events.parquet", metadata={"tirgn.ingest": DEEP}),
+            ),
+            2,
+        ),
+    ],
+    "Released weights": [
+        Bad("a file that is missing", IMPORT.replace("state", "weights")),
+        Bad("no archive", IMPORT, text("state.npz", "text"), theirs=r"(?<=archive: ).*(?=\);)"),
+        Bad("pickled code", IMPORT, tensors(lambda state: state.update(evil=np.array([{}], object)))),
+        Bad("a tensor that is missing", IMPORT, tensors(lambda state: state.pop("emb_rel"))),
+        Bad("a tensor too many", IMPORT, tensors(lambda state: state.update({"rgcn.layers.x": np.zeros(1)}))),
+        Bad("other data", IMPORT),
+        Bad(
+            "whole numbers for weights", IMPORT, tensors(lambda state: state.update(dynamic_emb=np.zeros((6, 8), int)))
+        ),
+    ],
+}
+
+
+def run(case: Bad, base: Path, place: Path) -> Result:
+    """What the command says about the input, made in `place`, a copy of `base`."""
+    shutil.copytree(base, place)
+    before = os.getcwd()
+    os.chdir(place)
+    try:
+        case.make(Path())
+        plain = {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb", "TIRGN_DEBUG": None}
+        return CliRunner(env=plain).invoke(app, shlex.split(case.command)[1:], prog_name="tirgn")
+    finally:
+        os.chdir(before)
+
+
+def neutral(case: Bad, stderr: str, place: Path) -> str:
+    """The message without what differs from place to place and between versions of other libraries."""
+    message = stderr.removeprefix("error: ").rstrip("\n").replace(f"{place}/", "")
+    return re.sub(case.theirs, "…", message, count=1)
+
+
+def row(case: Bad, message: str) -> str:
+    short = re.sub(r"(\d)\1{40,}", r"\1\1\1…", case.command).replace("\x1b", "\\x1b").replace("\n", "\\n")
+    ticks = "``" if "`" in message else "`"
+    cells = (case.what, f"`{short}`", f"{ticks} {message} {ticks}" if ticks == "``" else f"`{message}`", str(case.code))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def document(messages: dict[str, list[str]]) -> str:
+    """The page of all messages, by group."""
+    parts = [HEAD]
+    for group, cases in CASES.items():
+        rows = [row(case, message) for case, message in zip(cases, messages[group])]
+        head = ["| what is wrong | command | message | exit code |", "|---|---|---|---|"]
+        parts.append("\n".join([f"## {group}\n", *head, *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/cli/bad_inputs.py FILE")
+    with tempfile.TemporaryDirectory() as work:
+        base = Path(work).resolve() / "base"
+        base.mkdir()
+        world(base)
+        told: dict[str, list[str]] = {}
+        for group, cases in CASES.items():
+            places = [Path(work).resolve() / f"{group}-{number}" for number in range(len(cases))]
+            told[group] = [neutral(c, run(c, base, p).stderr, p) for c, p in zip(cases, places)]
+    Path(sys.argv[1]).write_text(document(told), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The helper of `tirgn_eqx.parquet`, run as a program: reads parquet files and says on stdout what they hold.
+
+It imports nothing of the package, so that it starts at once. Each line on stdin names a file, each on stdout answers.
+"""
+
+import json
+import sys
+from typing import Any
+
+import polars as pl
+
+SLICE = 1 << 17  # rows that are read at once
+BELOW = 1 << 31  # bytes of memory that it may take beside what it has
+
+
+def limit_memory() -> None:
+    """Lets no allocation go far beyond what a slice of a real table needs."""
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            taken = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + BELOW, taken + BELOW))
+    except (ImportError, OSError, ValueError):
+        pass  # a system without such limits: the process is still another one than the caller's
+
+
+def described(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer about one file, all of which was read."""
+    path = asked["path"]
+    schema = pl.read_parquet_schema(path)
+    answer = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}}
+    answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
+    names = [name for name in schema if asked["columns"] is None or name in asked["columns"]]
+    rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    if rows > asked["most_rows"]:
+        return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
+    size = 0
+    for begin in range(0, rows, SLICE):
+        part = pl.scan_parquet(path, glob=False).select(names).slice(begin, SLICE).collect()
+        if names and part.height != min(SLICE, rows - begin):
+            return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
+        size += part.estimated_size()
+        if size > asked["most_bytes"]:
+            return {
+                "error": f"takes more than {asked['most_bytes']:,} bytes of memory, more than a file of its size may"
+            }
+    return answer | {"rows": rows}
+
+
+def main() -> None:
+    limit_memory()
+    for line in sys.stdin:
+        try:
+            answer = described(json.loads(line))
+        except (pl.exceptions.PolarsError, OSError, ValueError, OverflowError, MemoryError) as error:
+            answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+        except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
+            # What its threads are like after a panic is not known.
+            print(json.dumps({"error": "damaged: its pages do not hold what its footer says"}), flush=True)
+            return
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
