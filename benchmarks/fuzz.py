@@ -88,6 +88,8 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
     """Reads the inputs `begin` to `end` of a reader, and says after each what became of it."""
     from fuzz_readers import SEEDS, attempt, write
 
+    from tirgn_eqx.parquet import kept
+
     def expired(*_: Any) -> None:
         raise Slow(f"takes more than {SECONDS} s")
 
@@ -95,7 +97,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
     out, written = os.dup(1), []
     os.dup2(2, 1)
     seeds = SEEDS[reader]()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, kept():
         work = Path(folder).resolve()
         (work / "here").mkdir()
         os.chdir(work / "here")

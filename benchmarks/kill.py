@@ -55,7 +55,7 @@ USUAL = "tirgn,evidence"  # the staged form is made of them, and takes several t
 SHARES = {"any": 0.3, "training": 0.3, "write": 0.4}  # what kills are aimed at
 WALL = {"created", "time", "seconds", "total_time", "system/epoch_duration_s"}  # what differs from run to run
 BEGINNING = "system/total_params"  # what a training logs first
-LIMIT = 600  # seconds that no training lasts
+LIMIT = 3600  # seconds that no training lasts, however busy the machine
 
 
 class Aim(NamedTuple):

@@ -19,17 +19,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tirgn_eqx.archives import read_arrays
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.table import read_blocks
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
-from tirgn_eqx.foreign import Unsound, parse_json, read_arrays
+from tirgn_eqx.foreign import Unsound, parse_json
 from tirgn_eqx.gdelt.download import zip_trouble
 from tirgn_eqx.gdelt.sources import Source, Unreadable
 from tirgn_eqx.gdelt.sources import read_blocks as read_raw
 from tirgn_eqx.gdelt.verified import Verified
 from tirgn_eqx.interop import read_state
-from tirgn_eqx.parquet import check_parquet
+from tirgn_eqx.parquet import check_parquet, kept
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -213,15 +214,16 @@ def test_a_damaged_record_means_that_files_are_read_again(tmp_path, text):
 def test_a_damaged_parquet_file_ends_no_process(tmp_path):
     """Of a few hundred files with flipped bytes, some make the reader abort; the helper is what dies of it."""
     seed, chance = fuzz_readers.SEEDS["events"]()[0]["events.parquet"], random.Random(1)
-    for _ in range(60):
-        data = bytearray(seed)
-        for _ in range(3):
-            data[chance.randrange(len(data))] = chance.randrange(256)
-        (tmp_path / "a.parquet").write_bytes(data)
-        try:
-            load_graph(tmp_path / "a.parquet", num_days=0)
-        except DataError as error:
-            assert str(error).isprintable()
+    with kept():
+        for _ in range(60):
+            data = bytearray(seed)
+            for _ in range(3):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            (tmp_path / "a.parquet").write_bytes(data)
+            try:
+                load_graph(tmp_path / "a.parquet", num_days=0)
+            except DataError as error:
+                assert str(error).isprintable()
     (tmp_path / "a.parquet").write_bytes(seed)
     assert check_parquet(tmp_path / "a.parquet").rows == 60
 

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from tirgn_eqx.archives import read_arrays
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest, shown
-from tirgn_eqx.foreign import BROKEN, Unsound, check_regular, read_arrays, told
+from tirgn_eqx.foreign import BROKEN, Unsound, check_regular, told
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.saved import save_model
 

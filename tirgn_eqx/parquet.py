@@ -2,7 +2,7 @@
 
 A damaged parquet file can end the process that reads it: the reader aborts where a page claims 10^18 values, and
 prints the stack of its threads. So a helper process reads it first, with little memory and its voice turned off; what
-it cannot read is refused here in one line. It is started with the first file and kept for the next ones.
+it cannot read is refused here in one line. It ends with the file, unless `kept` holds it for more of them.
 """
 
 import atexit
@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ ROOM = 1 << 30
 _SECONDS = 120  # to answer, and a second more for each megabyte
 _CHILD = Path(__file__).with_name("parquet_child.py")
 _lock = threading.Lock()
+_kept: list[bool] = []
 
 
 class Described(NamedTuple):
@@ -49,10 +51,27 @@ def check_parquet(path: Path, columns: Sequence[str] | None = None) -> Described
         "most_bytes": ROOM + BYTES_PER_BYTE * size,
     }
     with _lock:
-        answer = _helper().ask(asked, _SECONDS + size / 1e6)
+        helper = _helper()
+        try:
+            answer = helper.ask(asked, _SECONDS + size / 1e6)
+        finally:
+            if not _kept:
+                helper.close()
     if "error" in answer:
         raise Unsound(answer["error"])
     return Described(answer["columns"], answer["rows"], answer["metadata"])
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keeps the helper from file to file: it takes a fraction of a second to start."""
+    _kept.append(True)
+    try:
+        yield
+    finally:
+        _kept.pop()
+        if not _kept:
+            _helper().close()
 
 
 class _Helper:

@@ -46,10 +46,9 @@ def _forget(jitted: Any) -> None:
     every step that it ever compiled, until the system gives it no more memory maps. What others may call again, such
     as a module's function, stays.
     """
-    inner = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
-    clear = getattr(inner, "clear_cache", None)
-    if clear is not None:
-        clear()
+    inner: Any = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
+    if hasattr(inner, "clear_cache"):
+        inner.clear_cache()
 
 
 class Programs:

@@ -234,7 +234,7 @@ def test_names_are_all_different():
         ({"seed": -1}, "seed = -1"),
         ({"one_off": -0.1}, "one_off = -0.1: a weight must be"),
         ({"drifting": math.inf}, "drifting = inf"),
-        (dict.fromkeys(BEHAVIOURS, 0), "all 0"),
+        (dict.fromkeys(BEHAVIOURS, 0), "no finite sum above 0"),
     ],
 )
 def test_impossible_worlds(options, message):

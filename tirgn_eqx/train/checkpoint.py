@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.archives import read_arrays
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
 from tirgn_eqx.files import flush, replacing
-from tirgn_eqx.foreign import Unsound, check_regular, parse_json, read_arrays
+from tirgn_eqx.foreign import Unsound, check_regular, parse_json
 from tirgn_eqx.train.plain import to_json
 
 _METADATA = "__metadata__"
