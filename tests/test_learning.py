@@ -23,6 +23,7 @@ def train(tmp_path, *options):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_small_world_is_mostly_learnt(tmp_path):
     # A sixth of the default world's facts: less can be learnt from them, so less is asked than there.
     size = {"num_entities": 40, "num_relations": 8, "num_days": 80, "facts_per_day": 60}

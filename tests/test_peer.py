@@ -43,6 +43,7 @@ def test_loss_gradients_and_buffers_are_ours_and_the_golden_ones(case):
     assert compared == len(parameters) > 40
 
 
+@pytest.mark.slow
 def test_three_steps_of_adam_end_near_ours():
     golden = load_golden("static", np.float32)
     peer = peer_torch.from_jax(golden.model, golden.config, dtype=torch.float64)

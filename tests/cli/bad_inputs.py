@@ -54,7 +54,12 @@ def text(name: str, content: str | bytes) -> Make:
 
 def line(name: str, content: str) -> Make:
     """The file with one line more."""
-    return lambda place: (place / name).open("ab").write(content.encode())
+
+    def add(place: Path) -> None:
+        with (place / name).open("ab") as file:
+            file.write(content.encode())
+
+    return add
 
 
 def table(**columns: Any) -> Make:

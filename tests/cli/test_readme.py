@@ -10,6 +10,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(program, tmp_path):
     (code,) = blocks("python")
     smaller = code.replace("num_days=60", "num_days=20").replace("epochs=5", "epochs=1")

@@ -43,7 +43,7 @@ GRAPHS = {
     "one large snapshot": ([(s, 0, 39 - s, 0 if s < 34 else s - 33) for s in range(40)], 40, 1),
 }
 # What differs most is run always, the rest with -m slow.
-ALWAYS = {("a single entity", "tirgn"), ("one fact a snapshot", "evidence"), ("snapshots without events", "fast")}
+ALWAYS = {("a single entity", "tirgn"), ("one fact a snapshot", "evidence")}
 
 
 def graph_of(name):

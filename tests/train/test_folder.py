@@ -50,6 +50,7 @@ def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_deleted_while_training_is_made_again(graph, tmp_path):
     folder = tmp_path / "models"
     on_record = lambda record: shutil.rmtree(folder) if record["event"] == "epoch" and record["epoch"] == 1 else None
@@ -57,6 +58,7 @@ def test_a_folder_that_is_deleted_while_training_is_made_again(graph, tmp_path):
     assert load_checkpoint(result["checkpoint"]).metadata["model_type"] == "tirgn"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are those of Unix")
 def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
     code = (

@@ -93,6 +93,7 @@ def test_a_stronger_rematerialisation_changes_no_result(graph, tmp_path, monkeyp
     assert result["test"]["entity"] == pytest.approx(plain["test"]["entity"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_below_the_last_rung_the_error_stays(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: False)
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):

@@ -142,6 +142,7 @@ def test_another_training_is_refused_by_name(graph, whole, tmp_path):
         train_tirgn(other, configured(tmp_path), model_dir=folder, resume=True)
 
 
+@pytest.mark.slow
 def test_other_settings_are_taken_by_force(graph, whole, tmp_path):
     folder = tmp_path / "forced"
     answers = iter([False] * 15 + [True])
@@ -155,6 +156,7 @@ def test_other_settings_are_taken_by_force(graph, whole, tmp_path):
         train_tirgn(graph, configured(folder, embedding_dim=4), **options)
 
 
+@pytest.mark.slow
 def test_minutes_save_inside_an_epoch(graph, tmp_path):
     saved = []
     run = configured(tmp_path, save_minutes=1e-9, epochs=1)
