@@ -202,6 +202,7 @@ def events(place: Path) -> list[str]:
 def unreadable(place: Path) -> list[str]:
     """Files at published names that are not whole, each with why."""
     from tirgn_eqx.config import TiRGNTrainingConfig, read_config
+    from tirgn_eqx.errors import DataWarning
     from tirgn_eqx.train.checkpoint import load_checkpoint
 
     found = []
@@ -209,7 +210,8 @@ def unreadable(place: Path) -> list[str]:
         try:
             if path.suffix == ".npz":
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error")  # a side file without its sum
+                    # A side file without its sum; other warnings, of whatever runs beside, are no fault of a file.
+                    warnings.simplefilter("error", DataWarning)
                     load_checkpoint(path)
             elif path.suffix == ".json":
                 json.loads(path.read_bytes())
@@ -220,7 +222,8 @@ def unreadable(place: Path) -> list[str]:
                 for line in path.read_bytes().splitlines(keepends=True):
                     json.loads(line if line.endswith(b"\n") else b"{}")
         except Exception as error:
-            found.append(f"{path.relative_to(place)}: {type(error).__name__}: {error}")
+            because = "" if error.__cause__ is None else f" ({error.__cause__!r})"
+            found.append(f"{path.relative_to(place)}: {type(error).__name__}: {error}{because}")
     return found
 
 
