@@ -52,7 +52,7 @@ def test_what_chance_makes_of_a_file_is_read_or_refused(reader):
     seeds = fuzz_readers.SEEDS[reader]()
 
     @given(st.randoms(use_true_random=False))
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
     def check(chance):
         fuzz(reader, chance, seeds)
 
@@ -213,7 +213,7 @@ def test_a_damaged_record_means_that_files_are_read_again(tmp_path, text):
 def test_a_damaged_parquet_file_ends_no_process(tmp_path):
     """Of a few hundred files with flipped bytes, some make the reader abort; the helper is what dies of it."""
     seed, chance = fuzz_readers.SEEDS["events"]()[0]["events.parquet"], random.Random(1)
-    for _ in range(60):
+    for _ in range(40):
         data = bytearray(seed)
         for _ in range(3):
             data[chance.randrange(len(data))] = chance.randrange(256)

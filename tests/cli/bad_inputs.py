@@ -54,7 +54,7 @@ def text(name: str, content: str | bytes) -> Make:
 
 def line(name: str, content: str) -> Make:
     """The file with one line more."""
-    return lambda place: (place / name).open("ab").write(content.encode())
+    return lambda place: (place / name).write_bytes((place / name).read_bytes() + content.encode())
 
 
 def table(**columns: Any) -> Make:
