@@ -8,6 +8,7 @@ record of a collection, the archives of checkpoints, options of the command line
 """
 
 import argparse
+import importlib
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ READERS = {
 
 def child(reader: str, seconds: int, seed: int) -> None:
     """Fuzzes one reader in this process, which atheris ends; an error that is none of ours ends it with a traceback."""
-    import atheris  # pyright: ignore[reportMissingImports]
+    atheris = importlib.import_module("atheris")
 
     with atheris.instrument_imports(include=["tirgn_eqx", "tomllib", "zipfile", "json"], enable_loader_override=False):
         import fuzz_readers

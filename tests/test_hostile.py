@@ -265,6 +265,7 @@ def test_messages_are_one_line_and_not_endless():
         message = str(kind(f"a\nb\x1b[31m\u202e{'x' * 10**6}; do this"))
         assert message.isprintable() and len(message) < 2 * LONGEST and message.endswith("; do this")
     assert one_line("a\tb") == "a\\tb"
+    assert len(one_line("\u202e" * 10**6)) < LONGEST + 10
     assert shown("a" * 100).endswith("...") and len(shown("a" * 100)) == 60
     assert shown(10**5000) == "a int too large to show"
 
