@@ -74,15 +74,8 @@ def _events() -> list[Files]:
 def _tiny(**more: Any) -> Any:
     from tirgn_eqx.config import TiRGNTrainingConfig
 
-    small: dict[str, Any] = {
-        "embedding_dim": 4,
-        "num_layers": 1,
-        "conv_channels": 2,
-        "static_blocks": 2,
-        "evidence_heads": 2,
-    }
-    settings: dict[str, Any] = small | {"evidence_hidden": 2, "history_len": 2} | more
-    return TiRGNTrainingConfig(**settings)
+    small: Any = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2}
+    return TiRGNTrainingConfig(**small, evidence_heads=2, evidence_hidden=2, history_len=2, **more)
 
 
 def _graph(place: Path) -> Any:

@@ -19,9 +19,11 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` as a message: printable, and cut in its middle when it is longer than `LONGEST`."""
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - _END]} ... {text[-_END:]}"
-    return printable(text)
+    return _cut(printable(_cut(text)))  # what is spelt out is longer than it was
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - _END]} ... {text[-_END:]}"
 
 
 def shown(value: object, most: int = 60) -> str:

@@ -54,12 +54,7 @@ def text(name: str, content: str | bytes) -> Make:
 
 def line(name: str, content: str) -> Make:
     """The file with one line more."""
-
-    def add(place: Path) -> None:
-        with (place / name).open("ab") as file:
-            file.write(content.encode())
-
-    return add
+    return lambda place: (place / name).write_bytes((place / name).read_bytes() + content.encode())
 
 
 def table(**columns: Any) -> Make:

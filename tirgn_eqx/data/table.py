@@ -39,13 +39,16 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
         with path.open("rb") as file:
             file.seek(len(_BOM) if file.read(len(_BOM)) == _BOM else 0)
             while data := file.read(BLOCK):
-                cut = data.rfind(b"\n") + 1
-                block, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
+                data = rest + data
+                ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+                long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST + 1)
+                if len(long):
+                    raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST:,} bytes; {need}")
+                cut = ends[-1] + 1 if len(ends) else 0
+                block, rest = data[:cut], data[cut:]
                 if block:
                     yield number, block
-                    number += block.count(b"\n")
-                if len(rest) > LONGEST:
-                    raise DataError(f"{path}:{number}: a line of more than {LONGEST:,} bytes; {need}")
+                    number += len(ends)
     except FileNotFoundError as error:
         raise DataError(f"{path}: file is missing; {need}") from error
     except OSError as error:
