@@ -55,8 +55,9 @@ def child(reader: str, seconds: int, seed: int) -> None:
 
 def _load_arrays(place: Path) -> None:
     """The archive of a checkpoint without its model, whose building would take most of the time."""
+    from tirgn_eqx.archives import read_arrays
     from tirgn_eqx.errors import CheckpointError
-    from tirgn_eqx.foreign import Unsound, parse_json, read_arrays
+    from tirgn_eqx.foreign import Unsound, parse_json
 
     try:
         parse_json(read_arrays((place / "m.npz").read_bytes()).pop("__metadata__").tobytes().decode())
