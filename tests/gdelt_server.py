@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import io
 import re
+import sys
 import threading
 import zipfile
 from contextlib import suppress
@@ -38,6 +39,15 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up between two requests is no error; all else is printed."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class GDELT:
     """Serves `files` (path -> bytes); `tricks` (path -> list) say how the next requests of a path go wrong.
 
@@ -66,8 +76,7 @@ class GDELT:
                 with suppress(OSError):
                     gdelt.answer(self)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self.thread.start()
