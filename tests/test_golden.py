@@ -21,7 +21,16 @@ TOLERANCE = {"f64": 1e-9, "f32": 1e-4}
 QUERIES = 24
 
 
-@pytest.fixture(scope="module", params=[("static", "f64"), ("static", "f32"), ("plain", "f64"), ("plain", "f32")])
+SLOW = pytest.mark.slow
+CASES = [
+    ("static", "f64"),
+    pytest.param(("static", "f32"), marks=SLOW),
+    pytest.param(("plain", "f64"), marks=SLOW),
+    ("plain", "f32"),
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def case(request):
     name, precision = request.param
     was = jax.config.jax_enable_x64

@@ -31,6 +31,7 @@ def test_the_abstract_batch_is_the_loader_s(loss):
     assert describe(abstract.rows) == describe(real.rows) and (real.rows is None) == (loss == "full")
 
 
+@pytest.mark.slow
 def test_predictions_count_parameters_and_the_size_of_a_micro_batch():
     config = CONFIG.replace(precision="f32")  # the smaller program
     model = TiRGN(SHAPE.entities, SHAPE.relations, config, key=jr.key(0))

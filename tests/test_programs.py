@@ -4,6 +4,7 @@ import gc
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from tirgn_eqx.programs import Programs
 
@@ -16,6 +17,7 @@ def used():
     return len(jax.devices()[0].client.live_executables())
 
 
+@pytest.mark.slow
 def test_a_function_made_for_one_use_leaves_no_program():
     """JAX's caches would keep each of them for as long as the process lives."""
     used()

@@ -116,6 +116,7 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
         np.testing.assert_allclose(ours.relation, expected.relation, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_changes_the_rows_it_touches_and_no_others():
     graph, config, model = make(False, loss="shared", num_shared=2, ema_decay=0.9)
     batch = make_loader(graph, config).build(TARGET).batch

@@ -31,7 +31,7 @@ def relative(tree, reference):
     return worst / max(float(jnp.max(jnp.abs(b))) for _, b in pairs)
 
 
-@pytest.mark.parametrize("policy", ["dots", "full"])
+@pytest.mark.parametrize("policy", [pytest.param("dots", marks=pytest.mark.slow), "full"])
 def test_every_remat_policy_gives_the_same_gradient(golden, policy):
     plain = gradient_of(golden.model, golden.batch)
     other = gradient_of(golden.model, golden.batch, policy=policy)

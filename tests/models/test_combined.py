@@ -220,6 +220,7 @@ def trained(world, tmp_path_factory):
     return {"place": place, "result": result, "records": records, "config": config}
 
 
+@pytest.mark.slow
 def test_stages_leave_their_parts_as_they_were(trained, world):
     result, models = trained["result"], trained["place"] / "models"
     assert result["status"] == "completed" and result["model_type"] == "tirgn-evidence"
@@ -269,6 +270,7 @@ def test_a_training_that_was_stopped_in_any_stage_ends_as_it_would_have(trained,
     assert same_bits(load_model(again["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
 
 
+@pytest.mark.slow
 def test_a_training_begun_anew_and_broken_off_finds_no_stage_of_the_last_one(trained, world, tmp_path):
     config = trained["config"].replace(logdir=str(tmp_path / "log"))
     shutil.copytree(trained["place"] / "models", tmp_path / "models")

@@ -399,6 +399,7 @@ def test_a_checkpoint_without_one_of_its_arrays_is_refused(graph, tmp_path):
         load_model(path)
 
 
+@pytest.mark.slow
 def test_it_learns_what_recurs(tmp_path):
     # Entity s greets s + 1 every day, but for a tenth of the days, when it is somebody else.
     rng = np.random.default_rng(0)

@@ -126,6 +126,7 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
     assert load_checkpoint(tmp_path / "tirgn_best").metadata["metrics"]["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_of_bad_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: True)
     with pytest.raises(DivergedError, match="there is no checkpoint yet"):

@@ -72,6 +72,7 @@ def limited(monkeypatch, allows):
     monkeypatch.setattr(loop, "CompiledStep", Limited)
 
 
+@pytest.mark.slow
 def test_a_training_goes_down_the_ladder_and_says_so(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: config.remat == "full" and 0 < config.batch_size <= 32)
     records = []

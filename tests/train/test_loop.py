@@ -144,6 +144,7 @@ def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
     assert result["best_epoch"] == 1 + int(np.argmin(nll))
 
 
+@pytest.mark.slow
 def test_shared_loss_unique_questions_and_a_falling_step_size_train(graph, config, tmp_path):
     shared = config.replace(
         loss="shared", num_shared=2, unique_questions=True, lr_schedule="cosine", epochs=3, logdir=str(tmp_path / "l")
