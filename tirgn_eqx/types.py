@@ -60,15 +60,18 @@ class Rows(eqx.Module):
 
     An entity's state depends on its own row and its neighbours' in the window, so the states of these rows are
     those of the full computation as long as every entity with an edge in the window is among them. `index` is
-    ascending, padded by the number of entities. `weight` says how many entities a row stands for in the softmax
-    and in the static loss: 1 when it is there for itself, more when it was drawn from many, 0 for padding.
+    ascending, padded by the number of the table's rows; None means all rows, of which the last may be padding. `weight`
+    says how many entities a row stands for in the softmax and in the static loss: 1 when it is there for itself, more
+    when it was drawn from many, 0 for padding.
     """
 
-    index: Int[Array, " row"]
+    index: Int[Array, " row"] | None
     weight: Float[Array, " row"]
 
     def of(self, table: Float[Array, "entity dim"]) -> Float[Array, "row dim"]:
         """These rows of a table over all entities; zero for padding."""
+        if self.index is None:
+            return table
         return table.at[self.index].get(mode="fill", fill_value=0)
 
 

@@ -1,10 +1,10 @@
 """Target snapshots as device-ready batches: a few padded shapes, order by seed and epoch, prefetch."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.data.buckets import Bucket, group_loads, round_up
@@ -14,6 +14,7 @@ from tirgn_eqx.data.negatives import draw_others, negative_sampling
 from tirgn_eqx.data.prefetch import prefetch
 from tirgn_eqx.data.questions import Questions, ask, blank, divide, division_sizes, pack
 from tirgn_eqx.data.snapshots import Snapshot, SnapshotStore, stack_window
+from tirgn_eqx.sharding import Placement, table_rows
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
 KINDS = ("entity", "relation")
@@ -43,7 +44,7 @@ class BatchLoader:
     anything in the batch touches; `targets_per_step`: consecutive targets that share one evolution of a window as much
     longer; `known`: nothing from this snapshot on is known to any target (multi-step), but for
     windows that are `fed_back`, whose snapshots the `store` has; `with_truth`: ship the filter of
-    evaluation; `seed`: of order and draws.
+    evaluation; `seed`: of order and draws; `placement`: the devices that batches go to.
 
     Nothing at or after a target's time enters its batch except the questions' own answers and the filter; of targets
     that share a step, that holds for what each is forecast from.
@@ -69,7 +70,10 @@ class BatchLoader:
         with_truth: bool = False,
         seed: int = 0,
         store: SnapshotStore | None = None,
+        placement: Placement | None = None,
     ):
+        self.placement = placement or Placement()
+        self.table_rows = table_rows(graph.num_entities, self.placement.mesh)
         self.graph, self.vocabulary = graph, vocabulary
         self.split = split
         self.history_len, self.history_window = history_len, history_window
@@ -117,7 +121,7 @@ class BatchLoader:
             rows.append(self._num_rows(target, members))
         units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
         groups = group_loads(units, min(max_buckets, len(units)))
-        largest_of = lambda rows, members: tuple(round_up(size) for size in np.asarray(rows)[members].max(0).tolist())
+        largest_of = lambda rows, members: tuple(map(self._round_up, np.asarray(rows)[members].max(0).tolist()))
         buckets = []
         for number in range(groups.max() + 1):
             chosen = groups == number
@@ -127,12 +131,18 @@ class BatchLoader:
                     int(np.asarray(micros)[chosen].max()),
                     largest_of(sizes["entity"], chosen),
                     largest_of(sizes["relation"], chosen),
-                    min(round_up(int(np.asarray(rows)[chosen].max())), self.graph.num_entities),
+                    min(self._round_up(int(np.asarray(rows)[chosen].max())), self.table_rows),
                 )
             )
         # Rounding may give two groups one shape, and a shape is compiled once.
         distinct = list(dict.fromkeys(buckets))
         return distinct, {int(t): distinct.index(buckets[g]) for t, g in zip(self.targets, groups)}
+
+    def _round_up(self, size: int) -> int:
+        """A padded size, which the devices along each axis can share evenly."""
+        size, mesh = round_up(size), self.placement.mesh
+        every = 1 if mesh is None else math.lcm(*mesh.shape.values())
+        return -(-size // every) * every
 
     def _questions(self, target: int) -> dict[int, dict[str, Questions]]:
         """The questions of every target of the step that ends with `target`, oldest first."""
@@ -194,18 +204,21 @@ class BatchLoader:
         if bucket.rows:
             touched = self._touched(target, members)
             few = self._rows(touched, window, packed, bucket.rows, (self.seed, epoch, target))
-        times, of_micro = self.graph.time_index[target], None
+        elif self.table_rows > self.graph.num_entities:
+            few = self._all_rows(window)
+        times, of_micro, put = self.graph.time_index[target], None, self.placement
         if self.targets_per_step > 1:
             numbers = np.maximum(np.arange(target - self.targets_per_step + 1, target + 1), 0)
             times = self.graph.time_index[numbers]
             of_micro = np.repeat(np.arange(self.targets_per_step, dtype=np.int32), bucket.num_micro)
+        queries = lambda kind: Queries(**{name: put(v, questions=True) for name, v in packed[kind].items()})
         batch = Batch(
-            Window(**_on_device(window)),
-            Queries(**_on_device(packed["entity"])),
-            Queries(**_on_device(packed["relation"])),
-            jnp.asarray(times),
+            Window(**{name: put(values) for name, values in window.items()}),
+            queries("entity"),
+            queries("relation"),
+            put(times),
             rows=few,
-            target_of_micro=None if of_micro is None else jnp.asarray(of_micro),
+            target_of_micro=None if of_micro is None else put(of_micro),
         )
         facts = int((rows["entity"] >= 0).sum()) // 2
         return Prepared(target, number, batch, facts, rows)
@@ -243,7 +256,7 @@ class BatchLoader:
         stands_for = (entities - len(touched)) / max(len(drawn), 1)
         weights = np.repeat([1.0, stands_for], [len(touched), len(drawn)])
         order = np.argsort(ids)
-        index, weight = np.full(size, entities, np.int32), np.zeros(size, np.float32)
+        index, weight = np.full(size, self.table_rows, np.int32), np.zeros(size, np.float32)
         index[: len(ids)], weight[: len(ids)] = ids[order], weights[order]
 
         def place(fields: dict[str, np.ndarray], *names: str) -> None:
@@ -255,7 +268,13 @@ class BatchLoader:
         if self.rows == "touched":
             place(packed["entity"], "subject", "answer", "seen_candidate", *["negatives"] * bool(self.num_negatives))
             place(packed["relation"], "subject", "given")
-        return Rows(jnp.asarray(index), jnp.asarray(weight))
+        return Rows(self.placement(index), self.placement(weight))
+
+    def _all_rows(self, window: dict) -> Rows:
+        """All rows of a table that ends with padding, at which the window's padding must not point."""
+        entities, active = self.graph.num_entities, window["active"]
+        window["active"] = np.where(active == entities, np.int32(self.table_rows), active)
+        return Rows(None, self.placement((np.arange(self.table_rows) < entities).astype(np.float32)))
 
     def _negatives(self, fields: dict[str, np.ndarray], target: int, epoch: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, epoch, target))
@@ -297,7 +316,3 @@ class BatchLoader:
     def in_order(self) -> Generator[Prepared, None, None]:
         """Every target once, in time order, built ahead in a thread."""
         return prefetch(self.build, self.targets.tolist())
-
-
-def _on_device(fields: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {name: jnp.asarray(values) for name, values in fields.items()}

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from tirgn_eqx.data.windows import WindowLoader
 from tirgn_eqx.models import Encoding, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.sharding import split
 from tirgn_eqx.types import Rows, Window
 
 
@@ -16,10 +17,10 @@ def encode_rows(
 ) -> Encoding:
     """The encoding of all entities from `rows` (all that have an edge in the window; None: all entities) and the
     `idle` states of the others."""
-    if rows is None:
-        return model.encode(window)[0]
+    if rows is None or rows.index is None:
+        return model.encode(window, rows=rows)[0]
     encoding, _ = model.at_rows(rows).encode(window, rows=rows)
-    entity = idle.at[rows.index].set(encoding.entity, mode="drop")
+    entity = split(idle.at[rows.index].set(encoding.entity, mode="drop"), "entity")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
 

@@ -30,6 +30,7 @@ from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.sharding import Placement, everywhere, table_rows
 from tirgn_eqx.types import Batch
 
 SCORES = 2**26  # the most [unit, candidate] scores held at once
@@ -40,20 +41,22 @@ def rank_batch(
     batch: Batch,
     idle: Float[Array, "entity dim"],
     temperature: Temperature | None = None,
+    num_entities: int | None = None,
 ) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one chunk of units at a time.
-    `temperature`: of the two kinds."""
+    `temperature`: of the two kinds; `num_entities`: of the vocabulary, where the model's table has more rows."""
     encoding = encode_rows(model, batch.window, batch.rows, idle)
 
     def chunk(both):
         options = {"encoding": encoding, "time_index": batch.time_index}
         ranks = []
         for kind, queries, degree in zip(KINDS, both, (None, None) if temperature is None else temperature):
-            scores = model.ranking_scores(queries=queries, kind=kind, **options)
-            ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries))
+            scores = model.ranking_scores(queries=queries, kind=kind, num_entities=num_entities, **options)
+            real = num_entities if kind == "entity" else None
+            ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries, real))
         return ranks[0], ranks[1]
 
-    return jax.lax.map(chunk, (batch.entity_queries, batch.relation_queries))
+    return everywhere(jax.lax.map(chunk, (batch.entity_queries, batch.relation_queries)))
 
 
 class EvaluationPrograms(NamedTuple):
@@ -67,7 +70,7 @@ class Evaluator:
     """Evaluates models of one shape on one split; compiles each batch shape once, however often it is called.
 
     **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained; `setting`;
-    `programs`: those of another evaluator of the same model, to be shared.
+    `programs`: those of another evaluator of the same model, to be shared; `placement`: the devices that it is on.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Evaluator:
         max_buckets: int = 3,
         store: SnapshotStore | None = None,
         programs: EvaluationPrograms | None = None,
+        placement: Placement | None = None,
     ):
         self.graph, self.split, self.setting = graph, split, setting
         snapshots = evaluated_snapshots(graph, split)
@@ -91,7 +95,16 @@ class Evaluator:
             "vocabulary": vocabulary or build_history_vocabulary(graph),
             "batch_size": min(1024, max(16, SCORES // graph.num_entities)),
         }
-        self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
+        self.placement = placement or Placement()
+        rows = table_rows(graph.num_entities, self.placement.mesh)
+        # Said only where the model's table has padding.
+        self._num_entities = None if rows == graph.num_entities else graph.num_entities
+        self._options: dict[str, Any] = {
+            "placement": self.placement,
+            "unique": True,
+            "max_buckets": max_buckets,
+            "with_truth": True,
+        }
         self._options |= {"known": None if setting == "single-step" else int(snapshots[0])}
         # Before anything is fed back this is the loader of frozen windows.
         self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._shared, **self._options)
@@ -118,7 +131,7 @@ class Evaluator:
         if any(bucket not in self.programs.rank.compiled for bucket in self.loader.buckets):
             with jax.default_matmul_precision("highest"):
                 for prepared in self.loader.one_of_each():
-                    self.programs.rank.prepare(*self._arguments(model, prepared, {}))
+                    self.programs.rank.prepare(*self._arguments(model, prepared, {}), *self._further(None))
 
     def _arguments(self, model: RecurrentGraphModel, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
         """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
@@ -126,6 +139,10 @@ class Evaluator:
         if length not in idle:
             idle[length] = self.programs.idle(length, model, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]
+
+    def _further(self, temperature: Temperature | None) -> tuple[Any, ...]:
+        """What the program is told beside its arrays, nothing in the usual case."""
+        return () if temperature is None and self._num_entities is None else (temperature, self._num_entities)
 
     def _evaluate(self, model: RecurrentGraphModel, temperature: Temperature | None) -> Evaluation:
         begin = time.perf_counter()
@@ -161,8 +178,8 @@ class Evaluator:
         idle: dict[int, Any] = {}
         for prepared in self.loader.in_order():
             bucket, *arguments = self._arguments(model, prepared, idle)
-            further, key = ((), bucket) if temperature is None else ((temperature,), (bucket, "tempered"))
-            yield prepared, self.programs.rank(key, *arguments, *further)
+            key = bucket if temperature is None else (bucket, "tempered")
+            yield prepared, self.programs.rank(key, *arguments, *self._further(temperature))
 
 
 def make_evaluator(

@@ -30,7 +30,10 @@ class Ranks(NamedTuple):
 
 
 def answer_ranks(
-    score: Float[Array, "unit candidate"], log_probability: Float[Array, " answer"], queries: Queries | Answers
+    score: Float[Array, "unit candidate"],
+    log_probability: Float[Array, " answer"],
+    queries: Queries | Answers,
+    num_candidates: int | None = None,
 ) -> Ranks:
     """Rank every answer among the candidates of its unit.
 
@@ -38,7 +41,8 @@ def answer_ranks(
     number of better candidates + half the number of equal ones. The time-aware filter leaves out the other
     true answers at the same time.
 
-    **Arguments:** `score`: the probability of every candidate; `log_probability`: of the answers, handed on as the NLL.
+    **Arguments:** `score`: the probability of every candidate; `log_probability`: of the answers, handed on as the NLL;
+    `num_candidates`: the others are padding and take no place.
     """
     assert queries.true_unit is not None and queries.true_candidate is not None
     own = score[queries.answer_unit, queries.answer][:, None]
@@ -48,7 +52,8 @@ def answer_ranks(
         return jnp.sum(jnp.where(counted & (scores > own), 1.0, jnp.where(counted & (scores == own), 0.5, 0.0)), 1)
 
     # One pass over all candidates; the few true ones, the own answer too, are then taken off again.
-    everyone = places(score[queries.answer_unit])
+    real = True if num_candidates is None else jnp.arange(score.shape[1]) < num_candidates
+    everyone = places(score[queries.answer_unit], real)
     true = score.at[queries.true_unit, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
     of_unit = queries.true_unit[None, :] == queries.answer_unit[:, None]
     # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.

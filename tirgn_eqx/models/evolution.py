@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped
 from tirgn_eqx.models import scores
 from tirgn_eqx.nn import GraphConvolution, GRUCell, RunningStatistics, StaticConvolution, StaticEdges
 from tirgn_eqx.nn.numerics import l2_normalize, segment_mean, wide
+from tirgn_eqx.sharding import split
 from tirgn_eqx.types import Queries, Rows, Scalar, Window
 
 Remat = Literal["none", "dots", "full"]
@@ -119,7 +120,8 @@ class RecurrentGraphModel(eqx.Module):
 
     def at_rows(self, rows: Rows) -> "RecurrentGraphModel":
         """The model of `rows` alone: its entity table holds their embeddings, zero for padding."""
-        return eqx.tree_at(lambda model: model.entity_embedding, self, rows.of(self.entity_embedding))
+        few = split(rows.of(self.entity_embedding), "entity")
+        return eqx.tree_at(lambda model: model.entity_embedding, self, few)
 
     # --- encoder -------------------------------------------------------------------------------------------
 
@@ -135,9 +137,7 @@ class RecurrentGraphModel(eqx.Module):
         return l2_normalize(x) if self.l2_normalize else x
 
     def initial_state(self, static: Float[Array, "entity dim"] | None) -> Float[Array, "entity dim"]:
-        if static is not None:
-            return static
-        return self._normalized(self.entity_embedding)
+        return split(self._normalized(self.entity_embedding) if static is None else static, "entity")
 
     def evolve(
         self,
@@ -182,7 +182,7 @@ class RecurrentGraphModel(eqx.Module):
         x = self._normalized(x)
         evolved = self.updated(x, state)
         trace = StepTrace(pool, traces, x, evolved)
-        return self.after_update(evolved), relations, tuple(new_running), trace
+        return split(self.after_update(evolved), "entity"), relations, tuple(new_running), trace
 
     def encode(
         self,
@@ -293,10 +293,13 @@ class RecurrentGraphModel(eqx.Module):
         time_index: Float[Array, ""],
         *,
         kind: Literal["entity", "relation"],
+        num_entities: int | None = None,
     ) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
-        """(probability of every candidate for every question, log probability of the answers), in inference mode."""
+        """(probability of every candidate for every question, log probability of the answers), in inference mode;
+        `num_entities`: of the vocabulary, where the table has more rows, whose probability is then 0."""
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
-        return scores.ranking_scores(raw, history, candidates, queries, self.history_rate, self.history_mask)
+        real = num_entities if kind == "entity" else None
+        return scores.ranking_scores(raw, history, candidates, queries, self.history_rate, self.history_mask, real)
 
     def answer_losses(
         self,

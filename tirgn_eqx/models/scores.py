@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.nn.numerics import split_rows, wide
+from tirgn_eqx.sharding import split
 from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
@@ -83,7 +84,12 @@ def log_normalizer(
     candidates; weights are constants) computes each chunk's products again.
     """
     one = lambda chunk: jax.nn.logsumexp(_weighted_logits(chunk, candidates, log_weight), -1)
-    return jax.lax.map(one, split_rows(CHUNK, vectors)[0]).reshape(-1)[: len(vectors)]
+    return jax.lax.map(one, _chunks(vectors)[0]).reshape(-1)[: len(vectors)]
+
+
+def _chunks(*arrays):
+    """Rows in chunks, every one of which is split over the devices."""
+    return tuple(split(chunks, None, "data") for chunks in split_rows(CHUNK, *arrays))
 
 
 def _normalizer_forward(vectors, candidates, log_weight):
@@ -105,7 +111,7 @@ def _normalizer_backward(saved, gradient):
 
     start = jnp.zeros(candidates.shape, dtype)
     # A padded row is all zeros: its exponentials are finite, and its gradient is 0.
-    total, to_vectors = jax.lax.scan(one, start, split_rows(CHUNK, vectors, value, gradient))
+    total, to_vectors = jax.lax.scan(one, start, _chunks(vectors, value, gradient))
     no_gradient = None if log_weight is None else jnp.zeros_like(log_weight)
     return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype), no_gradient
 
@@ -191,14 +197,20 @@ def ranking_scores(
     queries: Queries,
     history_rate: float,
     mask: HistoryMask,
+    num_candidates: int | None = None,
 ) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
     """(probability of every candidate, log probability of the answers): one product and one exponential a pair.
 
     In history mode all unseen candidates of a unit share one probability, so that only the seen pairs are computed.
+    `num_candidates`: the others are padding, of probability 0.
     """
-    products = logits(raw_vectors, candidates)
+    products = split(logits(raw_vectors, candidates), "data", "entity")
+    count = num_candidates or len(candidates)
+    real = None if count == len(candidates) else jnp.arange(len(candidates)) < count
+    if real is not None:
+        products = jnp.where(real, products, -jnp.inf)
     normalizer = jax.nn.logsumexp(products, -1)
-    history = _history_from_pairs(history_vectors, candidates, queries, mask, len(candidates))
+    history = _history_from_pairs(history_vectors, candidates, queries, mask, count)
     from_raw = lambda product, total: (1 - history_rate) * jnp.exp(product - total)
     from_past = lambda logit, total: history_rate * jnp.exp(logit - total)
     unseen = from_past(history.unseen, history.normalizer)
@@ -207,6 +219,8 @@ def ranking_scores(
     product = products.at[unit, queries.seen_candidate].get(mode="clip")
     seen = from_raw(product, normalizer[unit]) + from_past(history.pair, history.normalizer[unit])
     score = from_raw(products, normalizer[:, None]) + unseen[:, None]
+    if real is not None:
+        score = jnp.where(real, score, 0)
     score = score.at[queries.seen_unit, queries.seen_candidate].set(seen, mode="drop")
     raw = products[queries.answer_unit, queries.answer] - normalizer[queries.answer_unit]
     past = _answer_history(history_vectors, candidates, queries, history)

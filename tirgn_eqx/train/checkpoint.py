@@ -8,11 +8,11 @@ no more memory than the file's own size several times over.
 
 import contextlib
 import hashlib
-import io
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tirgn_eqx.archives import read_arrays
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
 from tirgn_eqx.files import flush, replacing
 from tirgn_eqx.foreign import Unsound, check_regular, parse_json
+from tirgn_eqx.processes import is_first
+from tirgn_eqx.sharding import Blocks
 from tirgn_eqx.train.plain import to_json
 
 _METADATA = "__metadata__"
@@ -40,18 +42,29 @@ class Checkpoint:
     path: Path
 
 
-def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Path:
+def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
     """Writes `NAME.npz` and `NAME.json`, making the folder where needed; returns the path of the npz.
 
-    **Arguments:** `path`: with or without `.npz`; `arrays`: of booleans or numbers, by name; `metadata`: what
+    Where several processes train one model, all must call it, and the first one writes.
+
+    **Arguments:** `path`: with or without `.npz`; `arrays`: of booleans or numbers, by name, or `Blocks` of rows, which
+    are written as they come, so that a table need not fit into the memory of the host; `metadata`: what
     `tirgn_eqx.train.plain` can say in JSON (NaN becomes null).
 
     Raises CheckpointError when the files cannot be written; files that were there before stay whole.
     """
     target = _npz_path(path)
-    content = _pack(target, arrays, to_json(metadata))
-    side = dict(metadata) | {"sha256": hashlib.sha256(content).hexdigest()}
-    _put(target, content, to_json(side, indent=2).encode() + b"\n")
+    if not is_first():
+        for array in arrays.values():  # the first process needs the others to see these
+            deque(array if isinstance(array, Blocks) else (), maxlen=0)
+        return target
+
+    def side(npz: Path) -> bytes:
+        with npz.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return to_json(dict(metadata) | {"sha256": digest}, indent=2).encode() + b"\n"
+
+    _put(target, lambda place: _pack(target, place, arrays, to_json(metadata)), side)
     return target
 
 
@@ -70,8 +83,9 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     (content, side), replacement = _read_pair(target), _read_pair(source)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
-    _put(previous, content, side)
-    _put(target, *replacement)
+    for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
+        write = lambda file, data=data: file.write_bytes(data)
+        _put(place, write, None if beside is None else lambda _, beside=beside: beside)
     return previous
 
 
@@ -84,17 +98,22 @@ def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
         raise CheckpointError(_unreadable(path, error)) from error
 
 
-def _put(target: Path, content: bytes, side: bytes | None) -> None:
-    """Writes an npz and the json beside it, each whole or not at all."""
+def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], bytes] | None) -> None:
+    """Writes an npz and the json beside it, each whole or not at all.
+
+    **Arguments:** `write`: the npz to the path that it is given; `side`: the json, from the path of the npz.
+    """
     side_path = target.with_suffix(".json")
-    files = [(target, content)] + ([] if side is None else [(side_path, side)])
     try:
         # the npz is entered last, so that it is the first to get its name
         with contextlib.ExitStack() as places:
-            for path, data in reversed(files):
-                temporary = places.enter_context(replacing(path))
-                temporary.write_bytes(data)
-                flush(temporary)
+            beside = None if side is None else places.enter_context(replacing(side_path))
+            temporary = places.enter_context(replacing(target))
+            write(temporary)
+            flush(temporary)
+            if side is not None and beside is not None:
+                beside.write_bytes(side(temporary))
+                flush(beside)
             # the old side file goes first: a stop between the renames must not leave one that belies the npz
             side_path.unlink(missing_ok=True)
     except OSError as error:
@@ -148,21 +167,25 @@ def _npz_path(path: str | Path) -> Path:
     return path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
-def _pack(target: Path, arrays: Mapping[str, np.ndarray], metadata: str) -> bytes:
-    """The npz as bytes."""
-    buffer = io.BytesIO()
+def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -> None:
+    """Write the npz to `place`."""
     embedded = np.frombuffer(metadata.encode(), np.uint8)
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, array in [*arrays.items(), (_METADATA, embedded)]:
-            array = np.asarray(array)
+            array = array if isinstance(array, Blocks) else np.asarray(array)
             if array.dtype.kind not in _KINDS:
                 raise CheckpointError(f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32")
             if name == _METADATA and array is not embedded:
                 raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
             # a fixed date: equal contents, equal bytes
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-    return buffer.getvalue()
+                if not isinstance(array, Blocks):
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    continue
+                described = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, described)
+                for block in array:
+                    member.write(np.ascontiguousarray(block).data)
 
 
 def _read_verified(source: Path) -> bytes:

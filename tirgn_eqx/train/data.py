@@ -13,13 +13,18 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.protocol import Evaluator
+from tirgn_eqx.sharding import Placement
 
 Loader = BatchLoader | EvidenceLoader
 PreparedBatch = Prepared | PreparedEvidence
 
 
 def make_loader(
-    graph: TemporalGraph, config: TiRGNTrainingConfig, vocabulary: Any = None, store: Any = None
+    graph: TemporalGraph,
+    config: TiRGNTrainingConfig,
+    vocabulary: Any = None,
+    store: Any = None,
+    placement: Placement | None = None,
 ) -> BatchLoader:
     """The training split's batches as `config` asks for them."""
     return BatchLoader(
@@ -37,6 +42,7 @@ def make_loader(
         targets_per_step=config.targets_per_step,
         seed=config.seed,
         store=store,
+        placement=placement,
     )
 
 
@@ -50,10 +56,11 @@ def evidence_needs(config: TiRGNTrainingConfig) -> dict[str, Any]:
 
 
 class TrainingData:
-    """A graph with the indexes that the model of `config` looks things up in, built once."""
+    """A graph with the indexes that the model of `config` looks things up in, built once; `placement`: the devices that
+    batches go to."""
 
-    def __init__(self, graph: TemporalGraph, config: TiRGNTrainingConfig):
-        self.graph, self.config = graph, config
+    def __init__(self, graph: TemporalGraph, config: TiRGNTrainingConfig, placement: Placement | None = None):
+        self.graph, self.config, self.placement = graph, config, placement
         if config.model == "evidence":
             self.index = EvidenceIndex(graph)
         else:
@@ -62,7 +69,7 @@ class TrainingData:
     def loader(self, config: TiRGNTrainingConfig) -> Loader:
         """The batches of the training split as `config` asks for them."""
         if config.model != "evidence":
-            return make_loader(self.graph, config, self.vocabulary, self.store)
+            return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
         return EvidenceLoader(self.graph, self.index, "train", **options, **evidence_needs(config))
 
@@ -73,6 +80,7 @@ class TrainingData:
             return EvidenceEvaluator(self.graph, split, **found, **evidence_needs(self.config))
         options: dict[str, Any] = {"history_len": self.config.history_len, "history_window": self.config.history_window}
         options |= {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
+        options |= {"placement": self.placement}
         return Evaluator(self.graph, split, **options)
 
     def most_questions(self, loader: Loader) -> int:

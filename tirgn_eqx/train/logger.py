@@ -174,6 +174,19 @@ class TrainingLogger:
         self._board.send(Point({"config": f"```json\n{text}```"}, 0, time.time()))
 
 
+class NoLogger(contextlib.AbstractContextManager):
+    """In place of a `TrainingLogger` where another process logs."""
+
+    def __exit__(self, *error: Any) -> None:
+        return None
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
+        """Nothing."""
+
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        """Nothing."""
+
+
 def _cut(logdir: Path, step: int | float) -> None:
     """Drop what the last run logged after `step`, and a line that was cut off in writing.
 
@@ -208,5 +221,5 @@ def device_memory_bytes() -> int | None:
     """Peak memory in use on the first device, in bytes; None where the backend does not say (CPU)."""
     import jax
 
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     return None if stats is None else stats.get("peak_bytes_in_use")

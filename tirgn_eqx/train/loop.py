@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,21 @@ import jax
 import jax.random as jr
 import numpy as np
 from beartype import beartype
+from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.moments import moment
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
+from tirgn_eqx.processes import Agreement, count, is_first, together
 from tirgn_eqx.programs import Programs
+from tirgn_eqx.sharding import MeshShape, Placement, for_files, made, make_mesh, on, placed
 from tirgn_eqx.train.bad_steps import BadSteps, diagnosis, is_bad
 from tirgn_eqx.train.data import Loader, PreparedBatch, TrainingData
 from tirgn_eqx.train.folder import numbered, prune, working_alone
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
-from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
+from tirgn_eqx.train.logger import NoLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train.optimizer import averaged, init_optimizer, make_optimizer, parameter_count, step_size
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.result import result_of
@@ -39,8 +43,14 @@ STEP_RECORD_SECONDS = 0.5
 class CompiledStep:
     """The training step, compiled once per batch shape, its model and optimizer donated."""
 
-    def __init__(self, config: TiRGNTrainingConfig, on_record: Callable[[Record], None], optimizer: Any = None):
-        step = make_step(config, optimizer)
+    def __init__(
+        self,
+        config: TiRGNTrainingConfig,
+        on_record: Callable[[Record], None],
+        optimizer: Any = None,
+        num_entities: int | None = None,
+    ):
+        step = make_step(config, optimizer, num_entities)
         record = lambda bucket, seconds: on_record({"event": "compile", "bucket": bucket, "seconds": seconds})
         # Donation spares the first argument: a batch has no result of its shape to give its memory to.
         batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
@@ -65,7 +75,7 @@ def _with_key(prepared: PreparedBatch, key: Any) -> Any:
 class _Run:
     """One training's changing parts; `train_tirgn` is its public face."""
 
-    def __init__(self, graph, config, model_dir: Path, emit, start: Model | None = None):
+    def __init__(self, graph, config, model_dir: Path, emit, start: Model | None = None, mesh: Mesh | None = None):
         # Settled here, so that records and checkpoints say what was used.
         unroll = config.unroll and jax.default_backend() == "cpu"
         precision = compute_type(config.precision)
@@ -76,9 +86,10 @@ class _Run:
         config = config.replace(precision=precision, unroll=unroll)
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
+        self.mesh, self.agreement, placement = mesh, Agreement(mesh), Placement(mesh)
         self.key = jr.key(config.seed)
-        _, self.step_key = jr.split(self.key)
-        self.data = TrainingData(graph, config)
+        self.step_key = placement.key(jr.split(self.key)[1])
+        self.data = TrainingData(graph, config, placement)
         self.loader = self.data.loader(config)
         if len(self.loader) == 0:
             raise DataError(
@@ -90,9 +101,9 @@ class _Run:
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)
-        self.model, self.opt_state = self._skeleton(start)
+        self.model, self.opt_state = self._begun(start)
         self.begun_from = {} if start is None else {"start": fingerprint(start)}
-        self.step = CompiledStep(config, emit, self.optimizer)
+        self.step = CompiledStep(config, emit, self.optimizer, graph.num_entities)
         self.given_up: dict[str, Any] = {}  # settings that memory did not allow, as they are now
         self.stopping = EarlyStopping(config.patience, config.monitor)
         self.global_step, self.start_epoch, self.validated = 0, 1, -1
@@ -100,7 +111,7 @@ class _Run:
         self.measured: list[Record] = []  # metrics of the epoch's finished steps
         self.bad_steps = 0  # of earlier epochs
         self.saved_at = self.begin
-        self.parameters = parameter_count(self.model)
+        self.parameters = parameter_count(self._shapes()[0])
         emit(
             {
                 "event": "start",
@@ -133,13 +144,14 @@ class _Run:
             losses={name: np.asarray([float(m[name]) for m in self.measured]) for name in names},
             bad_steps=self.bad_steps,
         )
-        save_state(self.model_dir, self.model, self.opt_state, progress, self._described())
+        model, opt_state = for_files((self.model, self.opt_state), self.graph.num_entities)
+        save_state(self.model_dir, model, opt_state, progress, self._described())
         self.saved_at = time.perf_counter()
 
     def restore(self, force: bool = False) -> Progress:
         """Go back to where the training in `model_dir` was saved; `force`: also if it is of other data or settings."""
         self.model, self.opt_state, done = load_state(
-            self.model_dir, self.model, self.opt_state, self._described(), force=force
+            self.model_dir, *self._shapes(), self._described(), force=force, mesh=self.mesh
         )
         self.stopping = resumed(self.stopping, done)
         self.global_step, self.start_epoch, self.validated = done.global_step, done.epoch, done.validated
@@ -162,7 +174,7 @@ class _Run:
         self.given_up = self.given_up | settings
         changed = self.config.replace(**self.given_up)
         self.loader = self.data.loader(changed)
-        self.step = CompiledStep(changed, self.emit, self.optimizer)
+        self.step = CompiledStep(changed, self.emit, self.optimizer, self.graph.num_entities)
 
     def step_down(self, error: BaseException) -> None:
         """After running out of memory: a lighter form of the step, from the last saved state.
@@ -184,21 +196,30 @@ class _Run:
         settings |= {"unroll": next_rung.unroll} if now.unroll else {}
         # The step that failed may have eaten the arrays that were donated to it.
         del self.model, self.opt_state
-        self.model, self.opt_state = eqx.filter_eval_shape(self._skeleton)
         self.restore()
         self._change(settings)
         message = "out of memory; going on with " + ", ".join(f"{name} = {value}" for name, value in settings.items())
         self.logger.log_text("out_of_memory", message, self.global_step)
         self.emit({"event": "out_of_memory", "message": message, **settings})
 
-    def _skeleton(self, start: Model | None = None) -> tuple[Any, Any]:
+    def _begun(self, start: Model | None) -> tuple[Any, Any]:
         """Model and optimizer state as they begin, the model with the weights of `start`."""
+        if start is not None:
+            return placed(self._skeleton(start), self.mesh)
+        return made(self._skeleton, self.mesh)
+
+    def _skeleton(self, start: Model | None = None) -> tuple[Any, Any]:
+        """The same on one device."""
         graph, config = self.graph, self.config
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.split(self.key)[0])
         model = model if start is None else warm_start(model, start)
         model = cast_parameters(model, config.precision)
         return model, init_optimizer(self.optimizer, model)
+
+    def _shapes(self) -> tuple[Any, Any]:
+        """Their shapes, as files hold them."""
+        return eqx.filter_eval_shape(self._skeleton)
 
     def seconds(self) -> float:
         """Time trained, earlier parts of a resumed run included."""
@@ -212,7 +233,8 @@ class _Run:
             try:
                 return self.epoch(epoch, stop)
             except Exception as error:
-                if not ran_out_of_memory(error):
+                # Of several processes, this one alone may have run out.
+                if count() > 1 or not ran_out_of_memory(error):
                     raise
                 failed = error
             self.step_down(failed)
@@ -225,27 +247,27 @@ class _Run:
         facts, metrics = 0, self.measured
         bad = BadSteps(self.config.max_bad_steps, epoch, len(self.loader), sum(map(is_bad, metrics)))
         unseen: deque[tuple[int, int, Record]] = deque()  # steps whose figures were not looked at yet
-        for count, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):
+        for done, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):
             key = jr.fold_in(self.step_key, self.global_step)
             self.model, self.opt_state, measured = self.step(self.model, self.opt_state, prepared, key)
             self.global_step += 1
             facts += prepared.num_facts
             metrics.append(measured)
-            unseen.append((count, prepared.target, measured))
+            unseen.append((done, prepared.target, measured))
             # Two steps back is done by now: reading it does not wait for the device.
             self._look_at(unseen, bad, waiting=2)
             now = time.perf_counter()
-            if now - shown >= STEP_RECORD_SECONDS or count == len(self.loader):
+            if now - shown >= STEP_RECORD_SECONDS or done == len(self.loader):
                 shown = now
-                loss = float(metrics[max(0, count - 3)]["loss"])
-                step = {"event": "step", "epoch": epoch, "step": count, "loss": loss, "facts": facts}
+                loss = float(metrics[max(0, done - 3)]["loss"])
+                step = {"event": "step", "epoch": epoch, "step": done, "loss": loss, "facts": facts}
                 rate = facts / (now - begin)
                 self.emit(step | {"steps_per_epoch": len(self.loader), "facts_per_second": rate})
-            if count < len(self.loader):
-                stopped = stop()
-                if stopped or self._due(count, now):
+            stopped, due = self.agreement(stop(), self._due(done, now))
+            if done < len(self.loader):
+                if stopped or due:
                     self._look_at(unseen, bad)
-                    self.save_state(epoch, count)
+                    self.save_state(epoch, done)
                 if stopped:
                     return False
         self._look_at(unseen, bad)
@@ -307,7 +329,7 @@ class _Run:
         metrics = {"epoch": epoch, "step": self.global_step, "validation": figures}
         path = save_model(self.model_dir / name, self.forecaster(), self.config, self.graph, metrics)
         self.emit({"event": "checkpoint", "path": str(path)})
-        if self.config.keep and name == numbered(epoch):
+        if self.config.keep and name == numbered(epoch) and is_first():
             prune(path, epoch, self.config.keep)
 
     def validation(self, epoch: int) -> dict[str, float]:
@@ -341,7 +363,7 @@ class _Run:
                 self.emit({"event": "early_stopping", "message": message})
                 break
             self.save_state(epoch + 1, 0)
-            if stop() and not last:
+            if self.agreement(stop(), False, now=True)[0] and not last:
                 return self.result("interrupted", epoch, False)
         if self.validated < 0:
             self.validation(0)
@@ -349,7 +371,8 @@ class _Run:
         best = self.model_dir / "tirgn_best.npz"
         if self.stopping.best_epoch is None:  # no validation gave a number
             best = self.model_dir / "tirgn_trained.npz"
-        model, _, _ = load_model(best)
+        together("checkpoints are written")
+        model = placed(load_model(best)[0], self.mesh)
         validation, test = self.validate(model), self.test()(model)
         # A run that is resumed at its end comes by here again.
         self.logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, self.global_step, once=True)
@@ -388,6 +411,7 @@ def train_tirgn(
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
     start: Model | None = None,
+    mesh: MeshShape | None = None,
 ) -> dict[str, Any]:
     """Train the model that `config` describes on train, select on valid, and evaluate the best one on test.
 
@@ -400,7 +424,8 @@ def train_tirgn(
     settings too, as far as the arrays fit; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
     instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
-    anew).
+    anew); `mesh`: the devices to split it over (one, unless given). With several processes, all call this; the first
+    one writes to `model_dir`, which all must see, and calls `on_record`.
 
     **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`,
@@ -413,6 +438,8 @@ def train_tirgn(
     """
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
     options |= {"resume": resume, "force": force, "stop": stop, "start": start}
+    if mesh is not None and (config.model == "evidence" or config.history == "evidence"):
+        raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
     if config.history == "evidence":
         from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
 
@@ -420,7 +447,7 @@ def train_tirgn(
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
-    return train_alone(graph, config, **options)
+    return train_alone(graph, config, mesh=mesh, **options)
 
 
 def train_alone(
@@ -434,15 +461,19 @@ def train_alone(
     stop: Callable[[], bool] | None,
     force: bool = False,
     start: Model | None = None,
+    mesh: MeshShape | None = None,
 ) -> dict[str, Any]:
     """`train_tirgn` of one model by itself."""
-    emit, stop = on_record or (lambda record: None), stop or (lambda: False)
-    with working_alone(Path(model_dir)):
-        run = _Run(graph, config, Path(model_dir), emit, start)
+    silent = lambda record: None
+    emit, stop = on_record if on_record and is_first() else silent, stop or (lambda: False)
+    devices = None if mesh is None else make_mesh(mesh)
+    with on(devices), working_alone(Path(model_dir)) if is_first() else nullcontext():
+        run = _Run(graph, config, Path(model_dir), emit, start, devices)
         if resume:
             run.resume(force)
         step = run.global_step if resume else None
-        with TrainingLogger(config.logdir, run_name=run_name, config=run.config.to_dict(), resume_step=step) as logger:
+        options: dict[str, Any] = {"run_name": run_name, "config": run.config.to_dict(), "resume_step": step}
+        with TrainingLogger(config.logdir, **options) if is_first() else NoLogger() as logger:
             run.logger = logger
             if not resume:
                 logger.log_metrics({"system/total_params": run.parameters}, 0)

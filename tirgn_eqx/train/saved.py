@@ -18,6 +18,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.foreign import told
 from tirgn_eqx.models import MODEL_TYPES, Combined, Model, RecurrentGraphModel, build_combined, build_model
+from tirgn_eqx.sharding import for_files
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.described import check_described, check_sizes, static_graph
 from tirgn_eqx.train.folder import working_alone
@@ -72,7 +73,7 @@ def save_model(
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    arrays = {name: np.asarray(leaf) for name, leaf in named_leaves(model).items()}
+    arrays = named_leaves(for_files(model, graph.num_entities))
     return save_checkpoint(path, arrays, described)
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
+from tirgn_eqx.sharding import put_leaf
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 
 STATE_FILE = "tirgn_state"
@@ -55,21 +56,22 @@ def _leaves(tree: Any, prefix: str) -> dict[str, Any]:
 def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run: dict[str, Any]) -> None:
     """Write the state to `folder`, in one rename.
 
-    **Arguments:** `run`: what the state belongs to (`config` as a dict, `data` with its sha256, and `start`, the
-    fingerprint of the model that it began from, if any).
+    **Arguments:** `model`, `opt_state`: as `for_files` gives them; `run`: what the state belongs to (`config` as a
+    dict, `data` with its sha256, and `start`, the fingerprint of the model that it began from, if any).
     """
-    arrays = {name: np.asarray(leaf) for name, leaf in {**_leaves(model, "model"), **_leaves(opt_state, "opt")}.items()}
+    arrays = {**_leaves(model, "model"), **_leaves(opt_state, "opt")}
     arrays |= {f"loss.{name}": values for name, values in progress.losses.items()}
     plain = {key: value for key, value in vars(progress).items() if key != "losses"}
     save_checkpoint(folder / STATE_FILE, arrays, {"model_type": STATE_TYPE, "progress": plain, **run})
 
 
 def load_state(
-    folder: Path, model: Any, opt_state: Any, run: dict[str, Any], *, force: bool = False
+    folder: Path, model: Any, opt_state: Any, run: dict[str, Any], *, force: bool = False, mesh: Mesh | None = None
 ) -> tuple[Any, Any, Progress]:
-    """(model, opt_state, progress) as saved, in the structure of those given.
+    """(model, opt_state, progress) as saved, in the structure of those given, on `mesh` whatever mesh wrote them.
 
-    **Arguments:** `force`: take a state of other data or settings too, with a warning for each.
+    **Arguments:** `model`, `opt_state`: arrays or their shapes, without padding; `force`: take a state of other data or
+    settings too, with a warning for each.
 
     **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named; also by force
     where its arrays do not fit.
@@ -89,13 +91,13 @@ def load_state(
         warnings.warn(f"{path}: {difference.partition(';')[0]}; going on with it", DataWarning, stacklevel=2)
 
     def fill(tree: Any, prefix: str) -> Any:
-        leaves = []
-        for name, leaf in _leaves(tree, prefix).items():
+        leaves, (paths, structure) = [], jax.tree_util.tree_flatten_with_path(tree)
+        for (place, _), (name, leaf) in zip(paths, _leaves(tree, prefix).items()):
             found = arrays.get(name)
             if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
                 raise CheckpointError(f"{path}: {name} is missing or of another shape; train without --resume")
-            leaves.append(jnp.array(found))
-        return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+            leaves.append(put_leaf(place, found, mesh))
+        return jax.tree.unflatten(structure, leaves)
 
     losses = {name.removeprefix("loss."): values for name, values in arrays.items() if name.startswith("loss.")}
     try:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
+from tirgn_eqx.sharding import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.bad_steps import is_finite, kept_unless
 from tirgn_eqx.train.evidence_step import make_evidence_step
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
@@ -125,20 +126,15 @@ def loss_and_gradient(
     return Gradients(metrics, gradient, buffers)
 
 
-def _is_table(path: tuple) -> bool:
-    """Whether a leaf is the entity table, or the optimizer's figures for it."""
-    return getattr(path[-1], "name", None) == "entity_embedding"
-
-
 def _take_rows(tree: PyTree, rows: Rows) -> PyTree:
     """`tree` with its entity tables cut down to `rows`."""
-    take = lambda path, leaf: rows.of(leaf) if _is_table(path) else leaf
+    take = lambda path, leaf: split(rows.of(leaf), "entity") if is_entity_table(path) else leaf
     return jax.tree_util.tree_map_with_path(take, tree)
 
 
 def _put_rows(tree: PyTree, rows: Rows, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, in which `rows` are those of `part`."""
-    put = lambda path, whole, few: whole.at[rows.index].set(few, mode="drop") if _is_table(path) else few
+    put = lambda path, whole, few: whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
     return jax.tree_util.tree_map_with_path(put, tree, part)
 
 
@@ -151,12 +147,18 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
-def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformation | None = None) -> Step:
+def make_step(
+    config: TiRGNTrainingConfig,
+    optimizer: optax.GradientTransformation | None = None,
+    num_entities: int | None = None,
+) -> Step:
     """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
 
     A step whose loss or gradient is not finite changes nothing. Compile it with `eqx.filter_jit`. Shapes and types of
     its arguments are checked while it is traced. A batch with `rows` costs what those rows cost: the others keep their
     embeddings and their moments (lazy Adam), and only the rows are counted in the L2 term.
+
+    **Arguments:** `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
     """
     optimizer = optimizer or make_optimizer(config)
     if config.model == "evidence":
@@ -166,10 +168,11 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
     def step(
         model: RecurrentGraphModel, opt_state: PyTree, batch: Batch
     ) -> tuple[RecurrentGraphModel, PyTree, Metrics]:
-        if batch.rows is None:
-            return update(model, opt_state, batch, model.num_entities)
+        entities = num_entities or model.num_entities
+        if batch.rows is None or batch.rows.index is None:
+            return update(model, opt_state, batch, entities)
         part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, batch.rows)
-        part, part_state, metrics = update(part, part_state, batch, model.num_entities)
+        part, part_state, metrics = update(part, part_state, batch, entities)
         return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
 
     def update(model, opt_state, batch, num_entities):
@@ -180,6 +183,7 @@ def make_step(config: TiRGNTrainingConfig, optimizer: optax.GradientTransformati
         updates, new_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
         new = eqx.apply_updates(model, updates).with_buffers(jax.lax.stop_gradient(result.buffers))
-        return *kept_unless(is_finite(metrics), (new, new_state), (model, opt_state)), metrics
+        new, new_state = kept_unless(is_finite(metrics), (new, new_state), (model, opt_state))
+        return as_placed(new), as_placed(new_state), everywhere(metrics)
 
     return step

@@ -1,0 +1,220 @@
+"""Several processes that train one model: how they come together, decide together, and end together.
+
+JAX connects them (`jax.distributed`) and moves what they compute. What is here beside it: a line that says which
+process was lost, and an end for all the others within seconds, whatever the backend makes of it; and decisions, such as
+to stop, that all of them take after the same step.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from tirgn_eqx.errors import ConfigError, shown
+
+# Seconds without a sign of life after which JAX ends the other processes itself; a broken connection is seen at once.
+HEARTBEAT_SECONDS = 30
+_BYE = b"bye"
+
+
+def join(coordinator: str, num_processes: int | None = None, process_id: int | None = None) -> None:
+    """Connect to the other processes of a training; before anything else of JAX is used.
+
+    **Arguments:** `coordinator`: host:port where process 0 listens, or `auto` for what SLURM, Open MPI or a cloud says
+    in the environment; `num_processes`, `process_id`: how many there are, and which is this; with `auto`, both from
+    there.
+
+    **Raises:** ConfigError when the values mean nothing, or the others cannot be reached.
+    """
+    options: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
+    if coordinator == "auto":
+        if num_processes is not None or process_id is not None:
+            raise ConfigError("--coordinator auto: takes the number of processes from the scheduler; leave it out")
+    else:
+        host, colon, port = coordinator.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16 - 1):
+            raise ConfigError(
+                f"--coordinator {shown(coordinator)}: write HOST:PORT of process 0, like node1:4321, or auto"
+            )
+        if num_processes is None or process_id is None:
+            raise ConfigError(f"--coordinator {shown(coordinator)}: give --num-processes and --process-id as well")
+        if not 0 <= process_id < num_processes:
+            raise ConfigError(f"--process-id {process_id}: must be one of 0 to {num_processes - 1}")
+        options |= {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
+    try:
+        jax.distributed.initialize(**options)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"--coordinator {shown(coordinator)}: the processes did not come together ({first.rstrip('.')}); start all "
+            "of them, each with its own --process-id, and see that the port can be reached"
+        ) from error
+
+
+def count() -> int:
+    """How many processes train together."""
+    return jax.process_count()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return jax.process_index() == 0
+
+
+class Watch:
+    """Tells when another process is lost; a context manager around all that they do together.
+
+    Every process holds a connection to process 0. The system closes it when a process ends, however that happens, and
+    process 0 then tells the others. A machine that is cut off is found by the connection's own probes.
+
+    **Arguments:** `on_lost`: called in a thread with the number of the process that was lost; it should end this
+    process, whose other threads may wait in a collective for good.
+    """
+
+    def __init__(self, on_lost: Callable[[int], None]):
+        self._on_lost, self._ending, self._told = on_lost, threading.Event(), threading.Lock()
+        self._peers: dict[int, socket.socket] = {}
+
+    def __enter__(self) -> "Watch":
+        if count() == 1:
+            return self
+        from jax.experimental import multihost_utils
+
+        server = socket.create_server(("", 0)) if is_first() else None
+        port = 0 if server is None else server.getsockname()[1]
+        name = socket.gethostname().encode()[:255] if is_first() else b""
+        said = np.frombuffer(name.ljust(256, b"\0"), np.uint8).astype(np.int32)
+        found = np.asarray(multihost_utils.broadcast_one_to_all(np.append(said, port).astype(np.int32)))
+        if server is not None:
+            for _ in range(count() - 1):
+                peer, _ = server.accept()
+                self._peers[int.from_bytes(_exactly(peer, 4), "big")] = peer
+            server.close()
+        else:
+            host = _coordinator_host() or bytes(found[:256].astype(np.uint8)).rstrip(b"\0").decode()
+            peer = socket.create_connection((host, int(found[256])), timeout=60)
+            peer.settimeout(None)
+            peer.sendall(jax.process_index().to_bytes(4, "big"))
+            self._peers[0] = peer
+        for number, peer in self._peers.items():
+            _probe(peer)
+            threading.Thread(target=self._wait, args=(number, peer), daemon=True, name="tirgn-watch").start()
+        return self
+
+    def _wait(self, number: int, peer: socket.socket) -> None:
+        """Until a process says goodbye, or its connection breaks."""
+        lost = number
+        with contextlib.suppress(OSError):
+            word = peer.recv(64)
+            if word == _BYE:
+                return
+            if word:
+                lost = int(word)
+        if self._ending.is_set() or not self._told.acquire(blocking=False):
+            return
+        for other, connection in self._peers.items():
+            if is_first() and other != lost:
+                with contextlib.suppress(OSError):
+                    connection.sendall(str(lost).encode())
+        self._on_lost(lost)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if not self._peers:
+            return
+        if kind is None or not issubclass(kind, Exception):
+            self._ending.set()
+            for peer in self._peers.values():
+                with contextlib.suppress(OSError):
+                    peer.sendall(_BYE)
+        else:
+            # What went wrong here may be that another one is gone: give the word of it time to come.
+            time.sleep(3)
+        for peer in self._peers.values():
+            with contextlib.suppress(OSError):
+                peer.close()
+
+
+def _coordinator_host() -> str | None:
+    """Where process 0 was found, if JAX says so."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src import distributed
+
+        address = distributed.global_state.coordinator_address
+        return address.rpartition(":")[0] if address else None
+    return None
+
+
+def _exactly(peer: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = peer.recv(size - len(data))
+        if not more:
+            raise ConnectionError("closed")
+        data += more
+    return data
+
+
+def _probe(peer: socket.socket) -> None:
+    """Have the system find out when the other machine is gone, within half a minute."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+
+
+class Agreement:
+    """What every process does after the same step, though one alone was asked to: stop, or save.
+
+    Each gives its word after every step; the words travel behind the step and are read `LATER` steps later, when they
+    are there, so that nobody waits. With one process, its word is taken at once.
+    """
+
+    LATER = 3
+
+    def __init__(self, mesh: jax.sharding.Mesh | None):
+        self._mesh, self._waiting = (mesh if count() > 1 else None), deque()
+
+    def __call__(self, *words: bool, now: bool = False) -> tuple[bool, ...]:
+        """Which of the words anybody gave, `LATER` steps ago; `now`: wait for those of this step."""
+        if self._mesh is None:
+            return words
+        self._waiting.append(self._sent(words))
+        if not now and len(self._waiting) <= self.LATER:
+            return (False,) * len(words)
+        result = np.zeros(len(words), bool)
+        while self._waiting and (now or len(self._waiting) > self.LATER):
+            result |= np.asarray(self._waiting.popleft()) > 0
+        return tuple(result.tolist())
+
+    def _sent(self, words: tuple[bool, ...]) -> Any:
+        mesh = self._mesh
+        assert mesh is not None
+        spec = jax.sharding.PartitionSpec(mesh.axis_names)
+        mine = np.asarray([words], np.int32)
+        shape = (mesh.size, len(words))
+        given = jax.make_array_from_callback(shape, jax.sharding.NamedSharding(mesh, spec), lambda index: mine)
+        return _sum(mesh)(given)
+
+
+def _sum(mesh: jax.sharding.Mesh) -> Any:
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    if mesh not in _SUMS:
+        _SUMS[mesh] = jax.jit(lambda words: words.sum(0), out_shardings=whole)
+    return _SUMS[mesh]
+
+
+_SUMS: dict[jax.sharding.Mesh, Any] = {}
+
+
+def together(name: str) -> None:
+    """Wait until all processes have come here."""
+    if count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
