@@ -1,6 +1,9 @@
-"""One step and one evaluation on a mesh beside one device, in a process of its own: `python mesh_case.py CASE MESH`.
+"""One step and one evaluation on a mesh of four devices beside one device, in processes of their own.
 
-How many devices a process has is settled before JAX starts. Prints one JSON document.
+    python mesh_case.py CASE MESH [ADDRESS INDEX]
+
+How many devices a process has is settled before JAX starts: all four, or, with the address of process 0 and its own
+number, two. Process 0 prints one JSON document.
 """
 
 import dataclasses
@@ -9,7 +12,8 @@ import os
 import sys
 
 if __name__ == "__main__":
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    devices = 4 if len(sys.argv) < 4 else 2
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 import equinox as eqx
@@ -21,6 +25,7 @@ from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.synthetic import simulate
 from tirgn_eqx.evaluate.protocol import Evaluator
 from tirgn_eqx.models import build_model
+from tirgn_eqx.processes import is_first, join
 from tirgn_eqx.sharding import Placement, made, make_mesh, on, parse_mesh, to_host
 from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -114,4 +119,8 @@ def compare(case: str, text: str) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(compare(*sys.argv[1:])))
+    if len(sys.argv) > 3:
+        join(sys.argv[3], 2, int(sys.argv[4]))
+    found = compare(*sys.argv[1:3])
+    if is_first():
+        print(json.dumps(found))

@@ -197,7 +197,8 @@ class Placement(NamedTuple):
         if self.mesh is None:
             return jax.numpy.asarray(values)
         parts = self.mesh.shape[DATA]
-        divided = questions and values.ndim > 1 and values.shape[1] % parts == 0
+        shape = np.shape(values)
+        divided = questions and len(shape) > 1 and shape[1] % parts == 0
         return put_array(values, self.mesh, PartitionSpec(None, DATA) if divided else WHOLE)
 
     def key(self, key: PRNGKeyArray) -> PRNGKeyArray:

@@ -15,6 +15,7 @@ EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT = ("valid", "test")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 DATA, MODEL, QUESTION, TRAINING, OUTPUT = "Data", "Model", "Question", "Training", "Output"
+DEVICES = "Devices"
 
 
 def option(*flags: str, help: str, panel: str, **more: Any) -> Any:
@@ -163,6 +164,33 @@ EvalInterval = Annotated[int | None, setting("eval_interval", panel=TRAINING)]
 Patience = Annotated[int | None, setting("patience", panel=TRAINING)]
 Monitor = Annotated[str | None, setting("monitor", panel=TRAINING)]
 MaxBadSteps = Annotated[int | None, setting("max_bad_steps", panel=TRAINING)]
+MeshOption = Annotated[
+    str | None,
+    option(
+        "--mesh",
+        metavar="SHAPE",
+        help="devices along each axis, as data=2,entity=2 (questions, entities), or auto for all along entity "
+        "(default: one device)",
+        panel=DEVICES,
+    ),
+]
+Coordinator = Annotated[
+    str | None,
+    option(
+        metavar="HOST:PORT",
+        help="train with several processes; where process 0 listens, or auto under SLURM or Open MPI "
+        "(default: one process)",
+        panel=DEVICES,
+    ),
+]
+NumProcesses = Annotated[
+    int | None,
+    option(min=1, metavar="N", help="how many processes there are, with --coordinator (default: none)", panel=DEVICES),
+]
+ProcessId = Annotated[
+    int | None,
+    option(min=0, metavar="I", help="which of them this is, from 0 (default: none)", panel=DEVICES),
+]
 SaveEvery = Annotated[
     str | None,
     option(

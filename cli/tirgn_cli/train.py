@@ -52,6 +52,10 @@ def train(
     precision: options.Precision = None,
     remat: options.Remat = None,
     seed: options.Seed = None,
+    mesh: options.MeshOption = None,
+    coordinator: options.Coordinator = None,
+    num_processes: options.NumProcesses = None,
+    process_id: options.ProcessId = None,
     eval_interval: options.EvalInterval = None,
     patience: options.Patience = None,
     monitor: options.Monitor = None,
@@ -106,7 +110,11 @@ def train(
     Example: tirgn train --data-path data/YAGO --preset yago --recipe fast --history evidence --model-dir models/both
 
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
+
+    Example: tirgn train --data-path data/wikidata --mesh data=2,entity=4
     """
+    if coordinator is None and (num_processes is not None or process_id is not None):
+        raise ConfigError("--num-processes, --process-id: mean something with --coordinator HOST:PORT alone")
     if force and not resume:
         raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
@@ -148,26 +156,36 @@ def train(
     if quiet:
         show.only_warnings()
     with show.clean_stdout():
+        from tirgn_cli.together import devices, lost, several
+
+        several(coordinator, num_processes, process_id)
+        shape = devices(mesh, coordinator)
+
         from tirgn_eqx.data import load_graph
+        from tirgn_eqx.processes import Watch, is_first
 
         graph = load_graph(source, **load)
-        save_config(config, model_dir)
+        if is_first():
+            save_config(config, model_dir)
 
         from tirgn_eqx.train.loop import train_tirgn
 
-        outputs = {"model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
+        outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
-        with Signals() as signals, TrainingView(quiet=quiet) as view:
+        quiet = quiet or not is_first()
+        with Signals() as signals, Watch(lost), TrainingView(quiet=quiet) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
-    if as_json:
+    if is_first() and as_json:
         show.document(result)
-    elif result["status"] == "completed":
+    elif is_first() and result["status"] == "completed":
         _show_result(result)
     if result["status"] != "completed":
         again = "the same command with --resume goes on from there"
-        show.note(f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
-        raise typer.Exit(128 + signals.number)
+        if is_first():
+            show.note(f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
+        # Of several processes, another one may have been asked.
+        raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
 
 class Signals:
