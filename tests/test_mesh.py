@@ -180,7 +180,7 @@ def test_a_mesh_is_read(text, shape):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("data=3,entity=3", "needs 9 devices, and there are 8"),
+        ("data=3,entity=3", "needs 9 devices and finds 8"),
         ("rows=2", "axis 'rows' does not exist"),
         ("date=2", "did you mean"),
         ("data=0", "write auto, or each axis once"),

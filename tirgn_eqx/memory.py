@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.batches import BatchLoader
@@ -26,6 +27,7 @@ from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models import RecurrentGraphModel, build_model
 from tirgn_eqx.programs import compile_lowered
+from tirgn_eqx.sharding import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.step import make_step
@@ -163,13 +165,20 @@ def _abstract_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> Recurre
     return eqx.filter_eval_shape(build)
 
 
-def compile_step(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None) -> Any:
-    """The compiled training step for abstract arguments, its model and optimizer state donated."""
+def compile_step(
+    shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
+) -> Any:
+    """The compiled training step for abstract arguments, its model and optimizer state donated; on `mesh`, what one of
+    its devices runs."""
     model = _abstract_model(shape, config)
     optimizer = make_optimizer(config)
     opt_state = jax.eval_shape(lambda m: init_optimizer(optimizer, m), model)
-    step = jax.jit(make_step(config, optimizer), donate_argnums=(0, 1))
-    return compile_lowered(step.lower(model, opt_state, abstract_batch(shape, config, bucket)))
+    batch = abstract_batch(shape, config, bucket)
+    if mesh is not None:
+        model, opt_state, batch = described((model, opt_state), mesh) + (described_batch(batch, mesh),)
+    step = jax.jit(make_step(config, optimizer, shape.entities), donate_argnums=(0, 1))
+    with on(mesh):
+        return compile_lowered(step.lower(model, opt_state, batch))
 
 
 def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:

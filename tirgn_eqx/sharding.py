@@ -70,8 +70,7 @@ def parse_mesh(text: str, available: int) -> MeshShape:
     shape = MeshShape(sizes.get(DATA, 1), sizes.get(ENTITY, 1))
     if shape.devices > available:
         raise ConfigError(
-            f"--mesh {shown(text)}: needs {shape.devices} devices, and there are {available}; "
-            "give a smaller mesh, or auto"
+            f"--mesh {shown(text)}: needs {shape.devices} devices and finds {available}; give a smaller mesh, or auto"
         )
     return shape
 
@@ -92,6 +91,13 @@ def split(x: Shaped[Array, "*shape"], *axes: Axis | None) -> Shaped[Array, "*sha
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def in_one_part() -> bool:
+    """Whether questions lie in one piece, so that what is known of them is in their order; in several, the padding of
+    one part comes before the next."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.empty or mesh.shape[DATA] == 1
 
 
 def everywhere(tree: PyTree) -> PyTree:
@@ -196,14 +202,51 @@ class Placement(NamedTuple):
     def __call__(self, values: np.ndarray | np.generic, questions: bool = False) -> Array:
         if self.mesh is None:
             return jax.numpy.asarray(values)
-        parts = self.mesh.shape[DATA]
-        shape = np.shape(values)
-        divided = questions and len(shape) > 1 and shape[1] % parts == 0
-        return put_array(values, self.mesh, PartitionSpec(None, DATA) if divided else WHOLE)
+        return put_array(values, self.mesh, self.spec(np.shape(values), questions))
+
+    @property
+    def num_parts(self) -> int:
+        """In how many parts questions are split."""
+        return 1 if self.mesh is None else self.mesh.shape[DATA]
+
+    @property
+    def own_parts(self) -> list[int]:
+        """Those that this process's devices hold."""
+        if self.mesh is None:
+            return [0]
+        mine = jax.process_index()
+        return [part for part, row in enumerate(self.mesh.devices) if any(d.process_index == mine for d in row)]
+
+    def spec(self, shape: tuple[int, ...], questions: bool) -> PartitionSpec:
+        """How an array of this shape is split."""
+        divided = questions and len(shape) > 1 and shape[1] % self.num_parts == 0
+        return PartitionSpec(None, DATA) if divided else WHOLE
 
     def key(self, key: PRNGKeyArray) -> PRNGKeyArray:
         """A random key, on every device."""
         return key if self.mesh is None else put_array(key, self.mesh)
+
+
+def described(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Shapes of a model or optimizer state as `placed` would make them."""
+
+    def describe(path: tuple, leaf: Any) -> Any:
+        rows = (table_rows(leaf.shape[0], mesh),) if _is_table(path) else leaf.shape[:1]
+        sharding = NamedSharding(mesh, _spec(path))
+        return jax.ShapeDtypeStruct((*rows, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
+
+    return jax.tree_util.tree_map_with_path(describe, tree)
+
+
+def described_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+    """Shapes of a batch as `Placement` would make them."""
+
+    def describe(path: tuple, leaf: Any) -> Any:
+        questions = getattr(path[0], "name", None) in QUESTIONS
+        sharding = NamedSharding(mesh, Placement(mesh).spec(leaf.shape, questions))
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree_util.tree_map_with_path(describe, batch)
 
 
 # --- and back ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.questions import Questions, ask, divide, division_sizes, pack
+from tirgn_eqx.data.questions import Parts, Questions, ask, divide, division_sizes, pack
 
 KINDS = st.sampled_from(["entity", "relation"])
 
@@ -179,6 +179,53 @@ def test_division_sizes_are_tight(facts, kind, unique, micro):
             sizes = [len(units), answers, seen, true]
             largest = np.maximum(largest, sizes)
         assert division_sizes(questions, division, index).tolist() == largest.tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(facts=facts_of_a_graph(), kind=KINDS, unique=st.booleans(), micro=st.integers(1, 3), count=st.integers(2, 4))
+def test_parts_hold_what_one_piece_holds_each_its_own_units(facts, kind, unique, micro, count):
+    graph = make_graph(**facts)
+    index = getattr(build_history_vocabulary(graph), kind)
+    candidates = graph.num_entities if kind == "entity" else 2 * graph.num_relations
+    for _, time, questions in everything(graph, unique, kind):
+        division = divide(questions.num_units, micro, time)
+        whole_sizes = division_sizes(questions, division, index)
+        unit = -(-int(whole_sizes[0]) // count) * count
+        whole_sizes[0] = unit
+        whole = pack(questions, division, index, 0, micro, whole_sizes, candidates)
+        alike = [Parts(count, (part,)) for part in range(count)]
+        # Every process has its own sizes, and all take the largest.
+        sizes = np.max([division_sizes(questions, division, index, unit, parts) for parts in alike], axis=0)
+        assert (
+            sizes[0] == questions.num_units // micro + bool(questions.num_units % micro)
+            and not (sizes[1:] % count).any()
+        )
+        sizes[0] = unit
+        packed = [pack(questions, division, index, 0, micro, sizes, candidates, parts) for parts in alike]
+        joined = {}
+        for name, values in packed[0].items():
+            share = values.shape[1] // count
+            slices = [packed[part][name][:, part * share : (part + 1) * share] for part in range(count)]
+            for part, values in enumerate(slices if name.endswith("_unit") else ()):
+                weights = (
+                    packed[part]["answer_weight"][:, part * share : (part + 1) * share] if name == "answer_unit" else 1
+                )
+                real = values[(values < unit) & (weights > 0)]
+                assert np.all(real // (unit // count) == part)
+            joined[name] = np.concatenate(slices, 1)
+        for name in ("subject", "given", "weight"):
+            np.testing.assert_array_equal(joined[name], whole[name])
+        for names in (
+            ("seen_unit", "seen_candidate"),
+            ("true_unit", "true_candidate"),
+            ("row", "answer_unit", "answer", "answer_weight", "answer_seen"),
+        ):
+            real = (lambda f: f["row"] >= 0) if names[0] == "row" else (lambda f: f[names[0]] < unit)  # noqa: B023
+            listed = [
+                [list(zip(*(f[n][m][real(f)[m]].tolist() for n in names))) for m in range(micro)]
+                for f in (joined, whole)
+            ]
+            assert listed[0] == listed[1]
 
 
 def test_too_little_room_is_an_error_and_never_a_silent_loss():

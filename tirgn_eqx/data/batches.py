@@ -12,8 +12,9 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary
 from tirgn_eqx.data.negatives import draw_others, negative_sampling
 from tirgn_eqx.data.prefetch import prefetch
-from tirgn_eqx.data.questions import Questions, ask, blank, divide, division_sizes, pack
+from tirgn_eqx.data.questions import ONE_PART, Parts, Questions, ask, blank, divide, division_sizes, pack
 from tirgn_eqx.data.snapshots import Snapshot, SnapshotStore, stack_window
+from tirgn_eqx.processes import largest_of_all
 from tirgn_eqx.sharding import Placement, table_rows
 from tirgn_eqx.types import Batch, Queries, Rows, Window
 
@@ -74,6 +75,9 @@ class BatchLoader:
     ):
         self.placement = placement or Placement()
         self.table_rows = table_rows(graph.num_entities, self.placement.mesh)
+        # Drawn entities, and those that anything touches, follow from all questions together.
+        own = self.placement.own_parts if rows != "touched" else range(self.placement.num_parts)
+        self.parts = Parts(self.placement.num_parts, tuple(own))
         self.graph, self.vocabulary = graph, vocabulary
         self.split = split
         self.history_len, self.history_window = history_len, history_window
@@ -112,15 +116,18 @@ class BatchLoader:
             members = self._questions(target)
             micros.append(max(self._num_micro(questions) for questions in members.values()))
             for kind in KINDS:
-                largest = np.zeros(4, np.int64)
-                for member, questions in members.items():
-                    division = divide(questions[kind].num_units, self._num_micro(questions), member)
-                    needed = division_sizes(questions[kind], division, self._index(kind))
-                    largest = np.maximum(largest, needed)
-                sizes[kind].append(largest)
+                sizes[kind].append(self._sizes(members, kind))
             rows.append(self._num_rows(target, members))
         units = np.array([sizes["entity"][i][0] * micros[i] for i in range(len(micros))])
         groups = group_loads(units, min(max_buckets, len(units)))
+        if self.parts.count > 1:
+            # Where a part ends is known now that the padded number of units is.
+            largest = {kind: np.asarray(sizes[kind])[:, 0].copy() for kind in KINDS}
+            for place, target in enumerate(self.targets.tolist()):
+                for kind in KINDS:
+                    unit = self._round_up(int(largest[kind][groups == groups[place]].max()))
+                    sizes[kind][place] = self._sizes(self._questions(target), kind, unit)
+            sizes = {kind: largest_of_all(np.asarray(sizes[kind])) for kind in KINDS}
         largest_of = lambda rows, members: tuple(map(self._round_up, np.asarray(rows)[members].max(0).tolist()))
         buckets = []
         for number in range(groups.max() + 1):
@@ -137,6 +144,17 @@ class BatchLoader:
         # Rounding may give two groups one shape, and a shape is compiled once.
         distinct = list(dict.fromkeys(buckets))
         return distinct, {int(t): distinct.index(buckets[g]) for t, g in zip(self.targets, groups)}
+
+    def _sizes(self, members: dict[int, dict[str, Questions]], kind: str, unit: int | None = None) -> np.ndarray:
+        """What a micro-batch of any target of a step must hold, see `division_sizes`."""
+        needed = np.zeros(4, np.int64)
+        for member, questions in members.items():
+            division = divide(questions[kind].num_units, self._num_micro(questions), member)
+            found = division_sizes(
+                questions[kind], division, self._index(kind), unit, ONE_PART if unit is None else self.parts
+            )
+            needed = np.maximum(needed, found)
+        return needed
 
     def _round_up(self, size: int) -> int:
         """A padded size, which the devices along each axis can share evenly."""
@@ -236,6 +254,7 @@ class BatchLoader:
             bucket.num_micro,
             np.asarray(getattr(bucket, kind)),
             candidates,
+            self.parts,
         )
         if self.num_negatives and kind == "entity":
             fields |= self._negatives(fields, target, epoch)

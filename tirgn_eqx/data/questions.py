@@ -107,18 +107,51 @@ def divide(num_units: int, num_micro: int, seed: int | None = None) -> Division:
     return Division(order, np.linspace(0, num_units, num_micro + 1).astype(np.int64))
 
 
-def division_sizes(questions: Questions, division: Division, index: HistoryIndex) -> np.ndarray:
-    """int64 `(4,)`: the largest (units, answers, seen pairs, true pairs) of a micro-batch."""
+@dataclass(frozen=True)
+class Parts:
+    """Equal parts of every micro-batch's units, one for each slice of devices; `mine`: those that this process fills.
+
+    The units' places are the same however many parts there are; answers and known pairs go with their units.
+    """
+
+    count: int = 1
+    mine: tuple[int, ...] = (0,)
+
+
+ONE_PART = Parts()
+
+
+def division_sizes(
+    questions: Questions, division: Division, index: HistoryIndex, unit: int | None = None, parts: Parts = ONE_PART
+) -> np.ndarray:
+    """int64 `(4,)`: the largest (units, answers, seen pairs, true pairs) of a micro-batch.
+
+    **Arguments:** `unit`, `parts`: padded units of a micro-batch, in so many parts; then all but the units are of the
+    largest part times the number of parts, and of seen pairs those of this process's own parts alone count.
+    """
+    lengths = np.diff(division.bounds)
+    bounds = division.bounds
+    mine = np.ones(questions.num_units, bool)
+    if parts.count > 1:
+        assert unit is not None
+        cuts = np.minimum(np.arange(parts.count) * (unit // parts.count), lengths[:, None])
+        bounds = np.append((division.bounds[:-1, None] + cuts).ravel(), division.bounds[-1])
+        part = np.repeat(np.tile(np.arange(parts.count), len(lengths)), np.diff(bounds))
+        mine[division.order] = np.isin(part, parts.mine)
+    known = np.zeros(questions.num_units, np.int64)
+    known[mine] = index.count(questions.key[mine], questions.known)
     per_unit = np.stack(
         [
             np.ones(questions.num_units, np.int64),
             np.bincount(questions.answer_unit, minlength=questions.num_units),
-            index.count(questions.key, questions.known),
+            known,
             np.bincount(questions.true_unit, minlength=questions.num_units),
         ]
     )[:, division.order]
     total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_unit, 1)], 1)
-    return np.diff(total[:, division.bounds], axis=1).max(1, initial=0)
+    sizes = parts.count * np.diff(total[:, bounds], axis=1).max(1, initial=0)
+    sizes[0] = lengths.max(initial=0)
+    return sizes
 
 
 def blank(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -140,8 +173,12 @@ def pack(
     num_micro: int,
     sizes: np.ndarray,
     num_candidates: int,
+    parts: Parts = ONE_PART,
 ) -> dict[str, np.ndarray]:
     """The fields of a `tirgn_eqx.types.Queries` with a leading micro axis, padded to `sizes`.
+
+    With several `parts`, each of them has an equal share of `sizes`, and what is known of the units of others is left
+    out: looked up by the process whose parts they are.
 
     `true_unit` and `true_candidate` (the filter) come along, and `row` says which query each answer is.
     Padding: candidates `num_candidates`, units the unit size (dropped by scatters), rows -1.
@@ -174,16 +211,21 @@ def pack(
     weight = np.bincount(questions.answer_unit, minlength=count).astype(np.float32)
     out["weight"][micro_of, place_of] = weight
 
-    def scatter(owner: np.ndarray, **columns: np.ndarray) -> None:
-        """Deal rows to their owner unit's micro-batch, in the order of the units there."""
-        order = np.argsort(micro_of[owner] * count + place_of[owner], kind="stable")
-        micro = micro_of[owner][order]
-        starts = np.searchsorted(micro, np.arange(num_micro))
-        place = np.arange(len(owner)) - starts[micro]
-        for name, values in columns.items():
-            out[name][micro, place] = values[order]
+    part_of = place_of // max(1, unit // parts.count)
+    group_of = micro_of * parts.count + part_of
 
-    owner, candidate = index.lookup(questions.key, questions.known, history_window)
+    def scatter(owner: np.ndarray, **columns: np.ndarray) -> None:
+        """Deal rows to their owner unit's part of its micro-batch, in the order of the units there."""
+        order = np.argsort(micro_of[owner] * count + place_of[owner], kind="stable")
+        group = group_of[owner][order]
+        starts = np.searchsorted(group, np.arange(num_micro * parts.count))
+        place = np.arange(len(owner)) - starts[group]
+        for name, values in columns.items():
+            out[name].reshape(num_micro * parts.count, -1)[group, place] = values[order]
+
+    mine = np.flatnonzero(np.isin(part_of, parts.mine))
+    owner, candidate = index.lookup(questions.key[mine], questions.known, history_window)
+    owner = mine[owner]
     code = lambda unit, candidate: unit.astype(np.int64) * num_candidates + candidate
     is_seen = np.isin(code(questions.answer_unit, questions.answer), code(owner, candidate))
     ones = np.ones(len(questions.answer), np.float32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.nn.numerics import split_rows, wide
-from tirgn_eqx.sharding import split
+from tirgn_eqx.sharding import in_one_part, split
 from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
@@ -167,7 +167,8 @@ def _history_from_pairs(vectors, candidates, queries: Queries, mask: HistoryMask
     pair = _pair_logits(vectors, candidates, queries.seen_unit, queries.seen_candidate)
     real = queries.seen_unit < units
     # Padding pairs lie one past the last unit: a segment of their own, cut off.
-    by_unit = lambda reduce, values: reduce(values, queries.seen_unit, units + 1, indices_are_sorted=True)[:units]
+    ordered = {"indices_are_sorted": in_one_part()}
+    by_unit = lambda reduce, values: reduce(values, queries.seen_unit, units + 1, **ordered)[:units]
     seen = by_unit(jax.ops.segment_sum, real.astype(pair.dtype))
     unseen = num_candidates - seen
     if mask == "exclude":

@@ -1,0 +1,166 @@
+"""Many devices: memory of each, and the bytes that a training step moves between them, from the compiled program.
+
+Why: a graph that outgrows one card is split over several, and what that gains is decided by how much of the memory is
+really divided and how little must travel. Both are read from the program that XLA compiled for each mesh, for abstract
+arrays of the size of the largest published graph (1.2 million entities); nothing of that size is made. The partitioner
+is the same for every backend; memory is that of this one's compiler.
+
+- `peak_bytes`: arguments + results + temporaries - what is shared, of one device.
+- `sent_bytes`: by a device in a step, by what it is needed for; see `collectives.py`.
+- `prediction`: seconds of a step on so many H200 cards, from the step measured on one card (`--step-seconds`, with the
+  share of it that grows with the entities) and the bytes over NVLink (`--link`, bytes a second). Not a measurement.
+
+    python benchmarks/mesh.py
+    python benchmarks/mesh.py --loss full --entities 200000
+"""
+
+import argparse
+import os
+from typing import Any
+
+import common
+from common import note, table
+
+MESHES = ("entity=1", "entity=2", "entity=4", "entity=8", "data=2", "data=2,entity=2", "data=2,entity=4")
+ENTITIES, QUICK_ENTITIES = 1_226_440, 4000
+LINK = 450e9  # NVLink of an H200, bytes a second in each direction
+SETTINGS = {
+    "embedding_dim": 200,
+    "history_len": 3,
+    "num_layers": 2,
+    "static_graph": False,
+    "batch_size": 1024,
+    "num_shared": 8192,
+    "unique_questions": True,
+    "max_buckets": 1,
+    "precision": "f32",
+    "remat": "full",
+}
+QUICK = {"embedding_dim": 8, "history_len": 2, "num_layers": 1, "conv_channels": 3, "batch_size": 64, "num_shared": 64}
+# What a collective is for, by what its place in the source names.
+PURPOSES = {
+    "rows of the table": ("jit(step)/gather", "jit(step)/scatter"),
+    "convolutions and their BatchNorm": ("conv_decoder",),
+    "graph layers": ("graph_conv", "gru"),
+}
+OTHER = "scores and states"
+
+
+def purpose(source: str) -> str:
+    """What a collective is for."""
+    return next((name for name, marks in PURPOSES.items() if any(mark in source for mark in marks)), OTHER)
+
+
+def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
+    """Memory and traffic of the step on one mesh."""
+    import jax
+    from collectives import collectives
+    from harness import clock, memory_analysis
+
+    from tirgn_eqx.memory import compile_step
+    from tirgn_eqx.sharding import make_mesh, parse_mesh
+
+    mesh = make_mesh(parse_mesh(text, jax.device_count()))
+    seconds, compiled = clock(lambda: compile_step(shape, config, mesh=mesh))
+    memory = memory_analysis(compiled)
+    assert memory is not None
+    memory["peak"] = memory["argument"] + memory["output"] + memory["temp"] - memory["alias"]
+    sent: dict[str, dict[str, float]] = {}
+    found = collectives(compiled.as_text(), mesh.size)
+    for one in found:
+        entry = sent.setdefault(purpose(one.source), {"bytes": 0.0, "collectives": 0})
+        entry["bytes"] += one.sent_bytes
+        entry["collectives"] += one.times
+    largest = sorted(found, key=lambda one: -one.sent_bytes)[:8]
+    costs = compiled.cost_analysis()
+    costs = costs[0] if isinstance(costs, list) else costs or {}
+    return {
+        "mesh": text,
+        "devices": mesh.size,
+        "memory": memory,
+        "sent_bytes": sum(one.sent_bytes for one in found),
+        "sent_by_purpose": sent,
+        "loops_known": all(one.exact for one in found),
+        "largest": [
+            {"kind": one.kind, "bytes": one.result_bytes, "times": one.times, "source": one.source[-120:]}
+            for one in largest
+        ],
+        "flops": costs.get("flops"),
+        "compile_seconds": seconds,
+    }
+
+
+def predicted(points: list[dict[str, Any]], seconds: float, link: float) -> list[dict[str, Any]]:
+    """Seconds of a step on several cards, where one takes `seconds`: products divided as the compiler counts them, plus
+    the bytes over the link, nothing hidden behind the other."""
+    one = points[0]
+    rows = []
+    for each in points:
+        work = seconds * each["flops"] / one["flops"]
+        moved = each["sent_bytes"] / link
+        rows.append({"mesh": each["mesh"], "work_seconds": work, "link_seconds": moved, "step_seconds": work + moved})
+    return rows
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--entities", type=int, metavar="N", help=f"of the vocabulary (default: {ENTITIES:,})")
+    parser.add_argument("--loss", choices=("shared", "sampled", "full"), default="shared", help="(default: shared)")
+    parser.add_argument("--meshes", metavar="MESH;MESH", help="the first is compared with (default: up to 8 devices)")
+    parser.add_argument("--step-seconds", type=float, metavar="S", help="measured on one card: predict from it")
+    parser.add_argument("--link", type=float, default=LINK, metavar="B", help=f"bytes a second (default: {LINK:.3g})")
+    args = common.finalize(parser.parse_args())
+    # How many devices a CPU is taken for is settled before JAX starts.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
+    from tirgn_eqx.memory import ProblemShape
+
+    settings: dict[str, Any] = SETTINGS | (QUICK if args.quick else {}) | {"loss": args.loss}
+    settings |= parse_assignments(args.set)
+    config = TiRGNTrainingConfig(**settings)
+    entities = args.entities or (QUICK_ENTITIES if args.quick else ENTITIES)
+    entities = -(-entities // 8) * 8  # so that the same table is divided in every mesh
+    shape = ProblemShape(entities, 12, 128, 64, history=4) if args.quick else ProblemShape(entities, 596, 5120, 5120)
+    meshes = args.meshes.split(";") if args.meshes else MESHES[:2] if args.quick else MESHES
+    points = []
+    for text in meshes:
+        points.append(point(text, shape, config))
+        last = points[-1]
+        note(f"{text}: {last['memory']['peak']:,} bytes a device, {last['sent_bytes']:,.0f} sent in a step")
+    result: dict[str, Any] = {"shape": vars(shape), "points": points}
+    if args.step_seconds:
+        result["prediction"] = predicted(points, args.step_seconds, args.link)
+        result["prediction_from"] = {"step_seconds": args.step_seconds, "link_bytes_per_second": args.link}
+    payload = {"dataset": {"name": "abstract", **vars(shape)}, "setting": config.to_dict(), "seed": config.seed}
+    name = "-".join(filter(None, ["mesh", args.loss, args.tag]))
+    document = common.record(name, payload | {"result": result}, args.results)
+    table(
+        f"{entities:,} entities, {args.loss} loss: a device of each mesh",
+        ["mesh", "devices", "peak MB", "of one device", "sent MB a step", *PURPOSES, OTHER],
+        [
+            [
+                each["mesh"],
+                each["devices"],
+                each["memory"]["peak"] / 1e6,
+                each["memory"]["peak"] / points[0]["memory"]["peak"],
+                each["sent_bytes"] / 1e6,
+                *(each["sent_by_purpose"].get(name, {"bytes": 0.0})["bytes"] / 1e6 for name in (*PURPOSES, OTHER)),
+            ]
+            for each in points
+        ],
+    )
+    if "prediction" in result:
+        table(
+            "Predicted, not measured: seconds of a step",
+            ["mesh", "work s", "link s", "step s"],
+            [list(row.values()) for row in result["prediction"]],
+        )
+    common.finish(document)
+
+
+if __name__ == "__main__":
+    main()
