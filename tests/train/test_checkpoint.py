@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tirgn_eqx import sharding
 from tirgn_eqx.errors import CheckpointError, DataWarning
 from tirgn_eqx.train.checkpoint import load_checkpoint, replace_checkpoint, save_checkpoint
 
@@ -295,3 +296,47 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert "cannot be read (Permission denied)" in fails(path)
+
+
+def test_a_mapped_checkpoint_has_the_same_arrays_and_reads_no_more_than_is_looked_at(tmp_path):
+    arrays = ARRAYS | {"flags": np.asarray([True, False]), "none": np.zeros((0, 3), np.float32)}
+    path = save_checkpoint(tmp_path / "model", arrays, METADATA)
+    found, mapped = load_checkpoint(path), load_checkpoint(path, mapped=True)
+    assert found.metadata == mapped.metadata and found.arrays.keys() == mapped.arrays.keys()
+    assert all(same(found.arrays[name], mapped.arrays[name]) for name in arrays)
+    assert not mapped.arrays["entity"].flags.owndata and not mapped.arrays["entity"].flags.writeable
+    # A file that takes its place changes nothing.
+    save_checkpoint(path, {"entity": np.zeros((3, 4), np.float32)}, {})
+    assert same(mapped.arrays["entity"], ARRAYS["entity"])
+
+
+@pytest.mark.parametrize("with_side", [True, False])
+def test_a_mapped_checkpoint_that_was_changed_is_refused(tmp_path, with_side):
+    path = save_checkpoint(tmp_path / "model", ARRAYS, METADATA)
+    content = bytearray(path.read_bytes())
+    at = content.index(ARRAYS["entity"].tobytes())
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    if not with_side:
+        path.with_suffix(".json").unlink()
+    with pytest.raises(CheckpointError, match="sha256" if with_side else "check sum"):
+        load_checkpoint(path, mapped=True)
+    path.write_bytes(content[: at + 3])
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path, mapped=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(0, 9), padding=st.integers(0, 3), block=st.integers(1, 200))
+def test_blocks_of_rows_make_the_same_file_as_the_whole(rows, padding, block):
+    import jax.numpy as jnp
+
+    table = np.arange(4.0 * (rows + padding), dtype=np.float32).reshape(-1, 4)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "BLOCK_BYTES", block)
+        blocks = sharding.Blocks(jnp.asarray(table), rows)
+        pieces = [len(piece) for piece in blocks]
+        assert sum(pieces) == rows and max(pieces, default=0) <= max(1, block // 16)
+        one = save_checkpoint(Path(folder) / "one", {"table": table[:rows], "step": np.asarray(7)}, METADATA)
+        other = save_checkpoint(Path(folder) / "other", {"table": blocks, "step": np.asarray(7)}, METADATA)
+        assert one.read_bytes() == other.read_bytes()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.archives import read_arrays
+from tirgn_eqx import archives
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
 from tirgn_eqx.files import flush, replacing
 from tirgn_eqx.foreign import Unsound, check_regular, parse_json
@@ -121,10 +121,11 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
         raise CheckpointError(f"{target}: cannot be written ({reason}); choose another --model-dir") from error
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
     """Reads a checkpoint; the npz alone is enough, its sha256 is checked where the json is beside it.
 
-    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it.
+    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it; `mapped`: leave the arrays on the disk, to
+    be read part by part as they are looked at, for tables that do not fit into memory.
 
     Raises CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
     """
@@ -133,11 +134,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
     source = checkpoint_path(path)
-    content = _read_verified(source)
+    content = _read_verified(source, archives.mapped if mapped else Path.read_bytes)
     if content[:2] != b"PK":
         raise CheckpointError(f"{source}: not a checkpoint; {_EXPECTED}")
     try:
-        arrays = read_arrays(content)
+        arrays = archives.read_arrays(content)
     except Unsound as error:
         raise CheckpointError(f"{source}: {error}; {_BROKEN}") from error
     if _METADATA not in arrays:
@@ -188,14 +189,14 @@ def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -
                     member.write(np.ascontiguousarray(block).data)
 
 
-def _read_verified(source: Path) -> bytes:
+def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> bytes | memoryview:
     """The bytes of an npz, compared with the sha256 in the side file, where there is one."""
     side, content = source.with_suffix(".json"), None
     while True:
         before = content
         try:
             check_regular(source)
-            content = source.read_bytes()
+            content = read(source)
         except (OSError, ValueError) as error:
             raise CheckpointError(_unreadable(source, error)) from error
         try:

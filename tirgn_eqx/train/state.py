@@ -79,7 +79,7 @@ def load_state(
     path = folder / f"{STATE_FILE}.npz"
     if not path.is_file():
         raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, mapped=mesh is not None)
     described, arrays = checkpoint.metadata, checkpoint.arrays
     if described.get("model_type") != STATE_TYPE:
         raise CheckpointError(f"{path}: is no training state; train without --resume")
