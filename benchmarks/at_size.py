@@ -1,4 +1,4 @@
-"""A hundred million facts on one machine: written as a mapped graph, opened, indexed, and a training batch of them built.
+"""A hundred million facts on one machine: written as a mapped graph, opened, indexed, and batches of them built.
 
 Why: facts, and the index of all that was seen before, shall not have to fit into memory. Facts are drawn as they are
 written; the history index is built part by part from rows spilt to the disk. Every stage is a process of its own, with

@@ -55,8 +55,8 @@ class Unsorted(Exception):
 
 
 def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The facts of a folder whose files are each in order of time, some at a time: int64 `(fact, 4)` as in `from_facts`,
-    and the split of each, int8.
+    """The facts of a folder whose files are each in order of time, some at a time: int64 `(fact, 4)` as `from_facts`
+    takes them, and the split of each, int8.
 
     **Arguments:** `path`: as of `read_folder`; `finish`: takes, at the end, what else `from_facts` needs.
 

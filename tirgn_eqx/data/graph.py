@@ -112,11 +112,11 @@ class TemporalGraph:
         """int64: the snapshots that hold at least one fact of `split`, in time order."""
         return np.flatnonzero(self.split_counts[SPLITS.index(split)])
 
-    def blocks(self, most: int = BLOCK) -> Iterator[slice]:
-        """All facts in order, in ranges of whole snapshots: each of at most `most` facts, or a single snapshot."""
+    def blocks(self) -> Iterator[slice]:
+        """All facts in order, in ranges of whole snapshots: each of at most `BLOCK` facts, or a single snapshot."""
         offsets, begin = self.offsets, 0
         while begin < self.num_snapshots:
-            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + most, side="right")) - 1)
+            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK, side="right")) - 1)
             if offsets[end] > offsets[begin]:
                 yield slice(int(offsets[begin]), int(offsets[end]))
             begin = end

@@ -17,7 +17,7 @@ import numpy as np
 
 from tirgn_eqx.data.columns import chunks
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,10 @@ def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | No
     **Arguments:** `part`: (index, count): only the questions about subjects s with s % count == index, both directions
     of every fact included; None: all.
 
-    **Raises:** DataError when there is more than 63 bits can number.
+    **Raises:** ConfigError for an impossible part; DataError when there is more than 63 bits can number.
     """
+    if part is not None and not 0 <= part[0] < part[1]:
+        raise ConfigError(f"part {part}: must be (index, count) with 0 <= index < count")
     if graph.home is not None or isinstance(graph.subject, np.memmap):
         from tirgn_eqx.data.history_files import mapped_vocabulary
 

@@ -1,6 +1,7 @@
 """The history vocabulary of a mapped graph, kept beside its facts: built once, whichever process comes first."""
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -96,7 +97,7 @@ def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] 
         spill.mkdir()
         built = index_in_parts(graph, out, spill, rows=rows, part=part)
         said = _said(graph, part) | {"columns": built.columns, "parts": built.parts, "spilt_bytes": built.spilt}
-        write_text(out / "index.json", _json(said))
+        write_text(out / "index.json", json.dumps(said, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)
         out.rename(place)
         flush(home)
@@ -107,12 +108,6 @@ def _said(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, Any]:
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
     whole = {"sha256": graph.checksum} if graph.home is not None else {}
     return {"format": FORMAT, "version": VERSION, "part": part and list(part)} | whole | sizes
-
-
-def _json(document: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(document, indent=1) + "\n"
 
 
 def _open(place: Path, graph: TemporalGraph, part: tuple[int, int] | None) -> HistoryVocabulary:
@@ -127,16 +122,18 @@ def _open(place: Path, graph: TemporalGraph, part: tuple[int, int] | None) -> Hi
     if not isinstance(said, dict) or any(said.get(key) != value for key, value in _said(graph, part).items()):
         raise DataError(f"{record}: belongs to other facts; {_NEED}")
     found: dict[str, dict[str, np.ndarray]] = {"entity": {}, "relation": {}}
+    highest = {"entity": graph.num_entities, "relation": 2 * graph.num_relations}
     for kind, columns in found.items():
         for field, dtype in FIELDS.items():
             path = place / f"{kind}-{field}.npy"
             try:
                 column = said["columns"][f"{kind}-{field}"]
                 length, sha256 = int(column["length"]), str(column["sha256"])
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"{record}: says nothing usable of {path.name}; {_NEED}") from error
             columns[field] = map_column(path, dtype, length, _NEED)
-            check_column(path, columns[field], sha256, _NEED)
+            high = highest[kind] if field == "candidate" else None
+            check_column(path, columns[field], sha256, _NEED, high=high)
         if len(columns["first"]) != len(columns["candidate"]):
             raise DataError(f"{record}: says two lengths; {_NEED}")
     indexes = {kind: HistoryIndex(**columns, num_times=graph.num_snapshots) for kind, columns in found.items()}

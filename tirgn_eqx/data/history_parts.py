@@ -1,4 +1,4 @@
-"""The history vocabulary of a graph larger than memory: its rows spilt to the disk by subject, and indexed part by part.
+"""The history vocabulary of a graph larger than memory: rows spilt to the disk by subject, and indexed part by part.
 
 A row is a fact in one of its two directions. Parts are ranges of subjects, so ranges of keys of both indices: the index
 of one part follows that of the part before it, and all of them are what `build_history_vocabulary` gives at once.
@@ -25,7 +25,7 @@ _SPILT = 4 * 4  # bytes of a row on the disk
 
 @dataclass(frozen=True)
 class Built:
-    """What was made in a folder: the length, type and sha256 of every column by name (`entity-first`); how many `parts`;
+    """What was made in a folder: length, type and sha256 of every column by name (`entity-first`); how many `parts`;
     `spilt`: bytes that were on the disk meanwhile."""
 
     columns: dict[str, dict[str, Any]]

@@ -61,8 +61,8 @@ def write_mapped(
       `from_facts`), `entity_names`, `relation_names`, `static`; `source`: where the facts came from, JSON-compatible.
     - `finish`: gives further fields once all facts were taken.
 
-    **Raises:** ConfigError for a folder that holds something else; DataError for facts that are in another order or have
-    numbers out of range, while another process writes there, or when it cannot be written.
+    **Raises:** ConfigError for a folder that holds something else; DataError for facts in another order or with numbers
+    out of range, while another process writes there, or when it cannot be written.
     """
     folder = Path(os.path.expanduser(folder))
     _check_place(folder)
@@ -179,7 +179,7 @@ class _Order:
 def _write_names(path: Path, names: tuple[str, ...] | None) -> dict[str, Any] | None:
     if names is None:
         return None
-    content = json.dumps(list(names), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    content = json.dumps(list(names), ensure_ascii=False).encode()
     write_bytes(path, content)
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
@@ -196,7 +196,7 @@ def _write_static(work: Path, static: StaticGraph | None, columns: dict[str, Any
 
 def _settle(folder: Path, work: Path, said: dict[str, Any]) -> str:
     """Give the columns in `work` a name of their own in `folder`."""
-    tag = hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    tag = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
     for number in itertools.count(1):
         place = folder / f"facts-{tag}-{number}"
         if not place.exists():

@@ -113,7 +113,7 @@ class _Record:
 
     def text(self, key: str, form: re.Pattern[str] | None = None) -> str:
         value = self.find(key)
-        if not isinstance(value, str) or (form is not None and form.fullmatch(value) is None):
+        if not _is_text(value) or (form is not None and form.fullmatch(value) is None):
             raise self.wrong(f"{key} is {shown(value)}, no such name")
         return value
 
@@ -122,6 +122,11 @@ class _Record:
         if not isinstance(value, str):
             raise self.wrong(f"says no sha256 of {column}")
         return value
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is text that can be written as UTF-8: JSON can name halves of letters."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _check_order(place: Path, snapshot: np.ndarray, split: np.ndarray, times: np.ndarray) -> None:
@@ -136,10 +141,9 @@ def _check_order(place: Path, snapshot: np.ndarray, split: np.ndarray, times: np
             row = begin + int(np.argmax(bad))
             raise DataError(f"{place / 'snapshot.npy'}: fact {row} is not in order of time and split; {_NEED}")
         last = int(code[-1])
-    if last // len(SPLITS) != len(times) - 1:
-        raise DataError(
-            f"{place / 'times.npy'}: {len(times):,} times, but facts of {last // len(SPLITS) + 1:,}; {_NEED}"
-        )
+    seen = last // len(SPLITS) + 1
+    if seen != len(times):
+        raise DataError(f"{place / 'times.npy'}: {len(times):,} times, but facts of {seen:,}; {_NEED}")
     if np.any(np.diff(times) <= 0):
         raise DataError(f"{place / 'times.npy'}: times do not rise; {_NEED}")
 
@@ -154,14 +158,14 @@ def _names(said: _Record, place: Path, kind: str, number: int) -> tuple[str, ...
         if path.stat().st_size != size:
             raise DataError(f"{path}: {path.stat().st_size:,} bytes, expected {size:,}; {_NEED}")
         content = path.read_bytes()
-        names = parse_json(content.decode("utf-8", "surrogatepass"))
+        names = parse_json(content.decode())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {_NEED}") from error
     except ValueError as error:
         raise DataError(f"{path}: no JSON; {_NEED}") from error
     if hashlib.sha256(content).hexdigest() != said.find("names", kind, "sha256"):
         raise DataError(f"{path}: has another sha256 than was written down; {_NEED}")
-    if not isinstance(names, list) or len(names) != number or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or len(names) != number or not all(map(_is_text, names)):
         raise DataError(f"{path}: not a list of {number:,} names; {_NEED}")
     return tuple(names)
 
@@ -172,11 +176,10 @@ def _static(said: _Record, place: Path, entities: int) -> StaticGraph | None:
     length = said.number("columns", "static_entity", "length", 1, INT32_MAX)
     most = min(most_ids(length), INT32_MAX - entities)
     relations, words = (said.number("static", key, 1, most) for key in ("num_relations", "num_words"))
-    columns = {}
+    columns: dict[str, Any] = {"num_relations": relations, "num_words": words}
     for key, limit in zip(STATIC, (entities, relations, words)):
         path = place / f"static_{key}.npy"
-        columns[key] = map_column(path, np.int32, length, _NEED)
-        check_column(path, columns[key], said.sha256(f"static_{key}"), _NEED, 0, limit)
-    return StaticGraph(
-        **{key: np.array(values) for key, values in columns.items()}, num_relations=relations, num_words=words
-    )
+        values = map_column(path, np.int32, length, _NEED)
+        check_column(path, values, said.sha256(f"static_{key}"), _NEED, 0, limit)
+        columns[key] = np.array(values)
+    return StaticGraph(**columns)
