@@ -196,7 +196,8 @@ def _write_static(work: Path, static: StaticGraph | None, columns: dict[str, Any
 
 def _settle(folder: Path, work: Path, said: dict[str, Any]) -> str:
     """Give the columns in `work` a name of their own in `folder`."""
-    tag = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    content = {key: said[key] for key in ("columns", "names")}
+    tag = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     for number in itertools.count(1):
         place = folder / f"facts-{tag}-{number}"
         if not place.exists():
