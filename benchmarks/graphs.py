@@ -82,4 +82,4 @@ def streamed_facts(
         repeats = rng.random(len(time)) < recurring
         triples[:, repeats] = pool[:, rng.integers(0, pool.shape[1], int(repeats.sum()))]
         split = np.digitize(time, [snapshots - 2 * held_out, snapshots - held_out])
-        yield Facts(*triples, time, split)
+        yield Facts._make((*triples, time, split))

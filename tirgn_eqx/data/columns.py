@@ -33,7 +33,7 @@ class Column:
 
     def append(self, values: np.ndarray) -> None:
         """Adds numbers, which must fit the type."""
-        data = memoryview(np.ascontiguousarray(values, self.dtype)).cast("B") if len(values) else b""
+        data = np.ascontiguousarray(values, self.dtype).data.cast("B") if len(values) else b""
         self._file.write(data)
         self._digest.update(data)
         self.length += len(values)
@@ -105,7 +105,7 @@ def check_column(path: Path, values: np.ndarray, sha256: str, need: str, low: in
     """
     digest, row = hashlib.sha256(), 0
     for chunk in chunks(values):
-        digest.update(memoryview(np.ascontiguousarray(chunk)).cast("B"))
+        digest.update(np.ascontiguousarray(chunk).data.cast("B"))
         if high is not None and (int(chunk.min()) < low or int(chunk.max()) >= high):
             place = int(np.argmax((chunk < low) | (chunk >= high)))
             raise DataError(f"{path}: number {row + place} is {chunk[place]}, outside {low} to {high - 1}; {need}")

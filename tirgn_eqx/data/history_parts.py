@@ -109,7 +109,7 @@ def _spill(graph: TemporalGraph, part: tuple[int, int] | None, bounds: np.ndarra
         starts = np.flatnonzero(np.diff(number, prepend=-1))
         for begin, end in pairwise([*starts.tolist(), len(number)]):
             with _place(spill, int(number[begin])).open("ab") as file:
-                file.write(memoryview(np.ascontiguousarray(table[begin:end], "<i4")).cast("B"))
+                file.write(np.ascontiguousarray(table[begin:end], "<i4").data.cast("B"))
 
 
 def _write(

@@ -36,9 +36,14 @@ class Facts(NamedTuple):
 def map_graph(graph: TemporalGraph, folder: str | Path) -> TemporalGraph:
     """`graph`, written to `folder` and mapped from there; see `write_mapped`."""
     fields = ("name", "num_entities", "num_relations", "time_interval", "entity_names", "relation_names", "static")
-    column = lambda name, rows: getattr(graph, name)[rows]
     facts = (
-        Facts(*(column(name, rows) for name in Facts._fields[:3]), graph.times[graph.snapshot[rows]], graph.split[rows])
+        Facts(
+            subject=graph.subject[rows],
+            relation=graph.relation[rows],
+            object=graph.object[rows],
+            time=graph.times[graph.snapshot[rows]],
+            split=graph.split[rows],
+        )
         for rows in graph.blocks()
     )
     return write_mapped(folder, facts, source=graph.provenance, **{name: getattr(graph, name) for name in fields})
@@ -104,7 +109,7 @@ def _write_facts(
     times, train_times, highest, order = [], [], np.zeros(3, np.int64), _Order()
     with columns["subject"], columns["relation"], columns["object"], columns["snapshot"], columns["split"]:
         for block in facts:
-            block = Facts(*(np.asarray(column) for column in block))
+            block = Facts._make(np.asarray(column) for column in block)
             if not len(block.time):
                 continue
             _check_numbers(columns["subject"].length, block)
@@ -225,4 +230,4 @@ def _remove_others(folder: Path, said: dict[str, Any]) -> None:
 def in_order(blocks: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Facts]:
     """Rows as `stream_folder` gives them, as facts."""
     for rows, split in blocks:
-        yield Facts(*rows.T, split)
+        yield Facts._make((*rows.T, split))
