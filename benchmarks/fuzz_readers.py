@@ -17,8 +17,9 @@ from mutate import Files
 
 # Of 24,000 inputs.
 SHARES = {
-    **{"folder": 3000, "events": 2500, "checkpoint": 2500, "state": 1500, "settings": 3000, "options": 2500},
-    **{"lists": 2000, "raw": 1500, "table": 1000, "record": 1500, "packed": 1000, "weights": 1000, "questions": 1000},
+    **{"folder": 2000, "mapped": 1500, "events": 2000, "checkpoint": 2500, "state": 1500, "settings": 3000},
+    **{"options": 2500, "lists": 2000, "raw": 1500, "table": 1000, "record": 1500, "packed": 1000, "weights": 1000},
+    **{"questions": 1000},
 }
 Act = Callable[[Path], Any]
 
@@ -46,6 +47,16 @@ def _folder() -> list[Files]:
         "e-w-graph.txt": b"".join(b"%d 0 %d\n" % (n, n % 3) for n in range(6)),
     }
     return [files]
+
+
+def _mapped() -> list[Files]:
+    from tirgn_eqx.data import build_history_vocabulary, map_graph
+
+    with tempfile.TemporaryDirectory() as work:
+        graph = map_graph(_graph(Path(work) / "data"), Path(work) / "graph")
+        build_history_vocabulary(graph)
+        files = _files(Path(work) / "graph")
+    return [{name: data for name, data in files.items() if "lock" not in name}]
 
 
 def _events() -> list[Files]:
@@ -227,9 +238,9 @@ def _questions() -> list[Files]:
 
 
 SEEDS: dict[str, Callable[[], list[Files]]] = {
-    **{"folder": _folder, "events": _events, "checkpoint": _checkpoint, "state": _state, "settings": _settings},
-    **{"options": _options, "lists": _lists, "raw": _raw, "table": _table, "record": _record, "packed": _packed},
-    **{"weights": _weights, "questions": _questions},
+    **{"folder": _folder, "mapped": _mapped, "events": _events, "checkpoint": _checkpoint, "state": _state},
+    **{"settings": _settings, "options": _options, "lists": _lists, "raw": _raw, "table": _table, "record": _record},
+    **{"packed": _packed, "weights": _weights, "questions": _questions},
 }
 
 
@@ -241,6 +252,15 @@ def _load(place: Path, **options: Any) -> None:
     json.dumps(graph_statistics(graph))
     for snapshot in (0, graph.num_snapshots - 1):
         moment(graph, snapshot)
+
+
+def _load_mapped(place: Path) -> None:
+    from tirgn_eqx.data import build_history_vocabulary, load_graph
+
+    graph = load_graph(place)
+    vocabulary = build_history_vocabulary(graph)
+    vocabulary.entity.lookup(np.arange(4), graph.num_snapshots, 2)
+    _load(place)
 
 
 def _load_model(place: Path) -> None:
@@ -356,9 +376,10 @@ def _ask(place: Path) -> None:
 
 
 ACTS: dict[str, Act] = {
-    **{"folder": _load, "events": lambda place: _load(place / "events.parquet", num_days=0), "checkpoint": _load_model},
-    **{"state": _resume, "settings": _configure, "options": _parse, "lists": _list, "raw": _ingest},
-    **{"table": _ingest_again, "record": _verify, "packed": _unpack, "weights": _import, "questions": _ask},
+    **{"folder": _load, "mapped": _load_mapped, "events": lambda place: _load(place / "events.parquet", num_days=0)},
+    **{"checkpoint": _load_model, "state": _resume, "settings": _configure, "options": _parse, "lists": _list},
+    **{"raw": _ingest, "table": _ingest_again, "record": _verify, "packed": _unpack, "weights": _import},
+    **{"questions": _ask},
 }
 
 

@@ -1,10 +1,12 @@
 """Random temporal graphs of any size, for costs that no real dataset isolates."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, from_facts
+from tirgn_eqx.data.mapped import Facts
 
 GDELT = {"entities": 7691, "relations": 240, "snapshots": 2975, "facts": 1_700_000}
 
@@ -49,3 +51,35 @@ def random_graph(
     split = np.digitize(time, [snapshots - 2 * held_out, snapshots - held_out])
     fields: dict[str, Any] = {"time_interval": 1, "provenance": {"kind": "random", "seed": seed}}
     return from_facts("random", np.column_stack([triples, time]), split, entities, relations, **fields)
+
+
+def streamed_facts(
+    *, entities: int, relations: int, snapshots: int, facts: int, recurring: float = 0.6, seed: int = 0
+) -> Iterator[Facts]:
+    """Facts in order of time, about a million at once: never are all of them in memory.
+
+    The entity of rank i is drawn with a chance of 1 / (i + 1000), the relation with 1 / (i + 3) (Zipf and Mandelbrot).
+    A share `recurring` of the facts repeats one of a pool of triples, a twentieth of their number. Every snapshot has
+    the same number of facts, up to one. The split is 98/1/1 by snapshot.
+    """
+
+    def ranks(rng: np.random.Generator, count: int, size: int, shift: int) -> np.ndarray:
+        return (shift * (1 + size / shift) ** rng.random(count) - shift).astype(np.int32)
+
+    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
+        relation = ranks(rng, count, relations, 3)
+        return np.stack([ranks(rng, count, entities, 1000), relation, ranks(rng, count, entities, 1000)])
+
+    pool = draw(np.random.default_rng((seed, 0)), max(1, facts // 20))
+    bounds = np.linspace(0, facts, snapshots + 1).astype(np.int64)
+    held_out = max(1, round(0.01 * snapshots))
+    together = max(1, snapshots * 1_000_000 // facts)
+    for first in range(0, snapshots, together):
+        last = min(first + together, snapshots)
+        rng = np.random.default_rng((seed, 1, first))
+        time = np.repeat(np.arange(first, last), np.diff(bounds[first : last + 1]))
+        triples = draw(rng, len(time))
+        repeats = rng.random(len(time)) < recurring
+        triples[:, repeats] = pool[:, rng.integers(0, pool.shape[1], int(repeats.sum()))]
+        split = np.digitize(time, [snapshots - 2 * held_out, snapshots - held_out])
+        yield Facts._make((*triples, time, split))

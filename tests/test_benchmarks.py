@@ -264,6 +264,18 @@ def test_the_results_page_is_what_the_records_say():
 
 
 @pytest.mark.slow
+def test_facts_at_size_are_measured(tmp_path):
+    document = run("at_size", "--quick", "--folder", tmp_path / "graph", "--results", tmp_path)
+    check_provenance(document)
+    stages = document["result"]["stages"]
+    assert list(stages) == ["write", "open", "index", "open index", "batch"]
+    assert stages["write"]["bytes_per_fact"] > 17 and stages["index"]["spilt_bytes"] == 32 * 20_000
+    assert stages["index"]["lengths"]["entity-first"] == stages["index"]["lengths"]["entity-candidate"]
+    assert stages["batch"]["facts"] > 0 and stages["batch"]["rows"] > 0
+    assert all(told["memory"]["resident_bytes"] > 0 for told in stages.values())
+
+
+@pytest.mark.slow
 def test_the_road_from_raw_files_to_a_forecast(tmp_path):
     document = run("pipeline", "--quick", "--results", tmp_path)
     check = {step["step"] for step in document["result"]["steps"]}

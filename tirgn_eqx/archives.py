@@ -22,6 +22,7 @@ _HEADER = re.compile(
 )
 _DTYPE = re.compile(rb"[<>|=]?(b1|[iu][1248]|f[248]|c(?:8|16))")
 _LONGEST_HEADER = 10_000
+HEADER = _LONGEST_HEADER + 12  # bytes that any header lies in
 
 
 def mapped(path: Path) -> memoryview:
@@ -113,9 +114,29 @@ def _check_members(members: Sequence[zipfile.ZipInfo], size: int, packed: bool) 
 
 
 def _array(name: str, raw: bytes | memoryview) -> np.ndarray:
-    """The array in the bytes of an npy file, whose header is matched and never evaluated."""
+    """The array in the bytes of an npy file."""
     where = f"array {name[:80]!r}"
-    if bytes(raw[: len(_MAGIC)]) != _MAGIC or len(raw) < 12 or raw[6] not in (1, 2, 3):
+    dtype, shape, fortran, begin = read_header(where, bytes(raw[:HEADER]))
+    count, body = math.prod(shape), memoryview(raw)[begin:]
+    if count * dtype.itemsize != len(body) or max(shape, default=0) >= 1 << 40:
+        raise Unsound(f"{where} says {list(shape)} of {dtype}, but has {len(body):,} bytes")
+    if dtype.kind == "b":
+        array = np.frombuffer(body, np.uint8) != 0
+    else:
+        array = np.frombuffer(body, dtype) if count else np.zeros(0, dtype)
+    order = "F" if fortran else "C"
+    return array.reshape(shape, order=order).astype(dtype.newbyteorder("="), copy=isinstance(raw, bytes))
+
+
+def read_header(where: str, raw: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+    """(type, shape, whether columns come first, bytes before the numbers) of an npy file that begins with `raw`, whose
+    header is matched and never evaluated.
+
+    **Arguments:** `where`: what it is called in a message; `raw`: at least the first `HEADER` bytes, or all there are.
+
+    **Raises:** Unsound.
+    """
+    if not raw.startswith(_MAGIC) or len(raw) < 12 or raw[6] not in (1, 2, 3):
         raise Unsound(f"{where} is in no format of numpy")
     begin, form = (10, "<H") if raw[6] == 1 else (12, "<I")
     (length,) = struct.unpack(form, raw[8:begin])
@@ -127,14 +148,5 @@ def _array(name: str, raw: bytes | memoryview) -> np.ndarray:
         raise Unsound(f"{where} has a header that says nothing of an array")
     if _DTYPE.fullmatch(found[1]) is None:
         raise Unsound(f"{where} has type {found[1].decode('latin-1')!r}; expected booleans or numbers")
-    dtype = np.dtype(found[1].decode())
     shape = tuple(int(part) for part in found[3].split(b",") if part.strip())
-    count, body = math.prod(shape), memoryview(raw)[begin + length :]
-    if count * dtype.itemsize != len(body) or max(shape, default=0) >= 1 << 40:
-        raise Unsound(f"{where} says {list(shape)} of {dtype}, but has {len(body):,} bytes")
-    if dtype.kind == "b":
-        array = np.frombuffer(body, np.uint8) != 0
-    else:
-        array = np.frombuffer(body, dtype) if count else np.zeros(0, dtype)
-    order = "F" if found[2] == b"True" else "C"
-    return array.reshape(shape, order=order).astype(dtype.newbyteorder("="), copy=isinstance(raw, bytes))
+    return np.dtype(found[1].decode()), shape, found[2] == b"True", begin + length

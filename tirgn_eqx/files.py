@@ -5,6 +5,7 @@ import functools
 import glob
 import os
 import platform
+import shutil
 import time
 import zlib
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _sweep(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
             if _gone(left.name.split(".")[-2]) or time.time() - left.stat().st_mtime > _STALE:
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
 @functools.cache
@@ -89,6 +90,39 @@ def _gone(writer: str) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+@contextmanager
+def building(folder: str | Path, prefix: str) -> Iterator[Path]:
+    """An empty hidden folder inside `folder` to make something in; removed at the end, unless it was renamed.
+
+    `folder` is made where needed, and what killed processes left there under such names is removed; what those of other
+    machines left, after an hour.
+
+    **Raises:** OSError when it cannot be made.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder / prefix)
+    place = folder / f".{prefix}.{_system()}-{os.getpid()}.tmp"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def in_turn(place: str | Path) -> Iterator[None]:
+    """Hold the lock file `place` while at work, after whoever has it; see `alone`. The folder must be there.
+
+    **Raises:** OSError when it cannot be written.
+    """
+    with Path(place).open("a") as file:
+        while not lock(file):
+            time.sleep(0.1)
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`tirgn data`: collects GDELT's files, makes event tables of them, and looks at data sets."""
+"""`tirgn data`: collects GDELT's files, makes event tables of them, maps data, and looks at data sets."""
 
 from typing import Annotated, Any
 
@@ -7,13 +7,16 @@ import typer
 from tirgn_cli import options
 from tirgn_cli.collect import collect
 from tirgn_cli.ingest import ingest
+from tirgn_cli.map import map_data
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Collect GDELT's files, make event tables of them, and look at data sets.\n\nExample: tirgn data stats sim",
+    help="Collect GDELT's files, make event tables of them, map data that exceed memory, and look at data sets.\n\n"
+    "Example: tirgn data stats sim",
 )
 data_app.command("collect")(collect)
 data_app.command("ingest")(ingest)
+data_app.command("map")(map_data)
 
 
 @data_app.command("stats")
@@ -22,7 +25,8 @@ def stats(
         str,
         typer.Argument(
             metavar="PATH",
-            help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world",
+            help="folder in the RE-GCN text format or of `tirgn data map`, event parquet, or 'sim' for the simulated "
+            "world",
         ),
     ],
     num_days: options.NumDays = None,

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from tirgn_cli.app import app
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data import load_graph
+from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.saved import save_model
@@ -126,6 +126,29 @@ def zipped(name: str, content: bytes) -> Make:
     return make
 
 
+def recorded(**changes: Any) -> Make:
+    """The folder `mapped`, whose record says other things."""
+
+    def make(place: Path) -> None:
+        map_data(place / "data", place / "mapped")
+        record = place / "mapped" / "graph.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | changes))
+
+    return make
+
+
+def stored(column: str, change: Callable[[bytes], bytes]) -> Make:
+    """The folder `mapped` with other bytes in the file of a column, under a name that is always the same."""
+
+    def make(place: Path) -> None:
+        recorded(folder="facts-0123456789abcdef-1")(place)
+        (facts,) = (place / "mapped").glob("facts-*")
+        facts = facts.rename(place / "mapped" / "facts-0123456789abcdef-1")
+        (facts / f"{column}.npy").write_bytes(change((facts / f"{column}.npy").read_bytes()))
+
+    return make
+
+
 def events(days: int = 10) -> pl.DataFrame:
     names = [f"actor {number % 4}" for number in range(days)]
     return pl.DataFrame(
@@ -154,6 +177,8 @@ STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "
 IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
 ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
 DEEP = "[" * 100_000
+MAPPED = "tirgn data stats mapped"
+FEW_AND_MANY = (b"(60,), }".ljust(19), b"(1000000000000,), }")
 PARQUET = r"(?<=file \().*(?=\);)"
 TYPER = r"((?<=trian')|(?<=--epoch) |(?<=epochs')|(?<=days')).*(?=; see)"
 RESUME = (
@@ -268,6 +293,28 @@ CASES: dict[str, list[Bad]] = {
         ),
         Bad("one time", "tirgn data stats events.parquet", table(timestamp=pl.lit(20180101))),
         Bad("a step that does not exist", "tirgn data stats events.parquet --granularity week", code=2),
+    ],
+    "Mapped graphs": [
+        Bad("a record that is no JSON", STATS, text("data/graph.json", DEEP)),
+        Bad("a record of something else", STATS, text("data/graph.json", '{"format": "\\u001b[31m"}')),
+        Bad("10^12 facts", MAPPED, recorded(facts=10**12)),
+        Bad("2,000,000,000 entities for 60 facts", MAPPED, recorded(num_entities=2 * 10**9)),
+        Bad("columns of another folder", MAPPED, recorded(folder="../data")),
+        Bad("columns that are gone", MAPPED, recorded(folder="facts-0123456789abcdef-1")),
+        Bad("another version", MAPPED, recorded(version=9)),
+        Bad("a column that is cut off", MAPPED, stored("subject", lambda raw: raw[:-4])),
+        Bad(
+            "a column that is pickled",
+            MAPPED,
+            stored("subject", lambda raw: raw.replace(b"'<i4'", b"'|O' ")),
+        ),
+        Bad("a header that claims 4 TB", MAPPED, stored("subject", lambda raw: raw.replace(*FEW_AND_MANY))),
+        Bad("a column of another type", MAPPED, stored("subject", lambda raw: raw.replace(b"<i4", b"<f4"))),
+        Bad("an id beyond the count", MAPPED, stored("subject", lambda raw: raw[:-4] + b"\x09\0\0\0")),
+        Bad("a flipped bit", MAPPED, stored("subject", lambda raw: raw[:-4] + b"\0\0\0\0")),
+        Bad("a place that holds something else", "tirgn data map data --out data", code=2),
+        Bad("no place", "tirgn data map data", code=2),
+        Bad("a source that does not exist", "tirgn data map nowhere --out mapped"),
     ],
     "Checkpoints": [
         Bad("a file that is missing", "tirgn eval modle.npz"),

@@ -9,5 +9,9 @@ from tirgn_eqx.data.graph import from_facts as from_facts
 from tirgn_eqx.data.history import HistoryVocabulary as HistoryVocabulary
 from tirgn_eqx.data.history import build_history_vocabulary as build_history_vocabulary
 from tirgn_eqx.data.load import load_graph as load_graph
+from tirgn_eqx.data.load import map_data as map_data
+from tirgn_eqx.data.mapped import Facts as Facts
+from tirgn_eqx.data.mapped import map_graph as map_graph
+from tirgn_eqx.data.mapped import write_mapped as write_mapped
 from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
 from tirgn_eqx.data.synthetic import simulate as simulate

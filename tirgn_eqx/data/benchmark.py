@@ -5,17 +5,16 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import INT32_MAX, read_blocks, read_integers
+from tirgn_eqx.data.table import INT32_MAX, integer_blocks, most_ids, read_blocks, read_integers
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
 COLUMNS = ("subject", "relation", "object", "time")
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
-# What a vocabulary may count: so many beside so many for each line that speaks of it. Memory grows with the count.
-_SPARE, _PER_LINE = 1_000_000, 16
 
 
 def read_folder(path: str | Path) -> TemporalGraph:
@@ -34,12 +33,7 @@ def read_folder(path: str | Path) -> TemporalGraph:
 
     Source: the layout of https://github.com/Lee-zix/RE-GCN.
     """
-    folder = Path(os.path.expanduser(path))
-    if not os.path.isdir(folder):
-        state = "is a file, not a folder" if os.path.exists(folder) else "folder is missing"
-        raise DataError(f"{folder}: {state}; {_NEED}")
-    stat = folder / "stat.txt"
-    num_entities, num_relations = _read_sizes(stat)
+    folder, stat, num_entities, num_relations = _open_folder(path)
     sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
     facts, lines = [], []
     for split in SPLITS:
@@ -51,29 +45,80 @@ def read_folder(path: str | Path) -> TemporalGraph:
         facts.append(rows)
         lines.append(numbers)
     _check_order(folder, facts, lines)
+    fields = _read_fields(folder, stat, num_entities, num_relations, sum(map(len, facts)))
+    split = np.repeat(np.arange(len(SPLITS)), [len(rows) for rows in facts])
+    return from_facts(facts=np.concatenate(facts), split=split, **fields)
+
+
+class Unsorted(Exception):
+    """The facts of a folder do not come in order of time."""
+
+
+def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The facts of a folder whose files are each in order of time, some at a time: int64 `(fact, 4)` as `from_facts`
+    takes them, and the split of each, int8.
+
+    **Arguments:** `path`: as of `read_folder`; `finish`: takes, at the end, what else `from_facts` needs.
+
+    **Raises:** DataError as `read_folder`; Unsorted for files in another order.
+    """
+    folder, stat, num_entities, num_relations = _open_folder(path)
+    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
+    number, before = 0, None
+    for split, name in enumerate(SPLITS):
+        file = folder / f"{name}.txt"
+        newest = None
+        for rows, numbers in integer_blocks(file, COLUMNS, _NEED):
+            if len(rows) == 0:
+                continue
+            _check_ids(file, rows, numbers, COLUMNS, sizes, stat)
+            time = rows[:, 3]
+            if np.any(np.diff(time, prepend=time[0] if newest is None else newest[0][0, 3]) < 0):
+                raise Unsorted
+            if newest is None and before is not None:
+                _check_boundary(folder, split - 1, *before, rows[:1], numbers[:1])
+            if newest is None or time[-1] > newest[0][0, 3]:
+                last = int(np.searchsorted(time, time[-1]))
+                newest = rows[last : last + 1], numbers[last : last + 1]
+            number += len(rows)
+            yield rows, np.full(len(rows), split, np.int8)
+        if newest is None:
+            raise DataError(f"{file}: no facts; every split needs at least one")
+        before = newest
+    finish.update(_read_fields(folder, stat, num_entities, num_relations, number))
+
+
+def _open_folder(path: str | Path) -> tuple[Path, Path, int, int]:
+    """The folder, its `stat.txt`, and the two numbers in it."""
+    folder = Path(os.path.expanduser(path))
+    if not os.path.isdir(folder):
+        state = "is a file, not a folder" if os.path.exists(folder) else "folder is missing"
+        raise DataError(f"{folder}: {state}; {_NEED}")
+    return folder, folder / "stat.txt", *_read_sizes(folder / "stat.txt")
+
+
+def _read_fields(folder: Path, stat: Path, num_entities: int, num_relations: int, number: int) -> dict[str, Any]:
+    """What `from_facts` takes beside the `number` facts of a folder."""
     names = {
         kind: _read_names(folder / f"{kind}2id.txt", size, kind, stat)
         for kind, size in (("entity", num_entities), ("relation", num_relations))
     }
-    number = sum(map(len, facts))
     for column, size, kind in (("entities", num_entities, "entity"), ("relations", num_relations, "relation")):
         told = number + len(names[kind] or ())
-        if size > _SPARE + _PER_LINE * told:
+        if size > most_ids(told):
             raise DataError(
                 f"{stat}: {size:,} {column}, but {number:,} facts and {told - number:,} names; correct the count"
             )
     absolute = os.path.abspath(folder)
-    return from_facts(
-        os.path.basename(absolute),
-        np.concatenate(facts),
-        np.repeat(np.arange(len(SPLITS)), [len(rows) for rows in facts]),
-        num_entities,
-        num_relations,
-        entity_names=_filled(names["entity"], num_entities, "entity"),
-        relation_names=_filled(names["relation"], num_relations, "relation"),
-        static=_read_static(folder / "e-w-graph.txt", num_entities, stat),
-        provenance={"kind": "folder", "path": absolute},
-    )
+    return {
+        "name": os.path.basename(absolute),
+        "num_entities": num_entities,
+        "num_relations": num_relations,
+        "entity_names": _filled(names["entity"], num_entities, "entity"),
+        "relation_names": _filled(names["relation"], num_relations, "relation"),
+        "static": _read_static(folder / "e-w-graph.txt", num_entities, stat),
+        "provenance": {"kind": "folder", "path": absolute},
+    }
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:
@@ -110,22 +155,29 @@ def _check_ids(
 
 def _check_order(folder: Path, facts: list[np.ndarray], lines: list[np.ndarray]) -> None:
     for early, late in pairwise(range(len(SPLITS))):
-        newest, oldest = int(np.argmax(facts[early][:, 3])), int(np.argmin(facts[late][:, 3]))
-        end, start = facts[early][newest, 3], facts[late][oldest, 3]
-        names = f"{SPLITS[early]}.txt", f"{SPLITS[late]}.txt"
-        if end > start:
-            raise DataError(
-                f"{folder / names[0]}:{lines[early][newest]}: time {end} is later than time {start} at "
-                f"{names[1]}:{lines[late][oldest]}; every {SPLITS[early]} fact must come before the "
-                f"{SPLITS[late]} facts, so cut the splits by time"
-            )
-        if end == start:
-            warnings.warn(
-                f"{folder}: {names[0]} and {names[1]} share the timestamp {end}; each fact stays in its "
-                "split, and none of them counts as history at that time",
-                DataWarning,
-                stacklevel=3,
-            )
+        _check_boundary(folder, early, facts[early], lines[early], facts[late], lines[late])
+
+
+def _check_boundary(
+    folder: Path, split: int, early: np.ndarray, early_lines: np.ndarray, late: np.ndarray, late_lines: np.ndarray
+) -> None:
+    """No fact of `split` comes after one of the next split."""
+    newest, oldest = int(np.argmax(early[:, 3])), int(np.argmin(late[:, 3]))
+    end, start = early[newest, 3], late[oldest, 3]
+    names = f"{SPLITS[split]}.txt", f"{SPLITS[split + 1]}.txt"
+    if end > start:
+        raise DataError(
+            f"{folder / names[0]}:{early_lines[newest]}: time {end} is later than time {start} at "
+            f"{names[1]}:{late_lines[oldest]}; every {SPLITS[split]} fact must come before the "
+            f"{SPLITS[split + 1]} facts, so cut the splits by time"
+        )
+    if end == start:
+        warnings.warn(
+            f"{folder}: {names[0]} and {names[1]} share the timestamp {end}; each fact stays in its "
+            "split, and none of them counts as history at that time",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _filled(names: dict[int, str] | None, size: int, kind: str) -> tuple[str, ...] | None:
@@ -184,7 +236,7 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
         raise DataError(f"{path}: no static facts; delete the file if there are none")
     _check_ids(path, rows, numbers, columns, {"entity": num_entities}, stat)
     num_relations, num_words = (rows[:, 1:].max(0) + 1).tolist()
-    most = min(_SPARE + _PER_LINE * len(rows), INT32_MAX - num_entities)
+    most = min(most_ids(len(rows)), INT32_MAX - num_entities)
     if num_words > most or num_relations > most // 2:
         raise DataError(
             f"{path}: {num_relations} static relations and {num_words} words in {len(rows)} lines; "

@@ -2,8 +2,11 @@
 
 For entity questions: the objects seen with (s, r), inverse facts included. For relation questions: the
 relations, inverse ones included, seen between s and o. Built once from the facts; its size is proportional
-to them, nothing is written to disk, and one index answers for every time t, because a question's candidates
+to them, and one index answers for every time t, because a question's candidates
 are kept in order of first occurrence: those seen before t are a prefix.
+
+A graph that is mapped from the disk has its vocabulary there too, built part by part and kept beside it: see
+`tirgn_eqx.data.history_parts` and `tirgn_eqx.data.history_files`.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.data.columns import chunks
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -83,56 +87,107 @@ class HistoryVocabulary:
 
     def report(self) -> dict[str, Any]:
         """Number of (s, r) pairs with history, mean number of objects per pair, and the size in memory."""
-        pairs = len(np.unique(self.entity.first // self.entity.num_times))
+        pairs, last = 0, -1
+        for first in chunks(self.entity.first):
+            key = first // self.entity.num_times
+            pairs += int(np.count_nonzero(np.diff(key, prepend=last)))
+            last = int(key[-1])
         return {
             "pairs": pairs,
-            "objects_per_pair": len(self.entity.candidate) / pairs,
+            "objects_per_pair": len(self.entity.candidate) / max(pairs, 1),
             "bytes": self.entity.nbytes + self.relation.nbytes,
         }
 
 
-def _index(key: np.ndarray, candidate: np.ndarray, time: np.ndarray, candidates: int, times: int) -> HistoryIndex:
-    # One integer per occurrence: a single sort by key, candidate and time, and distinct ones side by side.
-    code = np.sort((key * candidates + candidate) * times + time)
-    code = code[np.diff(code, prepend=-1) != 0]
-    pair = code // times
-    time = code - pair * times
-    starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    key_of_pair = pair[starts] // candidates
-    first = key_of_pair * times + time[starts]
+def index_rows(
+    key: np.ndarray, candidate: np.ndarray, time: np.ndarray, candidates: int, times: int, base: int = 0
+) -> HistoryIndex:
+    """The index of rows in any order. **Arguments:** `key`, `candidate`, `time`: whole numbers `(row,)`, `key` counted
+    from `base`; `candidates`, `times`: how many of these there are."""
+    starts, key, candidate, time = _sorted_rows(key, candidate, time, candidates, times)
+    first = (key + base) * times + time[starts]
     # Sorted by key already, so a merge of short runs.
     order = np.argsort(first, kind="stable")
+    first, candidate = first[order], candidate[order].astype(np.int32)
     # Every group's occurrences move together: those of group g of the new order begin at starts[order[g]].
-    length = np.diff(starts, append=len(code))[order]
-    group = np.repeat(np.arange(len(order)), length)
-    place = np.arange(len(code)) + np.repeat(starts[order] - (np.cumsum(length) - length), length)
-    return HistoryIndex(
-        first=first[order],
-        candidate=(pair[starts] - key_of_pair * candidates)[order].astype(np.int32),
-        occurrence=group * times + time[place],
-        num_times=times,
-    )
+    length = np.diff(starts, append=len(time))[order]
+    place = np.repeat(starts[order] - (np.cumsum(length) - length), length)
+    place += np.arange(len(time))
+    occurrence = np.repeat(np.arange(len(order)), length)
+    occurrence *= times
+    occurrence += time[place]
+    return HistoryIndex(first=first, candidate=candidate, occurrence=occurrence, num_times=times)
 
 
-def build_history_vocabulary(graph: TemporalGraph) -> HistoryVocabulary:
-    """Index the history of `graph`, every split included; a look-up names the time it may see up to.
+def _sorted_rows(
+    key: np.ndarray, candidate: np.ndarray, time: np.ndarray, candidates: int, times: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct rows by key, candidate and time: where each (key, candidate) begins, its key and candidate, int64
+    `(group,)`; and the times, int64 `(row,)`."""
+    if len(key) and (int(key.max()) + 1) * candidates * times < 2**63:
+        # One integer per occurrence: a single sort by key, candidate and time, and distinct ones side by side.
+        code = key.astype(np.int64)
+        code *= candidates
+        code += candidate
+        code *= times
+        code += time
+        code.sort()
+        code = code[np.diff(code, prepend=-1) != 0]
+        pair = code // times
+        code -= pair * times
+        starts = np.flatnonzero(np.diff(pair, prepend=-1))
+        pair = pair[starts]
+        key = pair // candidates
+        return starts, key, pair - key * candidates, code
+    order = np.lexsort((time, candidate, key))
+    columns = [column[order].astype(np.int64) for column in (key, candidate, time)]
+    differs = lambda column: np.diff(column, prepend=-1) != 0
+    new_pair = differs(columns[0]) | differs(columns[1])
+    distinct = new_pair | differs(columns[2])
+    starts = np.flatnonzero(new_pair[distinct])
+    key, candidate, time = (column[distinct] for column in columns)
+    return starts, key[starts], candidate[starts], time
 
-    **Raises:** DataError when entities^2 * relations * snapshots exceeds what 63 bits can number.
-    """
+
+def check_sizes(graph: TemporalGraph) -> None:
+    """**Raises:** DataError when 63 bits cannot number what is looked up: a key with a time, or with a candidate."""
     rel2, entities, times = 2 * graph.num_relations, graph.num_entities, graph.num_snapshots
-    if entities * rel2 * entities * times >= 2**63:
+    if max(entities * rel2 * times, entities * entities * times, entities * entities * rel2) >= 2**63:
         raise DataError(
             f"{graph.name}: {entities} entities, {graph.num_relations} relations and {times} snapshots are too "
             "many to index; use a coarser granularity or fewer days"
         )
+
+
+def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | None = None) -> HistoryVocabulary:
+    """Index the history of `graph`, every split included; a look-up names the time it may see up to.
+
+    The vocabulary of a graph that is mapped from the disk is built there once, see `mapped_vocabulary`.
+
+    **Arguments:** `part`: (index, count): only the questions about subjects s with s % count == index, both directions
+    of every fact included; None: all.
+
+    **Raises:** ConfigError for an impossible part; DataError when there is more than 63 bits can number.
+    """
+    if part is not None and not 0 <= part[0] < part[1]:
+        raise ConfigError(f"part {part}: must be (index, count) with 0 <= index < count")
+    if graph.home is not None or isinstance(graph.subject, np.memmap):
+        from tirgn_eqx.data.history_files import mapped_vocabulary
+
+        return mapped_vocabulary(graph, part=part)
+    check_sizes(graph)
+    rel2, entities, times = 2 * graph.num_relations, graph.num_entities, graph.num_snapshots
     both = lambda a, b: np.concatenate([a, b]).astype(np.int64)
     subject, object_ = both(graph.subject, graph.object), both(graph.object, graph.subject)
     relation = both(graph.relation, graph.relation + graph.num_relations)
     time = both(graph.snapshot, graph.snapshot)
+    if part is not None:
+        own = subject % part[1] == part[0]
+        subject, relation, object_, time = (column[own] for column in (subject, relation, object_, time))
     # NumPy sorts without holding Python's lock, so the two indices take the time of one.
     with ThreadPoolExecutor(2) as pool:
-        entity = pool.submit(_index, subject * rel2 + relation, object_, time, entities, times)
-        relations = pool.submit(_index, subject * entities + object_, relation, time, rel2, times)
+        entity = pool.submit(index_rows, subject * rel2 + relation, object_, time, entities, times)
+        relations = pool.submit(index_rows, subject * entities + object_, relation, time, rel2, times)
     return HistoryVocabulary(
         entity=entity.result(),
         relation=relations.result(),

@@ -7,16 +7,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tirgn_eqx.data.benchmark import read_folder
+from tirgn_eqx.data.benchmark import Unsorted, read_folder, stream_folder
 from tirgn_eqx.data.events import read_events
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.mapped import in_order, map_graph, write_mapped
+from tirgn_eqx.data.mapped_read import is_mapped, read_mapped
 from tirgn_eqx.data.synthetic import simulate
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.foreign import parse_toml
 
-KINDS = ("folder", "parquet", "sim")
+KINDS = ("folder", "parquet", "sim", "mapped")
 _DEFAULT_DAYS = 30
-_ACCEPTED = "a folder in the RE-GCN text format, an event table *.parquet, or sim"
+_ACCEPTED = "a folder in the RE-GCN text format, a mapped graph, an event table *.parquet, or sim"
 
 
 def load_graph(
@@ -33,9 +35,10 @@ def load_graph(
 
     **Arguments:**
 
-    - `path`: a folder (`read_folder`), a `*.parquet` file (`read_events`), or the simulated world: `sim`, or
-      with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
-    - `kind`: `folder`, `parquet` or `sim`; None decides from `path`.
+    - `path`: a folder (`read_folder`), a folder that `map_data` made (`read_mapped`), a `*.parquet` file
+      (`read_events`), or the simulated world: `sim`, or with settings `sim:seed=3,num_entities=50` (`simulate`).
+      `./sim` is a folder of that name.
+    - `kind`: `folder`, `mapped`, `parquet` or `sim`; None decides from `path`.
     - `name`: shown with every result; None takes the name of the folder or file.
     - `num_days`: days of an event table (None = 30, 0 = all) or of the simulated world (None = its default).
     - `max_events`, `granularity`: of an event table, see `read_events`.
@@ -58,6 +61,9 @@ def load_graph(
     elif kind == "folder":
         unused["num_days"] = num_days or 0
         graph = read_folder(text)
+    elif kind == "mapped":
+        unused["num_days"] = num_days or 0
+        graph, name = read_mapped(text, name), None
     else:
         unused = {}
         days = _DEFAULT_DAYS if num_days is None else num_days
@@ -74,12 +80,36 @@ def load_graph(
     return graph
 
 
+def map_data(path: str | Path, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
+    """The data at `path`, whatever form it has, made into a mapped graph in the folder `out`, and mapped from there.
+
+    A folder in the RE-GCN text format whose files are each in order of time is never in memory as a whole; any other
+    data are read first.
+
+    **Arguments:** `out`: made where needed; a mapped graph in it is replaced; the others as of `load_graph`.
+
+    **Raises:** as `load_graph` and `write_mapped`.
+    """
+    if not options and _kind_of(os.fspath(path)) == "folder":
+        found: dict[str, Any] = {}
+
+        def finish() -> dict[str, Any]:
+            return found | {"source": found.pop("provenance")} | ({} if name is None else {"name": name})
+
+        try:
+            facts = in_order(stream_folder(path, found))
+            return write_mapped(out, facts, name=os.fspath(path), finish=finish)
+        except Unsorted:
+            pass
+    return map_graph(load_graph(path, name=name, **options), out)
+
+
 def _kind_of(path: str) -> str:
     if path == "sim" or path.startswith("sim:"):
         return "sim"
     place = Path(os.path.expanduser(path))
     if os.path.isdir(place):
-        return "folder"
+        return "mapped" if is_mapped(place) else "folder"
     if place.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
     state = "is neither a folder nor a parquet file" if os.path.exists(place) else "does not exist"

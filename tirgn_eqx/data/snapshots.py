@@ -1,10 +1,14 @@
 """Snapshots as edge lists over their own few entities, and windows of them padded to one shape."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
+
+KEPT = 1 << 25  # facts whose snapshots are kept: a gigabyte of them
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,39 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
 
 
 class SnapshotStore:
-    """Every snapshot of a graph, built on first use and kept: about 30 bytes a fact."""
+    """The snapshots of a graph, built on first use and kept: about 30 bytes a fact.
 
-    def __init__(self, graph: TemporalGraph):
-        self.graph = graph
-        self._built: dict[int, Snapshot] = {}
+    **Arguments:** `most`: facts of the snapshots that are kept; beyond it, those that were not used for longest go.
+    """
+
+    def __init__(self, graph: TemporalGraph, most: int = KEPT):
+        self.graph, self.most = graph, most
+        self._built: OrderedDict[int, Snapshot] = OrderedDict()
+        self._facts = 0
+        self._sizes: dict[int, tuple[int, int, int]] = {}
+        # Batches are built in a thread of their own.
+        self._lock = Lock()
 
     def __getitem__(self, index: int) -> Snapshot:
-        snapshot = self._built.get(index)
-        if snapshot is None:
-            snapshot = self._built[index] = build_snapshot(self.graph, index)
+        with self._lock:
+            snapshot = self._built.get(index)
+            if snapshot is not None:
+                self._built.move_to_end(index)
+                return snapshot
+        snapshot = build_snapshot(self.graph, index)
+        with self._lock:
+            if index not in self._built:
+                self._built[index] = snapshot
+                self._facts += _facts(snapshot)
+            while self._facts > self.most and len(self._built) > 1:
+                self._facts -= _facts(self._built.popitem(last=False)[1])
         return snapshot
+
+    def sizes(self, index: int) -> tuple[int, int, int]:
+        """`Snapshot.sizes` of a snapshot, known without it once it was built."""
+        if index not in self._sizes:
+            self._sizes[index] = self[index].sizes
+        return self._sizes[index]
 
     def window(self, target: int, history_len: int) -> list[Snapshot]:
         """The last `history_len` snapshots strictly before snapshot `target`, oldest first."""
@@ -73,8 +99,12 @@ class SnapshotStore:
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
         """int64 `(3,)`: the largest (active, edge, pair) counts in the window before `target`."""
-        sizes = [snapshot.sizes for snapshot in self.window(target, history_len)]
+        sizes = [self.sizes(index) for index in range(max(0, target - history_len), target)]
         return np.max(np.asarray(sizes, np.int64).reshape(-1, 3), axis=0, initial=1)
+
+
+def _facts(snapshot: Snapshot) -> int:
+    return len(snapshot.source) // 2
 
 
 def stack_window(

@@ -14,6 +14,8 @@ INT32_MAX = 2**31 - 1
 TIME_MAX = 2**53
 BLOCK = 1 << 23  # bytes that are read at once
 LONGEST = 1 << 16  # bytes of a line
+# What a vocabulary may count: so many beside so many for each line that speaks of it. Memory grows with the count.
+_SPARE, _PER_LINE = 1_000_000, 16
 _BOM = b"\xef\xbb\xbf"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _EMPTY_FIRST = re.compile(rb"[ \r]*\t")
@@ -25,6 +27,11 @@ _DIGIT = np.zeros(256, bool)
 _DIGIT[48:58] = True
 _CLEAN = _SPACE | _DIGIT
 _CLEAN[_MINUS] = True
+
+
+def most_ids(told: int) -> int:
+    """How many ids data may count that speak of some `told` times."""
+    return _SPARE + _PER_LINE * told
 
 
 def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
@@ -57,22 +64,28 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
         yield number, rest
 
 
-def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
-    """The first columns of a whitespace-separated file as whole numbers; blank lines and further columns are
-    skipped.
+def integer_blocks(path: Path, columns: tuple[str, ...], need: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first columns of a whitespace-separated file as whole numbers, some lines at a time; blank lines and further
+    columns are skipped.
 
     **Arguments:** `path`; `columns`: the name of each wanted column; `time` may be negative and has 53 bits,
     any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing.
 
-    **Returns:** int64 `(row, len(columns))` and int64 `(row,)`, the line number of each row, counted from 1.
+    **Yields:** int64 `(row, len(columns))` and int64 `(row,)`, the line number of each row, counted from 1.
 
     **Raises:** DataError with file and line for a missing column or a value that is no such number.
     """
-    tables, lines = [np.zeros((0, len(columns)), np.int64)], [np.zeros(0, np.int64)]
     for first, block in read_blocks(path, need):
         rows, numbers = _read_clean(block, columns) or _read_lines(path, block, columns, first)
+        yield rows, numbers + (first - 1)
+
+
+def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
+    """All that `integer_blocks` gives, as one table."""
+    tables, lines = [np.zeros((0, len(columns)), np.int64)], [np.zeros(0, np.int64)]
+    for rows, numbers in integer_blocks(path, columns, need):
         tables.append(rows)
-        lines.append(numbers + (first - 1))
+        lines.append(numbers)
     return np.concatenate(tables), np.concatenate(lines)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tirgn_eqx.data.batches import KINDS
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
@@ -93,7 +93,7 @@ class EvidenceEvaluator:
     def __call__(self, model: Any, temperature: Temperature | None = None) -> Evaluation:
         """Rank every query of the split with `model`; `temperature`: of its entity and relation probabilities."""
         begin = time.perf_counter()
-        facts = np.bincount(self.graph.snapshot[self.graph.split_mask(self.split)], minlength=self.graph.num_snapshots)
+        facts = self.graph.split_counts[SPLITS.index(self.split)]
         snapshots = self.loader.snapshots
         start = np.concatenate([[0], np.cumsum(2 * facts[snapshots])])
         number = start[-1]

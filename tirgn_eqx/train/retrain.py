@@ -206,11 +206,11 @@ def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
 def window(graph: TemporalGraph) -> dict[str, Any]:
     """Where the facts came from, and from when to when every split lasts; JSON-compatible."""
     splits = {}
-    for split in SPLITS:
+    for split, counts in zip(SPLITS, graph.split_counts):
         snapshots = graph.split_snapshots(split)
         if len(snapshots):
             first, last = moment(graph, int(snapshots[0])), moment(graph, int(snapshots[-1]))
-            splits[split] = {"from": first, "to": last, "facts": int(graph.split_mask(split).sum())}
+            splits[split] = {"from": first, "to": last, "facts": int(counts.sum())}
     ends = {"from": moment(graph, 0), "to": moment(graph, graph.num_snapshots - 1)}
     return ends | {"provenance": graph.provenance, "splits": splits}
 
