@@ -46,8 +46,8 @@ DataPath = Annotated[
     str | None,
     option(
         metavar="PATH",
-        help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world, also with "
-        f"its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
+        help="folder in the RE-GCN text format or of TGB 2.0, event parquet, or 'sim' for the simulated world, also "
+        f"with its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
         panel=DATA,
     ),
 ]

@@ -11,12 +11,13 @@ from tirgn_eqx.data.benchmark import read_folder
 from tirgn_eqx.data.events import read_events
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.synthetic import simulate
+from tirgn_eqx.data.tgb import read_tgb, tgb_name
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.foreign import parse_toml
 
-KINDS = ("folder", "parquet", "sim")
+KINDS = ("folder", "tgb", "parquet", "sim")
 _DEFAULT_DAYS = 30
-_ACCEPTED = "a folder in the RE-GCN text format, an event table *.parquet, or sim"
+_ACCEPTED = "a folder in the RE-GCN text format or of TGB, an event table *.parquet, or sim"
 
 
 def load_graph(
@@ -33,9 +34,9 @@ def load_graph(
 
     **Arguments:**
 
-    - `path`: a folder (`read_folder`), a `*.parquet` file (`read_events`), or the simulated world: `sim`, or
-      with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
-    - `kind`: `folder`, `parquet` or `sim`; None decides from `path`.
+    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a `*.parquet` file (`read_events`), or the simulated
+      world: `sim`, or with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
+    - `kind`: `folder`, `tgb`, `parquet` or `sim`; None decides from `path`.
     - `name`: shown with every result; None takes the name of the folder or file.
     - `num_days`: days of an event table (None = 30, 0 = all) or of the simulated world (None = its default).
     - `max_events`, `granularity`: of an event table, see `read_events`.
@@ -55,9 +56,9 @@ def load_graph(
         raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, KINDS)}; known: {', '.join(KINDS)}")
     elif options:
         raise ConfigError(f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out")
-    elif kind == "folder":
+    elif kind in ("folder", "tgb"):
         unused["num_days"] = num_days or 0
-        graph = read_folder(text)
+        graph = read_folder(text) if kind == "folder" else read_tgb(text)
     else:
         unused = {}
         days = _DEFAULT_DAYS if num_days is None else num_days
@@ -79,7 +80,7 @@ def _kind_of(path: str) -> str:
         return "sim"
     place = Path(os.path.expanduser(path))
     if os.path.isdir(place):
-        return "folder"
+        return "folder" if tgb_name(place) is None else "tgb"
     if place.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
     state = "is neither a folder nor a parquet file" if os.path.exists(place) else "does not exist"

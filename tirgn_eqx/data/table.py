@@ -57,12 +57,15 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
         yield number, rest
 
 
-def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
+def read_integers(
+    path: Path, columns: tuple[str, ...], need: str, *, commas: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The first columns of a whitespace-separated file as whole numbers; blank lines and further columns are
     skipped.
 
     **Arguments:** `path`; `columns`: the name of each wanted column; `time` may be negative and has 53 bits,
-    any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing.
+    any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing; `commas`: commas separate the
+    columns, and the first line holds their names.
 
     **Returns:** int64 `(row, len(columns))` and int64 `(row,)`, the line number of each row, counted from 1.
 
@@ -70,6 +73,10 @@ def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.n
     """
     tables, lines = [np.zeros((0, len(columns)), np.int64)], [np.zeros(0, np.int64)]
     for first, block in read_blocks(path, need):
+        if commas:
+            # The first line becomes a blank one, so that lines keep their numbers.
+            block = b"".join(block.partition(b"\n")[1:]) if first == 1 else block
+            block = block.replace(b",", b"\t")
         rows, numbers = _read_clean(block, columns) or _read_lines(path, block, columns, first)
         tables.append(rows)
         lines.append(numbers + (first - 1))
