@@ -67,7 +67,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         try:
             yield from _Reader(file, path.stat().st_size).run()
         except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise Unsound(f"not a pickled dict of arrays ({type(error).__name__} at byte {file.tell():,})") from error
+            raise Unsound(f"no pickled dict of arrays, or damaged at byte {file.tell():,}") from error
 
 
 class _Reader:
@@ -203,7 +203,7 @@ def _made(name: Any, arguments: Any) -> Any:
         return int(_numbers(arguments[1], arguments[0], (1,))[0])
     if name == "_frombuffer" and len(arguments) >= 3 and isinstance(arguments[1], _Dtype):
         return _numbers(arguments[0], arguments[1], arguments[2])
-    if name == "_reconstruct" and isinstance(arguments[0], _Name) and arguments[0] == "ndarray":
+    if name == "_reconstruct" and arguments and isinstance(arguments[0], _Name) and arguments[0] == "ndarray":
         return _Array()
     raise Unsound(f"{name} of something that is no whole numbers")
 

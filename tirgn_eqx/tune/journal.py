@@ -138,7 +138,7 @@ def _check(path: Path) -> None:
         except ValueError:
             found = None
         if not (isinstance(found, dict) and isinstance(found.get("op_code"), int)):
-            raise DataError(f"{path}, line {number}: is none of a study's journal; choose another --study")
+            raise DataError(f"{path}:{number}: no line of a study; choose another --study")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
