@@ -11,6 +11,7 @@ from tirgn_eqx.heap import keep_freed_memory
 
 MOST_SHARES = 6
 TYPES = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
+PROTOCOLS = ("own", "tgb")
 SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
 
 
@@ -42,6 +43,16 @@ def evaluate(
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     feed_back: options.FeedBack = False,
+    protocol: Annotated[
+        str,
+        options.option(
+            metavar="own|tgb",
+            help="how answers are ranked, of a folder of TGB 2.0: as everywhere here, or among the negatives and with "
+            "the figures of TGB (default: own)",
+            panel=options.DATA,
+            autocompletion=lambda: list(PROTOCOLS),
+        ),
+    ] = "own",
     explain: Annotated[
         int,
         options.option(
@@ -73,12 +84,19 @@ def evaluate(
     Example: tirgn eval models/evidence/tirgn_best.npz --explain 3
 
     Example: tirgn eval models/tkg/tirgn_best.npz --calibrate
+
+    Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
     """
     keep_freed_memory()
     options.check_split(split)
     if model_type not in (None, *TYPES):
         raise ConfigError(f"--model {model_type!r}: must be one of {', '.join(TYPES)}")
     setting: Any = options.evaluation_setting(multi_step, feed_back)
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"--protocol {protocol!r}: must be one of {', '.join(PROTOCOLS)}")
+    for option, there in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
+        if there and protocol == "tgb":
+            raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
 
     from tirgn_cli import show
 
@@ -100,21 +118,28 @@ def evaluate(
         if not matches:
             show.warning(checksum_message(graph.checksum, trained_on.get("sha256")))
 
-        from tirgn_eqx.evaluate.protocol import make_evaluator
+        shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        calibration, explanations = None, []
+        if protocol == "tgb":
+            from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 
-        def evaluator(split: Any) -> Any:
-            shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-            return make_evaluator(model, graph, split=split, setting=setting, **shape)
+            check_tgb(graph)
+            with show.working(f"evaluating {graph.name}"):
+                measured = evaluate_tgb(model, graph, split="valid" if split == "valid" else "test", **shape)
+        else:
+            from tirgn_eqx.evaluate.protocol import make_evaluator
 
-        with show.working(f"evaluating {graph.name}"):
-            run = evaluator("valid" if split == "valid" else "test")
-            evaluation = run(model)
-        calibration = None
-        if calibrate:
-            with show.working(f"calibrating on the valid split of {graph.name}"):
-                calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
-        explanations = explained(model, evaluation, explain, config.history_len) if explain else []
-    measured = evaluation.to_dict()
+            def evaluator(split: Any) -> Any:
+                return make_evaluator(model, graph, split=split, setting=setting, **shape)
+
+            with show.working(f"evaluating {graph.name}"):
+                run = evaluator("valid" if split == "valid" else "test")
+                evaluation = run(model)
+            measured = evaluation.to_dict()
+            if calibrate:
+                with show.working(f"calibrating on the valid split of {graph.name}"):
+                    calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
+            explanations = explained(model, evaluation, explain, config.history_len) if explain else []
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model_type}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if explain:
@@ -254,6 +279,11 @@ def figures_table(title: str, measured: dict[str, Any]) -> Any:
     from tirgn_cli import show
 
     rows = [[name.replace("_", ", "), *show.figures(measured[name])] for name in SCORES if name in measured]
+    if "negatives" in measured:
+        caption = (
+            f"TGB's protocol, single-step; negatives: {measured['negatives']}; {measured['questions']:,} questions"
+        )
+        return show.table(title, ["", *show.METRICS.values()], rows, caption)
     caption = (
         f"{measured['setting']}, {measured['filter']}-aware filter unless raw; entity = both directions; "
         f"{len(measured['snapshots'])} snapshots in {show.duration(measured['seconds'])}"

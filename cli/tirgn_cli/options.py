@@ -47,8 +47,8 @@ DataPath = Annotated[
     str | None,
     option(
         metavar="PATH",
-        help="folder in the RE-GCN text format or of `tirgn data map`, event parquet, or 'sim' for the simulated "
-        f"world, also with its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
+        help="folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event parquet, or 'sim' for the "
+        f"simulated world, also with its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
         panel=DATA,
     ),
 ]

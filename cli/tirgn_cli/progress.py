@@ -173,3 +173,20 @@ def _validation(record: Record) -> str:
     names = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
     parts = [f"{short} {record[name]:.4f}" for name, short in names.items() if name in record]
     return f"validation epoch {record['epoch']}  {'  '.join(parts)}"
+
+
+class TuneView(TrainingView):
+    """Shows the records of `tune(on_record=...)`: trial after trial, each as a training."""
+
+    def _on_trial(self, record: Record) -> None:
+        self.figures = Figures()
+        params = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in record["params"].items()
+        )
+        again = "taken over: " if record["resumed"] else ""
+        self._line(f"trial {record['number']}: {again}{params}")
+
+    def _on_trial_end(self, record: Record) -> None:
+        mrr = "" if record["mrr"] is None else f"MRR {record['mrr']:.4f}"
+        self._line(f"trial {record['number']} {record['state']}", mrr)

@@ -48,6 +48,10 @@ class Bad(NamedTuple):
     theirs: str = "(?!)"
 
 
+def nothing(place: Path) -> None:
+    """The files as they are."""
+
+
 def text(name: str, content: str | bytes) -> Make:
     return lambda place: (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -55,6 +59,27 @@ def text(name: str, content: str | bytes) -> Make:
 def line(name: str, content: str) -> Make:
     """The file with one line more."""
     return lambda place: (place / name).write_bytes((place / name).read_bytes() + content.encode())
+
+
+def tgb(name: str, content: str) -> Make:
+    """A folder `tgb` with one file."""
+    return lambda place: ((place / "tgb").mkdir(), text(f"tgb/{name}", content)(place))
+
+
+def negatives(content: bytes | None) -> Make:
+    """A folder `wiki` in the form of tkgl-wikidata, with negatives of its test split, and a `model.npz` of it."""
+
+    def make(place: Path) -> None:
+        rows = [f"{t},Q{s},Q{(s + 1) % 6},P{t % 2}" for t in range(20) for s in range(6)]
+        text_of = "\n".join(["timestamp,head,tail,relation", *rows])
+        (place / "wiki").mkdir()
+        text("wiki/tkgl-wikidata_edgelist.csv", text_of)(place)
+        graph, config = load_graph(place / "wiki"), TiRGNTrainingConfig(embedding_dim=4, conv_channels=2, num_layers=1)
+        save_model(place / "model", build_model(6, 2, config, key=jr.key(0)), config, graph)
+        if content is not None:
+            text("wiki/tkgl-wikidata_test_ns.pkl", content)(place)
+
+    return make
 
 
 def table(**columns: Any) -> Make:
@@ -184,6 +209,18 @@ TYPER = r"((?<=trian')|(?<=--epoch) |(?<=epochs')|(?<=days')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
 )
+OTHER_STUDY, SAME_NAME = (
+    f'{{"op_code":0,"worker_id":"a","study_name":"{name}","directions":[2]}}\n' for name in ("theirs", "tirgn")
+)
+SAME_NAME += json.dumps(
+    {
+        "op_code": 2,
+        "worker_id": "a",
+        "study_id": 0,
+        "user_attr": {"made_for": {"data": {"name": "other", "sha256": "0" * 64}, "config": {}, "space": {}}},
+    }
+)
+SAME_NAME += "\n"
 CASES: dict[str, list[Bad]] = {
     "Options": [
         Bad(what, f"tirgn {command}", code=2, theirs=TYPER)
@@ -398,6 +435,63 @@ CASES: dict[str, list[Bad]] = {
             ),
             2,
         ),
+    ],
+    "Folders of TGB": [
+        *(
+            Bad(what, "tirgn data stats tgb", tgb("tkgl-icews_edgelist.csv", content))
+            for what, content in (
+                ("no header", "1,0,1,0\n"),
+                ("a header alone", "timestamp,head,tail,relation\n"),
+                ("one fact", "timestamp,head,tail,relation\n1,0,1,0\n"),
+                ("a column that is missing", "timestamp,head,tail,relation\n1,0,1\n"),
+                ("an empty field", "timestamp,head,tail,relation\n1,0,,0\n"),
+                ("a word for a number", "timestamp,head,tail,relation\n1,China,1,0\n"),
+            )
+        ),
+        Bad(
+            "a time that is none",
+            "tirgn data stats tgb",
+            tgb("tkgl-smallpedia_edgelist.csv", "timestamp,head,tail,relation\nsoon,Q1,Q2,P1\n"),
+        ),
+        Bad("the protocol of TGB for other data", "tirgn eval model.npz --data-path data --protocol tgb", nothing, 2),
+        Bad("a protocol that does not exist", "tirgn eval model.npz --protocol ogb", nothing, 2),
+        Bad("the protocol of TGB with several steps", "tirgn eval model.npz --protocol tgb --multi-step", nothing, 2),
+        *(
+            Bad(what, "tirgn eval model.npz --data-path wiki --protocol tgb", negatives(content))
+            for what, content in (
+                ("negatives that are missing", None),
+                ("negatives that are text", b"text"),
+                ("negatives that are code", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02ls\x85R."),
+                ("negatives that are cut off", b"\x80\x05}(K\x01"),
+                ("negatives that announce more than there is", b"\x80\x05}(\x8e\x00\x00\x00\x00\x00\x01\x00\x00"),
+                ("negatives without a question", b"\x80\x05}."),
+            )
+        ),
+    ],
+    "Searches": [
+        Bad(what, f"tirgn tune --data-path data --study study.journal {words}".strip(), make, code)
+        for what, words, make, code in (
+            ("a setting that does not exist", "--param dropot=0:0.5", nothing, 2),
+            ("a setting without a range", "--param dropout", nothing, 2),
+            ("a range upside down", "--param dropout=0.5:0.1", nothing, 2),
+            ("a range that the setting cannot have", "--param dropout=0:2", nothing, 2),
+            ("a range by magnitude from 0", "--param learning_rate=0:1e-2:log", nothing, 2),
+            ("a range of words", "--param loss=full:shared", nothing, 2),
+            ("a range with impossible numbers inside", "--param conv_kernel=1:5", nothing, 2),
+            ("a choice twice", "--param batch_size=256,256", nothing, 2),
+            ("what every trial has in common", "--param epochs=1:9", nothing, 2),
+            ("a setting given twice", "--param dropout=0:0.5 --set dropout=0.2", nothing, 2),
+            ("a setting without a meaning", "--param angle=1:9", nothing, 2),
+            ("nothing to search", "--only", nothing, 2),
+            ("a pruner that does not exist", "--pruner medium", nothing, 2),
+            ("parts trained apart", "--set history=evidence", nothing, 2),
+            ("a study that is text", "", text("study.journal", "text\n"), 1),
+            ("a study that is cut up", "", text("study.journal", '{"op_code":0}\n'), 1),
+            ("a study of another program", "", text("study.journal", OTHER_STUDY), 1),
+            ("a study of other data and settings", "", text("study.journal", SAME_NAME), 2),
+            ("a study that is a folder", "", lambda p: (p / "study.journal").mkdir(), 1),
+            ("folders of another study", "", lambda p: (p / "trial-0000").mkdir(), 1),
+        )
     ],
     "Released weights": [
         Bad("a file that is missing", IMPORT.replace("state", "weights")),

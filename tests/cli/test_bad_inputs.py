@@ -47,6 +47,7 @@ def test_there_are_enough_of_them():
         "predict",
         "compare",
         "retrain",
+        "tune",
         "baseline",
         "vram-probe",
         "import-torch",

@@ -8,7 +8,7 @@ import typer
 from tirgn_cli.reference import commands, examples, options
 
 COMMANDS = dict(commands())
-HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "torch")
+HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "torch", "optuna")
 
 
 @pytest.mark.parametrize("path", COMMANDS)

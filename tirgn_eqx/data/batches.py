@@ -3,7 +3,7 @@
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary
 from tirgn_eqx.data.negatives import draw_others, negative_sampling
 from tirgn_eqx.data.prefetch import prefetch
-from tirgn_eqx.data.questions import ONE_PART, Parts, Questions, ask, blank, divide, division_sizes, pack
+from tirgn_eqx.data.questions import ONE_PART, Candidates, Parts, Questions, ask, blank, divide, division_sizes, pack
 from tirgn_eqx.data.snapshots import Snapshot, SnapshotStore, stack_window
 from tirgn_eqx.processes import largest_of_all
 from tirgn_eqx.sharding import Placement, table_rows
@@ -45,7 +45,8 @@ class BatchLoader:
     anything in the batch touches; `targets_per_step`: consecutive targets that share one evolution of a window as much
     longer; `known`: nothing from this snapshot on is known to any target (multi-step), but for
     windows that are `fed_back`, whose snapshots the `store` has; `with_truth`: ship the filter of
-    evaluation; `seed`: of order and draws; `placement`: the devices that batches go to.
+    evaluation; `candidates`: of a snapshot, (subject, relation, object) to be shipped as the filter of entity questions
+    instead of what is true; `seed`: of order and draws; `placement`: the devices that batches go to.
 
     Nothing at or after a target's time enters its batch except the questions' own answers and the filter; of targets
     that share a step, that holds for what each is forecast from.
@@ -69,6 +70,7 @@ class BatchLoader:
         known: int | None = None,
         fed_back: bool = False,
         with_truth: bool = False,
+        candidates: Candidates | None = None,
         seed: int = 0,
         store: SnapshotStore | None = None,
         placement: Placement | None = None,
@@ -84,7 +86,7 @@ class BatchLoader:
         self.batch_size, self.unique = batch_size, unique
         self.num_negatives, self.num_shared, self.rows = num_negatives, num_shared, rows
         self.known, self.fed_back = known, fed_back
-        self.with_truth, self.seed = with_truth, seed
+        self.with_truth, self.candidates, self.seed = with_truth, candidates, seed
         self.store = store or SnapshotStore(graph)
         # Snapshot 0 has no past to forecast from.
         targets = graph.split_snapshots(split)
@@ -169,8 +171,9 @@ class BatchLoader:
 
     def _ask(self, target: int, kind: str) -> Questions:
         split = SPLITS.index(self.split)
-        known = self.known_before(target)
-        return ask(self.graph, self.vocabulary, target, split, kind, unique=self.unique, known=known)
+        options: dict[str, Any] = {"unique": self.unique, "known": self.known_before(target)}
+        options |= {"candidates": self.candidates(target)} if self.candidates and kind == "entity" else {}
+        return ask(self.graph, self.vocabulary, target, split, kind, **options)
 
     def _index(self, kind: str):
         return self.vocabulary.entity if kind == "entity" else self.vocabulary.relation

@@ -11,6 +11,7 @@ from tirgn_eqx.data.evidence_questions import LENGTHS, MOST_LINKS, Asked, Eviden
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
 from tirgn_eqx.data.occurrences import find
 from tirgn_eqx.data.prefetch import prefetch
+from tirgn_eqx.data.questions import Candidates
 from tirgn_eqx.types import EvidenceBatch
 
 SIZES = tuple(LENGTHS)
@@ -37,7 +38,8 @@ class EvidenceLoader:
     single subject has more (0 = all of a snapshot); `max_partners`: of a subject, those met last (0 = all);
     `context`, `background`: make the features that the model's settings of these names need; `max_buckets`: padded
     shapes; `known`: nothing from this snapshot on is known to any target (multi-step); `with_truth`: keep every
-    answer for itself and ship the filter of evaluation; `seed`: of the order.
+    answer for itself and ship the filter of evaluation; `candidates`: of a snapshot, (subject, relation, object) to be
+    shipped as that filter instead of what is true; `seed`: of the order.
 
     Nothing at or after a target's time enters its batches except the questions' own answers and the filter.
     """
@@ -55,12 +57,13 @@ class EvidenceLoader:
         max_buckets: int = 3,
         known: int | None = None,
         with_truth: bool = False,
+        candidates: Candidates | None = None,
         seed: int = 0,
     ):
         self.graph, self.index, self.split = graph, index, SPLITS.index(split)
         self.gatherer = Gatherer(index, max_partners, context, background)
         self.batch_size, self.known = batch_size, known
-        self.with_truth, self.seed = with_truth, seed
+        self.with_truth, self.candidates, self.seed = with_truth, candidates, seed
         targets = graph.split_snapshots(split)
         self.snapshots = targets[targets > 0]
         # A part: (target, its subjects); known by its number.
@@ -81,7 +84,9 @@ class EvidenceLoader:
         return rows[self.graph.split[rows] == self.split]
 
     def _all_facts(self, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """int64 (subject, relation, object) of all that is true at `target`, in both directions."""
+        """int64 (subject, relation, object) of all that is true at `target`, in both directions, or of `candidates`."""
+        if self.candidates is not None:
+            return self.candidates(target)
         return both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist()))
 
     def _divide(self, target: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -13,12 +13,13 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.mapped import in_order, map_graph, write_mapped
 from tirgn_eqx.data.mapped_read import is_mapped, read_mapped
 from tirgn_eqx.data.synthetic import simulate
+from tirgn_eqx.data.tgb import read_tgb, tgb_name
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.foreign import parse_toml
 
-KINDS = ("folder", "parquet", "sim", "mapped")
+KINDS = ("folder", "tgb", "parquet", "sim", "mapped")
 _DEFAULT_DAYS = 30
-_ACCEPTED = "a folder in the RE-GCN text format, a mapped graph, an event table *.parquet, or sim"
+_ACCEPTED = "a folder in the RE-GCN text format or of TGB, a mapped graph, an event table *.parquet, or sim"
 
 
 def load_graph(
@@ -35,10 +36,10 @@ def load_graph(
 
     **Arguments:**
 
-    - `path`: a folder (`read_folder`), a folder that `map_data` made (`read_mapped`), a `*.parquet` file
-      (`read_events`), or the simulated world: `sim`, or with settings `sim:seed=3,num_entities=50` (`simulate`).
-      `./sim` is a folder of that name.
-    - `kind`: `folder`, `mapped`, `parquet` or `sim`; None decides from `path`.
+    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a folder that `map_data` made (`read_mapped`), a
+      `*.parquet` file (`read_events`), or the simulated world: `sim`, or with settings `sim:seed=3,num_entities=50`
+      (`simulate`). `./sim` is a folder of that name.
+    - `kind`: `folder`, `tgb`, `mapped`, `parquet` or `sim`; None decides from `path`.
     - `name`: shown with every result; None takes the name of the folder or file.
     - `num_days`: days of an event table (None = 30, 0 = all) or of the simulated world (None = its default).
     - `max_events`, `granularity`: of an event table, see `read_events`.
@@ -58,9 +59,9 @@ def load_graph(
         raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, KINDS)}; known: {', '.join(KINDS)}")
     elif options:
         raise ConfigError(f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out")
-    elif kind == "folder":
+    elif kind in ("folder", "tgb"):
         unused["num_days"] = num_days or 0
-        graph = read_folder(text)
+        graph = read_folder(text) if kind == "folder" else read_tgb(text)
     elif kind == "mapped":
         unused["num_days"] = num_days or 0
         graph, name = read_mapped(text, name), None
@@ -109,7 +110,9 @@ def _kind_of(path: str) -> str:
         return "sim"
     place = Path(os.path.expanduser(path))
     if os.path.isdir(place):
-        return "mapped" if is_mapped(place) else "folder"
+        if is_mapped(place):
+            return "mapped"
+        return "folder" if tgb_name(place) is None else "tgb"
     if place.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
     state = "is neither a folder nor a parquet file" if os.path.exists(place) else "does not exist"

@@ -1,11 +1,15 @@
 """The questions about one snapshot, and their arrays in padded micro-batches."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.history import HistoryIndex, HistoryVocabulary
+
+# Of a snapshot: int64 (subject, relation, object), relations of both directions.
+Candidates = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ def ask(
     *,
     unique: bool,
     known: int | None = None,
+    candidates: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> Questions:
     """The questions that the facts of `split` at snapshot `time` ask.
 
     **Arguments:** `kind`: "entity" or "relation"; `unique`: ask a question once however many facts ask it;
     otherwise one unit per fact and direction, as the released code decodes; `known`: the snapshot before which the past
-    is known, `time` unless given.
+    is known, `time` unless given; `candidates`: (subject, relation, object) that take the place of what is true, for
+    entity questions.
     """
     present = np.arange(graph.offsets[time], graph.offsets[time + 1])
     chosen = present[graph.split[present] == split]
@@ -68,6 +74,8 @@ def ask(
         unit_key, answer_unit = key, np.arange(len(key))
         order = answer_unit
     _, _, all_answer, all_key = columns(present)
+    if candidates is not None and kind == "entity":
+        all_answer, all_key = candidates[2], vocabulary.entity_keys(*candidates[:2])
     # Distinct true (key, answer) pairs, then one row per unit that asks the key.
     span = 2 * graph.num_relations if kind == "relation" else graph.num_entities
     code = np.unique(all_key * span + all_answer)

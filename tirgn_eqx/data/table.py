@@ -64,26 +64,35 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
         yield number, rest
 
 
-def integer_blocks(path: Path, columns: tuple[str, ...], need: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def integer_blocks(
+    path: Path, columns: tuple[str, ...], need: str, *, commas: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The first columns of a whitespace-separated file as whole numbers, some lines at a time; blank lines and further
     columns are skipped.
 
     **Arguments:** `path`; `columns`: the name of each wanted column; `time` may be negative and has 53 bits,
-    any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing.
+    any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing; `commas`: commas separate the
+    columns, and the first line holds their names.
 
     **Yields:** int64 `(row, len(columns))` and int64 `(row,)`, the line number of each row, counted from 1.
 
     **Raises:** DataError with file and line for a missing column or a value that is no such number.
     """
     for first, block in read_blocks(path, need):
+        if commas:
+            # The first line becomes a blank one, so that lines keep their numbers.
+            block = b"".join(block.partition(b"\n")[1:]) if first == 1 else block
+            block = block.replace(b",", b"\t")
         rows, numbers = _read_clean(block, columns) or _read_lines(path, block, columns, first)
         yield rows, numbers + (first - 1)
 
 
-def read_integers(path: Path, columns: tuple[str, ...], need: str) -> tuple[np.ndarray, np.ndarray]:
+def read_integers(
+    path: Path, columns: tuple[str, ...], need: str, *, commas: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """All that `integer_blocks` gives, as one table."""
     tables, lines = [np.zeros((0, len(columns)), np.int64)], [np.zeros(0, np.int64)]
-    for rows, numbers in integer_blocks(path, columns, need):
+    for rows, numbers in integer_blocks(path, columns, need, commas=commas):
         tables.append(rows)
         lines.append(numbers)
     return np.concatenate(tables), np.concatenate(lines)

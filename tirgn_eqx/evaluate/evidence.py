@@ -12,6 +12,7 @@ from tirgn_eqx.data.batches import KINDS
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.questions import Candidates
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
@@ -43,7 +44,8 @@ class EvidenceEvaluator:
     """Evaluates evidence models of one shape on one split; compiles each batch shape once.
 
     **Arguments:** `graph`; `split`; `context`, `background`, `max_partners`: as trained; `setting`; `index`: of the
-    same graph; `programs`: those of another evaluator of the same model, to be shared.
+    same graph; `programs`: those of another evaluator of the same model, to be shared; `candidates`: of a
+    snapshot, what is left out of its filtered entity ranks instead of what is true.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class EvidenceEvaluator:
         index: EvidenceIndex | None = None,
         max_buckets: int = 3,
         programs: Programs | None = None,
+        candidates: Candidates | None = None,
     ):
         if setting == "multi-step, fed back":
             raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
@@ -74,6 +77,7 @@ class EvidenceEvaluator:
             max_buckets=max_buckets,
             known=None if setting == "single-step" else int(snapshots[0]),
             with_truth=True,
+            candidates=candidates,
         )
         self.programs = programs or Programs(rank_evidence)
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, jaxtyped
 from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.questions import Candidates
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.encoding import encode_rows
@@ -70,7 +71,8 @@ class Evaluator:
     """Evaluates models of one shape on one split; compiles each batch shape once, however often it is called.
 
     **Arguments:** `graph`; `split`: "valid" or "test"; `history_len`, `history_window`: as trained; `setting`;
-    `programs`: those of another evaluator of the same model, to be shared; `placement`: the devices that it is on.
+    `programs`: those of another evaluator of the same model, to be shared; `candidates`: of a snapshot, what is left
+    out of its filtered entity ranks instead of what is true; `placement`: the devices that the model is on.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Evaluator:
         store: SnapshotStore | None = None,
         programs: EvaluationPrograms | None = None,
         placement: Placement | None = None,
+        candidates: Candidates | None = None,
     ):
         self.graph, self.split, self.setting = graph, split, setting
         snapshots = evaluated_snapshots(graph, split)
@@ -99,12 +102,8 @@ class Evaluator:
         rows = table_rows(graph.num_entities, self.placement.mesh)
         # Said only where the model's table has padding.
         self._num_entities = None if rows == graph.num_entities else graph.num_entities
-        self._options: dict[str, Any] = {
-            "placement": self.placement,
-            "unique": True,
-            "max_buckets": max_buckets,
-            "with_truth": True,
-        }
+        self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
+        self._options |= {"candidates": candidates, "placement": self.placement}
         self._options |= {"known": None if setting == "single-step" else int(snapshots[0])}
         # Before anything is fed back this is the loader of frozen windows.
         self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._shared, **self._options)
@@ -191,14 +190,16 @@ def make_evaluator(
     history_window: int = 0,
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
+    candidates: Candidates | None = None,
 ) -> Evaluator | EvidenceEvaluator:
-    """The evaluator of models like `model`; see `evaluate_model`."""
+    """The evaluator of models like `model`; see `evaluate_model`. `candidates`: see `Evaluator`."""
+    options: dict[str, Any] = {"candidates": candidates}
     if isinstance(model, Evidence):
-        return EvidenceEvaluator(graph, split, setting=setting, **model.needs)
+        return EvidenceEvaluator(graph, split, setting=setting, **model.needs, **options)
     if isinstance(model, Combined):
         needs: dict[str, Any] = model.evidence.needs | {"history_len": history_len}
-        return CombinedEvaluator(graph, split, setting=setting, **needs)
-    options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
+        return CombinedEvaluator(graph, split, setting=setting, **needs, **options)
+    options |= {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, setting=setting, **options)
 
 

@@ -1,0 +1,222 @@
+"""`tirgn tune`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_eqx.config import parse_assignments
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.heap import keep_freed_memory
+
+SEARCH = "Search"
+
+
+def tune(
+    data_path: options.DataPath = None,
+    num_days: options.NumDays = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    model: options.Model = None,
+    preset: options.Preset = None,
+    recipe: options.Recipe = None,
+    config_file: options.ConfigFile = None,
+    assignments: Annotated[
+        list[str] | None,
+        options.option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="any setting by name, repeatable, the same for all trials; one that would be searched is not then "
+            "(default: none)",
+            panel=options.TRAINING,
+        ),
+    ] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    precision: options.Precision = None,
+    eval_interval: options.EvalInterval = None,
+    patience: options.Patience = None,
+    study: Annotated[
+        Path,
+        options.option(
+            metavar="FILE",
+            help="everything that is known of the search; trials get folders beside it, and every process that is "
+            "started with it takes part (default: tuning/study.journal)",
+            panel=SEARCH,
+        ),
+    ] = Path("tuning/study.journal"),
+    trials: Annotated[
+        int,
+        options.option(
+            min=1,
+            max=9999,
+            metavar="N",
+            help="trials that the study is to have in the end, by all processes together (default: 30)",
+            panel=SEARCH,
+        ),
+    ] = 30,
+    params: Annotated[
+        list[str] | None,
+        options.option(
+            "--param",
+            metavar="NAME=LOW:HIGH",
+            help="search this setting over a range, LOW:HIGH:log for one by magnitude, or choices A,B; repeatable "
+            "(default: history_len, num_layers, dropout, history_rate, angle, learning_rate, as far as the model has "
+            "them)",
+            panel=SEARCH,
+        ),
+    ] = None,
+    only: Annotated[
+        bool,
+        options.option(
+            "--only", help="search what --param names and nothing else (default: besides the others)", panel=SEARCH
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        options.option(
+            min=0,
+            metavar="N",
+            help="seed of the search; with several processes, what is drawn depends on their pace too; trainings have "
+            "--set seed=N (default: 0)",
+            panel=SEARCH,
+        ),
+    ] = 0,
+    pruner: Annotated[
+        str,
+        options.option(
+            metavar="median|hyperband|none",
+            help="how trials are given up: below the median validation MRR of the others, by hyperband, or never "
+            "(default: median)",
+            autocompletion=lambda: ["median", "hyperband", "none"],
+            panel=SEARCH,
+        ),
+    ] = "median",
+    startup: Annotated[
+        int,
+        options.option(
+            min=1,
+            metavar="N",
+            help="trials that are drawn at random, and finished before any is given up by the median (default: 5)",
+            panel=SEARCH,
+        ),
+    ] = 5,
+    out: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="the best settings so far, for `tirgn train --config` (default: best.toml, beside the study)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    keep_trials: Annotated[
+        bool,
+        options.option(
+            "--keep-trials",
+            help="keep the checkpoints of all trials (default: those of the best and of unfinished ones)",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
+    save_every: options.SaveEvery = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Search for the settings with the highest validation MRR.
+
+    Every trial is a training in a folder of its own; hopeless ones are given up early. Start the command several times,
+    on one or several machines, and they share the work; start it again after a break, and it goes on. The trial of a
+    process that was killed is taken over where it was saved.
+
+    Example: tirgn tune --trials 20 --epochs 10
+
+    Example: tirgn tune --data-path data/YAGO --preset yago --study tuning/yago.journal --param history_len=1:4
+
+    Example: tirgn tune --data-path data/YAGO --model evidence --only --param learning_rate=1e-3:2e-2:log
+    """
+    keep_freed_memory()
+    source = data_path or options.default_data_path()
+    flags = options.given(
+        model=model,
+        epochs=epochs,
+        batch_size=batch_size,
+        precision=precision,
+        eval_interval=eval_interval,
+        patience=patience,
+    )
+    otherwise = "sim" if source.partition(":")[0] == "sim" else None
+    flags |= options.save_every(save_every)
+    config = options.resolve_config(preset, config_file, assignments, flags, recipe, otherwise)
+    fixed = set(parse_assignments(assignments or []))
+
+    from tirgn_eqx.tune.space import default_space, parse_space
+
+    given = parse_space(params or [])
+    for name in sorted(fixed & set(given)):
+        raise ConfigError(f"--param {name}: is given by --set too; leave one of them out")
+    if only and not given:
+        raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
+
+    from tirgn_cli import show
+    from tirgn_cli.progress import TuneView
+    from tirgn_cli.train import Signals
+
+    if quiet:
+        show.only_warnings()
+    with show.clean_stdout():
+        from tirgn_eqx.tune.journal import import_optuna
+
+        import_optuna()  # before the data is read
+        from tirgn_eqx.data import load_graph
+
+        graph = load_graph(source, **options.given(num_days=num_days, max_events=max_events, granularity=granularity))
+        usual = {} if only else default_space(config, graph.static is not None)
+        space = {name: part for name, part in (usual | given).items() if name not in fixed}
+
+        from tirgn_eqx.tune.search import tune as search
+
+        choose: dict[str, Any] = {"trials": trials, "space": space, "seed": seed, "pruner": pruner, "startup": startup}
+        outputs: dict[str, Any] = {"out": out, "keep_trials": keep_trials}
+        with Signals() as signals, TuneView(quiet=quiet) as view:
+            found = search(graph, config, study=study, on_record=view, stop=signals.received, **choose, **outputs)
+    found = {"dataset": graph.describe(), **found}
+    if as_json:
+        show.document(found)
+    else:
+        _show(found)
+    if found["status"] != "completed":
+        show.note(f"interrupted; {study} holds what is known, and the same command goes on from there")
+        raise typer.Exit(128 + signals.number if signals.number else 1)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from tirgn_cli import show
+
+    names = list(found["space"])
+    rows = [
+        [row["number"], row["state"], row["mrr"], row.get("best_epoch"), *(_value(row["params"].get(n)) for n in names)]
+        for row in sorted(found["trials"], key=lambda row: -(row["mrr"] if row["state"] == "complete" else -1.0))
+    ]
+    counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)
+    caption = f"MRR on valid, entity, single-step, time-aware filter; of trials given up, the best until then; {counts}"
+    show.result(show.table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",)))
+    best = found["best"]
+    if best is not None:
+        show.result(
+            show.pairs(
+                "Search",
+                {
+                    "data": show.dataset(found["dataset"]),
+                    "best trial": f"{best['number']}, validation MRR {show.cell(best['mrr'])}",
+                    "settings": best["config"],
+                    "checkpoint": best["checkpoint"],
+                    "time": show.duration(found["seconds"]),
+                    "next": f"tirgn train --config {best['config']}",
+                },
+            )
+        )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

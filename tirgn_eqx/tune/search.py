@@ -1,0 +1,181 @@
+"""The search: trial after trial, each a training of its own, until the study has as many as were asked for."""
+
+import gc
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from beartype import beartype
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
+from tirgn_eqx.files import write_text
+from tirgn_eqx.train.ladder import ran_out_of_memory
+from tirgn_eqx.train.loop import Record, train_tirgn
+from tirgn_eqx.tune.journal import turn
+from tirgn_eqx.tune.space import Space, check_space, default_space, to_dict
+from tirgn_eqx.tune.study import Claim, SharedStudy
+
+_PAUSE = 2.0  # seconds between two looks at the trials that others work on
+
+
+@beartype
+def tune(
+    graph: TemporalGraph,
+    config: TiRGNTrainingConfig,
+    *,
+    study: str | Path = "tuning/study.journal",
+    trials: int = 30,
+    space: Space | None = None,
+    seed: int = 0,
+    pruner: str = "median",
+    startup: int = 5,
+    out: str | Path | None = None,
+    keep_trials: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Search for the settings with the highest validation MRR, alone or with other processes at the same `study`.
+
+    A trial whose process died is taken over, and its training goes on from where it was saved. Where others still work
+    on the last trials, they are waited for, and taken over if need be.
+
+    **Main arguments:** `graph`; `config`: what all trials have in common; `study`: the file that everything is kept in,
+    trials in folders beside it; `trials`: how many the study is to have in the end, whoever works on them; `space`:
+    what is searched, None for `default_space`.
+
+    **Other arguments:** `seed`, `pruner`, `startup`: see `SharedStudy`; `out`: where the best settings so far are
+    written as TOML, None for `best.toml` beside the study; `keep_trials`: keep the checkpoints of all trials, not
+    those of the best alone; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end`
+    around them; `stop`: asked after every step, and True saves the trial's state and ends the search.
+
+    **Returns:** `status` ("completed" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
+    (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.
+
+    **Raises:** ConfigError without optuna, or for a study of other data, settings or space; DataError for a file that
+    is no study, or when all trials failed; CheckpointError when a trial cannot be written or gone on with.
+    """
+    if config.history == "evidence":
+        raise ConfigError("history = evidence: has parts that are trained apart; tune each of them by itself")
+    if trials < 1 or startup < 1:
+        raise ConfigError(f"trials = {trials}, startup = {startup}: must be at least 1")
+    has_static = graph.static is not None
+    space = default_space(config, has_static) if space is None else space
+    check_space(space, config, has_static)
+    emit, stop = on_record or (lambda record: None), stop or (lambda: False)
+    path, begin = Path(study), time.perf_counter()
+    shared = SharedStudy(path, graph, config, space, seed=seed, pruner=pruner, startup=startup)
+    out = path.parent / "best.toml" if out is None else Path(out)
+    status = "completed"
+    while not stop():
+        claim = shared.claim(trials)
+        if claim is None:
+            if all(row["state"] != "running" for row in shared.rows()):
+                break
+            _wait(stop)
+            continue
+        try:
+            ended = _work(shared, claim, graph, emit, stop)
+        finally:
+            claim.release()
+        # The programs of one trial are of no use to the next, whose shapes differ.
+        jax.clear_caches()
+        gc.collect()
+        if not ended:
+            break
+        _keep_best(shared, out, keep_trials)
+    rows = shared.rows()
+    counts = Counter(row["state"] for row in rows)
+    if counts["running"] or len(rows) < trials:
+        status = "interrupted"
+    best = _keep_best(shared, out, keep_trials)
+    if status == "completed" and best is None:
+        reasons = [row.get("reason", "none came to a validation") for row in rows if row["state"] != "complete"]
+        raise DataError(f"{path}: no trial came to its end ({reasons[0]}); choose another --study and a smaller space")
+    return {
+        "status": status,
+        "study": str(path),
+        "counts": {state: counts[state] for state in ("complete", "pruned", "failed", "running")},
+        "best": best,
+        "trials": rows,
+        "space": to_dict(space),
+        "seed": seed,
+        "seconds": time.perf_counter() - begin,
+    }
+
+
+def _work(
+    shared: SharedStudy, claim: Claim, graph: TemporalGraph, emit: Callable[[Record], None], stop: Callable[[], bool]
+) -> bool:
+    """Train one trial to its end; False when it was interrupted, and can be gone on with."""
+    number, folder = claim.trial.number, claim.folder
+    config = shared.settings(claim.trial.params).replace(logdir=str(folder / "logs"))
+    emit({"event": "trial", "number": number, "params": dict(claim.trial.params), "resumed": claim.resumed})
+    hopeless = False
+
+    def record(one: Record) -> None:
+        nonlocal hopeless
+        if one["event"] == "validation" and one["epoch"] > 0 and math.isfinite(one["mrr"]):
+            hopeless = shared.report(claim, one["epoch"], one["mrr"])
+        if one["event"] != "end":
+            emit(one)
+
+    try:
+        write_text(folder / "config.toml", f"# settings of trial {number}\n{config.to_toml()}")
+        outputs: dict[str, Any] = {"model_dir": folder, "run_name": f"trial-{number:04d}", "resume": claim.resumed}
+        found = train_tirgn(graph, config, on_record=record, stop=lambda: hopeless or stop(), **outputs)
+    except CheckpointError as error:
+        if not claim.resumed:
+            raise
+        raise CheckpointError(
+            f"trial {number} cannot be gone on with: {error}; or remove {folder}, and it begins anew"
+        ) from error
+    except Exception as error:
+        if not _its_own_fault(error):
+            raise
+        shared.finish(claim, "failed", reason=one_line(str(error))[:300])
+        emit({"event": "trial_end", "number": number, "state": "failed", "mrr": None})
+        return True
+    known = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
+    if found["status"] == "completed" and math.isfinite(found["best_mrr"]):
+        shared.finish(claim, "complete", float(found["best_mrr"]), **known)
+    elif found["status"] == "completed":
+        shared.finish(claim, "failed", **known, reason="no validation gave a number")
+    elif hopeless:
+        shared.finish(claim, "pruned", **known)
+    else:
+        return False
+    row = shared.rows()[number]
+    emit({"event": "trial_end", "number": number, "state": row["state"], "mrr": row["mrr"]})
+    return True
+
+
+def _its_own_fault(error: BaseException) -> bool:
+    """Whether a trial failed for its settings: its loss diverged, or they need too much memory."""
+    causes = (error, error.__cause__)
+    return isinstance(error, DivergedError) or any(cause is not None and ran_out_of_memory(cause) for cause in causes)
+
+
+def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, Any] | None:
+    """Write the best settings so far to `out`, and remove the checkpoints of the other finished trials."""
+    with turn(shared.path):
+        shared.clear(keep_trials)
+        best = shared.best()
+        if best is None:
+            return None
+        config = shared.settings(best["params"])
+        head = f"# trial {best['number']} of {shared.path.name}, validation MRR {best['mrr']:.6f}\n"
+        write_text(out, head + config.to_toml())
+    checkpoint = shared.folder(best["number"]) / "tirgn_best.npz"
+    return best | {"config": str(out), "checkpoint": str(checkpoint) if checkpoint.exists() else None}
+
+
+def _wait(stop: Callable[[], bool]) -> None:
+    until = time.monotonic() + _PAUSE
+    while time.monotonic() < until and not stop():
+        time.sleep(0.1)
