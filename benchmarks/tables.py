@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
+from tables_systems import MESH, UNATTENDED, meshes, unattended
+
 from tirgn_eqx.config import RECIPES
 
 RESULTS = Path(__file__).parent / "results"
@@ -258,6 +260,8 @@ def page() -> str:
     parts += ["## Multi-step\n", MULTI_STEP, multi_step(records)]
     parts += ["## Forecasts by name\n", FORECASTS, forecasts(records)]
     parts += ["## At size\n", AT_SIZE, at_size(records)]
+    parts += ["## Several devices\n", MESH, meshes(records)] if meshes(records).count("\n") > 2 else []
+    parts += ["## Unattended\n", UNATTENDED, unattended(records)]
     parts += ["## Comparisons\n", comparisons(records)]
     return "\n".join(parts).rstrip() + "\n"
 

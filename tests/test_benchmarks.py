@@ -294,3 +294,44 @@ def test_forecasts_by_name_are_measured(tmp_path, preset):
     assert document["result"]["questions_per_second"] > 0 and document["result"]["single_ms"]["median"] > 0
     month = run("month", "--quick", *words, "--results", tmp_path)
     assert month["result"]["epoch_seconds"] > 0 and month["result"]["peak_rss_bytes"] > 0
+
+
+PROGRAM = """
+HloModule jit_step, is_scheduled=true
+
+%add (x: f32[], y: f32[]) -> f32[] {
+  ROOT %sum = f32[] add(%x, %y)
+}
+
+%body (state: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %all-reduce.1 = (f32[4,8]{1,0}, f32[]) all-reduce(%a), replica_groups=[2,2]<=[4], metadata={op_name="jit(step)/while"}
+}
+
+%condition (state: (s32[], f32[4,8])) -> pred[] {
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
+ENTRY %main (p0: f32[4,8]) -> f32[16,8] {
+  %loop = (s32[], f32[4,8]) while(%s), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %gathered = bf16[16,8]{1,0} all-gather(%part), replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %moved = f32[16,8]{1,0} collective-permute(%gathered), source_target_pairs={{0,1},{1,0}}
+}
+"""
+
+
+def test_what_a_program_sends_is_counted_with_its_loops():
+    from collectives import collectives
+
+    found = {one.kind: one for one in collectives(PROGRAM, 4)}
+    reduced, gathered, moved = (found[kind] for kind in ("all-reduce", "all-gather", "collective-permute"))
+    assert (reduced.result_bytes, reduced.devices, reduced.times, reduced.exact) == (132, 2, 3, True)
+    assert reduced.sent_bytes == 3 * 132 and reduced.source == "jit(step)/while"
+    assert (gathered.result_bytes, gathered.devices, gathered.sent_bytes) == (256, 4, 192)
+    assert moved.sent_bytes == 512
+
+
+@pytest.mark.slow
+def test_memory_of_a_device_falls_with_their_number_and_bytes_are_counted():
+    found = run("mesh", "--quick")["result"]["points"]
+    assert [point["devices"] for point in found] == [1, 2] and found[0]["sent_bytes"] == 0 < found[1]["sent_bytes"]
+    assert found[1]["memory"]["peak"] < 0.75 * found[0]["memory"]["peak"]
