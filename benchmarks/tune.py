@@ -61,6 +61,12 @@ def saved(study: Path) -> set[int]:
     return {number for number in unfinished(study) if (folder / f"trial-{number:04d}" / "tirgn_state.npz").exists()}
 
 
+def lost(study: Path) -> set[int]:
+    """Unfinished trials that were saved, and nobody works on."""
+    free = {number for number in saved(study) if unlocked(study.parent / f"trial-{number:04d}")}
+    return free & unfinished(study)  # one may have ended just now
+
+
 def faults_of(study: Path, found: dict[str, Any], trials: int, losses: dict[int, int]) -> list[str]:
     """What is not as it should be. **Arguments:** `losses`: kills that hit a saved trial, by trial."""
     ends = Counter(one["trial_id"] for one in operations(study) if one["op_code"] == 6 and one["state"] in FINISHED)
@@ -112,10 +118,10 @@ def main() -> None:
             alive = [worker for worker in workers if not worker.ended()]
             if len(killed) >= kills or not hit or not alive or chance.random() > 0.3:
                 continue
-            worker = chance.choice(alive)
+            worker, before = chance.choice(alive), lost(study)
             worker.kill()
-            free = [number for number in sorted(saved(study)) if unlocked(study.parent / f"trial-{number:04d}")]
-            free = [number for number in free if number in unfinished(study)]  # it may have ended just now
+            # What was lost before, and not taken over yet, is not lost again.
+            free = sorted(lost(study) - before)
             losses.update(free)
             killed.append({"after_seconds": time.monotonic() - worker.begun, "lost_saved_trials": len(free)})
             note(f"killed {len(killed)} of at most {kills}; trials to take over: {free}")
