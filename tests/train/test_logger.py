@@ -177,7 +177,7 @@ def test_memory_is_none_where_the_backend_does_not_say(monkeypatch):
 
     for stats, expected in ((None, None), ({}, None), ({"peak_bytes_in_use": 5}, 5)):
         device = types.SimpleNamespace(memory_stats=lambda stats=stats: stats)
-        monkeypatch.setattr(jax, "devices", lambda device=device: [device])
+        monkeypatch.setattr(jax, "local_devices", lambda device=device: [device])
         assert device_memory_bytes() == expected
 
 
