@@ -11,6 +11,7 @@ be read but not reset; this process never touches the device.
 | peer | per dataset: the step beside plain PyTorch's, eager and compiled (peer.py); without PyTorch skipped | 0.2 |
 | evaluate | per dataset: time of evaluating the test split (evaluate.py) | 0.15 |
 | memory | per setting: peak bytes in use beside the prediction (memory.py) | 0.3 |
+| mesh | the step of a graph of 1.2 million entities, and from it predicted times on several devices (mesh.py) | 0.15 |
 | month | a month of GDELT at its full size, made up: an epoch's time and the device's peak memory (month.py) | 0.2 |
 | train | per dataset, smallest first: training to early stopping (stream.py) | all that is left |
 
