@@ -50,6 +50,7 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     json.dumps(found)
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_search_and_the_disk_holds_one_trial(graph, tmp_path):
     first = tune(graph, tmp_path / "a", seed=3)
     second = tune(graph, tmp_path / "b", seed=3, keep_trials=True)
