@@ -127,7 +127,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: found[name] for name in found.files if name != "__metadata__"}
 
 
-@CI
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_lost_process_ends_the_other_and_all_go_on_from_the_state(team, tmp_path, killed):
     whole = team(tmp_path / "whole", "--mesh", "data=2,entity=2")
@@ -150,7 +150,7 @@ def test_a_lost_process_ends_the_other_and_all_go_on_from_the_state(team, tmp_pa
             np.testing.assert_array_equal(one[key], other[key], err_msg=f"{name} {key}")
 
 
-@CI
+@pytest.mark.slow
 def test_asked_to_stop_all_of_them_save_and_one_device_goes_on(team, tmp_path):
     folder = tmp_path / "stopped"
     running = team(folder, "--mesh", "data=2,entity=2")
