@@ -41,9 +41,9 @@ import common
 from common import note, table
 
 PARTS = ("golden", "step", "peer", "evaluate", "memory", "mesh", "month", "train")
-SHARES = dict(zip(PARTS, (0.25, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
+SHARES: dict[str, float] = dict(zip(PARTS, (0.25, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
 # Seconds under which a part is not begun: it would bring nothing before its end.
-LEAST = dict(zip(PARTS, (20.0, 30.0, 30.0, 20.0, 40.0, 60.0, 60.0, 40.0)))
+LEAST: dict[str, float] = dict(zip(PARTS, (20.0, 30.0, 30.0, 20.0, 40.0, 60.0, 60.0, 40.0)))
 MARGIN = 5.0  # kept at the end for the last lines
 
 
