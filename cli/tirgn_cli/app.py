@@ -20,6 +20,7 @@ from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
+from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
@@ -180,6 +181,7 @@ app.command("eval")(evaluate)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("compare")(compare)
+app.command("report")(report)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")
