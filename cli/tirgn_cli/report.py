@@ -16,9 +16,13 @@ from tirgn_eqx.heap import keep_freed_memory
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="the --model-dir of a training, or a checkpoint; several side by side"),
+        typer.Argument(
+            metavar="RUN...", help="the --model-dir of a training, or a checkpoint; up to six side by side (required)"
+        ),
     ],
-    out: Annotated[Path, options.option(metavar="FILE", help="the page", panel=options.OUTPUT)] = Path("report.html"),
+    out: Annotated[
+        Path, options.option(metavar="FILE", help="the page (default: report.html)", panel=options.OUTPUT)
+    ] = Path("report.html"),
     data_path: Annotated[
         str | None,
         options.option(
@@ -32,15 +36,19 @@ def report(
         bool,
         options.option(
             "--evaluate/--no-evaluate",
-            help="evaluate the checkpoints: figures by kind of question, relation and time, and sample forecasts",
+            help="evaluate the checkpoints: figures by kind of question, relation and time, and sample "
+            "forecasts (default: evaluate)",
             panel=options.OUTPUT,
         ),
     ] = True,
     samples: Annotated[
-        int, options.option(min=0, max=200, metavar="N", help="sample forecasts of each run", panel=options.OUTPUT)
+        int,
+        options.option(
+            min=0, max=200, metavar="N", help="sample forecasts of each run (default: 12)", panel=options.OUTPUT
+        ),
     ] = 12,
     seed: Annotated[
-        int, options.option(min=0, metavar="N", help="of the draw of the samples", panel=options.OUTPUT)
+        int, options.option(min=0, metavar="N", help="of the draw of the samples (default: 0)", panel=options.OUTPUT)
     ] = 0,
     title: Annotated[
         str | None, options.option(metavar="TEXT", help="of the page (default: the runs' names)", panel=options.OUTPUT)

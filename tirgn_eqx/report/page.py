@@ -85,7 +85,7 @@ def _summary(runs: Sequence[Run], names: Sequence[str]) -> str:
         "time": [duration(run.progress.get("seconds")) for run in runs],
         "seed": [number(run.config.get("seed")) for run in runs],
     }
-    columns = [("", False), *((name, True) for name in names)]
+    columns = [("what", False), *((name, True) for name in names)]
     return table(columns, [[said, *cells] for said, cells in rows.items()], caption="One column a run.")
 
 

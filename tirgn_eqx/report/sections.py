@@ -24,7 +24,7 @@ def data(runs: Sequence[Run], names: Named) -> str:
     ]
     rows["read with"] = [text(", ".join(f"{key} {value}" for key, value in one.items()) or "–") for one in more]
     rows["sha256"] = [text(str(run.data.get("sha256", "?"))[:16]) for run in runs]
-    columns = [("", False), *((name, False) for name in names)]
+    columns = [("what", False), *((name, False) for name in names)]
     told = "All facts, as they were when the training began."
     return table(columns, [[said, *cells] for said, cells in rows.items()], caption=told)
 
