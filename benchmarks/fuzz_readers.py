@@ -288,8 +288,8 @@ def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
+    from tirgn_eqx.download import checked_url
     from tirgn_eqx.errors import TirgnError
-    from tirgn_eqx.gdelt.download import checked_url
     from tirgn_eqx.gdelt.feed import parse_span, parse_time
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
@@ -357,7 +357,7 @@ def _verify(place: Path) -> None:
 
 
 def _unpack(place: Path) -> None:
-    from tirgn_eqx.gdelt.download import zip_trouble
+    from tirgn_eqx.download import zip_trouble
 
     for file in place.iterdir():
         assert zip_trouble(file).isprintable()
