@@ -67,7 +67,7 @@ def get(
 
     Example: tirgn data get ICEWS14s
 
-    Example: tirgn data get YAGO --from /mnt/datasets --out data/YAGO
+    Example: tirgn data get YAGO --from datasets --out data/YAGO
     """
     from tirgn_cli import show
 
