@@ -7,6 +7,7 @@ import typer
 from tirgn_cli import options
 from tirgn_cli.collect import collect
 from tirgn_cli.ingest import ingest
+from tirgn_cli.manners import mannered
 from tirgn_cli.map import map_data
 from tirgn_cli.published import get, list_data
 
@@ -16,14 +17,15 @@ data_app = typer.Typer(
     "what is in them.\n\n"
     "Example: tirgn data stats sim",
 )
-data_app.command("list")(list_data)
-data_app.command("get")(get)
-data_app.command("collect")(collect)
-data_app.command("ingest")(ingest)
-data_app.command("map")(map_data)
+data_app.command("list")(mannered(list_data))
+data_app.command("get")(mannered(get))
+data_app.command("collect")(mannered(collect))
+data_app.command("ingest")(mannered(ingest))
+data_app.command("map")(mannered(map_data))
 
 
 @data_app.command("stats")
+@mannered
 def stats(
     path: Annotated[
         str,
