@@ -178,7 +178,7 @@ class TrainingView(View):
 def _validation(record: Record) -> str:
     names = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
     parts = [f"{short} {record[name]:.4f}" for name, short in names.items() if name in record]
-    return f"valid, epoch {record['epoch']}  {'  '.join(parts)}"
+    return f"valid {record['epoch']}  {'  '.join(parts)}"
 
 
 class TuneView(TrainingView):

@@ -77,11 +77,11 @@ def test_plain_lines():
     assert console.file.getvalue().splitlines() == [
         "tiny: 1,234 facts, 6 entities, 2 relations, 10 snapshots, sha256 000000000000",
         "history: 12 (s, r) pairs, 1.50 objects per pair on average",
-        "model: 1,500 parameters, precision f32, seed 3",
+        "model: 1,500 parameters, f32, seed 3",
         "compiled for bucket 8 in 2.0 s",
         "epoch 1/4  loss 3.0000  20.0 s  6,000 facts/s  ETA 30.0 s  memory 3.0 GiB",
-        f"validation epoch 1  {figures}  best",
-        f"validation epoch 2  {figures}",
+        f"valid 1  {figures}  best",
+        f"valid 2  {figures}",
         "Early stopping at epoch 2, best MRR 0.5000 at epoch 1",
     ]
 
@@ -124,9 +124,9 @@ def test_live_display():
         lines = rendered(view).splitlines()
     assert lines[0].startswith("epoch 2/4 ") and lines[0].rstrip().endswith("50%")
     assert lines[1].rstrip() == "step 10/10  loss 3.0000  6,000 facts/s  ETA 20.0 s  memory 3.0 GiB"
-    assert lines[2].startswith("validation epoch 2  MRR 0.5000")
+    assert lines[2].startswith("valid 2  MRR 0.5000")
     assert lines[3].startswith("best MRR 0.5000 at epoch 1")
-    assert "validation epoch 1" in console.file.getvalue()
+    assert "valid 1" in console.file.getvalue()
 
 
 def rendered(view: TrainingView) -> str:
