@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
+import tables_readme
 from tables_systems import MESH, UNATTENDED, meshes, unattended
 
 from tirgn_eqx.config import RECIPES
@@ -292,9 +293,23 @@ STAGES = {
 }
 
 
+def readme() -> str:
+    """The README with its tables; a function of itself and the records."""
+    records = load()
+    counted = {
+        record["dataset"]["name"]: _form(record, "single-step")["test"]["entity"]["mrr"]
+        for record in records
+        if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS
+    }
+    found = tables_readme.accuracy(trainings(records), counted, PUBLISHED, DATASETS)
+    text = tables_readme.put("accuracy", found, tables_readme.README.read_text())
+    return tables_readme.put("speed", tables_readme.speed(records), text)
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(page())
+    tables_readme.README.write_text(readme())
     print(f"{PAGE.relative_to(PAGE.parents[1])} written")
 
 

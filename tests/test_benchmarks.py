@@ -261,6 +261,7 @@ def test_counted_operations_are_those_of_the_program(batch_size, loss):
 
 def test_the_results_page_is_what_the_records_say():
     assert tables.PAGE.read_text() == tables.page(), "run: python benchmarks/tables.py"
+    assert tables.tables_readme.README.read_text() == tables.readme(), "run: python benchmarks/tables.py"
 
 
 @pytest.mark.slow
