@@ -6,6 +6,7 @@ Nothing is fetched while it is built or read: fonts are the reader's own, equati
 import html
 import re
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -74,6 +75,17 @@ def _as_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = text.split("\n")
 
 
+def _inline_figures(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Figures drawn by hand stand in the page itself, so that they take its colours, light or dark."""
+    for image in list(tree.findall(nodes.image)):
+        if not image["uri"].endswith(".svg"):
+            continue
+        drawn = (Path(app.srcdir) / image["uri"]).read_text(encoding="utf-8")
+        label = html.escape(" ".join(image.get("alt", "").split()), quote=True)
+        drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        image.replace_self(nodes.raw("", f'<div class="drawn">{drawn}</div>', format="html"))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls first."""
     app.add_html_math_renderer(
@@ -81,5 +93,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
         (lambda self, node: _math(self, node, "inline"), None),
         (lambda self, node: _math(self, node, "block"), None),
     )
+    app.connect("doctree-resolved", _inline_figures)
     app.connect("autodoc-process-docstring", _as_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
