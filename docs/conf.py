@@ -19,9 +19,9 @@ version = release = installed("tirgn-eqx")
 language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
-exclude_patterns = ["_static", "diffs"]
+exclude_patterns = ["_static"]
 # Of a page that another change brings: an entry of the contents without a page is no mistake.
-suppress_warnings = ["toc.empty_glob"]
+suppress_warnings = [".empty_glob"]
 nitpicky = True
 # Types in signatures are read, not followed: shapes of jaxtyping, and classes that have no page.
 nitpick_ignore_regex = [("py:.*", ".*")]
