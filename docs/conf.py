@@ -20,8 +20,6 @@ language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_static"]
-# Of a page that another change brings: an entry of the contents without a page is no mistake.
-suppress_warnings = [".empty_glob"]
 nitpicky = True
 # Types in signatures are read, not followed: shapes of jaxtyping, and classes that have no page.
 nitpick_ignore_regex = [("py:.*", ".*")]
@@ -33,6 +31,7 @@ highlight_language = "none"
 
 # --- reference from docstrings ---------------------------------------------------------------------------------
 autodoc_member_order = "bysource"
+autoclass_content = "both"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
@@ -75,8 +74,24 @@ def _as_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = text.split("\n")
 
 
-def _inline_figures(app: Sphinx, tree: nodes.document, page: str) -> None:
-    """Figures drawn by hand stand in the page itself, so that they take its colours, light or dark."""
+def _short_types(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> Any:
+    """Types as they are written in the code: `Float[Array, "query dim"]`, `PRNGKeyArray`."""
+
+    def short(text: str | None) -> str | None:
+        if text is None:
+            return None
+        text = text.replace("jaxlib._jax.Array", "Array").replace("jaxtyping.", "")
+        return re.sub(r"~?Key\[Array, ''\](\s*\|\s*~?UInt32\[Array, '[^']*'\])*", "PRNGKeyArray", text)
+
+    return short(signature), short(returned)
+
+
+def _finish(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Figures drawn by hand stand in the page itself, so that they take its colours, light or dark; types are short."""
+    for text in [node for node in tree.findall(nodes.Text) if "jaxlib._jax." in node]:
+        text.parent.replace(text, nodes.Text(text.replace("jaxlib._jax.", "")))
     for image in list(tree.findall(nodes.image)):
         if not image["uri"].endswith(".svg"):
             continue
@@ -93,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         (lambda self, node: _math(self, node, "inline"), None),
         (lambda self, node: _math(self, node, "block"), None),
     )
-    app.connect("doctree-resolved", _inline_figures)
+    app.connect("autodoc-process-signature", _short_types)
+    app.connect("doctree-resolved", _finish)
     app.connect("autodoc-process-docstring", _as_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
