@@ -34,10 +34,12 @@ MORE = {
     # An epoch of a model that knows nothing may well be worse.
     "retrain": ["--epochs", "1", "--max-regression", "1"],
     "vram-probe": SMALL,
-    "compare": ["--resamples", "20"],
+    "compare": ["--resamples", "100"],
 }
 # Pages whose commands ask for several devices: programs of their own, with as many CPUs as the largest mesh.
 DEVICES = {"docs/many-devices.md": 8}
+# Examples of `--help` stand each for itself: this folder is gone before such a command.
+FRESH = {"docs/cli.md": {"tune": "tuning"}}
 # Of the page that is generated from `--help`, where a comment has no place.
 NOT_RUN = {
     "docs/cli.md": {
@@ -206,6 +208,15 @@ def prepare(place: Path, page: str) -> list[str]:
         "README.md": ["tkg", "yago"],
     }
     return [models[model] for model in wanted.get(page, ())]
+
+
+def names(page: str) -> dict[str, object]:
+    """What the Python of a page takes as given."""
+    if page != "docs/large-graphs.md":
+        return {}
+    random = np.random.default_rng(0)
+    block = lambda day: (*random.integers(0, 50, (3, 9)), np.full(9, day), np.full(9, max(0, day - 7), np.int8))
+    return {"source": [block(day) for day in range(10)]}
 
 
 if __name__ == "__main__":  # `tirgn` of a page's shell: the same options are added

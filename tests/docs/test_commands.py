@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -145,10 +146,11 @@ class Page:
 
     def __init__(self, page: str, folder: Path, server: str | None):
         self.page, self.folder, self.server = page, folder, server
-        self.names: dict = {"__name__": "__main__"}
+        self.names: dict = {"__name__": "__main__"} | doc_world.names(page)
         self.devices = doc_world.DEVICES.get(page)
 
     def tirgn(self, words: list[str], where: str) -> None:
+        shutil.rmtree(self.folder / doc_world.FRESH.get(self.page, {}).get(words[0], ".nothing"), ignore_errors=True)
         words = [*words, *doc_world.options_for(words, self.server)]
         if self.devices:
             return self.program([sys.executable, "-m", "tirgn_cli", *words], where)
