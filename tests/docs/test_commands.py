@@ -150,7 +150,11 @@ class Page:
         self.devices = doc_world.DEVICES.get(page)
 
     def tirgn(self, words: list[str], where: str) -> None:
-        shutil.rmtree(self.folder / doc_world.FRESH.get(self.page, {}).get(words[0], ".nothing"), ignore_errors=True)
+        for begin, left in doc_world.FRESH.get(self.page, {}).items():
+            if " ".join(words).startswith(begin):
+                (self.folder / left).unlink() if (self.folder / left).is_file() else shutil.rmtree(
+                    self.folder / left, True
+                )
         words = [*words, *doc_world.options_for(words, self.server)]
         if self.devices:
             return self.program([sys.executable, "-m", "tirgn_cli", *words], where)
