@@ -39,7 +39,7 @@ MORE = {
 # Pages whose commands ask for several devices: programs of their own, with as many CPUs as the largest mesh.
 DEVICES = {"docs/many-devices.md": 8}
 # Examples of `--help` stand each for itself: what others left there is gone before such a command.
-FRESH = {"docs/cli.md": {"tune": "tuning", "data ingest": "events.parquet"}}
+FRESH = {"docs/cli.md": {"tune": "tuning", "data ingest data/gdelt/raw": "events.parquet"}}
 # Of the page that is generated from `--help`, where a comment has no place.
 NOT_RUN = {
     "docs/cli.md": {
