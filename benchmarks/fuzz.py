@@ -5,7 +5,7 @@ harm must both end in a sentence that a person can act on: no traceback, no hang
 nothing executed, nothing written outside the folder. Inputs are mutations of valid files (`mutate.py`), read as the
 commands read them (`fuzz_readers.py`), by processes with limits: one that dies or falls silent is a fault as well.
 
-    python benchmarks/fuzz.py --count 24000
+    python benchmarks/fuzz.py --count 27500
     python benchmarks/fuzz.py --only events --count 2000 --seed 7
     python benchmarks/fuzz.py --again FOLDER            # a counterexample that was kept
 
@@ -33,7 +33,7 @@ from typing import Any
 import common
 from common import note, table
 
-COUNT = 24_000
+COUNT = 27_500
 SECONDS = 20  # that an input may take
 SILENCE = 60  # seconds after which a process that says nothing is taken for one that hangs
 MEMORY = 512 << 20  # bytes by which one input may raise the largest resident memory

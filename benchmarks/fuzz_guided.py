@@ -25,7 +25,7 @@ READERS = {
     **{"folder": "entity2id.txt", "checkpoint": "m.npz", "packed": "20180101000000.export.CSV.zip"},
 }
 WATCHED = ("config", "foreign", "data.benchmark", "data.table", "data.load", "gdelt.feed", "gdelt.verified")
-WATCHED += ("gdelt.download", "gdelt.sources")
+WATCHED += ("download", "gdelt.sources")
 
 
 def child(reader: str, seconds: int, seed: int) -> None:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import common
+import fuzz_shared
 import mutate
 import numpy as np
 from mutate import Files
 
-# Of 24,000 inputs.
+# Of 27,500 inputs.
 SHARES = {
     **{"folder": 2000, "mapped": 1500, "events": 2000, "checkpoint": 2500, "state": 1500, "settings": 3000},
     **{"options": 2500, "lists": 2000, "raw": 1500, "table": 1000, "record": 1500, "packed": 1000, "weights": 1000},
-    **{"questions": 1000},
+    **{"questions": 1000, "tgb": 2000, "study": 1500},
 }
 Act = Callable[[Path], Any]
 
@@ -241,6 +242,7 @@ SEEDS: dict[str, Callable[[], list[Files]]] = {
     **{"folder": _folder, "mapped": _mapped, "events": _events, "checkpoint": _checkpoint, "state": _state},
     **{"settings": _settings, "options": _options, "lists": _lists, "raw": _raw, "table": _table, "record": _record},
     **{"packed": _packed, "weights": _weights, "questions": _questions},
+    **{"tgb": fuzz_shared.tgb, "study": fuzz_shared.study},
 }
 
 
@@ -286,8 +288,8 @@ def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
+    from tirgn_eqx.download import checked_url
     from tirgn_eqx.errors import TirgnError
-    from tirgn_eqx.gdelt.download import checked_url
     from tirgn_eqx.gdelt.feed import parse_span, parse_time
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
@@ -355,7 +357,7 @@ def _verify(place: Path) -> None:
 
 
 def _unpack(place: Path) -> None:
-    from tirgn_eqx.gdelt.download import zip_trouble
+    from tirgn_eqx.download import zip_trouble
 
     for file in place.iterdir():
         assert zip_trouble(file).isprintable()
@@ -379,7 +381,7 @@ ACTS: dict[str, Act] = {
     **{"folder": _load, "mapped": _load_mapped, "events": lambda place: _load(place / "events.parquet", num_days=0)},
     **{"checkpoint": _load_model, "state": _resume, "settings": _configure, "options": _parse, "lists": _list},
     **{"raw": _ingest, "table": _ingest_again, "record": _verify, "packed": _unpack, "weights": _import},
-    **{"questions": _ask},
+    **{"questions": _ask, "tgb": fuzz_shared.load_tgb, "study": fuzz_shared.go_on},
 }
 
 

@@ -11,6 +11,7 @@ be read but not reset; this process never touches the device.
 | peer | per dataset: the step beside plain PyTorch's, eager and compiled (peer.py); without PyTorch skipped | 0.2 |
 | evaluate | per dataset: time of evaluating the test split (evaluate.py) | 0.15 |
 | memory | per setting: peak bytes in use beside the prediction (memory.py) | 0.3 |
+| mesh | the step of a graph of 1.2 million entities, and from it predicted times on several devices (mesh.py) | 0.15 |
 | month | a month of GDELT at its full size, made up: an epoch's time and the device's peak memory (month.py) | 0.2 |
 | train | per dataset, smallest first: training to early stopping (stream.py) | all that is left |
 
@@ -39,10 +40,10 @@ from pathlib import Path
 import common
 from common import note, table
 
-PARTS = ("golden", "step", "peer", "evaluate", "memory", "month", "train")
-SHARES = {"golden": 0.25, "step": 0.3, "peer": 0.2, "evaluate": 0.15, "memory": 0.3, "month": 0.2, "train": 1.0}
+PARTS = ("golden", "step", "peer", "evaluate", "memory", "mesh", "month", "train")
+SHARES: dict[str, float] = dict(zip(PARTS, (0.25, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
 # Seconds under which a part is not begun: it would bring nothing before its end.
-LEAST = {"golden": 20.0, "step": 30.0, "peer": 30.0, "evaluate": 20.0, "memory": 40.0, "month": 60.0, "train": 40.0}
+LEAST: dict[str, float] = dict(zip(PARTS, (20.0, 30.0, 30.0, 20.0, 40.0, 60.0, 60.0, 40.0)))
 MARGIN = 5.0  # kept at the end for the last lines
 
 
@@ -229,6 +230,10 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         extra = ["--predict", *(word for setting in vary for word in ("--vary", setting))]
         for name, path in datasets[: args.memory_datasets]:
             benchmark("memory", "memory.py", name, data_words(path, args) + extra, until)
+    if "mesh" in args.chosen:
+        words = ["--measure", "3" if args.quick else "20", *["--quick"] * args.quick]
+        for loss in ("shared",) if args.quick else ("shared", "full"):
+            benchmark("mesh", "mesh.py", loss, [*words, "--loss", loss], limit("mesh"))
     if "month" in args.chosen:
         until = limit("month")
         minutes = (until - time.perf_counter()) / 60
@@ -319,6 +324,9 @@ def summary(part: dict) -> str:
         peak = result.get("device_peak_bytes")
         told = "" if peak is None else f", device peak {peak / 2**30:.2f} GiB"
         return f"epoch {result.get('epoch_seconds', math.nan):.0f} s{told}"
+    if "prediction" in result:
+        first, last = result["prediction"][0], result["prediction"][-1]
+        return f"step {first['step_seconds']:.3f} s, predicted on {last['mesh']}: {last['step_seconds']:.3f} s"
     if "settings" in result:
         ratio = [row["predicted_over_measured"] for row in result["settings"] if "predicted_over_measured" in row]
         told = f", predicted / measured {min(ratio):.2f} to {max(ratio):.2f}" if ratio else ""

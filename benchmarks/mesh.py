@@ -7,10 +7,12 @@ is the same for every backend; memory is that of this one's compiler.
 
 - `peak_bytes`: arguments + results + temporaries - what is shared, of one device.
 - `sent_bytes`: by a device in a step, by what it is needed for; see `collectives.py`.
-- `prediction`: seconds of a step on so many H200 cards, from the step measured on one card (`--step-seconds`, with the
-  share of it that grows with the entities) and the bytes over NVLink (`--link`, bytes a second). Not a measurement.
+- `prediction`: seconds of a step on so many cards, from the step measured on one (`--measure`: the median of so many
+  steps on random facts, on this machine's default device; or `--step-seconds`, measured elsewhere) and the bytes over
+  the link (`--link`, bytes a second; NVLink of an H200 unless told). Not a measurement.
 
     python benchmarks/mesh.py
+    python benchmarks/mesh.py --measure 20
     python benchmarks/mesh.py --loss full --entities 200000
 """
 
@@ -39,6 +41,7 @@ SETTINGS = {
 QUICK = {"embedding_dim": 8, "history_len": 2, "num_layers": 1, "conv_channels": 3, "batch_size": 64, "num_shared": 64}
 # What a collective is for, by what its place in the source names.
 PURPOSES = {
+    "gradients of the states": ("scatter-add", "uc,ud->cd"),
     "rows of the table": ("jit(step)/gather", "jit(step)/scatter"),
     "convolutions and their BatchNorm": ("conv_decoder",),
     "graph layers": ("graph_conv", "gru"),
@@ -60,7 +63,9 @@ def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
     from tirgn_eqx.memory import compile_step
     from tirgn_eqx.sharding import make_mesh, parse_mesh
 
-    mesh = make_mesh(parse_mesh(text, jax.device_count()))
+    # The mesh is one of simulated devices, whatever the steps are measured on.
+    devices = jax.devices("cpu")
+    mesh = make_mesh(parse_mesh(text, len(devices)), devices)
     seconds, compiled = clock(lambda: compile_step(shape, config, mesh=mesh))
     memory = memory_analysis(compiled)
     assert memory is not None
@@ -90,6 +95,17 @@ def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
     }
 
 
+def measure(shape: Any, config: Any, steps: int) -> dict[str, Any]:
+    """Seconds of a step on one device, this machine's default one."""
+    import jax
+    from abstract import step_seconds
+
+    samples, losses = step_seconds(shape, config, steps)
+    device = jax.devices()[0].device_kind
+    note(f"{device}: {steps} steps, median {sorted(samples)[len(samples) // 2]:.3f} s, last loss {losses[-1]:.3f}")
+    return {"device": device, "seconds": common.spread(samples), "steps": steps, "losses": [losses[0], losses[-1]]}
+
+
 def predicted(points: list[dict[str, Any]], seconds: float, link: float) -> list[dict[str, Any]]:
     """Seconds of a step on several cards, where one takes `seconds`: products divided as the compiler counts them, plus
     the bytes over the link, nothing hidden behind the other."""
@@ -107,6 +123,7 @@ def main() -> None:
     parser.add_argument("--entities", type=int, metavar="N", help=f"of the vocabulary (default: {ENTITIES:,})")
     parser.add_argument("--loss", choices=("shared", "sampled", "full"), default="shared", help="(default: shared)")
     parser.add_argument("--meshes", metavar="MESH;MESH", help="the first is compared with (default: up to 8 devices)")
+    parser.add_argument("--measure", type=int, metavar="N", help="time N steps on one device: predict from them")
     parser.add_argument("--step-seconds", type=float, metavar="S", help="measured on one card: predict from it")
     parser.add_argument("--link", type=float, default=LINK, metavar="B", help=f"bytes a second (default: {LINK:.3g})")
     args = common.finalize(parser.parse_args())
@@ -125,6 +142,7 @@ def run(args: argparse.Namespace) -> None:
     entities = args.entities or (QUICK_ENTITIES if args.quick else ENTITIES)
     entities = -(-entities // 8) * 8  # so that the same table is divided in every mesh
     shape = ProblemShape(entities, 12, 128, 64, history=4) if args.quick else ProblemShape(entities, 596, 5120, 5120)
+    measured = measure(shape, config, args.measure) if args.measure else None
     meshes = args.meshes.split(";") if args.meshes else MESHES[:2] if args.quick else MESHES
     points = []
     for text in meshes:
@@ -132,9 +150,10 @@ def run(args: argparse.Namespace) -> None:
         last = points[-1]
         note(f"{text}: {last['memory']['peak']:,} bytes a device, {last['sent_bytes']:,.0f} sent in a step")
     result: dict[str, Any] = {"shape": vars(shape), "points": points}
-    if args.step_seconds:
-        result["prediction"] = predicted(points, args.step_seconds, args.link)
-        result["prediction_from"] = {"step_seconds": args.step_seconds, "link_bytes_per_second": args.link}
+    seconds = measured["seconds"]["median"] if measured else args.step_seconds
+    if seconds:
+        result["prediction"] = predicted(points, seconds, args.link)
+        result["prediction_from"] = {"step_seconds": seconds, "measured": measured, "link_bytes_per_second": args.link}
     payload = {"dataset": {"name": "abstract", **vars(shape)}, "setting": config.to_dict(), "seed": config.seed}
     name = "-".join(filter(None, ["mesh", args.loss, args.tag]))
     document = common.record(name, payload | {"result": result}, args.results)

@@ -69,6 +69,7 @@ def meshes(records: list[dict[str, Any]]) -> str:
                 [
                     record["setting"]["loss"],
                     f"{record['dataset']['entities']:,}",
+                    record["setting"]["batch_size"] or "all",
                     f"`{point['mesh']}`",
                     f"{peak / 1e6:,.0f}",
                     f"{peak / one:.2f}",
@@ -76,4 +77,25 @@ def meshes(records: list[dict[str, Any]]) -> str:
                     most,
                 ]
             )
-    return _rows(["loss", "entities", "mesh", "peak MB", "of one device", "sent MB", "for what"], rows)
+    columns = ["loss", "entities", "questions a micro-batch", "mesh", "peak MB", "of one device", "sent MB", "for what"]
+    return _rows(columns, rows) + "".join(map(_prediction, records))
+
+
+def _prediction(record: dict[str, Any]) -> str:
+    """Seconds of a step by mesh, foretold from one device's; nothing where they were not."""
+    result = record["result"]
+    if record["benchmark"].partition("-")[0] != "mesh" or "prediction" not in result:
+        return ""
+    source = result["prediction_from"]
+    device = (source.get("measured") or {}).get("device", "one device")
+    link = source["link_bytes_per_second"] / 1e9
+    told = (
+        f"\n**Predicted, not measured** ({record['setting']['loss']} loss): seconds of a step, from "
+        f"{source['step_seconds']:.3f} s measured on {device} and {link:.0f} GB/s between "
+        "devices, nothing hidden behind the other.\n\n"
+    )
+    rows = [
+        [f"`{row['mesh']}`", *(f"{row[f'{part}_seconds']:.3f}" for part in ("work", "link", "step"))]
+        for row in result["prediction"]
+    ]
+    return told + _rows(["mesh", "work", "link", "step"], rows)

@@ -332,6 +332,9 @@ def test_what_a_program_sends_is_counted_with_its_loops():
 
 @pytest.mark.slow
 def test_memory_of_a_device_falls_with_their_number_and_bytes_are_counted():
-    found = run("mesh", "--quick")["result"]["points"]
+    result = run("mesh", "--quick", "--measure", "2")["result"]
+    found, predicted = result["points"], result["prediction"]
+    assert result["prediction_from"]["measured"]["steps"] == 2 and predicted[0]["link_seconds"] == 0
+    assert 0 < predicted[1]["work_seconds"] < predicted[0]["step_seconds"]
     assert [point["devices"] for point in found] == [1, 2] and found[0]["sent_bytes"] == 0 < found[1]["sent_bytes"]
     assert found[1]["memory"]["peak"] < 0.75 * found[0]["memory"]["peak"]

@@ -23,9 +23,9 @@ from tirgn_eqx.archives import read_arrays
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.table import read_blocks
+from tirgn_eqx.download import zip_trouble
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
 from tirgn_eqx.foreign import Unsound, parse_json
-from tirgn_eqx.gdelt.download import zip_trouble
 from tirgn_eqx.gdelt.sources import Source, Unreadable
 from tirgn_eqx.gdelt.sources import read_blocks as read_raw
 from tirgn_eqx.gdelt.verified import Verified

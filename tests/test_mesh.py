@@ -17,7 +17,7 @@ from tirgn_eqx.processes import join
 from tirgn_eqx.sharding import MeshShape, parse_mesh
 
 CASE = Path(__file__).with_name("mesh_case.py")
-SLOW = pytest.mark.slow
+CI = pytest.mark.ci
 
 
 def free_address() -> str:
@@ -58,14 +58,14 @@ def check(found: dict) -> None:
 @pytest.mark.parametrize(
     ("case", "mesh", "processes"),
     [
-        ("tirgn", "data=2,entity=2", 1),
-        pytest.param("tirgn-sampled", "data=1,entity=4", 1, marks=SLOW),
-        pytest.param("tirgn-shared", "data=2,entity=2", 1, marks=SLOW),
-        pytest.param("regcn", "data=4,entity=1", 1, marks=SLOW),
-        pytest.param("regcn-sampled", "auto", 1, marks=SLOW),
-        pytest.param("tirgn", "data=2,entity=2", 2, marks=SLOW),
-        pytest.param("tirgn-shared", "entity=4", 2, marks=SLOW),
-        pytest.param("regcn-sampled", "data=2,entity=2", 2, marks=SLOW),
+        pytest.param("tirgn", "data=2,entity=2", 1, marks=CI),
+        pytest.param("tirgn-sampled", "data=1,entity=4", 1, marks=CI),
+        pytest.param("tirgn-shared", "data=2,entity=2", 1, marks=CI),
+        pytest.param("regcn", "data=4,entity=1", 1, marks=CI),
+        pytest.param("regcn-sampled", "auto", 1, marks=CI),
+        pytest.param("tirgn", "data=2,entity=2", 2, marks=CI),
+        pytest.param("tirgn-shared", "entity=4", 2, marks=CI),
+        pytest.param("regcn-sampled", "data=2,entity=2", 2, marks=CI),
     ],
 )
 def test_losses_gradients_and_ranks_are_those_of_one_device(case, mesh, processes):
@@ -127,7 +127,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: found[name] for name in found.files if name != "__metadata__"}
 
 
-@SLOW
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_lost_process_ends_the_other_and_all_go_on_from_the_state(team, tmp_path, killed):
     whole = team(tmp_path / "whole", "--mesh", "data=2,entity=2")
@@ -150,7 +150,7 @@ def test_a_lost_process_ends_the_other_and_all_go_on_from_the_state(team, tmp_pa
             np.testing.assert_array_equal(one[key], other[key], err_msg=f"{name} {key}")
 
 
-@SLOW
+@pytest.mark.slow
 def test_asked_to_stop_all_of_them_save_and_one_device_goes_on(team, tmp_path):
     folder = tmp_path / "stopped"
     running = team(folder, "--mesh", "data=2,entity=2")

@@ -49,6 +49,7 @@ def assert_close(ours, reference, tolerance=1e-5):
 slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "static,mask", [(False, "exclude"), slow(True, "multiply"), slow(False, "multiply"), slow(True, "exclude")]
 )

@@ -49,7 +49,7 @@ def test_every_target_is_in_one_step(graph):
         pytest.param(3, {}, marks=pytest.mark.slow),
         pytest.param(3, {"batch_size": 4}, marks=pytest.mark.slow),
         pytest.param(3, {"loss": "shared", "num_shared": ENTITIES}, marks=pytest.mark.slow),
-        (2, {"loss": "shared", "num_shared": ENTITIES}),
+        pytest.param(2, {"loss": "shared", "num_shared": ENTITIES}, marks=pytest.mark.ci),
     ],
 )
 def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(graph, together, changes):

@@ -140,6 +140,15 @@ def alone(place: str | Path, busy: Exception) -> Iterator[None]:
         yield
 
 
+def locked(place: str | Path) -> bool:
+    """Whether somebody holds the lock file `place` now; False where there is none."""
+    try:
+        with Path(place).open() as file:
+            return not lock(file)
+    except OSError:
+        return False
+
+
 def lock(file: IO | int) -> bool:
     """Take the lock of an open file or folder, unless another handle has it; True when it was taken, or there are no
     locks on this system."""

@@ -42,6 +42,14 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, kind, str(path))
 
 
+def read_end(path: Path, most: int) -> bytes:
+    """The last `most` bytes of a file. **Raises:** OSError when it cannot be read, or is none."""
+    check_regular(path)
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+        return file.read(most)
+
+
 def parse_json(text: str | bytes) -> Any:
     """A JSON document. **Raises:** ValueError for what is none, also when it is nested too deep."""
     try:

@@ -93,11 +93,16 @@ def split(x: Shaped[Array, "*shape"], *axes: Axis | None) -> Shaped[Array, "*sha
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
+def num_parts() -> int:
+    """In how many parts questions lie on the mesh that is traced in."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[DATA]
+
+
 def in_one_part() -> bool:
     """Whether questions lie in one piece, so that what is known of them is in their order; in several, the padding of
     one part comes before the next."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return mesh.empty or mesh.shape[DATA] == 1
+    return num_parts() == 1
 
 
 def everywhere(tree: PyTree) -> PyTree:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.import_torch import import_torch
+from tirgn_cli.manners import START, mannered
 from tirgn_cli.predict import predict
+from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
@@ -31,9 +34,19 @@ INTERRUPTED = 130
 
 @dataclass
 class Session:
-    """What one call of the command line keeps: whether errors show their traceback."""
+    """What one call of the command line keeps: whether errors show their traceback, and how much is said."""
 
     debug: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def heed(self) -> None:
+        """Say as little or as much as was asked for; quiet wins."""
+        from tirgn_cli import show
+
+        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        logging.getLogger("tirgn_eqx").setLevel(level)
+        show.quiet = self.quiet
 
 
 class Group(TyperGroup):
@@ -52,7 +65,11 @@ class Group(TyperGroup):
         from tirgn_cli import show
 
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
-        run = super().main
+        run, begin = super().main, time.perf_counter()
+        show.quiet = False
+        if not (sys.argv[1:] if args is None else args) and not _completing():
+            typer.echo(START, nl=False)
+            sys.exit(0)
         with _diagnostics():
             try:
                 code = run(args, prog_name, complete_var, False, windows_expand_args, obj=session, **extra)
@@ -60,7 +77,14 @@ class Group(TyperGroup):
                 code = _report(error, session.debug)
             if code == INTERRUPTED:
                 show.note("interrupted")
+            if session.verbose and not session.quiet:
+                show.note(show.footing(time.perf_counter() - begin))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _completing() -> bool:
+    """Whether a shell asks for words, not a person."""
+    return any(name.startswith("_TIRGN") and name.endswith("_COMPLETE") for name in os.environ)
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -174,14 +198,15 @@ def tirgn(
     """
 
 
-app.command("train")(train)
-app.command("tune")(tune)
-app.command("eval")(evaluate)
-app.command("retrain")(retrain)
-app.command("predict")(predict)
-app.command("compare")(compare)
-app.command("vram-probe")(vram_probe)
-app.command("import-torch")(import_torch)
+app.command("train")(mannered(train))
+app.command("tune")(mannered(tune))
+app.command("eval")(mannered(evaluate))
+app.command("retrain")(mannered(retrain))
+app.command("predict")(mannered(predict))
+app.command("compare")(mannered(compare))
+app.command("report")(mannered(report))
+app.command("vram-probe")(mannered(vram_probe))
+app.command("import-torch")(mannered(import_torch))
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(data_app, name="data")
 

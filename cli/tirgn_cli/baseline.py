@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.manners import mannered
 from tirgn_eqx.errors import ConfigError, DataError
 
 baseline_app = typer.Typer(
@@ -14,6 +15,7 @@ baseline_app = typer.Typer(
 
 
 @baseline_app.command("recurrency")
+@mannered
 def recurrency(
     data_path: options.DataPath = None,
     num_days: options.NumDays = None,

@@ -1,4 +1,4 @@
-"""`tirgn data`: collects GDELT's files, makes event tables of them, maps data, and looks at data sets."""
+"""`tirgn data`: gets published data, collects GDELT's files, makes event tables of them, maps data, and counts."""
 
 from typing import Annotated, Any
 
@@ -7,19 +7,25 @@ import typer
 from tirgn_cli import options
 from tirgn_cli.collect import collect
 from tirgn_cli.ingest import ingest
+from tirgn_cli.manners import mannered
 from tirgn_cli.map import map_data
+from tirgn_cli.published import get, list_data
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Collect GDELT's files, make event tables of them, map data that exceed memory, and look at data sets.\n\n"
+    help="Get published data, collect GDELT's files, make event tables of them, map data that exceed memory, and count "
+    "what is in them.\n\n"
     "Example: tirgn data stats sim",
 )
-data_app.command("collect")(collect)
-data_app.command("ingest")(ingest)
-data_app.command("map")(map_data)
+data_app.command("list")(mannered(list_data))
+data_app.command("get")(mannered(get))
+data_app.command("collect")(mannered(collect))
+data_app.command("ingest")(mannered(ingest))
+data_app.command("map")(mannered(map_data))
 
 
 @data_app.command("stats")
+@mannered
 def stats(
     path: Annotated[
         str,

@@ -203,12 +203,36 @@ SaveEvery = Annotated[
 Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
+
+def _remember(name: str) -> Any:
+    """Keeps a switch where all of the command finds it."""
+
+    def callback(ctx: Any, value: bool) -> bool:
+        if value and ctx.obj is not None:
+            setattr(ctx.obj, name, True)
+            ctx.obj.heed()
+        return value
+
+    return callback
+
+
 Quiet = Annotated[
     bool,
     option(
         "--quiet",
         "-q",
-        help="no progress on stderr, the result alone (default: progress)",
+        callback=_remember("quiet"),
+        help="no progress and no notes on stderr, the result alone (default: progress)",
+        panel=OUTPUT,
+    ),
+]
+Verbose = Annotated[
+    bool,
+    option(
+        "--verbose",
+        "-v",
+        callback=_remember("verbose"),
+        help="say more on stderr: what the library notes, versions, the time taken (default: the essential)",
         panel=OUTPUT,
     ),
 ]

@@ -68,8 +68,14 @@ class TrainingView(View):
             mean = history.get("objects_per_pair", 0.0)
             self._line(f"history: {history['pairs']:,} (s, r) pairs, {mean:.2f} objects per pair on average")
         if "parameters" in record:
-            names = ("precision", "remat", "batch_size", "history_len", "seed")
-            setting = ", ".join(f"{name} {config[name]}" for name in names if name in config)
+            names = {
+                "precision": "",
+                "remat": "remat ",
+                "batch_size": "batch ",
+                "history_len": "window ",
+                "seed": "seed ",
+            }
+            setting = ", ".join(f"{said}{config[name]}" for name, said in names.items() if name in config)
             self._line(f"model: {record['parameters']:,} parameters, {setting}")
 
     def _on_stage(self, record: Record) -> None:
@@ -172,7 +178,7 @@ class TrainingView(View):
 def _validation(record: Record) -> str:
     names = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
     parts = [f"{short} {record[name]:.4f}" for name, short in names.items() if name in record]
-    return f"validation epoch {record['epoch']}  {'  '.join(parts)}"
+    return f"valid, epoch {record['epoch']}  {'  '.join(parts)}"
 
 
 class TuneView(TrainingView):

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tirgn_eqx.errors import one_line, printable
 
+quiet = False  # whether notes and signs of work are left out; set for every call of the command line
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 
 
@@ -43,7 +44,16 @@ def warning(message: str) -> None:
 
 
 def note(message: str) -> None:
-    line(stderr(), message)
+    if not quiet:
+        line(stderr(), message)
+
+
+def footing(seconds: float) -> str:
+    """What a long-winded command says at its end: time and versions, as far as they were needed."""
+    from importlib.metadata import version
+
+    used = [name for name in ("jax", "equinox", "polars") if name in sys.modules]
+    return f"took {duration(seconds)}; " + ", ".join(f"{name} {version(name)}" for name in ["tirgn-eqx", *used])
 
 
 def only_warnings() -> None:
@@ -79,7 +89,7 @@ def clean_stdout() -> Iterator[None]:
 def working(message: str) -> Iterator[None]:
     """Shows on a terminal that something takes its time."""
     console = stderr()
-    if console.is_terminal:
+    if console.is_terminal and not quiet:
         with console.status(Text(printable(message))):
             yield
     else:

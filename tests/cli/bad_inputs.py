@@ -493,6 +493,21 @@ CASES: dict[str, list[Bad]] = {
             ("folders of another study", "", lambda p: (p / "trial-0000").mkdir(), 1),
         )
     ],
+    "Published data": [
+        Bad("a name that does not exist", "tirgn data get YAGOO", nothing, 2),
+        Bad("a source without it", "tirgn data get YAGO --from data/none", nothing, 2),
+        Bad("no address", "tirgn data get YAGO --from ftp://example.org", nothing, 2),
+        Bad("another file in its place", "tirgn data get YAGO --from data --out data"),
+        Bad("another file at the source", "tirgn data get YAGO --from data --out new"),
+    ],
+    "Pages": [
+        Bad("a folder without a checkpoint", "tirgn report data"),
+        Bad("a file that is no checkpoint", "tirgn report data/train.txt"),
+        Bad("a run that is missing", "tirgn report models/none"),
+        Bad("more runs than a page holds", "tirgn report" + 7 * " model.npz", nothing, 2),
+        Bad("a split that does not exist", "tirgn report model.npz --split train", nothing, 2),
+        Bad("a page where a folder is", "tirgn report model.npz --out data", nothing, 2),
+    ],
     "Released weights": [
         Bad("a file that is missing", IMPORT.replace("state", "weights")),
         Bad("no archive", IMPORT, text("state.npz", "text"), theirs=r"(?<=archive: ).*(?=\);)"),

@@ -90,6 +90,7 @@ def test_compare_with_the_baseline(run, trained):
     assert [model["model_type"] for model in json.loads(result.stdout)["models"]] == ["evidence", "recurrency"]
 
 
+@pytest.mark.ci
 def test_what_it_cannot_do_is_said(run, trained, tmp_path):
     other = tmp_path / "other"
     places = ("--model-dir", other, "--logdir", tmp_path / "logs", "--quiet")

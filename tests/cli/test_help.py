@@ -27,20 +27,37 @@ def test_every_command_has_help_with_an_example_and_described_options(run, path)
 
 @pytest.mark.parametrize("line", sorted({line for command in COMMANDS.values() for line in examples(command)}))
 def test_every_example_parses(line):
+    path, command, words = find(line)
+    command.make_context(path, words)
+
+
+def test_help_stands_in_for_missing_arguments(run):
+    for arguments in (["baseline"], ["data"]):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert "Usage: " in result.output and "error:" not in result.output
+
+
+def test_alone_it_shows_the_way_in(run):
+    result = run()
+    assert result.exit_code == 0 and not result.stderr
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    shown = [line.strip().partition("   ")[0] for line in result.stdout.splitlines() if line.startswith("  tirgn ")]
+    assert len(shown) >= 8
+    for line in shown:
+        path, command, words = find(line)
+        command.make_context(path, words)
+
+
+def find(line):
+    """(path, command, further words) of a command line."""
     words = shlex.split(line)
     assert words.pop(0) == "tirgn"
     path, command = "tirgn", COMMANDS["tirgn"]
     while words and f"{path} {words[0]}" in COMMANDS:
         path = f"{path} {words.pop(0)}"
         command = COMMANDS[path]
-    command.make_context(path, words)
-
-
-def test_help_stands_in_for_missing_arguments(run):
-    for arguments in ([], ["data"]):
-        result = run(*arguments)
-        assert result.exit_code == 2
-        assert "Usage: " in result.output and "error:" not in result.output
+    return path, command, words
 
 
 def test_version(run):

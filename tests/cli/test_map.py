@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from conftest import SMALL
 
 from tirgn_eqx.data import load_graph
@@ -23,6 +24,7 @@ def test_mapped_data_are_the_data(run, folder, tmp_path):
     assert load_graph(out).num_snapshots == 12
 
 
+@pytest.mark.ci
 def test_training_on_mapped_data_is_training_on_the_data(run, folder, tmp_path):
     run("data", "map", folder, "--out", tmp_path / "mapped", "--name", "tiny")
     losses = []

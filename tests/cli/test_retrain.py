@@ -125,6 +125,7 @@ def test_a_model_that_is_worse_leaves_the_checkpoint_as_it_was(run, place, check
     assert load_model(checkpoint.parent / "tried" / "tirgn_best.npz")[1].epochs == 1
 
 
+@pytest.mark.ci
 def test_names_that_are_gone_can_be_kept(run, place, checkpoint):
     model, config, described = load_model(checkpoint)
     held = save_checkpoint(checkpoint, load_checkpoint(checkpoint).arrays, described | {"calibration": {"old": 1}})
@@ -148,6 +149,7 @@ def assert_relations_of(new, now, old, described):
         np.testing.assert_array_equal(levels[0][rows[0]], levels[1][rows[1]])
 
 
+@pytest.mark.ci
 def test_an_interrupted_retraining_goes_on(run, place, checkpoint, monkeypatch):
     before, asked = bits(checkpoint), iter(range(1000))
 

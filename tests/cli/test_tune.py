@@ -24,6 +24,7 @@ def tune(run, folder, tmp_path, monkeypatch):
     return lambda *words: run(*TUNE, "--data-path", folder, "--study", place / "study.journal", *words)
 
 
+@pytest.mark.ci
 def test_a_document_and_the_best_settings(tune, tmp_path):
     result = tune("--json", "--set", "embedding_dim=8", "--set", "num_layers=1")
     assert result.exit_code == 0, result.stderr

@@ -82,6 +82,7 @@ def test_no_fact_of_the_split_is_read(model, graph):
         assert 1 <= len(one.source) // 2 <= stores[0].facts
 
 
+@pytest.mark.ci
 def test_evaluation_with_what_was_fed_back(model, graph):
     run = lambda setting: evaluate_model(model, graph, history_len=HISTORY_LEN, setting=setting)
     frozen, fed = run("multi-step"), run("multi-step, fed back")

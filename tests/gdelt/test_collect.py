@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from gdelt_server import FIRST, GDELT, md5, rows, zipped
 
+from tirgn_eqx.download import Patience, checked_url, zip_trouble
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt.collect import collect
-from tirgn_eqx.gdelt.download import Patience, checked_url, zip_trouble
 from tirgn_eqx.gdelt.feed import FEEDS, Listed
 from tirgn_eqx.gdelt.verified import Verified
 
@@ -380,7 +380,7 @@ def test_a_disk_that_fails_ends_it_in_one_line(gdelt, tmp_path, monkeypatch, num
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr("tirgn_eqx.gdelt.download.os.fsync", fsync)
+        patch.setattr("tirgn_eqx.download.os.fsync", fsync)
         with pytest.raises(DataError) as error:
             run(gdelt, tmp_path)
     expected = "no space left; free some" if number == errno.ENOSPC else "Input/output error"
@@ -467,7 +467,8 @@ def test_the_record_of_what_is_whole_is_never_wrong(tmp_path, monkeypatch):
     place.write_bytes(b"content")
     listed = Listed(FIRST, 7, md5(b"content"))
     read = []
-    monkeypatch.setattr("tirgn_eqx.gdelt.verified.md5_of", lambda path: read.append(path) or md5(path.read_bytes()))
+    known = lambda path, kind: read.append(path) or f"{kind}:{md5(path.read_bytes())}"
+    monkeypatch.setattr("tirgn_eqx.gdelt.verified.digest_of", known)
 
     def holds():
         verified = Verified(tmp_path / "collected.json")

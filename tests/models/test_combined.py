@@ -89,6 +89,7 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, 
     np.testing.assert_allclose(answer_log_probabilities(at, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_intensities_are_those_of_the_definition(graph):
     """Without the second look, from the two forecasts' own probabilities."""
     model, target = build(graph), graph.num_snapshots - 1
@@ -177,6 +178,7 @@ def test_shares_add_up_to_the_forecast(graph):
     assert kinds == {"event", "popularity", "structure", "background"}
 
 
+@pytest.mark.ci
 def test_multi_step_knows_nothing_after_the_cut(graph):
     model = build(graph)
     found = evaluate_model(model, graph, history_len=HISTORY_LEN, setting="multi-step")
@@ -238,6 +240,7 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
         load_model(result["checkpoint"], "tirgn")
 
 
+@pytest.mark.ci
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
     evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
@@ -280,6 +283,7 @@ def test_a_training_begun_anew_and_broken_off_finds_no_stage_of_the_last_one(tra
     assert found["status"] == "interrupted" and not stage.exists()
 
 
+@pytest.mark.ci
 @SLOW
 def test_a_staged_training_resumed_at_its_end_logs_the_end_once(trained, world, tmp_path):
     config = trained["config"].replace(logdir=str(tmp_path / "log"))
@@ -289,6 +293,7 @@ def test_a_staged_training_resumed_at_its_end_logs_the_end_once(trained, world, 
     assert (tmp_path / "log" / "metrics.jsonl").read_text().count("test/mrr") == 1
 
 
+@pytest.mark.ci
 def test_parts_that_are_given_are_taken(trained, world, tmp_path):
     models = trained["place"] / "models"
     given = {name: models / name / "tirgn_best.npz" for name in ("structure", "evidence")}

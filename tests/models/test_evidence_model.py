@@ -271,6 +271,7 @@ def test_multi_step_sees_nothing_after_the_cut():
         evaluate_model(model, graph, history_len=1, setting="multi-step, fed back")
 
 
+@pytest.mark.ci
 def test_parts_and_partners_beyond_the_limit_change_no_rank(graph):
     model = build(graph)
     options = dict(context=True, background=True, max_partners=0)
@@ -373,6 +374,7 @@ def test_an_explanation_of_what_does_not_exist_is_refused(graph):
             explain(*arguments)
 
 
+@pytest.mark.ci
 def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
     graph = simulate(num_days=20, num_entities=30, seed=1).graph
     config = small(epochs=3, batch_size=64, max_buckets=1, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))

@@ -114,6 +114,7 @@ def test_bad_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypat
         np.testing.assert_array_equal(array, ends["broken"][2][name])
 
 
+@pytest.mark.ci
 def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, monkeypatch):
     begun = []
     # The second epoch goes wrong: the first one's best checkpoint stays.

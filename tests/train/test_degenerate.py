@@ -58,6 +58,7 @@ CASES = [
     pytest.param(graph, form, marks=[] if (graph, form) in ALWAYS else pytest.mark.slow)
     for graph in GRAPHS
     for form in FORMS
+    if (graph, form) != ("a single entity", "sampled")  # it has no candidate to draw: refused, see below
 ]
 
 
@@ -75,6 +76,12 @@ def test_it_is_trained_and_evaluated_without_a_nan(tmp_path, name, form):
             figures = result[split][kind]
             assert all(math.isfinite(figures[figure]) for figure in ("mrr", "hits_at_10", "nll")), figures
             assert 0 < figures["mrr"] <= 1
+
+
+def test_a_vocabulary_without_a_false_answer_has_nothing_to_draw(tmp_path):
+    config = TiRGNTrainingConfig(**SMALL | FORMS["sampled"], logdir=str(tmp_path / "logs"))
+    with pytest.raises(DataError, match="answered by all 1 entities.*use --set loss=full"):
+        train_tirgn(graph_of("a single entity"), config, model_dir=tmp_path)
 
 
 @pytest.mark.parametrize("form", ["tirgn", "evidence"])

@@ -50,6 +50,7 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     json.dumps(found)
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_search_and_the_disk_holds_one_trial(graph, tmp_path):
     first = tune(graph, tmp_path / "a", seed=3)
     second = tune(graph, tmp_path / "b", seed=3, keep_trials=True)
@@ -222,3 +223,14 @@ def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
             assert file.read_bytes() == kept
     journal._mend(tmp_path / "missing")
     assert journal.locks_hold(tmp_path / "probe")
+
+
+def test_a_trial_from_another_range_is_refused(graph, tmp_path):
+    tune(graph, tmp_path, 1)
+    path = tmp_path / "study.journal"
+    text = path.read_text()
+    changed = text.replace('\\"log\\": true', '\\"log\\": false')
+    assert changed != text
+    path.write_text(changed)
+    with pytest.raises(DataError, match="trial 0 drew 'learning_rate' from another range"):
+        tune(graph, tmp_path, 2)

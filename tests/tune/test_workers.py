@@ -37,6 +37,7 @@ def until(true, seconds=900):
         time.sleep(0.02)
 
 
+@pytest.mark.ci
 def test_two_workers_one_killed_and_started_again(tmp_path):
     study, trials = tmp_path / "study.journal", 8
     command = (Path(__file__).with_name("worker.py"), study, trials, 0.15)

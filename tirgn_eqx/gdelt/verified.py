@@ -1,23 +1,17 @@
 """Which files were found whole before, so that they need not be read again to know it."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+from tirgn_eqx.download import digest_of
 from tirgn_eqx.files import write_text
 from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.gdelt.feed import Listed
 
 # A change so soon after a check may bear the same time as the check.
 _CLOCK_STEP = 2 * 10**9  # nanoseconds
-
-
-def md5_of(path: Path) -> str:
-    """The md5 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 class Verified:
@@ -51,7 +45,7 @@ class Verified:
         if entry is not None and entry[1:5] == marks and entry[5] - marks[2] > _CLOCK_STEP:
             return entry[0]
         self._files[place.name] = [None, *marks, time.time_ns()]
-        self._files[place.name][0] = md5_of(place)
+        self._files[place.name][0] = digest_of(place, "md5").removeprefix("md5:")
         return self._files[place.name][0]
 
     def save(self) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.nn.numerics import split_rows, wide
-from tirgn_eqx.sharding import in_one_part, split
+from tirgn_eqx.sharding import in_one_part, num_parts, split
 from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
@@ -88,8 +88,8 @@ def log_normalizer(
 
 
 def _chunks(*arrays):
-    """Rows in chunks, every one of which is split over the devices."""
-    return tuple(split(chunks, None, "data") for chunks in split_rows(CHUNK, *arrays))
+    """Rows in chunks, every one of which is split over the devices: `CHUNK` rows for each of these."""
+    return tuple(split(chunks, None, "data") for chunks in split_rows(CHUNK * num_parts(), *arrays))
 
 
 def _normalizer_forward(vectors, candidates, log_weight):

@@ -14,9 +14,11 @@ from tirgn_eqx.nn import RunningStatistics, StaticEdges
 
 
 def trainable(model: Model) -> PyTree:
-    """True for every leaf that training changes: floating, and not a buffer."""
+    """True for every leaf that training changes: floating, and not a buffer. Shapes may stand for arrays."""
     is_buffer = lambda node: isinstance(node, RunningStatistics | StaticEdges)
-    mark = lambda node: jax.tree.map(lambda _: False, node) if is_buffer(node) else eqx.is_inexact_array(node)
+    is_array = lambda node: eqx.is_array(node) or isinstance(node, jax.ShapeDtypeStruct)
+    is_floating = lambda node: is_array(node) and jnp.issubdtype(node.dtype, jnp.inexact)
+    mark = lambda node: jax.tree.map(lambda _: False, node) if is_buffer(node) else is_floating(node)
     return jax.tree.map(mark, model, is_leaf=is_buffer)
 
 

@@ -90,6 +90,17 @@ class SharedStudy:
             else:
                 _check_same(path, before, made_for)
         self._distributions = distributions(space)
+        self._check_trials()
+
+    def _check_trials(self) -> None:
+        """**Raises:** DataError where a trial drew from another range than the study's space says."""
+        for trial in self.study.get_trials(deepcopy=False):
+            for name, one in trial.distributions.items():
+                if one != self._distributions.get(name):
+                    raise DataError(
+                        f"{self.path}: trial {trial.number} drew {shown(name)} from another range than the study has; "
+                        "choose another --study"
+                    )
 
     # --- trials ----------------------------------------------------------------------------------------------
 

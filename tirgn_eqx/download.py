@@ -1,5 +1,6 @@
 """One file over HTTP: resumed where it broke off, tried again, checked, and there whole or not at all."""
 
+import hashlib
 import math
 import os
 import random
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 from tirgn_eqx.errors import ConfigError, DataError, shown
 from tirgn_eqx.files import flush
 from tirgn_eqx.foreign import BROKEN, PACKED, room_for, told
-from tirgn_eqx.gdelt.verified import md5_of
 
 CHUNK = 2**16
 OVERLAP = 4096  # bytes at the end of a kept list that must be the same on the server for it to go on from there
@@ -102,15 +102,27 @@ class Server:
 
         def attempt() -> None:
             self._receive(path, part, size)
-            found = md5_of(part)
-            if found != md5:
-                part.unlink()
-                raise _Again(f"its md5 is {found}, listed is {md5}")
+            _check(part, f"md5:{md5}")
             trouble = zip_trouble(part)
             if trouble:
                 part.unlink()
                 raise Unobtainable(f"its md5 is as listed, but {trouble}")
-            _publish(part, place)
+            publish(part, place)
+
+        self._persist(place.name, part, attempt)
+
+    def fetch_known(self, path: str, place: Path, size: int | None, digest: str | None) -> None:
+        """Fetch any file as `fetch` does; `digest`: what it must be, see `digest_of`, None if not known.
+
+        **Raises:** as `fetch`.
+        """
+        part = place.with_name(place.name + ".part")
+
+        def attempt() -> None:
+            self._receive(path, part, size)
+            if digest is not None:
+                _check(part, digest)
+            publish(part, place)
 
         self._persist(place.name, part, attempt)
 
@@ -181,7 +193,7 @@ class Server:
                         raise _Again(f"it is longer than the {size} bytes that are listed")
                     if at > LONGEST_FILE:
                         place.unlink()
-                        raise Unobtainable(f"it is longer than {LONGEST_FILE:,} bytes, as none of GDELT's files is")
+                        raise Unobtainable(f"it is longer than {LONGEST_FILE:,} bytes, as no file here may be")
                     self._tell({"event": "bytes", "name": place.name, "bytes": len(chunk), "held": at})
         if known or (size is not None and at < size):
             if known or "Content-Length" in response.headers:
@@ -318,6 +330,27 @@ def _plain(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def digest_of(path: Path, kind: str) -> str:
+    """`md5:...`, `sha256:...`, or `git:...`, the name that git gives to such contents, in hexadecimal digits."""
+    with path.open("rb") as file:
+        if kind != "git":
+            make = (lambda: hashlib.md5(usedforsecurity=False)) if kind == "md5" else hashlib.sha256
+            return f"{kind}:{hashlib.file_digest(file, make).hexdigest()}"
+        found = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return f"git:{found.hexdigest()}"
+
+
+def _check(part: Path, digest: str) -> None:
+    """**Raises:** _Again when a file is not what it should be; it is removed."""
+    kind, _, wanted = digest.partition(":")
+    found = digest_of(part, kind).partition(":")[2]
+    if found != wanted:
+        part.unlink()
+        raise _Again(f"its {kind} is {found}, listed is {wanted}")
+
+
 def zip_trouble(path: Path) -> str:
     """What is wrong with a zip file that should hold one sound file; empty when nothing is."""
     try:
@@ -333,7 +366,7 @@ def zip_trouble(path: Path) -> str:
         return f"it is no sound zip ({told(error)})"
 
 
-def _publish(part: Path, place: Path) -> None:
+def publish(part: Path, place: Path) -> None:
     """Give a checked file its name, once it is on the disk whole."""
     flush(part)
     os.replace(part, place)

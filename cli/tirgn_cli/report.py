@@ -1,0 +1,122 @@
+"""`tirgn report`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import options
+from tirgn_cli.files import check_writable
+from tirgn_eqx.errors import ConfigError, TirgnError
+from tirgn_eqx.files import write_text
+from tirgn_eqx.heap import keep_freed_memory
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="the --model-dir of a training, or a checkpoint; up to six side by side (required)"
+        ),
+    ],
+    out: Annotated[
+        Path, options.option(metavar="FILE", help="the page (default: report.html)", panel=options.OUTPUT)
+    ] = Path("report.html"),
+    data_path: Annotated[
+        str | None,
+        options.option(
+            metavar="PATH",
+            help="folder, event parquet or 'sim' to evaluate on (default: what each run was trained on)",
+            panel=options.DATA,
+        ),
+    ] = None,
+    split: options.Split = "test",
+    evaluate: Annotated[
+        bool,
+        options.option(
+            "--evaluate/--no-evaluate",
+            help="evaluate the checkpoints: figures by kind of question, relation and time, and sample "
+            "forecasts (default: evaluate)",
+            panel=options.OUTPUT,
+        ),
+    ] = True,
+    samples: Annotated[
+        int,
+        options.option(
+            min=0, max=200, metavar="N", help="sample forecasts of each run (default: 12)", panel=options.OUTPUT
+        ),
+    ] = 12,
+    seed: Annotated[
+        int, options.option(min=0, metavar="N", help="of the draw of the samples (default: 0)", panel=options.OUTPUT)
+    ] = 0,
+    title: Annotated[
+        str | None, options.option(metavar="TEXT", help="of the page (default: the runs' names)", panel=options.OUTPUT)
+    ] = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a page about trainings: curves, figures, reliability, settings, forecasts beside what happened.
+
+    One HTML file that loads nothing from elsewhere; it can be mailed, and read on a phone or by a screen reader. A run
+    that is still going on, or was killed, is shown as far as it came.
+
+    Example: tirgn report models/tkg --out report.html
+
+    Example: tirgn report models/tkg models/evidence --samples 20
+    """
+    keep_freed_memory()
+    options.check_split(split)
+    check_writable(out)
+    from tirgn_cli import show
+
+    with show.clean_stdout():
+        from tirgn_eqx.report import read_run, render
+        from tirgn_eqx.report.page import MOST_RUNS
+
+        if len(runs) > MOST_RUNS:
+            raise ConfigError(f"{len(runs)} runs given; a page shows {MOST_RUNS} at most: make several pages")
+        found = [read_run(run) for run in runs]
+        if evaluate:
+            found = [_measured(run, data_path, split, samples, seed) for run in found]
+        page = render(found, title)
+    write_text(out, page)
+    told = {"report": str(out), "bytes": len(page.encode()), "runs": [_told(run) for run in found]}
+    if as_json:
+        show.document(told)
+    else:
+        show.line(show.stdout(), f"{out}: {show.size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
+
+
+def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
+    """`run` with its figures, or with a word on why there are none."""
+    from tirgn_cli import show
+    from tirgn_cli.eval import check_sizes, checksum_message, load_data
+    from tirgn_eqx.data.names import with_kept_names
+    from tirgn_eqx.report import measure
+    from tirgn_eqx.train.saved import load_model
+
+    missing = list(run.missing)
+    try:
+        model, config, metadata = load_model(run.checkpoint)
+        provenance = (metadata.get("data") or {}).get("provenance") or {}
+        graph = with_kept_names(load_data(run.checkpoint, data_path, provenance, {}), metadata)
+        check_sizes(run.checkpoint, graph, metadata)
+        if graph.checksum != (trained_on := (metadata.get("data") or {}).get("sha256")):
+            missing.append(checksum_message(graph.checksum, trained_on))
+            show.warning(f"{run.checkpoint}: {missing[-1]}")
+        calibration = (metadata.get("calibration") or {}).get("temperature")
+        options_ = {"split": split, "samples": samples, "seed": seed, "temperature": calibration}
+        with show.working(f"evaluating {run.checkpoint}"):
+            measured = measure(model, config, graph, **options_)
+    except TirgnError as error:
+        # The files of the training are worth a page without the data, too.
+        show.warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
+        return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
+    return dataclasses.replace(run, missing=tuple(missing), measured=measured)
+
+
+def _told(run: Any) -> dict[str, Any]:
+    known = {"name": run.name, "checkpoint": str(run.checkpoint), "epochs": run.epochs, "best_epoch": run.best_epoch}
+    entity = run.measured.get("entity") if run.measured else None
+    return known | {"entity": entity, "missing": list(run.missing)}

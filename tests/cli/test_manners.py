@@ -1,0 +1,142 @@
+"""How every command speaks: in terminals of any width, into files, with and without colour, quietly, as JSON."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+from conftest import ROOT, SMALL, call_app, write_folder
+
+from tirgn_cli.reference import commands, options
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+GROUPS = ("tirgn", "tirgn data", "tirgn baseline")
+COMMANDS = {path: command for path, command in commands() if path not in GROUPS}
+PALE = ("\x1b[93m", "\x1b[97m", "\x1b[37m", "\x1b[33m", "\x1b[96m")  # hard to read on white
+
+
+def in_terminal(arguments, columns, **more):
+    """(exit code, what came) of `tirgn ARGUMENTS` on a terminal of so many columns and 24 lines."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    paths = [str(ROOT), str(ROOT / "cli"), env.get("PYTHONPATH", "")]
+    env |= {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color", **more}
+    command = [sys.executable, "-m", "tirgn_cli", *map(str, arguments)]
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=env) as process:
+        os.close(follower)
+        came = b""
+        while True:
+            try:
+                piece = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            came += piece
+    os.close(leader)
+    return process.returncode, came.decode()
+
+
+def lines(text):
+    """What stands on each line at any moment, without control codes."""
+    return [CONTROL.sub("", part) for line in text.replace("\r\n", "\n").split("\n") for part in line.split("\r")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    place = tmp_path_factory.mktemp("manners")
+    options = ["--data-path", write_folder(place / "tiny"), "--model-dir", place / "models", "--logdir", place / "logs"]
+    result = call_app("train", *options, *SMALL, "--epochs", "1", "--quiet")
+    assert result.exit_code == 0 and not result.stderr, result.stderr
+    return place
+
+
+def calls(place):
+    """A call of every command that reports, but for those that fetch from a server."""
+    checkpoint, data = place / "models" / "tirgn_best.npz", ["--data-path", place / "tiny"]
+    more = ["--model-dir", place / "more", "--logdir", place / "more-logs", *SMALL, "--epochs", "1"]
+    return {
+        "tirgn data list": [],
+        "tirgn data stats": [place / "tiny"],
+        "tirgn data map": [place / "tiny", "--out", place / "mapped"],
+        "tirgn baseline recurrency": data,
+        "tirgn train": [*data, *more],
+        "tirgn eval": [checkpoint],
+        "tirgn predict": [checkpoint, "--facts", "3"],
+        "tirgn compare": [checkpoint, "recurrency", "--resamples", "100"],
+        "tirgn report": [checkpoint, "--out", place / "report.html"],
+    }
+
+
+CHEAP = ("tirgn data list", "tirgn data stats", "tirgn data map")
+CALLS = [pytest.param(path, marks=[] if path in CHEAP else pytest.mark.ci) for path in calls(ROOT)]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_the_same_switches(path):
+    flags = {flag for param in options(COMMANDS[path]) for flag in param.opts}
+    assert {"--json", "--quiet", "-q", "--verbose", "-v", "--debug"} <= flags
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_json_is_one_document_and_quiet_says_nothing_else(trained, path):
+    result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert isinstance(json.loads(result.stdout), dict) and result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_verbose_says_more_and_changes_no_result(trained, path):
+    result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "-v")
+    assert result.exit_code == 0 and isinstance(json.loads(result.stdout), dict)
+    assert re.search(r"^took .*; tirgn-eqx ", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("path", calls(ROOT))
+def test_nothing_is_wider_than_the_terminal(trained, path, columns):
+    code, came = in_terminal([*path.split()[1:], *calls(trained)[path]], columns)
+    assert code == 0, came
+    # A single line of words may be longer, such as a checksum's; rich does not wrap it, the terminal does.
+    tables = [line.rstrip() for line in lines(came) if re.match(r"[┏┡└│┃┌├╇]", line)]
+    assert tables or path in ("tirgn report", "tirgn data map")
+    assert all(len(line) <= columns for line in tables), max(tables, key=len)
+    edges = {line[0] + line[-1] for line in tables}
+    assert edges <= {"┏┓", "┃┃", "┡┩", "││", "└┘", "┌┐", "├┤"}, edges
+    assert not any(pale in came for pale in PALE)
+
+
+@pytest.mark.ci
+def test_a_training_in_a_terminal_and_in_a_file(trained, program):
+    arguments = ["train", *calls(trained)["tirgn train"]]
+    code, came = in_terminal(arguments, 80)
+    assert code == 0 and "\x1b[" in came and all(len(line.rstrip()) <= 80 for line in lines(came) if "─" not in line)
+    code, plain = in_terminal(arguments, 80, NO_COLOR="1")
+    assert code == 0 and not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain)
+    piped = program("-m", "tirgn_cli", *arguments)
+    assert piped.returncode == 0 and "\x1b" not in piped.stdout + piped.stderr and "\r" not in piped.stderr
+    assert sum(line.startswith("epoch 1/1") for line in piped.stderr.splitlines()) == 1
+    assert all(len(line) <= 80 for line in piped.stdout.splitlines())
+
+
+def test_a_shell_completes_commands_options_and_names(program):
+    def completed(words):
+        code = (
+            "import os; os.environ.update(_TIRGN_COMPLETE='complete_bash', "
+            f"COMP_WORDS={words!r}, COMP_CWORD={str(len(words.split(' ')) - 1)!r})\n"
+            "from tirgn_cli.app import main; main()"
+        )
+        return program("-c", code).stdout.split()
+
+    assert "train" in completed("tirgn tr") and "--preset" in completed("tirgn train --pre")
+    assert {"yago", "regcn-yago"} & set(completed("tirgn train --preset y")) == {"yago"}
+    assert completed("tirgn data get WI") == ["WIKI"]

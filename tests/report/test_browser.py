@@ -1,0 +1,110 @@
+"""The page in a real browser: what a click does, what a phone and the dark show, what axe-core finds."""
+
+import shutil
+
+import pytest
+
+from tirgn_eqx.report import render
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: tirgn-eqx[browser]")
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, runs, tmp_path):
+    """Opens the page; what it complains of or asks for elsewhere fails the test."""
+    path, complaints, contexts = tmp_path / "report.html", [], []
+    path.write_text(render(runs), encoding="utf-8")
+
+    def go(width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asked: asked.url == path.as_uri() or complaints.append(asked.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    # The empty icon is a data: address, which is asked for within the page.
+    assert [one for one in complaints if one != "data:,"] == []
+
+
+def column(page, table, number):
+    return page.locator(f"#{table} tbody tr:visible > :nth-child({number})").all_inner_texts()
+
+
+def test_a_click_on_a_heading_sorts_and_another_one_turns_it_round(visit):
+    page = visit()
+    head = page.locator("#relations thead th").nth(1)
+    head.get_by_role("button").click()
+    down = [int(text.replace(",", "")) for text in column(page, "relations", 2)]
+    assert down == sorted(down, reverse=True) and head.get_attribute("aria-sort") == "descending"
+    head.get_by_role("button").press("Enter")
+    up = [int(text.replace(",", "")) for text in column(page, "relations", 2)]
+    assert up == down[::-1] != down and head.get_attribute("aria-sort") == "ascending"
+    first = page.locator("#relations thead th").first
+    first.get_by_role("button").click()
+    names = column(page, "relations", 1)
+    assert names == sorted(names, key=str.casefold) and head.get_attribute("aria-sort") is None
+
+
+def test_what_is_typed_leaves_the_rows_that_hold_it(visit):
+    page = visit()
+    every = column(page, "all-settings", 1)
+    field = page.get_by_label("Show rows with").nth(1)
+    field.fill("loss")
+    left = column(page, "all-settings", 1)
+    assert 0 < len(left) < len(every) and {"loss", "loss_filter"} <= set(left)
+    assert page.locator("#all-settings-told").inner_text() == f"{len(left)} of {len(every)} rows"
+    field.fill("")
+    assert column(page, "all-settings", 1) == every and page.locator("#all-settings-told").inner_text() == ""
+
+
+def test_on_a_phone_nothing_sticks_out(visit):
+    page = visit(360, 740)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_without_scripts_it_can_be_read(visit):
+    page = visit(java_script_enabled=False)
+    assert page.get_by_role("heading", level=1).inner_text() == "Trainings: plain, evidence"
+    assert page.locator("#relations tbody tr").count() > 2 and not page.locator("input").first.is_visible()
+
+
+def test_the_dark_is_dark_and_the_light_is_light(visit):
+    paper = "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"
+    assert visit(color_scheme="dark").evaluate(paper) < 60 < 200 < visit(color_scheme="light").evaluate(paper)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    # The page allows no script but its own, axe's neither: for this test alone that rule is passed over.
+    page = visit(color_scheme=scheme, bypass_csp=True)
+    for summary in page.locator("summary").all():
+        summary.click()
+    found = axe.Axe().run(page).response["violations"]
+    assert not found, [(one["id"], one["impact"], one["nodes"][0]["html"][:300]) for one in found]

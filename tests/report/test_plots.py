@@ -1,0 +1,32 @@
+"""Plots and texts of a page."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+from tirgn_eqx.report.html import LONGEST, text
+from tirgn_eqx.report.plots import Series, lines, thinned, ticks
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.66, 0.67), (1, 100), (-3, 1e6), (5, 5)])
+def test_ticks_are_few_and_inside(low, high):
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 7 and all(low - 1e-9 <= value <= high + 1e-9 for value in found)
+    assert found == sorted(set(found))
+
+
+def test_lines_stay_inside_and_break_at_gaps():
+    picture = lines("t", "x", "y", [Series("a", [(1, 2.0), (2, None), (3, float("nan")), (4, 8.0), (5, 9.0)])])
+    (path,) = re.findall(r'class="line" d="([^"]*)"', picture)
+    assert path.count("M") == 2 and path.count("L") == 1
+    places = np.array(re.findall(r"([\d.]+) ([\d.]+)", path), float)
+    assert (places[:, 0] <= 460).all() and (places[:, 1] <= 280).all() and (places >= 0).all()
+    assert lines("t", "x", "y", [Series("a", [(1, None)])]) == ""
+    assert len(thinned([(x, 1.0) for x in range(9999)])) == 400
+
+
+def test_texts_are_harmless_and_not_endless():
+    assert text("<&>\x00\x1b") == html.escape("<&>") + "\\x00\\x1b"
+    assert len(text("x" * 10**5)) == LONGEST

@@ -1,0 +1,71 @@
+"""What is read from the files of a training: whole, broken, going on."""
+
+import json
+import shutil
+
+import pytest
+
+from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.files import alone, locked
+from tirgn_eqx.report import read_run
+from tirgn_eqx.report.runs import read_curves
+from tirgn_eqx.train.folder import TRAIN_LOCK
+
+pytestmark = pytest.mark.ci
+
+
+def test_a_training_is_read_from_its_folder(trainings):
+    run = read_run(trainings / "plain")
+    assert run.name == "plain" and not run.missing and not run.active
+    assert run.epochs == 2 and run.best_epoch in (1, 2)
+    assert [epoch for epoch, _ in run.curves["train/loss"].points] == [1, 2]
+    assert [epoch for epoch, _ in run.curves["eval/mrr"].points] == [1, 2]
+    best = dict(run.curves["eval/mrr"].points)[run.best_epoch]
+    assert best == pytest.approx(run.metrics["validation"]["mrr"])
+    assert run.curves["system/total_params"].points[0][1] > 100
+    assert run.progress["seconds"] > 0 and run.progress["epoch"] == 3
+
+
+def test_a_checkpoint_is_named_and_read_as_well(trainings):
+    run = read_run(trainings / "plain" / "tirgn_trained.npz")
+    assert run.name == "tirgn_trained" and len(run.curves["train/loss"]) == 2
+
+
+def test_the_last_of_several_runs_in_one_log_is_read(tmp_path):
+    path, missing = tmp_path / "metrics.jsonl", []
+    lines = [{"step": 0, "system/total_params": 5}, {"step": 3, "train/loss": 9.0}]
+    lines += [{"step": 0, "system/total_params": 7}, {"step": 4, "train/loss": 2.0}, {"step": 4, "eval/mrr": None}]
+    text = "\n".join(map(json.dumps, lines)) + '\n{"step": 8, "train/lo'
+    path.write_text(text + "\n[1]\n")
+    curves = read_curves(path, missing)
+    assert curves["train/loss"].points == ((1, 2.0),) and curves["eval/mrr"].points == ((1, None),)
+    assert curves["system/total_params"].points == ((0, 7),)
+    assert missing == ["2 lines of metrics.jsonl could not be read"]
+
+
+def test_what_is_not_there_is_said(trainings, tmp_path):
+    shutil.copy(trainings / "plain" / "tirgn_best.npz", tmp_path / "tirgn_best.npz")
+    shutil.copy(trainings / "plain" / "tirgn_best.json", tmp_path / "tirgn_best.json")
+    text = (trainings / "logs" / "plain" / "config.json").read_text()
+    (trainings / "logs" / "plain" / "config.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    try:
+        run = read_run(tmp_path)
+    finally:
+        (trainings / "logs" / "plain" / "config.json").write_text(text)
+    assert run.missing == ("no metrics.jsonl was found, so there are no learning curves",)
+    assert run.curves == {} and run.progress == {} and run.epochs == run.best_epoch
+    (tmp_path / "tirgn_state.json").write_text("{")
+    assert "tirgn_state.json could not be read" in read_run(tmp_path).missing
+
+
+def test_a_training_that_goes_on_is_told(trainings):
+    lock = trainings / "plain" / TRAIN_LOCK
+    with alone(lock, AssertionError()):
+        run = read_run(trainings / "plain")
+        assert run.active and "still going on" in run.missing[0]
+    assert not locked(lock) and not read_run(trainings / "plain").active
+
+
+def test_a_folder_without_a_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no tirgn_best.npz; give a checkpoint, or the --model-dir"):
+        read_run(tmp_path)

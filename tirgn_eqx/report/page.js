@@ -1,0 +1,47 @@
+"use strict";
+// Everything on the page can be read without this: it sorts tables and filters their rows.
+const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+
+function sortBy(table, column, button) {
+  const head = button.closest("th");
+  const down = head.getAttribute("aria-sort") === "descending" ||
+    (head.getAttribute("aria-sort") === null && !head.classList.contains("n"));
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", down ? "ascending" : "descending");
+  const rows = Array.from(table.tBodies[0].rows);
+  const numbers = head.classList.contains("n");
+  const compare = (a, b) => {
+    const [x, y] = [value(a.cells[column]), value(b.cells[column])];
+    if (!numbers) return x.localeCompare(y);
+    const [p, q] = [parseFloat(x), parseFloat(y)];
+    if (Number.isNaN(p) || Number.isNaN(q)) return Number.isNaN(p) - Number.isNaN(q);
+    return p - q;
+  };
+  rows.sort((a, b) => (down ? compare(a, b) : compare(b, a)));
+  table.tBodies[0].append(...rows);
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  Array.from(table.tHead.rows[0].cells).forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    button.addEventListener("click", () => sortBy(table, column, button));
+    head.replaceChildren(button);
+  });
+}
+
+for (const input of document.querySelectorAll("input[data-filters]")) {
+  const table = document.getElementById(input.dataset.filters);
+  const told = document.getElementById(input.dataset.told);
+  input.closest("label").hidden = false;
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      shown += !row.hidden;
+    }
+    told.textContent = wanted ? `${shown} of ${table.tBodies[0].rows.length} rows` : "";
+  });
+}
