@@ -25,8 +25,8 @@ WIDTH = 80  # columns of a terminal
 
 
 def said(*words: str, cwd: Path) -> str:
-    """What `tirgn WORDS` says on a terminal's two streams."""
-    environment = common.child_environment(FORCE_COLOR="1", COLUMNS=str(WIDTH), TERM="xterm-256color")
+    """What `tirgn WORDS` says, line by line: a display that is drawn again and again stays out."""
+    environment = common.child_environment(COLUMNS=str(WIDTH))
     done = subprocess.run(
         [sys.executable, "-m", "tirgn_cli", *words],
         cwd=cwd,

@@ -75,17 +75,14 @@ def calls(place):
     }
 
 
-CHEAP = ("tirgn data list", "tirgn data stats", "tirgn data map")
-CALLS = [pytest.param(path, marks=[] if path in CHEAP else pytest.mark.ci) for path in calls(ROOT)]
-
-
 @pytest.mark.parametrize("path", COMMANDS)
 def test_every_command_has_the_same_switches(path):
     flags = {flag for param in options(COMMANDS[path]) for flag in param.opts}
     assert {"--json", "--quiet", "-q", "--verbose", "-v", "--debug"} <= flags
 
 
-@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.ci
+@pytest.mark.parametrize("path", calls(ROOT))
 def test_json_is_one_document_and_quiet_says_nothing_else(trained, path):
     result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "--quiet")
     assert result.exit_code == 0, result.stderr
@@ -93,7 +90,8 @@ def test_json_is_one_document_and_quiet_says_nothing_else(trained, path):
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.ci
+@pytest.mark.parametrize("path", calls(ROOT))
 def test_verbose_says_more_and_changes_no_result(trained, path):
     result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "-v")
     assert result.exit_code == 0 and isinstance(json.loads(result.stdout), dict)

@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import SMALL, call_app, write_folder
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

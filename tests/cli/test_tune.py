@@ -37,6 +37,7 @@ def test_a_document_and_the_best_settings(tune, tmp_path):
     assert "trial 0" in result.stderr
 
 
+@pytest.mark.ci
 def test_a_table_and_fewer_settings(tune, tmp_path):
     result = tune("--only", "--param", "dropout=0.1:0.3", "--quiet", "--out", tmp_path / "mine.toml")
     assert result.exit_code == 0, result.output

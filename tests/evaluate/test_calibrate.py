@@ -55,7 +55,9 @@ def built(graph, kind):
     return eqx.filter_jit(make)(jax.random.key(0))
 
 
-@pytest.mark.parametrize("kind", ["tirgn", "evidence", pytest.param("combined", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["tirgn", pytest.param("evidence", marks=pytest.mark.ci), pytest.param("combined", marks=pytest.mark.slow)]
+)
 def test_a_temperature_moves_probabilities_and_no_rank(graph, kind):
     model = built(graph, kind)
     evaluate = make_evaluator(model, graph, split="test", history_len=2)

@@ -129,6 +129,7 @@ def test_intensities_are_those_of_the_definition(graph):
         np.testing.assert_allclose(ours[unit], expected, rtol=5e-3)
 
 
+@pytest.mark.ci
 def test_windows_without_questions_encode_as_those_of_batches(graph):
     model = build(graph).structure
     for known in (None, 3):

@@ -97,6 +97,7 @@ def test_idle_entities_are_those_of_the_full_computation(graph, model):
     np.testing.assert_allclose(found[idle], encoding.entity[idle], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_it_learns_and_its_checkpoint_is_told_from_tirgn(graph, config, tmp_path):
     config = config.replace(epochs=8, eval_interval=4, learning_rate=0.01, max_buckets=1, logdir=str(tmp_path / "logs"))
     records = []
