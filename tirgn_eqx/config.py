@@ -120,7 +120,7 @@ class TiRGNTrainingConfig:
     max_buckets: int = _setting(3, "padded batch shapes, each compiled once", low=1)
     logdir: str = _setting("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value = _checked(field, hints[field.name], getattr(self, field.name))

@@ -56,22 +56,23 @@ class EvidenceIndex:
     """
 
     def __init__(self, graph: TemporalGraph):
-        self.graph = graph
-        self.entities, self.rel2 = graph.num_entities, 2 * graph.num_relations
+        self.graph: TemporalGraph = graph
+        self.entities: int = graph.num_entities
+        self.rel2: int = 2 * graph.num_relations
         if self.entities**2 * self.rel2 * graph.num_snapshots >= 2**63:
             raise DataError(
                 f"{graph.name}: {self.entities:,} entities, {graph.num_relations:,} relations and "
                 f"{graph.num_snapshots:,} snapshots are too many to index; use a coarser granularity"
             )
-        self.clock = graph.time_index - graph.time_index[0]
+        self.clock: np.ndarray = graph.time_index - graph.time_index[0]
         s, q, o = both_directions(graph)
         time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
         build = lambda key, **options: build_occurrences(key, time, self.clock, **options)
-        self.triple = build((s * self.entities + o) * self.rel2 + q)
-        self.pair = build(s * self.entities + o)
-        self.subject = build(s)
-        self.given = build(s * self.rel2 + q, faded=False)
-        self.popular = build(q * self.entities + o)
+        self.triple: Occurrences = build((s * self.entities + o) * self.rel2 + q)
+        self.pair: Occurrences = build(s * self.entities + o)
+        self.subject: Occurrences = build(s)
+        self.given: Occurrences = build(s * self.rel2 + q, faded=False)
+        self.popular: Occurrences = build(q * self.entities + o)
         self._last_surroundings: tuple[tuple[Known, int], tuple[np.ndarray, ...]] | None = None
 
     @property

@@ -51,7 +51,7 @@ class EvidenceBucket:
 
     sizes: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", tuple(max(size, 1) for size in self.sizes))
 
     def __getitem__(self, name: str) -> int:

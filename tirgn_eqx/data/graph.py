@@ -68,7 +68,7 @@ class TemporalGraph:
     provenance: dict[str, Any] = field(default_factory=dict)
     home: Path | None = field(default=None, init=False, compare=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.subject) == 0:
             raise DataError(f"{self.name}: no facts; nothing can be trained on an empty graph")
         if any(

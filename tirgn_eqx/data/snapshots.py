@@ -65,7 +65,8 @@ class SnapshotStore:
     """
 
     def __init__(self, graph: TemporalGraph, most: int = KEPT):
-        self.graph, self.most = graph, most
+        self.graph: TemporalGraph = graph
+        self.most: int = most
         self._built: OrderedDict[int, Snapshot] = OrderedDict()
         self._facts = 0
         self._sizes: dict[int, tuple[int, int, int]] = {}

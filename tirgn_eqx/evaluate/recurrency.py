@@ -93,7 +93,9 @@ class RecurrencyEvaluator:
             seconds=time.perf_counter() - begin,
         )
 
-    def reciprocal_ranks(self, choices: Sequence[Any], prepare: Callable[[Any], Any], rank: Callable[..., Any]):
+    def reciprocal_ranks(
+        self, choices: Sequence[Any], prepare: Callable[[Any], Any], rank: Callable[..., Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """float64 `(choice, rel2)`, `(rel2,)`: sums over the questions of each relation of 1 / filtered rank under each
         choice, and the number of questions; `prepare` is called once per choice, `rank` per choice and snapshot."""
         rel2 = self.index.rel2

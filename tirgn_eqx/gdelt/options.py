@@ -42,7 +42,7 @@ class IngestOptions:
     drop_generic_actors: bool = False
     keep_duplicates: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (("actor", ACTORS), ("relation", RELATIONS), ("time", TIMES)):
             _check_choice(name, getattr(self, name), known)
         if not self.quad_class or not set(self.quad_class) <= set(QUAD_CLASSES):

@@ -5,6 +5,7 @@ A model says how an entity's state is updated after the graph layers, and how qu
 
 import abc
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -27,7 +28,7 @@ REMAT_POLICIES = {
 }
 
 
-def remat(function, policy: Remat):
+def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
     """`function` with the named rematerialisation policy; `none` keeps every intermediate."""
     if policy == "none":
         return function

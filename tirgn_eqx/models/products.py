@@ -30,9 +30,10 @@ class Products:
         all: Float[Array, "unit candidate"] | None = None,
     ):
         """**Arguments:** `unit`, `candidate`: vectors; `all`: their products, where they are known already."""
-        self.unit, self.candidate = unit, candidate
+        self.unit: Float[Array, "unit wide"] = unit
+        self.candidate: Float[Array, "candidate wide"] = candidate
         few = len(unit) * len(candidate) <= MOST_PRODUCTS
-        self.all = (unit @ candidate.T if all is None else all) if few else None
+        self.all: Float[Array, "unit candidate"] | None = (unit @ candidate.T if all is None else all) if few else None
 
     def matrix(self) -> Float[Array, "unit candidate"]:
         """All of them, however many."""

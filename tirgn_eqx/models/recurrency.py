@@ -37,7 +37,7 @@ class Recurrency:
     decay: np.ndarray
     share: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # Comparisons with NaN are False: it is refused as well.
         bad = self.decay[~((self.decay >= 0) & (self.decay < np.inf))]
         if len(bad):
