@@ -17,7 +17,9 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="the --model-dir of a training, or a checkpoint; up to six side by side (required)"
+            metavar="RUN...",
+            help="the --model-dir of a training, a checkpoint, or what eval, baseline or compare wrote with --json; up "
+            "to six side by side (required)",
         ),
     ],
     out: Annotated[
@@ -64,22 +66,29 @@ def report(
     Example: tirgn report models/tkg --out report.html
 
     Example: tirgn report models/tkg models/evidence --samples 20
+
+    Example: tirgn report models/tkg comparison_report.json
     """
     keep_freed_memory()
     options.check_split(split)
     check_writable(out)
+    if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
+        raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.report import read_run, render
+        from tirgn_eqx.report import read_runs, render
         from tirgn_eqx.report.page import MOST_RUNS
 
-        if len(runs) > MOST_RUNS:
-            raise ConfigError(f"{len(runs)} runs given; a page shows {MOST_RUNS} at most: make several pages")
-        found = [read_run(run) for run in runs]
+        found, comparisons = [], []
+        for run in runs:
+            some, between = read_runs(run)
+            found, comparisons = found + some, comparisons + between
+        if len(found) > MOST_RUNS:
+            raise ConfigError(f"{len(found)} runs given; a page shows {MOST_RUNS} at most: make several pages")
         if evaluate:
             found = [_measured(run, data_path, split, samples, seed) for run in found]
-        page = render(found, title)
+        page = render(found, title, comparisons)
     write_text(out, page)
     told = {"report": str(out), "bytes": len(page.encode()), "runs": [_told(run) for run in found]}
     if as_json:
@@ -97,6 +106,8 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     from tirgn_eqx.train.saved import load_model
 
     missing = list(run.missing)
+    if run.checkpoint is None:
+        return run
     try:
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
@@ -117,6 +128,11 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
 
 
 def _told(run: Any) -> dict[str, Any]:
-    known = {"name": run.name, "checkpoint": str(run.checkpoint), "epochs": run.epochs, "best_epoch": run.best_epoch}
+    known = {
+        "name": run.name,
+        "checkpoint": str(run.checkpoint or "") or None,
+        "epochs": run.epochs,
+        "best_epoch": run.best_epoch,
+    }
     entity = run.measured.get("entity") if run.measured else None
     return known | {"entity": entity, "missing": list(run.missing)}

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from tirgn_eqx.errors import printable
+from tirgn_eqx.report.plots import mark
 
 FIGURES = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10"}
 LONGEST = 300  # letters of a text from data
@@ -86,11 +87,13 @@ def _numeric(is_number: bool) -> str:
     return ' class="n"' if is_number else ""
 
 
-def filter_for(name: str, what: str) -> str:
-    """A field that leaves the rows of table `name` that hold what is typed; hidden where there is no script."""
+def filter_for(name: str, what: str, only: str = "") -> str:
+    """A field that leaves the rows of table `name` that hold what is typed, hidden where there is no script; `only`:
+    what a box is called that leaves the rows of class `differs`."""
+    box = f'<label hidden><input type="checkbox" data-only="{escape(name)}"> {text(only)}</label>' if only else ""
     return (
-        f'<label hidden>Show rows with: <input type="search" data-filters="{escape(name)}" '
-        f'data-told="{escape(name)}-told" placeholder="{text(what)}"></label>'
+        f'<div class="filters"><label hidden>Show rows with: <input type="search" data-filters="{escape(name)}" '
+        f'data-told="{escape(name)}-told" placeholder="{text(what)}"></label>{box}</div>'
         f'<p class="note" role="status" id="{escape(name)}-told"></p>'
     )
 
@@ -99,8 +102,10 @@ def legend(names: Sequence[tuple[str, int]]) -> str:
     """What each line is; nothing for one line."""
     if len(names) < 2:
         return ""
-    line = '<svg viewBox="0 0 40 14" aria-hidden="true"><path class="line" d="M1 7H39"/></svg>'
-    items = "".join(f'<li class="s{kind}">{line}<span>{text(name)}</span></li>' for name, kind in names)
+    line = '<svg viewBox="0 0 40 14" aria-hidden="true"><g><path class="line" d="M1 7H39"/>{}</g></svg>'
+    items = "".join(
+        f'<li class="s{kind}">{line.format(mark(kind, 20, 7))}<span>{text(name)}</span></li>' for name, kind in names
+    )
     return f'<ul class="legend">{items}</ul>'
 
 

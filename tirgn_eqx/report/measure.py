@@ -9,8 +9,9 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.batches import KINDS
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, calibration, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
@@ -49,8 +50,18 @@ def measure(
     found |= {"calibrated": bool(temperature), **_by_kind(evaluation)}
     for row, number in zip(found["snapshots"], np.unique(evaluation.snapshot)):
         row["when"] = moment(graph, int(number))
+    found["card"] = card(graph)
     told(f"forecasting {samples} questions")
     return found | {"samples": _samples(model, config, evaluation, samples, seed, temperature)}
+
+
+def card(graph: TemporalGraph) -> dict[str, Any]:
+    """What `tirgn data stats` counts, and the first and the last time of each split as people write them."""
+    spans = {}
+    for split in SPLITS:
+        if len(numbers := graph.split_snapshots(split)):
+            spans[split] = [moment(graph, int(numbers[0])), moment(graph, int(numbers[-1]))]
+    return graph_statistics(graph) | {"spans": spans}
 
 
 def _by_kind(evaluation: Evaluation) -> dict[str, Any]:

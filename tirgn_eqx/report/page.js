@@ -34,14 +34,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
 for (const input of document.querySelectorAll("input[data-filters]")) {
   const table = document.getElementById(input.dataset.filters);
   const told = document.getElementById(input.dataset.told);
-  input.closest("label").hidden = false;
-  input.addEventListener("input", () => {
+  const only = document.querySelector(`input[data-only="${input.dataset.filters}"]`);
+  const rows = Array.from(table.tBodies[0].rows);
+  const filter = () => {
     const wanted = input.value.trim().toLowerCase();
     let shown = 0;
-    for (const row of table.tBodies[0].rows) {
-      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    for (const row of rows) {
+      const kept = !only?.checked || row.classList.contains("differs");
+      row.hidden = !kept || !row.textContent.toLowerCase().includes(wanted);
       shown += !row.hidden;
     }
-    told.textContent = wanted ? `${shown} of ${table.tBodies[0].rows.length} rows` : "";
-  });
+    told.textContent = wanted || only?.checked ? `${shown} of ${rows.length} rows` : "";
+  };
+  for (const field of [input, only]) {
+    if (!field) continue;
+    field.closest("label").hidden = false;
+    field.addEventListener("input", filter);
+  }
 }

@@ -2,32 +2,39 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
+from tirgn_eqx.report.compared import compared
+from tirgn_eqx.report.documents import Comparison, same_data
+from tirgn_eqx.report.forecasts import forecasts
 from tirgn_eqx.report.html import FIGURES, duration, number, percent, section, table, text
-from tirgn_eqx.report.results import forecasts, results
+from tirgn_eqx.report.results import results
 from tirgn_eqx.report.runs import Run, check_names
-from tirgn_eqx.report.sections import data, learning, settings, system
+from tirgn_eqx.report.sections import data, learning, system
+from tirgn_eqx.report.settings import settings
 
 MOST_RUNS = 6
 TITLES = {
     **{"summary": "Summary", "data": "Data", "learning": "Learning", "results": "Results"},
+    "comparison": "Comparison",
     **{"forecasts": "Forecasts and what happened", "system": "Time and memory", "settings": "Settings"},
 }
 
 
-def render(runs: Sequence[Run], title: str | None = None) -> str:
+def render(runs: Sequence[Run], title: str | None = None, comparisons: Sequence[Comparison] = ()) -> str:
     """The page about `runs`, side by side, as one HTML document that loads nothing and sends nothing.
 
-    **Arguments:** `runs`: at most `MOST_RUNS`; `title`: of the page.
+    **Arguments:** `runs`: at most `MOST_RUNS`; `title`: of the page; `comparisons`: of two of them each.
     """
     assert 0 < len(runs) <= MOST_RUNS
     names = check_names(list(runs))
     title = title or ("Training of " if len(names) == 1 else "Trainings: ") + ", ".join(names)
     made = {
-        "summary": _summary(runs, names) + _missing(runs, names),
+        "summary": _other_data(runs) + _summary(runs, names) + _missing(runs, names),
         **{"data": data(runs, names), "learning": learning(runs, names), "results": results(runs, names)},
+        "comparison": compared(comparisons),
         **{"forecasts": forecasts(runs, names), "system": system(runs, names), "settings": settings(runs, names)},
     }
     parts = {name: section(name, TITLES[name], body) for name, body in made.items() if body}
@@ -62,13 +69,18 @@ def _hash(content: str) -> str:
 
 
 def _by(runs: Sequence[Run]) -> str:
-    """Versions and dates of the checkpoints, in a line."""
+    """What wrote the checkpoints, in a line."""
     said = []
-    for run in runs:
-        versions = run.described.get("versions") or {}
-        which = ", ".join(f"{key} {versions[key]}" for key in ("tirgn-eqx", "jax") if key in versions)
-        said.append(f"{run.described.get('created', 'at an unknown time')} by {which or 'an unknown version'}")
-    return text("Written " + "; ".join(dict.fromkeys(said)) + ".")
+    for versions in (run.described.get("versions") or {} for run in runs):
+        said.append(", ".join(f"{key} {versions[key]}" for key in ("tirgn-eqx", "jax") if key in versions))
+    known = list(dict.fromkeys(filter(None, said)))
+    return text(f"Made by {'; '.join(known)}.") if known else ""
+
+
+def _written(run: Run) -> str:
+    """When its checkpoint was written, to the minute."""
+    created = run.described.get("created", "–")
+    return text(re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", created))
 
 
 def _summary(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -77,23 +89,40 @@ def _summary(runs: Sequence[Run], names: Sequence[str]) -> str:
     rows = {
         "model": [text(run.described.get("model_type", "?")) for run in runs],
         "data": [text(run.data.get("name", "?")) for run in runs],
+        "asked": [text(_asked(run)) for run in runs],
         **{f"test {said}, %": [percent(test.get(key)) for test, _ in figures] for key, said in FIGURES.items()},
         "best validation MRR, %": [percent(valid.get("mrr")) for _, valid in figures],
         "in epoch": [number(run.best_epoch) for run in runs],
-        "epochs": [number(run.epochs) + (" so far" if run.active else "") for run in runs],
+        "epochs": [number(run.epochs or None) + (" so far" if run.active else "") for run in runs],
+        "trained": [text(run.ended or "–") for run in runs],
         "parameters": [number(None if found is None else int(found)) for found in parameters],
         "time": [duration(run.progress.get("seconds")) for run in runs],
-        "seed": [number(run.config.get("seed")) for run in runs],
+        "written": [_written(run) for run in runs],
+        "seed": [number(run.config.get("seed", run.described.get("seed"))) for run in runs],
     }
     columns = [("what", False), *((name, True) for name in names)]
-    return table(columns, [[said, *cells] for said, cells in rows.items()], caption="One column a run.")
+    told = [[said, *cells] for said, cells in rows.items() if set(cells) != {"–"}]
+    return table(columns, told, caption="One column a run.")
+
+
+def _other_data(runs: Sequence[Run]) -> str:
+    if same_data(runs):
+        return ""
+    return "<p class='warning'>The runs are not of the same facts, so that their figures do not compare.</p>"
 
 
 def _test(run: Run) -> dict:
     """Test figures: those measured for the page, or those that the training logged at its end."""
     if run.measured and run.measured["split"] == "test":
-        return run.measured["entity"]
+        return run.measured.get("entity") or {}
     return {key: curve.points[-1][1] for key in FIGURES if (curve := run.curves.get(f"test/{key}"))}
+
+
+def _asked(run: Run) -> str:
+    """How the test figures were had."""
+    if run.measured and run.measured["split"] == "test":
+        return run.measured["setting"]
+    return "single-step" if _test(run) else "–"
 
 
 def _missing(runs: Sequence[Run], names: Sequence[str]) -> str:

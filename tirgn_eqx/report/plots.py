@@ -57,7 +57,8 @@ def _range(values: Sequence[Number], zero: bool) -> tuple[Number, Number]:
     return (low if zero and low == 0 else low - room), high + room
 
 
-def _mark(kind: int, x: Number, y: Number) -> str:
+def mark(kind: int, x: Number, y: Number) -> str:
+    """What stands at the points of a line: another shape for every kind."""
     shapes = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
         f'<rect x="{x - 2.7:.1f}" y="{y - 2.7:.1f}" width="5.4" height="5.4"/>',
@@ -105,9 +106,9 @@ class _Axes:
         return "".join(parts)
 
 
-def _svg(title: str, body: str) -> str:
+def _svg(title: str, body: str, height: int = HEIGHT) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
         f'preserveAspectRatio="xMidYMid meet">{body}</svg>'
     )
 
@@ -118,15 +119,16 @@ def lines(
     y_title: str,
     series: Sequence[Series],
     *,
-    marks: Sequence[tuple[Number, int]] = (),
+    marks: Sequence[tuple[Number, int, str]] = (),
     zero: bool = False,
     whole: bool = True,
     named: Callable[[Any], str] = label,
 ) -> str:
     """A line for each of `series`; an empty text where none has a point.
 
-    **Arguments:** `title`: read aloud in place of the picture; `marks`: `(x, kind)`, upright lines; `zero`: begin the
-    y axis at 0; `whole`: whole numbers alone on the x axis; `named`: what an x is called.
+    **Arguments:** `title`: read aloud in place of the picture, with where each line begins and ends; `marks`: `(x,
+    kind, word)`, upright lines; `zero`: begin the y axis at 0; `whole`: whole numbers alone on the x axis; `named`:
+    what an x is called.
     """
     finite = lambda point: point[1] is not None and math.isfinite(point[1])
     points = [point for one in series for point in one.points if finite(point)]
@@ -134,9 +136,14 @@ def lines(
         return ""
     axes = _Axes([x for x, _ in points], [float(y or 0) for _, y in points], zero, whole)
     body = [axes.draw(x_title, y_title, named)]
-    for x, kind in marks:
+    for place, (x, kind, word) in enumerate(marks):
         if axes.x_low <= x <= axes.x_high:
-            body.append(f'<path class="best s{kind % KINDS}" d="M{axes.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
+            left = axes.x(x) > WIDTH / 2
+            where = f'x="{axes.x(x) + (-5 if left else 5):.1f}" y="{HEIGHT - BOTTOM - 8 - 14 * place}"'
+            body.append(
+                f'<g class="s{kind % KINDS}"><path class="best" d="M{axes.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
+                f'<text {where} class="word" text-anchor="{"end" if left else "start"}">{escape(word)}</text></g>'
+            )
     for one in series:
         path, begun, shown = [], False, []
         for point in thinned(one.points):
@@ -148,9 +155,48 @@ def lines(
             shown.append((x, y))
             begun = True
         every = max(1, len(shown) // 12)
-        dots = "".join(_mark(one.kind, x, y) for x, y in shown[::every])
+        dots = "".join(mark(one.kind, x, y) for x, y in shown[::every])
         body.append(f'<g class="s{one.kind % KINDS}"><path class="line" d="{"".join(path)}"/>{dots}</g>')
-    return _svg(title, "".join(body))
+    return _svg(f"{title}. {'; '.join(filter(None, (_told(one, named) for one in series)))}", "".join(body))
+
+
+def _told(series: Series, named: Callable[[Any], str]) -> str:
+    """A line in words."""
+    known = [(x, y) for x, y in series.points if y is not None and math.isfinite(y)]
+    if not known:
+        return ""
+    (a, first), (b, last) = known[0], known[-1]
+    short = lambda value: label(float(f"{value:.4g}"))
+    return f"{series.name}: from {short(first)} at {named(a)} to {short(last)} at {named(b)}"
+
+
+def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Number, Number, Number]]) -> str:
+    """Values with their intervals, one below the other, and an upright line at 0.
+
+    **Arguments:** `rows`: (name, value, low, high).
+    """
+    if not rows:
+        return ""
+    left, step, longest = 176, 22, 26
+    bottom = TOP + step * len(rows)
+    low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
+    room = 0.04 * (high - low) or 1.0
+    low, high = low - room, high + room
+    place = lambda x: left + (x - low) / (high - low) * (WIDTH - RIGHT - left)
+    body = [f'<path class="axis" d="M{left} {bottom}H{WIDTH - RIGHT}"/>']
+    for value in ticks(low, high):
+        x = place(value)
+        body.append(f'<path class="{"axis" if value == 0 else "grid"}" d="M{x:.1f} {TOP}V{bottom + 4}"/>')
+        body.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{label(value)}</text>')
+    for number, (name, value, begin, end) in enumerate(rows):
+        y = TOP + step * (number + 0.5)
+        name = name if len(name) <= longest else f"{name[: longest - 1]}…"
+        body.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>')
+        line = f'<path class="line" d="M{place(begin):.1f} {y:.1f}H{place(end):.1f}"/>'
+        body.append(f'<g class="s0">{line}{mark(0, place(value), y)}</g>')
+    middle = (left + WIDTH - RIGHT) / 2
+    body.append(f'<text x="{middle:.0f}" y="{bottom + 36}" text-anchor="middle">{escape(x_title)}</text>')
+    return _svg(title, "".join(body), bottom + 44)
 
 
 def reliability(title: str, series: Sequence[tuple[str, int, Sequence[dict[str, Any]]]]) -> str:

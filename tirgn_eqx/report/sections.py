@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.report.html import FIGURES, figure, filter_for, legend, number, table, text
+from tirgn_eqx.data.graph import SPLITS
+from tirgn_eqx.report.html import FIGURES, figure, legend, number, percent, table, text
 from tirgn_eqx.report.plots import Series, lines
 from tirgn_eqx.report.runs import Run
 
@@ -13,20 +13,47 @@ Named = Sequence[str]
 
 
 def data(runs: Sequence[Run], names: Named) -> str:
-    """What was learnt from: counts, source, checksum."""
-    sources = [run.data.get("provenance") or {} for run in runs]
+    """What was learnt from: counts, source, checksum, and its splits where the data were read for the page; runs of
+    the same data share a column."""
+    groups: dict[str, list[int]] = {}
+    for place, run in enumerate(runs):
+        groups.setdefault(repr((run.data.get("sha256"), run.data.get("provenance"))), []).append(place)
+    first = [runs[places[0]] for places in groups.values()]
+    called = [", ".join(names[place] for place in places) for places in groups.values()]
+    sources = [run.data.get("provenance") or {} for run in first]
     more = [{key: value for key, value in one.items() if key not in ("kind", "path")} for one in sources]
-    rows: dict[str, list[str]] = {"name": [text(run.data.get("name", "?")) for run in runs]}
+    rows: dict[str, list[str]] = {"name": [text(run.data.get("name", "?")) for run in first]}
     for key in ("facts", "entities", "relations", "snapshots"):
-        rows[key] = [number(run.data.get(key)) for run in runs]
+        rows[key] = [number(run.data.get(key)) for run in first]
     rows["source"] = [
         text(" ".join(dict.fromkeys([str(one.get("kind", "?")), str(one.get("path", ""))]))) for one in sources
     ]
     rows["read with"] = [text(", ".join(f"{key} {value}" for key, value in one.items()) or "–") for one in more]
-    rows["sha256"] = [text(str(run.data.get("sha256", "?"))[:16]) for run in runs]
-    columns = [("what", False), *((name, False) for name in names)]
+    rows["sha256"] = [text(str(run.data.get("sha256", "?"))) for run in first]
+    columns = [("what", False), *((name, False) for name in called)]
     told = "All facts, as they were when the training began."
-    return table(columns, [[said, *cells] for said, cells in rows.items()], caption=told)
+    cards = {}
+    for run, name in zip(runs, names):
+        if card := run.measured.get("card"):
+            cards.setdefault(card["sha256"], (name, card))
+    splits = "".join(_splits(name if len(cards) > 1 else "", card) for name, card in cards.values())
+    return table(columns, [[said, *cells] for said, cells in rows.items()], caption=told) + splits
+
+
+def _splits(name: str, card: dict[str, Any]) -> str:
+    """The splits of one graph, as counted when the page was made."""
+    rows = []
+    for split in SPLITS:
+        ends, seen = card["spans"].get(split, ("–", "–")), card["answer_in_history"][split]
+        unseen = card["unseen_entity_facts"].get(split)
+        counts = [number(card[key][split]) for key in ("facts", "snapshots")]
+        rows.append([split, *counts, *map(text, ends), percent(seen), number(unseen)])
+    columns = [("split", False), ("facts", True), ("snapshots", True), ("first", True), ("last", True)]
+    columns += [("answer seen before, %", True), ("facts of new entities", True)]
+    counted = card["facts_per_snapshot"]
+    told = f"Splits{f' of {name}' if name else ''}, counted in the data that were read for this page; a snapshot has "
+    told += f"{counted['min']:,} to {counted['max']:,} facts, {counted['mean']:,.1f} on average."
+    return table(columns, rows, caption=told)
 
 
 def _plot(
@@ -42,8 +69,8 @@ def _plot(
             points = [(x, None if y is None else scale * y) for x, y in curve.points if x > 0]
             look = other if single else kind
             series.append(Series(said if single else name, points, look))
-        if run.best_epoch and key_is_validation(keys):
-            marks.append((float(run.best_epoch), kind))
+        if run.best_epoch and run.curves and key_is_validation(keys):
+            marks.append((run.best_epoch, kind, "kept" if single else f"{name[:20]}: kept"))
     shown = [one for one in series if one.points]
     picture = lines(title, "epoch", y_title, shown, marks=marks, **options)
     epochs = sorted({int(x) for one in shown for x, _ in one.points})
@@ -51,7 +78,11 @@ def _plot(
     rows = [[str(epoch), *(number(found.get(epoch)) for found in values)] for epoch in epochs[:MOST_ROWS]]
     cut = f"the first {MOST_ROWS} of {len(epochs)} epochs" if len(epochs) > MOST_ROWS else ""
     numbers = table([("epoch", True), *((one.name, True) for one in shown)], rows, caption=cut or title)
-    note = "The upright dotted line is the epoch whose checkpoint was kept." if marks else ""
+    note = ""
+    if marks and "eval/mrr" in keys:
+        stopped = [run.ended if single else f"{name}, {run.ended}" for run, name in zip(runs, names) if run.ended]
+        note = "Upright dotted lines: the epoch whose checkpoint was kept."
+        note += f" How long it was trained: {'; '.join(stopped)}." if stopped else ""
     return figure(title, picture, numbers, note, legend([(one.name, one.kind) for one in shown]))
 
 
@@ -61,17 +92,30 @@ def key_is_validation(keys: dict[str, str]) -> bool:
 
 
 def learning(runs: Sequence[Run], names: Named) -> str:
-    """Learning curves with the epoch that was kept."""
+    """Learning curves with the epoch that was kept; of several runs, each part has a plot of its own."""
     parts = {"train/loss": "all", "train/loss_entity": "entity", "train/loss_relation": "relation"}
+    parts |= {"train/loss_static": "static graph"} if any(_above_zero(run, "train/loss_static") for run in runs) else {}
     hits = {f"eval/{key}": said for key, said in FIGURES.items()}
-    plots = [
-        _plot("Loss in training", "loss, nats", parts, runs, names),
-        _plot("Validation", "percent", hits if len(runs) == 1 else {"eval/mrr": "MRR"}, runs, names, 100),
+    if len(runs) == 1:
+        plots = [
+            _plot("Loss in training", "loss, nats", parts, runs, names),
+            _plot("Validation", "percent", hits, runs, names, 100),
+        ]
+    else:
+        first, *others = parts.items()
+        plots = [_plot("Loss in training", "loss, nats", dict([first]), runs, names)]
+        plots += [_plot(f"Validation {said}", "percent", {key: said}, runs, names, 100) for key, said in hits.items()]
+        plots += [_plot(f"Loss in training, {said}", "loss, nats", {key: said}, runs, names) for key, said in others]
+    plots += [
         _plot("Validation NLL", "nats", {"eval/nll": "NLL"}, runs, names),
         _plot("Learning rate", "step size", {"train/lr": "learning rate"}, runs, names, zero=True),
     ]
     body = "".join(plots)
     return f'<div class="figures">{body}</div>' if body else ""
+
+
+def _above_zero(run: Run, key: str) -> bool:
+    return key in run.curves and any(value for _, value in run.curves[key].points)
 
 
 def system(runs: Sequence[Run], names: Named) -> str:
@@ -81,27 +125,7 @@ def system(runs: Sequence[Run], names: Named) -> str:
         _plot("Device memory", "MB", {"system/vram_used_mb": "peak"}, runs, names, zero=True),
     ]
     body = "".join(plots)
-    return f'<div class="figures">{body}</div>' if body else ""
-
-
-def settings(runs: Sequence[Run], names: Named) -> str:
-    """Every setting; those that differ between the runs, or from the default, stand out."""
-    default = TiRGNTrainingConfig().to_dict()
-    keys = [key for key in default if any(key in run.config for run in runs)]
-    keys += sorted({key for run in runs for key in run.config} - set(keys))
-    rows, classes = [], {}
-    for place, key in enumerate(keys):
-        values = [run.config.get(key) for run in runs]
-        different = any(value != values[0] for value in values)
-        if different or (len(runs) == 1 and values[0] != default.get(key)):
-            classes[place] = "differs"
-        marked = "differs" if place in classes else ""
-        rows.append([text(key), *(text(_setting(value)) for value in values), text(_setting(default.get(key))), marked])
-    what = "between the runs" if len(runs) > 1 else "from the default"
-    columns = [("setting", False), *((name, False) for name in names), ("default", False), (f"differs {what}", False)]
-    filled = table(columns, rows, caption="All settings.", name="all-settings", sortable=True, classes=classes)
-    return filter_for("all-settings", "differs, loss, ...") + filled if any(run.config for run in runs) else ""
-
-
-def _setting(value: Any) -> str:
-    return "–" if value is None else "yes" if value is True else "no" if value is False else str(value)
+    if not body:
+        return ""
+    told = "" if plots[1] else "<p class='note'>No device memory was logged: on a CPU, none is told.</p>"
+    return f'<div class="figures">{body}</div>{told}'
