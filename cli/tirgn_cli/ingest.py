@@ -146,7 +146,7 @@ def _progress() -> Iterator[Callable[[dict[str, int]], None] | None]:
     from tirgn_cli import show
 
     console = show.stderr()
-    if not console.is_terminal:
+    if not console.is_terminal or show.quiet:
         yield None
         return
     with console.status(Text("reading")) as status:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from tirgn_eqx.errors import one_line, printable
 
-quiet = False  # whether notes and signs of work are left out; set for every call of the command line
+# Whether notes and signs of work are left out, or all is told; set for every call of the command line.
+quiet = verbose = False
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 
 
@@ -29,18 +30,18 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def line(console: Console, *parts: str | tuple[str, str]) -> None:
-    """One line, however long: never wrapped, and never read as markup."""
+def line(console: Console, *parts: str | tuple[str, str], wrap: bool = True) -> None:
+    """One line, never read as markup; on a terminal, `wrap` breaks it between words, elsewhere it is never broken."""
     shown = (printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
-    console.print(Text.assemble(*shown), soft_wrap=True)
+    console.print(Text.assemble(*shown), soft_wrap=not (wrap and console.is_terminal))
 
 
 def error(message: str) -> None:
-    line(stderr(), ("error: ", "bold red"), _single_line(message))
+    line(stderr(), ("error: ", "bold red"), _single_line(message), wrap=False)
 
 
 def warning(message: str) -> None:
-    line(stderr(), ("warning: ", "bold yellow"), _single_line(message))
+    line(stderr(), ("warning: ", "bold magenta"), _single_line(message), wrap=False)
 
 
 def note(message: str) -> None:
@@ -164,6 +165,13 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+
+
+def bar(total: int, done: int) -> Any:
+    """A bar in colours that any background leaves readable."""
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(max(total, 1), done, style="bright_black", complete_style="cyan", finished_style="cyan")
 
 
 def figures(metrics: Mapping[str, Any]) -> list[Any]:

@@ -17,18 +17,21 @@ AnyView = TypeVar("AnyView", bound="View")
 class View:
     """Shows records on stderr; use it in a `with` statement. A record goes to the method `_on_` + its `event`.
 
-    **Arguments:** `quiet`: show nothing; `console`: where to, stderr by default; `clock`: seconds, for tests.
+    **Arguments:** `quiet`: show nothing; `verbose`: every figure; each is also so where the command line was told so;
+    `console`: where to, stderr by default; `clock`: seconds, for tests.
     """
 
     def __init__(
         self,
         *,
         quiet: bool = False,
+        verbose: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.console = console or show.stderr()
-        self._quiet, self._clock = quiet, clock
+        self._quiet, self._clock = quiet or show.quiet, clock
+        self._verbose = verbose or show.verbose
         self._last_line = clock()
         self._live: Live | None = None
 
