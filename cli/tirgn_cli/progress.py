@@ -59,7 +59,7 @@ class TrainingView(View):
         self.figures = Figures()
         self._held, self._epoch_seconds = False, 0.0
 
-    def __call__(self, record: Record) -> None:
+    def __call__(self, record: dict[str, Any]) -> None:
         if self._held and (self._verbose or record.get("event") != "validation"):
             self._show_epoch()
             self._held = False
@@ -194,6 +194,8 @@ class TrainingView(View):
     def _render(self) -> RenderableType:
         """The live display: a bar, the running figures, and the last and best validation."""
         now = self.figures
+        if not now.epochs:
+            return Text("reading the data")
         epoch, *rest = self._position()
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(no_wrap=True)
