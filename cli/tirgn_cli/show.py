@@ -17,6 +17,7 @@ from tirgn_eqx.errors import one_line, printable
 
 # Whether notes and signs of work are left out, or all is told; set for every call of the command line.
 quiet = verbose = False
+_shared: Console | None = None
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 
 
@@ -27,7 +28,18 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """The console for errors, warnings, notes and progress."""
-    return Console(stderr=True, highlight=False)
+    return _shared or Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def sharing(console: Console) -> Iterator[None]:
+    """While `console` redraws its last lines, messages go through it: written past it, they would stand among them."""
+    global _shared
+    before, _shared = _shared, console
+    try:
+        yield
+    finally:
+        _shared = before
 
 
 def line(console: Console, *parts: str | tuple[str, str], wrap: bool = True) -> None:
@@ -91,7 +103,7 @@ def working(message: str) -> Iterator[None]:
     """Shows on a terminal that something takes its time."""
     console = stderr()
     if console.is_terminal and not quiet:
-        with console.status(Text(printable(message))):
+        with sharing(console), console.status(Text(printable(message))):
             yield
     else:
         yield

@@ -164,6 +164,15 @@ def rendered(view: TrainingView) -> str:
     return console.file.getvalue()
 
 
+def test_messages_pass_through_the_display():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with TrainingView(console=console) as view:
+        view(START)
+        show.warning("careful")
+        assert "careful" in console.file.getvalue()
+    assert show.stderr() is not console
+
+
 def test_the_display_ends_when_training_fails():
     console = Console(file=io.StringIO(), force_terminal=True)
     with pytest.raises(KeyboardInterrupt), TrainingView(console=console) as view:
