@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, DataError, printable
 from tirgn_eqx.files import replacing
@@ -18,7 +18,14 @@ MOST_SHARES = 3
 
 
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CKPT",
+            help="checkpoint, such as models/tkg/tirgn_best.npz",
+            autocompletion=complete.checkpoints,
+        ),
+    ],
     subject: Annotated[
         str | None, options.option(metavar="NAME", help="who does it (default: asked for)", panel=options.QUESTION)
     ] = None,
@@ -63,6 +70,7 @@ def predict(
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder, event parquet or 'sim' with what is known (default: what it was trained on)",
             panel=options.DATA,
         ),
