@@ -11,7 +11,7 @@ import sys
 import termios
 
 import pytest
-from conftest import ROOT, SMALL, call_app, write_folder
+from called import ROOT, SMALL, call_app, write_folder
 
 from tirgn_cli import show
 from tirgn_cli.reference import commands, options
