@@ -216,11 +216,9 @@ def _show(found: dict[str, Any]) -> None:
 
     percent = lambda value: f"{100 * value:.1f} %"
     if "facts" in found:
-        rows = [
-            [fact["subject"], fact["relation"], fact["object"], percent(fact["probability"])] for fact in found["facts"]
-        ]
+        rows = [[*(printable(fact[part]) for part in PARTS), percent(fact["probability"])] for fact in found["facts"]]
         title = f"most probable facts of {found['time']}"
-        show.result(show.table(title, ["subject", "relation", "object", "probability"], rows))
+        show.result(show.table(title, [*PARTS, "probability"], rows, text=PARTS))
         return
     asked = {part: found.get(part, "?") for part in PARTS}
     title = f"{asked['subject']} - {asked['relation']} - {asked['object']}  at {found['time']}"
