@@ -60,11 +60,11 @@ def check(found: dict) -> None:
     [
         pytest.param("tirgn", "data=2,entity=2", 1, marks=CI),
         pytest.param("tirgn-sampled", "data=1,entity=4", 1, marks=CI),
-        pytest.param("tirgn-shared", "data=2,entity=2", 1, marks=CI),
-        pytest.param("regcn", "data=4,entity=1", 1, marks=CI),
-        pytest.param("regcn-sampled", "auto", 1, marks=CI),
+        pytest.param("tirgn-shared", "data=2,entity=2", 1, marks=pytest.mark.slow),
+        pytest.param("regcn", "data=4,entity=1", 1, marks=pytest.mark.slow),
+        pytest.param("regcn-sampled", "auto", 1, marks=pytest.mark.slow),
         pytest.param("tirgn", "data=2,entity=2", 2, marks=CI),
-        pytest.param("tirgn-shared", "entity=4", 2, marks=CI),
+        pytest.param("tirgn-shared", "entity=4", 2, marks=pytest.mark.slow),
         pytest.param("regcn-sampled", "data=2,entity=2", 2, marks=CI),
     ],
 )

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -27,7 +28,7 @@ from tirgn_cli.retrain import retrain
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
-from tirgn_eqx.errors import DataWarning, TirgnError
+from tirgn_eqx.errors import DataWarning, TirgnError, nearest
 
 INTERRUPTED = 130
 
@@ -46,7 +47,7 @@ class Session:
 
         level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.getLogger("tirgn_eqx").setLevel(level)
-        show.quiet = self.quiet
+        show.quiet, show.verbose = self.quiet, self.verbose and not self.quiet
 
 
 class Group(TyperGroup):
@@ -66,7 +67,9 @@ class Group(TyperGroup):
 
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
-        show.quiet = False
+        show.quiet = show.verbose = False
+        if {"--help", "-h"} & set(sys.argv[1:] if args is None else args):
+            _calm_colours()
         if not (sys.argv[1:] if args is None else args) and not _completing():
             typer.echo(START, nl=False)
             sys.exit(0)
@@ -76,10 +79,20 @@ class Group(TyperGroup):
             except Exception as error:
                 code = _report(error, session.debug)
             if code == INTERRUPTED:
-                show.note("interrupted")
+                show.line(show.stderr(), "interrupted")
             if session.verbose and not session.quiet:
                 show.note(show.footing(time.perf_counter() - begin))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _calm_colours() -> None:
+    """Typer's help without yellow, which a light background swallows."""
+    from typer import rich_utils
+
+    styles = {"STYLE_TYPES": "magenta", "STYLE_METAVAR": "magenta", "STYLE_USAGE": "bold"}
+    for name, style in (styles | {"STYLE_OPTION_ENVVAR": "dim", "STYLE_HELPTEXT": ""}).items():
+        if hasattr(rich_utils, name):  # the names differ between versions
+            setattr(rich_utils, name, style)
 
 
 def _completing() -> bool:
@@ -113,11 +126,24 @@ def _report_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), nl=bool(error.format_message()))
         return error.exit_code
-    text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    text = " ".join(error.format_message().replace("Value error, ", "").split())
+    # Typer's own guesses are worded differently by its versions.
+    text = re.split(r"[.?]? Did you mean | \(Possible options: ", text)[0].rstrip(".")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "tirgn"
-    show.error(f"{text[:1].lower()}{text[1:]}; see `{where} --help`")
+    show.error(f"{text[:1].lower()}{text[1:]}{_meant(error, context, text)}; see `{where} --help`")
     return error.exit_code
+
+
+def _meant(error: Any, context: Any, text: str) -> str:
+    """The command or option that was probably meant."""
+    if context is None:
+        return ""
+    if text.startswith("No such option"):
+        flags = [flag for param in context.command.params for flag in (*param.opts, *param.secondary_opts)]
+        return nearest(getattr(error, "option_name", ""), flags)
+    found = re.match(r"No such command '(.*)'", text)
+    return nearest(found[1], context.command.commands) if found else ""
 
 
 def _unexpected(error: Exception, debug: bool) -> str:

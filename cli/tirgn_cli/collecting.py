@@ -3,7 +3,6 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -83,5 +82,5 @@ class CollectingView(View):
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True, justify="right")
         share = self._ended / self._files if self._files else 1.0
-        bar.add_row(ProgressBar(total=max(self._files, 1), completed=self._ended), f"{share:.0%}")
+        bar.add_row(show.bar(self._files, self._ended), f"{share:.0%}")
         return Group(bar, Text("  ".join(self._figures())))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.files import write_text
@@ -19,6 +19,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="A B ...",
+            autocompletion=complete.models,
             help="checkpoints, or 'recurrency' for the baseline (also recurrency:strict, recurrency:relaxed); the "
             "first is compared with each of the others",
         ),
@@ -27,6 +28,7 @@ def compare(
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder, event parquet or 'sim' to evaluate on (default: what the first checkpoint was trained on)",
             panel=options.DATA,
         ),

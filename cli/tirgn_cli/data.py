@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_cli.collect import collect
 from tirgn_cli.ingest import ingest
 from tirgn_cli.manners import mannered
@@ -31,6 +31,7 @@ def stats(
         str,
         typer.Argument(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder in the RE-GCN text format or of `tirgn data map`, event parquet, or 'sim' for the simulated "
             "world",
         ),

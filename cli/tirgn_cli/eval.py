@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.heap import keep_freed_memory
 
@@ -18,12 +18,17 @@ SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw
 def evaluate(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz"),
+        typer.Argument(
+            metavar="CKPT",
+            help="checkpoint, such as models/tkg/tirgn_best.npz",
+            autocompletion=complete.checkpoints,
+        ),
     ],
     data_path: Annotated[
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder, event parquet or 'sim' to evaluate on (default: what it was trained on)",
             panel=options.DATA,
         ),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_eqx.errors import ConfigError
 
 
@@ -18,6 +18,7 @@ def import_torch(
         str,
         options.option(
             metavar="DIR",
+            autocompletion=complete.data,
             help="data set that the model was trained on (required)",
             panel=options.DATA,
         ),

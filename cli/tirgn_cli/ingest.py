@@ -146,10 +146,10 @@ def _progress() -> Iterator[Callable[[dict[str, int]], None] | None]:
     from tirgn_cli import show
 
     console = show.stderr()
-    if not console.is_terminal:
+    if not console.is_terminal or show.quiet:
         yield None
         return
-    with console.status(Text("reading")) as status:
+    with show.sharing(console), console.status(Text("reading")) as status:
         yield lambda now: status.update(Text(f"{now['files']:,} of {now['of']:,} files, {now['rows']:,} rows"))
 
 

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 
 
 def map_data(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world"
+            metavar="SOURCE",
+            autocompletion=complete.data,
+            help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world",
         ),
     ],
     out: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from tirgn_cli import complete
 from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments, preset, read_config
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
@@ -49,6 +50,7 @@ DataPath = Annotated[
         metavar="PATH",
         help="folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event parquet, or 'sim' for the "
         f"simulated world, also with its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
+        autocompletion=complete.data,
         panel=DATA,
     ),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, DataError, printable
 from tirgn_eqx.files import replacing
@@ -18,7 +18,14 @@ MOST_SHARES = 3
 
 
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CKPT",
+            help="checkpoint, such as models/tkg/tirgn_best.npz",
+            autocompletion=complete.checkpoints,
+        ),
+    ],
     subject: Annotated[
         str | None, options.option(metavar="NAME", help="who does it (default: asked for)", panel=options.QUESTION)
     ] = None,
@@ -63,6 +70,7 @@ def predict(
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder, event parquet or 'sim' with what is known (default: what it was trained on)",
             panel=options.DATA,
         ),
@@ -208,11 +216,9 @@ def _show(found: dict[str, Any]) -> None:
 
     percent = lambda value: f"{100 * value:.1f} %"
     if "facts" in found:
-        rows = [
-            [fact["subject"], fact["relation"], fact["object"], percent(fact["probability"])] for fact in found["facts"]
-        ]
+        rows = [[*(printable(fact[part]) for part in PARTS), percent(fact["probability"])] for fact in found["facts"]]
         title = f"most probable facts of {found['time']}"
-        show.result(show.table(title, ["subject", "relation", "object", "probability"], rows))
+        show.result(show.table(title, [*PARTS, "probability"], rows, text=PARTS))
         return
     asked = {part: found.get(part, "?") for part in PARTS}
     title = f"{asked['subject']} - {asked['relation']} - {asked['object']}  at {found['time']}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
+from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +12,9 @@ from tirgn_cli import show
 from tirgn_cli.view import Record, View
 
 SECONDS_BETWEEN_STEP_LINES = 30.0
+SECONDS_BETWEEN_EPOCH_LINES = 2.0
+WIDEST = 100  # columns of the live display: a longer bar says no more
+SHORT = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Figures:
     loss: float | None = None
     facts_per_second: float | None = None
     memory: int | None = None
+    monitor: str = "mrr"
     validation: Record = field(default_factory=dict)
     best: Record = field(default_factory=dict)
     # ETA: measured from the first step on, so that the first compilation does not count.
@@ -53,9 +57,23 @@ class TrainingView(View):
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.figures = Figures()
+        self._held, self._epoch_seconds = False, 0.0
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if self._held and (self._verbose or record.get("event") != "validation"):
+            self._show_epoch()
+            self._held = False
+        super().__call__(record)
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self._held:
+            self._show_epoch()
+            self._held = False
 
     def _on_start(self, record: Record) -> None:
         config, now = record.get("config", {}), self.figures
+        now.monitor = config.get("monitor", "mrr")
         now.epochs = config.get("epochs", 0)
         now.steps_per_epoch = record.get("steps_per_epoch", 0)
         if "dataset" in record:
@@ -89,7 +107,8 @@ class TrainingView(View):
             self._line(f"gate: step {record['step']}/{record['steps']}", f"loss {record['loss']:.4f}")
 
     def _on_compile(self, record: Record) -> None:
-        self._line(f"compiled for bucket {record['bucket']} in {show.duration(record['seconds'])}")
+        if self._verbose:
+            self._line(f"compiled for bucket {record['bucket']} in {show.duration(record['seconds'])}")
 
     def _on_step(self, record: Record) -> None:
         now, figures = self._clock(), self.figures
@@ -103,24 +122,46 @@ class TrainingView(View):
             self._line(*self._position(), *self._speed(now))
 
     def _on_epoch(self, record: Record) -> None:
-        figures, now = self.figures, self._clock()
+        figures = self.figures
         figures.epoch, figures.epochs = record["epoch"], record.get("epochs", figures.epochs)
         figures.step, figures.loss = figures.steps_per_epoch, record["loss"]
         figures.facts_per_second, figures.memory = record.get("facts_per_second"), record.get("memory")
-        if self._live is None:
-            self._last_line = now
-            self._line(
-                f"epoch {figures.epoch}/{figures.epochs}",
-                f"loss {figures.loss:.4f}",
-                show.duration(record["seconds"]),
-                *self._speed(now),
-            )
+        self._epoch_seconds = record["seconds"]
+        # Held until it is known whether a validation follows, which then shares the line.
+        self._held = self._live is None
+
+    def _show_epoch(self) -> None:
+        """A line about the last epoch; short ones are not worth one each, but for the first and the last."""
+        figures, now = self.figures, self._clock()
+        if not (self._verbose or figures.epoch in (1, figures.epochs)):
+            if now - self._last_line < SECONDS_BETWEEN_EPOCH_LINES:
+                return
+        self._last_line = now
+        self._line(*self._epoch(), show.duration(self._epoch_seconds), *self._speed(now))
 
     def _on_validation(self, record: Record) -> None:
         self.figures.validation = record
         if record.get("best"):
             self.figures.best = record
-        self._line(_validation(record), "best" if record.get("best") else "")
+        if self._verbose:
+            self._line(_figures(record), *self._best())
+        elif self._live is None or record.get("best"):
+            self._held, self._last_line = False, self._clock()
+            eta, monitor = self.figures.eta(self._last_line), self.figures.monitor
+            figure = f"valid {SHORT[monitor]} {record[monitor]:.4f}"
+            self._line(*self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {show.duration(eta)}")
+
+    def _epoch(self) -> list[str]:
+        figures = self.figures
+        loss = "" if figures.loss is None else f"loss {figures.loss:.4f}"
+        return [f"epoch {figures.epoch}/{figures.epochs}", loss]
+
+    def _best(self) -> list[str]:
+        """Whether the last validation is the best so far, or which one is."""
+        last, best, monitor = self.figures.validation, self.figures.best, self.figures.monitor
+        if best is last:
+            return ["best"]
+        return [f"best {best[monitor]:.4f} at {best['epoch']}"] if best else []
 
     def _on_early_stopping(self, record: Record) -> None:
         self._line(record["message"])
@@ -153,6 +194,8 @@ class TrainingView(View):
     def _render(self) -> RenderableType:
         """The live display: a bar, the running figures, and the last and best validation."""
         now = self.figures
+        if not now.epochs:
+            return Text("reading the data")
         epoch, *rest = self._position()
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(no_wrap=True)
@@ -161,7 +204,7 @@ class TrainingView(View):
         share = now.steps_done / now.total_steps if now.total_steps else 0.0
         bar.add_row(
             Text(epoch, "bold"),
-            ProgressBar(total=max(now.total_steps, 1), completed=now.steps_done),
+            show.bar(now.total_steps, now.steps_done),
             f"{share:.0%}",
         )
         figures = [part for part in (*rest, *self._speed(self._clock())) if part]
@@ -169,16 +212,15 @@ class TrainingView(View):
             figures = ["preparing and compiling"]
         rows: list[RenderableType] = [bar, Text("  ".join(figures))]
         if now.validation:
-            rows.append(Text(_validation(now.validation)))
-        if now.best and now.best is not now.validation:
-            rows.append(Text(f"best MRR {now.best['mrr']:.4f} at epoch {now.best['epoch']}", "dim"))
-        return Group(*rows)
+            rows.append(Text(_figures(now.validation)))
+            rows += [Text(part, "dim") for part in self._best()]
+        return Constrain(Group(*rows), WIDEST)
 
 
-def _validation(record: Record) -> str:
-    names = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@10", "nll": "NLL"}
-    parts = [f"{short} {record[name]:.4f}" for name, short in names.items() if name in record]
-    return f"valid {record['epoch']}  {'  '.join(parts)}"
+def _figures(record: Record) -> str:
+    """A validation in full."""
+    parts = [f"{short} {record[name]:.4f}" for name, short in SHORT.items() if name in record]
+    return "  ".join([f"valid {record['epoch']}", *parts])
 
 
 class TuneView(TrainingView):

@@ -5,13 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import options
-
-
-def _names() -> list[str]:
-    from tirgn_eqx.data.published import published
-
-    return list(published())
+from tirgn_cli import complete, options
 
 
 def list_data(as_json: options.Json = False, debug: options.Debug = False) -> None:
@@ -35,14 +29,15 @@ def list_data(as_json: options.Json = False, debug: options.Debug = False) -> No
     caption = "Counted in the files themselves; - where not all of them were at hand. From " + SOURCE.split("/")[2]
     columns = ["data", "entities", "relations", "train", "valid", "test", "step"]
     show.result(show.table("Published data sets", columns, rows, caption))
-    show.line(
-        show.stdout(), "next: tirgn data get ICEWS14s, then tirgn train --data-path data/ICEWS14s --preset icews14s"
-    )
+    show.line(show.stdout(), "next: tirgn data get ICEWS14s")
 
 
 def get(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="of the data set, see `tirgn data list`", autocompletion=_names)
+        str,
+        typer.Argument(
+            metavar="NAME", help="of the data set, see `tirgn data list`", autocompletion=complete.published
+        ),
     ],
     out: Annotated[
         Path | None, options.option(metavar="DIR", help="folder to make (default: data/NAME)", panel=options.OUTPUT)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.files import write_text
@@ -18,6 +18,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN...",
+            autocompletion=complete.runs,
             help="the --model-dir of a training, a checkpoint, or what eval, baseline or compare wrote with --json; up "
             "to six side by side (required)",
         ),
@@ -29,6 +30,7 @@ def report(
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="folder, event parquet or 'sim' to evaluate on (default: what each run was trained on)",
             panel=options.DATA,
         ),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.heap import keep_freed_memory
 
@@ -19,6 +19,7 @@ def retrain(
         options.option(
             "--from",
             metavar="CKPT",
+            autocompletion=complete.checkpoints,
             help="checkpoint to begin from and to replace, such as models/tkg/tirgn_best.npz (required)",
             panel=options.MODEL,
         ),
@@ -27,6 +28,7 @@ def retrain(
         str | None,
         options.option(
             metavar="PATH",
+            autocompletion=complete.data,
             help="event parquet with the newest events (default: what CKPT was trained on, read again)",
             panel=options.DATA,
         ),
@@ -153,7 +155,9 @@ def retrain(
         _show(result)
     if result["status"] == "interrupted":
         again = "the same command with --resume goes on from there"
-        show.note(f"interrupted; {checkpoint} is as it was, the training is saved in {model_dir}; {again}")
+        show.line(
+            show.stderr(), f"interrupted; {checkpoint} is as it was, the training is saved in {model_dir}; {again}"
+        )
         raise typer.Exit(128 + signals.number)
     if result["status"] == "kept":
         decision = result["decision"]

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from tirgn_eqx.errors import one_line, printable
 
-quiet = False  # whether notes and signs of work are left out; set for every call of the command line
+# Whether notes and signs of work are left out, or all is told; set for every call of the command line.
+quiet = verbose = False
+_shared: Console | None = None
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 
 
@@ -26,21 +28,32 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """The console for errors, warnings, notes and progress."""
-    return Console(stderr=True, highlight=False)
+    return _shared or Console(stderr=True, highlight=False)
 
 
-def line(console: Console, *parts: str | tuple[str, str]) -> None:
-    """One line, however long: never wrapped, and never read as markup."""
+@contextmanager
+def sharing(console: Console) -> Iterator[None]:
+    """While `console` redraws its last lines, messages go through it: written past it, they would stand among them."""
+    global _shared
+    before, _shared = _shared, console
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def line(console: Console, *parts: str | tuple[str, str], wrap: bool = True) -> None:
+    """One line, never read as markup; on a terminal, `wrap` breaks it between words, elsewhere it is never broken."""
     shown = (printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
-    console.print(Text.assemble(*shown), soft_wrap=True)
+    console.print(Text.assemble(*shown), soft_wrap=not (wrap and console.is_terminal))
 
 
 def error(message: str) -> None:
-    line(stderr(), ("error: ", "bold red"), _single_line(message))
+    line(stderr(), ("error: ", "bold red"), _single_line(message), wrap=False)
 
 
 def warning(message: str) -> None:
-    line(stderr(), ("warning: ", "bold yellow"), _single_line(message))
+    line(stderr(), ("warning: ", "bold magenta"), _single_line(message), wrap=False)
 
 
 def note(message: str) -> None:
@@ -90,7 +103,7 @@ def working(message: str) -> Iterator[None]:
     """Shows on a terminal that something takes its time."""
     console = stderr()
     if console.is_terminal and not quiet:
-        with console.status(Text(printable(message))):
+        with sharing(console), console.status(Text(printable(message))):
             yield
     else:
         yield
@@ -164,6 +177,13 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+
+
+def bar(total: int, done: int) -> Any:
+    """A bar in colours that any background leaves readable."""
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(max(total, 1), done, style="bright_black", complete_style="cyan", finished_style="cyan")
 
 
 def figures(metrics: Mapping[str, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import complete, options
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.files import write_text
@@ -28,6 +28,7 @@ def train(
         Path | None,
         options.option(
             metavar="CKPT",
+            autocompletion=complete.checkpoints,
             help="with --history evidence, a tirgn or regcn checkpoint to take instead of training one (default: none)",
             panel=options.MODEL,
         ),
@@ -36,6 +37,7 @@ def train(
         Path | None,
         options.option(
             metavar="CKPT",
+            autocompletion=complete.checkpoints,
             help="with --history evidence, an evidence checkpoint to take instead of training one (default: none)",
             panel=options.MODEL,
         ),
@@ -183,7 +185,7 @@ def train(
     if result["status"] != "completed":
         again = "the same command with --resume goes on from there"
         if is_first():
-            show.note(f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
+            show.line(show.stderr(), f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
         # Of several processes, another one may have been asked.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,31 +18,37 @@ AnyView = TypeVar("AnyView", bound="View")
 class View:
     """Shows records on stderr; use it in a `with` statement. A record goes to the method `_on_` + its `event`.
 
-    **Arguments:** `quiet`: show nothing; `console`: where to, stderr by default; `clock`: seconds, for tests.
+    **Arguments:** `quiet`: show nothing; `verbose`: every figure; each is also so where the command line was told so;
+    `console`: where to, stderr by default; `clock`: seconds, for tests.
     """
 
     def __init__(
         self,
         *,
         quiet: bool = False,
+        verbose: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.console = console or show.stderr()
-        self._quiet, self._clock = quiet, clock
+        self._quiet, self._clock = quiet or show.quiet, clock
+        self._verbose = verbose or show.verbose
         self._last_line = clock()
         self._live: Live | None = None
+        self._sharing = ExitStack()
 
     def __enter__(self: AnyView) -> AnyView:
         if self.console.is_terminal and not self._quiet:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
+            self._sharing.enter_context(show.sharing(self.console))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            self._sharing.close()
             self._live.stop()
             self._live = None
 

@@ -205,7 +205,7 @@ DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
 FEW_AND_MANY = (b"(60,), }".ljust(19), b"(1000000000000,), }")
 PARQUET = r"(?<=file \().*(?=\);)"
-TYPER = r"((?<=trian')|(?<=--epoch) |(?<=epochs')|(?<=days')).*(?=; see)"
+TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
 )

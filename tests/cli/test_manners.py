@@ -11,14 +11,15 @@ import sys
 import termios
 
 import pytest
-from conftest import ROOT, SMALL, call_app, write_folder
+from called import ROOT, SMALL, call_app, write_folder
 
+from tirgn_cli import show
 from tirgn_cli.reference import commands, options
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 GROUPS = ("tirgn", "tirgn data", "tirgn baseline")
 COMMANDS = {path: command for path, command in commands() if path not in GROUPS}
-PALE = ("\x1b[93m", "\x1b[97m", "\x1b[37m", "\x1b[33m", "\x1b[96m")  # hard to read on white
+PALE = re.compile(r"\x1b\[(?:\d+;)*(?:33|37|93|96|97)m")  # hard to read on white
 
 
 def in_terminal(arguments, columns, **more):
@@ -110,7 +111,24 @@ def test_nothing_is_wider_than_the_terminal(trained, path, columns):
     assert all(len(line) <= columns for line in tables), max(tables, key=len)
     edges = {line[0] + line[-1] for line in tables}
     assert edges <= {"┏┓", "┃┃", "┡┩", "││", "└┘", "┌┐", "├┤"}, edges
-    assert not any(pale in came for pale in PALE)
+    assert not PALE.search(came)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("words", [[], ["--help"], ["data", "get", "--help"], ["data", "list"], ["trian"]])
+def test_what_costs_nothing_is_no_wider_either(words, columns):
+    code, came = in_terminal(words, columns)
+    assert code == (2 if words == ["trian"] else 0)
+    assert all(len(line.rstrip()) <= columns for line in lines(came)) and not PALE.search(came)
+
+
+def test_a_warning_is_readable_on_white(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show.warning("careful")
+    shown = capsys.readouterr().err
+    assert "\x1b[" in shown and not PALE.search(shown)
 
 
 @pytest.mark.ci

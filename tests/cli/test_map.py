@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import SMALL
+from called import SMALL
 
 from tirgn_eqx.data import load_graph
 

@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 import pytest
-from conftest import call_app
+from called import call_app
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 

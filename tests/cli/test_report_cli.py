@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import SMALL, call_app, write_folder
+from called import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from conftest import write_folder
+from called import write_folder
 
 from tirgn_cli.train import Signals
 from tirgn_eqx.config import TiRGNTrainingConfig, preset

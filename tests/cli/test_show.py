@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from tirgn_cli import show
-from tirgn_cli.progress import SECONDS_BETWEEN_STEP_LINES, TrainingView
+from tirgn_cli.progress import SECONDS_BETWEEN_EPOCH_LINES, SECONDS_BETWEEN_STEP_LINES, TrainingView
 
 DATASET = {"name": "tiny", "sha256": "0" * 64, "facts": 1234, "entities": 6, "relations": 2, "snapshots": 10}
 START = {
@@ -69,21 +69,50 @@ def test_plain_lines():
         view(epoch(1))
         view(validation(1, best=True))
         view({"event": "checkpoint", "path": "tirgn_best.npz"})
+        clock.now = 10.0
+        view(step(2, 10))
+        view(epoch(2))
         view(validation(2, best=False))
+        view(epoch(3))
         view({"event": "early_stopping", "message": "Early stopping at epoch 2, best MRR 0.5000 at epoch 1"})
         view({"event": "something new", "value": 1})
         view({"event": "end", "status": "completed"})
-    figures = "MRR 0.5000  H@1 0.2500  H@3 0.5000  H@10 1.0000  NLL 2.0000"
     assert console.file.getvalue().splitlines() == [
         "tiny: 1,234 facts, 6 entities, 2 relations, 10 snapshots, sha256 000000000000",
         "history: 12 (s, r) pairs, 1.50 objects per pair on average",
         "model: 1,500 parameters, f32, seed 3",
-        "compiled for bucket 8 in 2.0 s",
-        "epoch 1/4  loss 3.0000  20.0 s  6,000 facts/s  ETA 30.0 s  memory 3.0 GiB",
-        f"valid 1  {figures}  best",
-        f"valid 2  {figures}",
+        "epoch 1/4  loss 3.0000  valid MRR 0.5000  best  ETA 30.0 s",
+        "epoch 2/4  loss 3.0000  valid MRR 0.5000  best 0.5000 at 1  ETA 10.5 s",
         "Early stopping at epoch 2, best MRR 0.5000 at epoch 1",
     ]
+
+
+def test_verbose_lines():
+    clock, console = Clock(), Console(file=io.StringIO(), width=40)
+    with TrainingView(console=console, clock=clock, verbose=True) as view:
+        view(START)
+        view({"event": "compile", "bucket": 8, "seconds": 2.0})
+        view(epoch(1))
+        view(validation(1, best=True))
+        view(epoch(2))
+    figures = "MRR 0.5000  H@1 0.2500  H@3 0.5000  H@10 1.0000  NLL 2.0000"
+    assert console.file.getvalue().splitlines()[3:] == [
+        "compiled for bucket 8 in 2.0 s",
+        "epoch 1/4  loss 3.0000  20.0 s  6,000 facts/s  memory 3.0 GiB",
+        f"valid 1  {figures}  best",
+        "epoch 2/4  loss 3.0000  20.0 s  6,000 facts/s  memory 3.0 GiB",
+    ]
+
+
+def test_short_epochs_share_a_line():
+    clock, console = Clock(), Console(file=io.StringIO())
+    with TrainingView(console=console, clock=clock) as view:
+        view(START | {"config": {"epochs": 9}})
+        for number in range(1, 10):
+            clock.now += SECONDS_BETWEEN_EPOCH_LINES / 2.9
+            view(epoch(number) | {"epochs": 9})
+    shown = [line.split()[1] for line in console.file.getvalue().splitlines() if line.startswith("epoch")]
+    assert shown == ["1/9", "4/9", "7/9", "9/9"]
 
 
 def test_a_long_epoch_is_not_silent():
@@ -125,14 +154,23 @@ def test_live_display():
     assert lines[0].startswith("epoch 2/4 ") and lines[0].rstrip().endswith("50%")
     assert lines[1].rstrip() == "step 10/10  loss 3.0000  6,000 facts/s  ETA 20.0 s  memory 3.0 GiB"
     assert lines[2].startswith("valid 2  MRR 0.5000")
-    assert lines[3].startswith("best MRR 0.5000 at epoch 1")
-    assert "valid 1" in console.file.getvalue()
+    assert lines[3].startswith("best 0.5000 at 1")
+    assert "valid MRR 0.5000  best" in console.file.getvalue()
 
 
 def rendered(view: TrainingView) -> str:
     console = Console(file=io.StringIO(), width=80)
     console.print(view._render())
     return console.file.getvalue()
+
+
+def test_messages_pass_through_the_display():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with TrainingView(console=console) as view:
+        view(START)
+        show.warning("careful")
+        assert "careful" in console.file.getvalue()
+    assert show.stderr() is not console
 
 
 def test_the_display_ends_when_training_fails():
