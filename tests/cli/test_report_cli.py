@@ -42,3 +42,30 @@ def test_a_page_is_written_where_the_data_are_gone(run, trained, tmp_path):
         assert found.exit_code == 0 and "<article>" in out.read_text() and not found.stderr
     finally:
         (trained / "moved").rename(trained / "tiny")
+
+
+def test_evaluations_and_comparisons_stand_beside_a_training(run, trained, tmp_path):
+    best, report = trained / "models" / "tirgn_best.npz", tmp_path / "comparison_report.json"
+    evaluated = run("eval", best, "--json")
+    (tmp_path / "evaluated.json").write_text(evaluated.stdout)
+    counted = run("baseline", "recurrency", "--data-path", trained / "tiny", "--json")
+    (tmp_path / "counted.json").write_text(counted.stdout)
+    assert run("compare", best, "recurrency", "--out", report).exit_code == 0
+    given = [trained / "models", tmp_path / "evaluated.json", tmp_path / "counted.json", report]
+    result = run("report", *given, "--out", tmp_path / "page.html", "--samples", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)["runs"]
+    assert [one["name"] for one in told] == ["models", "evaluated", "counted", "models", "recurrency"]
+    mrr = [one["entity"]["mrr"] for one in told]
+    assert mrr[0] == pytest.approx(mrr[1]) == pytest.approx(mrr[3]) and mrr[2] == pytest.approx(mrr[4])
+    page = (tmp_path / "page.html").read_text()
+    assert 'id="comparison"' in page and "not of the same facts" not in page
+
+
+def test_a_page_does_not_take_the_place_of_what_it_tells(run, trained, tmp_path):
+    document = tmp_path / "found.json"
+    document.write_text(run("eval", trained / "models" / "tirgn_best.npz", "--json").stdout)
+    before = document.read_bytes()
+    result = run("report", document, "--out", document)
+    assert result.exit_code == 2 and "is one of the runs and would be written over" in result.stderr
+    assert document.read_bytes() == before

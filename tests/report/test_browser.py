@@ -108,3 +108,17 @@ def test_axe_finds_nothing(visit, scheme):
         summary.click()
     found = axe.Axe().run(page).response["violations"]
     assert not found, [(one["id"], one["impact"], one["nodes"][0]["html"][:300]) for one in found]
+
+
+def test_a_box_leaves_the_settings_that_differ(visit):
+    page = visit()
+    every = column(page, "all-settings", 1)
+    box = page.get_by_label("only those that differ")
+    box.check()
+    left = column(page, "all-settings", 1)
+    assert {"model"} <= set(left) and 0 < len(left) < len(every)
+    page.get_by_label("Show rows with").nth(1).fill("model")
+    assert column(page, "all-settings", 1) == ["model"]
+    box.uncheck()
+    page.get_by_label("Show rows with").nth(1).fill("")
+    assert column(page, "all-settings", 1) == every

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tirgn_eqx.report.html import LONGEST, text
-from tirgn_eqx.report.plots import Series, lines, thinned, ticks
+from tirgn_eqx.report.plots import Series, intervals, lines, thinned, ticks
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.66, 0.67), (1, 100), (-3, 1e6), (5, 5)])
@@ -30,3 +30,14 @@ def test_lines_stay_inside_and_break_at_gaps():
 def test_texts_are_harmless_and_not_endless():
     assert text("<&>\x00\x1b") == html.escape("<&>") + "\\x00\\x1b"
     assert len(text("x" * 10**5)) == LONGEST
+
+
+def test_intervals_lie_where_their_numbers_are():
+    rows = [("a", 1.0, 0.5, 1.5), ("b" * 60, -2.0, -3.0, -1.0), ("<i>", 0.0, 0.0, 0.0)]
+    picture = intervals("t", "points", rows)
+    found = [[float(x) for x in pair] for pair in re.findall(r'class="line" d="M([\d.]+) [\d.]+H([\d.]+)"', picture)]
+    (zero,) = re.findall(r'class="axis" d="M([\d.]+) \d+V', picture)
+    assert found[0][0] > float(zero) > found[1][1] and found[2] == [float(zero)] * 2
+    width = (found[0][1] - found[0][0], found[1][1] - found[1][0])
+    assert width[1] == pytest.approx(2 * width[0], abs=0.2)
+    assert "&lt;i&gt;" in picture and "b" * 60 not in picture and intervals("t", "x", []) == ""

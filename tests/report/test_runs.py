@@ -1,10 +1,12 @@
 """What is read from the files of a training: whole, broken, going on."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
+from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.files import alone, locked
 from tirgn_eqx.report import read_run
@@ -69,3 +71,43 @@ def test_a_training_that_goes_on_is_told(trainings):
 def test_a_folder_without_a_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="holds no tirgn_best.npz; give a checkpoint, or the --model-dir"):
         read_run(tmp_path)
+
+
+def test_a_training_that_was_stopped_before_its_first_checkpoint(trainings, tmp_path):
+    shutil.copy(trainings / "plain" / "tirgn_state.json", tmp_path / "tirgn_state.json")
+    run = read_run(tmp_path)
+    assert run.checkpoint is None and run.missing[0] == "there is no checkpoint yet, so nothing was evaluated"
+    assert run.config["embedding_dim"] == 8 and len(run.curves["train/loss"]) == 2
+    (tmp_path / "tirgn_state.json").rename(tmp_path / "gone")
+    (tmp_path / "config.toml").write_text(TiRGNTrainingConfig(**run.config).to_toml())
+    settings_alone = read_run(tmp_path)
+    assert settings_alone.config["embedding_dim"] == 8 and settings_alone.ended is None
+
+
+def test_another_checkpoint_stands_in_for_a_broken_best_one(trainings, tmp_path):
+    for path in (trainings / "plain").iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "tirgn_best.npz").write_bytes(b"PK")
+    run = read_run(tmp_path)
+    assert run.checkpoint == tmp_path / "tirgn_trained.npz"
+    assert "tirgn_best.npz" in run.missing[0] and "tirgn_trained.npz stands in for it" in run.missing[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "progress", "told"),
+    [
+        ({}, {"epoch": 3, "best_epoch": 1}, "all 2 epochs"),
+        ({"epochs": 9}, {"epoch": 3, "best_epoch": 2}, "broken off in epoch 3 of 9; --resume goes on"),
+        (
+            {"epochs": 9, "patience": 1},
+            {"epoch": 3, "best_epoch": 1},
+            "stopped early after epoch 2: none was better in 1 more",
+        ),
+        ({}, {}, None),
+    ],
+)
+def test_how_a_training_ended(runs, changes, progress, told):
+    run = dataclasses.replace(
+        runs[0], described=runs[0].described | {"config": runs[0].config | changes}, progress=progress
+    )
+    assert run.ended == told

@@ -7,7 +7,7 @@ from typing import Any
 
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.foreign import check_regular, parse_json
-from tirgn_eqx.report.reading import described, figure, figures, mapping, rows, whole, word
+from tirgn_eqx.report.reading import described, described_data, figure, figures, mapping, rows, whole, word
 from tirgn_eqx.report.runs import BEST, Run, read_run
 from tirgn_eqx.train.checkpoint import checkpoint_path
 
@@ -57,7 +57,7 @@ def read_runs(path: str | Path) -> tuple[list[Run], list[Comparison]]:
 def _evaluation(path: Path, found: dict[str, Any]) -> Run:
     measured = _asked(found) | {name: known for name in _SCORES if (known := figures(found.get(name)))}
     measured["snapshots"] = [
-        {"time": time, "when": time, "queries": whole(row.get("queries")) or 0, "mrr": figure(row.get("mrr"))}
+        {"time": time, "when": time, "queries": max(0, whole(row.get("queries")) or 0), "mrr": figure(row.get("mrr"))}
         for row in rows(found.get("snapshots"))
         if (time := whole(row.get("time"))) is not None
     ]
@@ -106,9 +106,12 @@ def _asked(found: dict[str, Any]) -> dict[str, Any]:
 
 def _calibration(found: dict[str, Any]) -> dict[str, Any]:
     known = mapping(found.get("calibration"))
-    keys = ("from", "to", "queries", "probability", "right")
-    bins = [{key: figure(row.get(key)) for key in keys} for row in rows(known.get("reliability"))]
-    bins = [row | {"queries": int(row["queries"] or 0)} for row in bins if None not in row.values()]
+    shares = ("from", "to", "probability", "right")
+    bins = []
+    for row in rows(known.get("reliability")):
+        inside = {key: share for key in shares if (share := figure(row.get(key))) is not None and 0 <= share <= 1}
+        if len(inside) == len(shares) and (queries := whole(row.get("queries"))) is not None and queries >= 0:
+            bins.append(inside | {"queries": queries})
     errors = {key: figure(known.get(key)) for key in ("brier", "ece")}
     return {"reliability": errors | {"reliability": bins}} if bins and None not in errors.values() else {}
 
@@ -119,7 +122,7 @@ def _part(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     if mrr is None or interval is None or None in numbers.values():
         return {}
     known = {"kind": kind, "name": word(row.get("name")), "mrr": mrr, "interval": interval}
-    return known | numbers | {"questions": int(numbers["questions"] or 0)}
+    return known | numbers | {"questions": max(0, int(numbers["questions"] or 0))}
 
 
 def _change(value: Any) -> dict[str, Any]:
@@ -137,8 +140,7 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 def _run(name: str, path: Path, found: dict[str, Any], measured: dict[str, Any]) -> Run:
     said = described({key: found.get(key) for key in ("model_type", "versions")})
-    said |= {"data": mapping(found.get("dataset")), "seed": whole(found.get("seed"))}
-    said["data"] |= {"provenance": mapping(said["data"].get("provenance"))}
+    said |= {"data": described_data(found.get("dataset")), "seed": whole(found.get("seed"))}
     missing = [f"{path.name} holds figures alone: no settings, no learning curves and no forecasts"]
     if found.get("checksum_matches") is False:
         missing.append("these facts were not those that the model was trained on")

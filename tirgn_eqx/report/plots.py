@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as _escape
 from typing import Any
+
+from tirgn_eqx.errors import printable
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 44
@@ -12,6 +14,11 @@ KINDS = 6  # of lines that can be told apart, by colour, dash and mark
 MOST_POINTS = 400  # of a line
 Number = int | float
 Point = tuple[Number, Number | None]
+
+
+def escape(said: str) -> str:
+    """A text from data as the text of a picture."""
+    return _escape(printable(said))
 
 
 @dataclass(frozen=True)

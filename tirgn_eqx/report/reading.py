@@ -42,12 +42,20 @@ def figures(value: Any) -> dict[str, float]:
     return {name: known for name in _FIGURES if (known := figure(found.get(name))) is not None}
 
 
+def described_data(value: Any) -> dict[str, Any]:
+    """Name, checksum, counts and source of data, those that are there."""
+    found = mapping(value)
+    out: dict[str, Any] = {key: text for key in ("name", "sha256") if isinstance(text := found.get(key), str)}
+    counts = {key: whole(found.get(key)) for key in ("facts", "entities", "relations", "snapshots")}
+    out |= {key: count for key, count in counts.items() if count is not None}
+    return out | {"provenance": mapping(found.get("provenance"))}
+
+
 def described(found: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of itself, each part of the kind that the page expects, or left out."""
     out = {key: value for key, value in found.items() if isinstance(value, str)}
     out |= {key: mapping(found.get(key)) for key in ("config", "versions", "calibration")}
-    data = mapping(found.get("data"))
-    out["data"] = data | {"provenance": mapping(data.get("provenance"))}
+    out["data"] = described_data(found.get("data"))
     metrics = mapping(found.get("metrics"))
     out["metrics"] = {"epoch": whole(metrics.get("epoch")), "validation": figures(metrics.get("validation"))}
     return out

@@ -83,7 +83,7 @@ class Run:
         if self.epochs >= planned:
             return f"all {planned} epochs"
         if 0 < patience <= self.epochs - best:
-            return f"stopped early after epoch {self.epochs}: no better validation in {patience} epochs"
+            return f"stopped early after epoch {self.epochs}: none was better in {self.epochs - best} more"
         return f"broken off in epoch {self.epochs + 1} of {planned}; --resume goes on"
 
 

@@ -1,5 +1,6 @@
 """The sections of a page, each from what is known of the runs; empty where nothing is."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from tirgn_eqx.report.html import FIGURES, figure, legend, number, percent, tabl
 from tirgn_eqx.report.plots import Series, lines
 from tirgn_eqx.report.runs import Run
 
-MOST_ROWS = 400  # of a table beside a plot
+MOST_CELLS = 1200  # of a table beside a plot
 Named = Sequence[str]
 
 
@@ -75,8 +76,11 @@ def _plot(
     picture = lines(title, "epoch", y_title, shown, marks=marks, **options)
     epochs = sorted({int(x) for one in shown for x, _ in one.points})
     values = [dict(one.points) for one in shown]
-    rows = [[str(epoch), *(number(found.get(epoch)) for found in values)] for epoch in epochs[:MOST_ROWS]]
-    cut = f"the first {MOST_ROWS} of {len(epochs)} epochs" if len(epochs) > MOST_ROWS else ""
+    step = math.ceil(len(epochs) * (1 + len(shown)) / MOST_CELLS)
+    kept = {x for x, _, _ in marks}
+    told = [x for place, x in enumerate(epochs) if place % step == 0 or x in kept or x == epochs[-1]]
+    rows = [[str(epoch), *(number(found.get(epoch)) for found in values)] for epoch in told]
+    cut = f"Every {step}th of {len(epochs):,} epochs, the last, and those kept." if step > 1 else ""
     numbers = table([("epoch", True), *((one.name, True) for one in shown)], rows, caption=cut or title)
     note = ""
     if marks and "eval/mrr" in keys:
