@@ -184,7 +184,7 @@ def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Number, Number
     """
     if not rows:
         return ""
-    left, step, longest = 176, 22, 26
+    left, step, longest = 176, 22, 23
     bottom = TOP + step * len(rows)
     low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
     room = 0.04 * (high - low) or 1.0
