@@ -94,7 +94,7 @@ class _Run:
         if len(self.loader) == 0:
             raise DataError(
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
-                "give more days or a finer granularity"
+                "give more days, or a finer granularity (15min, hour)"
             )
         self.validate = self.data.evaluator("valid")
         self.test = lambda: self.data.evaluator("test", self.validate.programs)
