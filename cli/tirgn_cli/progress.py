@@ -224,7 +224,16 @@ def _figures(record: Record) -> str:
 
 
 class TuneView(TrainingView):
-    """Shows the records of `tune(on_record=...)`: trial after trial, each as a training."""
+    """Shows the records of `tune(on_record=...)`: trial after trial, each as a training; the data, and what else is the
+    same for all of them, once."""
+
+    _begun = False
+
+    def _on_start(self, record: Record) -> None:
+        if self._begun and not self._verbose:
+            record = {key: value for key, value in record.items() if key == "config" or key == "steps_per_epoch"}
+        self._begun = True
+        super()._on_start(record)
 
     def _on_trial(self, record: Record) -> None:
         self.figures = Figures()

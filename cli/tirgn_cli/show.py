@@ -74,6 +74,19 @@ def only_warnings() -> None:
     logging.getLogger("tirgn_eqx").setLevel(logging.WARNING)
 
 
+def notes_once() -> None:
+    """Shows each of the library's notes the first time alone, until the command ends."""
+    seen: set[str] = set()
+
+    def is_news(record: logging.LogRecord) -> bool:
+        known = record.getMessage() in seen
+        seen.add(record.getMessage())
+        return not known or record.levelno > logging.INFO
+
+    for handler in logging.getLogger("tirgn_eqx").handlers:
+        handler.addFilter(is_news)
+
+
 def traceback(exception: BaseException) -> None:
     """The traceback of `exception`, without the values of variables."""
     from rich.traceback import Traceback

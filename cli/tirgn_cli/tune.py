@@ -164,6 +164,7 @@ def tune(
 
     if quiet:
         show.only_warnings()
+    show.notes_once()
     with show.clean_stdout():
         from tirgn_eqx.tune.journal import import_optuna
 

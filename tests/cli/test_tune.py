@@ -71,3 +71,14 @@ def test_what_is_named_twice_or_not_at_all(tune):
     ):
         result = tune(*words)
         assert result.exit_code == 2 and expected in result.stderr
+
+
+@pytest.mark.ci
+def test_what_all_trials_share_is_said_once(run, folder, tmp_path):
+    small = [word for key in ("embedding_dim=8", "num_layers=1", "conv_channels=2") for word in ("--set", key)]
+    study = ("--study", tmp_path / "study.journal", "--only", "--param", "dropout=0.1:0.3")
+    result = run("tune", "--data-path", folder, "--trials", "2", "--epochs", "1", *study, *small)
+    assert result.exit_code == 0, result.stderr
+    for words in ("tiny: 60 facts", "model: ", "W&B not configured", "trial 0: ", "trial 1: "):
+        assert result.stderr.count(words) == 1, words
+    assert result.stderr.count("epoch 1/1") == 2
