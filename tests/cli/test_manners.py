@@ -156,3 +156,17 @@ def test_a_shell_completes_commands_options_and_names(program):
     assert "train" in completed("tirgn tr") and "--preset" in completed("tirgn train --pre")
     assert {"yago", "regcn-yago"} & set(completed("tirgn train --preset y")) == {"yago"}
     assert completed("tirgn data get WI") == ["WIKI"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "more"), [("zsh", {}), ("fish", {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}), ("powershell", {})]
+)
+def test_other_shells_are_told_as_well(program, shell, more):
+    def completed(words):
+        asked = {"_TIRGN_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": words, **more}
+        asked["_TYPER_COMPLETE_WORD_TO_COMPLETE"] = words.split(" ")[-1]
+        return program("-c", f"import os; os.environ.update({asked!r})\nfrom tirgn_cli.app import main; main()").stdout
+
+    assert "train" in completed("tirgn tr") and "vram-probe" not in completed("tirgn tr")
+    found = completed("tirgn train --preset y")
+    assert "yago" in found and "icews14s" not in found
