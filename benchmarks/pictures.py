@@ -91,10 +91,11 @@ def photograph(page: Path, out: Path, chromium: str) -> None:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=chromium, args=list(FLAGS))
         for name, (width, height, scheme) in VIEWS.items():
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # pyright: ignore
+            size = {"width": width, "height": height}
+            # Without the smooth way of scrolling, whose middle the picture would show.
+            context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # pyright: ignore
             view = context.new_page()
             view.goto(page.as_uri())
-            view.locator("#learning").scroll_into_view_if_needed()
             view.evaluate("document.getElementById('learning').scrollIntoView()")
             view.screenshot(path=out / f"{name}.png")
             context.close()
