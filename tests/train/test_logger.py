@@ -261,6 +261,17 @@ def test_wandb_that_raises_is_dropped(tmp_path, fake, caplog, call):
     assert "W&B is off" in warning and ": no" in warning and "\n" not in warning
 
 
+def test_the_warning_is_written_before_wandb_counts_as_off(tmp_path, fake, monkeypatch):
+    fake(raises="log")
+    seen = []
+    with TrainingLogger(tmp_path) as log:
+        handler = logging.Handler()
+        handler.emit = lambda record: seen.append(log.wandb_active)
+        monkeypatch.setattr(logging.getLogger("tirgn_eqx"), "handlers", [handler])
+        log.log_metrics({"x": 1}, 1)
+    assert seen == [True] and not log.wandb_active
+
+
 @pytest.mark.parametrize("call", ["init", "log", "finish"])
 def test_wandb_that_hangs_is_dropped(tmp_path, fake, caplog, call):
     fake(hangs=call)

@@ -94,9 +94,10 @@ class Outlet:
 
     def _give_up(self, reason: str) -> None:
         """Says once why there will be no more of it."""
+        first_line = (reason.strip().splitlines() or ["no reason given"])[0]
         with self._lock:
             if not self.active:
                 return
+            # Said before it counts as off: a program that sees it off and ends has not lost the warning.
+            _log.warning("%s is off from here on, %s on: %s", self._name, self._rest, first_line)
             self.active = False
-        first_line = (reason.strip().splitlines() or ["no reason given"])[0]
-        _log.warning("%s is off from here on, %s on: %s", self._name, self._rest, first_line)
