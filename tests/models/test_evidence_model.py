@@ -351,6 +351,7 @@ def test_an_explanation_says_who_did_what_to_whom():
     assert {share.kind for share in explain(0, 0, 2, 2).shares} == {"background"}
 
 
+@pytest.mark.ci
 def test_memory_that_runs_out_is_said_with_what_to_do(tmp_path, monkeypatch):
     def run_out(self, *arguments):
         raise MemoryError

@@ -71,7 +71,7 @@ def test_more_trials_are_added_and_fewer_change_nothing(graph, tmp_path):
     assert (tmp_path / "study.journal").read_text() == lines
 
 
-@pytest.mark.parametrize("after", [3, 14, 23])
+@pytest.mark.parametrize("after", [pytest.param(3, marks=pytest.mark.ci), 14, pytest.param(23, marks=pytest.mark.ci)])
 def test_stopped_anywhere_it_goes_on_to_the_same_end(graph, tmp_path, after):
     whole = tune(graph, tmp_path / "whole")
     asked = iter(range(10**6))
@@ -143,6 +143,7 @@ def test_all_trials_failing_is_an_error(graph, tmp_path, monkeypatch):
         tune(graph, tmp_path, 2)
 
 
+@pytest.mark.ci
 def test_pruners_by_name(graph, tmp_path):
     assert tune(graph, tmp_path / "none", pruner="none")["counts"]["complete"] == 6
     assert tune(graph, tmp_path / "hyperband", 8, pruner="hyperband")["counts"]["running"] == 0
