@@ -92,12 +92,25 @@ def real_answers(answers):
     return np.asarray(answers.answer_unit)[real], np.asarray(answers.answer)[real]
 
 
+def gelu(z):
+    return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+
+
 def kernel(part, x, relation):
     """A `Kernel` in NumPy, f64."""
     w = {field.name: np.asarray(getattr(part, field.name), np.float64) for field in dataclasses.fields(part)}
     z = x @ w["inner"] + w["bias"][relation]
-    hidden = 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
-    return hidden @ w["outer"] + w["slope"][relation] @ x + w["level"][relation]
+    return gelu(z) @ w["outer"] + w["slope"][relation] @ x + w["level"][relation]
+
+
+def mean_of_partners(links, vectors, gathered):
+    """What the partners of every entity are, weighted by when and how often they met."""
+    total, weights = np.zeros_like(vectors), np.zeros((len(vectors), 1))
+    for a, b, x in zip(gathered["link_subject"], gathered["link_object"], gathered["link_features"]):
+        weight = np.exp(kernel(links.weight, np.asarray(x, np.float64), 0)[0])
+        total[a] += weight * vectors[b]
+        weights[a] += weight
+    return total / (weights + 1e-3)
 
 
 def intensities_by_loop(model, gathered, unit):
@@ -108,15 +121,14 @@ def intensities_by_loop(model, gathered, unit):
     background = np.zeros(model.num_entities)
     if model.background is not None:
         part = model.background
-        total, weights = np.zeros((model.num_entities, part.neighbour.shape[1])), np.zeros(model.num_entities)
-        for a, b, x in zip(gathered["link_subject"], gathered["link_object"], f64(gathered["link_features"])):
-            weight = np.exp(kernel(part.link, x, 0)[0])
-            total[a] += weight * f64(part.neighbour)[b]
-            weights[a] += weight
-        mean = total / (weights[:, None] + 1e-3)
-        subject = f64(part.subject)[s] + mean[s] @ f64(part.to_subject)
-        objects = f64(part.object) + mean @ f64(part.to_object)
-        vector = f64(part.relation)[r] + subject * (1 + f64(part.gate)[r])
+        near = mean_of_partners(part.near, f64(part.neighbour), gathered)
+        inner = gelu(f64(part.neighbour) @ f64(part.own) + near @ f64(part.partners))
+        far = mean_of_partners(part.far, inner, gathered)
+        role = lambda own, name: f64(own) + near @ f64(getattr(part.near, name)) + far @ f64(getattr(part.far, name))
+        subject, objects = role(part.subject, "to_subject")[s], role(part.object, "to_object")
+        asked = f64(part.relation)[r]
+        hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
+        vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
         activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.activity_of_subject)
         background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
         out += np.exp(background)

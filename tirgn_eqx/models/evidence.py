@@ -21,87 +21,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
+from tirgn_eqx.models.background import Background
+from tirgn_eqx.models.kernel import Kernel, bounded_exp
 from tirgn_eqx.models.products import Products, capped_exp, rows_of
 from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Settled, Surroundings
 
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
-EXPONENT = 15.0  # exponents are cut off here, either way
-
-
-def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT) -> Float[Array, "*n"]:
-    return jnp.exp(jnp.clip(x, -limit, limit))
-
-
-class Kernel(eqx.Module):
-    """Exponents from features: a hidden layer whose bias, and a slope and a level that, belong to the relation."""
-
-    inner: Float[Array, "feature hidden"]
-    bias: Float[Array, "rel2 hidden"]
-    outer: Float[Array, "hidden head"]
-    slope: Float[Array, "rel2 feature"]
-    level: Float[Array, "rel2 head"]
-
-    def __init__(self, features: int, hidden: int, heads: int, rel2: int, level: float, spread: float, key: Any):
-        keys = jr.split(key, 4)
-        self.inner = 0.3 * jr.normal(keys[0], (features, hidden))
-        self.bias = jnp.zeros((rel2, hidden))
-        self.outer = 0.2 * jr.normal(keys[1], (hidden, heads))
-        self.slope = 0.01 * jr.normal(keys[2], (rel2, features))
-        self.level = level + spread * jr.normal(keys[3], (rel2, heads))
-
-    def __call__(self, x: Float[Array, "n feature"], relation: Int[Array, " n"]) -> Float[Array, "n head"]:
-        hidden = jax.nn.gelu(x @ self.inner + self.bias[relation])
-        return hidden @ self.outer + jnp.sum(self.slope[relation] * x, 1, keepdims=True) + self.level[relation]
-
-
-class Background(eqx.Module):
-    """exp(b(s, r, o)), b a product of a question's vector and a candidate's.
-
-    An entity is its own vector and the mean of its partners', weighted by when and how often they met.
-    """
-
-    subject: Float[Array, "entity dim"]
-    object: Float[Array, "entity dim"]
-    neighbour: Float[Array, "entity dim"]
-    link: Kernel
-    to_subject: Float[Array, "dim dim"]
-    to_object: Float[Array, "dim dim"]
-    relation: Float[Array, "rel2 dim"]
-    gate: Float[Array, "rel2 dim"]
-    activity: Float[Array, "rel2 feature"]
-    activity_of_subject: Float[Array, "feature feature"]
-    level: Float[Array, ""]
-    for_relation: Float[Array, "rel2 dim"]
-    for_relation_bias: Float[Array, " rel2"]
-    modulation: Float[Array, " rel2"]
-
-    def __init__(self, entities: int, rel2: int, dim: int, hidden: int, key: PRNGKeyArray):
-        keys = iter(jr.split(key, 12))
-        normal = lambda spread, *shape: spread * jr.normal(next(keys), shape)
-        self.subject, self.object = normal(0.1, entities, dim), normal(0.1, entities, dim)
-        self.neighbour = normal(0.3, entities, dim)
-        self.link = Kernel(PLAIN_FEATURES, hidden, 1, 1, 0.0, 0.0, next(keys))
-        self.to_subject, self.to_object = normal(0.1, dim, dim), normal(0.1, dim, dim)
-        self.relation, self.gate = normal(0.5, rel2, dim), normal(0.1, rel2, dim)
-        self.activity = normal(0.01, rel2, PLAIN_FEATURES)
-        self.activity_of_subject = normal(0.01, PLAIN_FEATURES, PLAIN_FEATURES)
-        self.level = jnp.array(-4.0)
-        self.for_relation, self.for_relation_bias = normal(0.1, rel2, 2 * dim), jnp.zeros(rel2)
-        self.modulation = jnp.full(rel2, 0.2)
-
-    def states(self, around: Surroundings) -> tuple[Float[Array, "entity dim"], Float[Array, "entity dim"]]:
-        """What every entity is as a subject and as an object."""
-        entities = len(self.subject)
-        weight = bounded_exp(self.link(around.link_features, jnp.zeros_like(around.link_subject))[:, 0])
-        message = weight[:, None] * self.neighbour[around.link_object]
-        by_subject = lambda x: jax.ops.segment_sum(x, around.link_subject, entities, indices_are_sorted=True)
-        mean = by_subject(message) / (by_subject(weight)[:, None] + 1e-3)
-        return self.subject + mean @ self.to_subject, self.object + mean @ self.to_object
 
 
 class State(NamedTuple):
@@ -224,7 +154,7 @@ class Evidence(eqx.Module):
             objects = drop(keys[1], objects, (1, objects.shape[1]))
             both = drop(keys[2], both, both.shape)
         relation = asked.relation
-        unit = part.relation[relation] + subject * (1 + part.gate[relation])
+        unit = part.question(subject, relation)
         activity = part.activity[relation] + asked.activity @ part.activity_of_subject
         level = jnp.broadcast_to(part.level, (len(unit), 1))
         one = jnp.ones((len(objects), 1), objects.dtype)
