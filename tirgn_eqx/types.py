@@ -160,8 +160,8 @@ class EntityQuestions(eqx.Module):
 
     Cell c is the candidate `partners.object[cell_partner[c]]` of unit `cell_unit[c]`; cells are in order of units.
     `exact_cell` and `exact_entry` name the entries that were the same triple. `popular_*` list who was seen with the
-    relations `kind`, `unit_kind` says which of those a unit asks for. `answer_cell` and `answer_popular` say where the
-    answers stand in these lists, one past the end where they do not.
+    relations `kind`, `unit_kind` says which of those a unit asks for. `answer_cell`, `answer_popular` and
+    `cell_popular` say where answers and candidates stand in these lists, one past the end where they do not.
     """
 
     subject: Int[Array, " unit"]
@@ -169,6 +169,7 @@ class EntityQuestions(eqx.Module):
     activity: Float[Array, "unit feature"]
     cell_unit: Int[Array, " cell"]
     cell_partner: Int[Array, " cell"]
+    cell_popular: Int[Array, " cell"]
     exact_cell: Int[Array, " exact"]
     exact_entry: Int[Array, " exact"]
     kind: Int[Array, " kind"]

@@ -132,9 +132,11 @@ def intensities_by_loop(model, gathered, unit):
         activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.activity_of_subject)
         background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
         out += np.exp(background)
+    lift = np.ones(model.num_entities)
     for kind, o, x in zip(gathered["popular_kind"], gathered["popular_object"], f64(gathered["popular_features"])):
         if gathered["kind"][kind] == r:
             out[o] += np.exp(kernel(model.popular, x, r)[0])
+            lift[o] = np.exp(np.clip(kernel(model.demand, x, r)[0], -module.MOST_DEMAND, module.MOST_DEMAND))
     owners = gathered["cell_partner"][gathered["cell_unit"] == unit]
     for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
@@ -145,7 +147,7 @@ def intensities_by_loop(model, gathered, unit):
             if model.background is not None:
                 strength = f64(model.background.modulation)[r]
                 more *= np.exp(strength * np.clip(background[o] + 6, -8, 8))
-            out[o] += more
+            out[o] += more * lift[o]
     return out
 
 

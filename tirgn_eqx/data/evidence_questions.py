@@ -19,7 +19,7 @@ LENGTHS = {
     "true": ("true_unit", "true"),
     "partner": ("partner_object", "partner_features"),
     "entry": ("entry_pair", "entry_relation", "entry_features"),
-    "cell": ("cell_unit", "cell_partner"),
+    "cell": ("cell_unit", "cell_partner", "cell_popular"),
     "exact": ("exact_cell", "exact_entry"),
     "kind": ("kind",),
     "popular": ("popular_kind", "popular_object", "popular_features"),
@@ -33,6 +33,7 @@ LENGTHS = {
 POINTS_INTO = {
     "entry_pair": "partner",
     "cell_unit": "unit",
+    "cell_popular": "popular",
     "exact_cell": "cell",
     "popular_kind": "kind",
     "answer_cell": "cell",
@@ -127,7 +128,8 @@ class Gatherer:
         answers = _answers(unit, asked.object, units, true, index.entities)
         unit, answer = answers["answer_unit"], answers["answer"]
         # Cells are in order of unit and partner, partners of one subject in order of object.
-        cells = cell_unit * index.entities + index.pair_object[partners.pair][cell_partner]
+        cell_object = index.pair_object[partners.pair][cell_partner]
+        cells = cell_unit * index.entities + cell_object
         popular = popular_kind * index.entities + popular_object
         return answers | {
             "subject": subject,
@@ -135,6 +137,7 @@ class Gatherer:
             "activity": index.activity(subject, known),
             "cell_unit": cell_unit,
             "cell_partner": cell_partner,
+            "cell_popular": find(popular, unit_kind[cell_unit] * index.entities + cell_object),
             "exact_cell": exact,
             "exact_entry": entry[exact],
             "kind": kinds,
@@ -229,7 +232,8 @@ def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Eviden
         ),
         entity=EntityQuestions(
             answers=answers(""),
-            **same("subject", "relation", "activity", "cell_unit", "cell_partner", "exact_cell", "exact_entry"),
+            **same("subject", "relation", "activity", "cell_unit", "cell_partner", "cell_popular"),
+            **same("exact_cell", "exact_entry"),
             **same("kind", "unit_kind", "popular_kind", "popular_object", "popular_features"),
             **same("answer_cell", "answer_popular"),
         ),

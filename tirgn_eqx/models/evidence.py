@@ -9,7 +9,8 @@ The intensity of candidate o for the question (s, r, ?) at time t is
 x being ages and counts of the triple, of the pair (s, o), and of both entities; x' those of (r, o). g, e and p are
 small networks with a part of their own for every relation, the heads k are kinds of evidence that relations share. b,
 the background, compares entities by embeddings and by those that they are linked with; m lifts candidates that the
-background finds likely. p(o) = lambda(o) / sum of all lambda, and every past event's share in it is exact.
+background finds likely, or that others have had the relation with. p(o) = lambda(o) / sum of all lambda, and every past
+event's share in it is exact.
 
 Relations are forecast alike: the triples (s, q, o) of the pair carry every relation r.
 """
@@ -31,6 +32,7 @@ from tirgn_eqx.models.products import Products, capped_exp, rows_of
 from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Settled, Surroundings
 
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
+MOST_DEMAND = 4.0  # exponent of what others' events may do to a candidate's evidence, either way
 LEAST = 1e-6  # intensity of every candidate, so that none is impossible
 
 
@@ -63,6 +65,7 @@ class Evidence(eqx.Module):
     entry: Kernel
     exact: Kernel
     popular: Kernel
+    demand: Kernel
     asked: Float[Array, "rel2 head"]
     asked_relation: Float[Array, "rel2 head"]
     same_relation: Kernel
@@ -89,10 +92,11 @@ class Evidence(eqx.Module):
         del static
         rel2, heads, hidden = 2 * num_relations, config.evidence_heads, config.evidence_hidden
         features = ENTRY_FEATURES + PAIR_FEATURES + (CONTEXT_FEATURES if config.evidence_context else 0)
-        keys = jr.split(key, 7)
+        keys = jr.split(key, 8)
         self.entry = Kernel(features, hidden, heads, rel2, -math.log(heads), 0.1, keys[0])
         self.exact = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[1])
         self.popular = Kernel(PLAIN_FEATURES, hidden, 1, rel2, -3.0, 0.0, keys[2])
+        self.demand = Kernel(PLAIN_FEATURES, hidden, 1, rel2, 0.0, 0.0, keys[7])
         self.asked = 0.1 * jr.normal(keys[3], (rel2, heads))
         self.asked_relation = 0.1 * jr.normal(keys[4], (rel2, heads))
         self.same_relation = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[5])
@@ -173,8 +177,7 @@ class Evidence(eqx.Module):
         of_unit = bounded_exp(PACE * self.asked)[relation]
         cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
         cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
-        if background is not None:
-            cell = cell * self._modulation(asked, partners, background)
+        cell = cell * self._lift(asked, partners, background)
         popular = self.popular_intensities(batch)
         by_kind = jax.ops.segment_sum(popular, asked.popular_kind, len(asked.kind), indices_are_sorted=True)
         cell_sum = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
@@ -191,12 +194,16 @@ class Evidence(eqx.Module):
         relation = rows_of(asked.relation, rows_of(asked.cell_unit, asked.exact_cell))
         return bounded_exp(self.exact(x[asked.exact_entry], relation)[:, 0])
 
-    def _modulation(self, asked: EntityQuestions, partners: Partners, background: Products) -> Float[Array, " cell"]:
-        """What the background makes of candidates that have evidence."""
+    def _lift(self, asked: EntityQuestions, partners: Partners, background: Products | None) -> Float[Array, " cell"]:
+        """What the relation's popular objects and the background make of candidates that have evidence."""
+        demand = self.demand(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0]
+        lift = bounded_exp(rows_of(demand, asked.cell_popular), MOST_DEMAND)
+        if background is None:
+            return lift
         assert self.background is not None
         product = background.at(asked.cell_unit, partners.object[asked.cell_partner])
         strength = rows_of(self.background.modulation[asked.relation], asked.cell_unit)
-        return bounded_exp(strength * jnp.clip(product + 6, -8, 8))
+        return lift * bounded_exp(strength * jnp.clip(product + 6, -8, 8))
 
     def relation_intensities(self, batch: EvidenceBatch, state: State | None) -> Float[Array, "pair_unit rel2"]:
         """The intensity of every relation for every relation question."""
@@ -218,9 +225,8 @@ class Evidence(eqx.Module):
         partners, asked = batch.partners, batch.entity
         x = self._described(partners)
         out = bounded_exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
-        lift = jnp.ones(len(asked.cell_unit), out.dtype)
-        if state is not None:
-            lift = self._modulation(asked, partners, Products(state.unit, state.candidate))
+        background = None if state is None else Products(state.unit, state.candidate)
+        lift = self._lift(asked, partners, background)
         cells = jnp.zeros((len(asked.subject), len(partners.object)), lift.dtype)
         cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
         unit = rows_of(asked.cell_unit, asked.exact_cell)
