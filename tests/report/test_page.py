@@ -51,6 +51,9 @@ def test_figures_are_those_of_the_evaluation(runs, graph):
     assert sum(row["questions"] for row in measured["relations"]) == len(evaluation.snapshot)
     told = Elements(render(runs[:1])).text
     assert f"{100 * evaluation.entity['mrr']:.2f}" in told
+    assert measured["reliability"] == evaluation.calibration["calibration"]
+    bins = [part for part in told if re.fullmatch(r"0\.\d+ – [01]\.\d+", part)]
+    assert len(set(bins)) == len(bins) == len(measured["reliability"]["reliability"])
 
 
 def test_samples_are_what_the_ranks_are_of(runs, graph):
