@@ -89,6 +89,13 @@ def test_pages_of_one_and_of_several(runs):
     assert set(rows) == {"model", "logdir"}
 
 
+def test_what_is_said_of_six_runs_is_said_of_all(runs):
+    page = render([dataclasses.replace(runs[0], name=f"a training of number {number}") for number in range(6)])
+    ece = runs[0].measured["reliability"]["ece"]
+    for number in range(6):
+        assert f"number {number}: expected error {ece:.4f}" in page and f"number {number}, all 2 epochs" in page
+
+
 def test_nothing_comes_from_elsewhere_and_names_do_nothing(runs):
     sample = runs[0].measured["samples"][0]
     sample = sample | {"subject": HOSTILE, "answer": HOSTILE, "happened": [HOSTILE]}
