@@ -21,7 +21,8 @@ def text(value: object, longest: int = LONGEST) -> str:
 
 
 def number(value: Any) -> str:
-    """A number as people read it: counts with separators, figures with four digits after the point."""
+    """A number as people read it: counts with separators, figures with four digits after the point, or of small ones
+    the first four that are not 0."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return "–"
     if isinstance(value, bool):
@@ -29,6 +30,8 @@ def number(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if 0 < abs(value) < 0.01:  # a step size, such as 1.5e-05
+            return f"{value:.4g}"
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     return text(value)
 
