@@ -1,5 +1,6 @@
 """The page in a real browser: what a click does, what a phone and the dark show, what axe-core finds."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -30,9 +31,9 @@ def browser():
 def visit(browser, runs, tmp_path):
     """Opens the page; what it complains of or asks for elsewhere fails the test."""
     path, complaints, contexts = tmp_path / "report.html", [], []
-    path.write_text(render(runs), encoding="utf-8")
 
-    def go(width=1280, height=900, **options):
+    def go(width=1280, height=900, shown=runs, **options):
+        path.write_text(render(shown), encoding="utf-8")
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -66,6 +67,20 @@ def test_a_click_on_a_heading_sorts_and_another_one_turns_it_round(visit):
     first.get_by_role("button").click()
     names = column(page, "relations", 1)
     assert names == sorted(names, key=str.casefold) and head.get_attribute("aria-sort") is None
+
+
+def test_times_sort_as_numbers_and_what_has_no_figure_is_last(visit, runs):
+    rows = [{"time": time, "when": time, "queries": 3, "mrr": mrr} for time, mrr in ((9, 0.5), (10, 0.2), (101, 0.3))]
+    asked = [rows, rows[:2]]
+    shown = [dataclasses.replace(r, measured=r.measured | {"snapshots": one}) for r, one in zip(runs, asked)]
+    page = visit(shown=shown)
+    page.locator("#snapshots").evaluate("table => { table.closest('details').open = true; }")
+    heads = page.locator("#snapshots thead th button")
+    heads.first.click()
+    assert column(page, "snapshots", 1) == ["9", "10", "101"]
+    for wanted in (["50.00", "20.00", "–"], ["20.00", "50.00", "–"]):
+        heads.last.click()
+        assert column(page, "snapshots", 4) == wanted
 
 
 def test_what_is_typed_leaves_the_rows_that_hold_it(visit):

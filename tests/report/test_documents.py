@@ -58,6 +58,13 @@ def test_several_comparisons_share_their_first_model(report, tmp_path):
     assert page.count('aria-label="Difference of MRR by kind of question, plain – ') == 2
 
 
+def test_models_in_folders_of_one_name_stay_apart(report, tmp_path):
+    sides = [report["models"][1] | {"name": f"{place}/tkg/tirgn_best.npz"} for place in ("one", "two")]
+    document = {"comparisons": [report | {"models": [report["models"][0], side]} for side in sides]}
+    runs, between = read_runs(written(tmp_path / "all.json", document))
+    assert [run.name for run in runs[1:]] == [side["name"] for side in sides] == [one.second for one in between]
+
+
 def test_an_evaluation_is_a_run(graph, trainings, tmp_path):
     model, config, _ = load_model(trainings / "plain" / "tirgn_best.npz")
     shape = {"history_len": config.history_len, "history_window": config.history_window}

@@ -51,6 +51,9 @@ def test_figures_are_those_of_the_evaluation(runs, graph):
     assert sum(row["questions"] for row in measured["relations"]) == len(evaluation.snapshot)
     told = Elements(render(runs[:1])).text
     assert f"{100 * evaluation.entity['mrr']:.2f}" in told
+    assert measured["reliability"] == evaluation.calibration["calibration"]
+    bins = [part for part in told if re.fullmatch(r"0\.\d+ – [01]\.\d+", part)]
+    assert len(set(bins)) == len(bins) == len(measured["reliability"]["reliability"])
 
 
 def test_samples_are_what_the_ranks_are_of(runs, graph):
@@ -84,6 +87,13 @@ def test_pages_of_one_and_of_several(runs):
     # The settings in which the two differ, and no others, are marked.
     rows = re.findall(r'<th scope="row">(\w+)</th>(?:(?!</tr>).)*<td>between the runs', render(runs))
     assert set(rows) == {"model", "logdir"}
+
+
+def test_what_is_said_of_six_runs_is_said_of_all(runs):
+    page = render([dataclasses.replace(runs[0], name=f"a training of number {number}") for number in range(6)])
+    ece = runs[0].measured["reliability"]["ece"]
+    for number in range(6):
+        assert f"number {number}: expected error {ece:.4f}" in page and f"number {number}, all 2 epochs" in page
 
 
 def test_nothing_comes_from_elsewhere_and_names_do_nothing(runs):

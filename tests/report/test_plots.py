@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from tirgn_eqx.report.html import LONGEST, text
+from tirgn_eqx.report.html import LONGEST, number, text
 from tirgn_eqx.report.plots import Series, intervals, lines, thinned, ticks
 
 
@@ -41,3 +41,18 @@ def test_intervals_lie_where_their_numbers_are():
     width = (found[0][1] - found[0][0], found[1][1] - found[1][0])
     assert width[1] == pytest.approx(2 * width[0], abs=0.2)
     assert "&lt;i&gt;" in picture and "b" * 60 not in picture and intervals("t", "x", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1.5e-5, "1.5e-05"),
+        (0.00125, "0.00125"),
+        (0.0, "0.0000"),
+        (0.25, "0.2500"),
+        (-12.34567, "-12.3457"),
+        (1e4, "10,000"),
+    ],
+)
+def test_small_numbers_keep_their_digits(value, shown):
+    assert number(value) == shown

@@ -46,8 +46,10 @@ def read_runs(path: str | Path) -> tuple[list[Run], list[Comparison]]:
         raise CheckpointError(f"{given}: cannot be read as JSON ({error}); {_EXPECTED}") from error
     if figures(found.get("entity")) and mapping(found.get("dataset")):
         return [_evaluation(given, found)], []
-    comparisons = rows(found.get("comparisons")) or [found]
-    made = [_comparison(given, one) for one in comparisons if len(rows(one.get("models"))) == 2]
+    comparisons = [one for one in rows(found.get("comparisons")) or [found] if len(rows(one.get("models"))) == 2]
+    # One comparison alone would not tell two models apart that others name by the same folder.
+    called = _called([word(model.get("name")) for one in comparisons for model in rows(one["models"])])
+    made = [_comparison(given, one, called) for one in comparisons]
     if not made:
         raise CheckpointError(f"{given}: holds no figures of a model; {_EXPECTED}")
     runs = {run.name: run for both, _ in made for run in both}
@@ -64,7 +66,7 @@ def _evaluation(path: Path, found: dict[str, Any]) -> Run:
     return _run(path.stem, path, found, measured | _calibration(found))
 
 
-def _comparison(path: Path, found: dict[str, Any]) -> tuple[list[Run], Comparison]:
+def _comparison(path: Path, found: dict[str, Any], called: dict[str, str]) -> tuple[list[Run], Comparison]:
     """The two models of a comparison, each with its figures, and what lies between them."""
     strata = mapping(found.get("strata"))
     parts = [
@@ -73,7 +75,7 @@ def _comparison(path: Path, found: dict[str, Any]) -> tuple[list[Run], Compariso
         for row in rows(strata.get(kind))
         if (part := _part(kind, row))
     ]
-    runs, names = [], _called([word(model.get("name")) for model in rows(found["models"])])
+    runs = []
     for side, model in enumerate(rows(found["models"])):
         row = lambda part: {**part, "mrr": part["mrr"][side]}  # noqa: B023
         of = lambda kind: [row(part) for part in parts if part["kind"] == kind]  # noqa: B023
@@ -85,7 +87,7 @@ def _comparison(path: Path, found: dict[str, Any]) -> tuple[list[Run], Compariso
             for part in of("snapshot")
             if part["name"].lstrip("-").isdecimal() and len(part["name"]) < 16
         ]
-        runs.append(_run(names[side], path, found | model, measured))
+        runs.append(_run(called[word(model.get("name"))], path, found | model, measured))
     difference = mapping(found.get("difference"))
     known = {name: change for name in difference if (change := _change(difference[name]))}
     first, second = (run.name for run in runs)
@@ -93,10 +95,10 @@ def _comparison(path: Path, found: dict[str, Any]) -> tuple[list[Run], Compariso
     return runs, Comparison(first, second, word(found.get("split")), confidence, known, tuple(parts))
 
 
-def _called(names: list[str]) -> list[str]:
-    """Checkpoints by their folders, as trainings are called, unless that makes them the same."""
-    short = [Path(name).parent.name if Path(name).name == BEST else name for name in names]
-    return short if len(set(short)) == len(names) and all(short) else names
+def _called(names: list[str]) -> dict[str, str]:
+    """Checkpoints by their folders, as trainings are called, unless that makes any of them the same."""
+    short = {name: Path(name).parent.name if Path(name).name == BEST else name for name in names}
+    return short if len(set(short.values())) == len(short) and all(short.values()) else {name: name for name in names}
 
 
 def _asked(found: dict[str, Any]) -> dict[str, Any]:

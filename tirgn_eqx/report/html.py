@@ -10,17 +10,19 @@ from tirgn_eqx.report.plots import mark
 
 FIGURES = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10"}
 LONGEST = 300  # letters of a text from data
+LONGEST_NOTE = 6 * LONGEST  # of one that says something of every run
 Column = tuple[str, bool]  # heading, and whether it holds numbers
 
 
-def text(value: object) -> str:
+def text(value: object, longest: int = LONGEST) -> str:
     """Any text as it may stand in a page: control characters spelt out, markup without effect, not endless."""
     shown = printable(str(value))
-    return escape(shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…")
+    return escape(shown if len(shown) <= longest else f"{shown[: longest - 1]}…")
 
 
 def number(value: Any) -> str:
-    """A number as people read it: counts with separators, figures with four digits after the point."""
+    """A number as people read it: counts with separators, figures with four digits after the point, or of small ones
+    the first four that are not 0."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return "–"
     if isinstance(value, bool):
@@ -28,6 +30,8 @@ def number(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if 0 < abs(value) < 0.01:  # a step size, such as 1.5e-05
+            return f"{value:.4g}"
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     return text(value)
 
@@ -74,7 +78,7 @@ def table(
         kind = (classes or {}).get(place)
         opened = f'<tr class="{kind}">' if kind else "<tr>"
         body.append(f"{opened}{''.join(cells)}</tr>")
-    said = f"<caption>{text(caption)}</caption>" if caption else ""
+    said = f"<caption>{text(caption, LONGEST_NOTE)}</caption>" if caption else ""
     attributes = (f' id="{escape(name)}"' if name else "") + (' class="sortable"' if sortable else "")
     label = f' aria-label="{text(caption)}"' if caption else ' aria-label="table"'
     return (
@@ -113,7 +117,7 @@ def figure(title: str, picture: str, numbers: str, note: str = "", key: str = ""
     """A plot with its title above, and the same numbers as a table beside it; nothing where there is no picture."""
     if not picture:
         return ""
-    said = f"<p class='note'>{text(note)}</p>" if note else ""
+    said = f"<p class='note'>{text(note, LONGEST_NOTE)}</p>" if note else ""
     return (
         f"<figure><h3>{text(title)}</h3>{picture}{key}<figcaption>{said}"
         f"<details><summary>The numbers of “{text(title)}”</summary>{numbers}</details></figcaption></figure>"

@@ -13,7 +13,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.evaluate.results import Evaluation, calibration, summarize
+from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
 from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.models import Model
@@ -81,10 +81,8 @@ def _by_kind(evaluation: Evaluation) -> dict[str, Any]:
     order = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
     names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
     rows = [row(names[number], relation == number) for number in order[:MOST_RELATIONS]]
-    confidence = {}
-    if "entity" in evaluation.confidence:
-        parts = (evaluation.confidence, evaluation.right, evaluation.brier)
-        confidence = {"reliability": calibration(*(part["entity"] for part in parts), bins=10)}
+    # In the bins of `tirgn eval`: the calibration error depends on them.
+    confidence = {"reliability": known["calibration"]} if (known := evaluation.calibration) else {}
     return {
         "strata": [part for part in strata if part["questions"]],
         "relations": rows,

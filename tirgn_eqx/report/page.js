@@ -9,15 +9,17 @@ function sortBy(table, column, button) {
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "ascending" : "descending");
   const rows = Array.from(table.tBodies[0].rows);
-  const numbers = head.classList.contains("n");
+  // Times stand as texts, and have numbers to be sorted by.
+  const numbers = head.classList.contains("n") || rows.every((row) => row.cells[column].dataset.value !== undefined);
   const compare = (a, b) => {
     const [x, y] = [value(a.cells[column]), value(b.cells[column])];
-    if (!numbers) return x.localeCompare(y);
+    if (!numbers) return down ? x.localeCompare(y) : y.localeCompare(x);
     const [p, q] = [parseFloat(x), parseFloat(y)];
+    // What has no number stands last, either way.
     if (Number.isNaN(p) || Number.isNaN(q)) return Number.isNaN(p) - Number.isNaN(q);
-    return p - q;
+    return down ? p - q : q - p;
   };
-  rows.sort((a, b) => (down ? compare(a, b) : compare(b, a)));
+  rows.sort(compare);
   table.tBodies[0].append(...rows);
 }
 

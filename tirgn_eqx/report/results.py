@@ -101,7 +101,7 @@ def _reliability(found: Measured) -> str:
     rows = [
         [
             text(name),
-            f"{row['from']:.1f} – {row['to']:.1f}",
+            f"{row['from']:.2f} – {row['to']:.2f}",
             number(row["queries"]),
             percent(row["probability"]),
             percent(row["right"]),

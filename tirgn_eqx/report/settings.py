@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig
-from tirgn_eqx.report.html import filter_for, table, text
+from tirgn_eqx.report.html import LONGEST_NOTE, filter_for, table, text
 from tirgn_eqx.report.runs import Run
 
 OWN = ("logdir", "seed")  # settings of a run, not of a way to train
@@ -28,7 +28,7 @@ def settings(runs: Sequence[Run], names: Sequence[str]) -> str:
                 said.append(f"{of} has {_setting(preset.get(key))}")
         if said:
             classes[place] = "differs"
-        rows.append([text(key), *(text(_setting(value)) for value in values), text("; ".join(said))])
+        rows.append([text(key), *(text(_setting(value)) for value in values), text("; ".join(said), LONGEST_NOTE)])
     columns = [("setting", False), *((name, False) for _, name in known), ("differs", False)]
     presets = ", ".join(
         preset_name if len(known) == 1 else f"{name}: {preset_name}" for (_, name), (preset_name, _) in zip(known, near)
