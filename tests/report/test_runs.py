@@ -111,3 +111,19 @@ def test_how_a_training_ended(runs, changes, progress, told):
         runs[0], described=runs[0].described | {"config": runs[0].config | changes}, progress=progress
     )
     assert run.ended == told
+
+
+def test_a_training_that_goes_on_with_other_ends_is_told_by_those(trainings, tmp_path):
+    for name in ("tirgn_best.npz", "tirgn_best.json"):
+        shutil.copy(trainings / "plain" / name, tmp_path / name)
+    changed = {"epochs": 7, "patience": 0, "eval_interval": 2, "checkpoint_interval": 3}
+    state, logged = trainings / "plain" / "tirgn_state.json", trainings / "logs" / "plain" / "config.json"
+    found, before = json.loads(state.read_text()), logged.read_text()
+    (tmp_path / "tirgn_state.json").write_text(json.dumps(found | {"config": found["config"] | changed}))
+    try:
+        logged.write_text(json.dumps(json.loads(before) | changed))
+        run = read_run(tmp_path)
+    finally:
+        logged.write_text(before)
+    assert run.ended == "broken off in epoch 3 of 7; --resume goes on"
+    assert len(run.curves["train/loss"]) == 2 and not run.missing

@@ -1,6 +1,7 @@
 """A search in one process: its end, breaks, takeovers, what is given up, what is refused, what stays on the disk."""
 
 import json
+from pathlib import Path
 
 import pytest
 import worker
@@ -224,6 +225,19 @@ def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
             assert file.read_bytes() == kept
     journal._mend(tmp_path / "missing")
     assert journal.locks_hold(tmp_path / "probe")
+
+
+def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
+    opened = Path.open
+
+    def meanwhile(path, *how):
+        file = opened(path, *how)
+        monkeypatch.setattr(Path, "open", opened)
+        assert journal.locks_hold(tmp_path / "probe")  # another worker, from its begin to its end
+        return file
+
+    monkeypatch.setattr(Path, "open", meanwhile)
+    assert journal.locks_hold(tmp_path / "probe") and not list(tmp_path.iterdir())
 
 
 def test_a_trial_from_another_range_is_refused(graph, tmp_path):

@@ -74,8 +74,9 @@ class Run:
     @property
     def ended(self) -> str | None:
         """How the training ended, or where it stands; None where its files do not say."""
-        planned, patience = whole(self.config.get("epochs")), whole(self.config.get("patience")) or 0
-        best = self.progress.get("best_epoch") or 0
+        # --resume may have changed them after the checkpoint was written.
+        planned, patience = (self.progress.get(key, whole(self.config.get(key))) for key in ("epochs", "patience"))
+        patience, best = patience or 0, self.progress.get("best_epoch") or 0
         if planned is None or not self.progress:
             return None
         if self.active:
@@ -194,7 +195,9 @@ def _progress(path: Path, missing: list[str]) -> dict[str, Any]:
         missing.append(f"{path.name} could not be read")
         return {}
     progress = mapping(mapping(found).get("progress"))
-    known = {"epoch": whole, "best_epoch": whole, "bad_steps": whole, "seconds": figure}
+    config = mapping(mapping(found).get("config"))
+    progress |= {key: config.get(key) for key in ("epochs", "patience")}
+    known = {key: whole for key in ("epoch", "best_epoch", "bad_steps", "epochs", "patience")} | {"seconds": figure}
     return {key: value for key, read in known.items() if (value := read(progress.get(key))) is not None}
 
 
@@ -217,7 +220,9 @@ def _is_of(place: Path, config: dict[str, Any]) -> bool:
         found = parse_json(read_end(place / "config.json", MOST_STATE_BYTES))
     except (OSError, ValueError):
         return False
-    free = ("epochs", "patience", "save_every", "save_minutes", "keep", "max_bad_steps")
+    # What --resume may change.
+    free = ("epochs", "patience", "eval_interval", "checkpoint_interval", "save_every", "save_minutes", "keep")
+    free += ("max_bad_steps",)
     same = lambda one: {key: value for key, value in one.items() if key not in free}
     return isinstance(found, dict) and same(found) == same(config)
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,10 +103,12 @@ def beside(path: Path, what: str) -> Path:
 
 
 def locks_hold(place: Path) -> bool:
-    """Whether a lock that one handle has is refused to another one here; `place` is made for it, and removed."""
+    """Whether a lock that one handle has is refused to another one here; a file beside `place` is made for it, and
+    removed."""
+    # A name of its own: another worker that tries the same would remove the file between the two looks at it.
+    place = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     try:
         with place.open("a") as first, place.open("a") as second:
-            # Another process may be trying the same: then there are locks.
             return not lock(first) or not lock(second)
     finally:
         with contextlib.suppress(OSError):
