@@ -148,13 +148,13 @@ def tune(
     otherwise = "sim" if source.partition(":")[0] == "sim" else None
     flags |= options.save_every(save_every)
     config = options.resolve_config(preset, config_file, assignments, flags, recipe, otherwise)
-    fixed = set(parse_assignments(assignments or []))
+    fixed = set(parse_assignments(assignments or [])) | set(flags)
 
     from tirgn_eqx.tune.space import default_space, parse_space
 
     given = parse_space(params or [])
     for name in sorted(fixed & set(given)):
-        raise ConfigError(f"--param {name}: is given by --set too; leave one of them out")
+        raise ConfigError(f"--param {name}: is given by --set or an option of its own too; leave one of them out")
     if only and not given:
         raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
 

@@ -65,7 +65,8 @@ def test_a_search_that_was_stopped_says_how_it_goes_on(tune, monkeypatch):
 
 def test_what_is_named_twice_or_not_at_all(tune):
     for words, expected in (
-        (("--param", "dropout=0:0.1", "--set", "dropout=0.2"), "is given by --set too"),
+        (("--param", "dropout=0:0.1", "--set", "dropout=0.2"), "is given by --set or an option"),
+        (("--param", "batch_size=16:64", "--batch-size", "32"), "--param batch_size: is given by --set or an option"),
         (("--only",), "nothing is named by --param"),
         (("--param", "angle=1:9"), "has no meaning without a static graph"),
     ):

@@ -1,6 +1,7 @@
 """Published data by name: what comes is what was counted, whatever the server does."""
 
 import hashlib
+import sys
 
 import pytest
 from helpers import DATASETS
@@ -105,6 +106,19 @@ def test_a_folder_stands_in_for_the_server(tmp_path):
     with pytest.raises(DataError, match="is there, and is not the published file; move it away"):
         get_published(made(), tmp_path / "a", tmp_path / "sets")
     assert (tmp_path / "a" / "train.txt").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file of Linux that cannot be read")
+def test_a_file_here_that_cannot_be_read_is_named(tmp_path):
+    source = tmp_path / "TINY"
+    source.mkdir()
+    for name, content in CONTENT.items():
+        (source / name).write_bytes(content)
+    (source / "valid.txt").unlink()
+    (source / "valid.txt").symlink_to("/proc/self/mem")  # opens, and gives an error instead of its first byte
+    with pytest.raises(DataError, match=r"TINY/valid.txt: cannot be read \(Input/output error\); give another folder"):
+        get_published(made(), tmp_path / "out", source)
+    assert (tmp_path / "out" / "train.txt").read_bytes() == CONTENT["train.txt"]
 
 
 def test_names():

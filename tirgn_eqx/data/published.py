@@ -4,9 +4,8 @@ Counts and checksums are those of `published.json`, which `benchmarks/registry.p
 """
 
 import json
-import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -117,6 +116,16 @@ def _one(place: Path, size: int | None, digest: str | None, bring: Callable[[], 
     return "unverified" if digest is None else "fetched"
 
 
+def _pieces(path: Path) -> Iterator[bytes]:
+    """What is in a file, bit by bit. **Raises:** DataError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(2**20):
+                yield piece
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give another folder") from error
+
+
 def _bringer(
     one: Published,
     source: str | Path,
@@ -129,7 +138,10 @@ def _bringer(
     if "://" in text:
         server = Server(text, 1, patience, stop, tell)
         return (lambda name, place: server.fetch_known(f"/{one.name}/{name}", place, *one.files[name])), server.close
-    folder = next((path for path in (Path(text) / one.name, Path(text)) if (path / "train.txt").is_file()), None)
+    try:
+        folder = next((path for path in (Path(text) / one.name, Path(text)) if (path / "train.txt").is_file()), None)
+    except OSError as error:
+        raise ConfigError(f"--from {shown(text)}: cannot be read ({error.strerror}); give another folder") from error
     if folder is None:
         raise ConfigError(f"--from {shown(text)}: no folder with {one.name}, and no address; write it like {SOURCE}")
 
@@ -137,7 +149,9 @@ def _bringer(
         part = place.with_name(f"{name}.part")
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: file is missing; give a folder with all files of {one.name}")
-        shutil.copyfile(folder / name, part)
+        with part.open("wb") as copied:
+            for piece in _pieces(folder / name):
+                copied.write(piece)
         digest = one.files[name][1]
         if digest is not None and digest_of(part, digest.partition(":")[0]) != digest:
             part.unlink()
