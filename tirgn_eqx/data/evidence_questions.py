@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from tirgn_eqx.data.evidence import EvidenceIndex, Known, Partners
 from tirgn_eqx.data.occurrences import find, ranges
@@ -201,8 +201,8 @@ def rounded_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
     return EvidenceBucket(tuple(1 << max(size - 1, 7).bit_length() for size in natural_bucket(gathered).sizes))
 
 
-def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> EvidenceBatch:
-    """The batch, padded to `bucket`: int32 and float32."""
+def padded(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> dict[str, np.ndarray]:
+    """The arrays of a batch, padded to `bucket`: int32 and float32. `everybody` is among them where it was gathered."""
     put = {}
     for name, arrays in LENGTHS.items():
         size = bucket[name]
@@ -214,8 +214,18 @@ def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Eviden
             out = np.full((size, *values.shape[1:]), past, np.float32 if values.dtype.kind == "f" else np.int32)
             out[: len(values)] = np.where(values < 0, past, values) if array in POINTS_INTO else values
             put[array] = out
-    put = jax.device_put(put)
-    everybody = gathered.get("everybody")
+    if "everybody" in gathered:
+        put["everybody"] = gathered["everybody"].astype(np.float32)
+    return put
+
+
+def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> EvidenceBatch:
+    """The batch, padded to `bucket`."""
+    return assembled(jax.device_put(padded(gathered, bucket)))
+
+
+def assembled(put: dict[str, Array]) -> EvidenceBatch:
+    """The batch of the arrays that `padded` gives."""
     answers = lambda kind: Answers(
         answer_unit=put[f"{kind}answer_unit"],
         answer=put[f"{kind}answer"],
@@ -245,8 +255,6 @@ def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Eviden
             **same("asked_unit", "asked_entry"),
         ),
         surroundings=None
-        if everybody is None
-        else Surroundings(
-            activity=jnp.asarray(everybody, jnp.float32), **same("link_subject", "link_object", "link_features")
-        ),
+        if "everybody" not in put
+        else Surroundings(activity=put["everybody"], **same("link_subject", "link_object", "link_features")),
     )

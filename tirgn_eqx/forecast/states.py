@@ -13,8 +13,9 @@ from tirgn_eqx.data.evidence_questions import (
     Asked,
     EvidenceBucket,
     Gatherer,
+    assembled,
     natural_bucket,
-    on_device,
+    padded,
 )
 from tirgn_eqx.data.future import Outlook
 from tirgn_eqx.data.history import build_history_vocabulary
@@ -64,7 +65,8 @@ class RecurrentState:
         self.history_window = history_window
         self.vocabulary = build_history_vocabulary(outlook.graph)
         windows = WindowLoader(outlook.graph, None, history_len=history_len)
-        self.encoding, self.time_index = Encoder(model, windows)(outlook.target, outlook.known)
+        encoding, self.time_index = Encoder(model, windows)(outlook.target, outlook.known)
+        self.encoding = encoding.prepared()
         self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
 
     @staticmethod
@@ -116,7 +118,8 @@ class EvidenceState:
         self.at: Any = model
         if isinstance(model, Combined):
             windows = WindowLoader(outlook.graph, None, history_len=history_len)
-            part, self.at = model.evidence, model.at(*Encoder(model.structure, windows)(outlook.target, outlook.known))
+            encoding, time_index = Encoder(model.structure, windows)(outlook.target, outlook.known)
+            part, self.at = model.evidence, model.at(encoding.prepared(), time_index)
         self.gatherer = Gatherer(index, **part.needs | {"background": False})
         self.settled = None
         if part.background is not None:
@@ -126,45 +129,54 @@ class EvidenceState:
             around = Surroundings(jnp.asarray(everybody, jnp.float32), *links)
             settle = compile_ahead(lambda model, around: model.settled(around), part, around)
             self.settled = settle(part, around)
-        self._entity = Programs(lambda model, batch: _shares(model.entity_intensities(batch)))
-        self._relation = Programs(lambda model, batch: _shares(model.relation_intensities(batch, model.state(batch))))
-        self._carried = Programs(carried)
+        shares = lambda intensity: intensity / jnp.sum(intensity, 1, keepdims=True)
+        relations = lambda model, batch: model.relation_intensities(batch, model.state(batch))
+        self._entity = self._program(lambda model, batch: shares(model.entity_intensities(batch)))
+        self._relation = self._program(lambda model, batch: shares(relations(model, batch)))
+        self._carried = self._program(carried)
 
     def _batch(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> tuple[Any, Any, dict]:
-        """(shape, batch, gathered) of questions."""
+        """(shape, arrays of the batch, gathered) of questions."""
         gathered = self.gatherer.gather(Asked(subject, relation, object), self.known)
         natural, units = natural_bucket(gathered), _padded(len(subject))
         # All sizes grow together: so there are a few shapes, and each is compiled once.
         times = max(_power(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
         sizes = {name: least * units * times for name, least in SMALLEST.items()}
         bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in LENGTHS))
-        batch = on_device(gathered, bucket)
-        return bucket, eqx.tree_at(lambda b: b.surroundings, batch, self.settled, is_leaf=lambda x: x is None), gathered
+        return bucket, padded(gathered, bucket), gathered
+
+    @staticmethod
+    def _program(ask: Any) -> Programs:
+        """`ask(model, batch)` of a batch in parts: its arrays, which go to the device with the call, at little cost,
+        and the background's view of everybody, which lies there."""
+
+        def run(model: Any, settled: Any, arrays: Any) -> Any:
+            batch = assembled(arrays)
+            return ask(model, eqx.tree_at(lambda b: b.surroundings, batch, settled, is_leaf=lambda x: x is None))
+
+        return Programs(run)
 
     def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
         """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
-        bucket, batch, gathered = self._batch(subject, relation, np.zeros_like(subject))
-        found = np.asarray(self._entity(bucket, self.at, batch))
+        bucket, arrays, gathered = self._batch(subject, relation, np.zeros_like(subject))
+        found = np.asarray(self._entity(bucket, self.at, self.settled, arrays))
         code = lambda s, r: s * self.index.rel2 + r
         # Equal questions were put together.
         return found[np.searchsorted(code(gathered["subject"], gathered["relation"]), code(subject, relation))]
 
     def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
         """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
-        bucket, batch, gathered = self._batch(subject, np.zeros_like(subject), object)
-        found = np.asarray(self._relation(bucket, self.at, batch))
+        bucket, arrays, gathered = self._batch(subject, np.zeros_like(subject), object)
+        found = np.asarray(self._relation(bucket, self.at, self.settled, arrays))
         code = lambda s, o: s * self.index.entities + o
         return found[np.searchsorted(code(gathered["pair_subject"], gathered["pair_object"]), code(subject, object))]
 
     def carried(self, subject: int, relation: int) -> tuple[Carried, dict[str, np.ndarray]]:
         """What carries every candidate of one entity question, and the evidence that was gathered for it."""
         one = lambda number: np.array([number], np.int64)
-        bucket, batch, gathered = self._batch(one(subject), one(relation), one(0))
-        return Carried(*(np.asarray(x, np.float64) for x in self._carried(bucket, self.at, batch))), gathered
-
-
-def _shares(intensity: Any) -> Any:
-    return intensity / jnp.sum(intensity, 1, keepdims=True)
+        bucket, arrays, gathered = self._batch(one(subject), one(relation), one(0))
+        found = self._carried(bucket, self.at, self.settled, arrays)
+        return Carried(*(np.asarray(x, np.float64) for x in found)), gathered
 
 
 def state_at(model: Model, outlook: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:

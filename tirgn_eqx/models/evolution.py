@@ -36,11 +36,21 @@ def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
 
 
 class Encoding(eqx.Module):
-    """Evolved state before the target: what the decoders see. `static_loss` is already weighted."""
+    """Evolved state before the target. `static_loss` is already weighted; `ready`: `seen`, computed ahead."""
 
     entity: Float[Array, "*target entity dim"]
     relation: Float[Array, "*target rel2 dim"]
     static_loss: Scalar
+    ready: Float[Array, "*target entity dim"] | None = None
+
+    @property
+    def seen(self) -> Float[Array, "*target entity dim"]:
+        """What the decoders see of the entities."""
+        return jnp.tanh(self.entity) if self.ready is None else self.ready
+
+    def prepared(self) -> "Encoding":
+        """The same, with `seen` computed once for all questions to come."""
+        return Encoding(self.entity, self.relation, self.static_loss, self.seen)
 
     def of_target(self, number: Array) -> "Encoding":
         """The state before one of several targets."""

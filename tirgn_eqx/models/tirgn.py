@@ -8,7 +8,6 @@ import math
 from typing import Literal
 
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -157,7 +156,7 @@ class TiRGN(RecurrentGraphModel):
         Entity questions see tanh of the subject beside the relation and score tanh of every entity; relation
         questions see tanh of subject and object and score the evolved relations.
         """
-        entities = jnp.tanh(encoding.entity)
+        entities = encoding.seen
         times = self.time(time_index)
         subject = entities[queries.subject]
         if kind == "entity":
