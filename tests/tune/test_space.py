@@ -1,10 +1,24 @@
 """What may be searched: settings by name, ranges that they can have, and nothing without a meaning."""
 
+import equinox as eqx
+import jax.random as jr
 import pytest
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.tune.space import Choices, Range, check_space, default_space, distributions, parse_space, said, to_dict
+from tirgn_eqx.models import build_model
+from tirgn_eqx.tune.space import (
+    _EVIDENCE,
+    _RECURRENT,
+    Choices,
+    Range,
+    check_space,
+    default_space,
+    distributions,
+    parse_space,
+    said,
+    to_dict,
+)
 
 
 def test_ranges_and_choices_are_read():
@@ -53,6 +67,46 @@ def test_what_cannot_be_is_refused(text, match):
 def test_a_name_is_given_once():
     with pytest.raises(ConfigError, match="was given before"):
         parse_space(["dropout=0:0.1", "dropout=0:0.2"])
+
+
+OTHER = {"l2_normalize": False, "history_mask": "exclude", "loss": "sampled", "unique_questions": True}
+OTHER |= {"static_graph": False, "angle_grows": False, "loss_filter": True, "conv_kernel": 5, "history_rate": 0.9}
+OTHER |= {"evidence_context": False, "evidence_background": False}
+
+
+@pytest.mark.parametrize(("model", "names"), [("evidence", _RECURRENT), ("tirgn", _EVIDENCE), ("regcn", _EVIDENCE)])
+def test_what_is_said_to_have_no_meaning_changes_nothing_in_a_model(model, names):
+    config = TiRGNTrainingConfig(model=model, embedding_dim=8, static_blocks=2, conv_channels=2)
+    plain = build_model(20, 3, config, key=jr.key(0))
+    for name in names:
+        value = getattr(config, name)
+        other = OTHER.get(name, value / 2 if isinstance(value, float) else None)
+        changed = config.replace(**{name: 2 * value if other is None else other})
+        assert getattr(changed, name) != value
+        assert eqx.tree_equal(plain, build_model(20, 3, changed, key=jr.key(0))), name
+        with pytest.raises(ConfigError, match=f"{name}: has no meaning for {model}"):
+            check_space({name: Choices((value,))}, config, True)
+
+
+def test_what_another_setting_takes_the_meaning_of_is_not_searched():
+    plain = TiRGNTrainingConfig()
+    for text, config, why in (
+        ("num_shared=64:128", plain, "unless loss is shared"),
+        ("num_negatives=4:8", plain.replace(loss="shared"), "unless loss is sampled"),
+        ("static_weight=0:1", plain.replace(static_graph=False), "without a static graph"),
+        ("evidence_preset=evidence,evidence-yago", plain, "without evidence beside the model"),
+        (
+            "dropout=0:0.5",
+            plain.replace(model="evidence", evidence_background=False),
+            "for evidence without its background",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=f"{text.partition('=')[0]}: has no meaning {why}"):
+            check_space(parse_space([text]), config, True)
+    check_space(parse_space(["num_shared=64:128"]), plain.replace(loss="shared"), True)
+    # What is searched as well may have the value that gives a meaning.
+    check_space(parse_space(["num_shared=64:128", "loss=full,shared"]), plain, True)
+    check_space(parse_space(["static_weight=0:1", "static_graph=true,false"]), plain.replace(static_graph=False), True)
 
 
 def test_what_has_no_meaning_is_not_searched():

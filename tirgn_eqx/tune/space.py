@@ -14,6 +14,18 @@ FIXED = (
     *("model", "history", "seed", "monitor", "epochs", "eval_interval", "patience", "max_bad_steps", "precision"),
     *("checkpoint_interval", "save_every", "save_minutes", "keep", "logdir", "remat", "unroll", "max_buckets"),
 )
+# What the evidence model does not read, and what it alone does.
+_RECURRENT = (
+    *("history_len", "num_layers", "l2_normalize", "static_graph", "static_blocks", "history_rate", "history_window"),
+    *("history_mask", "conv_channels", "conv_kernel", "input_dropout", "feature_dropout", "hidden_dropout"),
+    *("static_weight", "angle", "angle_grows", "loss", "num_negatives", "num_shared", "unique_questions"),
+    "targets_per_step",
+)
+_EVIDENCE = (
+    *("evidence_heads", "evidence_hidden", "evidence_context", "evidence_background", "max_partners", "loss_filter"),
+)
+_STATIC = ("static_blocks", "static_weight", "angle", "angle_grows")
+_HISTORY_MODE = ("history_rate", "history_mask", "history_window")
 _MOST_CHOICES = 64
 _HOW = "write LOW:HIGH, LOW:HIGH:log, or choices A,B"
 
@@ -52,7 +64,8 @@ _DEFAULT: dict[str, Space] = {
 def default_space(config: TiRGNTrainingConfig, static: bool) -> Space:
     """What is searched for the model of `config` unless told otherwise. **Arguments:** `static`: whether the data has a
     static graph, without which there is no angle."""
-    return {name: part for name, part in _DEFAULT[config.model].items() if _meaning(name, config, static) is None}
+    space = _DEFAULT[config.model]
+    return {name: part for name, part in space.items() if _meaningless(name, space, config, static) is None}
 
 
 def parse_space(texts: list[str]) -> Space:
@@ -79,7 +92,7 @@ def check_space(space: Space, config: TiRGNTrainingConfig, static: bool) -> None
             "nothing to search: every setting is fixed; name one, such as --param learning_rate=1e-4:1e-2"
         )
     for name in space:
-        why = _meaning(name, config, static)
+        why = _meaningless(name, space, config, static)
         if why is not None:
             raise ConfigError(f"--param {name}: {why}; leave it out")
 
@@ -97,12 +110,24 @@ def said(part: Mapping[str, Any]) -> str:
     return f"{part['low']}:{part['high']}" + (":log" if part["log"] else "")
 
 
-def _meaning(name: str, config: TiRGNTrainingConfig, static: bool) -> str | None:
-    """Why a setting changes nothing in a training of `config`, or None."""
-    if name == "angle" and not (static and config.static_graph):
-        return "has no meaning without a static graph"
-    if name in ("history_rate", "history_mask") and config.model != "tirgn":
+def _meaningless(name: str, space: Space, config: TiRGNTrainingConfig, static: bool) -> str | None:
+    """Why a setting changes nothing in a training of `config`, or None. What `space` searches may have any value."""
+    may_be = lambda other, value: other in space or getattr(config, other) == value
+    if config.model == "evidence" and name in _RECURRENT:
+        return "has no meaning for evidence, which has neither window nor decoders"
+    if name in _EVIDENCE and config.model != "evidence":
+        return f"has no meaning for {config.model} itself; search it with --model evidence"
+    if name in _HISTORY_MODE and config.model != "tirgn":
         return f"has no meaning for {config.model}, which has no history mode"
+    if name in ("embedding_dim", "dropout") and config.model == "evidence" and not may_be("evidence_background", True):
+        return "has no meaning for evidence without its background"
+    if name in ("static_graph", *_STATIC) and not static or name in _STATIC and not may_be("static_graph", True):
+        return "has no meaning without a static graph"
+    if name == "evidence_preset" and config.history != "evidence":
+        return "has no meaning without evidence beside the model; give --set history=evidence"
+    for given, loss in (("num_negatives", "sampled"), ("num_shared", "shared")):
+        if name == given and not may_be("loss", loss):
+            return f"has no meaning unless loss is {loss}; give --set loss={loss}"
     return None
 
 
