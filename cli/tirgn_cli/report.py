@@ -79,13 +79,10 @@ def report(
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.report import read_runs, render
+        from tirgn_eqx.report import read_all, render
         from tirgn_eqx.report.page import MOST_RUNS
 
-        found, comparisons = [], []
-        for run in runs:
-            some, between = read_runs(run)
-            found, comparisons = found + some, comparisons + between
+        found, comparisons = read_all(runs)
         if len(found) > MOST_RUNS:
             raise ConfigError(f"{len(found)} runs given; a page shows {MOST_RUNS} at most: make several pages")
         if evaluate:

@@ -8,7 +8,7 @@ import pytest
 from tirgn_eqx import evaluate_model, load_model
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate.compare import Entrant, compare
-from tirgn_eqx.report import read_runs, render
+from tirgn_eqx.report import read_all, read_runs, render
 
 pytestmark = pytest.mark.ci
 
@@ -47,6 +47,25 @@ def test_a_comparison_is_two_runs_and_what_lies_between_them(report, tmp_path):
     low, high = report["strata"]["direction"][1]["interval"]
     assert f"{100 * low:+.2f} to {100 * high:+.2f}" in page
     assert 'id="settings"' not in page and 'id="learning"' not in page and "holds figures alone" in page
+
+
+def test_a_model_in_several_documents_is_one_run(report, tmp_path):
+    models = report["models"]
+    other = report | {"models": [models[0], models[1] | {"name": "recurrency"}]}
+    moved = json.loads(json.dumps(other))  # what is said of the pair must not tell its models apart
+    for row in (row for kind in moved["strata"].values() for row in kind if "difference" in row):
+        row["difference"] = (row["difference"] or 0) + 0.5
+    places = [written(tmp_path / "a.json", report), written(tmp_path / "b.json", moved)]
+    runs, between = read_all(places)
+    assert [run.name for run in runs] == ["plain", "evidence", "recurrency"]
+    assert [(one.first, one.second) for one in between] == [("plain", "evidence"), ("plain", "recurrency")]
+    # Another figure makes it another run, which the comparison goes on with under its own name.
+    moved["models"][0]["entity"]["mrr"] += 0.01
+    runs, between = read_all([places[0], written(tmp_path / "b.json", moved)])
+    assert len({run.name for run in runs}) == len(runs) == 4
+    assert runs[2].name == between[1].first != between[0].first == runs[0].name
+    page = render(runs, None, between)
+    assert f"{between[1].first} against recurrency" in page and f"{runs[0].name} against evidence" in page
 
 
 def test_several_comparisons_share_their_first_model(report, tmp_path):

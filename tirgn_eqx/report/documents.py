@@ -1,5 +1,6 @@
 """What `tirgn eval`, `baseline` and `compare` wrote with --json, as runs that a page can show."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.report.reading import described, described_data, figure, figures, mapping, rows, whole, word
-from tirgn_eqx.report.runs import BEST, Run, read_run
+from tirgn_eqx.report.runs import BEST, Run, check_names, read_run
 from tirgn_eqx.train.checkpoint import checkpoint_path
 
 MOST_BYTES = 64 << 20
 _SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
+_ROW = ("kind", "name", "questions", "share")  # what a row says whichever models are compared
 _EXPECTED = "give a --model-dir, a checkpoint, or what `tirgn eval`, `baseline` or `compare` print with --json"
 
 
@@ -27,6 +29,33 @@ class Comparison:
     confidence: float
     difference: dict[str, dict[str, Any]]
     parts: tuple[dict[str, Any], ...]
+
+
+def read_all(paths: Sequence[str | Path]) -> tuple[list[Run], list[Comparison]]:
+    """What is at all of `paths`, in their order, each run under a name of its own. A model that several documents give
+    the same figures of is one run.
+
+    **Raises:** CheckpointError as `read_runs`.
+    """
+    runs: list[Run] = []
+    pairs: list[tuple[Comparison, int, int]] = []
+    for path in paths:
+        some, comparisons = read_runs(path)
+        place = {}
+        for run in some:
+            known = (number for number, other in enumerate(runs) if _same(run, other))
+            place[run.name] = number = next(known, len(runs))
+            runs += [run] if number == len(runs) else []
+        pairs += [(one, place[one.first], place[one.second]) for one in comparisons]
+    names = check_names(runs)
+    named = [dataclasses.replace(run, name=name) for run, name in zip(runs, names)]
+    return named, [dataclasses.replace(one, first=names[a], second=names[b]) for one, a, b in pairs]
+
+
+def _same(one: Run, other: Run) -> bool:
+    """Whether two documents tell the same of the same model."""
+    figures_alone = one.checkpoint is None and bool(one.measured)
+    return figures_alone and (one.name, one.described, one.measured) == (other.name, other.described, other.measured)
 
 
 def read_runs(path: str | Path) -> tuple[list[Run], list[Comparison]]:
@@ -77,7 +106,7 @@ def _comparison(path: Path, found: dict[str, Any], called: dict[str, str]) -> tu
     ]
     runs = []
     for side, model in enumerate(rows(found["models"])):
-        row = lambda part: {**part, "mrr": part["mrr"][side]}  # noqa: B023
+        row = lambda part: {**{key: part[key] for key in _ROW}, "mrr": part["mrr"][side]}  # noqa: B023
         of = lambda kind: [row(part) for part in parts if part["kind"] == kind]  # noqa: B023
         measured = _asked(found | {"setting": model.get("setting")}) | _calibration(model)
         measured |= {"entity": figures(model.get("entity")), "strata": of("recurrence"), "relations": of("relation")}
@@ -103,7 +132,7 @@ def _called(names: list[str]) -> dict[str, str]:
 
 def _asked(found: dict[str, Any]) -> dict[str, Any]:
     asked = {key: word(found.get(key)) for key in ("split", "setting")}
-    return asked | {"strata": [], "relations": [], "relations_left_out": 0, "snapshots": [], "samples": []}
+    return asked | {"strata": [], "relations": [], "relations_left_out": None, "snapshots": [], "samples": []}
 
 
 def _calibration(found: dict[str, Any]) -> dict[str, Any]:

@@ -147,10 +147,10 @@ def _relations(found: Measured) -> str:
             row = rows_of.get(name, {})
             cells += [(percent(row.get(key)), row.get(key, "")) for key in shown]
         rows.append(cells)
-    left = max(measured["relations_left_out"] for _, _, measured in found)
-    told = (
-        f"The {len(rows)} most frequent; {left} more are left out." if left else f"{len(rows)} relations, in percent."
-    )
-    told += " A click on a heading sorts."
+    known = [left for _, _, measured in found if (left := measured["relations_left_out"]) is not None]
+    left = f"; {max(known):,} more are left out" if any(known) else ""
+    # A comparison is of the most frequent ones, and does not say of how many.
+    which = f"The {len(rows)} most frequent{left}" if left or len(known) < len(found) else f"{len(rows)} relations"
+    told = f"{which}, in percent. A click on a heading sorts."
     filled = table(columns, rows, caption=told, name="relations", sortable=True)
     return f"<h3>Relations</h3>{filter_for('relations', 'part of a name')}{filled}"
