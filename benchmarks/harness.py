@@ -14,8 +14,8 @@ from tirgn_eqx.data.batches import Prepared
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.data.snapshots import SnapshotStore
 from tirgn_eqx.models import build_model
+from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.data import make_loader
-from tirgn_eqx.train.loop import CompiledStep
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters
 

@@ -12,7 +12,7 @@ from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches import BatchLoader
 from tirgn_eqx.data.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.train.loop import CompiledStep
+from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import loss_and_gradient, make_step
 

@@ -22,7 +22,7 @@ from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_model, products
 from tirgn_eqx.models import evidence as module
-from tirgn_eqx.train import loop
+from tirgn_eqx.train import run as training
 from tirgn_eqx.train.evidence_step import evidence_loss
 from tirgn_eqx.train.loop import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
@@ -370,7 +370,7 @@ def test_memory_that_runs_out_is_said_with_what_to_do(tmp_path, monkeypatch):
     def run_out(self, *arguments):
         raise MemoryError
 
-    monkeypatch.setattr(loop.CompiledStep, "__call__", run_out)
+    monkeypatch.setattr(training.CompiledStep, "__call__", run_out)
     graph = simulate(num_days=10, num_entities=12, seed=1).graph
     config = small(max_buckets=1, evidence_background=False, logdir=str(tmp_path / "log"))
     with pytest.raises(DataError, match="smaller --batch-size \\(now 2048\\)"):

@@ -10,8 +10,9 @@ import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.errors import DivergedError
-from tirgn_eqx.train import loop
+from tirgn_eqx.train import run as training
 from tirgn_eqx.train.checkpoint import load_checkpoint
+from tirgn_eqx.train.compiled import with_key
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import make_step
 
@@ -46,9 +47,9 @@ def configured(folder, **changes):
 @pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"model": "evidence"}])
 def test_a_step_that_gives_nan_changes_no_bit(graph, tmp_path, changes):
     config = configured(tmp_path, ema_decay=0.5, **changes)
-    run = loop._Run(graph, config, tmp_path, lambda record: None)
+    run = training.Run(graph, config, tmp_path, lambda record: None)
     (prepared,) = run.loader.one_of_each()
-    batch = loop._with_key(prepared, jax.random.key(0))
+    batch = with_key(prepared, jax.random.key(0))
     step = eqx.filter_jit(make_step(config, make_optimizer(config)))
     poison = lambda model, value: jax.tree.map(
         lambda leaf: leaf.at[(0,) * leaf.ndim].set(value) if eqx.is_inexact_array(leaf) and leaf.size else leaf, model
@@ -82,8 +83,8 @@ class Spoilt:
 
 
 def spoil(monkeypatch, chosen):
-    made = loop.CompiledStep
-    monkeypatch.setattr(loop, "CompiledStep", lambda *arguments: Spoilt(made(*arguments), chosen))
+    made = training.CompiledStep
+    monkeypatch.setattr(training, "CompiledStep", lambda *arguments: Spoilt(made(*arguments), chosen))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
-from tirgn_eqx.train import loop
+from tirgn_eqx.train import run as training
 from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
 
 EXHAUSTED = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
@@ -55,7 +55,7 @@ def configured(folder, **changes):
 def limited(monkeypatch, allows):
     """Lets the step run only in a form that `allows`; a step that is refused has eaten its arguments, as a device
     that ran out of memory halfway may have."""
-    real = loop.CompiledStep
+    real = training.CompiledStep
 
     class Limited(real):
         def __init__(self, config, *rest):
@@ -69,7 +69,7 @@ def limited(monkeypatch, allows):
                 raise EXHAUSTED
             return super().__call__(model, opt_state, prepared, key)
 
-    monkeypatch.setattr(loop, "CompiledStep", Limited)
+    monkeypatch.setattr(training, "CompiledStep", Limited)
 
 
 @pytest.mark.slow
