@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tirgn_eqx.data.evidence import LEAST_STRENGTH, NEVER, SCALE, EvidenceIndex
 from tirgn_eqx.data.evidence_batches import MOST_CELLS, EvidenceLoader, _parts
-from tirgn_eqx.data.evidence_questions import LENGTHS, Asked, Gatherer
+from tirgn_eqx.data.evidence_questions import KINDS, LENGTHS, Asked, Gatherer
 from tirgn_eqx.data.occurrences import HALF_LIVES, build_occurrences
 from tirgn_eqx.errors import DataError
 
@@ -117,6 +117,39 @@ def test_links_are_cut_to_those_that_met_last(seed):
     kept = list(zip(*(column.tolist() for column in index.links(known, 7)[:2])))
     assert len(kept) == 7 and kept == sorted(kept)
     assert min(last[pair] for pair in kept) >= max(last[pair] for pair in set(every) - set(kept))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_computed_of_everybody_is_what_is_computed_of_some(seed):
+    graph = random_graph(seed)
+    index, some = EvidenceIndex(graph), np.array([3, 0, 3, 1])
+    for target in (graph.num_snapshots - 1, graph.num_snapshots - 2):
+        known = index.known(target)
+        fresh = index.activity(some, known)
+        index.surroundings(known, 2**16)
+        np.testing.assert_array_equal(index.activity(some, known), fresh)
+    # What is kept is of the last target: another one is computed by itself.
+    other = index.known(graph.num_snapshots - 1)
+    np.testing.assert_array_equal(index.activity(some, other), EvidenceIndex(graph).activity(some, other))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_questions_of_one_kind_are_gathered_as_among_both(kind):
+    graph = random_graph(1)
+    index = EvidenceIndex(graph)
+    target = graph.num_snapshots - 1
+    s, r, o = (np.array(part) for part in zip(*[fact[:3] for fact in both_directions(graph) if fact[3] == target]))
+    gatherer, known = Gatherer(index), index.known(target)
+    both, one = gatherer.gather(Asked(s, r, o), known), gatherer.gather(Asked(s, r, o), known, kinds=(kind,))
+    units = {"entity": "subject", "relation": "pair_subject"}
+    of = lambda name: "relation" if name.startswith(("pair_", "asked_")) else "entity"
+    asked = {name for arrays in LENGTHS.values() for name in arrays}
+    asked -= {name for name in asked if name.startswith(("partner_", "entry_", "link_"))}
+    assert {of(name) for name in asked} == set(KINDS)
+    for name in set(both) - {name for name in asked if of(name) != kind}:
+        np.testing.assert_array_equal(one[name], both[name], err_msg=name)
+    assert all(len(one[name]) == 0 for name in asked if of(name) != kind)
+    assert len(one[units[kind]]) > 0
 
 
 def test_strengths_follow_gaps_in_time():

@@ -211,6 +211,9 @@ class EvidenceIndex:
 
     def activity(self, entities: np.ndarray, known: Known) -> np.ndarray:
         """float32 `(entity, PLAIN_FEATURES)`: when and how often entities were in any fact."""
+        last = self._last_surroundings
+        if last is not None and last[0][0] == known:
+            return last[1][0][entities]
         row = self.subject.last(self.subject.group(entities), known.before)
         seen = row >= 0
         out = np.empty((len(entities), PLAIN_FEATURES), np.float32)

@@ -1,5 +1,6 @@
 """Questions with their evidence, as arrays: gathered by look-ups, then padded to a shape and put on the device."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import jax
@@ -12,6 +13,7 @@ from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, RelationQue
 from tirgn_eqx.types import Partners as DevicePartners
 
 MOST_LINKS = 2**16
+KINDS = ("entity", "relation")
 # What is padded, and the arrays of each length.
 LENGTHS = {
     "unit": ("subject", "relation", "activity", "unit_kind"),
@@ -68,6 +70,9 @@ class Asked:
     object: np.ndarray
 
 
+_NOTHING = Asked(*[np.zeros(0, np.int64)] * 3)
+
+
 @dataclass(frozen=True)
 class Gatherer:
     """Gathers evidence as a model needs it.
@@ -81,16 +86,20 @@ class Gatherer:
     context: bool = True
     background: bool = True
 
-    def gather(self, asked: Asked, known: Known, truth: Asked | None = None) -> dict[str, np.ndarray]:
+    def gather(
+        self, asked: Asked, known: Known, truth: Asked | None = None, *, kinds: Container[str] = KINDS
+    ) -> dict[str, np.ndarray]:
         """All arrays of a batch by the names in `LENGTHS`, unpadded, and `everybody`, the activity of all entities.
 
         **Arguments:** `truth`: all that is true at the target, for evaluation; then every answer is kept for itself,
-        else equal ones are put together.
+        else equal ones are put together; `kinds`: of the questions, of which others are left out.
         """
+        of = lambda kind: asked if kind in kinds else _NOTHING
         subjects = np.unique(asked.subject)
         partners = self.index.partners(subjects, known, self.max_partners)
         out = self._evidence(partners, subjects, known)
-        out |= self._entity(asked, truth, partners, subjects, known) | self._relation(asked, truth, partners, subjects)
+        out |= self._entity(of("entity"), truth, partners, subjects, known)
+        out |= self._relation(of("relation"), truth, partners, subjects)
         empty = np.zeros(0, np.int64)
         out |= {"link_subject": empty, "link_object": empty, "link_features": np.zeros((0, 1), np.float32)}
         if self.background:

@@ -135,9 +135,11 @@ class EvidenceState:
         self._relation = self._program(lambda model, batch: shares(relations(model, batch)))
         self._carried = self._program(carried)
 
-    def _batch(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> tuple[Any, Any, dict]:
-        """(shape, arrays of the batch, gathered) of questions."""
-        gathered = self.gatherer.gather(Asked(subject, relation, object), self.known)
+    def _batch(self, kind: str, subject: np.ndarray, other: np.ndarray) -> tuple[Any, Any, dict]:
+        """(shape, arrays of the batch, gathered) of questions of one kind; `other`: relations, or objects."""
+        none = np.zeros_like(other)
+        asked = Asked(subject, *((other, none) if kind == "entity" else (none, other)))
+        gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
         natural, units = natural_bucket(gathered), _padded(len(subject))
         # All sizes grow together: so there are a few shapes, and each is compiled once.
         times = max(_power(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
@@ -158,7 +160,7 @@ class EvidenceState:
 
     def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
         """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
-        bucket, arrays, gathered = self._batch(subject, relation, np.zeros_like(subject))
+        bucket, arrays, gathered = self._batch("entity", subject, relation)
         found = np.asarray(self._entity(bucket, self.at, self.settled, arrays))
         code = lambda s, r: s * self.index.rel2 + r
         # Equal questions were put together.
@@ -166,7 +168,7 @@ class EvidenceState:
 
     def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
         """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
-        bucket, arrays, gathered = self._batch(subject, np.zeros_like(subject), object)
+        bucket, arrays, gathered = self._batch("relation", subject, object)
         found = np.asarray(self._relation(bucket, self.at, self.settled, arrays))
         code = lambda s, o: s * self.index.entities + o
         return found[np.searchsorted(code(gathered["pair_subject"], gathered["pair_object"]), code(subject, object))]
@@ -174,7 +176,7 @@ class EvidenceState:
     def carried(self, subject: int, relation: int) -> tuple[Carried, dict[str, np.ndarray]]:
         """What carries every candidate of one entity question, and the evidence that was gathered for it."""
         one = lambda number: np.array([number], np.int64)
-        bucket, arrays, gathered = self._batch(one(subject), one(relation), one(0))
+        bucket, arrays, gathered = self._batch("entity", one(subject), one(relation))
         found = self._carried(bucket, self.at, self.settled, arrays)
         return Carried(*(np.asarray(x, np.float64) for x in found)), gathered
 
