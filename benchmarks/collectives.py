@@ -11,19 +11,15 @@ loop runs, which XLA writes too where it knows it. A device of a group of n send
 | collective-permute | b |
 """
 
-import math
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 
+from program import executed, shape_bytes
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-WIDTHS = {"pred": 1, "bf16": 2, "f16": 2}  # of types whose name does not end with their bits
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
-_SHAPE = re.compile(r"(pred|bf16|[a-z]+\d+)\[([\d,]*)\]")
 _GROUPS = re.compile(r"replica_groups=(?:\[(\d+),(\d+)\]|\{\{([\d,]*)\})")
-_CALLED = re.compile(r"(body|condition|to_apply|calls|true_computation|false_computation)=%?([\w.\-]+)")
-_TRIPS = re.compile(r'"?known_trip_count"?:\{"?n"?:"?(\d+)')
+_SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -46,45 +42,19 @@ class Collective:
         return self.times * b * share.get(self.kind, (n - 1) / n)
 
 
-def _bytes(shapes: str) -> int:
-    total = 0
-    for kind, dims in _SHAPE.findall(shapes):
-        width = WIDTHS.get(kind) or max(1, int(re.sub(r"\D", "", kind)) // 8)
-        total += width * math.prod(int(dim) for dim in dims.split(",") if dim)
-    return total
-
-
 def collectives(text: str, devices: int) -> list[Collective]:
     """The collectives of a compiled program on so many devices.
 
     **Arguments:** `text`: of the optimised program, as `compiled.as_text()` gives it.
     """
-    found: dict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
-    called: dict[str, list[tuple[str, int, bool]]] = defaultdict(list)
-    entry = current = ""
-    for line in text.splitlines():
-        if head := _COMPUTATION.match(line):
-            current = head[2]
-            entry = current if head[1] else entry
-            continue
-        if made := _COLLECTIVE.search(line):
-            groups = _GROUPS.search(line)
+    result = []
+    for one in executed(text):
+        if made := _COLLECTIVE.search(one.line):
+            groups = _GROUPS.search(one.line)
             size = devices
             if groups:
                 size = int(groups[2]) if groups[2] else len((groups[3] or "0").split(","))
-            source = re.search(r'op_name="([^"]*)"', line)
-            found[current].append((made[2], source[1] if source else "", _bytes(made[1]), size))
-        trips = _TRIPS.search(line)
-        for role, name in _CALLED.findall(line):
-            loop = role in ("body", "condition")
-            called[current].append((name, int(trips[1]) if loop and trips else 1, not loop or bool(trips)))
-    result: list[Collective] = []
-
-    def walk(name: str, times: int, exact: bool) -> None:
-        for kind, source, size, group in found[name]:
-            result.append(Collective(kind, source, size, group, times, exact))
-        for child, count, known in called[name]:
-            walk(child, times * count, exact and known)
-
-    walk(entry, 1, True)
+            source = _SOURCE.search(one.line)
+            kind, moved = made[2], shape_bytes(made[1])
+            result.append(Collective(kind, source[1] if source else "", moved, size, one.times, one.exact))
     return result

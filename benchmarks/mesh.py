@@ -7,9 +7,12 @@ is the same for every backend; memory is that of this one's compiler.
 
 - `peak_bytes`: arguments + results + temporaries - what is shared, of one device.
 - `sent_bytes`: by a device in a step, by what it is needed for; see `collectives.py`.
-- `prediction`: seconds of a step on so many cards, from the step measured on one (`--measure`: the median of so many
-  steps on random facts, on this machine's default device; or `--step-seconds`, measured elsewhere) and the bytes over
-  the link (`--link`, bytes a second; NVLink of an H200 unless told). Not a measurement.
+- `prediction`: seconds of a step on so many cards, not a measurement. A card cannot be faster than its dense products
+  at its rate (`--matrix`) or, where that takes longer, their operands and results through its memory (`--memory`), and
+  after them the update of its parameters. To this floor come the bytes over the link (`--link`), nothing hidden behind
+  the other. The rates are those measured on one H200, and the link's is its data sheet's, unless told. Where a step has
+  been measured on one card (`--measure`: the median of so many steps on random facts, on this machine's default device;
+  or `--step-seconds`, measured elsewhere), the floors are stretched so that the first mesh takes as long.
 
     python benchmarks/mesh.py
     python benchmarks/mesh.py --measure 20
@@ -25,7 +28,9 @@ from common import note, table
 
 MESHES = ("entity=1", "entity=2", "entity=4", "entity=8", "data=2", "data=2,entity=2", "data=2,entity=4")
 ENTITIES, QUICK_ENTITIES = 1_226_440, 4000
-LINK = 450e9  # NVLink of an H200, bytes a second in each direction
+# An H200: a dense product of 8192 x 8192 x 8192 in bf16 was measured at 788 TFLOP/s, and f32 on the same units (TF32)
+# runs at half the rate of bf16; a copy within its memory at 4.3 TB/s, read and written. NVLink, each direction.
+MATRIX, MEMORY, LINK = 394e12, 4.3e12, 450e9
 SETTINGS = {
     "embedding_dim": 200,
     "history_len": 3,
@@ -54,11 +59,13 @@ def purpose(source: str) -> str:
     return next((name for name, marks in PURPOSES.items() if any(mark in source for mark in marks)), OTHER)
 
 
-def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
-    """Memory and traffic of the step on one mesh."""
+def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -> dict[str, Any]:
+    """Memory and traffic of the step on one mesh, and what no device can be faster than."""
     import jax
     from collectives import collectives
+    from flops import update_bytes
     from harness import clock, memory_analysis
+    from program import products
 
     from tirgn_eqx.memory import compile_step
     from tirgn_eqx.sharding import make_mesh, parse_mesh
@@ -71,14 +78,15 @@ def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
     assert memory is not None
     memory["peak"] = memory["argument"] + memory["output"] + memory["temp"] - memory["alias"]
     sent: dict[str, dict[str, float]] = {}
-    found = collectives(compiled.as_text(), mesh.size)
+    program = compiled.as_text()
+    found, dense = collectives(program, mesh.size), products(program)
     for one in found:
         entry = sent.setdefault(purpose(one.source), {"bytes": 0.0, "collectives": 0})
         entry["bytes"] += one.sent_bytes
         entry["collectives"] += one.times
     largest = sorted(found, key=lambda one: -one.sent_bytes)[:8]
-    costs = compiled.cost_analysis()
-    costs = costs[0] if isinstance(costs, list) else costs or {}
+    # What comes in is next to nothing but parameters and their two moments, four bytes each.
+    updated = update_bytes(memory["argument"] // 12)
     return {
         "mesh": text,
         "devices": mesh.size,
@@ -90,7 +98,9 @@ def point(text: str, shape: Any, config: Any) -> dict[str, Any]:
             {"kind": one.kind, "bytes": one.result_bytes, "times": one.times, "source": one.source[-120:]}
             for one in largest
         ],
-        "flops": costs.get("flops"),
+        "product_flops": sum(one.times * one.flops for one in dense),
+        "product_seconds": sum(one.times * max(one.flops / matrix, one.bytes / bandwidth) for one in dense),
+        "update_seconds": updated / bandwidth,
         "compile_seconds": seconds,
     }
 
@@ -106,14 +116,13 @@ def measure(shape: Any, config: Any, steps: int) -> dict[str, Any]:
     return {"device": device, "seconds": common.spread(samples), "steps": steps, "losses": [losses[0], losses[-1]]}
 
 
-def predicted(points: list[dict[str, Any]], seconds: float, link: float) -> list[dict[str, Any]]:
-    """Seconds of a step on several cards, where one takes `seconds`: products divided as the compiler counts them, plus
-    the bytes over the link, nothing hidden behind the other."""
-    one = points[0]
+def predicted(points: list[dict[str, Any]], seconds: float | None, link: float) -> list[dict[str, Any]]:
+    """Seconds of a step on several cards: their floors, stretched to where one takes `seconds`, and the link."""
+    floors = [each["product_seconds"] + each["update_seconds"] for each in points]
+    stretch = seconds / floors[0] if seconds else 1.0
     rows = []
-    for each in points:
-        work = seconds * each["flops"] / one["flops"]
-        moved = each["sent_bytes"] / link
+    for each, floor in zip(points, floors):
+        work, moved = floor * stretch, each["sent_bytes"] / link
         rows.append({"mesh": each["mesh"], "work_seconds": work, "link_seconds": moved, "step_seconds": work + moved})
     return rows
 
@@ -125,7 +134,9 @@ def main() -> None:
     parser.add_argument("--meshes", metavar="MESH;MESH", help="the first is compared with (default: up to 8 devices)")
     parser.add_argument("--measure", type=int, metavar="N", help="time N steps on one device: predict from them")
     parser.add_argument("--step-seconds", type=float, metavar="S", help="measured on one card: predict from it")
-    parser.add_argument("--link", type=float, default=LINK, metavar="B", help=f"bytes a second (default: {LINK:.3g})")
+    parser.add_argument("--matrix", type=float, default=MATRIX, metavar="F", help=f"FLOP/s (default: {MATRIX:.3g})")
+    parser.add_argument("--memory", type=float, default=MEMORY, metavar="B", help=f"bytes/s (default: {MEMORY:.3g})")
+    parser.add_argument("--link", type=float, default=LINK, metavar="B", help=f"bytes/s (default: {LINK:.3g})")
     args = common.finalize(parser.parse_args())
     # How many devices a CPU is taken for is settled before JAX starts.
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
@@ -146,14 +157,22 @@ def run(args: argparse.Namespace) -> None:
     meshes = args.meshes.split(";") if args.meshes else MESHES[:2] if args.quick else MESHES
     points = []
     for text in meshes:
-        points.append(point(text, shape, config))
+        points.append(point(text, shape, config, args.matrix, args.memory))
         last = points[-1]
         note(f"{text}: {last['memory']['peak']:,} bytes a device, {last['sent_bytes']:,.0f} sent in a step")
-    result: dict[str, Any] = {"shape": vars(shape), "points": points}
     seconds = measured["seconds"]["median"] if measured else args.step_seconds
-    if seconds:
-        result["prediction"] = predicted(points, seconds, args.link)
-        result["prediction_from"] = {"step_seconds": seconds, "measured": measured, "link_bytes_per_second": args.link}
+    result: dict[str, Any] = {
+        "shape": vars(shape),
+        "points": points,
+        "prediction": predicted(points, seconds, args.link),
+        "prediction_from": {
+            "step_seconds": seconds,
+            "measured": measured,
+            "matrix_flops_per_second": args.matrix,
+            "memory_bytes_per_second": args.memory,
+            "link_bytes_per_second": args.link,
+        },
+    }
     payload = {"dataset": {"name": "abstract", **vars(shape)}, "setting": config.to_dict(), "seed": config.seed}
     name = "-".join(filter(None, ["mesh", args.loss, args.tag]))
     document = common.record(name, payload | {"result": result}, args.results)
@@ -172,12 +191,11 @@ def run(args: argparse.Namespace) -> None:
             for each in points
         ],
     )
-    if "prediction" in result:
-        table(
-            "Predicted, not measured: seconds of a step",
-            ["mesh", "work s", "link s", "step s"],
-            [list(row.values()) for row in result["prediction"]],
-        )
+    table(
+        "Predicted, not measured: seconds of a step" + ("" if seconds else ", at least"),
+        ["mesh", "work s", "link s", "step s"],
+        [list(row.values()) for row in result["prediction"]],
+    )
     common.finish(document)
 
 

@@ -87,15 +87,22 @@ def _prediction(record: dict[str, Any]) -> str:
     if record["benchmark"].partition("-")[0] != "mesh" or "prediction" not in result:
         return ""
     source = result["prediction_from"]
-    device = (source.get("measured") or {}).get("device", "one device")
-    link = source["link_bytes_per_second"] / 1e9
+    link = f"{source['link_bytes_per_second'] / 1e9:.0f} GB/s between devices, nothing hidden behind the other"
+    if source["step_seconds"]:
+        device = (source["measured"] or {}).get("device", "one device")
+        told = f"from {source['step_seconds']:.3f} s measured on {device} and {link}"
+    else:
+        told = (
+            f"the least of H200s: dense products at {source['matrix_flops_per_second'] / 1e12:.0f} TFLOP/s and memory "
+            f"at {source['memory_bytes_per_second'] / 1e12:.1f} TB/s, as measured on one card, and {link}"
+        )
+    questions = record["setting"]["batch_size"] or "all"
     told = (
-        f"\n**Predicted, not measured** ({record['setting']['loss']} loss): seconds of a step, from "
-        f"{source['step_seconds']:.3f} s measured on {device} and {link:.0f} GB/s between "
-        "devices, nothing hidden behind the other.\n\n"
+        f"\n**Predicted, not measured** ({record['setting']['loss']} loss, {questions} questions a micro-batch): "
+        f"milliseconds of a step, {told}.\n\n"
     )
     rows = [
-        [f"`{row['mesh']}`", *(f"{row[f'{part}_seconds']:.3f}" for part in ("work", "link", "step"))]
+        [f"`{row['mesh']}`", *(f"{row[f'{part}_seconds'] * 1e3:.1f}" for part in ("work", "link", "step"))]
         for row in result["prediction"]
     ]
     return told + _rows(["mesh", "work", "link", "step"], rows)

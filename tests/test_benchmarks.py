@@ -305,6 +305,9 @@ HloModule jit_step, is_scheduled=true
 }
 
 %body (state: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %left = f32[4,6]{1,0} parameter(0)
+  %right = bf16[6,8]{1,0} parameter(1)
+  %dot.1 = f32[4,8]{1,0} dot(%left, %right), lhs_contracting_dims={1}, rhs_contracting_dims={0}
   %all-reduce.1 = (f32[4,8]{1,0}, f32[]) all-reduce(%a), replica_groups=[2,2]<=[4], metadata={op_name="jit(step)/while"}
 }
 
@@ -329,6 +332,35 @@ def test_what_a_program_sends_is_counted_with_its_loops():
     assert reduced.sent_bytes == 3 * 132 and reduced.source == "jit(step)/while"
     assert (gathered.result_bytes, gathered.devices, gathered.sent_bytes) == (256, 4, 192)
     assert moved.sent_bytes == 512
+
+
+def test_dense_products_are_counted_with_their_loops():
+    from program import Product, products
+
+    assert products(PROGRAM) == [Product(flops=2 * 4 * 8 * 6, bytes=4 * 32 + 4 * 24 + 2 * 48, times=3)]
+
+
+def test_products_of_a_compiled_loop_are_those_of_its_shapes():
+    import jax
+    import jax.numpy as jnp
+    from program import products
+
+    def loop(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 5, lambda _, x: jnp.tanh(x @ a), b)
+
+    text = jax.jit(loop).lower(jnp.ones((96, 96)), jnp.ones((64, 96))).compile().as_text()
+    assert sum(one.times * one.flops for one in products(text)) == 5 * 2 * 64 * 96 * 96
+
+
+def test_a_prediction_divides_what_was_measured_and_adds_the_link():
+    from mesh import predicted
+
+    points = [
+        {"mesh": "entity=1", "product_seconds": 3.0, "update_seconds": 1.0, "sent_bytes": 0},
+        {"mesh": "entity=2", "product_seconds": 2.0, "update_seconds": 0.5, "sent_bytes": 30},
+    ]
+    assert [row["step_seconds"] for row in predicted(points, None, 10.0)] == [4.0, 5.5]
+    assert [row["step_seconds"] for row in predicted(points, 8.0, 10.0)] == [8.0, 8.0]
 
 
 @pytest.mark.slow
