@@ -93,12 +93,14 @@ def _prediction(record: dict[str, Any]) -> str:
         told = f"from {source['step_seconds']:.3f} s measured on {device} and {link}"
     else:
         told = (
-            f"the least of H200s: dense products at {source['matrix_flops_per_second'] / 1e12:.0f} TFLOP/s and memory "
-            f"at {source['memory_bytes_per_second'] / 1e12:.1f} TB/s, as measured on one card, and {link}"
+            f"the least of H200s, from the rates measured on one card: dense products at "
+            f"{source['matrix_flops_per_second'] / 1e12:.0f} TFLOP/s (half of what bf16 reached) and memory at "
+            f"{source['memory_bytes_per_second'] / 1e12:.1f} TB/s; {link}"
         )
-    questions = record["setting"]["batch_size"] or "all"
+    size = record["setting"]["batch_size"]
+    questions = f"{size} questions a micro-batch" if size else "all questions in one"
     told = (
-        f"\n**Predicted, not measured** ({record['setting']['loss']} loss, {questions} questions a micro-batch): "
+        f"\n**Predicted, not measured** ({record['setting']['loss']} loss, {questions}): "
         f"milliseconds of a step, {told}.\n\n"
     )
     rows = [
