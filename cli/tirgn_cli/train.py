@@ -185,7 +185,8 @@ def train(
     if result["status"] != "completed":
         again = "the same command with --resume goes on from there"
         if is_first():
-            show.line(show.stderr(), f"interrupted in epoch {result['epochs_trained']}; saved in {model_dir}; {again}")
+            told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
+            show.line(show.stderr(), told)
         # Of several processes, another one may have been asked.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 

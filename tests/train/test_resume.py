@@ -82,6 +82,7 @@ def test_stopped_anywhere_and_resumed_it_ends_the_same(graph, whole, tmp_path, b
         stop = None if last is None else lambda asked=asked, after=last - before: next(asked) + 1 >= after
         part = train_tirgn(graph, config, model_dir=tmp_path, resume=number > 0, stop=stop)
         assert part["status"] == ("completed" if last is None else "interrupted")
+        assert part["epochs_trained"] == (EPOCHS if last is None else last // len(graph.split_snapshots("train")[1:]))
     assert part["test"] == result["test"] and part["best_epoch"] == result["best_epoch"]
     assert part["epochs_trained"] == EPOCHS
     assert_same_end(folder, tmp_path)

@@ -48,7 +48,7 @@ def train_tirgn(
     anew); `mesh`: the devices to split it over (one, unless given). With several processes, all call this; the first
     one writes to `model_dir`, which all must see, and calls `on_record`.
 
-    **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained`,
+    **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained` (whole ones),
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`,
     `given_up` (settings changed because memory ran out), `bad_steps` (passed over), and the `validation` and
     `test` evaluation of the best checkpoint.

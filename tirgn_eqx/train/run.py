@@ -312,7 +312,7 @@ class Run:
             self.save_state(1, 0)  # what running out of memory in the first step goes back to
         for epoch in range(self.start_epoch, config.epochs + 1):
             if not self.epoch_within_memory(epoch, stop):
-                return self.result("interrupted", epoch, False)
+                return self.result("interrupted", epoch - 1, False)
             last = epoch == config.epochs
             if epoch % config.eval_interval == 0 or last:
                 self.validation(epoch)
