@@ -47,3 +47,22 @@ def test_what_may_be_at_work_elsewhere_is_removed_after_an_hour(tmp_path):
         os.utime(path, (hours_ago, hours_ago))
     write_text(tmp_path / "file", "x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_lock_that_was_deleted_by_its_last_holder_excludes_nobody_and_is_made_anew(tmp_path, monkeypatch):
+    place, real, deleted = tmp_path / ".lock", files.lock, []
+
+    def lock(file):
+        """The first one to ask gets a file that is no longer at its place, as when its holder deletes it just then."""
+        if not deleted:
+            deleted.append(place.unlink())
+        return real(file)
+
+    monkeypatch.setattr(files, "lock", lock)
+    with files.alone(place, RuntimeError("busy")):
+        assert deleted and files.locked(place)
+        with pytest.raises(RuntimeError, match="busy"), files.alone(place, RuntimeError("busy")):
+            pass
+        place.unlink()
+    with files.alone(place, RuntimeError("busy")):
+        assert place.exists()

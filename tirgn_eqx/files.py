@@ -128,16 +128,27 @@ def in_turn(place: str | Path) -> Iterator[None]:
 @contextmanager
 def alone(place: str | Path, busy: Exception) -> Iterator[None]:
     """Hold the lock file `place` while at work; the folder is made where needed. The lock goes with the process,
-    however it ends. On a system without such locks nothing is held.
+    however it ends. On a system without such locks nothing is held. Who holds it may delete it.
 
     **Raises:** `busy` while another process holds it; OSError when it cannot be written.
     """
     place = Path(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("a") as file:
-        if not lock(file):
-            raise busy
-        yield
+    while True:
+        with place.open("a") as file:
+            if not lock(file):
+                raise busy
+            if _is_at(file, place):
+                yield
+                return
+
+
+def _is_at(file: IO, place: Path) -> bool:
+    """Whether an open file is still the one at `place`: its last holder may have deleted it in between."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(place))
+    except FileNotFoundError:
+        return False
 
 
 def locked(place: str | Path) -> bool:

@@ -6,6 +6,7 @@ Counts and checksums are those of `published.json`, which `benchmarks/registry.p
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -96,10 +97,11 @@ def get_published(
                     done[name] = _one(place / name, size, digest, lambda name=name: bring(name, place / name))
             finally:
                 close()
+            with suppress(OSError):  # some systems keep a file that is open
+                (place / _LOCK).unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"{place}: cannot be written ({reason}); choose another --out") from error
-    (place / _LOCK).unlink(missing_ok=True)
     return done
 
 
