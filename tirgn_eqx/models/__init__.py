@@ -47,7 +47,7 @@ def build_combined(
     """The model of `config` with evidence as the config `evidence` describes it, as both begin."""
     sizes = (num_entities, num_relations)
     structure = build_model(*sizes, config, static, key=key)
-    part = build_model(*sizes, evidence, key=key)
+    part = build_model(*sizes, evidence, static, key=key)
     if not (isinstance(structure, RecurrentGraphModel) and isinstance(part, Evidence)):
         raise ConfigError(f"{config.model} with {evidence.model}: tirgn or regcn goes with evidence")
     return Combined(structure, part, Gate(part, jr.fold_in(key, 1)))

@@ -24,6 +24,7 @@ from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATU
 from tirgn_eqx.models.evidence import LEAST, Evidence, Intensities, State, bounded_exp
 from tirgn_eqx.models.evolution import Encoding, RecurrentGraphModel
 from tirgn_eqx.models.products import Products, capped_exp, rows_of
+from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import EvidenceBatch, Queries
 
 QUERY_FEATURES = 4 + PLAIN_FEATURES
@@ -109,6 +110,18 @@ class Combined(eqx.Module):
     @property
     def num_relations(self) -> int:
         return self.evidence.num_relations
+
+    @property
+    def static_edges(self) -> StaticEdges | None:
+        """From the entities to their words, which both parts share; None without a static graph."""
+        found = self.structure.static_edges
+        return self.evidence.static_edges if found is None else found
+
+    @property
+    def word_embedding(self) -> Float[Array, "word wide"] | None:
+        """A vector for every word: the structure's, or the evidence's where the structure has none."""
+        found = self.structure.word_embedding
+        return self.evidence.word_embedding if found is None else found
 
     def at(self, encoding: Encoding, time_index: Float[Array, ""]) -> "Informed":
         """The model at a target, from what the structure's `encode` made of the window before it."""

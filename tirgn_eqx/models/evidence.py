@@ -26,9 +26,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
-from tirgn_eqx.models.background import Background
+from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.models.background import Background, Words
 from tirgn_eqx.models.kernel import Kernel, bounded_exp
 from tirgn_eqx.models.products import Products, capped_exp, rows_of
+from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Settled, Surroundings
 
 PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
@@ -60,7 +62,7 @@ class Intensities(NamedTuple):
 
 
 class Evidence(eqx.Module):
-    """The model as one immutable pytree; every leaf is trained."""
+    """The model as one immutable pytree; every leaf is trained but the edges of a static graph."""
 
     entry: Kernel
     exact: Kernel
@@ -84,12 +86,12 @@ class Evidence(eqx.Module):
         num_entities: int,
         num_relations: int,
         config: TiRGNTrainingConfig,
-        static: Any = None,
+        static: StaticGraph | None = None,
         *,
         key: PRNGKeyArray,
     ):
-        """**Arguments:** sizes of the vocabulary; `config`; `static` is not used; `key`: of the initialisation."""
-        del static
+        """**Arguments:** sizes of the vocabulary; `config`; `static`: the entities' words, used by the background when
+        `config.static_graph`; `key`: of the initialisation."""
         rel2, heads, hidden = 2 * num_relations, config.evidence_heads, config.evidence_hidden
         features = ENTRY_FEATURES + PAIR_FEATURES + (CONTEXT_FEATURES if config.evidence_context else 0)
         keys = jr.split(key, 8)
@@ -103,11 +105,28 @@ class Evidence(eqx.Module):
         self.relation_level = jnp.full(rel2, -3.0)
         self.background = None
         if config.evidence_background:
-            self.background = Background(num_entities, rel2, config.embedding_dim, hidden, keys[6])
+            words = static if config.static_graph else None
+            self.background = Background(num_entities, rel2, config.embedding_dim, hidden, keys[6], words)
         self.num_entities, self.num_relations = num_entities, num_relations
         self.context, self.max_partners = config.evidence_context, config.max_partners
         self.loss_filter = config.loss_filter
         self.task_weight, self.dropout = config.task_weight, config.dropout
+
+    @property
+    def static_edges(self) -> StaticEdges | None:
+        """From the entities to their words; None without a static graph."""
+        words = self._words
+        return None if words is None else words.static_edges
+
+    @property
+    def word_embedding(self) -> Float[Array, "word dim3"] | None:
+        """What words say of an entity: as subject, object and partner."""
+        words = self._words
+        return None if words is None else words.vectors
+
+    @property
+    def _words(self) -> Words | None:
+        return None if self.background is None else self.background.words
 
     @property
     def needs(self) -> dict[str, Any]:

@@ -76,13 +76,14 @@ def check_sizes(
             )
 
 
-def static_graph(
-    described: Any, arrays: dict[str, np.ndarray], path: Path, prefix: str, entities: int
-) -> StaticGraph | None:
-    """The static graph that a checkpoint describes; `prefix`: of its arrays' names. **Raises:** CheckpointError."""
+def static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path, entities: int) -> StaticGraph | None:
+    """The static graph that a checkpoint describes. **Raises:** CheckpointError."""
     if described is None:
         return None
     try:
+        # Of a structure with evidence, each part may hold it, and both hold the same.
+        last = "static_edges.entity"
+        prefix = next((name.removesuffix(last) for name in sorted(arrays) if name.endswith(last)), "")
         bounds, num_words = described["bounds"], described["num_words"]
         entity, word = arrays[f"{prefix}static_edges.entity"], arrays[f"{prefix}static_edges.word"]
         if not (_are(bounds, _WHOLE) and _is(num_words, _WHOLE) and {entity.dtype.kind, word.dtype.kind} == {"i"}):

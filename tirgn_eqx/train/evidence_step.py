@@ -38,7 +38,9 @@ def make_evidence_step(optimizer: optax.GradientTransformation) -> Any:
     @jaxtyped(typechecker=beartype)
     def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
-        updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trainable(model)))  # pyright: ignore
+        trained = trainable(model)
+        gradient = eqx.filter(gradient, trained)
+        updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trained))  # pyright: ignore
         metrics = metrics | {"gradient_norm": global_norm(gradient)}
         new = eqx.apply_updates(model, updates), new_state
         return *kept_unless(is_finite(metrics), new, (model, opt_state)), metrics

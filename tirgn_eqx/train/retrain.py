@@ -24,7 +24,7 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Combined, Model, RecurrentGraphModel, build_combined, build_model
+from tirgn_eqx.models import Combined, Model, build_combined, build_model
 from tirgn_eqx.train.checkpoint import checkpoint_path, replace_checkpoint
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.loop import Record, train_tirgn
@@ -70,8 +70,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
                 f"{file}: holds no names of its {kind}, by which those of new data are matched; train anew with "
                 "`tirgn train` on data that has names"
             )
-    structure = model.structure if isinstance(model, Combined) else model
-    if isinstance(structure, RecurrentGraphModel) and structure.static_edges is not None:
+    if model.static_edges is not None:
         raise DataError(
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"

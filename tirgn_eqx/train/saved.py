@@ -17,7 +17,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.foreign import told
-from tirgn_eqx.models import MODEL_TYPES, Combined, Model, RecurrentGraphModel, build_combined, build_model
+from tirgn_eqx.models import MODEL_TYPES, Model, build_combined, build_model
 from tirgn_eqx.sharding import for_files
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.described import check_described, check_sizes, static_graph
@@ -53,11 +53,9 @@ def save_model(
 ) -> Path:
     """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics; `evidence`:
     the config of the evidence in a `Combined` model."""
-    static, structure = None, model.structure if isinstance(model, Combined) else model
-    if isinstance(structure, RecurrentGraphModel) and structure.static_edges is not None:
-        words = structure.word_embedding
-        assert words is not None
-        static = {"bounds": list(structure.static_edges.bounds), "num_words": words.shape[0]}
+    static, words = None, model.word_embedding
+    if model.static_edges is not None and words is not None:
+        static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
     described = {
         "model_type": config.model_type,
         "format_version": FORMAT_VERSION,
@@ -126,7 +124,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     combined = config.history == "evidence"
     evidence = saved_config(described.get("evidence_config"), path) if combined else None
     check_sizes(arrays, path, {"num_entities": entities, "num_relations": relations}, config, evidence)
-    static = static_graph(described.get("static_graph"), arrays, path, "structure." if combined else "", entities)
+    static = static_graph(described.get("static_graph"), arrays, path, entities)
     shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
     build: Any = lambda: build_model(entities, relations, config, **shared)
     if evidence is not None:

@@ -122,12 +122,19 @@ class Stages:
 
     def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
         """A checkpoint that takes the place of a stage, looked through."""
-        _, _, described = load_model(path, config.model_type)
+        model, trained, described = load_model(path, config.model_type)
         data = described.get("data") or {}
         if data.get("sha256") != self.graph.checksum:
             raise CheckpointError(
                 f"{path}: trained on other data than {self.graph.name} (checksums differ), so it may have seen what is "
                 f"to be forecast; leave --{name} out to train it"
+            )
+        words = trained.static_graph and self.graph.static is not None
+        words = words and (trained.model != "evidence" or trained.evidence_background)
+        if words != (model.static_edges is not None):
+            raise CheckpointError(
+                f"{path}: has {'no' if words else 'a'} static graph, unlike a training on {self.graph.name} with its "
+                f"settings now; leave --{name} out to train it"
             )
         metrics = described.get("metrics") or {}
         self.results[name] = {"status": "given", "model_type": config.model_type, "created": described.get("created")}

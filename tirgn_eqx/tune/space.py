@@ -16,7 +16,7 @@ FIXED = (
 )
 # What the evidence model does not read, and what it alone does.
 _RECURRENT = (
-    *("history_len", "num_layers", "l2_normalize", "static_graph", "static_blocks", "history_rate", "history_window"),
+    *("history_len", "num_layers", "l2_normalize", "static_blocks", "history_rate", "history_window"),
     *("history_mask", "conv_channels", "conv_kernel", "input_dropout", "feature_dropout", "hidden_dropout"),
     *("static_weight", "angle", "angle_grows", "loss", "num_negatives", "num_shared", "unique_questions"),
     "targets_per_step",
@@ -119,7 +119,8 @@ def _meaningless(name: str, space: Space, config: TiRGNTrainingConfig, static: b
         return f"has no meaning for {config.model} itself; search it with --model evidence"
     if name in _HISTORY_MODE and config.model != "tirgn":
         return f"has no meaning for {config.model}, which has no history mode"
-    if name in ("embedding_dim", "dropout") and config.model == "evidence" and not may_be("evidence_background", True):
+    of_background = ("embedding_dim", "dropout", "static_graph")
+    if name in of_background and config.model == "evidence" and not may_be("evidence_background", True):
         return "has no meaning for evidence without its background"
     if name in ("static_graph", *_STATIC) and not static or name in _STATIC and not may_be("static_graph", True):
         return "has no meaning without a static graph"
