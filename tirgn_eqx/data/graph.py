@@ -31,6 +31,38 @@ class StaticGraph:
 
 
 @dataclass(frozen=True)
+class ReadReport:
+    """How a reader accounts for its source: every line or row that it read is counted exactly once.
+
+    **Arguments:** all are numbers of lines or rows.
+
+    - `lines`: read in all, without a header.
+    - `blank`: empty lines.
+    - `bad`: rows with a null or an unusable value, set aside because the caller asked for that.
+    - `outside`: events before the window that `num_days` keeps, or after it.
+    - `thinned`: events that `max_events` left out.
+    - `facts`: those that became facts of the graph.
+    - `times`: how the times were understood, such as `unix milliseconds, 2021-03-01 to 2021-03-20`; None for plain
+      step numbers.
+
+    **Raises:** ValueError where the parts do not sum to `lines`: a reader lost something.
+    """
+
+    lines: int
+    facts: int
+    blank: int = 0
+    bad: int = 0
+    outside: int = 0
+    thinned: int = 0
+    times: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = self.facts + self.blank + self.bad + self.outside + self.thinned
+        if parts != self.lines:
+            raise ValueError(f"{self.lines} lines were read, but {parts} are accounted for")
+
+
+@dataclass(frozen=True)
 class TemporalGraph:
     """A temporal knowledge graph: facts sorted by time and cut into train, valid and test.
 
@@ -48,6 +80,7 @@ class TemporalGraph:
     - `static`: the static graph, or None.
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
       `tirgn_eqx.data.load_graph(**provenance)` to load them again.
+    - `read`: how the reader accounts for every line of the source, or None for data that were not read from lines.
 
     `home` is set by `read_mapped` alone: the folder that the graph is mapped from, where what takes long is kept.
     """
@@ -66,6 +99,7 @@ class TemporalGraph:
     relation_names: tuple[str, ...] | None = None
     static: StaticGraph | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    read: ReadReport | None = field(default=None, compare=False)
     home: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
