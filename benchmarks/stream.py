@@ -104,7 +104,7 @@ def main() -> None:
         try:
             result = train_tirgn(graph, config, model_dir=model_dir, on_record=progress)
             kept = {key: value for key, value in result.items() if key not in ("checkpoint", "status")}
-            progress.save(complete=True, status="completed", **kept)
+            progress.save(complete=True, status="complete", **kept)
         except OutOfTime:
             progress.save(status="out of time", epochs_trained=len(progress.result["epochs"]))
             progress.save(test=test_figures(graph, model_dir))

@@ -3,7 +3,8 @@
     python examples/train.py
     python examples/train.py --data data/ICEWS14s --preset icews14s --epochs 30
 
-The checkpoint in `--model-dir` is all that `examples/forecast.py` needs.
+The checkpoint in `--model-dir` is all that `examples/forecast.py` needs. Where the data are only trained on, their path
+will do: `tg.train_tirgn("data/ICEWS14s", tg.preset("icews14s"))`.
 """
 
 import argparse

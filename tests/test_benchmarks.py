@@ -73,7 +73,7 @@ def test_accuracy_trains_and_records(tmp_path):
     check_provenance(document)
     assert document["benchmark"] == "accuracy-sim-tirgn-seed3"
     result = document["result"]
-    assert result["status"] == "completed" and result["epochs_trained"] == 2
+    assert result["status"] == "complete" and result["epochs_trained"] == 2
     assert 0 < result["test"]["entity"]["mrr"] <= 1
     assert 0 < result["best_possible"]["mrr"] <= 1
     assert [row["epoch"] for row in document["learning_curve"]] == [1, 2]

@@ -2,8 +2,7 @@
 
     import tirgn_eqx as tg
 
-    graph = tg.load_graph("sim", num_days=60)
-    result = tg.train_tirgn(graph, tg.preset("sim").replace(epochs=5))
+    result = tg.train_tirgn("sim", tg.preset("sim").replace(epochs=5), num_days=60)
     print(tg.Forecaster.load(result["checkpoint"]).top_facts(10))
 
 | for | names |

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ class Group(TyperGroup):
 
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
+        show.prepare_streams()
         show.quiet = show.verbose = False
         if {"--help", "-h"} & set(sys.argv[1:] if args is None else args):
             _calm_colours()
@@ -115,6 +117,9 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, TirgnError):
         show.error(str(error))
         return error.exit_code
+    if message := _no_device():
+        show.error(message)
+        return 2
     show.error(_unexpected(error, debug))
     return 1
 
@@ -148,12 +153,43 @@ def _meant(error: Any, context: Any, text: str) -> str:
 
 def _unexpected(error: Exception, debug: bool) -> str:
     """One line for an error that nobody raised on purpose, with what to do about it."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message").rstrip(".")
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "").rstrip(".")
     if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
         return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
     if isinstance(error, OSError) and error.strerror:
         return _of_the_system(error)
-    return f"{type(error).__name__}: {first}" + ("" if debug else "; run again with --debug for the traceback")
+    return f"{type(error).__name__}: {first or _place(error)}" + (
+        "" if debug else "; run again with --debug for the traceback"
+    )
+
+
+def _place(error: Exception) -> str:
+    """Where an error without a message was raised: the innermost line of these packages, in whole words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if re.search(r"tirgn_(eqx|cli)[/\\\\]", frame.filename)] or frames
+    if not ours:
+        return "without a message"
+    name = re.split(r"(?=tirgn_(?:eqx|cli)[/\\\\])", ours[-1].filename)[-1]
+    return f"without a message, in {name}:{ours[-1].lineno}; this is a fault of tirgn, not of what it was given"
+
+
+def _no_device() -> str:
+    """What is wrong with the devices that `JAX_PLATFORMS` asks for; empty where they are there, or JAX was not used."""
+    jax = sys.modules.get("jax")
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    if jax is None or not asked:
+        return ""
+    try:
+        if jax.devices():
+            return ""
+        reason = "none is there"
+    except Exception as error:  # whatever a plugin raises; JAX itself asserts that it has found a device
+        told = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        reason = told.partition("(set JAX_PLATFORMS")[0].strip().rstrip(".") or "none is there"
+    return (
+        f"JAX_PLATFORMS={asked}: no such device can be used here ({reason}); unset JAX_PLATFORMS to take what there "
+        "is, or give cpu; NVIDIA GPUs need `pip install 'tirgn-eqx[cuda]'` and a driver"
+    )
 
 
 def _of_the_system(error: OSError) -> str:

@@ -149,7 +149,7 @@ def _progress() -> Iterator[Callable[[dict[str, int]], None] | None]:
     if not console.is_terminal or show.quiet:
         yield None
         return
-    with show.sharing(console), console.status(Text("reading")) as status:
+    with show.sharing(console), show.status(console, "reading") as status:
         yield lambda now: status.update(Text(f"{now['files']:,} of {now['of']:,} files, {now['rows']:,} rows"))
 
 

@@ -1,8 +1,10 @@
 """What a person sees: results on stdout, messages on stderr, one JSON document where `--json` asks for it."""
 
+import io
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +22,17 @@ from tirgn_eqx.errors import one_line, printable
 quiet = verbose = False
 _shared: Console | None = None
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
+
+
+def prepare_streams() -> None:
+    """Makes every text writable: letters that an encoding such as Windows' cp1252 lacks become escapes, and a stream
+    that the caller closed takes what it is given."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def stdout() -> Console:
@@ -42,9 +56,17 @@ def sharing(console: Console) -> Iterator[None]:
         _shared = before
 
 
+def _written(text: str, console: Console | None = None) -> str:
+    """`text` without control characters and without letters that the encoding of `console` (stdout's) lacks: both are
+    spelt out before a table is laid out, so that its columns stay in line."""
+    encoding = (console or stdout()).encoding
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
 def line(console: Console, *parts: str | tuple[str, str], wrap: bool = True) -> None:
     """One line, never read as markup; on a terminal, `wrap` breaks it between words, elsewhere it is never broken."""
-    shown = (printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
+    written = lambda text: _written(text, console)
+    shown = (written(part) if isinstance(part, str) else (written(part[0]), part[1]) for part in parts)
     console.print(Text.assemble(*shown), soft_wrap=not (wrap and console.is_terminal))
 
 
@@ -116,10 +138,16 @@ def working(message: str) -> Iterator[None]:
     """Shows on a terminal that something takes its time."""
     console = stderr()
     if console.is_terminal and not quiet:
-        with sharing(console), console.status(Text(printable(message))):
+        with sharing(console), status(console, message):
             yield
     else:
         yield
+
+
+def status(console: Console, message: str) -> Status:
+    """A moving sign with words beside it, in letters that the terminal has."""
+    spinner = "line" if console.options.ascii_only else "dots"
+    return console.status(Text(_written(message, console)), spinner=spinner)
 
 
 def document(value: Mapping[str, Any]) -> None:
@@ -159,8 +187,8 @@ def table(
 ) -> Table:
     """A table whose first column, and those that `text` names, is text, of several lines where need be; the others are
     aligned to the right."""
-    shown = Text(printable(caption)) if caption else None
-    made = Table(title=Text(printable(title)), caption=shown, title_justify="left")
+    shown = Text(_written(caption)) if caption else None
+    made = Table(title=Text(_written(title)), caption=shown, title_justify="left")
     made.caption_justify = "left"
     for index, name in enumerate(columns):
         made.add_column(name, justify="left" if index == 0 or name in text else "right", overflow="fold")
@@ -172,12 +200,12 @@ def table(
 
 def pairs(title: str, rows: Mapping[str, Any]) -> Table:
     """A table of names and values; a value that is None is left out."""
-    made = Table(title=Text(printable(title)) if title else None, show_header=False, title_justify="left")
+    made = Table(title=Text(_written(title)) if title else None, show_header=False, title_justify="left")
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows.items():
         if value is not None:
-            made.add_row(Text(printable(name)), Text(cell(value)))
+            made.add_row(Text(_written(name)), Text(cell(value)))
     return made
 
 
@@ -189,7 +217,7 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else _written(str(value))
 
 
 def bar(total: int, done: int) -> Any:

@@ -70,6 +70,7 @@ def train(
             panel=options.OUTPUT,
         ),
     ] = Path("models/tkg"),
+    checkpoint_interval: options.CheckpointInterval = None,
     save_every: options.SaveEvery = None,
     keep: options.Keep = None,
     logdir: options.LogDir = None,
@@ -143,6 +144,7 @@ def train(
             patience=patience,
             monitor=monitor,
             max_bad_steps=max_bad_steps,
+            checkpoint_interval=checkpoint_interval,
             keep=keep,
             logdir=logdir,
         )
@@ -180,9 +182,9 @@ def train(
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:
         show.document(result)
-    elif is_first() and result["status"] == "completed":
+    elif is_first() and result["status"] == "complete":
         _show_result(result)
-    if result["status"] != "completed":
+    if result["status"] != "complete":
         again = "the same command with --resume goes on from there"
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"

@@ -186,7 +186,7 @@ def tune(
         show.document(found)
     else:
         _show(found)
-    if found["status"] != "completed":
+    if found["status"] != "complete":
         show.line(show.stderr(), f"interrupted; {study} holds what is known, and the same command goes on from there")
         raise typer.Exit(128 + signals.number if signals.number else 1)
 

@@ -50,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
             "--eval-interval",
             "1",
         ),
-        *("--set", "checkpoint_interval=1", "--model-dir", place / "models", "--logdir", place / "runs"),
+        *("--checkpoint-interval", "1", "--model-dir", place / "models", "--logdir", place / "runs"),
         "--json",
     )
     assert result.exit_code == 0, result.output

@@ -25,7 +25,7 @@ def measured(result) -> dict:
 def test_train(trained):
     place, result = trained
     told = measured(result)
-    assert told["status"] == "completed"
+    assert told["status"] == "complete"
     assert told["epochs_trained"] == 2
     assert told["model_type"] == "tirgn"
     assert {"best_mrr", "best_epoch", "total_time", "early_stopped", "validation", "test"} <= set(told)
@@ -48,7 +48,7 @@ def test_train_again_from_the_saved_config(run, trained, tmp_path):
     result = run("train", *again, *places, "--epochs", "1", "--seed", "5")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
-    for word in ("status", "completed", "best MRR", "checkpoint", "seed", "tirgn eval", "test, entity"):
+    for word in ("status", "complete", "best MRR", "checkpoint", "seed", "tirgn eval", "test, entity"):
         assert word in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
     assert "seed = 5" in (tmp_path / "models" / "config.toml").read_text()
@@ -235,6 +235,6 @@ def test_the_program_keeps_stdout_for_the_document(program, folder):
     more = ("--set", "max_buckets=1", "--precision", "f32", "--remat", "none")
     result = program("-m", "tirgn_cli", "train", "--data-path", folder, *small, *more, "--epochs", "0", "--json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["status"] == "completed"
+    assert json.loads(result.stdout)["status"] == "complete"
     assert result.stdout.count("\n") == 1
     assert (folder.parent / "models" / "tkg" / "tirgn_best.npz").exists()

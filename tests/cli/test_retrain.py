@@ -205,7 +205,7 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
     def stages(graph, config, *, model_dir, start, beside, **options):
         path = save_model(model_dir / "tirgn_best", start, config, graph, None, beside)
         trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, beside))
-        return {"status": "completed", "model_type": config.model_type, "checkpoint": str(path)}
+        return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 
     monkeypatch.setattr("tirgn_eqx.train.retrain.train_staged", stages)
     found = retrained(run, place, both, "--seed", "7")

@@ -76,7 +76,7 @@ def test_plain_lines():
         view(epoch(3))
         view({"event": "early_stopping", "message": "Early stopping at epoch 2, best MRR 0.5000 at epoch 1"})
         view({"event": "something new", "value": 1})
-        view({"event": "end", "status": "completed"})
+        view({"event": "end", "status": "complete"})
     assert console.file.getvalue().splitlines() == [
         "tiny: 1,234 facts, 6 entities, 2 relations, 10 snapshots, sha256 000000000000",
         "history: 12 (s, r) pairs, 1.50 objects per pair on average",

@@ -158,7 +158,7 @@ def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch):
     def train_tirgn(graph, config, **_):
         print("chatter")
         sys.stdout.write("more chatter\n")
-        return {"status": "completed", "best_mrr": float("nan"), "checkpoint": Path("x.npz")}
+        return {"status": "complete", "best_mrr": float("nan"), "checkpoint": Path("x.npz")}
 
     module.train_tirgn = train_tirgn  # pyright: ignore
     monkeypatch.setitem(sys.modules, "tirgn_eqx.train.loop", module)

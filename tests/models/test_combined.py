@@ -226,7 +226,7 @@ def trained(world, tmp_path_factory):
 @pytest.mark.slow
 def test_stages_leave_their_parts_as_they_were(trained, world):
     result, models = trained["result"], trained["place"] / "models"
-    assert result["status"] == "completed" and result["model_type"] == "tirgn-evidence"
+    assert result["status"] == "complete" and result["model_type"] == "tirgn-evidence"
     assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
@@ -270,7 +270,7 @@ def test_a_training_that_was_stopped_in_any_stage_ends_as_it_would_have(trained,
     first = train_tirgn(world, config, model_dir=tmp_path, stop=lambda: next(count) >= steps)
     assert first["status"] == "interrupted" and not (tmp_path / "tirgn_best.npz").exists()
     again = train_tirgn(world, config, model_dir=tmp_path, resume=True)
-    assert again["status"] == "completed"
+    assert again["status"] == "complete"
     assert same_bits(load_model(again["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
 
 

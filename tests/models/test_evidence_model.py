@@ -394,7 +394,7 @@ def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
     graph = simulate(num_days=20, num_entities=30, seed=1).graph
     config = small(epochs=3, batch_size=64, max_buckets=1, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))
     whole = train_tirgn(graph, config, model_dir=tmp_path / "whole")
-    assert whole["model_type"] == "evidence" and whole["status"] == "completed"
+    assert whole["model_type"] == "evidence" and whole["status"] == "complete"
     calls = iter([False] * 7 + [True] * 1000)
     part = train_tirgn(graph, config, model_dir=tmp_path / "part", stop=lambda: next(calls))
     assert part["status"] == "interrupted"

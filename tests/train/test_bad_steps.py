@@ -100,7 +100,7 @@ def test_bad_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypat
         if name == "broken":
             assert result["status"] == "interrupted"
             result = train_tirgn(graph, config, model_dir=folder, on_record=records.append, resume=True)
-        assert result["status"] == "completed" and result["bad_steps"] == 4
+        assert result["status"] == "complete" and result["bad_steps"] == 4
         bad = [record for record in records if record["event"] == "bad_step"]
         assert len(bad) == 4 and {record["time"] for record in bad} == {3, 4}
         said = [json.loads(line) for line in (folder / "logs" / "text.jsonl").read_text().splitlines()]

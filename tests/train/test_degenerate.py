@@ -68,7 +68,7 @@ def test_it_is_trained_and_evaluated_without_a_nan(tmp_path, name, form):
     config = TiRGNTrainingConfig(**SMALL | FORMS[form] | changes, logdir=str(tmp_path / "logs"))
     records = []
     result = train_tirgn(graph_of(name), config, model_dir=tmp_path, on_record=records.append)
-    assert result["status"] == "completed" and result["bad_steps"] == 0
+    assert result["status"] == "complete" and result["bad_steps"] == 0
     (epoch,) = [record for record in records if record["event"] == "epoch"]
     assert math.isfinite(epoch["loss"])
     for split in ("validation", "test"):

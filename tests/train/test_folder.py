@@ -45,7 +45,7 @@ def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
                 train_tirgn(graph, configured(tmp_path / "second"), model_dir=tmp_path)
             assert sorted(path.name for path in tmp_path.iterdir()) == told[0]
 
-    assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=on_record)["status"] == "completed"
+    assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=on_record)["status"] == "complete"
     with working_alone(tmp_path):  # and the lock is free again
         pass
 

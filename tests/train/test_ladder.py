@@ -77,7 +77,7 @@ def test_a_training_goes_down_the_ladder_and_says_so(graph, tmp_path, monkeypatc
     limited(monkeypatch, lambda config: config.remat == "full" and 0 < config.batch_size <= 32)
     records = []
     result = train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=records.append)
-    assert result["status"] == "completed" and result["epochs_trained"] == 2
+    assert result["status"] == "complete" and result["epochs_trained"] == 2
     facts = max(len(graph.subject[graph.snapshot == time]) for time in range(1, graph.num_snapshots))
     said = [(r["remat"], r["batch_size"]) for r in records if r["event"] == "out_of_memory"]
     assert said[0] == ("full", 0) and said[-1][1] <= 32 and len(said) >= 2 and facts > 0

@@ -1,15 +1,17 @@
 """A whole training: files, logs, records, early stopping, and a result that `evaluate` repeats."""
 
+import datetime as dt
 import json
 
 import equinox as eqx
 import numpy as np
+import polars as pl
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_model, simulate, train_tirgn
+from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_graph, load_model, simulate, train_tirgn
 from tirgn_eqx.data.graph import from_facts
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.optimizer import parameter_count
 
@@ -52,7 +54,7 @@ def trained(graph, config, tmp_path_factory):
 
 def test_result_and_records(trained, graph):
     result, records, folder = trained
-    assert result["status"] == "completed" and result["model_type"] == "tirgn"
+    assert result["status"] == "complete" and result["model_type"] == "tirgn"
     events = [record["event"] for record in records]
     assert events[0] == "start" and events[-1] == "end"
     assert events.count("epoch") == result["epochs_trained"] == events.count("validation")
@@ -191,3 +193,81 @@ def test_a_checkpoint_that_is_not_whole_is_refused_by_name(trained, tmp_path, ch
     with pytest.raises(CheckpointError) as error:
         load_model(broken)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `train_tirgn` asks of the training itself: (graph, config, folder) of each call."""
+    calls = []
+
+    def instead(graph, config, *, model_dir, **options):
+        assert set(options) == {"on_record", "run_name", "resume", "force", "stop", "start", "mesh"}
+        calls.append((graph, config, model_dir))
+        return {"status": "complete"}
+
+    monkeypatch.setattr("tirgn_eqx.train.loop.train_alone", instead)
+    return calls
+
+
+def write_table(path, days=40):
+    """An event table of so many days, ten events in each."""
+    start = dt.datetime(2024, 1, 1)
+    actors = lambda i: (f"a{i % 4}", f"r{i % 3}", f"b{i % 5}")
+    rows = [(*actors(i), start + dt.timedelta(day)) for day in range(days) for i in range(10)]
+    pl.DataFrame(rows, ["entity1", "relation", "entity2", "timestamp"], orient="row").write_parquet(path)
+    return path
+
+
+def test_the_call_by_position_and_by_name(asked, tmp_path):
+    path = write_table(tmp_path / "events.parquet")
+    config = TiRGNTrainingConfig(embedding_dim=8, num_layers=1)
+    train_tirgn(path, config, tmp_path / "models")
+    train_tirgn(
+        data_path=str(path),
+        config=config,
+        model_dir=tmp_path / "models",
+        max_events=100,
+        num_days=20,
+        embedding_dim=200,
+        num_layers=2,
+    )
+    train_tirgn(path, TiRGNTrainingConfig(), tmp_path / "models", 0, 0, 16, 3)
+    (plain, first, folder), (part, second, _), (whole, third, _) = asked
+    assert folder == tmp_path / "models"
+    assert (plain.num_snapshots, plain.num_facts) == (30, 300)
+    assert (part.num_snapshots, part.num_facts) == (20, 100)
+    assert (whole.num_snapshots, whole.num_facts) == (40, 400)
+    sizes = [(config.embedding_dim, config.num_layers) for config in (first, second, third)]
+    assert sizes == [(8, 1), (200, 2), (16, 3)]
+
+
+def test_the_documented_sizes_are_those_of_a_config_that_says_nothing(asked, graph, tmp_path):
+    train_tirgn(graph, TiRGNTrainingConfig(), tmp_path)
+    assert asked[0][0] is graph and (asked[0][1].embedding_dim, asked[0][1].num_layers) == (200, 2)
+
+
+def test_a_graph_in_memory_is_taken_as_it_is(asked, graph, config):
+    with pytest.warns(DataWarning, match="num_days = 3 is ignored: the graph is loaded already; give its path"):
+        train_tirgn(graph, config, num_days=3)
+    assert asked[0][0] is graph and str(asked[0][2]) == "models/tkg"
+
+
+def test_a_call_with_impossible_arguments_is_refused(asked, tmp_path):
+    with pytest.raises(ConfigError, match="embedding_dim"):
+        train_tirgn("sim", TiRGNTrainingConfig(), tmp_path, embedding_dim=0)
+    with pytest.raises(DataError, match="nowhere"):
+        train_tirgn(tmp_path / "nowhere", TiRGNTrainingConfig(), tmp_path)
+    with pytest.raises(Exception, match="num_days"):
+        train_tirgn("sim", TiRGNTrainingConfig(), tmp_path, num_days="30")  # pyright: ignore
+    assert asked == []
+
+
+@pytest.mark.ci
+def test_a_path_is_trained_as_the_graph_at_it(config, tmp_path):
+    path = write_table(tmp_path / "events.parquet", days=12)
+    settings = config.replace(epochs=1, logdir=str(tmp_path / "logs"))
+    result = train_tirgn(path, settings, tmp_path / "path", num_days=10, embedding_dim=4)
+    graph = load_graph(path, num_days=10)
+    again = train_tirgn(graph, settings.replace(embedding_dim=4), tmp_path / "graph")
+    assert result["status"] == "complete" and result["test"] == again["test"]
+    assert load_checkpoint(result["checkpoint"]).metadata["config"]["embedding_dim"] == 4

@@ -81,7 +81,7 @@ def test_stopped_anywhere_and_resumed_it_ends_the_same(graph, whole, tmp_path, b
         before = breaks[number - 1] if number else 0
         stop = None if last is None else lambda asked=asked, after=last - before: next(asked) + 1 >= after
         part = train_tirgn(graph, config, model_dir=tmp_path, resume=number > 0, stop=stop)
-        assert part["status"] == ("completed" if last is None else "interrupted")
+        assert part["status"] == ("complete" if last is None else "interrupted")
         assert part["epochs_trained"] == (EPOCHS if last is None else last // len(graph.split_snapshots("train")[1:]))
     assert part["test"] == result["test"] and part["best_epoch"] == result["best_epoch"]
     assert part["epochs_trained"] == EPOCHS
@@ -118,7 +118,7 @@ def test_a_finished_training_resumed_changes_nothing_and_can_be_made_longer(grap
     constant = {"lr_schedule": "constant"}
     train_tirgn(graph, configured(tmp_path, epochs=1, **constant), model_dir=tmp_path)
     again = train_tirgn(graph, configured(tmp_path, epochs=1, **constant), model_dir=tmp_path, resume=True)
-    assert again["epochs_trained"] == 1 and again["status"] == "completed"
+    assert again["epochs_trained"] == 1 and again["status"] == "complete"
     assert (tmp_path / "logs" / "metrics.jsonl").read_text().count("test/mrr") == 1
     longer = train_tirgn(graph, configured(tmp_path, epochs=2, **constant), model_dir=tmp_path, resume=True)
     assert longer["epochs_trained"] == 2
@@ -153,7 +153,7 @@ def test_other_settings_are_taken_by_force(graph, whole, tmp_path):
     options = {"model_dir": folder, "resume": True, "force": True}
     with pytest.warns(DataWarning, match="was trained with learning_rate = 0.02, not 0.01; going on with it"):
         result = train_tirgn(graph, configured(folder, learning_rate=0.01), **options)
-    assert result["status"] == "completed" and result["epochs_trained"] == EPOCHS
+    assert result["status"] == "complete" and result["epochs_trained"] == EPOCHS
     with pytest.raises(CheckpointError, match="missing or of another shape"), pytest.warns(DataWarning):
         train_tirgn(graph, configured(folder, embedding_dim=4), **options)
 

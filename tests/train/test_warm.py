@@ -152,5 +152,5 @@ def test_a_training_begins_with_the_weights_and_leaves_the_given_model_alone(gra
     with pytest.raises(CheckpointError, match="began from other weights"):
         train_tirgn(graph, config, resume=True, **options | {"start": other})
     result = train_tirgn(graph, config, resume=True, **options)
-    assert result["status"] == "completed" and fingerprint(start) == before
+    assert result["status"] == "complete" and fingerprint(start) == before
     assert same_bits(load_model(result["checkpoint"])[0], start)

@@ -35,7 +35,7 @@ def epochs(place, number):
 def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     records = []
     found = tune(graph, tmp_path, 8, on_record=records.append)
-    assert found["status"] == "completed" and len(found["trials"]) == 8
+    assert found["status"] == "complete" and len(found["trials"]) == 8
     assert found["counts"]["complete"] + found["counts"]["pruned"] == 8 and found["counts"]["pruned"] >= 1
     complete = [row for row in found["trials"] if row["state"] == "complete"]
     best = max(complete, key=lambda row: row["mrr"])

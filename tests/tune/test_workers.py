@@ -82,7 +82,7 @@ def test_real_trainings_with_a_kill_in_the_middle_of_a_trial(tmp_path):
         output, _ = worker.communicate(timeout=900)
         assert worker.returncode == 0, output
         found = json.loads(output.splitlines()[-1])
-        assert found["status"] == "completed" and len(found["trials"]) == 5
+        assert found["status"] == "complete" and len(found["trials"]) == 5
     ends, begun = finished(study)
     assert begun == 5 and ends == Counter(range(5))
     assert [row["number"] for row in found["trials"] if row.get("resumed")] != []

@@ -49,7 +49,7 @@ def play(seconds=0.0):
             result |= {"epochs_trained": epoch, "best_epoch": epoch, "best_mrr": mrr(config, epoch)}
             if stop() and epoch < config.epochs:
                 return result | {"status": "interrupted"}
-        return result | {"status": "completed"}
+        return result | {"status": "complete"}
 
     return train
 

@@ -1,5 +1,6 @@
 """Training from a graph to the best checkpoint."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +10,8 @@ from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.data.load import load_graph
+from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.processes import is_first
 from tirgn_eqx.sharding import MeshShape, make_mesh, on
@@ -20,10 +22,14 @@ from tirgn_eqx.train.run import Record, Run
 
 @beartype
 def train_tirgn(
-    graph: TemporalGraph,
+    data_path: str | Path | TemporalGraph,
     config: TiRGNTrainingConfig,
-    *,
     model_dir: str | Path = "models/tkg",
+    max_events: int = 0,
+    num_days: int | None = None,
+    embedding_dim: int | None = None,
+    num_layers: int | None = None,
+    *,
     on_record: Callable[[Record], None] | None = None,
     run_name: str | None = None,
     resume: bool = False,
@@ -36,8 +42,14 @@ def train_tirgn(
 ) -> dict[str, Any]:
     """Train the model that `config` describes on train, select on valid, and evaluate the best one on test.
 
-    **Main arguments:** `graph`; `config`; `model_dir`: folder of `tirgn_best`, `tirgn_epoch_{N}` and
-    `tirgn_trained` (`.npz` and `.json`).
+    **Main arguments:**
+
+    - `data_path`: what to train on: a path in any form that `load_graph` reads, or a graph that is loaded already.
+    - `config`: all settings.
+    - `model_dir`: folder of `tirgn_best`, `tirgn_epoch_{N}` and `tirgn_trained` (`.npz` and `.json`).
+    - `max_events`, `num_days`: of an event table, how much of it is read, see `load_graph` (all events of 30 days,
+      unless given). A graph is taken as it is.
+    - `embedding_dim`, `num_layers`: instead of what `config` says, which is 200 and 2 unless it was changed.
 
     **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
     `validation`, `checkpoint`, `bad_step`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the
@@ -48,15 +60,18 @@ def train_tirgn(
     anew); `mesh`: the devices to split it over (one, unless given). With several processes, all call this; the first
     one writes to `model_dir`, which all must see, and calls `on_record`.
 
-    **Returns:** `status` ("completed", or "interrupted" with the figures known so far), `epochs_trained` (whole ones),
+    **Returns:** `status` ("complete", or "interrupted" with the figures known so far), `epochs_trained` (whole ones),
     `best_mrr`, `best_epoch`, `total_time` (seconds), `early_stopped`, `model_type`, `checkpoint`, `parameters`,
     `given_up` (settings changed because memory ran out), `bad_steps` (passed over), and the `validation` and
     `test` evaluation of the best checkpoint.
 
-    **Raises:** DataError when nothing can be trained on; CheckpointError when a checkpoint cannot be written, there is
-    none of this training to resume, or another one is at work in `model_dir`; DivergedError after too many steps
-    without a finite loss or gradient.
+    **Raises:** DataError when data cannot be read, or nothing can be trained on; ConfigError for an impossible
+    setting; CheckpointError when a checkpoint cannot be written, there is none of this training to resume, or another
+    one is at work in `model_dir`; DivergedError after too many steps without a finite loss or gradient.
     """
+    sizes = {"embedding_dim": embedding_dim, "num_layers": num_layers}
+    config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
+    graph = _loaded(data_path, max_events, num_days)
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
     options |= {"resume": resume, "force": force, "stop": stop, "start": start}
     if mesh is not None and (config.model == "evidence" or config.history == "evidence"):
@@ -69,6 +84,17 @@ def train_tirgn(
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
     return train_alone(graph, config, mesh=mesh, **options)
+
+
+def _loaded(data_path: str | Path | TemporalGraph, max_events: int, num_days: int | None) -> TemporalGraph:
+    """The graph to train on. A DataWarning tells of a selection that a graph in memory does not take."""
+    if not isinstance(data_path, TemporalGraph):
+        return load_graph(data_path, max_events=max_events, num_days=num_days)
+    for name, value in (("max_events", max_events), ("num_days", num_days)):
+        if value:
+            message = f"{data_path.name}: {name} = {value} is ignored: the graph is loaded already; give its path"
+            warnings.warn(message, DataWarning, stacklevel=4)
+    return data_path
 
 
 def train_alone(

@@ -146,7 +146,7 @@ def retrain(
         options |= {} if beside is None else {"beside": beside}
         training = (train_tirgn if beside is None else train_staged)(graph, config, **options)
         report |= {"model_type": training["model_type"], "training": training}
-        if training["status"] != "completed":
+        if training["status"] != "complete":
             return report
         emit({"event": "stage", "stage": "comparison"})
         former = warm_start(_fresh(graph, old.config, old.evidence, key), old.model, names)

@@ -339,7 +339,7 @@ class Run:
         validation, test = self.validate(model), self.test()(model)
         # A run that is resumed at its end comes by here again.
         self.logger.log_metrics({f"test/{k}": v for k, v in test.entity.items()}, self.global_step, once=True)
-        return self.result("completed", epoch, early, best, validation, test)
+        return self.result("complete", epoch, early, best, validation, test)
 
     def result(self, status, epoch, early, best=None, validation=None, test=None) -> dict[str, Any]:
         """What `train_tirgn` returns."""

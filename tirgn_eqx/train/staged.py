@@ -101,7 +101,7 @@ class Stages:
             start=start,
         )
         self.results[name] = found
-        if found["status"] != "completed":
+        if found["status"] != "complete":
             return None
         best = Path(found["checkpoint"])
         kept = found | {"checkpoint": None, "best": best.name}
@@ -212,7 +212,7 @@ def train_staged(
         seconds = max(seconds, time.perf_counter() - begin)
         options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}
         result = result_of(
-            config, "completed", best=best, validation=validation, test=test, **options, **_trained(stages)
+            config, "complete", best=best, validation=validation, test=test, **options, **_trained(stages)
         )
         emit({"event": "end"} | result)
         return result

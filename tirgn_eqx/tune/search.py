@@ -54,7 +54,7 @@ def tune(
     those of the best alone; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end`
     around them; `stop`: asked after every step, and True saves the trial's state and ends the search.
 
-    **Returns:** `status` ("completed" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
+    **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
     (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.
 
     **Raises:** ConfigError without optuna, or for a study of other data, settings or space; DataError for a file that
@@ -71,7 +71,7 @@ def tune(
     path, begin = Path(study), time.perf_counter()
     shared = SharedStudy(path, graph, config, space, seed=seed, pruner=pruner, startup=startup)
     out = path.parent / "best.toml" if out is None else Path(out)
-    status = "completed"
+    status = "complete"
     while not stop():
         claim = shared.claim(trials)
         if claim is None:
@@ -94,7 +94,7 @@ def tune(
     if counts["running"] or len(rows) < trials:
         status = "interrupted"
     best = _keep_best(shared, out, keep_trials)
-    if status == "completed" and best is None:
+    if status == "complete" and best is None:
         reasons = [row.get("reason", "none came to a validation") for row in rows if row["state"] != "complete"]
         raise DataError(f"{path}: no trial came to its end ({reasons[0]}); choose another --study and a smaller space")
     return {
@@ -142,9 +142,9 @@ def _work(
         emit({"event": "trial_end", "number": number, "state": "failed", "mrr": None})
         return True
     known = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
-    if found["status"] == "completed" and math.isfinite(found["best_mrr"]):
+    if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
         shared.finish(claim, "complete", float(found["best_mrr"]), **known)
-    elif found["status"] == "completed":
+    elif found["status"] == "complete":
         shared.finish(claim, "failed", **known, reason="no validation gave a number")
     elif hopeless:
         shared.finish(claim, "pruned", **known)
