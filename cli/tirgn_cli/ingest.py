@@ -88,7 +88,7 @@ def ingest(
     """Make an event table of raw GDELT files, or add to it what is new.
 
     What is no event goes to NAME.rejects.tsv beside the table. Exit code 3: the table
-    is made, but the report names files that cannot be read.
+    is made, but the report names files that cannot be read; 1: not one line is an event.
 
     Example: tirgn data ingest data/gdelt/raw --out events.parquet
 
@@ -121,6 +121,18 @@ def ingest(
         show.document(report)
     else:
         _show(report)
+    malformed, read = report["rows"]["malformed"], report["rows"]["read"]
+    if malformed:
+        from tirgn_eqx.gdelt.report import malformed_in_words
+
+        # A few such lines are everyday; many tell of files that are not as GDELT writes them.
+        if malformed == read:
+            show.error(malformed_in_words(report))
+            raise typer.Exit(1)
+        if 10 * malformed > read:
+            show.warning(malformed_in_words(report))
+        elif not as_json:
+            show.note(malformed_in_words(report))
     unreadable = report["files"]["unreadable"]
     if unreadable:
         first = unreadable[0]

@@ -55,6 +55,21 @@ def test_a_file_that_cannot_be_read_is_exit_code_3(run, folder, tmp_path):
         assert "broken.export.CSV.zip: broken zip file" in result.stderr and result.stderr.count("\n") == 1
 
 
+def test_malformed_lines_are_said_as_loudly_as_they_are_many(run, folder, tmp_path):
+    out, seen = tmp_path / "events.parquet", f"({folder / NAME}:30); see {tmp_path / 'events.rejects.tsv'}\n"
+    result = run("data", "ingest", folder, "--out", out)
+    assert result.exit_code == 0
+    assert result.stderr == f"1 of 30 lines malformed, most: 1 columns; expected 57, 58 or 61 {seen}"
+    (folder / "b.csv").write_bytes(raw(99) + b"bad\n")
+    result = run("data", "ingest", folder, "--out", out, "--quiet")
+    assert result.exit_code == 0 and result.stderr.startswith("warning: 1 of 2 lines malformed, most: 1 columns")
+    (folder / "c.csv").write_bytes(raw(100).replace(b"\t0211", b"\tx"))
+    result = run("data", "ingest", folder, "--out", out, "--json", "--quiet")
+    assert result.exit_code == 1 and json.loads(result.stdout)["malformed"]["most"]["reason"] == "EventCode 'x'"
+    assert result.stderr.startswith("error: 1 of 1 lines malformed, most: EventCode 'x' (")
+    assert len(json.loads(run("data", "stats", out, "--json").stdout)["sha256"]) == 64
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

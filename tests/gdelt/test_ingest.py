@@ -1,12 +1,17 @@
 """Raw files into a table: what goes in, what is set aside, what a second, a broken and a killed run leave."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -192,6 +197,26 @@ def broken_zip() -> bytes:
     return bytes(data)
 
 
+def tarred(form: int) -> bytes:
+    """A tar archive with one file of events."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        member = tarfile.TarInfo(NAME)
+        member.size = len(ROWS)
+        archive.addfile(member, io.BytesIO(ROWS))
+    return buffer.getvalue()
+
+
+def without_magic(archive: bytes) -> Iterator[bytes]:
+    """The archive as tar wrote it before 1988: nothing but the checksum of its header says what it is."""
+    head = bytearray(archive[:512])
+    head[257:512] = bytes(255)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    yield bytes(head)
+    yield archive[512:]
+
+
 BROKEN = {
     "cut.zip": (broken_zip()[:200], "broken zip file"),
     "bits.zip": (broken_zip(), "broken zip file"),
@@ -200,6 +225,12 @@ BROKEN = {
     "cut.gz": (gzip.compress(ROWS)[:-9], "broken gzip file"),
     "mentions.csv": (b"1\t2\t3\n" * 9, "no line is one of GDELT's; the first: 3 columns"),
     "commas.csv": (ROWS.replace(b"\t", b","), "the first: 1 columns"),
+    "pax.tar.gz": (gzip.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive; unpack it and name the files"),
+    "gnu.export.tar": (tarred(tarfile.GNU_FORMAT), "a tar archive; unpack it and name the files"),
+    "old.csv": (b"".join(without_magic(tarred(tarfile.USTAR_FORMAT))), "a tar archive"),
+    "twice.gz": (gzip.compress(gzip.compress(ROWS)), "a gzip file inside another packed file; give event files as"),
+    "b.csv": (bz2.compress(ROWS), "a bzip2 file; give event files as GDELT writes them"),
+    "x.csv": (lzma.compress(ROWS), "an xz file; give event files as GDELT writes them"),
 }
 
 
@@ -224,6 +255,46 @@ def test_a_broken_file_is_named_and_leaves_nothing_and_stops_no_other(tmp_path, 
     again = ingest([tmp_path / "raw"], out, block_bytes=size)
     assert (again["files"]["already_in_table"], again["files"]["read"]) == (3, 1)
     assert again["rows"]["accepted"] == 40
+
+
+@pytest.mark.parametrize("size", [1 << 24, 300])
+def test_an_archive_with_an_archive_in_it_leaves_nothing(tmp_path, size):
+    path = tmp_path / "raw" / "two.zip"
+    write(tmp_path / "raw", ROWS, "a.csv")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one", forty(2000, "OTHER"))
+        archive.writestr("two.tar", tarred(tarfile.PAX_FORMAT))
+    report = ingest([tmp_path / "raw"], tmp_path / "events.parquet", block_bytes=size)
+    assert [bad["reason"][:13] for bad in report["files"]["unreadable"]] == ["a tar archive"]
+    assert report["rows"]["read"] == 40 and len(facts(tmp_path / "events.parquet")) == 7
+
+
+QUOTED = b"".join(b'"' + line.replace(b"\t", b'"\t"') + b'"\n' for line in ROWS.splitlines())
+ROUNDED = ROWS.replace(b"20200101001500", b"2.0200E+13")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (QUOTED, "GlobalEventID '\"1000\"' (RAW:1); GDELT puts nothing in quotes: write the file again without them"),
+        (ROUNDED, "DATEADDED '2.0200E+13' (RAW:1); a spreadsheet has rounded it: take the file as GDELT wrote it"),
+        (ROWS.replace(b"\t1\t0211", b"\t7\t0211"), "IsRootEvent '7' (RAW:1)"),
+    ],
+)
+def test_the_commonest_reason_and_the_rejects_file_are_named(tmp_path, data, words):
+    path, out = write(tmp_path, data, "a.csv"), tmp_path / "events.parquet"
+    with pytest.raises(DataError) as caught:
+        ingest([path], out)
+    rejected = out.with_suffix(".rejects.tsv")
+    words = f"{out}: no events to write; 40 of 40 lines malformed, most: {words.replace('RAW', str(path))}"
+    assert str(caught.value) == f"{words}; see {rejected}"
+    assert len(rejects(out)) == 40 and not out.exists()
+    # Beside others, it is the commonest reason that counts, not the first one.
+    write(tmp_path, b"bad\n" + raw(1), "0.csv")
+    malformed = ingest([tmp_path / "0.csv", path], out)["malformed"]
+    assert malformed["first"][0]["reason"].startswith("1 columns") and malformed["file"] == str(rejected)
+    assert malformed["most"]["file"] == str(path) and malformed["most"]["count"] == 40
+    assert malformed["most"] == {"file": str(path), "line": 1, "reason": malformed["first"][1]["reason"], "count": 40}
 
 
 def test_a_second_run_adds_what_is_new(tmp_path):

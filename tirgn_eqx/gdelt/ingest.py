@@ -12,7 +12,7 @@ import polars as pl
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.files import flush
 from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.report import UNITS, Counts, TableCounts, merged_ranges, missing
+from tirgn_eqx.gdelt.report import UNITS, TableCounts, malformed_in_words, merged_ranges, missing
 from tirgn_eqx.gdelt.run import Run, ahead
 from tirgn_eqx.gdelt.sort import RUN
 from tirgn_eqx.gdelt.sources import BLOCK, find_sources
@@ -91,7 +91,12 @@ def _finish(run: Run) -> dict[str, Any]:
         "options": run.options.to_dict(),
         "files": run.files,
         "rows": dict(run.counts.rows),
-        "malformed": {"reasons": dict(run.rejects.reasons), "first": run.rejects.first},
+        "malformed": {
+            "reasons": dict(run.rejects.reasons),
+            "first": run.rejects.first,
+            "most": run.rejects.most(),
+            "file": str(run.rejects_file) if run.rejects.reasons else None,
+        },
         "late": dict(run.counts.late),
         "events": table.to_dict(totals["rows"]["accepted"]),
         "missing": {name: missing(seen[name], unit) for name, unit in UNITS.items()},
@@ -99,7 +104,7 @@ def _finish(run: Run) -> dict[str, Any]:
     }
     _publish(run, report)
     if not written and not run.exists:
-        raise DataError(f"{run.out}: no events to write; {_nothing(run.files, run.counts)}")
+        raise DataError(f"{run.out}: no events to write; {_nothing(report)}")
     return report
 
 
@@ -123,10 +128,13 @@ def _publish(run: Run, report: dict[str, Any]) -> None:
     flush(run.out.parent)
 
 
-def _nothing(found: dict[str, Any], counts: Counts) -> str:
+def _nothing(report: dict[str, Any]) -> str:
     """Why there are no events, in words."""
+    found, rows = report["files"], report["rows"]
     if found["unreadable"]:
         count, first = len(found["unreadable"]), found["unreadable"][0]
         return f"{count} of {found['found']} files cannot be read, first {first['file']}: {first['reason']}"
-    told = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.rows.items() if count]
+    if rows["malformed"] and rows["malformed"] == rows["read"]:
+        return malformed_in_words(report)
+    told = [f"{count:,} {name.replace('_', ' ')}" for name, count in rows.items() if count]
     return f"{', '.join(told) or 'all files are empty'}; give other files or fewer filters"

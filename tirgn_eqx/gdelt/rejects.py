@@ -23,6 +23,7 @@ class Rejects:
         self.path, self.size = path, 0
         self.reasons: Counter[str] = Counter()
         self.first: list[dict] = []
+        self._examples: dict[str, dict] = {}  # the first reject of each reason
         self._file = path.open("w+b")
         if size and earlier.is_file():
             with earlier.open("rb") as old:
@@ -39,17 +40,27 @@ class Rejects:
             reason = display_name(reason)
             self._file.write(f"{name}\t{line}\t{reason}\t".encode() + raw + b"\n")
             # A reason begins with the column; the value that follows is one of many.
-            self.reasons[reason.partition(" ")[0] if reason[:1].isupper() else reason] += 1
+            kind = reason.partition(" ")[0] if reason[:1].isupper() else reason
+            self.reasons[kind] += 1
+            reject = {"file": name, "line": line, "reason": reason}
+            self._examples.setdefault(kind, reject)
             if len(self.first) < FIRST:
-                self.first.append({"file": name, "line": line, "reason": reason})
+                self.first.append(reject)
+
+    def most(self) -> dict | None:
+        """The commonest reason: the first line rejected for it (`file`, `line`, `reason`) and their `count`."""
+        if not self.reasons:
+            return None
+        kind, count = self.reasons.most_common(1)[0]
+        return self._examples[kind] | {"count": count}
 
     def mark(self) -> tuple:
         """Where the rejects stand now, for `back_to`."""
-        return self._file.tell(), Counter(self.reasons), list(self.first)
+        return self._file.tell(), Counter(self.reasons), list(self.first), dict(self._examples)
 
     def back_to(self, mark: tuple) -> None:
         """Forgets what was added since `mark`."""
-        end, self.reasons, self.first = mark
+        end, self.reasons, self.first, self._examples = mark
         self._file.seek(end)
         self._file.truncate()
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -111,6 +112,22 @@ class TableCounts:
             "first": None if self.first is None else self.first.isoformat(sep=" "),
             "last": None if self.last is None else self.last.isoformat(sep=" "),
         }
+
+
+def malformed_in_words(report: dict[str, Any]) -> str:
+    """How many lines of a run were no event, the commonest reason with its first line, and where they all are."""
+    rows, malformed = report["rows"], report["malformed"]
+    most = malformed["most"]
+    value = most["reason"].partition(" ")[2]
+    hint = ""
+    if value.startswith(("'\"", "\"'")):
+        hint = "; GDELT puts nothing in quotes: write the file again without them"
+    elif re.fullmatch(r"'[0-9]\.[0-9]+E\+?[0-9]+'", value, re.IGNORECASE):
+        hint = "; a spreadsheet has rounded it: take the file as GDELT wrote it"
+    return (
+        f"{rows['malformed']:,} of {rows['read']:,} lines malformed, most: {most['reason']} "
+        f"({most['file']}:{most['line']}){hint}; see {malformed['file']}"
+    )
 
 
 def merged_ranges(ranges: Ranges, values: Iterable[int]) -> Ranges:

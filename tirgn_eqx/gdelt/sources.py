@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import tarfile
 import zipfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -17,6 +18,11 @@ from tirgn_eqx.foreign import BROKEN, PACKED, check_regular, room_for, told
 BLOCK = 1 << 23  # bytes that are read at once
 LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
 _EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
+# How files begin that hold no lines as they are; tar archives have no such sign, but a header with a checksum.
+_PACKED_OTHERWISE = {
+    **{b"BZh": "a bzip2 file", b"\xfd7zXZ\x00": "an xz file", b"\x28\xb5\x2f\xfd": "a zstd file"},
+    **{b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!": "a rar archive", b"PAR1": "a parquet file"},
+}
 _OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
 
 
@@ -96,13 +102,14 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Bloc
     try:
         check_regular(source.path)
         with source.path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(tarfile.BLOCKSIZE)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
     kind, ending = _kind(start), source.path.suffix.lower()
     if ending in (".zip", ".gz") and kind is None:
         raise Unreadable(f"named {ending}, but it is no such file" + ("" if start else ": it is empty"))
     if kind is None:
+        _check_lines(start)
         with source.path.open("rb") as file:
             yield from _lines(file, source.name, size, digest)
         return
@@ -148,6 +155,7 @@ def _small(source: Source, kind: str, size: int) -> bytes | None:
         part, file = next(members)
         with closing(file):
             data = file.read(size)
+    _check_lines(data, packed=True)
     return data if part == source.name and len(data) < size else None
 
 
@@ -156,9 +164,31 @@ def _read_through(source: Source, kind: str, size: int) -> None:
     total = 0
     for _, file in _members(source, kind):
         with closing(file):
-            while data := file.read(size):
+            _check_lines(data := file.read(max(size, tarfile.BLOCKSIZE)), packed=True)
+            while data:
                 total += len(data)
                 _check_room(source, total)
+                data = file.read(size)
+
+
+def _check_lines(start: bytes, packed: bool = False) -> None:
+    """**Raises:** Unreadable for contents that begin as an archive does, or a file that is packed (once more)."""
+    if _is_tar(start):
+        raise Unreadable("a tar archive; unpack it and name the files, or the folder that holds them")
+    kind = _kind(start) if packed else None
+    other = next((name for sign, name in _PACKED_OTHERWISE.items() if start.startswith(sign)), None)
+    if kind or other:
+        what = f"a {kind} file inside another packed file" if kind else other
+        raise Unreadable(f"{what}; give event files as GDELT writes them: lines of text, plain, in a .zip or a .gz")
+
+
+def _is_tar(start: bytes) -> bool:
+    """Whether contents begin with the header of a tar archive, whose checksum is right."""
+    try:
+        tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return False
+    return True
 
 
 def _check_room(source: Source, total: int) -> None:
