@@ -372,9 +372,9 @@ def _import(place: Path) -> None:
 
 
 def _ask(place: Path) -> None:
-    from tirgn_cli.predict import read_questions
+    from tirgn_eqx.forecast.queries import read_queries
 
-    read_questions(next(iter(place.iterdir()))).rows()
+    read_queries(next(iter(place.iterdir()))).rows()
 
 
 ACTS: dict[str, Act] = {

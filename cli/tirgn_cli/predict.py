@@ -7,11 +7,9 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
-from tirgn_eqx.errors import ConfigError, DataError, printable
+from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.files import replacing
-from tirgn_eqx.foreign import Unsound, check_regular, told
 from tirgn_eqx.heap import keep_freed_memory
-from tirgn_eqx.parquet import check_parquet
 
 PARTS = ("subject", "relation", "object")
 MOST_SHARES = 3
@@ -39,8 +37,8 @@ def predict(
         Path | None,
         options.option(
             metavar="FILE",
-            help="CSV or parquet file of questions with columns subject, relation, object, in every row one of them "
-            "empty; needs --out (default: none)",
+            help="CSV or parquet file of questions with columns subject, relation, object (separated by , ; tab or |), "
+            "in every row one of them empty; needs --out (default: none)",
             panel=options.QUESTION,
         ),
     ] = None,
@@ -104,13 +102,16 @@ def predict(
     from tirgn_cli import show
 
     with show.clean_stdout():
-        table = None if queries is None else read_questions(queries)
+        from tirgn_eqx.forecast.queries import check_names, read_queries
+
+        table = None if queries is None else read_queries(queries)
 
         from tirgn_eqx.forecast import Forecaster
 
         load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **load)
         if queries is not None and table is not None and out is not None:
+            check_names(queries, table, forecaster.names)
             found: Any = {"time": forecaster.time, "questions": table.height, "out": str(out)}
             with show.working(f"answering {table.height:,} questions"):
                 write_answers(out, forecaster, table, top)
@@ -144,56 +145,6 @@ def _check(question: tuple[Any, ...], queries: Path | None, facts: int, out: Pat
     if len(given) != 2:
         have = " and ".join(f"--{part}" for part in given) or "nothing"
         raise ConfigError(f"{have} given; give two of --subject, --relation and --object, and the third is forecast")
-
-
-def read_questions(path: Path) -> Any:
-    """The table of questions: three text columns, null where asked for. **Raises:** DataError for any other file."""
-    import polars as pl
-
-    try:
-        if path.suffix in (".parquet", ".pq"):
-            check_parquet(path)
-            table = pl.read_parquet(path, glob=False)
-        else:
-            table = pl.read_csv(_text_of(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, Unsound, OSError) as error:
-        need = f"give CSV or parquet with {', '.join(PARTS)}"
-        raise DataError(f"{path}: no table that can be read ({told(error)[:300]}); {need}") from error
-    missing = [part for part in PARTS if part not in table.columns]
-    if missing:
-        raise DataError(
-            f"{path}: missing columns {', '.join(missing)}; found {', '.join(table.columns[:12])[:300] or 'none'}; "
-            "leave a column empty, do not leave it out"
-        )
-    for part in PARTS:
-        kind = table.schema[part]
-        if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null) or kind.is_integer()):
-            raise DataError(f"{path}: column {part} has type {str(kind)[:80]}; give names as text")
-    text = [pl.col(part).cast(pl.String).str.strip_chars() for part in PARTS]
-    table = table.select(text).with_columns(
-        pl.when(pl.col(part) != "").then(pl.col(part)).alias(part) for part in PARTS
-    )
-    if table.height == 0:
-        raise DataError(f"{path}: no questions in the file; give one in every row")
-    empty = table.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32))).to_series()
-    bad = (empty != 1).arg_true()
-    if len(bad):
-        raise DataError(
-            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part that is asked for; "
-            f"{len(bad)} rows are like that"
-        )
-    return table
-
-
-def _text_of(path: Path) -> bytes:
-    """The bytes of a CSV file. **Raises:** Unsound for a packed one, which would be unpacked whatever its size."""
-    check_regular(path)
-    content = path.read_bytes()
-    if content.startswith(
-        (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK")
-    ):
-        raise Unsound("it is compressed; unpack it first")
-    return content
 
 
 def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:

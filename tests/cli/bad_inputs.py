@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -80,6 +81,19 @@ def negatives(content: bytes | None) -> Make:
             text("wiki/tkgl-wikidata_test_ns.pkl", content)(place)
 
     return make
+
+
+def gdelt(quotes: bool = False) -> str:
+    """Two lines of GDELT's width, whose values are in quotes, or whose times were rounded."""
+    values = {0: "1", 1: "20200101", 25: "1", 26: "010", 29: "1", 30: "3.4", 31: "4", 34: "1.5", 59: "2.02E+13"}
+    fields = [values.get(column, "") for column in range(61)]
+    return 2 * ("\t".join(f'"{field}"' if quotes else field for field in fields) + "\n")
+
+
+def tarred(place: Path) -> None:
+    """`a.tar.gz`."""
+    with tarfile.open(place / "a.tar.gz", "w:gz") as archive:
+        archive.add(place / "data", "data")
 
 
 def table(**columns: Any) -> Make:
@@ -407,6 +421,10 @@ CASES: dict[str, list[Bad]] = {
     "Questions": [
         Bad("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),
         Bad("columns that are missing", ASK, text("asked.csv", "subject,object\nA,\n")),
+        Bad("a file without the names of the columns", ASK, text("asked.csv", "A;r;\n")),
+        Bad("a name that is not known", ASK, text("asked.csv", "subject\trelation\tobject\n0\t0\t\n0\t7\t\n")),
+        Bad("a row that is cut short", ASK, text("asked.csv", "subject,relation,object\n0,0\n")),
+        Bad("letters of Windows", ASK, text("asked.csv", "subject,relation,object\nC\xf4te,0,\n".encode("latin-1"))),
         Bad("two empty cells", ASK, text("asked.csv", "subject,relation,object\nA,,\n")),
         Bad("no rows", ASK, text("asked.csv", "subject,relation,object\n")),
         Bad("a packed table", ASK, text("asked.csv", b"\x1f\x8b\x08" + b"\0" * 99)),
@@ -423,6 +441,9 @@ CASES: dict[str, list[Bad]] = {
         Bad("a path that does not exist", "tirgn data ingest raw --out made.parquet"),
         Bad("a folder without event files", "tirgn data ingest data --out made.parquet"),
         Bad("no line of GDELT's", "tirgn data ingest a.csv --out made.parquet", text("a.csv", "a,b\n\x1b[31m\n")),
+        Bad("values in quotes", "tirgn data ingest a.csv --out made.parquet", text("a.csv", gdelt(quotes=True))),
+        Bad("times that a spreadsheet rounded", "tirgn data ingest a.csv --out made.parquet", text("a.csv", gdelt())),
+        Bad("a tar archive", "tirgn data ingest a.tar.gz --out made.parquet", tarred),
         Bad("a zip bomb", "tirgn data ingest raw --out made.parquet", zipped("a.export.CSV.zip", bytes(80_000_000))),
         Bad("a zip file that is none", "tirgn data ingest a.zip --out made.parquet", text("a.zip", "text")),
         Bad("a table that no ingest made", "tirgn data ingest a.csv --out events.parquet", text("a.csv", "x"), 2),

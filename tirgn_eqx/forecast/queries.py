@@ -1,0 +1,154 @@
+"""Files of queries: CSV, in the forms that spreadsheets write, and parquet."""
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tirgn_eqx.errors import DataError, shown
+from tirgn_eqx.forecast.names import Names
+from tirgn_eqx.foreign import Unsound, check_regular, told
+from tirgn_eqx.parquet import check_parquet
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTS = ("subject", "relation", "object")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_FORM = f"the first line names the columns {', '.join(PARTS)}, which commas separate (also read: ; tab |)"
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK")
+# Of UTF-16, as spreadsheets write "Unicode text".
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def read_queries(path: Path) -> "pl.DataFrame":
+    """The table of queries: three text columns, in every row null where something is asked for.
+
+    A CSV file is UTF-8, with or without a byte order mark, or UTF-16 with one; its lines may end in any way, cells may
+    stand in double quotes, and commas, semicolons, tabs or bars separate them: the one by which the first line names
+    the columns. Further columns are ignored, and so are empty lines.
+
+    **Raises:** DataError for any other file, with the row (counted from 1, below the names of the columns).
+    """
+    import polars as pl
+
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            check_parquet(path)
+            table = pl.read_parquet(path, glob=False)
+        else:
+            table = _read_csv(path)
+    except (pl.exceptions.PolarsError, Unsound, OSError) as error:
+        need = f"give CSV or parquet with {', '.join(PARTS)}"
+        raise DataError(f"{path}: no table that can be read ({told(error)[:300]}); {need}") from error
+    missing = [part for part in PARTS if part not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path}: missing columns {', '.join(missing)}; found {', '.join(table.columns[:12])[:300] or 'none'}; "
+            "leave a column empty, do not leave it out"
+        )
+    for part in PARTS:
+        kind = table.schema[part]
+        if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null) or kind.is_integer()):
+            raise DataError(f"{path}: column {part} has type {str(kind)[:80]}; give names as text")
+    # Outer spaces may belong to a name; a cell of spaces alone is empty.
+    table = table.select(pl.col(part).cast(pl.String) for part in PARTS).with_columns(
+        pl.when(pl.col(part).str.strip_chars() != "").then(pl.col(part)).alias(part) for part in PARTS
+    )
+    if table.height == 0:
+        raise DataError(f"{path}: no questions in the file; give one in every row")
+    empty = table.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32))).to_series()
+    bad = (empty != 1).arg_true()
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part that is asked for; "
+            f"{len(bad)} rows are like that"
+        )
+    return table
+
+
+def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:
+    """**Raises:** DataError with file and row for the first name of the queries that `names` does not take."""
+    wrong: dict[str, dict[str, DataError]] = {}
+    for part in PARTS:
+        look_up = names.relation if part == "relation" else names.entity
+        for name in table[part].drop_nulls().unique():
+            try:
+                look_up(name)
+            except DataError as error:
+                wrong.setdefault(part, {})[name] = error
+    if not wrong:
+        return
+    rows = [
+        (number, [wrong[part][name] for part, name in row.items() if name in wrong.get(part, ())])
+        for number, row in enumerate(table.iter_rows(named=True), start=1)
+    ]
+    rows = [(number, errors) for number, errors in rows if errors]
+    more = f"; {len(rows):,} rows in all have such names" if len(rows) > 1 else ""
+    raise DataError(f"{path}: row {rows[0][0]}: {rows[0][1][0]}{more}")
+
+
+def _read_csv(path: Path) -> "pl.DataFrame":
+    """The columns of a CSV file as text. **Raises:** Unsound, DataError, OSError."""
+    import polars as pl
+
+    text = _text_of(path)
+    head = re.search(r"[^\r\n]*\S[^\r\n]*", text)
+    if head is None:
+        raise DataError(f"{path}: the file is empty; {_FORM}")
+    separator = _separator(path, head[0])
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row) and (len(row) < 2 or not rows):
+                continue  # an empty line
+            if rows and len(row) != len(rows[0]):
+                raise DataError(
+                    f"{path}: row {len(rows)} has {len(row)} cells, expected {len(rows[0])}, which "
+                    f"{_SEPARATORS[separator]} separate; leave a cell empty, do not leave it out"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {told(error)}; close quotes where they end") from error
+    names = [_plain(name) for name in rows[0]]
+    twice = [part for part in PARTS if names.count(part) > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are called {twice[0]}; {_FORM}")
+    columns: list[Any] = [list(column) for column in zip(*rows[1:])] or [[] for _ in names]
+    chosen = {part: columns[names.index(part)] for part in PARTS if part in names}
+    return pl.DataFrame(chosen, schema=dict.fromkeys(chosen, pl.String))
+
+
+def _separator(path: Path, head: str) -> str:
+    """What separates the columns, by their names. **Raises:** DataError for a first line that does not name them."""
+    found = {mark: {_plain(name) for name in next(csv.reader([head], delimiter=mark))} for mark in _SEPARATORS}
+    best = max(_SEPARATORS, key=lambda mark: len(found[mark] & set(PARTS)))
+    missing = [part for part in PARTS if part not in found[best]]
+    if not missing:
+        return best
+    if len(missing) == len(PARTS):
+        raise DataError(f"{path}: the first line is {shown(head)}, which names no column; {_FORM}")
+    raise DataError(
+        f"{path}: missing columns {', '.join(missing)} in the first line, {shown(head)}; {_FORM}; leave a column "
+        "empty, do not leave it out"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("\"'").lower()
+
+
+def _text_of(path: Path) -> str:
+    """The text of a CSV file. **Raises:** Unsound for a packed one, which would be unpacked whatever its size."""
+    check_regular(path)
+    content = path.read_bytes()
+    if content.startswith(_PACKED):
+        raise Unsound("it is compressed; unpack it first")
+    encoding = _MARKS.get(content[:2], "utf-8-sig")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line, form = content[: error.start].count(b"\n") + 1, "UTF-8" if content[:2] not in _MARKS else "UTF-16"
+        raise DataError(f"{path}:{line}: not {form} text; save it as CSV in UTF-8") from error
