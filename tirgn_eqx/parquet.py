@@ -1,4 +1,4 @@
-"""Parquet files from anywhere: read to their end by a process of its own before this one opens them.
+"""Tables from anywhere, parquet above all: read to their end by a process of its own before this one opens them.
 
 A damaged parquet file can end the process that reads it: the reader aborts where a page claims 10^18 values, and
 prints the stack of its threads. So a helper process reads it first, with little memory and its voice turned off; what
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tirgn_eqx.foreign import Unsound, check_regular
+from tirgn_eqx.foreign import Unsound, check_regular, room_for
 
 ROWS_PER_BYTE = 16  # that a table may have, beside a million: the smallest real ones need a byte for a row
 BYTES_PER_BYTE = 256  # that a table may take in memory for each in its file, beside `ROOM`
@@ -42,13 +42,23 @@ def check_parquet(path: Path, columns: Sequence[str] | None = None) -> Described
 
     **Raises:** Unsound for a file that is no parquet file, is damaged, or would fill the memory; OSError.
     """
+    return check_table(path, "parquet", columns)
+
+
+def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> Described:
+    """As `check_parquet`, for tables of several forms.
+
+    **Arguments:** `form`: `parquet`, `arrow` or `arrows` (a stream); or the packing of a text table, `gz` or `zst`,
+    of which nothing is described: it unpacks to no more than `room_for` its size.
+    """
     check_regular(path)
     size = path.stat().st_size
     asked = {
         "path": str(path.resolve()),
+        "form": form,
         "columns": None if columns is None else list(columns),
         "most_rows": 1_000_000 + ROWS_PER_BYTE * size,
-        "most_bytes": ROOM + BYTES_PER_BYTE * size,
+        "most_bytes": room_for(size) if form in ("gz", "zst") else ROOM + BYTES_PER_BYTE * size,
     }
     with _lock:
         helper = _helper()

@@ -1,15 +1,18 @@
-"""The helper of `tirgn_eqx.parquet`, run as a program: reads parquet files and says on stdout what they hold.
+"""The helper of `tirgn_eqx.parquet`, run as a program: reads tables and says on stdout what they hold.
 
 It imports nothing of the package, so that it starts at once. Each line on stdin names a file, each on stdout answers.
 """
 
+import gzip
 import json
 import sys
+import zlib
 from typing import Any
 
 import polars as pl
 
 SLICE = 1 << 17  # rows that are read at once
+BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 BELOW = 1 << 31  # bytes of memory that it may take beside what it has
 
 
@@ -28,17 +31,26 @@ def limit_memory() -> None:
 
 def described(asked: dict[str, Any]) -> dict[str, Any]:
     """The answer about one file, all of which was read."""
-    path = asked["path"]
-    schema = pl.read_parquet_schema(path)
-    answer = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}}
-    answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
+    path, form = asked["path"], asked.get("form", "parquet")
+    if form in ("gz", "zst"):
+        return unpacked(path, form, asked["most_bytes"])
+    if form == "parquet":
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    elif form == "arrow":
+        scan = pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    else:  # a stream has no index to begin from
+        scan = pl.read_ipc_stream(path, columns=None).lazy()
+    schema = pl.read_parquet_schema(path) if form == "parquet" else scan.collect_schema()
+    answer: dict[str, Any] = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}, "metadata": {}}
+    if form == "parquet":
+        answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
     names = [name for name in schema if asked["columns"] is None or name in asked["columns"]]
-    rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    rows = scan.select(pl.len()).collect().item()
     if rows > asked["most_rows"]:
         return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
     size = 0
     for begin in range(0, rows, SLICE):
-        part = pl.scan_parquet(path, glob=False).select(names).slice(begin, SLICE).collect()
+        part = scan.select(names).slice(begin, SLICE).collect()
         if names and part.height != min(SLICE, rows - begin):
             return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
         size += part.estimated_size()
@@ -49,12 +61,28 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
     return answer | {"rows": rows}
 
 
+def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
+    """The answer about a packed text table: none but that it unpacks, and to no more bytes than it may."""
+    if form == "gz":
+        size = 0
+        with gzip.open(path) as file:
+            while size <= most and (found := len(file.read(1 << 20))):
+                size += found
+    else:
+        # A line is a row of one column: what separates columns is a character that text does not have.
+        lines = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
+        size = lines.head(most + 1).select(pl.all().str.len_bytes().sum() + pl.len()).collect(engine="streaming").item()
+    return (
+        {"error": f"unpacks to more than {most:,} bytes"} if size > most else {"columns": {}, "rows": 0, "metadata": {}}
+    )
+
+
 def main() -> None:
     limit_memory()
     for line in sys.stdin:
         try:
             answer = described(json.loads(line))
-        except (pl.exceptions.PolarsError, OSError, ValueError, OverflowError, MemoryError) as error:
+        except (pl.exceptions.PolarsError, *BROKEN) as error:
             answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
         except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
             # What its threads are like after a panic is not known.

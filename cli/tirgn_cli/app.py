@@ -206,8 +206,14 @@ def _diagnostics():
     """Shows the library's warnings and log messages as lines on stderr while a command runs."""
     from tirgn_cli import show
 
+    said: set[str] = set()
+
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if getattr(record, "once", False):
+                if record.getMessage() in said:
+                    return
+                said.add(record.getMessage())
             (show.warning if record.levelno >= logging.WARNING else show.note)(record.getMessage())
 
     logger, handler = logging.getLogger("tirgn_eqx"), Handler()

@@ -21,6 +21,9 @@ def recurrency(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     variant: Annotated[
@@ -84,7 +87,14 @@ def recurrency(
         from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
         from tirgn_eqx.models.recurrency import Recurrency
 
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         graph = load_graph(data_path or options.default_data_path(), **load)
         setting = "multi-step" if multi_step else "single-step"
         index = build_recurrence_index(graph)

@@ -29,13 +29,16 @@ def compare(
         options.option(
             metavar="PATH",
             autocompletion=complete.data,
-            help="folder, event parquet or 'sim' to evaluate on (default: what the first checkpoint was trained on)",
+            help="folder, event table or 'sim' to evaluate on (default: what the first checkpoint was trained on)",
             panel=options.DATA,
         ),
     ] = None,
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     threshold: Annotated[
@@ -81,7 +84,14 @@ def compare(
 
     with show.clean_stdout():
         loaded = {name: _load_model(name) for name in dict.fromkeys(models)}
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         graph = _load_graph(models, loaded, data_path, load)
         setting = "multi-step" if multi_step else "single-step"
         searched: dict[str, Any] = {}

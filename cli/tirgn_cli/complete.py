@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 
 DEEPEST = 4  # folders below the current one
 MOST = 2000  # entries looked at: a key press must not wait for a disk
-SUFFIXES = (".parquet", ".pq")
+# As in tirgn_eqx.data.table_files, which is not imported: a key press must not wait for it.
+TEXT = (".csv", ".tsv", ".tab", ".ndjson", ".jsonl")
+SUFFIXES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", *TEXT)
+SUFFIXES += tuple(f"{suffix}{packed}" for suffix in TEXT for packed in (".gz", ".zst"))
 
 
 def _walk(place: str = ".", depth: int = DEEPEST) -> Iterator[os.DirEntry]:
@@ -64,8 +67,8 @@ def data(incomplete: str) -> list[str]:
 
     def held(entry: os.DirEntry) -> bool:
         if entry.is_file():
-            return entry.name.endswith(SUFFIXES)
-        inside = ("train.txt", "graph.json")
+            return entry.name.lower().endswith(SUFFIXES)
+        inside = ("train.txt", "graph.json", "_SUCCESS", "_metadata")
         return any(os.path.exists(os.path.join(entry.path, name)) for name in inside)
 
     return _matching(incomplete, held) + (["sim"] if "sim".startswith(incomplete) else [])

@@ -32,13 +32,16 @@ def stats(
         typer.Argument(
             metavar="PATH",
             autocompletion=complete.data,
-            help="folder in the RE-GCN text format or of `tirgn data map`, event parquet, or 'sim' for the simulated "
+            help="folder in the RE-GCN text format or of `tirgn data map`, event table, or 'sim' for the simulated "
             "world",
         ),
     ],
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -51,7 +54,14 @@ def stats(
     with show.clean_stdout():
         from tirgn_eqx.data import graph_statistics, load_graph
 
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         statistics = graph_statistics(load_graph(path, **load))
     if as_json:
         show.document(statistics)

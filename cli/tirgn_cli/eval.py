@@ -29,13 +29,16 @@ def evaluate(
         options.option(
             metavar="PATH",
             autocompletion=complete.data,
-            help="folder, event parquet or 'sim' to evaluate on (default: what it was trained on)",
+            help="folder, event table or 'sim' to evaluate on (default: what it was trained on)",
             panel=options.DATA,
         ),
     ] = None,
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     model_type: Annotated[
         str | None,
         options.option(
@@ -113,7 +116,14 @@ def evaluate(
         if explain and not kind.endswith("evidence"):
             raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
         trained_on = metadata.get("data") or {}
-        given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        given = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         from tirgn_eqx.data.names import with_kept_names
 
         graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
@@ -197,13 +207,11 @@ def explained(model: Any, evaluation: Any, number: int, history_len: int) -> lis
 
 def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
     """The graph to evaluate on: the one the checkpoint names, or `data_path` read with the same options."""
-    from tirgn_eqx.data import load_graph
+    from tirgn_eqx.data.load import load_graph, reading_of
 
     if data_path is not None:
         # A moved or copied event table is read as the one that was trained on, unless told otherwise.
-        same_kind = provenance.get("kind") == "parquet" and Path(data_path).suffix in (".parquet", ".pq")
-        known = ("num_days", "max_events", "granularity") if same_kind else ()
-        return load_graph(data_path, **{key: provenance[key] for key in known if key in provenance} | given)
+        return load_graph(data_path, **reading_of(provenance, data_path) | given)
     if not provenance:
         raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
     try:

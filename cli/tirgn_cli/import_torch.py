@@ -30,6 +30,9 @@ def import_torch(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     num_layers: Annotated[
         int | None,
         options.option(
@@ -70,7 +73,14 @@ def import_torch(
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.interop import import_torch as run
 
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         graph = load_graph(data_path, **load)
         written = run(state, graph, out, overrides)
     if as_json:

@@ -14,7 +14,7 @@ def map_data(
         typer.Argument(
             metavar="SOURCE",
             autocompletion=complete.data,
-            help="folder in the RE-GCN text format, event parquet, or 'sim' for the simulated world",
+            help="folder in the RE-GCN text format, event table, or 'sim' for the simulated world",
         ),
     ],
     out: Annotated[
@@ -49,6 +49,9 @@ def map_data(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -70,7 +73,14 @@ def map_data(
         from tirgn_eqx.data import map_data as run
         from tirgn_eqx.data.history_files import mapped_vocabulary
 
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         graph = run(source, out, name=name, **load)
         told: dict[str, Any] = {"folder": str(out)} | graph.describe() | {"bytes": _size(out, "facts-*")}
         if history:

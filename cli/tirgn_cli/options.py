@@ -48,8 +48,9 @@ DataPath = Annotated[
     str | None,
     option(
         metavar="PATH",
-        help="folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event parquet, or 'sim' for the "
-        f"simulated world, also with its options as sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
+        help="folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event table (parquet, CSV, TSV, "
+        "NDJSON, Arrow, or a folder of such parts), or 'sim' for the simulated world, also with its options as "
+        f"sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
         autocompletion=complete.data,
         panel=DATA,
     ),
@@ -59,7 +60,7 @@ NumDays = Annotated[
     option(
         min=0,
         metavar="DAYS",
-        help="of an event parquet, keep the most recent; 0 = all (default: 30); of sim, days to simulate",
+        help="of an event table, keep the most recent; 0 = all (default: 30); of sim, days to simulate",
         panel=DATA,
     ),
 ]
@@ -68,8 +69,7 @@ MaxEvents = Annotated[
     option(
         min=0,
         metavar="EVENTS",
-        help="of an event parquet, thin every day in proportion to at most this many events in all; "
-        "0 = all (default: 0)",
+        help="of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)",
         panel=DATA,
     ),
 ]
@@ -77,8 +77,35 @@ Granularity = Annotated[
     str | None,
     option(
         metavar="15min|hour|day",
-        help="of an event parquet, length of one snapshot (default: day)",
+        help="of an event table, length of one snapshot (default: day)",
         autocompletion=lambda: ["15min", "hour", "day"],
+        panel=DATA,
+    ),
+]
+TimeFormat = Annotated[
+    str | None,
+    option(
+        metavar="FORM",
+        help="of an event table, the form of its times: of strptime such as %d/%m/%Y, or one of unix-s, unix-ms, "
+        "unix-us, unix-ns, unix-days, excel, steps, iso, datetime, YYYYMM, YYYYMMDD, YYYYMMDDHH, YYYYMMDDHHMM, "
+        "YYYYMMDDHHMMSS (default: found from all rows)",
+        panel=DATA,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    option(
+        metavar="MAP",
+        help="of an event table, which columns to take, as entity1=subject,relation=verb,entity2=object,timestamp=day; "
+        "numbers for all four are places in a CSV file without a header (default: well-known names)",
+        panel=DATA,
+    ),
+]
+SkipBadRows = Annotated[
+    bool | None,
+    option(
+        "--skip-bad-rows",
+        help="of an event table, set rows aside that lack a name or a time, and count them (default: refuse the table)",
         panel=DATA,
     ),
 ]

@@ -69,13 +69,16 @@ def predict(
         options.option(
             metavar="PATH",
             autocompletion=complete.data,
-            help="folder, event parquet or 'sim' with what is known (default: what it was trained on)",
+            help="folder, event table or 'sim' with what is known (default: what it was trained on)",
             panel=options.DATA,
         ),
     ] = None,
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     out: Annotated[
         Path | None,
         options.option(
@@ -108,7 +111,14 @@ def predict(
 
         from tirgn_eqx.forecast import Forecaster
 
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **load)
         if queries is not None and table is not None and out is not None:
             check_names(queries, table, forecaster.names)

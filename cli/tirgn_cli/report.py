@@ -31,7 +31,7 @@ def report(
         options.option(
             metavar="PATH",
             autocompletion=complete.data,
-            help="folder, event parquet or 'sim' to evaluate on (default: what each run was trained on)",
+            help="folder, event table or 'sim' to evaluate on (default: what each run was trained on)",
             panel=options.DATA,
         ),
     ] = None,

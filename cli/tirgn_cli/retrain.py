@@ -29,7 +29,7 @@ def retrain(
         options.option(
             metavar="PATH",
             autocompletion=complete.data,
-            help="event parquet with the newest events (default: what CKPT was trained on, read again)",
+            help="event table with the newest events (default: what CKPT was trained on, read again)",
             panel=options.DATA,
         ),
     ] = None,
@@ -57,6 +57,9 @@ def retrain(
             panel=options.DATA,
         ),
     ] = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     keep_gone: Annotated[
         bool,
         options.option(
@@ -142,7 +145,14 @@ def retrain(
 
         old = read_predecessor(checkpoint)
         config = old.config.replace(**changes)
-        load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
         graph = load_data(checkpoint, data_path, old.provenance, load)
         with Signals() as signals, TrainingView(quiet=quiet) as view:
             decide: dict[str, Any] = {"max_regression": max_regression, "keep_gone": keep_gone}

@@ -19,6 +19,9 @@ def train(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     model: options.Model = None,
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,
@@ -152,7 +155,14 @@ def train(
         recipe,
         "sim" if source.partition(":")[0] == "sim" else None,
     )
-    load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+    load = options.given(
+        num_days=num_days,
+        max_events=max_events,
+        granularity=granularity,
+        time_format=time_format,
+        columns=columns,
+        skip_bad_rows=skip_bad_rows,
+    )
 
     from tirgn_cli import show
     from tirgn_cli.progress import TrainingView

@@ -18,6 +18,9 @@ def tune(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     model: options.Model = None,
     preset: options.Preset = None,
     recipe: options.Recipe = None,
@@ -171,7 +174,17 @@ def tune(
         import_optuna()  # before the data is read
         from tirgn_eqx.data import load_graph
 
-        graph = load_graph(source, **options.given(num_days=num_days, max_events=max_events, granularity=granularity))
+        graph = load_graph(
+            source,
+            **options.given(
+                num_days=num_days,
+                max_events=max_events,
+                granularity=granularity,
+                time_format=time_format,
+                columns=columns,
+                skip_bad_rows=skip_bad_rows,
+            ),
+        )
         usual = {} if only else default_space(config, graph.static is not None)
         space = {name: part for name, part in (usual | given).items() if name not in fixed}
 

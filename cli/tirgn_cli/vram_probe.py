@@ -22,6 +22,9 @@ def vram_probe(
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
     granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
     budget: Annotated[
         str | None,
         options.option(
@@ -67,7 +70,14 @@ def vram_probe(
         else:
             from tirgn_eqx.data import load_graph
 
-            load = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+            load = options.given(
+                num_days=num_days,
+                max_events=max_events,
+                granularity=granularity,
+                time_format=time_format,
+                columns=columns,
+                skip_bad_rows=skip_bad_rows,
+            )
             graph = load_graph(data_path or options.default_data_path(), **load)
             problem, description = ProblemShape.from_graph(graph, config), graph.describe()
         with show.working("compiling the training step for each setting"):

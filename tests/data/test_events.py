@@ -11,6 +11,7 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"
 EPOCH = dt.datetime(1970, 1, 1)
+YEAR_2000 = 946_684_800
 
 
 def events(count=10, *, per_day=1, start=dt.datetime(2018, 1, 9)):
@@ -77,15 +78,15 @@ def test_names_are_kept_and_ids_follow_first_appearance(tmp_path):
         [("b", "r2", " A b ", 4), ("z", "r1", "c", 0), ("y", "r1", "c", 0), ("b", "r0", "a", 86_400)],
         schema=["entity1", "relation", "entity2", "timestamp"],
         orient="row",
-    ).with_columns(pl.col("timestamp") * 3600 + 1)
+    ).with_columns(pl.col("timestamp") * 3600 + YEAR_2000 + 1)
     graph = read_events(write(tmp_path, table), num_days=0, granularity="hour")
     assert graph.entity_names == ("c", "y", "z", " A b ", "b", "a")
     assert graph.relation_names == ("r1", "r2", "r0")
     assert named(graph) == [
-        (0, "y", "r1", "c"),
-        (0, "z", "r1", "c"),
-        (4, "b", "r2", " A b "),
-        (86_400, "b", "r0", "a"),
+        (YEAR_2000 // 3600, "y", "r1", "c"),
+        (YEAR_2000 // 3600, "z", "r1", "c"),
+        (YEAR_2000 // 3600 + 4, "b", "r2", " A b "),
+        (YEAR_2000 // 3600 + 86_400, "b", "r0", "a"),
     ]
 
 
@@ -230,7 +231,8 @@ def test_forms_of_date_agree(tmp_path, days):
 
 def test_times_before_1970_round_down(tmp_path):
     table = events(12, start=dt.datetime(1969, 12, 25, 23, 59, 59, 500_000))
-    graph = read_events(write(tmp_path, table))
+    with pytest.warns(DataWarning, match="12 of 12 times, read as datetime, lie before 1979: 1969-12-25 to 1970-01-05"):
+        graph = read_events(write(tmp_path, table))
     assert graph.times.tolist() == list(range(-7, 5))
 
 
@@ -255,8 +257,9 @@ def stamps(values):
 
 BAD = {
     "columns": (
-        lambda table: table.rename({"entity1": "source", "timestamp": "date"}),
-        "missing columns entity1, timestamp; found source, relation, entity2, date",
+        lambda table: table.rename({"entity1": "who", "timestamp": "moment"}),
+        "missing columns entity1, timestamp; found who, relation, entity2, moment; rename them, or say which they are "
+        "with --columns entity1=NAME",
     ),
     "null name": (change("entity2", 3, None), "column entity2 has 1 null values, first in row 4"),
     "null time": (change("timestamp", 0, None), "column timestamp has 1 null values, first in row 1"),
@@ -267,39 +270,45 @@ BAD = {
     "empty name": (change("entity1", 9, " \t"), "column entity1 has 1 empty values, first in row 10"),
     "name type": (
         lambda table: table.with_columns(entity1=pl.lit(1.5)),
-        "column entity1 has type Float64; expected names as text",
+        "column entity1 has type Float64 with values that are no whole numbers, first 1.5 in row 1",
     ),
     "text time": (
         stamps(["2018-01-09"] * 4 + ["soon"] * 6),
-        "timestamp: 6 values are no time, first 'soon' in row 5",
+        "timestamp: 6 of 10 values are no ISO 8601 date, as the others are; first 'soon' in row 5",
     ),
     "digits in text": (stamps(["2018-01-09"] * 9 + ["20180109"]), "first '20180109' in row 10"),
     "no such day": (
         stamps([20180109] * 9 + [20180231]),
-        "first 20180231 in row 10; expected YYYYMMDD, as row 1",
+        "1 of 10 values is no YYYYMMDD, as the others are; first 20180231 in row 10; correct",
     ),
-    "no such hour": (stamps([20180109000000] * 9 + [20180109250000]), "expected YYYYMMDDHHMMSS, as row 1"),
+    "no such hour": (
+        stamps([20180109000000] * 9 + [20180109250000]),
+        "is no YYYYMMDDHHMMSS, as the others are; first 20180109250000 in row 10",
+    ),
     "mixed": (
         stamps([20180109] * 9 + [20180109250000]),
-        "first 20180109250000 in row 10; expected YYYYMMDD, as",
+        "is no YYYYMMDD, as the others are; first 20180109250000 in row 10",
     ),
     "milliseconds": (
         stamps([1_515_456_000_000] * 10),
-        "10 values are no time, first 1515456000000 in row 1; expected",
+        "1 distinct times (10 events, unix millisecond, 2018-01-09 00:00 to 2018-01-09 00:00), but train",
     ),
     "fraction": (
         stamps([1.0] * 5 + [1.5] * 5),
-        "5 values are no time, first 1.5 in row 6; expected a datetime",
+        "5 of 10 values are no whole number",
     ),
-    "not a number": (stamps([1.0] * 9 + [float("nan")]), "1 values are no time, first nan in row 10"),
+    "not a number": (
+        stamps([1.0] * 9 + [float("nan")]),
+        "1 of 10 values is no step number, as the others are; first nan in row 10",
+    ),
     "time type": (
         stamps([True] * 10),
-        "column timestamp has type Boolean; expected a datetime, a date, text like",
+        "column timestamp: has type Boolean; expected dates, text like",
     ),
     "no rows": (lambda table: table.head(0), "no events in the file"),
     "one time": (
         stamps([0] * 10),
-        "at granularity day: 1 distinct times, but train, valid and test need at least 3",
+        "events.parquet: 1 distinct times (10 events, step number, 0 to 0), but train, valid and test need at least 3",
     ),
 }
 
@@ -316,9 +325,9 @@ def test_bad_table_is_one_clear_line(tmp_path, case):
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(DataError, match=r"none.parquet: file is missing; expected a parquet file of events"):
+    with pytest.raises(DataError, match=r"none.parquet: file is missing; expected a table as parquet, CSV,"):
         read_events(tmp_path / "none.parquet")
-    with pytest.raises(DataError, match=r"is a folder, not a file"):
+    with pytest.raises(DataError, match="a folder without parts of a table"):
         read_events(tmp_path)
     for content in (b"", b"entity1,relation,entity2,timestamp\n", b"PAR1" + bytes(100) + b"PAR1"):
         (tmp_path / "bad.parquet").write_bytes(content)
@@ -360,13 +369,13 @@ def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
         load_graph(path, kind="file")
     with pytest.raises(DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"):
         load_graph(tmp_path / "nowhere")
-    (tmp_path / "facts.csv").write_text("")
-    with pytest.raises(DataError, match=r"facts.csv: is neither a folder nor a parquet file"):
-        load_graph(tmp_path / "facts.csv")
+    (tmp_path / "facts.xlsx").write_text("")
+    with pytest.raises(DataError, match=r"facts.xlsx: is neither a folder nor a table; expected .* parquet, CSV, TSV"):
+        load_graph(tmp_path / "facts.xlsx")
 
 
 def test_load_graph_warns_of_options_that_a_folder_has_not():
-    with pytest.warns(DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event parquet only"):
+    with pytest.warns(DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event table only"):
         load_graph(dataset("YAGO"), num_days=7)
     with pytest.warns(DataWarning, match=r"granularity = hour is ignored"):
         load_graph(dataset("YAGO"), granularity="hour")

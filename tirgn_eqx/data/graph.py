@@ -110,6 +110,18 @@ class TemporalGraph:
         ):
             raise DataError(f"{self.name}: facts are not in time order; build the graph with `from_facts`")
 
+    @classmethod
+    def from_events(cls, source: Any, **options: Any) -> "TemporalGraph":
+        """The graph of an event table: a DataFrame of polars or pandas, or a file of one.
+
+        **Arguments:** `source`, `options`: as of `tirgn_eqx.data.read_events`.
+
+        **Raises:** ConfigError, DataError.
+        """
+        from tirgn_eqx.data.events import read_events
+
+        return read_events(source, **options)
+
     @property
     def num_facts(self) -> int:
         return len(self.subject)

@@ -4,54 +4,70 @@ import dataclasses
 import inspect
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.data.benchmark import Unsorted, read_folder, stream_folder
-from tirgn_eqx.data.events import read_events
+from tirgn_eqx.data.event_table import is_frame
+from tirgn_eqx.data.events import EVENT_KINDS, READING, read_events
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.mapped import in_order, map_graph, write_mapped
 from tirgn_eqx.data.mapped_read import is_mapped, read_mapped
 from tirgn_eqx.data.synthetic import simulate
+from tirgn_eqx.data.table_files import ACCEPTED, form_of, is_table, table_form
 from tirgn_eqx.data.tgb import read_tgb, tgb_name
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.foreign import parse_toml
 
-KINDS = ("folder", "tgb", "parquet", "sim", "mapped")
-_DEFAULT_DAYS = 30
-_ACCEPTED = "a folder in the RE-GCN text format or of TGB, a mapped graph, an event table *.parquet, or sim"
+KINDS = ("folder", "tgb", *EVENT_KINDS, "sim", "mapped")
+_ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED}"
+# Any of these makes a folder one of facts, whatever tables lie beside them.
+_FACTS = ("stat.txt", "train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt")
 
 
 def load_graph(
-    path: str | Path = "sim",
+    path: Any = "sim",
     *,
     kind: str | None = None,
     name: str | None = None,
     num_days: int | None = None,
     max_events: int = 0,
     granularity: str = "day",
+    time_format: str | None = None,
+    columns: str | Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
     **options: Any,
 ) -> TemporalGraph:
     """The temporal graph at `path`, whatever form it has; `load_graph(**graph.provenance)` loads it again.
 
     **Arguments:**
 
-    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a folder that `map_data` made (`read_mapped`), a
-      `*.parquet` file (`read_events`), or the simulated world: `sim`, or with settings `sim:seed=3,num_entities=50`
-      (`simulate`). `./sim` is a folder of that name.
-    - `kind`: `folder`, `tgb`, `mapped`, `parquet` or `sim`; None decides from `path`.
+    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a folder that `map_data` made (`read_mapped`), an
+      event table as a file, a folder of parts or a DataFrame of polars or pandas (`read_events`), or the simulated
+      world: `sim`, or with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
+    - `kind`: `folder`, `tgb`, `mapped`, `sim`, or for event tables `parquet`, `table` (of another form) or `frame`;
+      None decides from `path`.
     - `name`: shown with every result; None takes the name of the folder or file.
     - `num_days`: days of an event table (None = 30, 0 = all) or of the simulated world (None = its default).
-    - `max_events`, `granularity`: of an event table, see `read_events`.
+    - `max_events`, `granularity`, `time_format`, `columns`, `skip_bad_rows`: of an event table, see `read_events`.
     - `options`: of the simulated world, see `simulate`.
 
     **Raises:** DataError for data that cannot be read, ConfigError for an option that does not exist. An
     option without meaning for this kind of data raises a DataWarning.
     """
-    text = os.fspath(path)
-    if kind is None:
-        kind = _kind_of(text)
-    unused = {"max_events": max_events, "granularity": granularity != "day" and granularity}
+    if is_frame(path):
+        kind, text = "frame", "the table"
+    else:
+        text = os.fspath(path)
+        kind = _kind_of(text) if kind is None else kind
+        if kind == "frame":
+            raise DataError(
+                "these data were a DataFrame in memory, which cannot be loaded again; write them as a parquet file, "
+                "and give it with --data-path"
+            )
+    unused: dict[str, Any] = {"max_events": max_events, "granularity": granularity != "day" and granularity}
+    unused |= {"time_format": time_format, "columns": columns, "skip_bad_rows": skip_bad_rows}
     if kind == "sim":
         days = {} if num_days is None else {"num_days": num_days}
         graph = simulate(**_sim_options(text, _settings(text) | options | days)).graph
@@ -67,12 +83,13 @@ def load_graph(
         graph, name = read_mapped(text, name), None
     else:
         unused = {}
-        days = _DEFAULT_DAYS if num_days is None else num_days
-        graph = read_events(text, num_days=days, max_events=max_events, granularity=granularity)
+        how: dict[str, Any] = {"num_days": num_days, "max_events": max_events, "granularity": granularity}
+        how |= {"time_format": time_format, "columns": columns, "skip_bad_rows": skip_bad_rows}
+        graph = read_events(path if kind == "frame" else text, **how)
     for option, value in unused.items():
         if value:
             warnings.warn(
-                f"{text}: {option} = {value} is ignored; it applies to an event parquet only",
+                f"{text}: {option} = {value} is ignored; it applies to an event table only",
                 DataWarning,
                 stacklevel=2,
             )
@@ -81,7 +98,24 @@ def load_graph(
     return graph
 
 
-def map_data(path: str | Path, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
+def reading_of(provenance: dict[str, Any], path: Any) -> dict[str, Any]:
+    """How an event table was read, for another one at `path` that is read in its place; nothing for other data."""
+    if provenance.get("kind") not in EVENT_KINDS:
+        return {}
+    if not is_frame(path) and not is_event_table(os.fspath(path)):
+        return {}
+    return {key: provenance[key] for key in READING if key in provenance}
+
+
+def is_event_table(path: str) -> bool:
+    """Whether data at a path are an event table, as far as the path tells."""
+    try:
+        return _kind_of(path) in EVENT_KINDS
+    except DataError:
+        return form_of(path) is not None
+
+
+def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
     """The data at `path`, whatever form it has, made into a mapped graph in the folder `out`, and mapped from there.
 
     A folder in the RE-GCN text format whose files are each in order of time is never in memory as a whole; any other
@@ -91,7 +125,7 @@ def map_data(path: str | Path, out: str | Path, *, name: str | None = None, **op
 
     **Raises:** as `load_graph` and `write_mapped`.
     """
-    if not options and _kind_of(os.fspath(path)) == "folder":
+    if not options and not is_frame(path) and _kind_of(os.fspath(path)) == "folder":
         found: dict[str, Any] = {}
 
         def finish() -> dict[str, Any]:
@@ -112,10 +146,14 @@ def _kind_of(path: str) -> str:
     if os.path.isdir(place):
         if is_mapped(place):
             return "mapped"
-        return "folder" if tgb_name(place) is None else "tgb"
-    if place.suffix.lower() in (".parquet", ".pq"):
-        return "parquet"
-    state = "is neither a folder nor a parquet file" if os.path.exists(place) else "does not exist"
+        if tgb_name(place) is not None:
+            return "tgb"
+        if any(os.path.exists(place / name) for name in _FACTS) or not is_table(place):
+            return "folder"
+        return "parquet" if table_form(place) == "parquet" else "table"
+    if is_table(place):
+        return "parquet" if table_form(place) == "parquet" else "table"
+    state = "is neither a folder nor a table" if os.path.exists(place) else "does not exist"
     raise DataError(f"{path}: {state}; expected {_ACCEPTED}")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.future import outlook
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.load import load_graph, reading_of
 from tirgn_eqx.data.moments import moment, parse_time
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.explain import explained
@@ -105,8 +105,12 @@ class Forecaster:
         provenance = (described.get("data") or {}).get("provenance") or {}
         if data_path is None and not provenance:
             raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
-        options = {key: provenance[key] for key in ("num_days", "max_events", "granularity") if key in provenance}
-        graph = load_graph(**provenance | load) if data_path is None else load_graph(data_path, **options | load)
+        own = data_path is None
+        graph = (
+            load_graph(**provenance | load)
+            if own
+            else load_graph(data_path, **reading_of(provenance, data_path) | load)
+        )
         graph = with_vocabulary(graph, described)
         calibration = described.get("calibration") or {}
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))

@@ -14,7 +14,7 @@ from tirgn_eqx.foreign import told
 _SIZES = ("embedding_dim", "num_layers", "conv_channels", "conv_kernel", "evidence_heads", "evidence_hidden")
 _SPARE = 1000
 _NUMBER, _TEXT, _WHOLE = (int, float), (str,), (int,)
-_PROVENANCE = {name: _TEXT for name in ("kind", "path", "name", "granularity")}
+_PROVENANCE = {name: _TEXT for name in ("kind", "path", "name", "granularity", "time_format", "columns")}
 _PROVENANCE |= {"num_days": _WHOLE, "max_events": _WHOLE}
 
 
