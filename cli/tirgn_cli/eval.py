@@ -114,10 +114,11 @@ def evaluate(
             raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
         trained_on = metadata.get("data") or {}
         given = options.given(num_days=num_days, max_events=max_events, granularity=granularity)
+        from tirgn_eqx.data.clock import with_clock
         from tirgn_eqx.data.names import with_kept_names
 
         graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        graph = with_kept_names(graph, metadata)
+        graph = with_kept_names(with_clock(graph, metadata), metadata)
         check_sizes(checkpoint, graph, metadata)
         matches = graph.checksum == trained_on.get("sha256")
         if not matches:
