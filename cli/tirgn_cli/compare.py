@@ -168,9 +168,11 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
             evaluator = RecurrencyEvaluator(graph, split, setting, searched["index"])
             return Entrant(name, BASELINE, evaluator(searched["model"].variant(found)))
 
+        from tirgn_eqx.data.clock import with_clock
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
         model, config, metadata = found
+        graph = with_clock(graph, metadata)  # each has its own
         window = {"history_len": config.history_len, "history_window": config.history_window}
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
         matches = (metadata.get("data") or {}).get("sha256") == graph.checksum

@@ -124,10 +124,11 @@ def evaluate(
             columns=columns,
             skip_bad_rows=skip_bad_rows,
         )
+        from tirgn_eqx.data.clock import with_clock
         from tirgn_eqx.data.names import with_kept_names
 
         graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        graph = with_kept_names(graph, metadata)
+        graph = with_kept_names(with_clock(graph, metadata), metadata)
         check_sizes(checkpoint, graph, metadata)
         matches = graph.checksum == trained_on.get("sha256")
         if not matches:

@@ -100,6 +100,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     """`run` with its figures, or with a word on why there are none."""
     from tirgn_cli import show
     from tirgn_cli.eval import check_sizes, checksum_message, load_data
+    from tirgn_eqx.data.clock import with_clock
     from tirgn_eqx.data.names import with_kept_names
     from tirgn_eqx.report import measure
     from tirgn_eqx.train.saved import load_model
@@ -110,7 +111,8 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     try:
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
-        graph = with_kept_names(load_data(run.checkpoint, data_path, provenance, {}), metadata)
+        graph = with_clock(load_data(run.checkpoint, data_path, provenance, {}), metadata)
+        graph = with_kept_names(graph, metadata)
         check_sizes(run.checkpoint, graph, metadata)
         if graph.checksum != (trained_on := (metadata.get("data") or {}).get("sha256")):
             missing.append(checksum_message(graph.checksum, trained_on))

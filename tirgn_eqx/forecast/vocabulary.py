@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import places
 from tirgn_eqx.errors import DataError, DataWarning
 
 
 def with_vocabulary(graph: TemporalGraph, described: dict[str, Any]) -> TemporalGraph:
-    """`graph` with the entities and relations of a checkpoint, by name, so that newer data can be forecast from; facts
-    with a name that the checkpoint does not know are left out.
+    """`graph` with the entities and relations of a checkpoint, by name, and its clock, so that newer data can be
+    forecast from; facts with a name that the checkpoint does not know are left out.
 
-    **Raises:** DataError where there are no names to go by and the sizes differ, or where no fact is left.
+    **Raises:** DataError where there are no names to go by and the sizes differ, where no fact is left, or for another
+    step (`with_clock`).
     """
+    graph = with_clock(graph, described)
     wanted = [described.get(kind) for kind in ("entities", "relations")]
     if None in wanted or graph.entity_names is None or graph.relation_names is None:
         return graph

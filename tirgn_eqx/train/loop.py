@@ -9,6 +9,7 @@ from typing import Any
 from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
@@ -18,6 +19,7 @@ from tirgn_eqx.sharding import MeshShape, make_mesh, on
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.logger import NoLogger, TrainingLogger
 from tirgn_eqx.train.run import Record, Run
+from tirgn_eqx.train.state import read_state
 
 
 @beartype
@@ -115,6 +117,9 @@ def train_alone(
     emit, stop = on_record if on_record and is_first() else silent, stop or (lambda: False)
     devices = None if mesh is None else make_mesh(mesh)
     with on(devices), working_alone(Path(model_dir)) if is_first() else nullcontext():
+        if resume:
+            # Weights that are half trained go on with the clock they know, by force also on other data.
+            graph = with_clock(graph, read_state(Path(model_dir)).metadata)
         run = Run(graph, config, Path(model_dir), emit, start, devices)
         if resume:
             run.resume(force)

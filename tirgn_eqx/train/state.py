@@ -19,7 +19,8 @@ from jax.sharding import Mesh
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.sharding import put_leaf
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tirgn_eqx.train.described import check_data
 
 STATE_FILE = "tirgn_state"
 STATE_TYPE = "tirgn-training-state"
@@ -76,15 +77,8 @@ def load_state(
     **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named; also by force
     where its arrays do not fit.
     """
-    path = folder / f"{STATE_FILE}.npz"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
-    checkpoint = load_checkpoint(path, mapped=mesh is not None)
-    described, arrays = checkpoint.metadata, checkpoint.arrays
-    if described.get("model_type") != STATE_TYPE:
-        raise CheckpointError(f"{path}: is no training state; train without --resume")
-    if not (isinstance(described.get("data"), dict) and isinstance(described.get("config"), dict)):
-        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
+    checkpoint = read_state(folder, mapped=mesh is not None)
+    described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
     for difference in _differences(described, run):
         if not force:
             raise CheckpointError(f"{path}: {difference}, or train without --resume, or with --force as well")
@@ -106,6 +100,26 @@ def load_state(
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: says nothing usable about its progress; train without --resume") from error
     return fill(model, "model"), fill(opt_state, "opt"), progress
+
+
+def read_state(folder: Path, *, mapped: bool = True) -> Checkpoint:
+    """The file of a training state, and what it says it belongs to.
+
+    **Arguments:** `mapped`: as of `load_checkpoint`; by default, for those who want the metadata alone.
+
+    **Raises:** CheckpointError when there is none, or it says nothing usable about its data and settings.
+    """
+    path = folder / f"{STATE_FILE}.npz"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
+    checkpoint = load_checkpoint(path, mapped=mapped)
+    described = checkpoint.metadata
+    if described.get("model_type") != STATE_TYPE:
+        raise CheckpointError(f"{path}: is no training state; train without --resume")
+    if not (isinstance(described.get("data"), dict) and isinstance(described.get("config"), dict)):
+        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
+    check_data(described["data"], path)
+    return checkpoint
 
 
 def _check_progress(progress: Progress) -> None:
