@@ -71,6 +71,7 @@ def read_events(
         len(entity_names),
         len(relation_names),
         time_interval=interval,
+        time_unit=unit,
         entity_names=entity_names,
         relation_names=relation_names,
         provenance={
