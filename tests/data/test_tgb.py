@@ -66,7 +66,7 @@ def test_what_is_no_edge_list_is_refused(tmp_path, content, match):
     ("line", "match"),
     [
         ("soon,Q1,Q2,P1", ":3: time is 'soon'"),
-        ("1000,Q1,,P1", ":3: '1000,Q1,,P1' is not time,head,tail,relation"),
+        ("1000,Q1,,P1", ":3: '1000,Q1,,P1' is not timestamp,head,tail,relation"),
         ("1000,Q1,P1", ":3: "),
         ('1000,"Q1,Q2,P1', ":3: "),
         (f"{10**17},Q1,Q2,P1", "53 bits"),

@@ -1,6 +1,7 @@
 """Folders in the RE-GCN text format: facts in three splits, sizes, optional names and static graph."""
 
 import os.path
+import shlex
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import INT32_MAX, integer_blocks, most_ids, read_blocks, read_integers
-from tirgn_eqx.errors import DataError, DataWarning, shown
+from tirgn_eqx.data import dates
+from tirgn_eqx.data.folder_names import filled, read_names
+from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, from_facts
+from tirgn_eqx.data.table import INT32_MAX, Forms, Rows, integer_blocks, most_ids, read_integers, report_of
+from tirgn_eqx.errors import DataError, DataWarning
 
 COLUMNS = ("subject", "relation", "object", "time")
+_MOST = 5  # columns of a fact; the published sets end a line in a 0 or -1 that means nothing
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
 
 
 def read_folder(path: str | Path) -> TemporalGraph:
     """The temporal graph in a folder of the RE-GCN text format.
 
-    Facts are lines `subject relation object time`, separated by tabs or spaces; further columns are ignored,
-    order does not matter, exact duplicates are kept. Time is any whole number in any unit; gaps are fine.
-    `entity2id.txt` and `relation2id.txt` (`name<TAB>id`) and `e-w-graph.txt` (`entity relation word`) are
-    optional; an id without a name is called `entity 17`.
+    Facts are lines `subject relation object time`, separated by tabs or spaces; a fifth column is ignored, order does
+    not matter, exact duplicates are kept. Time is any whole number in any unit, or a date or time of ISO 8601; gaps are
+    fine. `entity2id.txt` and `relation2id.txt` (`name<TAB>id`, see `read_names`) and `e-w-graph.txt`
+    (`entity relation word`) are optional; an id without a name is called `entity 17`.
 
     **Arguments:** `path`: the folder; its name becomes the graph's name.
 
@@ -35,23 +39,73 @@ def read_folder(path: str | Path) -> TemporalGraph:
     """
     folder, stat, num_entities, num_relations = _open_folder(path)
     sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
-    facts, lines = [], []
+    parts, forms = [], Forms()
     for split in SPLITS:
         file = folder / f"{split}.txt"
-        rows, numbers = read_integers(file, COLUMNS, _NEED)
-        if len(rows) == 0:
-            raise DataError(f"{file}: no facts; every split needs at least one")
-        _check_ids(file, rows, numbers, COLUMNS, sizes, stat)
-        facts.append(rows)
-        lines.append(numbers)
-    _check_order(folder, facts, lines)
-    fields = _read_fields(folder, stat, num_entities, num_relations, sum(map(len, facts)))
-    split = np.repeat(np.arange(len(SPLITS)), [len(rows) for rows in facts])
-    return from_facts(facts=np.concatenate(facts), split=split, **fields)
+        rows = read_integers(file, COLUMNS, _need(folder, file), most=_MOST, short=_short(folder))
+        if len(rows.values) == 0:
+            raise _empty(folder, file)
+        _check_ids(file, rows, COLUMNS, sizes, stat)
+        forms.add(file, rows)
+        parts.append(rows)
+    facts, unit = dates.in_units(np.concatenate([rows.values for rows in parts]), forms.form)
+    ends = np.cumsum([len(rows.values) for rows in parts])
+    for rows, values in zip(parts, np.split(facts, ends[:-1])):
+        rows.values[:] = values
+    for split, (early, late) in enumerate(pairwise(parts)):
+        _check_boundary(folder, split, early, late, unit)
+    fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
+    split = np.repeat(np.arange(len(SPLITS)), [len(rows.values) for rows in parts])
+    return from_facts(
+        facts=facts, split=split, time_unit=unit, read=report_of(parts, facts, forms.form, unit), **fields
+    )
+
+
+def read_unsplit(path: str | Path) -> TemporalGraph:
+    """All facts of a folder in the RE-GCN text format, however they were split: every one is in `train`.
+
+    For data whose splits cannot be used as they are, because they were drawn at random or one is missing, and which
+    are to be cut by time. As `read_folder`, but of `train.txt`, `valid.txt` and `test.txt` only one must be there, none
+    needs a fact of its own, they may overlap in time, and without a `stat.txt` the ids and names say how many there
+    are. Facts that stand in several files are kept as often.
+
+    **Returns:** a graph with ids, names, static graph and times of the folder; its `provenance` is empty, because
+    `load_graph` would not load it as it is.
+
+    **Raises:** DataError as `read_folder`.
+    """
+    folder = _existing(path)
+    files = [file for split in SPLITS if os.path.lexists(file := folder / f"{split}.txt")]
+    if not files:
+        raise DataError(f"{folder}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
+    parts, forms = [], Forms()
+    for file in files:
+        parts.append(read_integers(file, COLUMNS, _NEED, most=_MOST, short="a fact needs its time; complete the line"))
+        forms.add(file, parts[-1])
+    facts = np.concatenate([rows.values for rows in parts])
+    if len(facts) == 0:
+        raise DataError(f"{folder}: no facts in {', '.join(file.name for file in files)}")
+    stat = folder / "stat.txt"
+    if os.path.lexists(stat):
+        num_entities, num_relations = _read_sizes(stat)
+    else:
+        ids = {"entity": facts[:, [0, 2]], "relation": facts[:, 1]}
+        num_entities, num_relations = (
+            1 + max(int(found.max()), *(read_names(folder / f"{kind}2id.txt", None, kind, stat) or (0,)))
+            for kind, found in ids.items()
+        )
+    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
+    for file, rows in zip(files, parts):
+        _check_ids(file, rows, COLUMNS, sizes, stat)
+    facts, unit = dates.in_units(facts, forms.form)
+    fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
+    fields["provenance"] = {}
+    report = report_of(parts, facts, forms.form, unit)
+    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), time_unit=unit, read=report, **fields)
 
 
 class Unsorted(Exception):
-    """The facts of a folder do not come in order of time."""
+    """The facts of a folder cannot be taken as they come: not in order of time, or in a unit that changes."""
 
 
 def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -60,47 +114,86 @@ def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np
 
     **Arguments:** `path`: as of `read_folder`; `finish`: takes, at the end, what else `from_facts` needs.
 
-    **Raises:** DataError as `read_folder`; Unsorted for files in another order.
+    **Raises:** DataError as `read_folder`; Unsorted for files in another order, and for times that begin as dates and
+    go on with times of day, so that days are not their unit.
     """
     folder, stat, num_entities, num_relations = _open_folder(path)
     sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
-    number, before = 0, None
+    number, before, unit = 0, None, None
+    forms, counts, ends = Forms(), [], []
     for split, name in enumerate(SPLITS):
         file = folder / f"{name}.txt"
         newest = None
-        for rows, numbers in integer_blocks(file, COLUMNS, _NEED):
-            if len(rows) == 0:
+        for rows in integer_blocks(file, COLUMNS, _need(folder, file), most=_MOST, short=_short(folder)):
+            counts.append((rows.lines, rows.blank))
+            if len(rows.values) == 0:
                 continue
-            _check_ids(file, rows, numbers, COLUMNS, sizes, stat)
-            time = rows[:, 3]
-            if np.any(np.diff(time, prepend=time[0] if newest is None else newest[0][0, 3]) < 0):
+            _check_ids(file, rows, COLUMNS, sizes, stat)
+            forms.add(file, rows)
+            values, now = dates.in_units(rows.values, forms.form)
+            if number and now != unit:
+                raise Unsorted
+            rows, unit = rows._replace(values=values), now
+            time = values[:, 3]
+            if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
                 raise Unsorted
             if newest is None and before is not None:
-                _check_boundary(folder, split - 1, *before, rows[:1], numbers[:1])
-            if newest is None or time[-1] > newest[0][0, 3]:
+                _check_boundary(folder, split - 1, before, rows._replace(values=values[:1]), unit)
+            if newest is None or time[-1] > newest.values[0, 3]:
                 last = int(np.searchsorted(time, time[-1]))
-                newest = rows[last : last + 1], numbers[last : last + 1]
-            number += len(rows)
-            yield rows, np.full(len(rows), split, np.int8)
+                newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
+            number += len(values)
+            ends += [int(time[0]), int(time[-1])]
+            yield values, np.full(len(values), split, np.int8)
         if newest is None:
-            raise DataError(f"{file}: no facts; every split needs at least one")
+            raise _empty(folder, file)
         before = newest
     finish.update(_read_fields(folder, stat, num_entities, num_relations, number))
+    lines, blank = (sum(count) for count in zip(*counts))
+    times = dates.told(forms.form, min(ends), max(ends), unit)
+    finish.update(time_unit=unit, read=ReadReport(lines, number, blank, times=times))
 
 
-def _open_folder(path: str | Path) -> tuple[Path, Path, int, int]:
-    """The folder, its `stat.txt`, and the two numbers in it."""
+def _convert(folder: Path) -> str:
+    """The command that makes splits."""
+    return f"`tirgn data convert {shlex.quote(str(folder))} --out DIR`"
+
+
+def _need(folder: Path, file: Path) -> str:
+    """What to do where a file of facts is missing."""
+    others = any(os.path.lexists(folder / f"{split}.txt") for split in SPLITS)
+    return f"{_NEED}; {_convert(folder)} cuts the facts that are there into all three" if others else _NEED
+
+
+def _short(folder: Path) -> str:
+    """What to do about a line with too few columns."""
+    return f"complete the line; facts need times, by which {_convert(folder)} can then cut the splits"
+
+
+def _empty(folder: Path, file: Path) -> DataError:
+    return DataError(
+        f"{file}: no facts; every split needs at least one, and {_convert(folder)} cuts all facts into three"
+    )
+
+
+def _existing(path: str | Path) -> Path:
     folder = Path(os.path.expanduser(path))
     if not os.path.isdir(folder):
         state = "is a file, not a folder" if os.path.exists(folder) else "folder is missing"
         raise DataError(f"{folder}: {state}; {_NEED}")
+    return folder
+
+
+def _open_folder(path: str | Path) -> tuple[Path, Path, int, int]:
+    """The folder, its `stat.txt`, and the two numbers in it."""
+    folder = _existing(path)
     return folder, folder / "stat.txt", *_read_sizes(folder / "stat.txt")
 
 
 def _read_fields(folder: Path, stat: Path, num_entities: int, num_relations: int, number: int) -> dict[str, Any]:
     """What `from_facts` takes beside the `number` facts of a folder."""
     names = {
-        kind: _read_names(folder / f"{kind}2id.txt", size, kind, stat)
+        kind: read_names(folder / f"{kind}2id.txt", size, kind, stat)
         for kind, size in (("entity", num_entities), ("relation", num_relations))
     }
     for column, size, kind in (("entities", num_entities, "entity"), ("relations", num_relations, "relation")):
@@ -114,15 +207,15 @@ def _read_fields(folder: Path, stat: Path, num_entities: int, num_relations: int
         "name": os.path.basename(absolute),
         "num_entities": num_entities,
         "num_relations": num_relations,
-        "entity_names": _filled(names["entity"], num_entities, "entity"),
-        "relation_names": _filled(names["relation"], num_relations, "relation"),
+        "entity_names": filled(names["entity"], num_entities, "entity", folder),
+        "relation_names": filled(names["relation"], num_relations, "relation", folder),
         "static": _read_static(folder / "e-w-graph.txt", num_entities, stat),
         "provenance": {"kind": "folder", "path": absolute},
     }
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:
-    rows, numbers = read_integers(path, ("entities", "relations"), _NEED)
+    rows, numbers, *_ = read_integers(path, ("entities", "relations"), _NEED)
     if len(rows) != 1:
         raise DataError(f"{path}: {len(rows)} lines, expected one: entities relations; correct the file")
     # Inverse relations are ids r + relations, and must fit in 32 bits as well.
@@ -132,98 +225,39 @@ def _read_sizes(path: Path) -> tuple[int, int]:
     return int(rows[0, 0]), int(rows[0, 1])
 
 
-def _check_ids(
-    path: Path,
-    rows: np.ndarray,
-    numbers: np.ndarray,
-    columns: tuple[str, ...],
-    sizes: dict[str, int],
-    stat: Path,
-) -> None:
+def _check_ids(path: Path, rows: Rows, columns: tuple[str, ...], sizes: dict[str, int], stat: Path) -> None:
     limit = np.array([sizes.get(column, np.iinfo(np.int64).max) for column in columns])
-    beyond = rows >= limit
+    beyond = rows.values >= limit
     if beyond.any():
         row = int(np.argmax(beyond.any(1)))
         column = columns[int(np.argmax(beyond[row]))]
-        value = rows[row, columns.index(column)]
+        value = rows.values[row, columns.index(column)]
         kind = "relations" if column == "relation" else "entities"
         raise DataError(
-            f"{path}:{numbers[row]}: {column} {value} is beyond {stat.name}, which counts {sizes[column]} "
+            f"{path}:{rows.numbers[row]}: {column} {value} is beyond {stat.name}, which counts {sizes[column]} "
             f"{kind} (ids 0 to {sizes[column] - 1}); correct the id, or the count in {stat}"
         )
 
 
-def _check_order(folder: Path, facts: list[np.ndarray], lines: list[np.ndarray]) -> None:
-    for early, late in pairwise(range(len(SPLITS))):
-        _check_boundary(folder, early, facts[early], lines[early], facts[late], lines[late])
-
-
-def _check_boundary(
-    folder: Path, split: int, early: np.ndarray, early_lines: np.ndarray, late: np.ndarray, late_lines: np.ndarray
-) -> None:
+def _check_boundary(folder: Path, split: int, early: Rows, late: Rows, unit: int | None) -> None:
     """No fact of `split` comes after one of the next split."""
-    newest, oldest = int(np.argmax(early[:, 3])), int(np.argmin(late[:, 3]))
-    end, start = early[newest, 3], late[oldest, 3]
+    newest, oldest = int(np.argmax(early.values[:, 3])), int(np.argmin(late.values[:, 3]))
+    end, start = early.values[newest, 3], late.values[oldest, 3]
     names = f"{SPLITS[split]}.txt", f"{SPLITS[split + 1]}.txt"
+    text = lambda time: dates.text_of(int(time), unit, seconds=unit == 1)
     if end > start:
         raise DataError(
-            f"{folder / names[0]}:{early_lines[newest]}: time {end} is later than time {start} at "
-            f"{names[1]}:{late_lines[oldest]}; every {SPLITS[split]} fact must come before the "
-            f"{SPLITS[split + 1]} facts, so cut the splits by time"
+            f"{folder / names[0]}:{early.numbers[newest]}: time {text(end)} is later than time {text(start)} at "
+            f"{names[1]}:{late.numbers[oldest]}; every {SPLITS[split]} fact must come before the "
+            f"{SPLITS[split + 1]} facts, so cut the splits by time: {_convert(folder)}"
         )
     if end == start:
         warnings.warn(
-            f"{folder}: {names[0]} and {names[1]} share the timestamp {end}; each fact stays in its "
+            f"{folder}: {names[0]} and {names[1]} share the timestamp {text(end)}; each fact stays in its "
             "split, and none of them counts as history at that time",
             DataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-
-
-def _filled(names: dict[int, str] | None, size: int, kind: str) -> tuple[str, ...] | None:
-    """A name for every id, or None where there are no names."""
-    return None if names is None else tuple(names.get(entry) or f"{kind} {entry}" for entry in range(size))
-
-
-def _read_names(path: Path, size: int, kind: str, stat: Path) -> dict[int, str] | None:
-    """Names by id from lines `name<TAB>id[<TAB>more]`, or None when there is no such file.
-
-    Without a tab the last word is the id; a first line that is only a count (as OpenKE writes it) is skipped.
-    """
-    if not os.path.lexists(path):
-        return None
-    names: dict[int, str] = {}
-    for number, line in _lines(path, f"expected lines `name<TAB>id` of every {kind}"):
-        if not line.strip():
-            continue
-        fields = line.split("\t") if "\t" in line else line.rsplit(None, 1)
-        if number == 1 and len(fields) == 1 and line.strip().isdecimal():
-            continue
-        name, key = fields[0].strip(), fields[1].strip() if len(fields) > 1 else ""
-        if not (key.isascii() and key.isdecimal()):
-            raise DataError(f"{path}:{number}: {kind} id is {shown(key, 40)}, expected name<TAB>id; correct the line")
-        entry = int(key[:20])
-        if entry >= size:
-            raise DataError(
-                f"{path}:{number}: {kind} {key[:20]} is beyond {stat.name}, which counts {size} "
-                f"(ids 0 to {size - 1}); correct the id, or the count in {stat}"
-            )
-        if names.setdefault(entry, name) != name:
-            raise DataError(
-                f"{path}:{number}: {kind} {entry} is called {shown(name, 40)}, but {shown(names[entry], 40)} before; "
-                "give each id one name"
-            )
-    return names
-
-
-def _lines(path: Path, need: str) -> Iterator[tuple[int, str]]:
-    """Number and text of each line of a file in UTF-8."""
-    for first, block in read_blocks(path, need):
-        for number, line in enumerate(block.split(b"\n"), first):
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
 
 
 def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | None:
@@ -231,16 +265,16 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
     if not os.path.lexists(path):
         return None
     columns = ("entity", "static relation", "word")
-    rows, numbers = read_integers(path, columns, "expected lines `entity relation word`")
-    if len(rows) == 0:
+    rows = read_integers(path, columns, "expected lines `entity relation word`", most=len(columns) + 1)
+    if len(rows.values) == 0:
         raise DataError(f"{path}: no static facts; delete the file if there are none")
-    _check_ids(path, rows, numbers, columns, {"entity": num_entities}, stat)
-    num_relations, num_words = (rows[:, 1:].max(0) + 1).tolist()
-    most = min(most_ids(len(rows)), INT32_MAX - num_entities)
+    _check_ids(path, rows, columns, {"entity": num_entities}, stat)
+    num_relations, num_words = (rows.values[:, 1:].max(0) + 1).tolist()
+    most = min(most_ids(len(rows.values)), INT32_MAX - num_entities)
     if num_words > most or num_relations > most // 2:
         raise DataError(
-            f"{path}: {num_relations} static relations and {num_words} words in {len(rows)} lines; "
+            f"{path}: {num_relations} static relations and {num_words} words in {len(rows.values)} lines; "
             "number both from 0 without holes"
         )
-    entity, relation, word = rows.T.astype(np.int32)
+    entity, relation, word = rows.values.T.astype(np.int32)
     return StaticGraph(entity, relation, word, num_relations, num_words)

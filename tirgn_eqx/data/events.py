@@ -102,6 +102,7 @@ def read_events(
         len(names[1]),
         time_interval=window.interval or _step(facts[split == 0, 3]),
         clock_origin=int(facts[:, 3].min()),
+        time_unit=window.unit if times.dated else None,
         entity_names=names[0],
         relation_names=names[1],
         provenance={"kind": _kind(source)} | ({} if absolute is None else {"path": absolute}) | options,

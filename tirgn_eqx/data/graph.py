@@ -77,6 +77,7 @@ class TemporalGraph:
       A gap between two timestamps gives no empty snapshot.
     - `time_interval`: length of one step of the model's clock, in the unit of `times`.
     - `clock_origin`: the time at which the model's clock is 0, in the unit of `times`; see `time_index`.
+    - `time_unit`: seconds in one unit of `times`, which then count from 1970-01-01 UTC; None for plain step numbers.
     - `entity_names`, `relation_names`: names by id, or None when the source has none.
     - `static`: the static graph, or None.
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
@@ -102,6 +103,7 @@ class TemporalGraph:
     static: StaticGraph | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     read: ReadReport | None = field(default=None, compare=False)
+    time_unit: int | None = None
     home: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -240,9 +242,10 @@ def from_facts(
     """A `TemporalGraph` from rows in any order.
 
     **Arguments:** `facts`: int64 `(fact, 4)`, columns subject, relation, object, time; `split`: `(fact,)` of
-    0, 1, 2; `time_interval`: None takes the step between the first two distinct train times, as the released
-    code does (1 when there is only one); `clock_origin`: None takes `default_origin`. Further `fields` go to
-    `TemporalGraph`.
+    0, 1, 2; `time_interval`: None takes the greatest common divisor of the distances between the distinct train
+    times, so that no two of them share a step of the clock (1 when there is only one). For the published sets, that
+    is the distance of their first two times, which the released code takes. `clock_origin`: None takes
+    `default_origin`. Further `fields` go to `TemporalGraph`.
     """
     facts = np.asarray(facts, np.int64).reshape(-1, 4)
     split = np.asarray(split, np.int8)
@@ -251,8 +254,7 @@ def from_facts(
     times, snapshot = np.unique(facts[:, 3], return_inverse=True)
     first = int(times[0]) if len(times) else 0
     if time_interval is None:
-        train_times = np.unique(facts[split == 0, 3])
-        time_interval = int(train_times[1] - train_times[0]) if len(train_times) > 1 else 1
+        time_interval = int(np.gcd.reduce(np.diff(np.unique(facts[split == 0, 3])))) or 1
     column = lambda i: facts[:, i].astype(np.int32)
     return TemporalGraph(
         name=name,

@@ -4,6 +4,7 @@
 folder holds the graph that it held before, or the new one.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -35,7 +36,7 @@ class Facts(NamedTuple):
 
 def map_graph(graph: TemporalGraph, folder: str | Path) -> TemporalGraph:
     """`graph`, written to `folder` and mapped from there; see `write_mapped`."""
-    fields = ("name", "num_entities", "num_relations", "time_interval", "clock_origin")
+    fields = ("name", "num_entities", "num_relations", "time_interval", "clock_origin", "time_unit", "read")
     fields += ("entity_names", "relation_names", "static")
     facts = (
         Facts(
@@ -64,8 +65,8 @@ def write_mapped(
     - `folder`: made where needed. A mapped graph in it is replaced; what was built from that is removed.
     - `facts`: in order of time, and of split at equal times.
     - `fields`: of `TemporalGraph`: `name`, `num_entities`, `num_relations`, and `time_interval`, `clock_origin` (None:
-      as in `from_facts`), `entity_names`, `relation_names`, `static`; `source`: where the facts came from,
-      JSON-compatible.
+      as in `from_facts`), `time_unit`, `read`, `entity_names`, `relation_names`, `static`; `source`: where the facts
+      came from, JSON-compatible.
     - `finish`: gives further fields once all facts were taken.
 
     **Raises:** ConfigError for a folder that holds something else; DataError for facts in another order or with numbers
@@ -108,7 +109,8 @@ def _write_facts(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `graph.json` says of the facts, written to `work`; and all fields."""
     columns = {name: Column(work / f"{name}.npy", dtype) for name, dtype in COLUMNS.items()}
-    times, train_times, highest, order = [], [], np.zeros(3, np.int64), _Order()
+    times, highest, order = [], np.zeros(3, np.int64), _Order()
+    train_time, divisor = None, 0
     with columns["subject"], columns["relation"], columns["object"], columns["snapshot"], columns["split"]:
         for block in facts:
             block = Facts._make(np.asarray(column) for column in block)
@@ -117,9 +119,10 @@ def _write_facts(
             _check_numbers(columns["subject"].length, block)
             snapshot, new = order.place(columns["subject"].length, block)
             times.append(block.time[new].astype(np.int64))
-            if len(train_times) < 2:
-                found = np.unique(block.time[block.split == 0])[:2].tolist()
-                train_times = sorted({*train_times, *found})[:2]
+            trained = block.time[block.split == 0].astype(np.int64)
+            if len(trained):
+                steps = np.diff(trained, prepend=trained[0] if train_time is None else train_time)
+                train_time, divisor = trained[-1], int(np.gcd.reduce(steps, initial=divisor))
             highest = np.maximum(highest, [column.max() for column in block[:3]])
             for name, values in zip(COLUMNS, (*block[:3], snapshot, block.split)):
                 columns[name].append(values)
@@ -134,10 +137,13 @@ def _write_facts(
         column.append(np.concatenate(times))
     interval = fields.get("time_interval")
     if interval is None:
-        interval = train_times[1] - train_times[0] if len(train_times) > 1 else 1
+        interval = divisor or 1
     origin = fields.get("clock_origin")
     if origin is None:
         origin = default_origin(int(times[0][0]), int(interval))
+    read, unit = fields.get("read"), fields.get("time_unit")
+    if read is not None and read.facts != columns["subject"].length:
+        raise ValueError(f"{read.facts} facts were read, but {columns['subject'].length} written")
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -148,6 +154,8 @@ def _write_facts(
         "num_relations": int(fields["num_relations"]),
         "time_interval": int(interval),
         "clock_origin": int(origin),
+        "time_unit": None if unit is None else int(unit),
+        "read": None if read is None else dataclasses.asdict(read),
         "source": fields.get("source") or {},
         "columns": {name: made.described for name, made in (columns | {"times": column}).items()},
     }, fields

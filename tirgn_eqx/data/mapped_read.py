@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.columns import CHUNK, check_column, map_column
-from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, default_origin
+from tirgn_eqx.data.dates import DAY
+from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, default_origin
 from tirgn_eqx.data.table import INT32_MAX, TIME_MAX, most_ids
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.foreign import check_regular, parse_json
@@ -68,6 +69,8 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
         num_relations=relations,
         time_interval=interval,
         clock_origin=origin,
+        time_unit=None if said.find("time_unit") is None else said.number("time_unit", 1, DAY),
+        read=_report(said, facts),
         entity_names=names["entity"],
         relation_names=names["relation"],
         static=_static(said, place, entities),
@@ -79,6 +82,20 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
     return graph
 
 
+def _report(said: "_Record", facts: int) -> ReadReport | None:
+    if said.find("read") is None:
+        return None
+    counts = {key: said.number("read", key, 0, 1 << 40) for key in _COUNTS}
+    times = said.find("read", "times")
+    if counts["facts"] != facts or not (times is None or _is_text(times)):
+        raise said.wrong("read does not tell of these facts")
+    try:
+        return ReadReport(**counts, times=times)
+    except ValueError as error:
+        raise said.wrong(f"read: {error}") from error
+
+
+_COUNTS = ("lines", "facts", "blank", "bad", "outside", "thinned")
 _KINDS = {"entity": "entities", "relation": "relations"}
 
 

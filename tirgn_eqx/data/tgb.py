@@ -6,14 +6,17 @@ Graphs (NeurIPS 2024), and the format that py-tgb 2.3.0 reads.
 
 import csv
 import os.path
-import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from tirgn_eqx.data import dates
+from tirgn_eqx.data.dates import Form
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import TIME_MAX, read_blocks, read_integers
+from tirgn_eqx.data.table import TIME_MAX, Rows, gathered, mixed, read_blocks, read_rows, report_of
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
 # Whose entities and relations are names, not numbers; and which sets have negatives drawn in advance.
@@ -23,7 +26,13 @@ DATASETS = ("tkgl-smallpedia", "tkgl-polecat", "tkgl-icews", "tkgl-wikidata")
 COLUMNS = ("time", "head", "tail", "relation")
 _NEED = "a TGB folder holds NAME_edgelist.csv with the columns timestamp, head, tail, relation"
 _VALID = _TEST = 0.15  # shares of the facts, by time
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+# Under which names the columns are known, in any order; a folder of py-tgb itself is read by their places.
+_NAMES = {
+    "time": {"timestamp", "time", "ts", "date", "datetime", "unix_time"},
+    "head": {"head", "subject", "source", "src", "head_id"},
+    "tail": {"tail", "object", "destination", "target", "dst", "tail_id"},
+    "relation": {"relation", "relation_type", "relation_id", "rel", "predicate", "edge_type"},
+}
 
 
 def tgb_name(folder: str | Path) -> str | None:
@@ -52,10 +61,11 @@ def read_tgb(path: str | Path) -> TemporalGraph:
         raise DataError(f"{folder}: is no folder of TGB 2.0 ({', '.join(DATASETS)}); {_NEED}")
     file = folder / f"{name}_edgelist.csv"
     named = name in NAMED
-    time, head, tail, relation, names = _named(file) if named else _numbered(file)
-    if len(time) == 0:
+    rows, names = _named(file) if named else _numbered(file)
+    if len(rows.values) == 0:
         raise DataError(f"{file}: no facts; {_NEED}")
-    split = _split(time)
+    facts, unit = dates.in_units(rows.values, rows.form)
+    split = _split(facts[:, 3])
     missing = [word for number, word in enumerate(("train", "valid", "test")) if not (split == number).any()]
     if missing:
         raise DataError(f"{file}: no {missing[0]} facts when cut at 70 and 85 % of them by time; is the file whole?")
@@ -63,14 +73,16 @@ def read_tgb(path: str | Path) -> TemporalGraph:
     static = folder / f"{name}_static_edgelist.csv"
     return from_facts(
         name,
-        np.stack([head, relation, tail, time], 1),
+        facts,
         split,
         len(entities),
         len(relations),
+        time_unit=unit,
         entity_names=entities,
         relation_names=relations,
         static=_static(static, entities) if named and os.path.lexists(static) else None,
         provenance={"kind": "tgb", "path": os.path.abspath(folder)},
+        read=report_of([rows], facts, rows.form, unit),
     )
 
 
@@ -80,19 +92,21 @@ def _split(time: np.ndarray) -> np.ndarray:
     return (time > valid).astype(np.int8) + (time > test).astype(np.int8)
 
 
-Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[tuple[str, ...], tuple[str, ...]]]
+Names = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def _numbered(path: Path) -> Columns:
-    """Time, head, tail and relation of a file of numbers, and the names of entities and relations: their numbers."""
-    _check_header(path)
-    rows, _ = read_integers(path, COLUMNS, _NEED, commas=True)
-    number, first, place = np.unique(rows[:, 1:3].ravel(), return_index=True, return_inverse=True)
+def _numbered(path: Path) -> tuple[Rows, Names]:
+    """The facts of a file of numbers, columns subject, relation, object, time; and the names of entities and relations:
+    their numbers."""
+    layout = _layout(path, COLUMNS)
+    rows = gathered(path, (_numbers(path, first, block, layout) for first, block in read_blocks(path, _NEED)), COLUMNS)
+    found = rows.values
+    number, first, place = np.unique(found[:, 1:3].ravel(), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     ends = rank[place.ravel()].reshape(-1, 2)
-    kinds, relation = np.unique(rows[:, 3], return_inverse=True)
+    kinds, relation = np.unique(found[:, 3], return_inverse=True)
     if len(kinds) and kinds[-1] != len(kinds) - 1:
         warnings.warn(
             f"{path}: relations are numbered up to {kinds[-1]}, but there are {len(kinds)}; TGB's numbers of inverse "
@@ -100,42 +114,69 @@ def _numbered(path: Path) -> Columns:
             DataWarning,
             stacklevel=4,
         )
+    facts = np.stack([ends[:, 0], relation.ravel(), ends[:, 1], found[:, 0]], 1)
     entities = tuple(map(str, number[order].tolist()))
-    return rows[:, 0], ends[:, 0], ends[:, 1], relation.ravel(), (entities, tuple(map(str, kinds.tolist())))
+    return rows._replace(values=facts), (entities, tuple(map(str, kinds.tolist())))
 
 
-def _named(path: Path) -> Columns:
-    """Time, head, tail and relation of a file of names, and the names by number."""
-    _check_header(path)
+def _numbers(path: Path, first: int, block: bytes, layout: "_Layout") -> Rows:
+    """The rows of a block of a file of numbers, in the order of `COLUMNS`; its first line holds their names."""
+    if layout.places == tuple(range(layout.width)) and b'"' not in block:
+        # The line of names becomes a blank one, so that lines keep their numbers.
+        block = b"\n" + block.partition(b"\n")[2] if first == 1 else block
+        block = block.replace(b",", b"\t")
+    else:
+        lines = [b""] * _count(block)
+        for number, fields in _text(path, first, block, layout):
+            lines[number - first : number - first + 1] = ["\t".join(fields).encode()]
+        block = b"".join(line + b"\n" for line in lines)
+    rows = read_rows(path, first, block, COLUMNS, most=len(COLUMNS))
+    return rows._replace(lines=rows.lines - 1, blank=rows.blank - 1) if first == 1 else rows
+
+
+def _named(path: Path) -> tuple[Rows, Names]:
+    """The facts of a file of names, columns subject, relation, object, time; and the names by number."""
+    layout = _layout(path, COLUMNS)
     entities: dict[str, int] = {}
     relations: dict[str, int] = {}
-    blocks = []
-    for rows in _text(path, COLUMNS):
-        found = np.empty((len(rows), 4), np.int64)
-        for place, (number, (when, head, tail, relation)) in enumerate(rows):
-            if not _INTEGER.fullmatch(when) or abs(int(when)) > TIME_MAX:
+    blocks, lines, blank, form = [], -1, 0, Form.NUMBER  # the first line holds the names of the columns
+    first_line: int | None = None
+    for first, block in read_blocks(path, _NEED):
+        lines += _count(block)
+        blank += sum(not line.strip() for line in block.split(b"\n")[: _count(block)])
+        found = []
+        for number, (when, head, tail, relation) in _text(path, first, block, layout):
+            time = dates.parse(when.strip())
+            if time is None or abs(time[0]) > TIME_MAX:
                 raise DataError(
                     f"{path}:{number}: time is {shown(when, 40)}, not a whole number of 53 bits; correct it"
                 )
+            if first_line is None:
+                first_line, form = number, time[1]
+            elif time[1].dated != form.dated:
+                raise mixed(f"{path}:{number}", time[1].dated, f"{path}:{first_line}")
+            form = max(form, time[1])
             head_id = entities.setdefault(head, len(entities))
             tail_id = entities.setdefault(tail, len(entities))
-            found[place] = int(when), head_id, tail_id, relations.setdefault(relation, len(relations))
-        blocks.append(found)
-    time, head, tail, relation = np.concatenate(blocks or [np.zeros((0, 4), np.int64)]).T
-    return time, head, tail, relation, (tuple(entities), tuple(relations))
+            found.append((head_id, relations.setdefault(relation, len(relations)), tail_id, time[0]))
+        blocks.append(np.array(found, np.int64).reshape(-1, 4))
+    facts = np.concatenate(blocks or [np.zeros((0, 4), np.int64)])
+    rows = Rows(facts, np.zeros(len(facts), np.int64), lines, blank, form)
+    return rows, (tuple(entities), tuple(relations))
 
 
 def _static(path: Path, entities: tuple[str, ...]) -> StaticGraph | None:
     """The static facts whose head has dated facts, or None without any."""
+    layout = _layout(path, ("head", "tail", "relation"))
     known = {name: number for number, name in enumerate(entities)}
     relations: dict[str, int] = {}
     words: dict[str, int] = {}
     blocks = []
-    for rows in _text(path, ("head", "tail", "relation")):
+    for first, block in read_blocks(path, _NEED):
         blocks.append(
             [
                 (known[head], relations.setdefault(relation, len(relations)), words.setdefault(tail, len(words)))
-                for _, (head, tail, relation) in rows
+                for _, (head, tail, relation) in _text(path, first, block, layout)
                 if head in known
             ]
         )
@@ -145,37 +186,62 @@ def _static(path: Path, entities: tuple[str, ...]) -> StaticGraph | None:
     return StaticGraph(facts[:, 0], facts[:, 1], facts[:, 2], len(relations), len(words))
 
 
-def _check_header(path: Path) -> None:
-    """**Raises:** DataError when the first line is a fact, which TGB would pass over."""
-    for _, block in read_blocks(path, _NEED):
-        line = block.split(b"\n")[0].decode("utf-8", "replace")
-        if _INTEGER.fullmatch(line.split(",")[0].strip()):
-            raise DataError(f"{path}:1: a fact where the names of the columns are expected; {_NEED}")
-        return
+class _Layout(NamedTuple):
+    """Where the wanted columns stand in a csv. **Arguments:** `width`: columns of the file; `places`; `names`."""
+
+    width: int
+    places: tuple[int, ...]
+    names: tuple[str, ...]
 
 
-def _text(path: Path, columns: tuple[str, ...]):
-    """The lines of a file with names, after the first one, in blocks of (line number, columns)."""
-    for first, block in read_blocks(path, _NEED):
-        rows = []
-        try:
-            lines = block.decode("utf-8").split("\n")
-        except UnicodeDecodeError as error:
-            number = first + block[: error.start].count(b"\n")
-            raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
-        for number, line in enumerate(lines, first):
-            if number == 1 or not line.strip():
-                continue
-            line = line.removesuffix("\r")
-            fields = line.split(",") if '"' not in line else _quoted(path, number, line)
-            if len(fields) < len(columns) or not all(fields[: len(columns)]):
-                told = f"{shown(line.strip(), 40)} is not {','.join(columns)}"
-                raise DataError(f"{path}:{number}: {told}; complete or delete the line")
-            rows.append((number, fields[: len(columns)]))
-        yield rows
+def _layout(path: Path, columns: tuple[str, ...]) -> _Layout:
+    """Where the columns stand, by their names in the first line; by their places where it holds other names.
+
+    **Raises:** DataError when the first line is a fact, which TGB would pass over, or holds some of the names alone.
+    """
+    standard = _Layout(len(columns), tuple(range(len(columns))), columns)
+    _, block = next(read_blocks(path, _NEED), (1, b""))
+    if not block:
+        return standard
+    line = block.split(b"\n")[0].decode("utf-8", "replace")
+    names = [name.strip().lower() for name in _fields(path, 1, line)]
+    if "time" in columns and dates.parse(names[0]) is not None:
+        raise DataError(f"{path}:1: a fact where the names of the columns are expected; {_NEED}")
+    places = {column: [place for place, name in enumerate(names) if name in _NAMES[column]] for column in columns}
+    if all(len(found) == 1 for found in places.values()):
+        return _Layout(len(names), tuple(found[0] for found in places.values()), tuple(names))
+    if len(names) == len(columns) and all(found in ([], [place]) for place, found in enumerate(places.values())):
+        return standard
+    unclear = " and ".join(column for column, found in places.items() if len(found) != 1)
+    raise DataError(f"{path}:1: of the columns {shown(','.join(names))}, it is unclear which is {unclear}; {_NEED}")
 
 
-def _quoted(path: Path, number: int, line: str) -> list[str]:
+def _count(block: bytes) -> int:
+    """Lines of a block, of which the last one of a file may lack its end."""
+    return block.count(b"\n") + (not block.endswith(b"\n"))
+
+
+def _text(path: Path, first: int, block: bytes, layout: _Layout) -> Iterator[tuple[int, list[str]]]:
+    """Line number and wanted columns of each line of a block, without the first line of the file and blank ones."""
+    try:
+        lines = block.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        number = first + block[: error.start].count(b"\n")
+        raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
+    for number, line in enumerate(lines, first):
+        if number == 1 or not line.strip():
+            continue
+        fields = _fields(path, number, line)
+        wanted = [fields[place] for place in layout.places] if len(fields) == layout.width else []
+        if not wanted or not all(wanted):
+            told = f"{shown(line.strip(), 40)} is not {','.join(layout.names)}"
+            raise DataError(f"{path}:{number}: {told}; complete or delete the line")
+        yield number, wanted
+
+
+def _fields(path: Path, number: int, line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
     try:
         return next(csv.reader([line], strict=True))
     except csv.Error as error:
