@@ -1,4 +1,4 @@
-"""`tirgn data`: gets published data, collects GDELT's files, makes event tables of them, maps data, and counts."""
+"""`tirgn data`: gets published data, collects GDELT's files, makes event tables of them, converts, maps, counts."""
 
 from typing import Annotated, Any
 
@@ -6,6 +6,7 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_cli.collect import collect
+from tirgn_cli.convert import convert
 from tirgn_cli.ingest import ingest
 from tirgn_cli.manners import mannered
 from tirgn_cli.map import map_data
@@ -13,14 +14,15 @@ from tirgn_cli.published import get, list_data
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Get published data, collect GDELT's files, make event tables of them, map data that exceed memory, and count "
-    "what is in them.\n\n"
+    help="Get published data, collect GDELT's files, make event tables of them, convert data and cut them by time, map "
+    "data that exceed memory, and count what is in them.\n\n"
     "Example: tirgn data stats sim",
 )
 data_app.command("list")(mannered(list_data))
 data_app.command("get")(mannered(get))
 data_app.command("collect")(mannered(collect))
 data_app.command("ingest")(mannered(ingest))
+data_app.command("convert")(mannered(convert))
 data_app.command("map")(mannered(map_data))
 
 

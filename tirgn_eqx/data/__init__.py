@@ -1,6 +1,8 @@
 """Facts in, numpy out: folders, event tables and the simulated world as one `TemporalGraph`. No JAX here."""
 
 from tirgn_eqx.data.benchmark import read_folder as read_folder
+from tirgn_eqx.data.convert import convert_data as convert_data
+from tirgn_eqx.data.convert import cut_by_time as cut_by_time
 from tirgn_eqx.data.events import read_events as read_events
 from tirgn_eqx.data.graph import SPLITS as SPLITS
 from tirgn_eqx.data.graph import StaticGraph as StaticGraph
@@ -15,3 +17,5 @@ from tirgn_eqx.data.mapped import map_graph as map_graph
 from tirgn_eqx.data.mapped import write_mapped as write_mapped
 from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
 from tirgn_eqx.data.synthetic import simulate as simulate
+from tirgn_eqx.data.writers import write_events as write_events
+from tirgn_eqx.data.writers import write_folder as write_folder

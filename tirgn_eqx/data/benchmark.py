@@ -13,11 +13,13 @@ import numpy as np
 from tirgn_eqx.data import dates
 from tirgn_eqx.data.folder_names import filled, read_names
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import INT32_MAX, Forms, Rows, integer_blocks, most_ids, read_integers, report_of
-from tirgn_eqx.errors import DataError, DataWarning
+from tirgn_eqx.data.table import INT32_MAX, TIME_MAX, Forms, Rows, integer_blocks, most_ids, read_integers, report_of
+from tirgn_eqx.errors import DataError, DataWarning, shown
+from tirgn_eqx.foreign import check_regular, parse_json, told
 
 COLUMNS = ("subject", "relation", "object", "time")
 _MOST = 5  # columns of a fact; the published sets end a line in a 0 or -1 that means nothing
+TIMES_FILE = "times.json"
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
 
 
@@ -27,7 +29,8 @@ def read_folder(path: str | Path) -> TemporalGraph:
     Facts are lines `subject relation object time`, separated by tabs or spaces; a fifth column is ignored, order does
     not matter, exact duplicates are kept. Time is any whole number in any unit, or a date or time of ISO 8601; gaps are
     fine. `entity2id.txt` and `relation2id.txt` (`name<TAB>id`, see `read_names`) and `e-w-graph.txt`
-    (`entity relation word`) are optional; an id without a name is called `entity 17`.
+    (`entity relation word`) are optional; an id without a name is called `entity 17`. What numbers for times mean, a
+    `times.json` may say, as `write_folder` writes it: `unit_seconds`, `interval` and `origin`.
 
     **Arguments:** `path`: the folder; its name becomes the graph's name.
 
@@ -57,7 +60,11 @@ def read_folder(path: str | Path) -> TemporalGraph:
     fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
     split = np.repeat(np.arange(len(SPLITS)), [len(rows.values) for rows in parts])
     return from_facts(
-        facts=facts, split=split, time_unit=unit, read=report_of(parts, facts, forms.form, unit), **fields
+        facts=facts,
+        split=split,
+        read=report_of(parts, facts, forms.form, unit),
+        **fields,
+        **_read_times(folder, unit),
     )
 
 
@@ -69,13 +76,17 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     needs a fact of its own, they may overlap in time, and without a `stat.txt` the ids and names say how many there
     are. Facts that stand in several files are kept as often.
 
+    **Arguments:** `path`: the folder, or a file of facts in it, which is then the only one.
+
     **Returns:** a graph with ids, names, static graph and times of the folder; its `provenance` is empty, because
     `load_graph` would not load it as it is.
 
     **Raises:** DataError as `read_folder`.
     """
-    folder = _existing(path)
-    files = [file for split in SPLITS if os.path.lexists(file := folder / f"{split}.txt")]
+    alone = Path(os.path.expanduser(path))
+    folder = alone.parent if os.path.isfile(alone) else _existing(path)
+    files = [alone] if os.path.isfile(alone) else [folder / f"{split}.txt" for split in SPLITS]
+    files = [file for file in files if os.path.lexists(file)]
     if not files:
         raise DataError(f"{folder}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
     parts, forms = [], Forms()
@@ -100,8 +111,8 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     facts, unit = dates.in_units(facts, forms.form)
     fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
     fields["provenance"] = {}
-    report = report_of(parts, facts, forms.form, unit)
-    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), time_unit=unit, read=report, **fields)
+    fields |= {"read": report_of(parts, facts, forms.form, unit)} | _read_times(folder, unit)
+    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), **fields)
 
 
 class Unsorted(Exception):
@@ -151,7 +162,7 @@ def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np
     finish.update(_read_fields(folder, stat, num_entities, num_relations, number))
     lines, blank = (sum(count) for count in zip(*counts))
     times = dates.told(forms.form, min(ends), max(ends), unit)
-    finish.update(time_unit=unit, read=ReadReport(lines, number, blank, times=times))
+    finish.update(_read_times(folder, unit), read=ReadReport(lines, number, blank, times=times))
 
 
 def _convert(folder: Path) -> str:
@@ -212,6 +223,30 @@ def _read_fields(folder: Path, stat: Path, num_entities: int, num_relations: int
         "static": _read_static(folder / "e-w-graph.txt", num_entities, stat),
         "provenance": {"kind": "folder", "path": absolute},
     }
+
+
+def _read_times(folder: Path, unit: int | None) -> dict[str, Any]:
+    """What `from_facts` takes on times. **Arguments:** `unit`: of dates; None for numbers, which `times.json` explains.
+
+    **Raises:** DataError for a `times.json` that cannot be read.
+    """
+    path = folder / TIMES_FILE
+    if unit is not None or not os.path.lexists(path):
+        return {"time_unit": unit}
+    try:
+        check_regular(path)
+        said = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({told(error)}); delete it, or write the folder anew") from error
+    said = said if isinstance(said, dict) else {}
+    limits = {"unit_seconds": (1, dates.DAY), "interval": (1, 2 * TIME_MAX), "origin": (-TIME_MAX, TIME_MAX)}
+    for key, (low, high) in limits.items():
+        value = said.get(key)
+        if not (type(value) is int and low <= value <= high) and not (key == "unit_seconds" and value is None):
+            raise DataError(
+                f"{path}: {key} is {shown(value)}, expected a whole number from {low} to {high}; correct or delete it"
+            )
+    return {"time_unit": said["unit_seconds"], "time_interval": said["interval"], "clock_origin": said["origin"]}
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:

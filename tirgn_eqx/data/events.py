@@ -315,10 +315,11 @@ def thin(facts: np.ndarray, max_events: int) -> np.ndarray:
     return np.concatenate(kept)
 
 
-def split_by_snapshot(times: np.ndarray, where: str) -> np.ndarray:
+def split_by_snapshot(times: np.ndarray, where: str, shares: tuple[int, int, int] = (80, 10, 10)) -> np.ndarray:
     """int8 `(fact,)`: 0, 1, 2 for the first 80 %, next 10 % and last 10 % of the distinct times.
 
-    Each gets at least one. **Arguments:** `times`: int64 `(fact,)`; `where`: what was read, for the message.
+    Each gets at least one. **Arguments:** `times`: int64 `(fact,)`; `where`: what was read, for the message; `shares`:
+    in percent, other than these.
     """
     distinct, snapshot = np.unique(times, return_inverse=True)
     total = len(distinct)
@@ -327,8 +328,8 @@ def split_by_snapshot(times: np.ndarray, where: str) -> np.ndarray:
             f"{where}: {total} distinct times, but train, valid and test need at least 3; "
             "choose a finer granularity (15min, hour) or more days"
         )
-    train_end = min(total * 8 // 10, total - 2)
-    valid_end = min(max(total * 9 // 10, train_end + 1), total - 1)
+    train_end = max(1, min(total * shares[0] // 100, total - 2))
+    valid_end = min(max(total * (shares[0] + shares[1]) // 100, train_end + 1), total - 1)
     return np.searchsorted([train_end, valid_end], snapshot, side="right").astype(np.int8)
 
 

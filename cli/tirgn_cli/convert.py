@@ -1,0 +1,104 @@
+"""`tirgn data convert`: data of any form into a folder of text or an event table, with splits cut by time."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tirgn_cli import complete, options
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            autocompletion=complete.data,
+            help="folder in the RE-GCN text format, also one whose splits cannot be used, or a file of its facts; "
+            "folder of TGB or of `tirgn data map`; event table; or 'sim' for the simulated world",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        options.option(
+            "--out",
+            metavar="DIR|FILE",
+            help="folder in the RE-GCN text format, or an event table, which ends in .parquet (required)",
+            panel=options.OUTPUT,
+        ),
+    ],
+    split: Annotated[
+        str | None,
+        options.option(
+            metavar="SHARES|TIMES",
+            help="shares of train, valid and test in percent of the snapshots, as 80/10/10, or the times at which "
+            "valid and test begin, as 2018-09-01/2018-10-01 (default: the splits of the data; 80/10/10 where they have "
+            "none that can be used)",
+            panel=options.DATA,
+        ),
+    ] = None,
+    num_days: Annotated[
+        int | None,
+        options.option(
+            min=0,
+            metavar="DAYS",
+            help="of an event table, keep the most recent; 0 = all (default: 0); of sim, days to simulate",
+            panel=options.DATA,
+        ),
+    ] = None,
+    max_events: options.MaxEvents = None,
+    granularity: options.Granularity = None,
+    time_format: options.TimeFormat = None,
+    columns: options.Columns = None,
+    skip_bad_rows: options.SkipBadRows = None,
+    force: Annotated[
+        bool,
+        options.option(
+            "--force",
+            help="replace the table, or the folder of such data, at --out (default: refuse)",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Convert data of any form to a folder in the RE-GCN text format or to an event table, and cut splits by time.
+
+    Names become ids in a folder, and ids names in a table. An event table has no splits: they are cut when it is read.
+
+    Example: tirgn data convert events.parquet --granularity hour --out data/hours
+
+    Example: tirgn data convert data/random --split 80/10/10 --out data/by-time
+
+    Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
+    """
+    from tirgn_cli import show
+    from tirgn_eqx.heap import keep_freed_memory
+
+    keep_freed_memory()
+    with show.clean_stdout():
+        from tirgn_eqx.data.convert import TABLES, convert_data
+        from tirgn_eqx.data.writers import reading_options
+
+        if num_days is None and not source.partition(":")[0] == "sim":
+            num_days = 0
+        load = options.given(
+            num_days=num_days,
+            max_events=max_events,
+            granularity=granularity,
+            time_format=time_format,
+            columns=columns,
+            skip_bad_rows=skip_bad_rows,
+        )
+        graph = convert_data(source, out, split=split, force=force, **load)
+        is_table = out.suffix.lower() in TABLES
+        reading = reading_options(graph) if is_table else {}
+    counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
+    told: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
+    told |= {"options": reading} if is_table else {"splits": counts}
+    if as_json:
+        show.document(told)
+        return
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in reading.items())
+    rows = {name: told[name] for name in ("facts", "entities", "relations", "snapshots")} | ({} if is_table else counts)
+    show.result(show.pairs(f"{out}, written", rows | {"next": f"tirgn data stats {out} {flags}".rstrip()}))
