@@ -68,7 +68,7 @@ def convert(
 
     Example: tirgn data convert events.parquet --granularity hour --out data/hours
 
-    Example: tirgn data convert data/random --split 80/10/10 --out data/by-time
+    Example: tirgn data convert data/ICEWS14s --split 60/20/20 --out data/by-time
 
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """

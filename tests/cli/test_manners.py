@@ -66,6 +66,7 @@ def calls(place):
     return {
         "tirgn data list": [],
         "tirgn data stats": [place / "tiny"],
+        "tirgn data convert": [place / "tiny", "--out", place / "converted", "--force"],
         "tirgn data map": [place / "tiny", "--out", place / "mapped"],
         "tirgn baseline recurrency": data,
         "tirgn train": [*data, *more],
