@@ -377,7 +377,11 @@ CASES: dict[str, list[Bad]] = {
         Bad("no times", "tirgn data convert data --out made", text("data/train.txt", "0 0 1\n")),
         Bad("two times", "tirgn data convert two.txt --out made", text("two.txt", "0 0 1 5\n0 0 1 6\n")),
         Bad("a split that is empty", "tirgn data convert data --split 5/100 --out made"),
-        Bad("a name with a line break", "tirgn data convert events.parquet --out made", table(relation=pl.lit("a\nb"))),
+        Bad(
+            "a name with a space before it",
+            "tirgn data convert events.parquet -q --out made",
+            table(entity2=pl.lit(" B")),
+        ),
         Bad("times that mean nothing", STATS, text("data/times.json", '{"unit_seconds": "day"}')),
     ],
     "Checkpoints": [

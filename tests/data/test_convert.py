@@ -116,6 +116,7 @@ def test_one_file_of_facts_is_enough(tmp_path):
     (tmp_path / "in" / "train.txt").rename(tmp_path / "all facts.txt")
     graph = convert_data(tmp_path / "all facts.txt", tmp_path / "out")
     assert facts(load_graph(tmp_path / "out")) == lines and graph.entity_names is None
+    assert graph.name == "all facts"
     (tmp_path / "entity2id.txt").write_text("".join(f"N{i}\t{i}\n" for i in range(9)))
     graph = convert_data(tmp_path / "all facts.txt", tmp_path / "named")
     assert graph.num_entities == 9 and load_graph(tmp_path / "named").entity_names == graph.entity_names

@@ -110,7 +110,7 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
         _check_ids(file, rows, COLUMNS, sizes, stat)
     facts, unit = dates.in_units(facts, forms.form)
     fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
-    fields["provenance"] = {}
+    fields |= {"provenance": {}, "name": alone.stem if alone in files else fields["name"]}
     fields |= {"read": report_of(parts, facts, forms.form, unit)} | _read_times(folder, unit)
     return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), **fields)
 
