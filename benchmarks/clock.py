@@ -8,7 +8,7 @@ offsets and trained on as read, which must give equal bits (`moved`). And the mo
 test split as if that came later (`ahead`): what a linear vector is worth beyond the times of training.
 
     python benchmarks/clock.py
-    python benchmarks/clock.py --data-path data/gdelt_events_2018-01.parquet --granularity hour --set epochs=3
+    python benchmarks/clock.py --data-path data/gdelt_events_2018-01.parquet --granularity hour --max-events 30000
 """
 
 import dataclasses
@@ -83,11 +83,17 @@ def ahead(graph: Any, config: Any, checkpoint: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    args = common.finalize(common.parser(__doc__).parse_args())
+    parser = common.parser(__doc__)
+    parser.add_argument("--max-events", type=int, default=0, metavar="N", help="of an event table (default: all)")
+    args = common.finalize(parser.parse_args())
     if not args.quick:
         args.data_path = "sim:num_days=90" if args.data_path == "sim" else args.data_path
         args.set = [*(f"{name}={value}" for name, value in SETTINGS.items()), *args.set]
     graph, config = common.load_arguments(args)
+    if args.max_events:
+        from tirgn_eqx.data import load_graph
+
+        graph = load_graph(**graph.provenance | {"max_events": args.max_events})
     simulated = graph.provenance["kind"] == "sim"
     since = {name: NEW_YEAR // step for name, step in OFFSETS.items()}
     clocks = {"first snapshot": 0}
