@@ -119,7 +119,7 @@ def train_alone(
     with on(devices), working_alone(Path(model_dir)) if is_first() else nullcontext():
         if resume:
             # Weights that are half trained go on with the clock they know, by force also on other data.
-            graph = with_clock(graph, read_state(Path(model_dir)).metadata)
+            graph = with_clock(graph, read_state(Path(model_dir)).metadata, learning=True)
         run = Run(graph, config, Path(model_dir), emit, start, devices)
         if resume:
             run.resume(force)

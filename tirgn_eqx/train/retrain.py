@@ -115,10 +115,10 @@ def retrain(
     meantime.
     """
     model_dir, stop, emit = Path(model_dir), stop or (lambda: False), on_record or (lambda record: None)
-    graph = with_clock(graph, old.described)
     _check(old, graph, config, model_dir, max_regression)
     known = old.described["entities"], old.described["relations"]
     found = _mapping(old, graph)
+    graph = with_clock(graph, old.described, learning=True)
     if keep_gone:
         graph = with_further_names(graph, *known)
     assert graph.entity_names is not None and graph.relation_names is not None
