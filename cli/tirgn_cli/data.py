@@ -86,14 +86,19 @@ def _show(statistics: dict[str, Any]) -> None:
     show.result(show.table(statistics["name"], ["", *splits], rows))
     ids = lambda counts: f"{counts['vocabulary']:,} in the vocabulary, {counts['occurring']:,} occurring"
     time, spread = statistics["time"], statistics["facts_per_snapshot"]
+    first, last = time["dates"] or (time["first"], time["last"])
+    unit = f" {time['unit']}{'' if time['step'] == 1 else 's'}" if time["unit"] and time["step"] else ""
+    read = statistics["read"]
     show.result(
         show.pairs(
             "",
             {
+                "lines read": _accounted(read) if read else None,
+                "times read as": read["times"] if read else None,
                 "facts per snapshot": f"{spread['min']:,} to {spread['max']:,}, mean {spread['mean']:,.1f}",
                 "entities": ids(statistics["entities"]),
                 "relations": ids(statistics["relations"]),
-                "time": f"{time['first']} to {time['last']}, step {time['step']}",
+                "time": f"{first} to {last}, step {time['step']}{unit}",
                 "gaps": f"{time['gaps']:,}, {time['missing']:,} steps of time without a snapshot"
                 if time["gaps"]
                 else "none",
@@ -102,3 +107,10 @@ def _show(statistics: dict[str, Any]) -> None:
         )
     )
     show.line(show.stdout(), f"sha256 {statistics['sha256']}")
+
+
+def _accounted(read: dict[str, Any]) -> str:
+    """Where the lines of a source went: `303: 300 facts, 3 blank`."""
+    words = {"facts": "facts", "blank": "blank", "bad": "bad", "outside": "outside the days", "thinned": "thinned out"}
+    parts = [f"{read[key]:,} {word}" for key, word in words.items() if read[key]]
+    return f"{read['lines']:,}: {', '.join(parts)}"

@@ -53,8 +53,7 @@ def read_folder(path: str | Path) -> TemporalGraph:
         parts.append(rows)
     facts, unit = dates.in_units(np.concatenate([rows.values for rows in parts]), forms.form)
     ends = np.cumsum([len(rows.values) for rows in parts])
-    for rows, values in zip(parts, np.split(facts, ends[:-1])):
-        rows.values[:] = values
+    parts = [rows._replace(values=values) for rows, values in zip(parts, np.split(facts, ends[:-1]))]
     for split, (early, late) in enumerate(pairwise(parts)):
         _check_boundary(folder, split, early, late, unit)
     fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 DAY = 86_400
+UNITS = {1: "second", 60: "minute", 3600: "hour", DAY: "day"}
 ACCEPTED = "write a whole number, or a date like 2018-02-01 or 2018-02-01T06:00"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)

@@ -35,16 +35,19 @@ def read_names(path: Path, size: int | None, kind: str, stat: Path) -> dict[int,
         if line.strip() and not count_alone:
             lines.append((number, line))
     size = INT32_MAX if size is None else size
+    plain = _plain(lines, size)
+    if plain is not None:
+        return plain
     names: dict[int, str] = {}
     for number, name, key in _chosen(path, lines, size, kind):
         if not _is_number(key):
             raise DataError(f"{path}:{number}: {kind} id is {shown(key, 40)}, expected name<TAB>id; correct the line")
-        entry = int(key[:20])
-        if entry >= size:
+        if not _is_id(key, size):
             raise DataError(
                 f"{path}:{number}: {kind} {key[:20]} is beyond {stat.name}, which counts {size} "
                 f"(ids 0 to {size - 1}); correct the id, or the count in {stat}"
             )
+        entry = int(key)
         if names.setdefault(entry, name) != name:
             raise DataError(
                 f"{path}:{number}: {kind} {entry} is called {shown(name, 40)}, but {shown(names[entry], 40)} before; "
@@ -83,6 +86,18 @@ def filled(names: dict[int, str] | None, size: int, kind: str, folder: Path) -> 
     return tuple(found)
 
 
+def _plain(lines: Lines, size: int) -> dict[int, str] | None:
+    """The names where every line is `name<TAB>id`, as in nearly all files, or None when anything is unusual."""
+    names: dict[int, str] = {}
+    for _, line in lines:
+        name, _, key = line.partition("\t")
+        name, key = name.strip(), key.strip()
+        # A name of 0 in the first line: it may be that the ids stand first.
+        if not _is_id(key, size) or names.setdefault(int(key), name) != name or (name == "0" and len(names) == 1):
+            return None
+    return names
+
+
 def _chosen(path: Path, lines: Lines, size: int, kind: str) -> list[Named]:
     """Line number, name and id of each line, with the column of the id that the docstring of `read_names` names."""
     split = [(number, line.split("\t") if "\t" in line else line.rsplit(None, 1)) for number, line in lines]
@@ -95,7 +110,7 @@ def _chosen(path: Path, lines: Lines, size: int, kind: str) -> list[Named]:
         number, ours, theirs = next((a[0], a[2], b[2]) for a, b in zip(*sound) if a != b)
         raise DataError(
             f"{path}:{number}: the last column {shown(ours, 20)} and the second one {shown(theirs, 20)} may both be "
-            f"the id of a {kind}; write name<TAB>id"
+            f"the {kind} id; write name<TAB>id"
         )
     front = [line.split("\t" if "\t" in line else None, 1) for _, line in lines]
     back = [
@@ -125,7 +140,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_id(text: str, size: int) -> bool:
-    return _is_number(text) and int(text[:20]) < size
+    return _is_number(text) and len(text) <= 20 and int(text) < size
 
 
 def _are_ids(rows: list[Named], size: int) -> bool:
@@ -143,8 +158,9 @@ def _looks_like_ids(rows: list[Named]) -> bool:
 def _lines(path: Path, need: str) -> Iterator[tuple[int, str]]:
     """Number and text of each line of a file in UTF-8."""
     for first, block in read_blocks(path, need):
-        for number, line in enumerate(block.split(b"\n"), first):
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
+        try:
+            text = block.decode("utf-8")
+        except UnicodeDecodeError as error:
+            number = first + block.count(b"\n", 0, error.start)
+            raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
+        yield from enumerate(text.split("\n"), first)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.columns import CHUNK, check_column, map_column
-from tirgn_eqx.data.dates import DAY
+from tirgn_eqx.data.dates import UNITS
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, default_origin
 from tirgn_eqx.data.table import INT32_MAX, TIME_MAX, most_ids
 from tirgn_eqx.errors import DataError, shown
@@ -69,7 +69,7 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
         num_relations=relations,
         time_interval=interval,
         clock_origin=origin,
-        time_unit=None if said.find("time_unit") is None else said.number("time_unit", 1, DAY),
+        time_unit=_unit(said),
         read=_report(said, facts),
         entity_names=names["entity"],
         relation_names=names["relation"],
@@ -80,6 +80,13 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
     graph.__dict__["checksum"] = said.text("sha256", _SHA256)
     object.__setattr__(graph, "home", Path(os.path.abspath(folder)))
     return graph
+
+
+def _unit(said: "_Record") -> int | None:
+    unit = said.find("time_unit")
+    if unit is not None and (type(unit) is not int or unit not in UNITS):
+        raise said.wrong(f"time_unit is {shown(unit)}, expected one of {', '.join(map(str, UNITS))}")
+    return unit
 
 
 def _report(said: "_Record", facts: int) -> ReadReport | None:

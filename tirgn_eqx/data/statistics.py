@@ -1,11 +1,14 @@
 """Counted facts about a temporal graph, for `tirgn data stats` and for checks against published counts."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.data.dates import UNITS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.moments import moment
 
 
 def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:
@@ -17,8 +20,10 @@ def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:
       splits counts in both; a duplicate repeats an earlier row of its split exactly);
     - `entities` and `relations`: `vocabulary` (ids that exist) and `occurring` (ids in at least one fact);
     - `time`, in the unit of the source: `first`, `last`, `step` (smallest distance of two snapshots, None for
-      a single one), `interval` (the model's clock), `gaps` (distances above `step`) and `missing` (steps of
-      time without a snapshot);
+      a single one), `interval` (the model's clock), `gaps` (distances above `step`), `missing` (steps of
+      time without a snapshot), `unit` (such as `day` for times that count from 1970, None for plain step numbers)
+      and `dates` (first and last time in ISO 8601, or None);
+    - `read`: how the reader accounts for every line or row, see `ReadReport`; None for data that were not read;
     - `facts_per_snapshot`: `min`, `mean`, `max`; `static_edges`: facts of the static graph;
     - `answer_in_history`: per split, the share of queries whose answer was seen with the query's subject and
       relation strictly before the query's time, in facts of any split. One figure serves both directions:
@@ -42,6 +47,7 @@ def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:
         "relations": {"vocabulary": graph.num_relations, "occurring": occurring(graph.relation)},
         "snapshots": _per_split(masks, lambda mask: occurring(graph.snapshot[mask])),
         "time": _time(graph),
+        "read": None if graph.read is None else dataclasses.asdict(graph.read),
         "duplicates": _per_split(masks, lambda mask: int(repeated[mask].sum())),
         "facts_per_snapshot": _spread(graph.snapshot),
         "static_edges": 0 if graph.static is None else len(graph.static.entity),
@@ -74,6 +80,8 @@ def _time(graph: TemporalGraph) -> dict[str, Any]:
         "interval": graph.time_interval,
         "gaps": int((distance > step).sum()) if step else 0,
         "missing": int((distance // step - 1).sum()) if step else 0,
+        "unit": None if graph.time_unit is None else UNITS[graph.time_unit],
+        "dates": None if graph.time_unit is None else [str(moment(graph, place)) for place in (0, -1)],
     }
 
 

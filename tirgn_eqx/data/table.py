@@ -32,11 +32,11 @@ _FACT = re.compile(
     rb"(?m)^([ \t]*[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+)([^ \t\n]+(?:[ \t]+[0-9]{2}:[0-9]{2}[^ \t\n]*(?: +UTC)?)?)"
 )
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-_EMPTY_FIRST = re.compile(rb"[ \r]*\t")
-_EMPTY_FIELD = re.compile(rb"[\t\n][ \r]*\t")
+_EMPTY_FIRST = re.compile(rb" *\t")
+_EMPTY_FIELD = re.compile(rb"[\t\n] +\t")
 _TAB, _NEWLINE, _MINUS = 9, 10, 45
 _SPACE = np.zeros(256, bool)
-_SPACE[[_TAB, _NEWLINE, 13, 32]] = True
+_SPACE[[_TAB, _NEWLINE, 32]] = True
 _DIGIT = np.zeros(256, bool)
 _DIGIT[48:58] = True
 _CLEAN = _SPACE | _DIGIT
@@ -200,8 +200,7 @@ def read_rows(
 def _read_clean(raw: bytes, columns: tuple[str, ...], most: int | None = None) -> Rows | None:
     """All rows at once, or None when anything at all is unusual, so that the slow pass can name it."""
     data = np.frombuffer(raw, np.uint8)
-    # An empty field between two tabs would shift the later columns into its place.
-    if not len(data) or not _CLEAN[data].all() or _EMPTY_FIRST.match(raw) or _EMPTY_FIELD.search(raw):
+    if not len(data) or not _CLEAN[data].all() or _has_empty_field(raw):
         return None
     space = _SPACE[data]
     before_digit = np.append(_DIGIT[data[1:]], False)
@@ -226,6 +225,13 @@ def _read_clean(raw: bytes, columns: tuple[str, ...], most: int | None = None) -
     if not ((table >= low) & (table <= high)).all():
         return None
     return Rows(table, lines + 1, len(ends), len(ends) - len(lines))
+
+
+def _has_empty_field(raw: bytes) -> bool:
+    """Whether a tab follows another one or begins a line: the later columns would take the place of the empty one."""
+    if b"\t\t" in raw or b"\n\t" in raw or _EMPTY_FIRST.match(raw):
+        return True
+    return b" " in raw and _EMPTY_FIELD.search(raw) is not None
 
 
 def _read_times(raw: bytes, columns: tuple[str, ...], most: int | None) -> Rows | None:
@@ -267,6 +273,8 @@ def _read_lines(
             if most is not None:
                 told = str(most) if most == len(columns) else f"{len(columns)} or {most}"
             fix = short if len(fields) < len(columns) else "was a line end lost? Give each its own line"
+            if len(fields) < len(columns) and line.count(",") >= len(columns) - 1:
+                fix = "separate the columns by tabs or spaces, not by commas"
             raise DataError(
                 f"{path}:{number}: {len(fields)} columns in {shown(line.strip(), 40)}, expected {told} "
                 f"({' '.join(columns)}); {fix}"
