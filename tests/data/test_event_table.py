@@ -184,6 +184,18 @@ def test_folders_that_are_no_table_or_more_than_one(tmp_path):
         load_graph(tmp_path / "facts")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst", ".ndjson", ".ndjson.zst"])
+def test_parts_without_a_row(tmp_path, suffix):
+    split_up(tmp_path / "a", [f"part-{number}{suffix}" for number in (1, 3)])
+    for number in (0, 2, 4):
+        (tmp_path / "a" / f"part-{number}{suffix}").write_bytes(packed(b"", suffix))
+    assert dated(read(tmp_path / "a")) == written(rows())
+    for number in (1, 3):
+        (tmp_path / "a" / f"part-{number}{suffix}").write_bytes(packed(b"", suffix))
+    with pytest.raises(DataError, match="no events in its parts; expected a table"):
+        read(tmp_path / "a")
+
+
 def test_parts_that_differ(tmp_path):
     table = frame()
     write(tmp_path, table.cast({"timestamp": pl.Datetime("ns"), "entity1": pl.Categorical}), "a/1.parquet")
@@ -411,7 +423,7 @@ def two_on_one_line(lines, end=","):
             "\n".join([*LINES[:9], '"",010,E2,2021-03-01', *LINES[9:]]),
             r"column entity1 has 1 empty values, first in row 9",
         ),
-        ("", r"it is empty, or begins with an empty line"),
+        ("", r"not a readable CSV table \(it is empty\)"),
         (LINES[0], r"no events in the file"),
         (LINES[0] + "," * 20_000, r"more than 10,000 columns"),
         ("a" * 2_000_000, r"its first line has more than 1,048,576 bytes"),
@@ -452,7 +464,8 @@ def test_names_with_line_breaks_are_read_and_doubted(tmp_path):
         ('[{"entity1": 1}]\n', "no JSON objects, one a line; a JSON array is no table"),
         ('[\n{"entity1": 1}\n]\n', "no JSON objects, one a line"),
         ("entity1,relation\n", "no JSON objects, one a line"),
-        ("", "0 keys in its first lines"),
+        ("", "it is empty"),
+        ("{}\n", "0 keys in its first lines"),
         ('{"entity1": ' + "[" * 100_000 + "\n", "no JSON objects"),
         (frame().write_ndjson() + '{"entity1": "a"}\n', "column relation has 1 null values, first in row 61"),
         (frame().write_ndjson()[:-20], "not a readable NDJSON table"),

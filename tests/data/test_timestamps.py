@@ -174,7 +174,7 @@ REFUSED = {
     ),
     "seconds taken for nanoseconds": (
         pl.Series(UNIX).cast(pl.Datetime("ns")),
-        "dates from 1970-01-01 00:00 to 1970-01-01 00:00, as a writer makes them that mistakes the unit 1,000,000,000",
+        "dates from 1970-01-01 00:00, as a writer makes them that mistakes the unit 1,000,000,000",
     ),
 }
 
@@ -184,7 +184,7 @@ def test_what_is_mixed_or_may_mean_two_things_is_refused(case):
     values, message = REFUSED[case]
     with pytest.raises(DataError, match=message) as error:
         read_times(pl.Series(values), "the column")
-    assert str(error.value).startswith("the column: ") and len(str(error.value)) < 400
+    assert str(error.value).startswith("the column") and len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,7 @@ def test_what_is_doubted():
     soon, far = (int(dt.datetime(year + more, 6, 1, tzinfo=dt.UTC).timestamp()) for more in (1, 2))
     times = read_times(pl.Series([*UNIX, soon, far, -5]), "c")
     early, late = doubts(times, "c", row, explicit=False)
-    assert early.startswith(
-        "c: 1 of 43 times, read as unix second, lie before 1979: 1969-12-31 23:59 to 1969-12-31 23:59"
-    )
-    assert "first in row 43" in early
+    assert "c: 1 of 43 times, read as unix second, lie before 1979: 1969-12-31 23:59, first in row 43" in early
     assert late.startswith("c: 1 of 43 times, read as unix second, lie after next year: ") and "first in row 42" in late
     assert doubts(times, "c", row, explicit=True) == [late]
     assert doubts(read_times(pl.Series(UNIX), "c"), "c", row, explicit=False) == []

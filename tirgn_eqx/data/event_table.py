@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.event_columns import COLUMNS, by_position, find_columns, parse_columns
-from tirgn_eqx.data.table_files import ACCEPTED, COUNT, Part, Reader, parts
+from tirgn_eqx.data.table_files import ACCEPTED, COUNT, Empty, Part, Reader, parts
 from tirgn_eqx.errors import DataError, DataWarning, shown
 from tirgn_eqx.foreign import Unsound, told
 from tirgn_eqx.parquet import kept
@@ -75,15 +75,25 @@ def read_table(source: Any, columns: str | Mapping[str, str] | None = None, skip
     return _checked(table, where, skip_bad_rows)
 
 
+class _EmptyPart(DataError):
+    """A part without a single byte."""
+
+
 def _of_files(path: Path, chosen: dict[str, str]) -> EventTable:
     import polars as pl
 
     files = parts(path, NEED)
     frames, columns, lines = [], {}, 0
-    starts, blank = [], []
+    starts, blank, read = [], [], []
     with kept() if len(files) > 1 or files[0].form != "parquet" else contextlib.nullcontext():
         for part in files:
-            frame, columns = _of_part(part, chosen, columns)
+            try:
+                frame, columns = _of_part(part, chosen, columns)
+            except _EmptyPart:
+                if len(files) == 1:
+                    raise
+                continue
+            read.append(part)
             empty = np.zeros(frame.height, bool)
             if COUNT in frame.columns:
                 # A line that is empty has no value in any field.
@@ -96,8 +106,10 @@ def _of_files(path: Path, chosen: dict[str, str]) -> EventTable:
             blank.append(empty)
             lines += frame.height
             frames.append(frame.select(COLUMNS))
-    frame = frames[0] if len(frames) == 1 else _joined(frames, files)
-    table = EventTable(frame, None, lines, 0, 0, columns, starts, [part.name for part in files])
+    if not read:
+        raise DataError(f"{path}: no events in its parts; {NEED}")
+    frame = frames[0] if len(frames) == 1 else _joined(frames, read)
+    table = EventTable(frame, None, lines, 0, 0, columns, starts, [part.name for part in read])
     empty = np.concatenate(blank)
     return table.without(empty)._replace(blank=int(empty.sum()), bad=0) if empty.any() else table
 
@@ -113,7 +125,9 @@ def _of_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tupl
         kind = {"parquet": "parquet file", "csv": "CSV table", "ndjson": "NDJSON table", "arrow": "Arrow file"}[
             part.form
         ]
-        raise DataError(f"{part.name}: not a readable {kind} ({told(error)}); {NEED}") from error
+        refused = _EmptyPart if isinstance(error, Empty) else DataError
+        need = f"; {NEED}" if part.form in ("parquet", "arrow") else "; correct it"
+        raise refused(f"{part.name}: not a readable {kind} ({told(error)}){need}") from error
     except Exception as error:
         import polars as pl
 

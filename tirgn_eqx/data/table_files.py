@@ -114,6 +114,10 @@ def _partition(folders: Sequence[str]) -> dict[str, str | None]:
     return {key: None if value == _NULL_PARTITION else value for key, value in values.items()}
 
 
+class Empty(Unsound):
+    """A text table without a single byte, as some programs write a part to which no row has come."""
+
+
 class Reader:
     """Reads one part. `columns` are the names it has, those of its folders included.
 
@@ -180,7 +184,10 @@ class Reader:
             import polars as pl
 
             options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None}
-            lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
+            try:
+                lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
+            except pl.exceptions.NoDataError:
+                return []
             return [(line or "").encode() for line in lines]
         try:
             with gzip.open(path) if self._packed else path.open("rb") as file:
@@ -192,11 +199,14 @@ class Reader:
     def _csv_columns(self) -> list[str]:
         import polars as pl
 
-        first = b"".join(self._first_lines())
+        lines = self._first_lines()
+        if not lines:
+            raise Empty("it is empty")
+        first = lines[0]
         if first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise Unsound("its text is UTF-16; save it as UTF-8")
         if not first.strip():
-            raise Unsound("it is empty, or begins with an empty line")
+            raise Unsound("it begins with an empty line")
         if len(first) > _HEADER:
             raise Unsound(f"its first line has more than {_HEADER:,} bytes")
         end = "\n"
@@ -273,7 +283,10 @@ class Reader:
         from tirgn_eqx.foreign import parse_json
 
         names: dict[str, None] = {}
-        for line in self._first_lines(100):
+        lines = self._first_lines(100)
+        if not lines:
+            raise Empty("it is empty")
+        for line in lines:
             if not line.strip() or len(line) > _HEADER:
                 continue
             try:
