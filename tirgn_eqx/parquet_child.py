@@ -71,7 +71,11 @@ def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
     else:
         # A line is a row of one column: what separates columns is a character that text does not have.
         lines = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
-        size = lines.head(most + 1).select(pl.all().str.len_bytes().sum() + pl.len()).collect(engine="streaming").item()
+        try:
+            length = pl.all().str.len_bytes().sum() + pl.len()
+            size = lines.head(most + 1).select(length).collect(engine="streaming").item()
+        except pl.exceptions.NoDataError:
+            size = 0
     return (
         {"error": f"unpacks to more than {most:,} bytes"} if size > most else {"columns": {}, "rows": 0, "metadata": {}}
     )

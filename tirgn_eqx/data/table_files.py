@@ -7,7 +7,7 @@ Every file is read within limits: parquet, Arrow and packed files are read by th
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -99,7 +99,9 @@ def parts(path: Path, need: str) -> list[Part]:
     found = _files(path)
     if not found:
         raise DataError(f"{path}: a folder without parts of a table; {need}")
-    forms = {form: file for file, form in reversed(found)}
+    forms: dict[str, Path] = {}
+    for file, form in found:
+        forms.setdefault(form, file)
     if len(forms) > 1:
         names = " and ".join(str(file.relative_to(path)) for file in list(forms.values())[:2])
         raise DataError(f"{path}: holds parts of several forms, such as {names}; keep one form in a folder")
@@ -110,6 +112,10 @@ def _partition(folders: Sequence[str]) -> dict[str, str | None]:
     pairs = (folder.partition("=") for folder in folders)
     values = {unquote(key): unquote(value) for key, equals, value in pairs if equals and key}
     return {key: None if value == _NULL_PARTITION else value for key, value in values.items()}
+
+
+class Empty(Unsound):
+    """A text table without a single byte, as some programs write a part to which no row has come."""
 
 
 class Reader:
@@ -178,7 +184,10 @@ class Reader:
             import polars as pl
 
             options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None}
-            lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
+            try:
+                lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
+            except pl.exceptions.NoDataError:
+                return []
             return [(line or "").encode() for line in lines]
         try:
             with gzip.open(path) if self._packed else path.open("rb") as file:
@@ -190,11 +199,14 @@ class Reader:
     def _csv_columns(self) -> list[str]:
         import polars as pl
 
-        first = b"".join(self._first_lines())
+        lines = self._first_lines()
+        if not lines:
+            raise Empty("it is empty")
+        first = lines[0]
         if first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise Unsound("its text is UTF-16; save it as UTF-8")
         if not first.strip():
-            raise Unsound("it is empty, or begins with an empty line")
+            raise Unsound("it begins with an empty line")
         if len(first) > _HEADER:
             raise Unsound(f"its first line has more than {_HEADER:,} bytes")
         end = "\n"
@@ -236,16 +248,15 @@ class Reader:
             return Unsound(f"{self._bad_text() or 'its text is not UTF-8'}; save it as UTF-8")
         if "more fields" in text:
             expected = len(self._own)
-            number, found = self._long_line(expected)
-            where = f"line {number:,} has {found:,} columns" if number else "a line has more columns"
+            where = self._long_line(expected) or "a line has more columns"
             return Unsound(f"{where}, but the first line has {expected:,}; is the end of a line lost, or a quote?")
         return Unsound(text[:200])
 
-    def _lines(self) -> Any:
-        """The lines of a file, as far as they can be had without a limit of their own being passed."""
-        if self._packed == "zst":
-            return iter(())
-        return gzip.open(self.part.path) if self._packed else self.part.path.open("rb")
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of a file; none of one that the standard library does not unpack."""
+        if self._packed != "zst":
+            with gzip.open(self.part.path) if self._packed else self.part.path.open("rb") as file:
+                yield from file
 
     def _bad_text(self) -> str | None:
         for number, line in enumerate(self._lines(), 1):
@@ -255,19 +266,15 @@ class Reader:
                 return f"line {number:,} is not UTF-8 ({shown(line[max(0, error.start - 10) : error.start + 10])})"
         return None
 
-    def _long_line(self, expected: int) -> tuple[int, int]:
-        import csv
-
-        mark, end = self._options["separator"], self._options["eol_char"]
-        if end == "\r":
-            return 0, 0
-        lines = (line.decode("utf-8", "replace") for line in self._lines())
-        csv.field_size_limit(1 << 30)
-        reader = csv.reader(lines, delimiter=mark)
-        for fields in reader:
-            if len(fields) > expected:
-                return reader.line_num, len(fields)
-        return 0, 0
+    def _long_line(self, expected: int) -> str | None:
+        """The first line with more columns than `expected`, and how many it has, where it can be found."""
+        lines = (line.decode("utf-8", "replace").rstrip("\r\n") for line in self._lines())
+        mark = self._options["separator"]
+        for number, line in enumerate(lines, 1):
+            if line.count(mark) >= expected and '"' not in line:
+                carriage = " and a carriage return within" if "\r" in line else ""
+                return f"line {number:,} has {line.count(mark) + 1:,} columns{carriage}"
+        return None
 
     # --- NDJSON ----------------------------------------------------------------------------------------------------
 
@@ -276,7 +283,10 @@ class Reader:
         from tirgn_eqx.foreign import parse_json
 
         names: dict[str, None] = {}
-        for line in self._first_lines(100):
+        lines = self._first_lines(100)
+        if not lines:
+            raise Empty("it is empty")
+        for line in lines:
             if not line.strip() or len(line) > _HEADER:
                 continue
             try:
