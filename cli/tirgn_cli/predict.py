@@ -169,9 +169,9 @@ def read_questions(path: Path) -> Any:
         kind = table.schema[part]
         if not (isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null) or kind.is_integer()):
             raise DataError(f"{path}: column {part} has type {str(kind)[:80]}; give names as text")
-    text = [pl.col(part).cast(pl.String).str.strip_chars() for part in PARTS]
-    table = table.select(text).with_columns(
-        pl.when(pl.col(part) != "").then(pl.col(part)).alias(part) for part in PARTS
+    # Outer spaces may belong to a name; a cell of spaces alone is empty.
+    table = table.select(pl.col(part).cast(pl.String) for part in PARTS).with_columns(
+        pl.when(pl.col(part).str.strip_chars() != "").then(pl.col(part)).alias(part) for part in PARTS
     )
     if table.height == 0:
         raise DataError(f"{path}: no questions in the file; give one in every row")

@@ -16,6 +16,7 @@ from tirgn_eqx.sharding import MeshShape, make_mesh, on
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.logger import NoLogger, TrainingLogger
 from tirgn_eqx.train.run import Record, Run
+from tirgn_eqx.train.state import as_begun
 
 
 @beartype
@@ -41,7 +42,8 @@ def train_tirgn(
 
     **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
     `validation`, `checkpoint`, `bad_step`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the
-    training in `model_dir`, which then ends as it would have without the break; `force`: resume it with other data or
+    training in `model_dir`, which then ends as it would have without the break (ids in another order are matched by
+    name); `force`: resume it with other data or
     settings too, as far as the arrays fit; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
     instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
@@ -57,6 +59,8 @@ def train_tirgn(
     none of this training to resume, or another one is at work in `model_dir`; DivergedError after too many steps
     without a finite loss or gradient.
     """
+    if resume and config.history != "evidence":
+        graph = as_begun(graph, Path(model_dir), force=force)
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
     options |= {"resume": resume, "force": force, "stop": stop, "start": start}
     if mesh is not None and (config.model == "evidence" or config.history == "evidence"):

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.processes import Agreement, count, is_first, together
@@ -90,7 +91,8 @@ class Run:
     # --- going on after a break ------------------------------------------------------------------------------
 
     def _described(self) -> dict[str, Any]:
-        return {"config": self.config.to_dict(), "data": self.graph.describe(), **self.begun_from}
+        described = {"config": self.config.to_dict(), "data": self.graph.describe(), **vocabulary(self.graph)}
+        return described | self.begun_from
 
     def save_state(self, epoch: int, step: int) -> None:
         """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""

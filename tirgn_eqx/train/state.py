@@ -17,6 +17,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.sharding import put_leaf
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
@@ -57,12 +59,32 @@ def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run
     """Write the state to `folder`, in one rename.
 
     **Arguments:** `model`, `opt_state`: as `for_files` gives them; `run`: what the state belongs to (`config` as a
-    dict, `data` with its sha256, and `start`, the fingerprint of the model that it began from, if any).
+    dict, `data` with its sha256, the `vocabulary` of the graph, and `start`, the fingerprint of the model that it
+    began from, if any).
     """
     arrays = {**_leaves(model, "model"), **_leaves(opt_state, "opt")}
     arrays |= {f"loss.{name}": values for name, values in progress.losses.items()}
     plain = {key: value for key, value in vars(progress).items() if key != "losses"}
     save_checkpoint(folder / STATE_FILE, arrays, {"model_type": STATE_TYPE, "progress": plain, **run})
+
+
+def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> TemporalGraph:
+    """`graph` with the ids of the training that is to be resumed, so that rows of its weights stay with their names.
+
+    **Arguments:** `folders`: where its state may be, the first one that holds one counts; `force`: the data may be
+    other data by now, of which the facts that the training knows the names of are kept.
+
+    **Returns:** `graph` as it is without a state, and where the names are others; `load_state` then refuses it.
+
+    **Raises:** CheckpointError for a state that cannot be read; by force, DataError as `for_checkpoint`.
+    """
+    for path in (folder / f"{STATE_FILE}.npz" for folder in folders):
+        if path.is_file():
+            described = load_checkpoint(path, mapped=True).metadata
+            # States of earlier versions do not say their names.
+            known = all(isinstance(described.get(kind), list) for kind in KINDS)
+            return for_checkpoint(graph, described, path) if force and known else reordered(graph, described)
+    return graph
 
 
 def load_state(
@@ -129,6 +151,9 @@ def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str
             f"was trained on {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data"
         )
+    for kind in KINDS:
+        if described.get(kind) is not None and run.get(kind) is not None and described[kind] != run[kind]:
+            yield f"its {kind} have other names than those of {now['name']}; give data with the same names"
     if described.get("start") != run.get("start"):
         yield "this training began from other weights; begin it from the same ones"
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
