@@ -1,5 +1,6 @@
 """Weights of the released PyTorch TiRGN as a model of ours, by name and shape, nothing guessed."""
 
+import dataclasses
 import math
 import os
 import warnings
@@ -252,7 +253,7 @@ def import_torch(
 
     Sizes that the weights show (embedding width, graph layers, channels, kernel, static blocks) are read from
     them; what they do not show (window length, time-dependent options) comes from `config_overrides`, which
-    also wins where both speak, so that a contradiction is named.
+    also wins where both speak, so that a contradiction is named. The clock counts from time 0, as the released code's.
     """
     state = read_state(state_path)
     sizes = _shown_settings(state)
@@ -261,6 +262,7 @@ def import_torch(
     except ConfigError as error:
         raise CheckpointError(f"{state_path}: its shapes say {error}; check the file and --set") from error
     model = model_from_state(state, graph, config, str(state_path))
+    graph = dataclasses.replace(graph, clock_origin=0)
     return save_model(out, model, config, graph, {"imported_from": str(state_path)})
 
 

@@ -71,6 +71,7 @@ def read_events(
         len(entity_names),
         len(relation_names),
         time_interval=interval,
+        clock_origin=int(facts[:, 3].min()),
         entity_names=entity_names,
         relation_names=relation_names,
         provenance={

@@ -76,6 +76,7 @@ class TemporalGraph:
     - `times`: int64 `(snapshot,)`, strictly increasing: the distinct timestamps, in the unit of the source.
       A gap between two timestamps gives no empty snapshot.
     - `time_interval`: length of one step of the model's clock, in the unit of `times`.
+    - `clock_origin`: the time at which the model's clock is 0, in the unit of `times`; see `time_index`.
     - `entity_names`, `relation_names`: names by id, or None when the source has none.
     - `static`: the static graph, or None.
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
@@ -96,6 +97,7 @@ class TemporalGraph:
     num_entities: int
     num_relations: int
     time_interval: int
+    clock_origin: int = 0
     entity_names: tuple[str, ...] | None = None
     relation_names: tuple[str, ...] | None = None
     static: StaticGraph | None = None
@@ -128,8 +130,12 @@ class TemporalGraph:
 
     @cached_property
     def time_index(self) -> np.ndarray:
-        """float64 `(snapshot,)`: the model's clock, `time // time_interval` (TiRGN's released code)."""
-        return (self.times // self.time_interval).astype(np.float64)
+        """float64 `(snapshot,)`: the model's clock at each snapshot, in steps from `clock_origin`:
+        `(time - clock_origin) // time_interval`, negative before the origin.
+
+        With origin 0, which the published datasets have, this is the clock of TiRGN's released code.
+        """
+        return ((self.times - self.clock_origin) // self.time_interval).astype(np.float64)
 
     def split_mask(self, split: str) -> np.ndarray:
         """bool `(fact,)`: the facts of `split`."""
@@ -219,19 +225,22 @@ def from_facts(
     num_relations: int,
     *,
     time_interval: int | None = None,
+    clock_origin: int | None = None,
     **fields: Any,
 ) -> TemporalGraph:
     """A `TemporalGraph` from rows in any order.
 
     **Arguments:** `facts`: int64 `(fact, 4)`, columns subject, relation, object, time; `split`: `(fact,)` of
     0, 1, 2; `time_interval`: None takes the step between the first two distinct train times, as the released
-    code does (1 when there is only one). Further `fields` go to `TemporalGraph`.
+    code does (1 when there is only one); `clock_origin`: None takes `default_origin`. Further `fields` go to
+    `TemporalGraph`.
     """
     facts = np.asarray(facts, np.int64).reshape(-1, 4)
     split = np.asarray(split, np.int8)
     order = np.lexsort((split, facts[:, 3]))
     facts, split = facts[order], split[order]
     times, snapshot = np.unique(facts[:, 3], return_inverse=True)
+    first = int(times[0]) if len(times) else 0
     if time_interval is None:
         train_times = np.unique(facts[split == 0, 3])
         time_interval = int(train_times[1] - train_times[0]) if len(train_times) > 1 else 1
@@ -247,5 +256,18 @@ def from_facts(
         num_entities=num_entities,
         num_relations=num_relations,
         time_interval=time_interval,
+        clock_origin=default_origin(first, time_interval) if clock_origin is None else clock_origin,
         **fields,
     )
+
+
+def default_origin(first: int, interval: int) -> int:
+    """The origin of the clock of data that do not say it: 0 where the first time index is 0 or 1, as in the published
+    datasets, else the first time.
+
+    Times that count from far away, such as unix seconds or days since 1970, would otherwise give the linear time vector
+    of TiRGN numbers so large that its gradient drowns all others.
+
+    **Arguments:** `first`: the earliest time; `interval`: the length of a step in the same unit.
+    """
+    return 0 if first // interval in (0, 1) else first

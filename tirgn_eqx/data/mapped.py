@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.columns import Column
-from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph
+from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, default_origin
 from tirgn_eqx.data.mapped_read import COLUMNS, FORMAT, RECORD, STATIC, VERSION, read_mapped
 from tirgn_eqx.data.table import INT32_MAX, TIME_MAX
 from tirgn_eqx.errors import ConfigError, DataError
@@ -35,7 +35,8 @@ class Facts(NamedTuple):
 
 def map_graph(graph: TemporalGraph, folder: str | Path) -> TemporalGraph:
     """`graph`, written to `folder` and mapped from there; see `write_mapped`."""
-    fields = ("name", "num_entities", "num_relations", "time_interval", "entity_names", "relation_names", "static")
+    fields = ("name", "num_entities", "num_relations", "time_interval", "clock_origin")
+    fields += ("entity_names", "relation_names", "static")
     facts = (
         Facts(
             subject=graph.subject[rows],
@@ -62,8 +63,9 @@ def write_mapped(
 
     - `folder`: made where needed. A mapped graph in it is replaced; what was built from that is removed.
     - `facts`: in order of time, and of split at equal times.
-    - `fields`: of `TemporalGraph`: `name`, `num_entities`, `num_relations`, and `time_interval` (None: as in
-      `from_facts`), `entity_names`, `relation_names`, `static`; `source`: where the facts came from, JSON-compatible.
+    - `fields`: of `TemporalGraph`: `name`, `num_entities`, `num_relations`, and `time_interval`, `clock_origin` (None:
+      as in `from_facts`), `entity_names`, `relation_names`, `static`; `source`: where the facts came from,
+      JSON-compatible.
     - `finish`: gives further fields once all facts were taken.
 
     **Raises:** ConfigError for a folder that holds something else; DataError for facts in another order or with numbers
@@ -133,6 +135,9 @@ def _write_facts(
     interval = fields.get("time_interval")
     if interval is None:
         interval = train_times[1] - train_times[0] if len(train_times) > 1 else 1
+    origin = fields.get("clock_origin")
+    if origin is None:
+        origin = default_origin(int(times[0][0]), int(interval))
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -142,6 +147,7 @@ def _write_facts(
         "num_entities": int(fields["num_entities"]),
         "num_relations": int(fields["num_relations"]),
         "time_interval": int(interval),
+        "clock_origin": int(origin),
         "source": fields.get("source") or {},
         "columns": {name: made.described for name, made in (columns | {"times": column}).items()},
     }, fields

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.columns import CHUNK, check_column, map_column
-from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph
+from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, default_origin
 from tirgn_eqx.data.table import INT32_MAX, TIME_MAX, most_ids
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.foreign import check_regular, parse_json
@@ -58,13 +58,18 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
         check_column(place / f"{key}.npy", values, said.sha256(key), _NEED, 0, limits[key])
     check_column(place / "times.npy", times, said.sha256("times"), _NEED, -TIME_MAX, TIME_MAX + 1)
     _check_order(place, columns["snapshot"], columns["split"], times)
+    interval = said.number("time_interval", 1, 2 * TIME_MAX)
+    # Folders of earlier versions do not say it.
+    known = said.find("clock_origin") is not None
+    origin = said.number("clock_origin", -TIME_MAX, TIME_MAX) if known else default_origin(int(times[0]), interval)
     graph = TemporalGraph(
         name=said.text("name") if name is None else name,
         **columns,
         times=np.array(times),
         num_entities=entities,
         num_relations=relations,
-        time_interval=said.number("time_interval", 1, 2 * TIME_MAX),
+        time_interval=interval,
+        clock_origin=origin,
         entity_names=names["entity"],
         relation_names=names["relation"],
         static=_static(said, place, entities),

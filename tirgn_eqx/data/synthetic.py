@@ -161,6 +161,7 @@ def simulate(
         num_entities,
         num_relations,
         time_interval=1,
+        clock_origin=0,
         entity_names=cast.names,
         relation_names=relation_names(num_relations),
         static=_static_graph(cast) if static_graph else None,

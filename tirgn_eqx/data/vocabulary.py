@@ -1,4 +1,4 @@
-"""Data and checkpoints: the ids of a graph become those of a checkpoint, matched by name."""
+"""Data and checkpoints: a graph gets the ids of a checkpoint, matched by name, and its clock."""
 
 import dataclasses
 import warnings
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph
 from tirgn_eqx.data.names import folded, places
 from tirgn_eqx.errors import DataError, DataWarning, shown
@@ -32,7 +33,8 @@ def vocabulary(graph: TemporalGraph) -> dict[str, Any]:
 def for_checkpoint(
     graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | Path = "the checkpoint"
 ) -> TemporalGraph:
-    """`graph` with the ids of a checkpoint, so that every fact means to the model what its names say.
+    """`graph` with the ids and the clock of a checkpoint, so that every fact means to the model what its names and its
+    time say.
 
     Every command that takes a checkpoint and data pairs the two here and nowhere else. Entities and relations are
     matched by name: the order of their ids, the window that was read and names that the checkpoint has in addition
@@ -48,8 +50,8 @@ def for_checkpoint(
 
     **Returns:** `graph` itself where nothing differs. The order of the facts stays.
 
-    **Raises:** DataError where no fact is left, where there are no names and the counts differ, or for a name that
-    stands for several ids which cannot be told apart.
+    **Raises:** DataError where no fact is left, where there are no names and the counts differ, for a name that stands
+    for several ids which cannot be told apart, or for another step of the clock (`with_clock`).
     """
     return for_checkpoints(graph, {checkpoint: metadata})[0]
 
@@ -80,15 +82,17 @@ def for_checkpoints(graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str,
             stacklevel=3,
         )
         left_out = tuple((np.array(left_out) + missing).tolist())
-    return [_in_ids_of(graph, match, kept, left_out) for match in matches]
+    both = zip(matches, checkpoints.values())
+    return [with_clock(_in_ids_of(graph, match, kept, left_out), dict(metadata)) for match, metadata in both]
 
 
 def reordered(graph: TemporalGraph, metadata: Mapping[str, Any]) -> TemporalGraph:
-    """`graph` with the ids of a checkpoint or training state where both have the very same names; else as it is."""
+    """`graph` with the ids of a checkpoint or training state where both have the very same names; else as it is.
+    Its clock stays."""
     names = [metadata.get(kind) for kind in KINDS]
     own = [graph.entity_names, graph.relation_names]
     same = all(a is not None and b is not None and sorted(a) == sorted(b) for a, b in zip(names, own))
-    return for_checkpoint(graph, metadata) if same else graph
+    return _in_ids_of(graph, _match(graph, metadata, "the checkpoint"), None, graph.left_out) if same else graph
 
 
 @dataclass(frozen=True)

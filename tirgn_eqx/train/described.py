@@ -7,6 +7,7 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.data.table import TIME_MAX
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.foreign import told
 
@@ -30,20 +31,32 @@ def check_described(described: dict[str, Any], path: Path) -> None:
             raise unusable(f"{kind} (num_{kind} = {shown(number)})")
         if names is not None and not (_are(names, _TEXT) and len(names) == number):
             raise unusable(f"{kind}: expected {number:,} names")
-    data = described.get("data") or {}
-    provenance = data.get("provenance") if isinstance(data, dict) else 0
-    provenance = {} if provenance is None else provenance
-    if not (isinstance(data, dict) and isinstance(provenance, dict) and _is(data.get("sha256", ""), _TEXT)):
-        raise unusable("data")
-    for key, value in provenance.items():
-        if not _is(value, _PROVENANCE.get(key, (bool, int, float))) and not (key == "num_days" and value is None):
-            raise unusable(f"data ({key} = {shown(value)})")
+    check_data(described.get("data") or {}, path)
     calibration = described.get("calibration") or {}
     temperature = calibration.get("temperature", {}) if isinstance(calibration, dict) else None
     if not (isinstance(temperature, dict) and _are(list(temperature.values()), _NUMBER)):
         raise unusable("calibration")
     if not all(0 < value < np.inf for value in temperature.values()):
         raise unusable(f"calibration ({shown(temperature)})")
+
+
+def check_data(data: Any, path: Path) -> None:
+    """What a checkpoint or a training state says of its data, their clock included, is of the kind that others rely on.
+
+    **Raises:** CheckpointError that names what is not.
+    """
+    unusable = lambda what: CheckpointError(f"{path}: says nothing usable about its data{what}; train again")
+    provenance = data.get("provenance") if isinstance(data, dict) else 0
+    provenance = {} if provenance is None else provenance
+    if not (isinstance(data, dict) and isinstance(provenance, dict) and _is(data.get("sha256", ""), _TEXT)):
+        raise unusable("")
+    for key, value in provenance.items():
+        if not _is(value, _PROVENANCE.get(key, (bool, int, float))) and not (key == "num_days" and value is None):
+            raise unusable(f" ({key} = {shown(value)})")
+    for key, low, high in (("time_interval", 1, 2 * TIME_MAX), ("clock_origin", -TIME_MAX, TIME_MAX)):
+        value = data.get(key, low)
+        if not _is(value, _WHOLE) or not low <= value <= high:
+            raise unusable(f" ({key} = {shown(value)})")
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:

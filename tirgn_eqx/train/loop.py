@@ -59,8 +59,6 @@ def train_tirgn(
     none of this training to resume, or another one is at work in `model_dir`; DivergedError after too many steps
     without a finite loss or gradient.
     """
-    if resume and config.history != "evidence":
-        graph = as_begun(graph, Path(model_dir), force=force)
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
     options |= {"resume": resume, "force": force, "stop": stop, "start": start}
     if mesh is not None and (config.model == "evidence" or config.history == "evidence"):
@@ -93,6 +91,9 @@ def train_alone(
     emit, stop = on_record if on_record and is_first() else silent, stop or (lambda: False)
     devices = None if mesh is None else make_mesh(mesh)
     with on(devices), working_alone(Path(model_dir)) if is_first() else nullcontext():
+        if resume:
+            # Weights that are half trained go on with the ids and the clock they know, by force also on other data.
+            graph = as_begun(graph, Path(model_dir), force=force)
         run = Run(graph, config, Path(model_dir), emit, start, devices)
         if resume:
             run.resume(force)

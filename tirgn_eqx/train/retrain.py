@@ -17,6 +17,7 @@ import numpy as np
 from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
 from tirgn_eqx.data.names import places, with_further_names
@@ -97,6 +98,9 @@ def retrain(
     """Train on `graph` from the weights of `old`, compare the two, and replace the checkpoint unless the test MRR fell
     by more than `max_regression`.
 
+    The new model goes on with the clock of the old one, whose weights know its times: over years of retraining its
+    times grow, and the linear time vector with them (`TimeEncoding`).
+
     **Main arguments:** `old`; `graph`: with names; `config`: such as `old.config`, with changes; `model_dir`: where the
     training writes, and where its checkpoint stays.
 
@@ -107,10 +111,12 @@ def retrain(
     `mapping`, `training`, and after a whole training `comparison`, `decision`, and `previous`, the old checkpoint's new
     path.
 
-    **Raises:** DataError for data without names or with none that `old` knows; ConfigError for settings of another
-    model; CheckpointError when there is nothing to resume, or the checkpoint was changed in the meantime.
+    **Raises:** DataError for data without names, with none that `old` knows, or of another step; ConfigError for
+    settings of another model; CheckpointError when there is nothing to resume, or the checkpoint was changed in the
+    meantime.
     """
     model_dir, stop, emit = Path(model_dir), stop or (lambda: False), on_record or (lambda record: None)
+    graph = with_clock(graph, old.described)
     _check(old, graph, config, model_dir, max_regression)
     known = old.described["entities"], old.described["relations"]
     found = _mapping(old, graph)

@@ -12,6 +12,7 @@ import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh
 
+from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.moments import moment
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
@@ -91,8 +92,8 @@ class Run:
     # --- going on after a break ------------------------------------------------------------------------------
 
     def _described(self) -> dict[str, Any]:
-        described = {"config": self.config.to_dict(), "data": self.graph.describe(), **vocabulary(self.graph)}
-        return described | self.begun_from
+        data = self.graph.describe() | {"provenance": self.graph.provenance} | clock_of(self.graph)
+        return {"config": self.config.to_dict(), "data": data, **vocabulary(self.graph), **self.begun_from}
 
     def save_state(self, epoch: int, step: int) -> None:
         """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""

@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
@@ -65,7 +66,7 @@ def save_model(
         **vocabulary(graph),
         "static_graph": static,
         "metrics": metrics or {},
-        "data": graph.describe() | {"provenance": graph.provenance, "time_interval": graph.time_interval},
+        "data": graph.describe() | {"provenance": graph.provenance} | clock_of(graph),
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

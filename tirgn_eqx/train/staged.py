@@ -15,6 +15,7 @@ import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.graph import TemporalGraph
@@ -197,7 +198,10 @@ def train_staged(
                 return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
             path[name] = found
         emit({"event": "stage", "stage": "gate"})
-        (part, settings, _), (base, structure_config, _) = load_model(path["evidence"]), load_model(path["structure"])
+        part, settings, _ = load_model(path["evidence"])
+        base, structure_config, described = load_model(path["structure"])
+        # A structure that was given may have been trained with another clock on the same facts.
+        graph = with_clock(graph, described)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
         model = Combined(base, part, Gate(part, jr.key(config.seed)))
         shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}

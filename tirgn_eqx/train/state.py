@@ -17,11 +17,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.sharding import put_leaf
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tirgn_eqx.train.described import check_data
 
 STATE_FILE = "tirgn_state"
 STATE_TYPE = "tirgn-training-state"
@@ -69,21 +71,24 @@ def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run
 
 
 def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> TemporalGraph:
-    """`graph` with the ids of the training that is to be resumed, so that rows of its weights stay with their names.
+    """`graph` with the ids and the clock of the training that is to be resumed, so that its weights keep their meaning.
 
     **Arguments:** `folders`: where its state may be, the first one that holds one counts; `force`: the data may be
     other data by now, of which the facts that the training knows the names of are kept.
 
-    **Returns:** `graph` as it is without a state, and where the names are others; `load_state` then refuses it.
+    **Returns:** `graph` as it is without a state; with its own ids where the names are others, which `load_state` then
+    refuses.
 
-    **Raises:** CheckpointError for a state that cannot be read; by force, DataError as `for_checkpoint`.
+    **Raises:** CheckpointError for a state that cannot be read; DataError for another step, and by force as
+    `for_checkpoint`.
     """
-    for path in (folder / f"{STATE_FILE}.npz" for folder in folders):
-        if path.is_file():
-            described = load_checkpoint(path, mapped=True).metadata
+    for folder in folders:
+        if (folder / f"{STATE_FILE}.npz").is_file():
+            described = read_state(folder).metadata
             # States of earlier versions do not say their names.
             known = all(isinstance(described.get(kind), list) for kind in KINDS)
-            return for_checkpoint(graph, described, path) if force and known else reordered(graph, described)
+            paired = for_checkpoint(graph, described, folder) if force and known else reordered(graph, described)
+            return with_clock(paired, described)
     return graph
 
 
@@ -98,15 +103,8 @@ def load_state(
     **Raises:** CheckpointError when there is no state, or it is of other data or settings, each named; also by force
     where its arrays do not fit.
     """
-    path = folder / f"{STATE_FILE}.npz"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
-    checkpoint = load_checkpoint(path, mapped=mesh is not None)
-    described, arrays = checkpoint.metadata, checkpoint.arrays
-    if described.get("model_type") != STATE_TYPE:
-        raise CheckpointError(f"{path}: is no training state; train without --resume")
-    if not (isinstance(described.get("data"), dict) and isinstance(described.get("config"), dict)):
-        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
+    checkpoint = read_state(folder, mapped=mesh is not None)
+    described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
     for difference in _differences(described, run):
         if not force:
             raise CheckpointError(f"{path}: {difference}, or train without --resume, or with --force as well")
@@ -128,6 +126,26 @@ def load_state(
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: says nothing usable about its progress; train without --resume") from error
     return fill(model, "model"), fill(opt_state, "opt"), progress
+
+
+def read_state(folder: Path, *, mapped: bool = True) -> Checkpoint:
+    """The file of a training state, and what it says it belongs to.
+
+    **Arguments:** `mapped`: as of `load_checkpoint`; by default, for those who want the metadata alone.
+
+    **Raises:** CheckpointError when there is none, or it says nothing usable about its data and settings.
+    """
+    path = folder / f"{STATE_FILE}.npz"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no training to resume ({path.name} is missing); train without --resume")
+    checkpoint = load_checkpoint(path, mapped=mapped)
+    described = checkpoint.metadata
+    if described.get("model_type") != STATE_TYPE:
+        raise CheckpointError(f"{path}: is no training state; train without --resume")
+    if not (isinstance(described.get("data"), dict) and isinstance(described.get("config"), dict)):
+        raise CheckpointError(f"{path}: says nothing usable about its data and settings; train without --resume")
+    check_data(described["data"], path)
+    return checkpoint
 
 
 def _check_progress(progress: Progress) -> None:
