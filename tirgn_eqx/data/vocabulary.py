@@ -15,6 +15,7 @@ from tirgn_eqx.data.names import folded, places
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
 KINDS = ("entities", "relations")
+_ONE = {"entities": "entity", "relations": "relation"}
 _EXAMPLES = 3  # names that a message quotes
 _LONGEST = 30  # letters of each
 
@@ -189,7 +190,7 @@ def _unknown(graph: TemporalGraph, lacking: list[_Match]) -> str:
             near = spellings.get(folded(name))
             said.append(shown(name, _LONGEST) + (f" (known is {shown(near, _LONGEST)})" if near else ""))
         if used:
-            told.append(f"{len(used):,} {kind}, such as {', '.join(said)}")
+            told.append(f"{len(used):,} {kind if len(used) > 1 else _ONE[kind]}, such as {', '.join(said)}")
     return "; ".join(told)
 
 
