@@ -210,6 +210,20 @@ def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     assert metadata["calibration"]["temperature"] == expected["temperature"]
 
 
+@pytest.mark.ci
+def test_a_retraining_on_another_order_compares_by_name(run, place, tmp_path):
+    """The old model is the same model in the new order of ids, and the facts are known to be the old ones."""
+    copied(place / "evidence.npz", tmp_path / "tirgn_best.npz")
+    words = ("--data-path", place / "turned", "--epochs", "1", "--quiet", "--json")
+    result = run("retrain", "--from", tmp_path / "tirgn_best.npz", *words)
+    assert result.exit_code in (0, 3), result.output
+    found = json.loads(result.stdout)
+    assert "the very facts that" in result.stderr
+    assert found["mapping"]["entities"] == {"kept": 6, "new": 0, "gone": 0}
+    expected, _ = by_hand(place / "folder", place / "evidence.npz", made_facts())
+    assert found["comparison"]["models"][1]["entity"] == pytest.approx(expected["entity"], rel=1e-5)
+
+
 def test_facts_with_unknown_names_are_left_out_counted_and_said(run, place, tmp_path):
     facts = made_facts(range(DAYS + 4)) + [
         ("NOBODY", RELATIONS[0], "IRAN", FIRST + 2),

@@ -1,11 +1,10 @@
 """A graph gets the ids of a checkpoint by name: in any order, with more names, fewer, none, or two of the same."""
 
-import dataclasses
 import warnings
 
 import numpy as np
 import pytest
-from helpers import make_graph
+from helpers import make_graph, renumbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,21 +34,6 @@ def described(graph):
     """What a checkpoint of `graph` says of its data."""
     data = graph.describe() | {"time_interval": graph.time_interval, "clock_origin": graph.clock_origin}
     return vocabulary(graph) | {"data": data}
-
-
-def renumbered(graph, entities, relations):
-    """The same facts by name, where new id i has the name of the old id `entities[i]`."""
-    entity, relation = (np.argsort(order).astype(np.int32) for order in (entities, relations))
-    static = graph.static and dataclasses.replace(graph.static, entity=entity[graph.static.entity])
-    return dataclasses.replace(
-        graph,
-        subject=entity[graph.subject],
-        relation=relation[graph.relation],
-        object=entity[graph.object],
-        entity_names=tuple(graph.entity_names[i] for i in entities),
-        relation_names=tuple(graph.relation_names[i] for i in relations),
-        static=static,
-    )
 
 
 def by_name(graph):
@@ -85,7 +69,7 @@ def test_facts_with_names_that_are_lacking_are_left_out_and_counted(entities, re
     kept = [fact in expected for fact in by_name(graph)]
     left_out = tuple(int((graph.split[~np.array(kept)] == split).sum()) for split in range(3))
     if not expected:
-        with pytest.raises(DataError, match="no fact is left that the checkpoint can be asked about"):
+        with pytest.raises(DataError, match="no fact is left, each has a name that the checkpoint does not know"):
             for_checkpoint(graph, metadata)
         return
     with warnings.catch_warnings(record=True) as told:
@@ -147,7 +131,7 @@ def test_without_names_other_counts_are_refused(change):
         (nameless, described(nameless) | change),
         (named_graph(), described(nameless) | change),
     ):
-        who = "the data have" if graph is nameless else "m.npz has"
+        who = "the data have" if graph is nameless else "it has"
         with pytest.raises(DataError, match=f"8 entities and 3 relations, but m.npz was trained with .*{who} no names"):
             for_checkpoint(graph, metadata, "m.npz")
     kind = next(iter(change)).removeprefix("num_")

@@ -15,3 +15,5 @@ from tirgn_eqx.data.mapped import map_graph as map_graph
 from tirgn_eqx.data.mapped import write_mapped as write_mapped
 from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
 from tirgn_eqx.data.synthetic import simulate as simulate
+from tirgn_eqx.data.vocabulary import for_checkpoint as for_checkpoint
+from tirgn_eqx.data.vocabulary import for_checkpoints as for_checkpoints

@@ -72,8 +72,8 @@ def for_checkpoints(graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str,
         who, examples = " or ".join(str(match.checkpoint) for match in lacking), _unknown(graph, lacking)
         if not kept.any():
             raise DataError(
-                f"{graph.name}: no fact is left that {' and '.join(map(str, checkpoints))} can be asked about: every "
-                f"one has an unknown name ({examples}); give data of the kind that it was trained on, or train on these"
+                f"{graph.name}: no fact is left, each has a name that {who} does not know ({examples}); give data of "
+                "the kind that it was trained on, or train on these"
             )
         by_split = ", ".join(f"{count:,} in {split}" for split, count in zip(SPLITS, missing.tolist()) if count)
         warnings.warn(
@@ -121,12 +121,11 @@ def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | 
     )
     nameless = [kind for kind, a, b in zip(KINDS, own, known) if a is None or b is None]
     if nameless:
-        what = f"{'the data have' if None in own else f'{checkpoint} has'} no names of {' and '.join(nameless)}"
+        what = f"{'the data have' if None in own else 'it has'} no names of {' and '.join(nameless)}"
         if found != sizes:
             raise DataError(
-                f"{graph.name}: has {found[0]:,} entities and {found[1]:,} relations, but {checkpoint} was trained "
-                f"with {sizes[0]:,} and {sizes[1]:,}, and {what} to match them by; name the data that it was trained "
-                "on with --data-path, or data with names"
+                f"{graph.name}: has {_counted(*found)}, but {checkpoint} was trained with {_counted(*sizes)}, and "
+                f"{what} to match them by; name the data that it was trained on with --data-path, or data with names"
             )
     new: list[np.ndarray | None] = [None, None]
     for number, (kind, a, b) in enumerate(zip(KINDS, own, known)):
@@ -190,8 +189,16 @@ def _unknown(graph: TemporalGraph, lacking: list[_Match]) -> str:
             near = spellings.get(folded(name))
             said.append(shown(name, _LONGEST) + (f" (known is {shown(near, _LONGEST)})" if near else ""))
         if used:
-            told.append(f"{len(used):,} {kind if len(used) > 1 else _ONE[kind]}, such as {', '.join(said)}")
+            told.append(f"{_number(len(used), kind)}, such as {', '.join(said)}")
     return "; ".join(told)
+
+
+def _number(count: int, kind: str) -> str:
+    return f"{count:,} {kind if count != 1 else _ONE[kind]}"
+
+
+def _counted(*sizes: int) -> str:
+    return " and ".join(map(_number, sizes, KINDS))
 
 
 def _in_ids_of(

@@ -87,8 +87,9 @@ def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> Tempo
             described = read_state(folder).metadata
             # States of earlier versions do not say their names.
             known = all(isinstance(described.get(kind), list) for kind in KINDS)
-            paired = for_checkpoint(graph, described, folder) if force and known else reordered(graph, described)
-            return with_clock(paired, described)
+            if force and known:
+                return for_checkpoint(graph, described, f"the training in {folder}")
+            return with_clock(reordered(graph, described), described)
     return graph
 
 
