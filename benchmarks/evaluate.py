@@ -23,15 +23,15 @@ def main() -> None:
     from harness import clock, device_peak
 
     from tirgn_eqx.data import build_history_vocabulary
+    from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.evaluate.protocol import Evaluator
     from tirgn_eqx.models import build_model
     from tirgn_eqx.train.saved import load_model
 
     graph, config = common.load_arguments(args)
     if args.checkpoint:
-        model, config, _ = load_model(args.checkpoint)
-        if (model.num_entities, model.num_relations) != (graph.num_entities, graph.num_relations):
-            parser.error(f"{args.checkpoint} was not trained on {graph.name}: other entities or relations")
+        model, config, metadata = load_model(args.checkpoint)
+        graph = for_checkpoint(graph, metadata, args.checkpoint)
     else:
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))

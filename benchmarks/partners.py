@@ -23,13 +23,14 @@ def main() -> None:
 
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.evidence import EvidenceIndex
+    from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
     from tirgn_eqx.train.saved import load_model
 
-    model, config, _ = load_model(args.checkpoint, "evidence")
+    model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)
-    graph = load_graph(args.data_path)
+    graph = for_checkpoint(load_graph(args.data_path), metadata, args.checkpoint)
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:

@@ -1,5 +1,6 @@
 """What several test files need: the real datasets, where they are at hand, and small made-up graphs."""
 
+import dataclasses
 from pathlib import Path
 
 import equinox as eqx
@@ -39,6 +40,21 @@ def make_graph(
     bounds = [len(rows) if bound is None else bound for bound in (valid, test)]
     split = np.searchsorted(bounds, np.arange(len(rows)), side="right")
     return from_facts("made", rows, split, num_entities, num_relations, **fields)
+
+
+def renumbered(graph: TemporalGraph, entities, relations) -> TemporalGraph:
+    """The same facts by name, where new id i has the name of the old id `entities[i]`."""
+    entity, relation = (np.argsort(order).astype(np.int32) for order in (entities, relations))
+    static = graph.static and dataclasses.replace(graph.static, entity=entity[graph.static.entity])
+    return dataclasses.replace(
+        graph,
+        subject=entity[graph.subject],
+        relation=relation[graph.relation],
+        object=entity[graph.object],
+        entity_names=tuple(graph.entity_names[i] for i in entities),
+        relation_names=tuple(graph.relation_names[i] for i in relations),
+        static=static,
+    )
 
 
 def random_graph(

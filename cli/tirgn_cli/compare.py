@@ -92,10 +92,12 @@ def compare(
             columns=columns,
             skip_bad_rows=skip_bad_rows,
         )
-        graph = _load_graph(models, loaded, data_path, load)
+        graphs = _load_graphs(models, loaded, data_path, load)
         setting = "multi-step" if multi_step else "single-step"
         searched: dict[str, Any] = {}
-        entrants = {name: _evaluated(name, found, graph, split, setting, searched) for name, found in loaded.items()}
+        entrants = {
+            name: _evaluated(name, found, graphs[name], split, setting, searched) for name, found in loaded.items()
+        }
 
         from tirgn_eqx.evaluate.compare import compare as run
 
@@ -129,27 +131,27 @@ def _load_model(name: str) -> Any:
     return load_model(name)
 
 
-def _load_graph(models: list[str], loaded: dict[str, Any], data_path: str | None, load: dict[str, Any]) -> Any:
+def _load_graphs(models: list[str], loaded: dict[str, Any], data_path: str | None, load: dict[str, Any]) -> Any:
+    """The facts that all models can be asked about, by model: with the ids of each checkpoint, and for the baseline
+    with those of the first one, whose candidates it then has."""
     from tirgn_cli import show
-    from tirgn_cli.eval import check_sizes, checksum_message, load_data
+    from tirgn_cli.eval import checksum_message, load_data
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.names import with_kept_names
+    from tirgn_eqx.data.vocabulary import for_checkpoints
 
-    checkpoints = [name for name in models if not isinstance(loaded[name], str)]
-    if checkpoints:
-        provenance = (loaded[checkpoints[0]][2].get("data") or {}).get("provenance") or {}
-        graph = load_data(Path(checkpoints[0]), data_path, provenance, load)
-        graph = with_kept_names(graph, loaded[checkpoints[0]][2])
-    elif data_path is None:
-        raise ConfigError("no checkpoint says which data to use; give --data-path")
-    else:
-        graph = load_graph(data_path, **load)
-    for name in checkpoints:
-        check_sizes(Path(name), graph, loaded[name][2])
-        trained_on = (loaded[name][2].get("data") or {}).get("sha256")
-        if trained_on != graph.checksum:
-            show.warning(f"{name}: {checksum_message(graph.checksum, trained_on)}")
-    return graph
+    metadata = {name: found[2] for name, found in loaded.items() if not isinstance(found, str)}
+    if not metadata:
+        if data_path is None:
+            raise ConfigError("no checkpoint says which data to use; give --data-path")
+        return dict.fromkeys(loaded, load_graph(data_path, **load))
+    first = next(name for name in models if name in metadata)
+    data = load_data(Path(first), data_path, (metadata[first].get("data") or {}).get("provenance") or {}, load)
+    graphs = dict(zip(metadata, for_checkpoints(data, metadata)))
+    for name, graph in graphs.items():
+        difference = checksum_message(graph, data, metadata[name])
+        if difference is not None:
+            show.warning(f"{name}: {difference}")
+    return dict.fromkeys(loaded, graphs[first]) | graphs
 
 
 def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, searched: dict[str, Any]) -> Any:
@@ -168,11 +170,9 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
             evaluator = RecurrencyEvaluator(graph, split, setting, searched["index"])
             return Entrant(name, BASELINE, evaluator(searched["model"].variant(found)))
 
-        from tirgn_eqx.data.clock import with_clock
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
         model, config, metadata = found
-        graph = with_clock(graph, metadata)  # each has its own
         window = {"history_len": config.history_len, "history_window": config.history_window}
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
         matches = (metadata.get("data") or {}).get("sha256") == graph.checksum

@@ -124,22 +124,20 @@ def evaluate(
             columns=columns,
             skip_bad_rows=skip_bad_rows,
         )
-        from tirgn_eqx.data.clock import with_clock
-        from tirgn_eqx.data.names import with_kept_names
+        from tirgn_eqx.data.vocabulary import for_checkpoint
 
-        graph = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        graph = with_kept_names(with_clock(graph, metadata), metadata)
-        check_sizes(checkpoint, graph, metadata)
-        matches = graph.checksum == trained_on.get("sha256")
-        if not matches:
-            show.warning(checksum_message(graph.checksum, trained_on.get("sha256")))
+        data = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
+        graph = for_checkpoint(data, metadata, checkpoint)
+        difference = checksum_message(graph, data, metadata)
+        if difference is not None:
+            show.warning(difference)
 
         shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
         calibration, explanations = None, []
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 
-            check_tgb(graph)
+            check_tgb(graph, data)
             with show.working(f"evaluating {graph.name}"):
                 measured = evaluate_tgb(model, graph, split="valid" if split == "valid" else "test", **shape)
         else:
@@ -156,7 +154,7 @@ def evaluate(
                 with show.working(f"calibrating on the valid split of {graph.name}"):
                     calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
             explanations = explained(model, evaluation, explain, config.history_len) if explain else []
-    measured |= {"checkpoint": str(checkpoint), "checksum_matches": matches, "model_type": config.model_type}
+    measured |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": config.model_type}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if explain:
         measured["explanations"] = explanations
@@ -221,23 +219,21 @@ def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def check_sizes(checkpoint: Path, graph: Any, metadata: dict[str, Any]) -> None:
-    """Raises DataError when the model has no embedding for every entity and relation, or has others."""
-    for name in ("entities", "relations"):
-        found, expected = getattr(graph, f"num_{name}"), metadata.get(f"num_{name}")
-        if expected is not None and expected != found:
-            raise DataError(
-                f"{graph.name}: has {found:,} {name}, but {checkpoint} was trained with {expected:,}; "
-                "name the data that it was trained on with --data-path"
-            )
+def checksum_message(graph: Any, data: Any, metadata: dict[str, Any]) -> str | None:
+    """What to say where the facts are not known to be those that a checkpoint was trained on; None where they are.
 
-
-def checksum_message(found: str, expected: str | None) -> str:
+    `data`: as they were read; `graph`: the same with the ids of the checkpoint, so that their order does not count.
+    """
+    found, expected = graph.checksum, (metadata.get("data") or {}).get("sha256")
+    if found == expected:
+        return None
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
+    named = all((data.entity_names, data.relation_names, metadata.get("entities"), metadata.get("relations")))
+    by_id = "" if named else "; without names, entities and relations were paired by id"
     return (
         f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "
-        f"on (sha256 {expected[:12]}); the figures below say nothing about the original data"
+        f"on (sha256 {expected[:12]}); the figures below say nothing about the original data{by_id}"
     )
 
 

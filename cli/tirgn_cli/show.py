@@ -253,4 +253,6 @@ def duration(seconds: int | float) -> str:
 def dataset(description: Mapping[str, Any]) -> str:
     """Name, counts and the start of the checksum of a data set, in one line."""
     counts = [f"{description[key]:,} {key}" for key in ("facts", "entities", "relations", "snapshots")]
+    left_out = sum((description.get("left_out") or {}).values())
+    counts += [f"{left_out:,} facts with unknown names left out"] if left_out else []
     return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256'][:12]}"

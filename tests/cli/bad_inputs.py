@@ -117,6 +117,21 @@ def table(**columns: Any) -> Make:
     return make
 
 
+def of_events(*actors: str, then: Make = nothing) -> Make:
+    """`model.npz` of a table of events with these four actors; `then`: what is done after it was trained."""
+
+    def make(place: Path) -> None:
+        names = [actors[number % 4] for number in range(10)]
+        table(entity1=pl.Series(names), entity2=pl.Series(names[::-1]))(place)
+        graph, config = load_graph(place / "events.parquet"), TiRGNTrainingConfig(embedding_dim=4, conv_channels=2)
+        save_model(place / "model", build_model(4, 1, config, key=jr.key(0)), config, graph).with_suffix(
+            ".json"
+        ).unlink()
+        then(place)
+
+    return make
+
+
 def described(**changes: Any) -> Make:
     """`model.npz` that says other things beside its weights."""
 
@@ -225,6 +240,7 @@ def world(place: Path) -> None:
 
 STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "tirgn eval model.npz"
 IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
+NAMED = "tirgn predict model.npz --relation 010"
 ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
 DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
@@ -476,6 +492,13 @@ CASES: dict[str, list[Bad]] = {
             lambda p: ((p / "models").mkdir(), shutil.copy(p / "model.npz", p / "models" / "tirgn_state.npz")),
         ),
         Bad("names that are missing", "tirgn retrain --from model.npz --data-path events.parquet"),
+    ],
+    "Names": [
+        Bad("names of another kind", f"{EVAL} --data-path events.parquet", of_events(*"ABCD", then=table())),
+        Bad("other counts without names", f"{EVAL} --data-path data", text("data/stat.txt", "7\t2\n")),
+        Bad("a checkpoint without names", f"{EVAL} --data-path events.parquet"),
+        Bad("a name that is not known", f"{NAMED} --subject Irak", of_events("Iran", "Iraq", "China", "USA")),
+        Bad("a name that fits several", f"{NAMED} --subject iran", of_events("Iran", "IRAN", "iran ", "USA")),
     ],
     "Questions": [
         Bad("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),

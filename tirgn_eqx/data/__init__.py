@@ -17,5 +17,7 @@ from tirgn_eqx.data.mapped import map_graph as map_graph
 from tirgn_eqx.data.mapped import write_mapped as write_mapped
 from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
 from tirgn_eqx.data.synthetic import simulate as simulate
+from tirgn_eqx.data.vocabulary import for_checkpoint as for_checkpoint
+from tirgn_eqx.data.vocabulary import for_checkpoints as for_checkpoints
 from tirgn_eqx.data.writers import write_events as write_events
 from tirgn_eqx.data.writers import write_folder as write_folder

@@ -83,6 +83,7 @@ class TemporalGraph:
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
       `tirgn_eqx.data.load_graph(**provenance)` to load them again.
     - `read`: how the reader accounts for every line of the source, or None for data that were not read from lines.
+    - `left_out`: how many facts of train, valid and test `for_checkpoint` left out, because a checkpoint lacks a name.
 
     `home` is set by `read_mapped` alone: the folder that the graph is mapped from, where what takes long is kept.
     """
@@ -104,6 +105,7 @@ class TemporalGraph:
     provenance: dict[str, Any] = field(default_factory=dict)
     read: ReadReport | None = field(default=None, compare=False)
     time_unit: int | None = None
+    left_out: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)
     home: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -208,8 +210,8 @@ class TemporalGraph:
         return np.stack([subject, relation, object_, split], 1, dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
-        """What every shown result carries: name, checksum and counts."""
-        return {
+        """What every shown result carries: name, checksum and counts, and by split the facts that were left out."""
+        told = {
             "name": self.name,
             "sha256": self.checksum,
             "facts": self.num_facts,
@@ -217,6 +219,7 @@ class TemporalGraph:
             "relations": self.num_relations,
             "snapshots": self.num_snapshots,
         }
+        return told | ({"left_out": dict(zip(SPLITS, self.left_out))} if any(self.left_out) else {})
 
 
 def both_directions(

@@ -51,7 +51,9 @@ def read_mapped(path: str | Path, name: str | None = None) -> TemporalGraph:
     for kind, kinds in _KINDS.items():
         if sizes[f"num_{kinds}"] > most_ids(facts + len(names[kind] or ())):
             raise said.wrong(f"{sizes[f'num_{kinds}']:,} {kinds}, but {facts:,} facts")
-    columns = {key: map_column(place / f"{key}.npy", dtype, facts, _NEED) for key, dtype in COLUMNS.items()}
+    columns: dict[str, Any] = {
+        key: map_column(place / f"{key}.npy", dtype, facts, _NEED) for key, dtype in COLUMNS.items()
+    }
     times = map_column(place / "times.npy", np.int64, snapshots, _NEED)
     for key, values in columns.items():
         check_column(place / f"{key}.npy", values, said.sha256(key), _NEED, 0, limits[key])

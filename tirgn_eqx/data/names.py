@@ -1,12 +1,17 @@
-"""Vocabularies by name: further names appended to a graph's, and which id of one vocabulary has which in another."""
+"""Names of entities and relations: how they are compared, and where those of one vocabulary stand in another."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
+
+
+def folded(name: str) -> str:
+    """`name` as it is looked up where no name is exactly as given: without outer spaces, case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name.strip()).casefold())
 
 
 def places(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
@@ -36,18 +41,3 @@ def with_further_names(
         entity_names=both[0],
         relation_names=both[1],
     )
-
-
-def with_kept_names(graph: TemporalGraph, described: dict[str, Any]) -> TemporalGraph:
-    """`graph` as a checkpoint knows it that keeps names which its data no longer has: they stand after those of the
-    data. Any other graph stays as it is.
-
-    **Arguments:** `described`: the checkpoint's metadata.
-    """
-    kept = []
-    for own, known in ((graph.entity_names, "entities"), (graph.relation_names, "relations")):
-        names = tuple(described.get(known) or ())
-        if own is None or names[: len(own)] != own:
-            return graph
-        kept.append(names)
-    return with_further_names(graph, *kept)

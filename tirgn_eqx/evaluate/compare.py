@@ -1,12 +1,14 @@
 """Two models on the same questions: differences, how sure they are, and where they lie."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.data.names import places
+from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.results import HITS, Evaluation
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
 
@@ -60,12 +62,15 @@ def compare(
     **Arguments:** `threshold`: the relative difference of MRR down to which the comparison is `passed` (-0.05: `first`
     may be 5 % worse).
 
+    The two may have ids of their own, as `for_checkpoints` gives them; their facts are compared by name then.
+
     **Raises:** DataError when the two were not asked the same questions; ConfigError for a threshold that is no share.
     """
     if not -1 <= threshold <= 1:
         raise ConfigError(f"threshold = {threshold}: must be between -1 and 1, such as -0.05 for 5 % worse")
     one, two = first.evaluation, second.evaluation
     _check_same(first, second)
+    _check_candidates(first, second)
     ranks = one.filtered["entity"], two.filtered["entity"]
     reciprocal = 1 / ranks[0], 1 / ranks[1]
     bootstrap = {"resamples": resamples, "seed": seed}
@@ -96,7 +101,8 @@ def compare(
         "filter": "time",
         "models": [
             {"name": side.name, "model_type": side.model_type, "checksum_matches": side.checksum_matches}
-            | {"setting": side.evaluation.setting, "entity": side.evaluation.entity, "seconds": side.evaluation.seconds}
+            | {"setting": side.evaluation.setting, "candidates": side.evaluation.graph.num_entities}
+            | {"entity": side.evaluation.entity, "seconds": side.evaluation.seconds}
             | side.evaluation.calibration
             for side in (first, second)
         ],
@@ -113,13 +119,34 @@ def _check_same(first: Entrant, second: Entrant) -> None:
     one, two = first.evaluation, second.evaluation
     same = one.split == two.split and one.setting == two.setting
     # The checksum does not see the order of the facts within a snapshot, in which the ranks stand.
-    columns = ("subject", "relation", "object", "snapshot", "split", "times")
+    columns = ("snapshot", "split", "times")
     same = same and all(np.array_equal(getattr(one.graph, name), getattr(two.graph, name)) for name in columns)
+    # Each model may have ids of its own: what a fact says is told by its names.
+    for column, names in (("subject", "entity"), ("relation", "relation"), ("object", "entity")):
+        mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
+        ids, others = getattr(one.graph, column), getattr(two.graph, column)
+        if mine != theirs and mine is not None and theirs is not None:
+            others = places(theirs, mine)[others]
+        same = same and np.array_equal(ids, others)
     if not same or not np.array_equal(one.snapshot, two.snapshot) or not np.array_equal(one.inverse, two.inverse):
         raise DataError(
             f"{first.name} and {second.name} were not asked the same questions "
             f"({one.graph.name}, {one.split}, {one.setting}; {two.graph.name}, {two.split}, {two.setting}); "
             "evaluate both on one graph"
+        )
+
+
+def _check_candidates(first: Entrant, second: Entrant) -> None:
+    """Warn where the answers of the two were ranked among other candidates: a longer list makes it harder."""
+    graphs = first.evaluation.graph, second.evaluation.graph
+    known = [graph.num_entities if graph.entity_names is None else frozenset(graph.entity_names) for graph in graphs]
+    if known[0] != known[1]:
+        one, two = (f"{side.name} among {graph.num_entities:,}" for side, graph in zip((first, second), graphs))
+        warnings.warn(
+            f"{one}, {two}: answers are ranked among the entities that each model knows, which are not the same; "
+            "part of the difference is due to that",
+            DataWarning,
+            stacklevel=3,
         )
 
 

@@ -21,6 +21,8 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.questions import Candidates
 from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
@@ -212,12 +214,27 @@ def evaluate_model(
     history_window: int = 0,
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluate once; for repeated evaluation keep an `Evaluator`, `EvidenceEvaluator` or `CombinedEvaluator`.
 
     Models of evidence have no history vocabulary: `history_window` and `vocabulary` say nothing to them, and
     `history_len` nothing to one that has no structure.
+
+    **Arguments:** `metadata`: as `load_model` gives it, by which the names of `graph` are matched with those of the
+    model (see `for_checkpoint`); without it, ids are taken to be those of the model. `vocabulary`: of the graph with
+    the ids of the model.
+
+    **Raises:** DataError for a graph that the model does not fit, or a split without facts.
     """
+    if metadata is not None:
+        graph = for_checkpoint(graph, metadata, "the model")
+    sizes = model.num_entities, model.num_relations
+    if sizes != (graph.num_entities, graph.num_relations):
+        raise DataError(
+            f"{graph.name}: has {graph.num_entities:,} entities and {graph.num_relations:,} relations, but the model "
+            f"was trained with {sizes[0]:,} and {sizes[1]:,}; give its metadata, by which names are matched"
+        )
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     evaluator: Any = make_evaluator(model, graph, split=split, setting=setting, **options)
     return evaluator(model)

@@ -12,18 +12,27 @@ import numpy as np
 from tirgn_eqx.data.drawn import DrawnNegatives
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.tgb import DATASETS, SAMPLED
-from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.models import Model
 
 
-def check_tgb(graph: TemporalGraph) -> None:
-    """**Raises:** ConfigError for data that is no set of TGB 2.0."""
+def check_tgb(graph: TemporalGraph, data: TemporalGraph | None = None) -> None:
+    """**Arguments:** `graph`: to be evaluated; `data`: as it was read, where `graph` has the ids of a checkpoint.
+
+    **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where TGB's negatives, which are numbered as
+    its files are, would be taken for other entities.
+    """
     if graph.provenance.get("kind") != "tgb":
         raise ConfigError(
             f"--protocol tgb: {graph.name} is no folder of TGB 2.0 ({', '.join(DATASETS)}); leave it out, or give one "
             "with --data-path"
+        )
+    if data is not None and graph.name in SAMPLED and graph.entity_names != data.entity_names:
+        raise DataError(
+            f"{graph.name}: the checkpoint has other entities or another order of them than these files, in whose ids "
+            "TGB's negatives are given; evaluate without --protocol tgb, or train on these files"
         )
 
 

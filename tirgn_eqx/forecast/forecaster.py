@@ -13,12 +13,12 @@ from tirgn_eqx.data.future import outlook
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.load import load_graph, reading_of
 from tirgn_eqx.data.moments import moment, parse_time
+from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.explain import explained
 from tirgn_eqx.forecast.facts import Fact, probable_facts
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.states import MOST_UNITS, EvidenceState, RecurrentState, state_at
-from tirgn_eqx.forecast.vocabulary import with_vocabulary
 from tirgn_eqx.models import Model
 from tirgn_eqx.train.saved import load_model
 
@@ -37,7 +37,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The most probable answers to a question; what `asked_for` names is None in it."""
+    """The most probable answers to a question; what `asked_for` names is None in it. The other parts are names as the
+    model knows them, which tells what was found for a name in another spelling."""
 
     time: int | str
     subject: str | None
@@ -60,7 +61,9 @@ class Forecaster:
 
     **Arguments:** `model`, `config`: as `load_model` gives them; `graph`: what is known; `at`: the moment, an ISO 8601
     date or time of event tables or a time in the graph's own unit; None: the step after the last snapshot;
-    `temperature`: of the probabilities, by kind of question, as `tirgn eval --calibrate` found it.
+    `temperature`: of the probabilities, by kind of question, as `tirgn eval --calibrate` found it; `metadata`: as
+    `load_model` gives it, by which the names of `graph` are matched with those of the model (see `for_checkpoint`);
+    without it, ids are taken to be those of the model.
 
     **Raises:** DataError for a moment before all facts, or a graph that the model does not fit.
     """
@@ -73,7 +76,9 @@ class Forecaster:
         *,
         at: str | int | None = None,
         temperature: dict[str, float] | None = None,
+        metadata: dict[str, Any] | None = None,
     ):
+        graph = graph if metadata is None else for_checkpoint(graph, metadata, "the model")
         sizes = (model.num_entities, model.num_relations)
         if sizes != (graph.num_entities, graph.num_relations):
             raise DataError(
@@ -111,7 +116,7 @@ class Forecaster:
             if own
             else load_graph(data_path, **reading_of(provenance, data_path) | load)
         )
-        graph = with_vocabulary(graph, described)
+        graph = for_checkpoint(graph, described, checkpoint)
         calibration = described.get("calibration") or {}
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
 
@@ -163,11 +168,18 @@ class Forecaster:
             return self.forecasts([question], top=top)[0]
         ends = (subject, relation) if asked_for == "object" else (object, relation)
         first, second = self.names.entity(str(ends[0])), self.names.relation(str(ends[1]))
-        second += self.graph.num_relations * (asked_for == "subject")
-        chosen, probability, reasons = self._with_reasons(first, second, top)
+        return self.forecast_ids(first, second + self.graph.num_relations * (asked_for == "subject"), top=top)
+
+    def forecast_ids(self, subject: int, relation: int, *, top: int = 10) -> Forecast:
+        """The most probable objects of (subject, relation, ?) by id, with what carries them; a relation from
+        `num_relations` on is inverse, and asks for the subject."""
+        chosen, probability, reasons = self._with_reasons(subject, relation, top)
         candidates = zip(chosen.tolist(), probability.tolist(), reasons)
         named = tuple(Candidate(self.names.entities[o], p, why) for o, p, why in candidates)
-        return Forecast(self.time, *question, asked_for, named)
+        end, does = self.names.entities[subject], self.names.relations[relation % self.graph.num_relations]
+        if relation < self.graph.num_relations:
+            return Forecast(self.time, end, does, None, "object", named)
+        return Forecast(self.time, None, does, end, "subject", named)
 
     def forecasts(
         self, questions: Sequence[tuple[str | None, str | None, str | None]], *, top: int = 10
@@ -191,15 +203,17 @@ class Forecaster:
                 else ("entity", "entity" if kind == "relation" else "relation")
             )
             pairs = np.stack([names.ids(k, [pair[place] for pair in given]) for place, k in enumerate(kinds)], 1)
+            as_known = [[names.of(k)[i] for k, i in zip(kinds, pair)] for pair in pairs.tolist()]
             # Equal questions are asked once, and those about one entity side by side, which share its past.
             pairs = pairs[:, ::-1] + [0, relations] if kind == "subject" else pairs
             distinct, place = np.unique(pairs, axis=0, return_inverse=True)
             best, probability = self._best_answers(distinct, kind, top)
             known = names.relations if kind == "relation" else names.entities
-            for row, number in zip(rows, place.ravel().tolist()):
+            for row, number, told in zip(rows, place.ravel().tolist(), as_known):
                 chosen = zip(best[number].tolist(), probability[number].tolist())
                 candidates = tuple(Candidate(known[i], p) for i, p in chosen)
-                out[row] = Forecast(self.time, *questions[row], kind, candidates)
+                question = {part: None if part == kind else told.pop(0) for part in ASKED}
+                out[row] = Forecast(self.time, **question, asked_for=kind, candidates=candidates)
         return [forecast for forecast in out if forecast is not None]
 
     def _best_answers(self, pairs: np.ndarray, kind: str, top: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.foreign import check_regular, parse_json
-from tirgn_eqx.report.reading import described, described_data, figure, figures, mapping, rows, whole, word
+from tirgn_eqx.report.reading import described, described_data, figure, figures, left_out, mapping, rows, whole, word
 from tirgn_eqx.report.runs import BEST, Run, check_names, read_run
 from tirgn_eqx.train.checkpoint import checkpoint_path
 
@@ -175,6 +175,7 @@ def _run(name: str, path: Path, found: dict[str, Any], measured: dict[str, Any])
     missing = [f"{path.name} holds figures alone: no settings, no learning curves and no forecasts"]
     if found.get("checksum_matches") is False:
         missing.append("these facts were not those that the model was trained on")
+    missing += left_out(found.get("dataset"))
     return Run(name, path, None, said, {}, {}, False, tuple(missing), measured)
 
 

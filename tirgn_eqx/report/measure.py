@@ -114,13 +114,10 @@ def _samples(
         if not len(rows):
             continue
         forecaster = Forecaster(model, config, graph, at=int(graph.times[target]), temperature=temperature)
-        names, relations = forecaster.names, graph.num_relations
+        names = forecaster.names
         for row in rows.tolist():
             s, r, o = int(subject[row]), int(relation[row]), int(answer[row])
-            inverse = r >= relations
-            ends = (names.entities[s], names.relations[r % relations])
-            asked = (None, ends[1], ends[0]) if inverse else (ends[0], ends[1], None)
-            forecast = forecaster.forecast(*asked, top=TOP).to_dict()
+            forecast = forecaster.forecast_ids(s, r, top=TOP).to_dict()
             probability = forecaster.objects(np.array([s]), np.array([r]))[0]
             same = (snapshot == target) & (subject == s) & (relation == r)
             out.append(

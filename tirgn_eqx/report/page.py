@@ -10,6 +10,7 @@ from tirgn_eqx.report.compared import compared
 from tirgn_eqx.report.documents import Comparison, same_data
 from tirgn_eqx.report.forecasts import forecasts
 from tirgn_eqx.report.html import FIGURES, duration, number, percent, section, table, text
+from tirgn_eqx.report.reading import left_out
 from tirgn_eqx.report.results import results
 from tirgn_eqx.report.runs import Run, check_names
 from tirgn_eqx.report.sections import data, learning, system
@@ -126,5 +127,6 @@ def _asked(run: Run) -> str:
 
 
 def _missing(runs: Sequence[Run], names: Sequence[str]) -> str:
-    items = [f"<li>{text(name)}: {text(line)}</li>" for run, name in zip(runs, names) for line in run.missing]
+    told = [(*run.missing, *left_out(run.measured.get("dataset"))) for run in runs]
+    items = [f"<li>{text(name)}: {text(line)}</li>" for lines, name in zip(told, names) for line in lines]
     return f"<p class='note'>What is not on this page:</p><ul>{''.join(items)}</ul>" if items else ""

@@ -59,3 +59,10 @@ def described(found: Mapping[str, Any]) -> dict[str, Any]:
     metrics = mapping(found.get("metrics"))
     out["metrics"] = {"epoch": whole(metrics.get("epoch")), "validation": figures(metrics.get("validation"))}
     return out
+
+
+def left_out(dataset: Any) -> tuple[str, ...]:
+    """What to say of the facts that were left out of an evaluation for names that the model does not know."""
+    counts = [(split, whole(count)) for split, count in mapping(mapping(dataset).get("left_out")).items()]
+    told = [f"{count:,} of {word(split)}" for split, count in counts if count]
+    return (f"facts left out for names that the model does not know: {', '.join(told)}",) if told else ()

@@ -9,7 +9,6 @@ from typing import Any
 from beartype import beartype
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
@@ -19,7 +18,7 @@ from tirgn_eqx.sharding import MeshShape, make_mesh, on
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.logger import NoLogger, TrainingLogger
 from tirgn_eqx.train.run import Record, Run
-from tirgn_eqx.train.state import read_state
+from tirgn_eqx.train.state import as_begun
 
 
 @beartype
@@ -55,7 +54,8 @@ def train_tirgn(
 
     **Other arguments:** `on_record`: called with a dict at every event (`start`, `resume`, `compile`, `step`, `epoch`,
     `validation`, `checkpoint`, `bad_step`, `early_stopping`, `end`); `run_name`: in the logs; `resume`: go on with the
-    training in `model_dir`, which then ends as it would have without the break; `force`: resume it with other data or
+    training in `model_dir`, which then ends as it would have without the break (ids in another order are matched by
+    name); `force`: resume it with other data or
     settings too, as far as the arrays fit; `stop`: asked after every step, and True
     saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
     instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
@@ -118,8 +118,8 @@ def train_alone(
     devices = None if mesh is None else make_mesh(mesh)
     with on(devices), working_alone(Path(model_dir)) if is_first() else nullcontext():
         if resume:
-            # Weights that are half trained go on with the clock they know, by force also on other data.
-            graph = with_clock(graph, read_state(Path(model_dir)).metadata, learning=True)
+            # Weights that are half trained go on with the ids and the clock they know, by force also on other data.
+            graph = as_begun(graph, Path(model_dir), force=force)
         run = Run(graph, config, Path(model_dir), emit, start, devices)
         if resume:
             run.resume(force)

@@ -20,7 +20,8 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.moments import moment
-from tirgn_eqx.data.names import places, with_further_names, with_kept_names
+from tirgn_eqx.data.names import places, with_further_names
+from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
@@ -31,7 +32,7 @@ from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.loop import Record, train_tirgn
 from tirgn_eqx.train.saved import load_model, save_calibration, saved_config
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
-from tirgn_eqx.train.state import STATE_FILE
+from tirgn_eqx.train.state import STATE_FILE, as_begun
 from tirgn_eqx.train.warm import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
@@ -119,8 +120,10 @@ def retrain(
     known = old.described["entities"], old.described["relations"]
     found = _mapping(old, graph)
     graph = with_clock(graph, old.described, learning=True)
+    _check_news(old, graph, found)
     if keep_gone:
         graph = with_further_names(graph, *known)
+    graph = as_begun(graph, *(model_dir / part for part in (".", "evidence", "structure"))) if resume else graph
     assert graph.entity_names is not None and graph.relation_names is not None
     names = NameMap(
         places(graph.entity_names, known[0]), places(graph.relation_names, known[1]), len(known[0]), len(known[1])
@@ -185,12 +188,6 @@ def _check(
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
         if names is None:
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
-    if with_kept_names(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
-        warnings.warn(
-            f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
@@ -206,6 +203,17 @@ def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
             )
         counts[kind] = {"kept": common, "new": len(names or ()) - common, "gone": len(known) - common}
     return counts
+
+
+def _check_news(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
+    """Warn where the facts are those that `old` was trained on, whatever order the ids have now."""
+    same = not any(mapping[kind]["new"] for kind in mapping)
+    if same and for_checkpoint(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
+        warnings.warn(
+            f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def window(graph: TemporalGraph) -> dict[str, Any]:

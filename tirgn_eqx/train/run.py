@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.processes import Agreement, count, is_first, together
@@ -92,7 +93,7 @@ class Run:
 
     def _described(self) -> dict[str, Any]:
         data = self.graph.describe() | {"provenance": self.graph.provenance} | clock_of(self.graph)
-        return {"config": self.config.to_dict(), "data": data, **self.begun_from}
+        return {"config": self.config.to_dict(), "data": data, **vocabulary(self.graph), **self.begun_from}
 
     def save_state(self, epoch: int, step: int) -> None:
         """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""

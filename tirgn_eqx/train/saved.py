@@ -16,6 +16,7 @@ import numpy as np
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.foreign import told
 from tirgn_eqx.models import MODEL_TYPES, Model, build_combined, build_model
@@ -62,10 +63,7 @@ def save_model(
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
         **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
-        "num_entities": graph.num_entities,
-        "num_relations": graph.num_relations,
-        "entities": list(graph.entity_names) if graph.entity_names else None,
-        "relations": list(graph.relation_names) if graph.relation_names else None,
+        **vocabulary(graph),
         "static_graph": static,
         "metrics": metrics or {},
         "data": graph.describe() | {"provenance": graph.provenance} | clock_of(graph),

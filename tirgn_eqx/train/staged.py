@@ -20,6 +20,7 @@ from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
@@ -27,6 +28,7 @@ from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.files import write_text
 from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
+from tirgn_eqx.train.checkpoint import load_checkpoint
 from tirgn_eqx.train.folder import working_alone
 from tirgn_eqx.train.gate import GateFit
 from tirgn_eqx.train.logger import TrainingLogger
@@ -34,7 +36,7 @@ from tirgn_eqx.train.loop import Record, train_alone
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.result import result_of
 from tirgn_eqx.train.saved import load_model, save_model
-from tirgn_eqx.train.state import STATE_FILE
+from tirgn_eqx.train.state import STATE_FILE, as_begun
 from tirgn_eqx.train.warm import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
@@ -117,19 +119,25 @@ class Stages:
             best = found["result"]["best"]
             same = {key: value for key, value in found.items() if key != "result"} == made_with
             # The name of a file of this folder, not a way to another.
-            return found["result"] if same and Path(best).name == best and (folder / best).is_file() else None
+            if not (same and Path(best).name == best and (folder / best).is_file()):
+                return None
+            # The checksum does not see what the ids are called.
+            return found["result"] if _same_names(self.graph, load_checkpoint(folder / best).metadata) else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
         """A checkpoint that takes the place of a stage, looked through."""
         model, trained, described = load_model(path, config.model_type)
-        data = described.get("data") or {}
-        if data.get("sha256") != self.graph.checksum:
-            raise CheckpointError(
-                f"{path}: trained on other data than {self.graph.name} (checksums differ), so it may have seen what is "
-                f"to be forecast; leave --{name} out to train it"
-            )
+        expected = (described.get("data") or {}).get("sha256")
+        if expected != self.graph.checksum or not _same_names(self.graph, described):
+            why = f"trained on other data than {self.graph.name} (checksums differ), so it may have seen what is to be "
+            why += "forecast"
+            if expected == self.graph.checksum:
+                why = f"has other names for the ids of {self.graph.name}"
+            elif reordered(self.graph, described).checksum == expected:
+                why = f"numbers the names of {self.graph.name} in another order than the rest of this training"
+            raise CheckpointError(f"{path}: {why}; leave --{name} out to train it")
         words = trained.static_graph and self.graph.static is not None
         words = words and (trained.model != "evidence" or trained.evidence_background)
         if words != (model.static_edges is not None):
@@ -170,8 +178,12 @@ def train_staged(
     """
     with working_alone(Path(model_dir)):
         begin = time.perf_counter()
+        folder = Path(model_dir)
+        graph = as_begun(graph, folder / "evidence", folder / "structure", force=force) if resume else graph
+        for given in (evidence, structure):
+            graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
         stop, emit = stop or (lambda: False), on_record or (lambda record: None)
-        stages = Stages(graph, config, Path(model_dir), emit, resume, stop, force)
+        stages = Stages(graph, config, folder, emit, resume, stop, force)
         alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
         beside = evidence_config(config) if beside is None else beside
         if not (start is None or isinstance(start, Combined)):
@@ -220,6 +232,12 @@ def train_staged(
         )
         emit({"event": "end"} | result)
         return result
+
+
+def _same_names(graph: TemporalGraph, described: dict[str, Any]) -> bool:
+    """Whether every id has the same name, where both have names."""
+    ours, theirs = vocabulary(graph), [described.get(kind) for kind in KINDS]
+    return all(None in (ours[kind], names) or ours[kind] == names for kind, names in zip(KINDS, theirs))
 
 
 def _trained(stages: Stages) -> dict[str, Any]:

@@ -17,6 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.sharding import put_leaf
 from tirgn_eqx.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -58,12 +61,36 @@ def save_state(folder: Path, model: Any, opt_state: Any, progress: Progress, run
     """Write the state to `folder`, in one rename.
 
     **Arguments:** `model`, `opt_state`: as `for_files` gives them; `run`: what the state belongs to (`config` as a
-    dict, `data` with its sha256, and `start`, the fingerprint of the model that it began from, if any).
+    dict, `data` with its sha256, the `vocabulary` of the graph, and `start`, the fingerprint of the model that it
+    began from, if any).
     """
     arrays = {**_leaves(model, "model"), **_leaves(opt_state, "opt")}
     arrays |= {f"loss.{name}": values for name, values in progress.losses.items()}
     plain = {key: value for key, value in vars(progress).items() if key != "losses"}
     save_checkpoint(folder / STATE_FILE, arrays, {"model_type": STATE_TYPE, "progress": plain, **run})
+
+
+def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> TemporalGraph:
+    """`graph` with the ids and the clock of the training that is to be resumed, so that its weights keep their meaning.
+
+    **Arguments:** `folders`: where its state may be, the first one that holds one counts; `force`: the data may be
+    other data by now, of which the facts that the training knows the names of are kept.
+
+    **Returns:** `graph` as it is without a state; with its own ids where the names are others, which `load_state` then
+    refuses.
+
+    **Raises:** CheckpointError for a state that cannot be read; DataError for another step, and by force as
+    `for_checkpoint`.
+    """
+    for folder in folders:
+        if (folder / f"{STATE_FILE}.npz").is_file():
+            described = read_state(folder).metadata
+            # States of earlier versions do not say their names.
+            known = all(isinstance(described.get(kind), list) for kind in KINDS)
+            if force and known:
+                return for_checkpoint(graph, described, f"the training in {folder}")
+            return with_clock(reordered(graph, described), described, learning=True)
+    return graph
 
 
 def load_state(
@@ -143,6 +170,9 @@ def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str
             f"was trained on {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data"
         )
+    for kind in KINDS:
+        if described.get(kind) is not None and run.get(kind) is not None and described[kind] != run[kind]:
+            yield f"its {kind} have other names than those of {now['name']}; give data with the same names"
     if described.get("start") != run.get("start"):
         yield "this training began from other weights; begin it from the same ones"
     # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
