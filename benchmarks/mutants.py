@@ -14,9 +14,11 @@ failed are run once without a mutant, where they must pass.
 
     python benchmarks/mutants.py
     python benchmarks/mutants.py --only "^ranks:"
+    python benchmarks/mutants.py --rest benchmarks/results/mutants.json
 """
 
 import importlib
+import json
 import os
 import re
 import shutil
@@ -120,12 +122,17 @@ class Tree:
             sys.stdout.flush()
             os._exit(code)
         until = time.monotonic() + LIMIT
-        while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
-            if time.monotonic() > until:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+        try:
+            while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
+                if time.monotonic() > until:
+                    raise TimeoutError
+                time.sleep(0.1)
+        except BaseException as error:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            if isinstance(error, TimeoutError):
                 return FAILED, f"no end within {LIMIT} s"
-            time.sleep(0.1)
+            raise
         text = said.read_text(encoding="utf-8", errors="replace")
         found = re.search(r"^(?:FAILED|ERROR) tests/(\S+::.*?|\S+)(?: - .*)?$", text, re.MULTILINE)
         return os.waitstatus_to_exitcode(status[1]), found[1] if found else text.strip()[-300:]
@@ -189,10 +196,19 @@ def tried(tree: Tree, mutant: Mutant, wider: bool) -> dict[str, Any]:
 # --- all of them ---------------------------------------------------------------------------------------------------
 
 
+def killed_before(record: Path) -> dict[str, dict[str, Any]]:
+    """What an earlier result says of the mutants that were killed, by name."""
+    each = json.loads(record.read_text(encoding="utf-8"))["result"]["each"]
+    return {found["name"]: found for found in each if found["status"] == "killed"}
+
+
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument(
         "--only", metavar="PATTERN", help="mutants in whose name or file this regular expression is found"
+    )
+    parser.add_argument(
+        "--rest", type=Path, metavar="RECORD", help="try those alone that this result has not as killed"
     )
     parser.add_argument("--no-wider", action="store_true", help="the nearest tests alone: more may seem to survive")
     args = common.finalize(parser.parse_args())
@@ -202,30 +218,39 @@ def main() -> None:
         sys.exit("\n".join([f"{len(faults)} mutants are stale:", *faults]))
     chosen = [m for m in mutants if m.name in QUICK] if args.quick else mutants
     chosen = [m for m in chosen if not args.only or re.search(args.only, f"{m.name} {m.file}")]
-    begin, each = time.monotonic(), []
+    earlier = killed_before(args.rest) if args.rest else {}
+    each, complete, unsound = [], True, ""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in HEAVY:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as temporary:
         tree = Tree(Path(temporary))
-        for number, mutant in enumerate(chosen, start=1):
-            each.append(tried(tree, mutant, not args.no_wider))
-            found = each[-1]
-            told = f": {found['by']}" if found["by"] else ""
-            place = f"{number:3d} of {len(chosen)}, {found['seconds']:4.0f} s"
-            note(f"{place}, {found['status']}: {mutant.name}{told[:150]}")
-        killers = sorted({found["by"] for found in each if found["status"] == "killed" and "::" in found["by"]})
-        if killers:
-            note(f"the {len(killers)} tests that failed, without a mutant")
-            code, by = tree.test(killers, f"({DEFAULT}) or ({CI})")
-            if code != PASSED:
-                sys.exit(f"a test fails without any mutant: {by}")
+        try:
+            for number, mutant in enumerate(chosen, start=1):
+                found = earlier.get(mutant.name)
+                if found is not None and found["breaks"] == mutant.breaks:
+                    each.append(found)
+                    continue
+                each.append(found := tried(tree, mutant, not args.no_wider))
+                told = f": {found['by']}" if found["by"] else ""
+                place = f"{number:3d} of {len(chosen)}, {found['seconds']:4.0f} s"
+                note(f"{place}, {found['status']}: {mutant.name}{told[:150]}")
+            killers = sorted({found["by"] for found in each if found["status"] == "killed" and "::" in found["by"]})
+            if killers:
+                note(f"the {len(killers)} tests that failed, without a mutant")
+                code, by = tree.test(killers, f"({DEFAULT}) or ({CI})")
+                unsound = "" if code == PASSED else by
+        except KeyboardInterrupt:
+            complete = False
     counts = Counter(found["status"] for found in each)
     result = {
+        "complete": complete,
         "mutants": len(each),
         **{status: counts[status] for status in ("killed", "survived", "equivalent", "invalid")},
         "stages": dict(Counter(found["stage"] for found in each if found["status"] == "killed")),
+        "fails_without_a_mutant": unsound,
         "files": len({found["file"] for found in each}),
-        "seconds": time.monotonic() - begin,
+        "seconds": sum(found["seconds"] for found in each),
         "each": each,
     }
     dataset = {"name": "mutants of the source", "mutants": len(each)}
@@ -234,6 +259,10 @@ def main() -> None:
     document = common.record("-".join(filter(None, ["mutants", args.tag])), payload, args.results)
     table("mutants", ["status", "number"], [[name, counts[name]] for name in sorted(counts)])
     common.finish(document)
+    if not complete:
+        sys.exit(f"stopped after {len(each)} of {len(chosen)} mutants")
+    if unsound:
+        sys.exit(f"a test fails without any mutant: {unsound}")
     bad = [found["name"] for found in each if found["status"] in ("survived", "invalid")]
     if bad:
         sys.exit(f"{len(bad)} mutants survived or are invalid, the first: {bad[0]}")

@@ -11,7 +11,7 @@ import pytest
 from helpers import random_graph
 
 from tirgn_eqx.config import preset
-from tirgn_eqx.train.bad_steps import BadSteps
+from tirgn_eqx.train.bad_steps import BadSteps, is_bad, is_finite, kept_unless
 from tirgn_eqx.train.compiled import with_key
 from tirgn_eqx.train.logger import NoLogger
 from tirgn_eqx.train.optimizer import Average
@@ -168,3 +168,15 @@ def test_as_many_bad_steps_as_allowed_are_not_too_many():
     many = lambda count, steps=10: BadSteps(2, 1, steps, count).too_many
     assert [many(count) for count in (0, 1, 2, 3, 4)] == [False, False, False, True, True]
     assert many(2, steps=2) and not many(1, steps=2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+def test_a_loss_or_a_gradient_that_is_no_number_is_bad(name, bad):
+    good = {"loss": jnp.asarray(1.0), "gradient_norm": jnp.asarray(2.0)}
+    metrics = good | {name: jnp.asarray(bad)}
+    assert bool(is_finite(good)) and not bool(is_finite(metrics))
+    assert not is_bad(good) and is_bad(metrics)
+    new, old = {"a": jnp.ones(2), "b": "word"}, {"a": jnp.zeros(2), "b": "word"}
+    kept = kept_unless(is_finite(metrics), new, old)
+    assert kept["a"].tolist() == [0, 0] and kept_unless(is_finite(good), new, old)["a"].tolist() == [1, 1]
