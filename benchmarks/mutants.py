@@ -196,10 +196,11 @@ def tried(tree: Tree, mutant: Mutant, wider: bool) -> dict[str, Any]:
 # --- all of them ---------------------------------------------------------------------------------------------------
 
 
-def killed_before(record: Path) -> dict[str, dict[str, Any]]:
-    """What an earlier result says of the mutants that were killed, by name."""
-    each = json.loads(record.read_text(encoding="utf-8"))["result"]["each"]
-    return {found["name"]: found for found in each if found["status"] == "killed"}
+def killed_before(records: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """What earlier results say of the mutants that were killed, by name."""
+    documents = [json.loads(record.read_text(encoding="utf-8")) for record in records]
+    every = [found for document in documents for found in document["result"]["each"]]
+    return {found["name"]: found for found in every if found["status"] == "killed"}
 
 
 def main() -> None:
@@ -207,9 +208,8 @@ def main() -> None:
     parser.add_argument(
         "--only", metavar="PATTERN", help="mutants in whose name or file this regular expression is found"
     )
-    parser.add_argument(
-        "--rest", type=Path, metavar="RECORD", help="try those alone that this result has not as killed"
-    )
+    rest = {"type": Path, "action": "append", "default": [], "metavar": "RECORD"}
+    parser.add_argument("--rest", help="try only what this result has not as killed; repeatable", **rest)
     parser.add_argument("--no-wider", action="store_true", help="the nearest tests alone: more may seem to survive")
     args = common.finalize(parser.parse_args())
     mutants = read_mutants()
@@ -218,7 +218,7 @@ def main() -> None:
         sys.exit("\n".join([f"{len(faults)} mutants are stale:", *faults]))
     chosen = [m for m in mutants if m.name in QUICK] if args.quick else mutants
     chosen = [m for m in chosen if not args.only or re.search(args.only, f"{m.name} {m.file}")]
-    earlier = killed_before(args.rest) if args.rest else {}
+    earlier = killed_before(args.rest)
     each, complete, unsound = [], True, ""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in HEAVY:

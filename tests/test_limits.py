@@ -64,3 +64,15 @@ def _counted(function, calls):
         return function(*args, **options)
 
     return count
+
+
+@pytest.mark.parametrize("shape", ["()", "(0,)", "(2,)", "(4,)", "(0, 3)", "(2, 2)"])
+def test_an_array_has_as_many_bytes_as_it_says(shape):
+    """Three numbers of eight bytes, under a header that says another shape: none is cut off or passed over."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    raw = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + np.arange(3.0).tobytes()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.npy", raw)
+    with pytest.raises(Unsound, match=r"array 'a' says \[.*\] of float64, but has 24 bytes"):
+        archives.read_arrays(file.getvalue())
