@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from itertools import product
 
@@ -295,3 +296,18 @@ def test_a_question_that_everything_answers_stops_the_epoch():
     loader = make_loader(make_graph(facts, num_entities=2, num_relations=1), num_negatives=1)
     with pytest.raises(DataError, match="loss=full"):
         list(loader.epoch(0))
+
+
+def test_drawn_entities_stand_for_all_that_could_have_been_drawn(graph):
+    """Weights of a batch that evolves few rows: 1 for those it touches, and in all as many as there are entities."""
+    spread = {"subject": 5 * graph.subject, "object": 5 * graph.object}
+    wide = dataclasses.replace(graph, num_entities=60, **spread)  # drawn ones lie between those that are touched
+    loader = make_loader(wide, rows="touched", num_shared=4)
+    for target in loader.targets.tolist():
+        rows = loader.build(target).batch.rows
+        index, weight = np.asarray(rows.index), np.asarray(rows.weight)
+        touched = set(loader._touched(target, loader._questions(target)).tolist())
+        assert weight.sum() == pytest.approx(60) and not weight[index == 60].any()
+        for entity, own in zip(index.tolist(), weight.tolist()):
+            if entity < 60:
+                assert own == pytest.approx(1.0 if entity in touched else (60 - len(touched)) / 4)

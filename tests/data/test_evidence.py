@@ -126,6 +126,7 @@ def test_what_was_computed_of_everybody_is_what_is_computed_of_some(seed):
     for target in (graph.num_snapshots - 1, graph.num_snapshots - 2):
         known = index.known(target)
         fresh = index.activity(some, known)
+        np.testing.assert_array_equal(fresh, EvidenceIndex(graph).activity(some, known))
         index.surroundings(known, 2**16)
         np.testing.assert_array_equal(index.activity(some, known), fresh)
     # What is kept is of the last target: another one is computed by itself.
@@ -219,3 +220,25 @@ def test_too_many_to_number_is_refused():
     graph = make_graph([(0, 0, 1, 0)], num_entities=2**31 - 1, num_relations=2)
     with pytest.raises(DataError, match="too many to index"):
         EvidenceIndex(graph)
+
+
+@pytest.mark.parametrize("most", range(1, 9))
+def test_of_links_that_met_last_at_one_time_those_that_met_more_often_are_kept(most):
+    # At time 2 met 0 and 1 (three times in all), 2 and 3 (twice), 4 and 5 (once); 6 and 7 met ten times, at time 1.
+    facts = [(6, 0, 7, 1)] * 10 + [(0, 0, 1, 0)] * 2 + [(2, 0, 3, 1), (0, 0, 1, 2), (2, 0, 3, 2), (4, 0, 5, 2)]
+    index = EvidenceIndex(make_graph([*facts, (0, 0, 1, 3)], num_entities=8, num_relations=1))
+    subject, object_, _ = index.links(index.known(3), most)
+    kept = {frozenset(pair) for pair in zip(subject.tolist(), object_.tolist())}
+    order = [frozenset(pair) for pair in ((0, 1), (2, 3), (4, 5), (6, 7))]
+    assert len(subject) == most and kept == set(order[: (most + 1) // 2])
+
+
+def test_equal_answers_are_put_together_with_their_number():
+    facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), (0, 0, 2, 1)]
+    graph = make_graph(facts, num_entities=3, num_relations=1)
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train")
+    batch = loader.build(0).batch
+    for kind, units in ((batch.entity, 3), (batch.relation, 4)):
+        weight = np.asarray(kind.answers.answer_weight)
+        assert weight.sum() == 6 and sorted(weight[weight > 0].tolist()) == [1, 1, 2, 2]
+        assert len(set(np.asarray(kind.answers.answer_unit)[weight > 0].tolist())) == units

@@ -89,3 +89,14 @@ def test_the_store_builds_a_snapshot_once():
     store = SnapshotStore(random_graph(0))
     assert store[3] is store[3]
     assert store.window(4, 2)[1] is store[3]
+
+
+def test_beyond_its_limit_the_store_forgets_what_was_not_used_for_longest():
+    graph = make_graph([(0, 0, 1, t) for t in range(4)], num_entities=2, num_relations=1)
+    store = SnapshotStore(graph, most=2)
+    first, second = store[0], store[1]
+    assert store[0] is first  # used again
+    store[2]
+    assert store[0] is first and store[1] is not second
+    # Now 0 and 1 are kept: sizes stay known without a snapshot.
+    assert store.sizes(2) == (2, 2, 1) == store.sizes(3)

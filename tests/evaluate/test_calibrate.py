@@ -85,3 +85,21 @@ def test_a_checkpoint_keeps_its_temperatures(graph, tmp_path):
 
 def small():
     return {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32"}
+
+
+def test_the_best_of_all_temperatures_that_were_tried_is_given():
+    """Of an NLL that no parabola fits: a dip that only one guess falls into, beside a wide one."""
+    tried = []
+
+    def evaluate(temperature):
+        logs = [float(np.log(degree)) for degree in temperature]
+        nll = [2 - np.exp(-1e5 * (x - 0.4) ** 2) - 0.5 * np.exp(-((x + 0.3) ** 2)) for x in logs]
+        tried.append((logs, nll))
+        return SimpleNamespace(nll={kind: np.array([value]) for kind, value in zip(("entity", "relation"), nll)})
+
+    found = fit_temperature(evaluate)
+    logs, values = (np.array(column) for column in zip(*tried))
+    for place, kind in enumerate(("entity", "relation")):
+        best = int(np.argmin(values[:, place]))
+        assert found["nll_after"][kind] == values[best, place] < values[-1, place]
+        assert found["temperature"][kind] == pytest.approx(np.exp(logs[best, place]), rel=1e-5)

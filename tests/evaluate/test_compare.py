@@ -135,3 +135,37 @@ def test_an_empty_stratum_has_no_figures():
     parts = compare(entrant(graph, "one"), entrant(graph, "two", 0.0, 0.0))["strata"]["recurrence"]
     assert [part["questions"] for part in parts] == [2, 0, 0]
     assert "mrr" in parts[0] and "mrr" not in parts[1]
+
+
+def part_of(report, kind, name):
+    return next(part for part in report["strata"][kind] if part["name"] == name)
+
+
+@pytest.mark.parametrize("setting", ["single-step", "multi-step"])
+def test_what_counts_as_seen_is_what_the_setting_knows(setting):
+    """(0, 0, 1) happens again in the second test snapshot only: single-step has seen it, multi-step has not."""
+    facts = [(2, 1, 3, 0), (2, 1, 3, 1), (0, 0, 1, 2), (0, 0, 1, 3)]
+    graph = make_graph(facts, num_entities=4, num_relations=2, valid=1, test=2)
+    report = compare(entrant(graph, "one", setting=setting), entrant(graph, "two", 0.0, 0.0, setting))
+    numbers = [part["questions"] for part in report["strata"]["recurrence"]]
+    assert numbers == ([2, 0, 2] if setting == "single-step" else [0, 0, 4])
+
+
+def test_kinds_of_questions_have_the_figures_of_their_own_questions():
+    """Objects are always the same and subjects never: by direction, the figures are far apart."""
+    facts = [(t % 6, t % 2, 7, t) for t in range(12)] + [(6, 0, 7, 11)]
+    graph = make_graph(facts, num_entities=8, num_relations=2, valid=6, test=8)
+    one, two = entrant(graph, "one", 0.0, 0.0), entrant(graph, "two")
+    report, evaluation = compare(one, two), one.evaluation
+    reciprocal = 1 / evaluation.filtered["entity"]
+    for name, chosen in (("object", ~evaluation.inverse), ("subject", evaluation.inverse)):
+        assert part_of(report, "direction", name)["mrr"][0] == pytest.approx(reciprocal[chosen].mean())
+    assert part_of(report, "direction", "object")["mrr"][0] == 1 > part_of(report, "direction", "subject")["mrr"][0]
+    # The relations that are asked for most come first: relation 0 is asked for three times, 1 twice.
+    found = [(part["name"], part["questions"]) for part in report["strata"]["relation"]]
+    assert found == [("1", 4), ("0", 6)][::-1]
+
+
+def test_exactly_as_good_as_asked_for_is_good_enough(graph):
+    one = entrant(graph, "one")
+    assert compare(one, one, threshold=0.0)["passed"] and not compare(one, one, threshold=1e-9)["passed"]

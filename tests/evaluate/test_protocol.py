@@ -146,3 +146,16 @@ def test_multi_step_is_single_step_at_the_first_snapshot(model, graph):
     first = by_setting[0].snapshot == by_setting[0].snapshot.min()
     one, two = (result.nll["entity"] for result in by_setting)
     assert np.allclose(one[first], two[first], rtol=1e-5) and not np.allclose(one[~first], two[~first], rtol=1e-3)
+
+
+def test_near_the_beginning_windows_are_as_long_as_there_is_a_past(model):
+    """Entities without an edge are evolved over what there is, not over `history_len` snapshots."""
+    rng = np.random.default_rng(3)
+    rows = [(*rng.integers(0, (9, 3, 9)).tolist(), time) for time in range(4) for _ in range(4)]
+    graph = make_graph(rows, num_entities=9, num_relations=3, valid=4)
+    assert graph.split_snapshots("valid").tolist() == [1, 2, 3]
+    result = evaluate_model(model, graph, split="valid", history_len=3)
+    expected = by_hand(model, graph, "valid", 3, 0)
+    for kind in KINDS:
+        np.testing.assert_allclose(result.nll[kind], expected[kind][:, 2], rtol=1e-5, atol=1e-5)
+        assert np.array_equal(result.filtered[kind], expected[kind][:, 0])

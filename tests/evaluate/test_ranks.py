@@ -139,3 +139,23 @@ def test_calibration_error():
     assert calibration(np.array([1.0]), np.array([1.0]), np.zeros(1))["ece"] == 0
     for broken in (np.array([np.nan]), np.zeros(0)):
         assert np.isnan(calibration(broken, broken, broken)["ece"])
+
+
+def test_bins_hold_the_probabilities_between_their_bounds():
+    confidence = np.array([0.0, 0.05, 0.1, 0.19, 0.2, 0.95, 1.0])
+    rows = calibration(confidence, np.ones(7), np.zeros(7), bins=10)["reliability"]
+    told = [(row["from"], row["to"], row["queries"]) for row in rows]
+    assert told == [(0.0, 0.1, 2), (0.1, 0.2, 2), (0.2, 0.3, 1), (0.9, 1.0, 2)]
+    for row in rows:
+        assert row["from"] <= row["probability"] <= row["to"]
+
+
+def test_rows_of_padding_take_no_place():
+    """The last two columns pad a table; whatever stands there, the ranks are those without them."""
+    scores = np.tile(np.array([0.1, 0.4, 0.2, 0.3, 0.9, 0.2], np.float32), (UNITS, 1))
+    answers = [(0, 1), (1, 2), (2, 0)]
+    queries = make_queries(answers, answers)
+    rank_of = jax.jit(lambda scores, queries: answer_ranks(scores, jnp.zeros(ANSWERS), queries, 4))
+    found = rank_of(jnp.asarray(scores), queries)
+    expected = [rank(scores[unit, :4], answer) for unit, answer in answers]
+    assert found.raw[:3].tolist() == found.filtered[:3].tolist() == expected == [1, 3, 4]

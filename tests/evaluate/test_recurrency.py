@@ -197,3 +197,18 @@ def test_the_published_figures(name, published, hits):
     figures = RecurrencyEvaluator(graph, "test")(search_recurrency(graph)).entity
     assert figures["mrr"] == pytest.approx(published, abs=0.003)
     assert figures["hits_at_10"] == pytest.approx(hits, abs=0.003)
+
+
+def test_relations_that_valid_does_not_ask_about_take_what_is_best_for_all():
+    """Relation 1 is never asked about on valid; what is best for relation 0 is best for all."""
+    facts = [(s, 0, (s + t) % 4, t) for t in range(9) for s in range(4)] + [(0, 1, 2, t) for t in range(3)]
+    graph = make_graph(facts, num_entities=4, num_relations=2, valid=27, test=35)
+    asked = graph.relation[graph.split_mask("valid")]
+    assert set(asked.tolist()) == {0}
+    shares, decays = (1.0, 0.5, 0.0), (2.0, 1.0, 0.0)
+    found = search_recurrency(graph, decays=decays, shares=shares)
+    for_all = search_recurrency(graph, decays=decays, shares=shares, per_relation=False)
+    unasked = [1, 3]
+    # What is best is not what stands first.
+    assert found.decay[unasked].tolist() == for_all.decay[unasked].tolist() != [decays[0]] * 2
+    assert found.share[unasked].tolist() == for_all.share[unasked].tolist() != [shares[0]] * 2

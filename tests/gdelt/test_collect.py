@@ -18,6 +18,7 @@ from gdelt_server import FIRST, GDELT, md5, rows, zipped
 
 from tirgn_eqx.download import Patience, checked_url, zip_trouble
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.gdelt import verified
 from tirgn_eqx.gdelt.collect import collect
 from tirgn_eqx.gdelt.feed import FEEDS, Listed
 from tirgn_eqx.gdelt.verified import Verified
@@ -504,3 +505,25 @@ def test_the_server_of_these_tests_is_as_it_says():
     server = GDELT()
     assert len(server.add(2)) == 2 and server.files[V2.lists[0]].count(b"\n") == 2
     server.close()
+
+
+def test_what_was_found_whole_is_not_read_again(gdelt, tmp_path, monkeypatch):
+    """The record of one call serves the next."""
+    monkeypatch.setattr("tirgn_eqx.gdelt.verified._CLOCK_STEP", -1)
+    names, read = gdelt.add(3), []
+    run(gdelt, tmp_path, 3)
+    digest = verified.digest_of
+    monkeypatch.setattr(verified, "digest_of", lambda path, kind: read.append(path.name) or digest(path, kind))
+    assert run(gdelt, tmp_path, 3)["present"] == 3 and read == names
+    assert run(gdelt, tmp_path, 3)["present"] == 3 and read == names
+
+
+def test_files_are_looked_at_and_fetched_from_the_oldest_on(gdelt, tmp_path):
+    names, asked = gdelt.add(5), []
+    gdelt.files["/gdeltv2/masterfilelist.txt"] = b"".join(
+        reversed(gdelt.files["/gdeltv2/masterfilelist.txt"].splitlines(keepends=True))
+    )
+    run(gdelt, tmp_path, 5, workers=1)
+    for path, _ in gdelt.requests:
+        asked += [Path(path).name] if path.endswith(".zip") else []
+    assert asked == names

@@ -432,3 +432,17 @@ def test_it_learns_what_recurs(tmp_path):
     assert result["test"]["entity"]["nll"] < min(1.2, before.entity["nll"] - 0.3)
     assert result["test"]["entity"]["hits_at_1"] > 0.8
     assert result["parameters"] == parameter_count(model)
+
+
+def test_dropout_scales_what_it_keeps_and_has_one_mask_for_all_candidates(graph):
+    """The background of all candidates: some numbers of their states 0, the others larger by 1 / (1 - rate)."""
+    model, width = build(graph, dropout=0.5), 6
+    batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
+    candidates = eqx.filter_jit(lambda model, batch, key: model.state(batch, key).candidate)
+    plain, every = np.asarray(candidates(model, batch, None)), []
+    for seed in range(4):
+        found = np.asarray(candidates(model, batch, jax.random.key(seed)))
+        every.append(kept := found[:, :width].any(0))
+        np.testing.assert_allclose(found[:, :width], np.where(kept, 2 * plain[:, :width], 0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found[:, width:], plain[:, width:])
+    assert 0 < np.mean(every) < 1 and len(np.unique(every, axis=0)) > 1

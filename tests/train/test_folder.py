@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.files import alone
-from tirgn_eqx.train.checkpoint import load_checkpoint
-from tirgn_eqx.train.folder import working_alone
+from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.train.folder import numbered, prune, working_alone
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -96,3 +97,14 @@ def test_a_lock_is_held_by_one_and_let_go(tmp_path):
             pass
     with alone(tmp_path / "deep" / ".lock", busy):
         pass
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [9, 12]), (2, [8, 9, 12]), (3, [5, 8, 9, 12]), (9, [2, 5, 8, 9, 12])])
+def test_the_newest_checkpoints_are_kept_as_many_as_asked_for(tmp_path, keep, left):
+    """Of epochs 2, 5, 8 and 9, of which 9 is new; 12 is of an earlier, longer training."""
+    for epoch in (2, 5, 8, 12, 9):
+        newest = save_checkpoint(tmp_path / numbered(epoch), {"x": np.zeros(1)}, {"epoch": epoch})
+    (tmp_path / "tirgn_epoch_x.npz").touch()
+    prune(newest, 9, keep)
+    found = {path.name for path in tmp_path.iterdir()} - {"tirgn_epoch_x.npz"}
+    assert found == {f"{numbered(epoch)}.{kind}" for epoch in left for kind in ("npz", "json")}

@@ -98,3 +98,31 @@ def test_the_averaged_model_has_the_averaged_weights_and_its_own_buffers():
     plain = make_optimizer(tiny_config())
     assert averaged(model, init_optimizer(plain, model)) is model
     assert isinstance(plain, optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5])
+def test_gradients_are_clipped_then_weights_decay_and_adam_sees_both(limit):
+    """Four steps by hand, with gradients of very different sizes: in the first, Adam does not see how large one is."""
+    config = TiRGNTrainingConfig(learning_rate=0.1, weight_decay=0.3, grad_clip=limit)
+    optimizer, rng = make_optimizer(config), np.random.default_rng(0)
+    weights = expected = np.array([1.5, -2.0, 0.5])
+    state, first, second = optimizer.init(jnp.asarray(weights)), 0.0, 0.0
+    for step, size in enumerate((5.0, 0.1, 2.0, 0.01), start=1):
+        gradient = size * rng.normal(size=3)
+        norm = np.sqrt(np.sum(gradient**2))
+        clipped = gradient * min(1, limit / (norm + 1e-6)) if limit else gradient
+        change, state = optimizer.update(jnp.asarray(gradient), state, jnp.asarray(weights))
+        weights = weights + np.asarray(change, np.float64)
+        decayed = clipped + 0.3 * expected
+        first, second = 0.9 * first + 0.1 * decayed, 0.999 * second + 0.001 * decayed**2
+        expected = expected - 0.1 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        np.testing.assert_allclose(weights, expected, rtol=1e-4)
+
+
+def test_clipping_a_gradient_of_zeros_or_of_next_to_nothing():
+    clip = clip_by_norm(1e-6)
+    clipped, _ = clip.update(jnp.zeros(3), clip.init(jnp.zeros(3)))
+    assert clipped.tolist() == [0, 0, 0]
+    # PyTorch divides by the norm plus 1e-6, which is as much here.
+    halved, _ = clip.update(jnp.array([1e-6, 0.0]), clip.init(jnp.zeros(2)))
+    np.testing.assert_allclose(halved, [5e-7, 0], rtol=1e-5)

@@ -1,0 +1,117 @@
+"""The last stage: which gate forecasts what, what a gate is fitted for, and which stages are taken as done."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import make_graph, tiny_config
+
+from tirgn_eqx.config import preset
+from tirgn_eqx.data.evidence import EvidenceIndex
+from tirgn_eqx.data.evidence_batches import EvidenceLoader
+from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.ranks import Ranks
+from tirgn_eqx.evaluate.results import Evaluation
+from tirgn_eqx.models import Encoding, build_combined
+from tirgn_eqx.models.combined import Informed
+from tirgn_eqx.train import staged
+from tirgn_eqx.train.gate import STRAYING, gate_loss
+
+SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """A fact at each of nine times, five of which are the valid split."""
+    return make_graph([(t % 4, t % 2, (t + 1) % 4, t) for t in range(9)], num_entities=4, num_relations=2, valid=4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    evidence = preset("evidence").replace(**SMALL)
+    make = lambda key: build_combined(4, 2, tiny_config(history_len=1), evidence, key=key)
+    shape = eqx.filter_eval_shape(make, jax.random.key(0))
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+
+
+def numbered(model, number):
+    """The model with a gate that is known by a number."""
+    return eqx.tree_at(lambda m: m.gate.base, model, jnp.full(3, float(number)))
+
+
+class Told(CombinedEvaluator):
+    """Every figure of every question is the number of the gate."""
+
+    def __call__(self, model):
+        snapshot = np.repeat(self.loader.snapshots, 2)
+        of = lambda: {kind: np.full(len(snapshot), float(model.gate.base[0])) for kind in ("entity", "relation")}
+        inverse = np.arange(len(snapshot)) % 2 == 1
+        columns = {name: of() for name in Ranks._fields}
+        return Evaluation(self.graph, "valid", "single-step", snapshot, inverse, seconds=0.0, **columns)
+
+
+@pytest.mark.parametrize("stopped_at", [None, 1, 2, 3])
+def test_every_snapshot_is_forecast_by_a_gate_that_has_not_seen_it(graph, model, monkeypatch, stopped_at):
+    fitted = []  # the snapshots of every fit, by its number
+
+    class Fit:
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, chosen, stop):
+            fitted.append(set(chosen.tolist()))
+            return None if len(fitted) == stopped_at else numbered(model, len(fitted))
+
+    monkeypatch.setattr(staged, "GateFit", Fit)
+    evaluator = Told(graph, "valid", history_len=1, **model.evidence.needs)
+    final, found = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
+    if stopped_at:
+        assert final is None and (found is None) == (stopped_at < 3)
+        return
+    snapshots = set(graph.split_snapshots("valid").tolist())
+    assert len(snapshots) == 5 and final is not None and found is not None
+    assert [len(seen) for seen in fitted] == [3, 2, 5] and fitted[0] | fitted[1] == fitted[2] == snapshots
+    assert float(final.gate.base[0]) == 3
+    for name in Ranks._fields:
+        for kind in ("entity", "relation"):
+            for snapshot, number in zip(found.snapshot.tolist(), getattr(found, name)[kind].astype(int).tolist()):
+                assert number in (1, 2) and snapshot not in fitted[number - 1]
+
+
+class Known(Informed):
+    """A model whose answers have log probabilities that are known: 0, -1, -2, ... and twice as much."""
+
+    def answer_log_probabilities(self, batch):
+        places = lambda answers: -jnp.arange(len(answers.answer), dtype=jnp.float32)
+        return places(batch.entity.answers), 2 * places(batch.relation.answers)
+
+
+def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, model):
+    encoding = Encoding(jnp.zeros((4, 8)), jnp.zeros((4, 8)), jnp.zeros(()))
+    made = eqx.tree_at(lambda g: (g.by_feature, g.by_relation), model.gate, replace_fn=lambda x: jnp.full(x.shape, 0.5))
+    facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), (2, 1, 3, 1), (1, 1, 3, 1)]
+    asked = make_graph(facts, num_entities=4, num_relations=2)
+    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", **model.evidence.needs).build(0).batch
+    weights = [np.asarray(kind.answers.answer_weight) for kind in (batch.entity, batch.relation)]
+    assert all(set(weight.tolist()) == {0.0, 1.0, 2.0} for weight in weights)
+    loss, metrics = gate_loss(made, Known(model, encoding, jnp.zeros(())), batch)
+    entity, relation = (n * np.arange(len(w)) @ w / w.sum() for n, w in zip((1, 2), weights))
+    assert [float(metrics[f"loss_{kind}"]) for kind in ("entity", "relation")] == pytest.approx([entity, relation])
+    assert float(loss) == pytest.approx(entity + relation + STRAYING * (0.25 + 0.25), rel=1e-6)
+
+
+def test_a_stage_is_done_only_with_the_same_settings_data_and_weights(tmp_path):
+    made_with = {"config": {"seed": 0}, "sha256": "a", "start": "b"}
+    (tmp_path / "tirgn_best.npz").write_bytes(b"")
+    result = {"best": "tirgn_best.npz", "status": "completed"}
+    (tmp_path / staged.STAGE_FILE).write_text(json.dumps(made_with | {"result": result}))
+    done = lambda **changes: staged.Stages._done(None, tmp_path, made_with | changes)  # pyright: ignore
+    assert done() == result
+    for changes in ({"config": {"seed": 1}}, {"sha256": "c"}, {"start": "c"}):
+        assert done(**changes) is None
+    assert staged.Stages._done(None, tmp_path, {"config": {"seed": 0}, "sha256": "a"}) is None  # pyright: ignore
+    (tmp_path / "tirgn_best.npz").unlink()
+    assert done() is None
