@@ -32,6 +32,8 @@ def limit_memory() -> None:
 def described(asked: dict[str, Any]) -> dict[str, Any]:
     """The answer about one file, all of which was read."""
     path, form = asked["path"], asked.get("form", "parquet")
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        return {"error": "its name is not UTF-8 text; rename it"}
     if form in ("gz", "zst"):
         return unpacked(path, form, asked["most_bytes"])
     if form == "parquet":

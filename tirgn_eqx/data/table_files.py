@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from tirgn_eqx.errors import DataError, shown
-from tirgn_eqx.foreign import Unsound, check_regular
+from tirgn_eqx.foreign import Unsound, check_regular, is_utf8
 from tirgn_eqx.parquet import check_parquet, check_table
 
 FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
@@ -123,6 +123,8 @@ class Reader:
 
     def __init__(self, part: Part, likely: Sequence[str], header: bool = True):
         check_regular(part.path)
+        if not is_utf8(part.path):
+            raise Unsound("its name is not UTF-8 text; rename it")
         self.part, self.header = part, header
         self._options: dict[str, Any] = {}
         if part.form in ("csv", "ndjson"):
