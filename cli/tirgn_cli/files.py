@@ -11,10 +11,9 @@ def check_writable(path: Path, folder: bool = False) -> None:
     path = path.expanduser() if folder else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        usable = (folder or not path.is_dir()) and os.access(path.parent, os.W_OK)
+        usable = (folder or path.is_file() or not path.exists()) and os.access(path.parent, os.W_OK)
     except OSError:
         usable = False
     if not usable:
-        why = "(in a place without permission); name a folder" if folder else ""
-        why = why or "(a folder, or in a place without permission); name a file"
-        raise ConfigError(f"{path}: cannot be written {why} elsewhere")
+        what, kind = ("in", "folder") if folder else ("a folder, a device, or in", "file")
+        raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")

@@ -205,6 +205,28 @@ def test_what_the_system_refuses_is_one_line_without_a_traceback(monkeypatch, er
     assert result.exit_code == 1 and result.stderr.startswith(f"error: {words}") and "--debug" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict none.npz --queries q.csv --out pipe",
+        "report none.npz --out pipe",
+        "compare a.npz b.npz --out pipe",
+        "data ingest q.csv --out pipe.parquet",
+        "data convert sim:num_days=12 --out pipe.parquet --force",
+        "data convert sim:num_days=12 --out pipe --force",
+    ],
+)
+def test_no_command_writes_over_a_device_or_a_pipe(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe", "pipe.parquet"):
+        os.mkfifo(name)
+    (tmp_path / "q.csv").write_text("x")
+    result = call_app(*command.split())
+    assert result.exit_code in (1, 2) and result.stdout == "" and result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("error: pipe") and (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "pipe.parquet").is_fifo()
+
+
 def test_a_path_that_no_record_can_hold_is_named(tmp_path, monkeypatch):
     def graph_statistics(graph):
         return "logdir = 'l\udcffogs'".encode()
