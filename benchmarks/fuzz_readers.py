@@ -20,7 +20,7 @@ from mutate import Files
 SHARES = {
     **{"folder": 2000, "mapped": 1500, "events": 2000, "checkpoint": 2500, "state": 1500, "settings": 3000},
     **{"options": 2500, "lists": 2000, "raw": 1500, "table": 1000, "record": 1500, "packed": 1000, "weights": 1000},
-    **{"questions": 1000, "tgb": 2000, "study": 1500},
+    **{"questions": 1000, "tgb": 2000, "study": 1500, "tables": 2000},
 }
 Act = Callable[[Path], Any]
 
@@ -80,6 +80,29 @@ def _events() -> list[Files]:
         buffer = io.BytesIO()
         form.write_parquet(buffer, compression=compression)  # pyright: ignore[reportArgumentType]
         made.append({"events.parquet": buffer.getvalue()})
+    return made
+
+
+def _text_tables() -> list[Files]:
+    """The tables of `_events` in the other forms."""
+    import gzip
+    import io
+
+    import polars as pl
+
+    made: list[Files] = []
+    for files in _events()[:2]:
+        table = pl.read_parquet(files["events.parquet"])
+        text, lines = table.write_csv().encode(), table.write_ndjson().encode()
+        arrow, stream = io.BytesIO(), io.BytesIO()
+        table.write_ipc(arrow)
+        table.write_ipc_stream(stream)
+        made += [{"a.csv": text}, {"a.csv.gz": gzip.compress(text)}, {"a.ndjson": lines}]
+        made += [{"a.tsv": table.write_csv(separator="\t").encode()}, {"a.arrow": arrow.getvalue()}]
+        made += [
+            {"a.arrows": stream.getvalue()},
+            {"a/1.parquet": files["events.parquet"], "a/2.parquet": files["events.parquet"]},
+        ]
     return made
 
 
@@ -239,7 +262,14 @@ def _questions() -> list[Files]:
 
 
 SEEDS: dict[str, Callable[[], list[Files]]] = {
-    **{"folder": _folder, "mapped": _mapped, "events": _events, "checkpoint": _checkpoint, "state": _state},
+    **{
+        "folder": _folder,
+        "mapped": _mapped,
+        "events": _events,
+        "tables": _text_tables,
+        "checkpoint": _checkpoint,
+        "state": _state,
+    },
     **{"settings": _settings, "options": _options, "lists": _lists, "raw": _raw, "table": _table, "record": _record},
     **{"packed": _packed, "weights": _weights, "questions": _questions},
     **{"tgb": fuzz_shared.tgb, "study": fuzz_shared.study},
@@ -379,6 +409,7 @@ def _ask(place: Path) -> None:
 
 ACTS: dict[str, Act] = {
     **{"folder": _load, "mapped": _load_mapped, "events": lambda place: _load(place / "events.parquet", num_days=0)},
+    "tables": lambda place: _load(next(iter(place.glob("a*"))), num_days=0),
     **{"checkpoint": _load_model, "state": _resume, "settings": _configure, "options": _parse, "lists": _list},
     **{"raw": _ingest, "table": _ingest_again, "record": _verify, "packed": _unpack, "weights": _import},
     **{"questions": _ask, "tgb": fuzz_shared.load_tgb, "study": fuzz_shared.go_on},

@@ -39,7 +39,7 @@ import fuzz_readers  # noqa: E402
 import mutate  # noqa: E402
 
 # Those whose inputs take milliseconds; the others build models, and are fuzzed by the benchmark and below, slowly.
-FAST = ("folder", "mapped", "events", "settings", "options", "lists", "record", "packed", "questions")
+FAST = ("folder", "mapped", "events", "tables", "settings", "options", "lists", "record", "packed", "questions")
 
 
 def fuzz(reader: str, chance: random.Random, seeds: list) -> None:

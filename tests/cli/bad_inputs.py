@@ -1,5 +1,6 @@
 """Bad inputs, each with the command that meets it; `python tests/cli/bad_inputs.py FILE` writes their table."""
 
+import gzip
 import io
 import json
 import os
@@ -60,6 +61,16 @@ def text(name: str, content: str | bytes) -> Make:
 def line(name: str, content: str) -> Make:
     """The file with one line more."""
     return lambda place: (place / name).write_bytes((place / name).read_bytes() + content.encode())
+
+
+HEADER = "entity1,relation,entity2,timestamp"
+
+
+def parts(place: Path, *names: str) -> None:
+    """A folder `a` with such files."""
+    (place / "a").mkdir()
+    for name in names:
+        text(f"a/{name}", HEADER)(place)
 
 
 def tgb(name: str, content: str) -> Make:
@@ -350,6 +361,37 @@ CASES: dict[str, list[Bad]] = {
         ),
         Bad("one time", "tirgn data stats events.parquet", table(timestamp=pl.lit(20180101))),
         Bad("a step that does not exist", "tirgn data stats events.parquet --granularity week", code=2),
+        Bad("a 0 among dates", "tirgn data stats events.parquet", table(timestamp=pl.Series([0, *[20180101] * 9]))),
+        Bad("day or month first", "tirgn data stats events.parquet", table(timestamp=pl.lit("01/02/2021"))),
+        Bad(
+            "dates of Excel, or steps",
+            "tirgn data stats events.parquet",
+            table(timestamp=pl.int_range(43_101, 43_111, eager=True)),
+        ),
+        Bad(
+            "a wrong unit",
+            "tirgn data stats events.parquet",
+            table(timestamp=pl.int_range(1_515_456_000, 1_515_456_010, eager=True).cast(pl.Datetime("ms"))),
+        ),
+        Bad("a form of times that does not exist", "tirgn data stats events.parquet --time-format unix", code=2),
+        Bad("a role that does not exist", "tirgn data stats events.parquet --columns who=entity1", code=2),
+        Bad("a column that is missing", "tirgn data stats events.parquet --columns entity1=who"),
+        Bad(
+            "two facts on a line",
+            "tirgn data stats a.csv",
+            text("a.csv", f"{HEADER}\nA,r,B,2021-03-01A,r,B,2021-03-02\n"),
+        ),
+        Bad(
+            "text in another encoding",
+            "tirgn data stats a.csv",
+            text("a.csv", f"{HEADER}\nPer\xfa,r,B,1\n".encode("latin-1")),
+        ),
+        Bad("a table without names of columns", "tirgn data stats a.csv", text("a.csv", "A,r,B,2021-03-01\n")),
+        Bad("a bomb", "tirgn data stats a.csv.gz", text("a.csv.gz", gzip.compress(bytes(80_000_000)))),
+        Bad("a JSON array", "tirgn data stats a.ndjson", text("a.ndjson", '[{"entity1": "A"}]\n')),
+        Bad("no Arrow file", "tirgn data stats a.arrow", text("a.arrow", "text"), theirs=PARQUET),
+        Bad("parts of several forms", "tirgn data stats a", lambda place: parts(place, "1.csv", "2.parquet")),
+        Bad("a folder without parts", "tirgn data stats a.parquet", lambda place: (place / "a.parquet").mkdir()),
     ],
     "Mapped graphs": [
         Bad("a record that is no JSON", STATS, text("data/graph.json", DEEP)),

@@ -1,12 +1,17 @@
 import datetime as dt
+import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 from helpers import dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tirgn_eqx.data import load_graph, read_folder
 from tirgn_eqx.data.events import read_events, split_by_snapshot, thin
+from tirgn_eqx.data.graph import ReadReport
+from tirgn_eqx.data.moments import moment
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"
@@ -291,7 +296,7 @@ BAD = {
     ),
     "milliseconds": (
         stamps([1_515_456_000_000] * 10),
-        "1 distinct times (10 events, unix millisecond, 2018-01-09 00:00 to 2018-01-09 00:00), but train",
+        "1 distinct times (10 events, unix millisecond, 2018-01-09), but train",
     ),
     "fraction": (
         stamps([1.0] * 5 + [1.5] * 5),
@@ -303,12 +308,12 @@ BAD = {
     ),
     "time type": (
         stamps([True] * 10),
-        "column timestamp: has type Boolean; expected dates, text like",
+        "column timestamp has type Boolean; expected dates, text like",
     ),
     "no rows": (lambda table: table.head(0), "no events in the file"),
     "one time": (
         stamps([0] * 10),
-        "events.parquet: 1 distinct times (10 events, step number, 0 to 0), but train, valid and test need at least 3",
+        "events.parquet: 1 distinct times (10 events, step number, 0), but train, valid and test need at least 3",
     ),
 }
 
@@ -394,3 +399,135 @@ def test_load_graph_of_the_simulated_world():
             load_graph(path)
     with pytest.raises(ConfigError, match=r"folder: is not the simulated world"):
         load_graph("folder", kind="sim")
+
+
+# --- times, windows, ids ----------------------------------------------------------------------------------------------
+
+
+def test_small_whole_numbers_are_steps(tmp_path):
+    steps = pl.Series([5 * (index // 3) for index in range(60)])
+    path = write(tmp_path, events(60).with_columns(timestamp=steps))
+    graph = load_graph(path)
+    assert graph.times.tolist() == list(range(0, 100, 5)) and graph.time_interval == 5
+    assert graph.read is not None and graph.read.times == "step numbers, 0 to 95"
+    assert moment(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
+    for options in ({"num_days": 3}, {"granularity": "hour"}):
+        with pytest.warns(DataWarning, match=r"is ignored; its times are step numbers, each of which is a snapshot"):
+            assert load_graph(path, **options).checksum == graph.checksum
+    thinned = load_graph(path, max_events=40)
+    assert thinned.num_facts == 40 and thinned.times.tolist() == graph.times.tolist()
+    path = write(tmp_path, events(60).with_columns(timestamp=pl.Series([i // 30 for i in range(60)])))
+    with pytest.raises(DataError, match=r"2 distinct times \(60 events, step number, 0 to 1\), .*; give more steps"):
+        load_graph(path)
+
+
+def spiked(days, counts):
+    """Days from 2021-03-01, each with so many events."""
+    moments = [
+        dt.datetime(2021, 3, 1) + dt.timedelta(days=day, minutes=index % 1440)
+        for day, count in zip(days, counts)
+        for index in range(count)
+    ]
+    return events(len(moments)).with_columns(timestamp=pl.Series(moments, dtype=pl.Datetime("us")))
+
+
+@pytest.mark.parametrize(
+    ("days", "counts", "last", "stray"),
+    [
+        (range(10), [200] * 10, 9, 0),
+        (range(10), [200] * 9 + [1], 9, 0),  # the day that has just begun
+        ([*range(9), 4000], [200] * 9 + [1], 8, 1),
+        ([*range(9), 4000, 4001], [200] * 9 + [1, 1], 8, 2),
+        ([*range(9), 9, 4000], [200] * 9 + [1, 1], 9, 1),
+        ([*range(9), 10], [200] * 9 + [1], 8, 1),  # after a day without events, where there is no such day before
+        ([0, 1, 2, 5, 6, 7, 10], [200] * 6 + [1], 10, 0),  # after a weekend
+        ([*range(9), 4000], [200] * 9 + [2], 4000, 0),  # 1 % of a usual day is no stray date
+        ([0, 31, 61, 92, 122], [200] * 4 + [1], 122, 0),
+    ],
+)
+def test_a_window_counts_back_from_the_last_day_that_is_one(tmp_path, days, counts, last, stray):
+    path = write(tmp_path, spiked(days, counts))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if last == 4000:
+            graph = read_events(path, num_days=0)
+            with pytest.raises(DataError, match=WAY_OUT):
+                read_events(path, num_days=5)
+        else:
+            graph = read_events(path, num_days=0 if days[-1] > 100 and days[1] > 1 else 8)
+    shown = [str(warning.message) for warning in caught if "stray" in str(warning.message)]
+    assert len(shown) == (stray > 0)
+    if stray:
+        assert f"events.parquet: {stray} of {sum(counts):,} events, 20" in shown[0]
+        assert f"counts back from {dt.date(2021, 3, 1 + last)}, since later days lie apart" in shown[0]
+        assert graph.read is not None and graph.read.outside == stray + 200 * (1 + last - 8)
+    assert int(graph.times[-1]) - (dt.datetime(2021, 3, 1) - EPOCH).days == last
+
+
+WAY_OUT = (
+    r"granularity day: 1 distinct times \(2 events, datetime, 2032-02-12 00:00 to 2032-02-12 00:01\), but train.*; "
+    r"1,800 of 1,802 events, which are of 2021-03-01 to 2032-02-12, lie outside the window: give more with --num-days"
+)
+
+
+def test_every_row_is_accounted_for(tmp_path):
+    table = events(40, per_day=4)
+    graph = load_graph(write(tmp_path, table), num_days=20, max_events=50)
+    assert graph.read == ReadReport(
+        lines=160, facts=50, outside=80, thinned=30, times="datetimes, 2018-01-09 to 2018-02-17"
+    )
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_ids_have_one_order_whatever_is_kept(data):
+    """The order of two names is the same for every window, granularity and thinning, and no later event changes it."""
+    count = data.draw(st.integers(20, 60))
+    draw = lambda low, high: data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+    seconds = sorted(draw(0, 20 * 86_400))
+    table = pl.DataFrame(
+        {
+            "entity1": [f"e{number}" for number in draw(0, 15)],
+            "relation": [f"r{number}" for number in draw(0, 5)],
+            "entity2": [f"e{number}" for number in draw(0, 15)],
+            "timestamp": [YEAR_2000 + second for second in seconds],
+        }
+    )
+
+    def ids(table, **options):
+        try:
+            graph = read_events(table, **options)
+        except DataError:  # fewer than three snapshots
+            return [[], []]
+        return [list(graph.entity_names or ()), list(graph.relation_names or ())]
+
+    def check(names, reference):
+        for some, all in zip(names, reference):
+            assert some == [name for name in all if name in set(some)]
+
+    whole = [ids(table, num_days=0, granularity=step) for step in ("15min", "day")]
+    reference = first_appearance(table)
+    for names in whole:
+        check(names, reference)
+        assert not names[0] or names == reference
+    for options in ({"num_days": 5}, {"num_days": 0, "max_events": 15}, {"num_days": 9, "max_events": 10}):
+        check(ids(table, granularity="15min", **options), reference)
+    cut = data.draw(st.integers(5, count - 1))
+    later = table.with_row_index().with_columns(
+        pl.when(pl.col("index") >= cut).then("new " + pl.col("entity1")).otherwise("entity1").alias("entity1")
+    )
+    known = len(first_appearance(table.head(cut))[0])
+    moved = ids(later.filter(pl.col("timestamp") != table["timestamp"][cut - 1]), num_days=0, granularity="15min")
+    if moved[0] and whole[0][0]:
+        before = first_appearance(table.filter(pl.col("timestamp") < table["timestamp"][cut - 1]))[0]
+        assert moved[0][: len(before)] == whole[0][0][: len(before)] and known >= len(before)
+
+
+def first_appearance(table):
+    """The names of entities and relations by first second, then name."""
+    first: tuple[dict, dict] = ({}, {})
+    for s, r, o, t in table.select("entity1", "relation", "entity2", "timestamp").iter_rows():
+        for kind, names in zip(first, ((s, o), (r,))):
+            for name in names:
+                kind[name] = min(kind.get(name, t), t)
+    return [sorted(kind, key=lambda name: (kind[name], name)) for kind in first]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.event_columns import COLUMNS, by_position, find_columns, parse_columns
-from tirgn_eqx.data.table_files import ACCEPTED, COUNT, Part, Reader, parts
+from tirgn_eqx.data.table_files import ACCEPTED, COUNT, Empty, Part, Reader, parts
 from tirgn_eqx.errors import DataError, DataWarning, shown
 from tirgn_eqx.foreign import Unsound, told
 from tirgn_eqx.parquet import kept
@@ -55,7 +56,7 @@ class EventTable(NamedTuple):
 
 def is_frame(source: Any) -> bool:
     """Whether a value is a DataFrame of polars or pandas, or like one."""
-    return not isinstance(source, str | bytes | os.PathLike) and hasattr(source, "columns")
+    return not isinstance(source, str | bytes | os.PathLike) and "columns" in dir(source)
 
 
 def read_table(source: Any, columns: str | Mapping[str, str] | None = None, skip_bad_rows: bool = False) -> EventTable:
@@ -74,15 +75,25 @@ def read_table(source: Any, columns: str | Mapping[str, str] | None = None, skip
     return _checked(table, where, skip_bad_rows)
 
 
+class _EmptyPart(DataError):
+    """A part without a single byte."""
+
+
 def _of_files(path: Path, chosen: dict[str, str]) -> EventTable:
     import polars as pl
 
     files = parts(path, NEED)
     frames, columns, lines = [], {}, 0
-    starts, blank = [], []
+    starts, blank, read = [], [], []
     with kept() if len(files) > 1 or files[0].form != "parquet" else contextlib.nullcontext():
         for part in files:
-            frame, columns = _of_part(part, chosen, columns)
+            try:
+                frame, columns = _of_part(part, chosen, columns)
+            except _EmptyPart:
+                if len(files) == 1:
+                    raise
+                continue
+            read.append(part)
             empty = np.zeros(frame.height, bool)
             if COUNT in frame.columns:
                 # A line that is empty has no value in any field.
@@ -95,8 +106,10 @@ def _of_files(path: Path, chosen: dict[str, str]) -> EventTable:
             blank.append(empty)
             lines += frame.height
             frames.append(frame.select(COLUMNS))
-    frame = frames[0] if len(frames) == 1 else _joined(frames, files)
-    table = EventTable(frame, None, lines, 0, 0, columns, starts, [part.name for part in files])
+    if not read:
+        raise DataError(f"{path}: no events in its parts; {NEED}")
+    frame = frames[0] if len(frames) == 1 else _joined(frames, read)
+    table = EventTable(frame, None, lines, 0, 0, columns, starts, [part.name for part in read])
     empty = np.concatenate(blank)
     return table.without(empty)._replace(blank=int(empty.sum()), bad=0) if empty.any() else table
 
@@ -112,7 +125,9 @@ def _of_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tupl
         kind = {"parquet": "parquet file", "csv": "CSV table", "ndjson": "NDJSON table", "arrow": "Arrow file"}[
             part.form
         ]
-        raise DataError(f"{part.name}: not a readable {kind} ({told(error)}); {NEED}") from error
+        refused = _EmptyPart if isinstance(error, Empty) else DataError
+        need = f"; {NEED}" if part.form in ("parquet", "arrow") else "; correct it"
+        raise refused(f"{part.name}: not a readable {kind} ({told(error)}){need}") from error
     except Exception as error:
         import polars as pl
 
@@ -120,7 +135,10 @@ def _of_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tupl
             raise
         raise DataError(f"{part.name}: not a readable table ({told(error)[:200]}); {NEED}") from error
     frame = frame.rename({name: role for role, name in found.items() if name != role})
-    return _named(frame, part.name, found), found
+    frame = _named(frame, part.name, found)
+    if part.form == "csv":
+        _check_line_ends(frame, part.name)
+    return frame, found
 
 
 def _joined(frames: list[Any], files: list[Part]) -> Any:
@@ -133,7 +151,7 @@ def _joined(frames: list[Any], files: list[Part]) -> Any:
             raise pl.exceptions.SchemaError("not the same type")
         return pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
-        odd = next((number for number, kind in enumerate(kinds) if kind != kinds[0]), 0)
+        odd = odd or next((number for number, kind in enumerate(kinds) if kind != kinds[0]), 0)
         raise DataError(
             f"{files[odd].name}: column timestamp has type {str(kinds[odd])[:80]}, but {str(kinds[0])[:80]} in "
             f"{os.path.basename(files[0].name)}; write all parts alike"
@@ -248,14 +266,21 @@ def _checked(table: EventTable, where: str, skip: bool) -> EventTable:
     return table.without(bad)
 
 
-def line_breaks(table: EventTable, where: str) -> DataWarning | None:
-    """A warning of names with a line break in them, which most often is a quote that a text table does not close."""
+def _check_line_ends(frame: Any, where: str) -> None:
+    """Warns of names with a line break, which most often is a quote that a text table does not close.
+
+    **Raises:** DataError for a name with a carriage return, at which another program may end a line.
+    """
     for role in COLUMNS[:3]:
-        found = table.frame[role].str.contains("\n", literal=True)
-        if found.any():
+        for mark, what in (("\r", "a carriage return"), ("\n", "a line break")):
+            found = frame[role].str.contains(mark, literal=True).fill_null(False)
+            if not found.any():
+                continue
             number = int(found.arg_max() or 0)
-            return DataWarning(
-                f"{where}: column {table.columns[role]} has {int(found.sum()):,} names with a line break, first "
-                f"{shown(table.frame[role][number], 40)} in {table.row(number)}; is a quote not closed?"
+            message = (
+                f"{where}: {int(found.sum()):,} names have {what} in them, first {shown(frame[role][number], 40)} as "
+                f"{role} in row {number + 1:,}"
             )
-    return None
+            if mark == "\r":
+                raise DataError(f"{message}; end all lines alike, with LF, CRLF or CR")
+            warnings.warn(f"{message}; is a quote not closed?", DataWarning, stacklevel=6)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.event_columns import parse_columns
-from tirgn_eqx.data.event_table import EventTable, is_frame, line_breaks, read_table
+from tirgn_eqx.data.event_table import EventTable, is_frame, read_table
 from tirgn_eqx.data.graph import ReadReport, TemporalGraph, from_facts
 from tirgn_eqx.data.table_files import form_of, table_form
 from tirgn_eqx.data.timestamps import Times, doubts, read_times, span
@@ -81,15 +81,16 @@ def read_events(
     times = read_times(
         table.frame["timestamp"], place, time_format=time_format, skip=skip_bad_rows, row=lambda row: table.row(row)
     )
-    broken = line_breaks(table, where)
-    for message in [*doubts(times, place, table.row, time_format is not None), *([str(broken)] if broken else [])]:
+    for message in doubts(times, place, table.row, time_format is not None):
         warnings.warn(message, DataWarning, stacklevel=2)
     if times.bad.any():
         table, times = table.without(times.bad), _without(times)
     window = _window(times, num_days, max_events, granularity, where)
     facts, names, outside = _facts(table, times, window, max_events)
-    _check_snapshots(facts, times, window, outside, where)
-    split = split_by_snapshot(facts[:, 3], f"{where}{window.at}")
+    try:
+        split = split_by_snapshot(facts[:, 3], f"{where}{window.at}")
+    except DataError:
+        raise _too_few(facts, times, window, outside, where) from None
     _say(times.described(), table.columns, parse_columns(columns))
     absolute = None if is_frame(source) else os.path.abspath(source)
     given = {"time_format": time_format, "columns": _columns_text(columns), "skip_bad_rows": skip_bad_rows or None}
@@ -148,11 +149,9 @@ class _Window(NamedTuple):
         return (day >= self.low) & (day <= self.high)
 
 
-def _check_snapshots(facts: np.ndarray, times: Times, window: _Window, outside: int, where: str) -> None:
-    """**Raises:** DataError for fewer than three snapshots, with the times that were understood."""
+def _too_few(facts: np.ndarray, times: Times, window: _Window, outside: int, where: str) -> DataError:
+    """What is said of fewer than three snapshots, with the times that were understood."""
     distinct = len(np.unique(facts[:, 3]))
-    if distinct >= 3:
-        return
     inside = span(times.values[window.keeps(times.values)], times.dated)
     advice = "choose a finer granularity (15min, hour) or more days" if times.dated else "give more steps"
     if outside:
@@ -160,7 +159,7 @@ def _check_snapshots(facts: np.ndarray, times: Times, window: _Window, outside: 
             f"{outside:,} of {len(times.values):,} events, which are of {span(times.values, times.dated)}, lie outside "
             f"the window: give more with --num-days (0 = all), correct a stray date, or {advice}"
         )
-    raise DataError(
+    return DataError(
         f"{where}{window.at}: {distinct} distinct times ({len(facts):,} events, {times.form}, {inside}), but train, "
         f"valid and test need at least 3; {advice}"
     )
@@ -184,15 +183,17 @@ def _window(times: Times, num_days: int | None, max_events: int, granularity: st
     at = f" at granularity {granularity}"
     if not days:
         return _Window(None, None, unit, interval, at, options)
-    distinct, counts = np.unique(times.values // _DAY, return_counts=True)
+    day = times.values // _DAY
+    counts = np.bincount(day - day.min())  # of at most 3.7 million days
+    distinct = np.flatnonzero(counts)
+    distinct, counts = distinct + day.min(), counts[distinct]
     last = _last_day(distinct, counts)
     stray = int(counts[distinct > last].sum())
     if stray:
-        found = span(distinct[distinct > last] * _DAY, True).split(" to ")
-        dates = f"{found[0][:10]} to {found[1][:10]}" if found[0][:10] != found[1][:10] else f"of {found[0][:10]}"
+        dates = span(distinct[distinct > last] * _DAY, True)
         warnings.warn(
-            f"{where}: {stray:,} stray events {dates} are left out: --num-days counts back from "
-            f"{np.datetime64(last, 'D')}, the last day before them with at least 1 % of a usual day's events",
+            f"{where}: {stray:,} of {len(day):,} events, {dates}, are left out as stray: --num-days counts back from "
+            f"{np.datetime64(last, 'D')}, since later days lie apart and have less than 1 % of a usual day's events",
             DataWarning,
             stacklevel=3,
         )

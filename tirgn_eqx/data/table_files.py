@@ -7,7 +7,7 @@ Every file is read within limits: parquet, Arrow and packed files are read by th
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -99,7 +99,9 @@ def parts(path: Path, need: str) -> list[Part]:
     found = _files(path)
     if not found:
         raise DataError(f"{path}: a folder without parts of a table; {need}")
-    forms = {form: file for file, form in reversed(found)}
+    forms: dict[str, Path] = {}
+    for file, form in found:
+        forms.setdefault(form, file)
     if len(forms) > 1:
         names = " and ".join(str(file.relative_to(path)) for file in list(forms.values())[:2])
         raise DataError(f"{path}: holds parts of several forms, such as {names}; keep one form in a folder")
@@ -110,6 +112,10 @@ def _partition(folders: Sequence[str]) -> dict[str, str | None]:
     pairs = (folder.partition("=") for folder in folders)
     values = {unquote(key): unquote(value) for key, equals, value in pairs if equals and key}
     return {key: None if value == _NULL_PARTITION else value for key, value in values.items()}
+
+
+class Empty(Unsound):
+    """A text table without a single byte, as some programs write a part to which no row has come."""
 
 
 class Reader:
@@ -129,8 +135,8 @@ class Reader:
         self._options: dict[str, Any] = {}
         if part.form in ("csv", "ndjson"):
             self._packed = _packing(part.path)
-            if self._packed:
-                check_table(part.path, self._packed)
+            if self._packed and check_table(part.path, self._packed).rows == 0:
+                raise Empty("it is empty")
             own = self._csv_columns() if part.form == "csv" else self._json_columns()
             self._checked: set[str] | None = None
         else:
@@ -159,12 +165,15 @@ class Reader:
         if form == "parquet":
             table = pl.read_parquet(path, columns=inside, glob=False, hive_partitioning=False)
         elif form == "arrow" and not self._stream:
-            table = pl.scan_ipc(path, glob=False, hive_partitioning=False).select(inside).collect()
+            from tirgn_eqx.parquet_child import scan_arrow
+
+            table = scan_arrow(str(path)).select(inside).collect()
         elif form == "arrow":
             table = pl.read_ipc_stream(path, columns=inside)
         elif form == "ndjson":
             schema: dict[str, Any] = {name: pl.String for name in self._own}
-            table = pl.read_ndjson(path, schema=schema).select(inside)
+            with path.open("rb") as file:  # a path would be taken for a pattern
+                table = pl.read_ndjson(file, schema=schema).select(inside)
         else:
             table = self._read_csv(inside)
         given = {name: pl.lit(self.part.values[name], pl.String) for name in columns if name not in inside}
@@ -179,7 +188,7 @@ class Reader:
         if self._packed == "zst":
             import polars as pl
 
-            options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None}
+            options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None, "glob": False}
             lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
             return [(line or "").encode() for line in lines]
         try:
@@ -192,11 +201,14 @@ class Reader:
     def _csv_columns(self) -> list[str]:
         import polars as pl
 
-        first = b"".join(self._first_lines())
+        lines = self._first_lines()
+        if not lines:
+            raise Empty("it is empty")
+        first = lines[0]
         if first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise Unsound("its text is UTF-16; save it as UTF-8")
         if not first.strip():
-            raise Unsound("it is empty, or begins with an empty line")
+            raise Unsound("it begins with an empty line")
         if len(first) > _HEADER:
             raise Unsound(f"its first line has more than {_HEADER:,} bytes")
         end = "\n"
@@ -238,16 +250,15 @@ class Reader:
             return Unsound(f"{self._bad_text() or 'its text is not UTF-8'}; save it as UTF-8")
         if "more fields" in text:
             expected = len(self._own)
-            number, found = self._long_line(expected)
-            where = f"line {number:,} has {found:,} columns" if number else "a line has more columns"
+            where = self._long_line(expected) or "a line has more columns"
             return Unsound(f"{where}, but the first line has {expected:,}; is the end of a line lost, or a quote?")
         return Unsound(text[:200])
 
-    def _lines(self) -> Any:
-        """The lines of a file, as far as they can be had without a limit of their own being passed."""
-        if self._packed == "zst":
-            return iter(())
-        return gzip.open(self.part.path) if self._packed else self.part.path.open("rb")
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of a file; none of one that the standard library does not unpack."""
+        if self._packed != "zst":
+            with gzip.open(self.part.path) if self._packed else self.part.path.open("rb") as file:
+                yield from file
 
     def _bad_text(self) -> str | None:
         for number, line in enumerate(self._lines(), 1):
@@ -257,19 +268,15 @@ class Reader:
                 return f"line {number:,} is not UTF-8 ({shown(line[max(0, error.start - 10) : error.start + 10])})"
         return None
 
-    def _long_line(self, expected: int) -> tuple[int, int]:
-        import csv
-
-        mark, end = self._options["separator"], self._options["eol_char"]
-        if end == "\r":
-            return 0, 0
-        lines = (line.decode("utf-8", "replace") for line in self._lines())
-        csv.field_size_limit(1 << 30)
-        reader = csv.reader(lines, delimiter=mark)
-        for fields in reader:
-            if len(fields) > expected:
-                return reader.line_num, len(fields)
-        return 0, 0
+    def _long_line(self, expected: int) -> str | None:
+        """The first line with more columns than `expected`, and how many it has, where it can be found."""
+        lines = (line.decode("utf-8", "replace").rstrip("\r\n") for line in self._lines())
+        mark = self._options["separator"]
+        for number, line in enumerate(lines, 1):
+            if line.count(mark) >= expected and '"' not in line:
+                carriage = " and a carriage return within" if "\r" in line else ""
+                return f"line {number:,} has {line.count(mark) + 1:,} columns{carriage}"
+        return None
 
     # --- NDJSON ----------------------------------------------------------------------------------------------------
 
@@ -278,7 +285,10 @@ class Reader:
         from tirgn_eqx.foreign import parse_json
 
         names: dict[str, None] = {}
-        for line in self._first_lines(100):
+        lines = self._first_lines(100)
+        if not lines:
+            raise Empty("it is empty")
+        for line in lines:
             if not line.strip() or len(line) > _HEADER:
                 continue
             try:

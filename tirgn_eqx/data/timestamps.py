@@ -64,12 +64,14 @@ class Times(NamedTuple):
 
 
 def span(values: np.ndarray, dated: bool) -> str:
-    """The first and last of some times, as dates or as step numbers; with the time of day within a single day."""
+    """The first and last of some times, as dates or as step numbers; with the time of day within a single day, and once
+    where they are the same."""
     low, high = int(values.min()), int(values.max())
     if not dated:
-        return f"{low} to {high}"
-    pattern = 10 if low // 86_400 != high // 86_400 else 16
-    return " to ".join(str(np.datetime64(value, "s")).replace("T", " ")[:pattern] for value in (low, high))
+        return f"{low} to {high}" if low != high else str(low)
+    shown = [str(np.datetime64(value, "s")).replace("T", " ") for value in dict.fromkeys((low, high))]
+    length = 10 if low // 86_400 != high // 86_400 or (low == high and low % 86_400 == 0) else 16
+    return " to ".join(text[:length] for text in shown)
 
 
 def check_time_format(form: str | None) -> None:
@@ -116,7 +118,7 @@ def read_times(
     try:
         times = _read(column, where, time_format)
     except Unclear as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{where} {error}") from error
     bad, expected = times.bad, times.form
     if times.dated:
         outside = ~bad & ((times.values < FIRST) | (times.values > LAST))
@@ -263,7 +265,7 @@ def _of_floats(values: np.ndarray, form: str | None) -> Times:
         times = read_integers(seconds)
         if times.form == "unix second":
             return Times(times.values, times.bad | ~usable, times.form)
-    return Times(seconds, ~whole, f"whole number ({ACCEPTED})")
+    return Times(seconds, ~whole, "whole number")
 
 
 def _of_text(column: Any, form: str | None) -> Times:
