@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and what killed processes leave."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,21 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise KeyError
     assert (tmp_path / "a" / "file").read_text() == "old"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes in folders")
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    # As root, /dev/null would become a file for every process.
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="no file to write to"):
+            write_text(tmp_path / name, "x")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+    (tmp_path / "link").symlink_to("file")
+    write_text(tmp_path / "link", "x")
+    assert (tmp_path / "link").read_text() == "x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there the process of a file cannot be asked")

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and folders that one process at a time works in."""
 
 import contextlib
+import errno
 import functools
 import glob
 import os
@@ -24,9 +25,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Whatever ends the process, `path` is what it was before or all that was written. The folder is made where needed,
     and what killed processes left there under such names is removed; what those of other machines left, after an hour.
 
-    **Raises:** OSError when it cannot be written; nothing is left of it then.
+    **Raises:** OSError when it cannot be written, or is there and no file: a device such as /dev/null would be replaced
+    for the whole system. Nothing is left of it then.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "A folder, a device or a pipe is no file to write to", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = path.with_name(f".{path.name}.{_system()}-{os.getpid()}.tmp")

@@ -42,6 +42,11 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, kind, str(path))
 
 
+def is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Whether a path can be written as UTF-8: any bytes may name a file, but records hold text alone."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in os.fspath(path))
+
+
 def read_end(path: Path, most: int) -> bytes:
     """The last `most` bytes of a file. **Raises:** OSError when it cannot be read, or is none."""
     check_regular(path)

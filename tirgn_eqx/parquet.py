@@ -49,7 +49,7 @@ def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> 
     """As `check_parquet`, for tables of several forms.
 
     **Arguments:** `form`: `parquet`, `arrow` or `arrows` (a stream); or the packing of a text table, `gz` or `zst`,
-    of which nothing is described: it unpacks to no more than `room_for` its size.
+    which unpacks to no more than `room_for` its size: `rows` is that number of bytes.
     """
     check_regular(path)
     size = path.stat().st_size

@@ -4,6 +4,7 @@ It imports nothing of the package, so that it starts at once. Each line on stdin
 """
 
 import gzip
+import inspect
 import json
 import sys
 import zlib
@@ -32,12 +33,14 @@ def limit_memory() -> None:
 def described(asked: dict[str, Any]) -> dict[str, Any]:
     """The answer about one file, all of which was read."""
     path, form = asked["path"], asked.get("form", "parquet")
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        return {"error": "its name is not UTF-8 text; rename it"}
     if form in ("gz", "zst"):
         return unpacked(path, form, asked["most_bytes"])
     if form == "parquet":
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     elif form == "arrow":
-        scan = pl.scan_ipc(path, glob=False, hive_partitioning=False)
+        scan = scan_arrow(path)
     else:  # a stream has no index to begin from
         scan = pl.read_ipc_stream(path, columns=None).lazy()
     schema = pl.read_parquet_schema(path) if form == "parquet" else scan.collect_schema()
@@ -61,8 +64,16 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
     return answer | {"rows": rows}
 
 
+def scan_arrow(path: str) -> pl.LazyFrame:
+    """An Arrow file, whose name is not taken for a pattern."""
+    if "glob" in inspect.signature(pl.scan_ipc).parameters:
+        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    with open(path, "rb") as file:  # older versions of polars take any name for a pattern
+        return pl.scan_ipc(file.read())
+
+
 def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
-    """The answer about a packed text table: none but that it unpacks, and to no more bytes than it may."""
+    """The answer about a packed text table: that it unpacks to no more bytes than it may, and as `rows` to how many."""
     if form == "gz":
         size = 0
         with gzip.open(path) as file:
@@ -77,7 +88,9 @@ def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
         except pl.exceptions.NoDataError:
             size = 0
     return (
-        {"error": f"unpacks to more than {most:,} bytes"} if size > most else {"columns": {}, "rows": 0, "metadata": {}}
+        {"error": f"unpacks to more than {most:,} bytes"}
+        if size > most
+        else {"columns": {}, "rows": size, "metadata": {}}
     )
 
 

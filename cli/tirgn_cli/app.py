@@ -29,7 +29,7 @@ from tirgn_cli.retrain import retrain
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
-from tirgn_eqx.errors import DataWarning, TirgnError, nearest
+from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
 
 INTERRUPTED = 130
 
@@ -156,8 +156,13 @@ def _unexpected(error: Exception, debug: bool) -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "").rstrip(".")
     if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
         return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
-    if isinstance(error, OSError) and error.strerror:
-        return _of_the_system(error)
+    if isinstance(error, OSError) and (error.strerror or first):
+        return _of_the_system(error, first)
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        text = error.object[max(0, error.start - 40) : error.end + 40]
+        return f"a path with bytes that are not UTF-8 cannot be written down: {shown(text)}; rename the file or folder"
+    if isinstance(error, ValueError) and re.search("embedded null (byte|character)", first):
+        return "a path holds a NUL character; name another"
     return f"{type(error).__name__}: {first or _place(error)}" + (
         "" if debug else "; run again with --debug for the traceback"
     )
@@ -192,8 +197,10 @@ def _no_device() -> str:
     )
 
 
-def _of_the_system(error: OSError) -> str:
+def _of_the_system(error: OSError, first: str) -> str:
     """One line for what the operating system refused, with what to do about it."""
+    if not error.strerror:  # raised by polars, which knows the number, but tells it in words
+        return f"{re.sub(r' ?[(](os error [0-9]+|set POLARS.*)[)]', '', first)}; check the path and its permissions"
     where = f"{error.filename}: " if error.filename is not None else ""
     advice = "check the path and its permissions"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -73,8 +73,10 @@ def convert(
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """
     from tirgn_cli import show
+    from tirgn_cli.files import check_writable
     from tirgn_eqx.heap import keep_freed_memory
 
+    check_writable(out, folder=True)
     keep_freed_memory()
     with show.clean_stdout():
         from tirgn_eqx.data.convert import TABLES, convert_data

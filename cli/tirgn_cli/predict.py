@@ -168,8 +168,9 @@ def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
             row = {"question": number, "time": forecast.time} | given | {forecast.asked_for: candidate.name}
             rows.append(row | {"asked_for": forecast.asked_for, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
-    with replacing(path) as temporary:
-        (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(temporary)
+    # An open file: polars takes no path whose bytes are not UTF-8.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
 
 
 def _show(found: dict[str, Any]) -> None:

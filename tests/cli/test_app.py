@@ -150,3 +150,94 @@ def test_a_stream_that_is_closed_ends_nothing_in_a_traceback(tmp_path, close, js
     code, out, err = called(tmp_path, "data", "stats", "sim:num_days=20", *json, close=close)
     assert code == 0 and "Traceback" not in out + err and "Error" not in out + err, (out, err)
     assert (out != "") == (close == "2>&-")
+
+
+ODD = {
+    "an empty file": lambda place: (place / "odd").touch(),
+    "an empty folder": lambda place: (place / "odd").mkdir(),
+    "a link to itself": lambda place: (place / "odd").symlink_to("odd"),
+    "a pipe": lambda place: os.mkfifo(place / "odd"),
+    "bytes that are no text": lambda place: (place / "o\udcffdd").mkdir(),
+}
+READERS = {
+    "stats": "data stats X",
+    "convert": "data convert X --out made",
+    "ingest": "data ingest X --out made.parquet",
+    "train": "train --data-path X",
+    "eval": "eval X",
+    "predict": "predict X --facts 1",
+    "compare": "compare X recurrency",
+    "report": "report X --out made.html --no-evaluate",
+}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("command", READERS)
+def test_an_odd_path_is_refused_in_a_line_of_sense(tmp_path, monkeypatch, command, odd):
+    monkeypatch.chdir(tmp_path)
+    ODD[odd](tmp_path)
+    words = [word.replace("X", "o\udcffdd" if odd.startswith("bytes") else "odd") for word in READERS[command].split()]
+    result = call_app(*words)
+    assert result.exit_code in (1, 2) and result.stdout == "", (words, result.stdout)
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, (words, result.stderr)
+    assert not re.search(r"--debug|Traceback|^error: \w+Error:", result.stderr), (words, result.stderr)
+    assert not {"made", "made.parquet", "made.html"} & set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("embedded null byte"), "a path holds a NUL character; name another"),
+        (
+            OSError(36, "File name too long", "x" * 9),
+            "xxxxxxxxx: file name too long; check the path and its permissions",
+        ),
+        (OSError("No such file (os error 2): a.b (set POLARS_VERBOSE=1)"), "No such file: a.b; check the path and its"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_without_a_traceback(monkeypatch, error, words):
+    def graph_statistics(graph):
+        raise error
+
+    monkeypatch.setattr("tirgn_eqx.data.graph_statistics", graph_statistics)
+    result = call_app("data", "stats", "sim:num_days=12")
+    assert result.exit_code == 1 and result.stderr.startswith(f"error: {words}") and "--debug" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict none.npz --queries q.csv --out pipe",
+        "report none.npz --out pipe",
+        "compare a.npz b.npz --out pipe",
+        "data ingest q.csv --out pipe.parquet",
+        "data convert sim:num_days=12 --out pipe.parquet --force",
+        "data convert sim:num_days=12 --out pipe --force",
+    ],
+)
+def test_no_command_writes_over_a_device_or_a_pipe(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe", "pipe.parquet"):
+        os.mkfifo(name)
+    (tmp_path / "q.csv").write_text("x")
+    result = call_app(*command.split())
+    assert result.exit_code in (1, 2) and result.stdout == "" and result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("error: pipe") and (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "pipe.parquet").is_fifo()
+
+
+def test_a_path_that_no_record_can_hold_is_named(tmp_path, monkeypatch):
+    def graph_statistics(graph):
+        return "logdir = 'l\udcffogs'".encode()
+
+    monkeypatch.chdir(tmp_path)
+    data = write_folder(tmp_path / "tiny")
+    monkeypatch.setattr("tirgn_eqx.data.graph_statistics", graph_statistics)
+    result = call_app("data", "stats", data)
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: a path with bytes that are not UTF-8 cannot be written down: ")
+    assert r"l\udcffogs" in result.stderr and result.stderr.endswith("; rename the file or folder\n")
+    # What is only written there may have such a name.
+    for out in ("made\udcff", "made\udcff.parquet"):
+        assert call_app("data", "convert", data, "--out", out).exit_code == 0 and os.path.exists(out)

@@ -58,7 +58,7 @@ def test_what_was_understood_is_said_once_and_not_when_quiet(tmp_path):
     assert "warning: " in doubted.stderr and "lie before 1979: 1968-01-01 to 1968-01-10" in doubted.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "predict", "data map"])
+@pytest.mark.parametrize("command", [pytest.param("train", marks=pytest.mark.ci), "eval", "predict", "data map"])
 def test_a_checkpoint_reads_its_table_again(odd, tmp_path, command):
     graph = load_graph(odd, columns=ODD, time_format="%d/%m/%Y", skip_bad_rows=True)
     config = TiRGNTrainingConfig(embedding_dim=8, conv_channels=2, num_layers=1, history_len=2)

@@ -190,8 +190,7 @@ def _window(times: Times, num_days: int | None, max_events: int, granularity: st
     last = _last_day(distinct, counts)
     stray = int(counts[distinct > last].sum())
     if stray:
-        found = span(distinct[distinct > last] * _DAY, True).split(" to ")
-        dates = f"{found[0][:10]} to {found[1][:10]}" if found[0][:10] != found[1][:10] else found[0][:10]
+        dates = span(distinct[distinct > last] * _DAY, True)
         warnings.warn(
             f"{where}: {stray:,} of {len(day):,} events, {dates}, are left out as stray: --num-days counts back from "
             f"{np.datetime64(last, 'D')}, since later days lie apart and have less than 1 % of a usual day's events",

@@ -18,7 +18,7 @@ from tirgn_eqx.data.synthetic import simulate
 from tirgn_eqx.data.table_files import ACCEPTED, form_of, is_table, table_form
 from tirgn_eqx.data.tgb import read_tgb, tgb_name
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
-from tirgn_eqx.foreign import parse_toml
+from tirgn_eqx.foreign import is_utf8, parse_toml
 
 KINDS = ("folder", "tgb", *EVENT_KINDS, "sim", "mapped")
 _ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED}"
@@ -59,7 +59,7 @@ def load_graph(
     if is_frame(path):
         kind, text = "frame", "the table"
     else:
-        text = os.fspath(path)
+        text = _text_of(path)
         kind = _kind_of(text) if kind is None else kind
         if kind == "frame":
             raise DataError(
@@ -125,7 +125,7 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
 
     **Raises:** as `load_graph` and `write_mapped`.
     """
-    if not options and not is_frame(path) and _kind_of(os.fspath(path)) == "folder":
+    if not options and not is_frame(path) and _kind_of(_text_of(path)) == "folder":
         found: dict[str, Any] = {}
 
         def finish() -> dict[str, Any]:
@@ -137,6 +137,16 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
         except Unsorted:
             pass
     return map_graph(load_graph(path, name=name, **options), out)
+
+
+def _text_of(path: Any) -> str:
+    """A path as text. **Raises:** DataError for one that no record can hold."""
+    text = os.fspath(path)
+    if not is_utf8(text):
+        raise DataError(
+            f"{text}: the path is not UTF-8 text, by which results and checkpoints name their data; rename it"
+        )
+    return text
 
 
 def _kind_of(path: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from tirgn_eqx.errors import DataError, shown
-from tirgn_eqx.foreign import Unsound, check_regular
+from tirgn_eqx.foreign import Unsound, check_regular, is_utf8
 from tirgn_eqx.parquet import check_parquet, check_table
 
 FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
@@ -129,12 +129,14 @@ class Reader:
 
     def __init__(self, part: Part, likely: Sequence[str], header: bool = True):
         check_regular(part.path)
+        if not is_utf8(part.path):
+            raise Unsound("its name is not UTF-8 text; rename it")
         self.part, self.header = part, header
         self._options: dict[str, Any] = {}
         if part.form in ("csv", "ndjson"):
             self._packed = _packing(part.path)
-            if self._packed:
-                check_table(part.path, self._packed)
+            if self._packed and check_table(part.path, self._packed).rows == 0:
+                raise Empty("it is empty")
             own = self._csv_columns() if part.form == "csv" else self._json_columns()
             self._checked: set[str] | None = None
         else:
@@ -163,12 +165,15 @@ class Reader:
         if form == "parquet":
             table = pl.read_parquet(path, columns=inside, glob=False, hive_partitioning=False)
         elif form == "arrow" and not self._stream:
-            table = pl.scan_ipc(path, glob=False, hive_partitioning=False).select(inside).collect()
+            from tirgn_eqx.parquet_child import scan_arrow
+
+            table = scan_arrow(str(path)).select(inside).collect()
         elif form == "arrow":
             table = pl.read_ipc_stream(path, columns=inside)
         elif form == "ndjson":
             schema: dict[str, Any] = {name: pl.String for name in self._own}
-            table = pl.read_ndjson(path, schema=schema).select(inside)
+            with path.open("rb") as file:  # a path would be taken for a pattern
+                table = pl.read_ndjson(file, schema=schema).select(inside)
         else:
             table = self._read_csv(inside)
         given = {name: pl.lit(self.part.values[name], pl.String) for name in columns if name not in inside}
@@ -183,11 +188,8 @@ class Reader:
         if self._packed == "zst":
             import polars as pl
 
-            options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None}
-            try:
-                lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
-            except pl.exceptions.NoDataError:
-                return []
+            options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None, "glob": False}
+            lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
             return [(line or "").encode() for line in lines]
         try:
             with gzip.open(path) if self._packed else path.open("rb") as file:

@@ -265,7 +265,7 @@ def _of_floats(values: np.ndarray, form: str | None) -> Times:
         times = read_integers(seconds)
         if times.form == "unix second":
             return Times(times.values, times.bad | ~usable, times.form)
-    return Times(seconds, ~whole, f"whole number ({ACCEPTED})")
+    return Times(seconds, ~whole, "whole number")
 
 
 def _of_text(column: Any, form: str | None) -> Times:

@@ -102,8 +102,9 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
             "timestamp": times.gather(pl.Series(np.asarray(graph.snapshot))),
         }
     )
-    with replacing(out) as temporary:
-        table.write_parquet(temporary)
+    # An open file: polars takes no path whose bytes are not UTF-8.
+    with replacing(out) as temporary, temporary.open("wb") as file:
+        table.write_parquet(file)
 
 
 def reading_options(graph: TemporalGraph) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def read_queries(path: Path) -> "pl.DataFrame":
     try:
         if path.suffix in (".parquet", ".pq"):
             check_parquet(path)
-            table = pl.read_parquet(path, glob=False)
+            with path.open("rb") as file:  # polars takes no path whose bytes are not UTF-8
+                table = pl.read_parquet(file)
         else:
             table = _read_csv(path)
     except (pl.exceptions.PolarsError, Unsound, OSError) as error:
