@@ -484,6 +484,8 @@ CASES: dict[str, list[Bad]] = {
         Bad("settings of another version", EVAL, described(config={"gates": 3})),
         Bad("names for other entities", EVAL, described(entities=["a"])),
         Bad("a path that is a list", EVAL, described(data={"provenance": {"path": ["data"]}})),
+        Bad("a clock from no time", EVAL, described(data={"clock_origin": "1970"})),
+        Bad("another step than that of its data", f"{EVAL} --data-path data", described(data={"time_interval": 7})),
         Bad("data that is gone", EVAL, described(data={"provenance": {"kind": "folder", "path": "gone"}})),
         Bad("nothing to resume", RESUME),
         Bad(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def graph(trained):
 def expected(folder, graph, origin):
     """The test figures of the checkpoint, with a clock from `origin`."""
     model, config, _ = load_model(folder / "tirgn_best.npz")
-    window = {"history_len": config.history_len, "history_window": config.history_window}
+    window: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
     return evaluate_model(model, dataclasses.replace(graph, clock_origin=origin), split="test", **window).entity
 
 
