@@ -42,11 +42,10 @@ def read_folder(path: str | Path) -> TemporalGraph:
     parts, forms = [], Forms()
     for split in SPLITS:
         file = folder / f"{split}.txt"
-        rows = read_integers(file, COLUMNS, _need(folder, file), most=_MOST, short=_short(folder))
+        rows = read_integers(file, COLUMNS, _need(folder, file), forms, most=_MOST, short=_short(folder))
         if len(rows.values) == 0:
             raise _empty(folder, file)
         _check_ids(file, rows, COLUMNS, sizes, stat)
-        forms.add(file, rows)
         parts.append(rows)
     facts, unit = dates.in_units(np.concatenate([rows.values for rows in parts]), forms.form)
     ends = np.cumsum([len(rows.values) for rows in parts])
@@ -79,8 +78,8 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
         raise DataError(f"{folder}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
     parts, forms = [], Forms()
     for file in files:
-        parts.append(read_integers(file, COLUMNS, _NEED, most=_MOST, short="a fact needs its time; complete the line"))
-        forms.add(file, parts[-1])
+        short = "a fact needs its time; complete the line"
+        parts.append(read_integers(file, COLUMNS, _NEED, forms, most=_MOST, short=short))
     facts = np.concatenate([rows.values for rows in parts])
     if len(facts) == 0:
         raise DataError(f"{folder}: no facts in {', '.join(file.name for file in files)}")
