@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from tirgn_eqx.data import Facts, build_history_vocabulary, load_graph, map_data, map_graph, read_folder, write_mapped
 from tirgn_eqx.data.columns import Column, check_column, map_column
-from tirgn_eqx.data.graph import SPLITS, StaticGraph
+from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph
 from tirgn_eqx.data.snapshots import SnapshotStore, build_snapshot
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.files import alone
 
 FIELDS = ("num_entities", "num_relations", "time_interval", "clock_origin", "entity_names", "relation_names", "name")
+FIELDS += ("time_unit", "read")
 ARRAYS = ("subject", "relation", "object", "snapshot", "split", "times")
 
 
@@ -77,7 +78,8 @@ def rich_graph():
     names = {"entity_names": ("a", "b\n", "ü \U0001f600", "", "e"), "relation_names": ("r", "s")}
     static = StaticGraph(*(np.array(x, np.int32) for x in ([0, 3], [0, 1], [1, 0])), num_relations=2, num_words=2)
     facts = [(0, 0, 1, -5), (1, 1, 2, -5), (0, 0, 1, -5), (3, 1, 4, 7), (2, 0, 2, 9)]
-    return make_graph(facts, num_entities=5, num_relations=2, valid=3, test=4, static=static, **names)
+    more = {"time_unit": 3600, "read": ReadReport(9, 5, blank=1, bad=2, outside=1, times="hours, \u00fc")}
+    return make_graph(facts, num_entities=5, num_relations=2, valid=3, test=4, static=static, **names, **more)
 
 
 def test_what_is_mapped_is_what_it_was(tmp_path):
@@ -264,6 +266,13 @@ HEADER = lambda old, new: lambda raw: raw.replace(old.ljust(len(new)), new, 1)
         (edit(time_interval=0), "time_interval is 0"),
         (edit(clock_origin=2**60), "clock_origin is 1152921504606846976, expected"),
         (edit(clock_origin=0.5), "clock_origin is 0.5, expected"),
+        (edit(time_unit=0), "time_unit is 0, expected one of 1, 60, 3600, 86400"),
+        (edit(time_unit="day"), "time_unit is 'day'"),
+        (edit(read=[]), "read lines is None"),
+        (edit(read__facts=4, read__bad=3), "read does not tell of these facts"),
+        (edit(read__blank=-1), "read blank is -1"),
+        (edit(read__blank=7), "read: 9 lines were read, but 15 are accounted for"),
+        (edit(read__times=3), "read does not tell of these facts"),
         (edit(folder="../../etc"), "folder is '../../etc', no such name"),
         (edit(folder="/etc"), "folder is '/etc'"),
         (edit(folder="facts-0123456789abcdef-1"), "entity_names.json: cannot be read"),
@@ -308,6 +317,21 @@ def test_damage_is_one_line(sound, tmp_path, damage, words):
     with pytest.raises(DataError, match=words) as error:
         load_graph(place)
     assert str(error.value).isprintable() and "tirgn data map" in str(error.value)
+
+
+def test_a_graph_of_an_earlier_version_says_nothing_of_its_reading(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "graph")
+    said = json.loads((tmp_path / "graph" / "graph.json").read_text())
+    del said["read"], said["time_unit"]
+    (tmp_path / "graph" / "graph.json").write_text(json.dumps(said))
+    graph = load_graph(tmp_path / "graph")
+    assert graph.read is None and graph.time_unit is None and graph.checksum == rich_graph().checksum
+
+
+def test_facts_that_are_lost_on_the_way_are_noticed(tmp_path):
+    with pytest.raises(ValueError, match="3 facts were read, but 2 written"):
+        sizes = {"num_entities": 3, "num_relations": 1}
+        write_mapped(tmp_path / "graph", [block([0, 1], [1, 2])], name="x", read=ReadReport(3, 3), **sizes)
 
 
 def test_a_device_is_no_column(sound, tmp_path):

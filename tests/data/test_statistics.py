@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import dataset
 
-from tirgn_eqx.data import from_facts, graph_statistics, load_graph
+from tirgn_eqx.data import from_facts, graph_statistics, load_graph, map_data
+from tirgn_eqx.data.graph import ReadReport
 
 # name: answer in history (train, valid, test), test facts with an entity unseen in train, duplicates.
 # The shares of ICEWS14s and YAGO are published; those of WIKI are counted here.
@@ -37,7 +38,8 @@ def test_known_counts(name, occurring, spread):
 
 def test_gaps_of_quarter_hours():
     time = graph_statistics(load_graph(dataset("GDELT-resplit")))["time"]
-    assert time == {"first": 0, "last": 4305, "step": 15, "interval": 15, "gaps": 18, "missing": 23}
+    counted = {"first": 0, "last": 4305, "step": 15, "interval": 15, "gaps": 18, "missing": 23}
+    assert time == counted | {"unit": None, "dates": None}
 
 
 def small_graph():
@@ -56,7 +58,11 @@ def test_small_graph_by_hand():
         "entities": {"vocabulary": 9, "occurring": 5},
         "relations": {"vocabulary": 3, "occurring": 2},
         "snapshots": {"total": 4, "train": 3, "valid": 1, "test": 1},
-        "time": {"first": 10, "last": 26, "step": 2, "interval": 2, "gaps": 2, "missing": 5},
+        "time": {
+            **{"first": 10, "last": 26, "step": 2, "interval": 2, "gaps": 2, "missing": 5},
+            **{"unit": None, "dates": None},
+        },
+        "read": None,
         "duplicates": {"total": 2, "train": 1, "valid": 0, "test": 1},
         "facts_per_snapshot": {"min": 2, "mean": 3.25, "max": 4},
         "static_edges": 0,
@@ -86,6 +92,51 @@ def test_share_equals_a_plain_count_over_both_directions():
 def test_single_snapshot_and_json():
     graph = from_facts("one", np.array([(0, 0, 1, 7)]), np.array([0]), 2, 1)
     statistics = graph_statistics(graph)
-    assert statistics["time"] == {"first": 7, "last": 7, "step": None, "interval": 1, "gaps": 0, "missing": 0}
+    counted = {"first": 7, "last": 7, "step": None, "interval": 1, "gaps": 0, "missing": 0}
+    assert statistics["time"] == counted | {"unit": None, "dates": None}
     assert statistics["answer_in_history"] == {"train": 0.0, "valid": None, "test": None}
     assert json.loads(json.dumps(graph_statistics(small_graph()))) == graph_statistics(small_graph())
+
+
+def write_folder(place, time):
+    place.mkdir()
+    for split, days in (("train", range(8)), ("valid", (8,)), ("test", (9,))):
+        (place / f"{split}.txt").write_text("\n".join(f"{day % 3}\t0\t1\t{time(day)}\n" for day in days))
+    (place / "stat.txt").write_text("3\t1")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("time", "unit", "step", "dates"),
+    [
+        (str, None, 1, None),
+        (lambda day: f"2014-02-{20 + day // 3}", "day", 1, ["2014-02-20", "2014-02-23"]),
+        (lambda day: f"2014-01-01T0{day}:30", "second", 3600, ["2014-01-01T00:30", "2014-01-01T09:30"]),
+        (lambda day: f"2014-01-01T06:00:0{day}", "second", 1, ["2014-01-01T06:00:00", "2014-01-01T06:00:09"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*share the timestamp")
+def test_lines_are_accounted_for_and_dates_are_shown(tmp_path, time, unit, step, dates):
+    folder = write_folder(tmp_path / "d", time)
+    for graph in (load_graph(folder), map_data(folder, tmp_path / "mapped"), load_graph(tmp_path / "mapped")):
+        found = graph_statistics(graph)
+        # Seven blank lines between the facts of train; the last line of each file ends.
+        read = {"lines": 17, "facts": 10, "blank": 7, "bad": 0, "outside": 0, "thinned": 0}
+        assert {key: found["read"][key] for key in read} == read
+        assert (found["time"]["unit"], found["time"]["step"], found["time"]["dates"]) == (unit, step, dates)
+        assert (found["read"]["times"] is None) == (unit is None)
+        assert json.loads(json.dumps(found)) == found
+
+
+def test_a_report_that_does_not_sum_up_is_refused():
+    ReadReport(lines=9, facts=2, blank=1, bad=1, outside=2, thinned=3)
+    with pytest.raises(ValueError, match="9 lines were read, but 8 are accounted for"):
+        ReadReport(lines=9, facts=2, blank=1, bad=1, outside=2, thinned=2)
+
+
+@pytest.mark.parametrize("name", ["ICEWS14s", "YAGO", "GDELT-resplit"])
+def test_every_line_of_a_published_set_is_a_fact(name):
+    folder = dataset(name)
+    lines = sum((folder / f"{split}.txt").read_bytes().count(b"\n") for split in ("train", "valid", "test"))
+    graph = load_graph(folder)
+    assert graph.read == ReadReport(lines, facts=lines) and graph.num_facts == lines

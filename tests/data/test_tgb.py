@@ -3,12 +3,13 @@
 import os
 import pickle
 import pickletools
+import re
 
 import numpy as np
 import pytest
 import tgb_files
 
-from tirgn_eqx.data import load_graph
+from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.data.drawn import DrawnNegatives
 from tirgn_eqx.data.pickled import read_entries
 from tirgn_eqx.data.tgb import DATASETS, read_tgb, tgb_name
@@ -90,6 +91,100 @@ def test_names_may_be_quoted_and_relations_may_have_gaps(tmp_path):
     (tmp_path / "tkgl-icews_edgelist.csv").write_text("")
     with pytest.raises(DataError, match="holds tkgl-smallpedia and tkgl-icews"):
         load_graph(tmp_path)
+
+
+HEADS = {
+    "another order": ("tail,relation,head,timestamp", (2, 3, 1, 0), {}),
+    "an index column": (",timestamp,head,tail,relation", (None, 0, 1, 2, 3), {}),
+    "an index column with a name": ("index,ts,source,target,rel", (None, 0, 1, 2, 3), {}),
+    "a column of text": ("timestamp,head,tail,relation,note", (0, 1, 2, 3, "text"), {}),
+    "names of others": ("Time,Subject,Object,Predicate", (0, 1, 2, 3), {}),
+    "names that are not known": ("a,b,c,d", (0, 1, 2, 3), {}),
+    "names of which some are known": ("timestamp,head,tail,edge", (0, 1, 2, 3), {}),
+    "every field quoted": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"quote": '"{}"'}),
+    "quoted, in another order": ("relation,timestamp,tail,head", (3, 0, 2, 1), {"quote": '"{}"'}),
+    "spaces": ("timestamp, head, tail, relation", (0, 1, 2, 3), {"quote": "{}"}),
+    "CR": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"end": "\r"}),
+    "CRLF": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"end": "\r\n"}),
+    "CR in another order": ("tail,head,timestamp,relation", (2, 1, 0, 3), {"end": "\r"}),
+    "blank lines": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"end": "\n\n"}),
+    "blank lines in another order": ("tail,head,timestamp,relation", (2, 1, 0, 3), {"end": "\n \n"}),
+    "no last end": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"last": ""}),
+    "no last end in another order": ("tail,head,timestamp,relation", (2, 1, 0, 3), {"last": ""}),
+    "a byte order mark": ("\ufefftimestamp,head,tail,relation", (0, 1, 2, 3), {}),
+    "whole floats": ("timestamp,head,tail,relation", (0, 1, 2, 3), {"time": "{}.0"}),
+}
+
+
+@pytest.mark.parametrize("name", ["tkgl-icews", "tkgl-smallpedia"])
+@pytest.mark.parametrize("case", HEADS)
+def test_columns_are_found_by_their_names(tmp_path, case, name):
+    head, places, form = HEADS[case]
+    sound = load_graph(tgb_files.write(tmp_path / "sound", name))
+    (place,) = (tmp_path / "sound").glob("*[!c]_edgelist.csv")
+    rows = [line.split(",") for line in place.read_text().splitlines()[1:]]
+    for row in rows:
+        row[0] = form.get("time", "{}").format(row[0])
+    lines = [
+        ",".join(
+            form.get("quote", "{}").format(str(number) if at is None else row[at] if isinstance(at, int) else "a 1")
+            for at in places
+        )
+        for number, row in enumerate(rows)
+    ]
+    (tmp_path / "other").mkdir()
+    end = form.get("end", "\n")
+    text = end.join([head, *lines]) + form.get("last", end)
+    (tmp_path / "other" / place.name).write_bytes(text.encode())
+    graph = load_graph(tmp_path / "other")
+    assert graph.checksum == sound.checksum and graph.entity_names == sound.entity_names
+    assert graph.relation_names == sound.relation_names and graph.time_interval == sound.time_interval
+    mapped = map_data(tmp_path / "other", tmp_path / "mapped")
+    assert graph.read is not None and graph.read == mapped.read and mapped.checksum == graph.checksum
+    blank = len(rows) + 1 if end.count("\n") == 2 else 0
+    assert (graph.read.lines, graph.read.blank, graph.read.facts) == (len(rows) + blank, blank, len(rows))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("timestamp,tail,head,edge\n1,2,3,4\n", ":1: of the columns .* it is unclear which is relation"),
+        ("head,tail,relation,when\n2,3,4,1\n", ":1: of the columns .* it is unclear which is time"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", ":1: of the columns .* it is unclear which is time and head and tail and relation"),
+        ("timestamp,head,tail\n1,2,3\n", ":1: of the columns .* it is unclear which is relation"),
+        ("timestamp,ts,head,tail,relation\n1,1,2,3,4\n", ":1: of the columns .* it is unclear which is time"),
+        ("timestamp;head;tail;relation\n1;2;3;4\n", ":1: of the columns"),
+        (",timestamp,head,tail,relation\n0,1000,1,2\n", ":2: '0,1000,1,2' is not ,timestamp,head,tail,relation"),
+        ("timestamp,head,tail,relation\n1000,0,1,0,1000,0,1,0\n", ":2: 8 columns in .*expected 4"),
+        ("timestamp,head,tail,relation\n1000,0,1,0,7\n", ":2: 5 columns in"),
+        ("tail,head,timestamp,relation\n0,1,1000,0,1,1,1000,0\n", ":2: .* is not tail,head,timestamp,relation"),
+        ("0,1000,0,1,0\n", ":1: a fact where the names"),
+        ('"1000","0","1","0"\n', ":1: a fact where the names"),
+        ("2014-01-01,0,1,0\n", ":1: a fact where the names"),
+        ("timestamp,head,tail,relation\n1000,0,1,0\n2014-01-01,0,1,0\n", ":3: time is a date, but a number at"),
+        ("timestamp,head,tail,relation\n1000,0,1,0\n\x1a", "ends in Ctrl-Z"),
+        ("timestamp,head,tail,relation\n1000,0,1,0\n\0\0", ":3: a NUL byte"),
+    ],
+)
+@pytest.mark.parametrize("name", ["tkgl-icews", "tkgl-smallpedia"])
+def test_columns_that_cannot_be_found_are_refused(tmp_path, content, match, name):
+    (tmp_path / f"{name}_edgelist.csv").write_text(content)
+    with pytest.raises(DataError) as error:
+        load_graph(tmp_path)
+    if name == "tkgl-icews" or "columns in" not in match:
+        assert re.search(match, str(error.value)), str(error.value)
+    assert f"{name}_edgelist.csv" in str(error.value) and str(error.value).isprintable()
+
+
+def test_dates_are_times_of_a_tgb_folder(tmp_path):
+    for name in ("tkgl-polecat", "tkgl-wikidata"):
+        rows = [f"2014-01-{day:02},{head},{head + 1},0" for day in range(1, 21) for head in range(3)]
+        (tmp_path / name).mkdir()
+        text = "\n".join(["timestamp,head,tail,relation", *rows])
+        (tmp_path / name / f"{name}_edgelist.csv").write_text(text)
+        graph = read_tgb(tmp_path / name)
+        assert graph.time_unit == 86_400 and graph.times[0] == 16071 and graph.num_snapshots == 20
+        assert graph.read is not None and graph.read.times == "dates, 2014-01-01 to 2014-01-20"
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

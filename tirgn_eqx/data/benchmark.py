@@ -44,12 +44,11 @@ def read_folder(path: str | Path) -> TemporalGraph:
     sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
     parts, forms = [], Forms()
     for split in SPLITS:
-        file = folder / f"{split}.txt"
-        rows = read_integers(file, COLUMNS, _need(folder, file), most=_MOST, short=_short(folder))
+        file = _split_file(folder, split)
+        rows = read_integers(file, COLUMNS, _NEED, forms, most=_MOST, short=_short(folder))
         if len(rows.values) == 0:
             raise _empty(folder, file)
         _check_ids(file, rows, COLUMNS, sizes, stat)
-        forms.add(file, rows)
         parts.append(rows)
     facts, unit = dates.in_units(np.concatenate([rows.values for rows in parts]), forms.form)
     ends = np.cumsum([len(rows.values) for rows in parts])
@@ -90,8 +89,8 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
         raise DataError(f"{folder}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
     parts, forms = [], Forms()
     for file in files:
-        parts.append(read_integers(file, COLUMNS, _NEED, most=_MOST, short="a fact needs its time; complete the line"))
-        forms.add(file, parts[-1])
+        short = "a fact needs its time; complete the line"
+        parts.append(read_integers(file, COLUMNS, _NEED, forms, most=_MOST, short=short))
     facts = np.concatenate([rows.values for rows in parts])
     if len(facts) == 0:
         raise DataError(f"{folder}: no facts in {', '.join(file.name for file in files)}")
@@ -132,9 +131,9 @@ def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np
     number, before, unit = 0, None, None
     forms, counts, ends = Forms(), [], []
     for split, name in enumerate(SPLITS):
-        file = folder / f"{name}.txt"
+        file = _split_file(folder, name)
         newest = None
-        for rows in integer_blocks(file, COLUMNS, _need(folder, file), most=_MOST, short=_short(folder)):
+        for rows in integer_blocks(file, COLUMNS, _NEED, most=_MOST, short=_short(folder)):
             counts.append((rows.lines, rows.blank))
             if len(rows.values) == 0:
                 continue
@@ -169,10 +168,14 @@ def _convert(folder: Path) -> str:
     return f"`tirgn data convert {shlex.quote(str(folder))} --out DIR`"
 
 
-def _need(folder: Path, file: Path) -> str:
-    """What to do where a file of facts is missing."""
-    others = any(os.path.lexists(folder / f"{split}.txt") for split in SPLITS)
-    return f"{_NEED}; {_convert(folder)} cuts the facts that are there into all three" if others else _NEED
+def _split_file(folder: Path, split: str) -> Path:
+    """The file of a split. **Raises:** DataError where it is missing while others are there."""
+    file = folder / f"{split}.txt"
+    if not os.path.lexists(file) and any(os.path.lexists(folder / f"{other}.txt") for other in SPLITS):
+        raise DataError(
+            f"{file}: file is missing; {_NEED}; {_convert(folder)} cuts the facts that are there into all three"
+        )
+    return file
 
 
 def _short(folder: Path) -> str:

@@ -137,17 +137,24 @@ def integer_blocks(
 
 
 def read_integers(
-    path: Path, columns: tuple[str, ...], need: str, *, most: int | None = None, short: str = _SHORT
+    path: Path,
+    columns: tuple[str, ...],
+    need: str,
+    forms: "Forms | None" = None,
+    *,
+    most: int | None = None,
+    short: str = _SHORT,
 ) -> Rows:
-    """All that `integer_blocks` gives, as one table."""
-    return gathered(path, integer_blocks(path, columns, need, most=most, short=short), columns)
+    """All that `integer_blocks` gives, as one table. **Arguments:** `forms`: of the times in other files before."""
+    return gathered(path, integer_blocks(path, columns, need, most=most, short=short), columns, forms or Forms())
 
 
-def gathered(path: Path, blocks: Iterator[Rows], columns: tuple[str, ...]) -> Rows:
+def gathered(path: Path, blocks: Iterator[Rows], columns: tuple[str, ...], forms: "Forms") -> Rows:
     """The rows of all blocks of a file. **Raises:** DataError where some times are dates and others are not."""
-    found, forms = list(blocks), Forms()
-    for rows in found:
+    found = []
+    for rows in blocks:
         forms.add(path, rows)
+        found.append(rows)
     none = Rows(np.zeros((0, len(columns)), np.int64), np.zeros(0, np.int64), 0, 0)
     values = np.concatenate([none.values, *(rows.values for rows in found)])
     numbers = np.concatenate([none.numbers, *(rows.numbers for rows in found)])

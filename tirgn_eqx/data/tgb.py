@@ -16,7 +16,7 @@ import numpy as np
 from tirgn_eqx.data import dates
 from tirgn_eqx.data.dates import Form
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.table import TIME_MAX, Rows, gathered, mixed, read_blocks, read_rows, report_of
+from tirgn_eqx.data.table import TIME_MAX, Forms, Rows, gathered, mixed, read_blocks, read_rows, report_of
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
 # Whose entities and relations are names, not numbers; and which sets have negatives drawn in advance.
@@ -99,7 +99,8 @@ def _numbered(path: Path) -> tuple[Rows, Names]:
     """The facts of a file of numbers, columns subject, relation, object, time; and the names of entities and relations:
     their numbers."""
     layout = _layout(path, COLUMNS)
-    rows = gathered(path, (_numbers(path, first, block, layout) for first, block in read_blocks(path, _NEED)), COLUMNS)
+    blocks = (_numbers(path, first, block, layout) for first, block in read_blocks(path, _NEED))
+    rows = gathered(path, blocks, COLUMNS, Forms())
     found = rows.values
     number, first, place = np.unique(found[:, 1:3].ravel(), return_index=True, return_inverse=True)
     order = np.argsort(first)
