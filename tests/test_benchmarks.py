@@ -297,6 +297,20 @@ def test_forecasts_by_name_are_measured(tmp_path, preset):
     assert month["result"]["epoch_seconds"] > 0 and month["result"]["peak_rss_bytes"] > 0
 
 
+@pytest.mark.slow
+def test_clocks_of_other_origins_are_measured(tmp_path):
+    document = run("clock", "--quick", "--results", tmp_path)
+    check_provenance(document)
+    found = document["result"]
+    norms = {(row["clock"], row["seed"]): row["gradient_norm"] for row in found["trainings"]}
+    assert len(norms) == 8 and [row["first_time_index"] for row in found["trainings"][:2]] == [0, 17_532]
+    assert norms["15min", 0] > 1000 * norms["first snapshot", 0]
+    # As read from tables, the offset makes no difference.
+    assert len({row["weights"] for row in found["moved"]}) == 1 and len(found["moved"]) == 4
+    assert len({row["first_time"] for row in found["moved"]}) == 4
+    assert found["ahead"][0]["mrr"] == found["trainings"][0]["test_mrr"]
+
+
 PROGRAM = """
 HloModule jit_step, is_scheduled=true
 

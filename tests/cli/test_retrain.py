@@ -109,6 +109,9 @@ def test_a_model_that_is_no_worse_takes_the_checkpoints_place(run, place, checkp
     model, config, described = load_model(checkpoint)
     assert config == preset("evidence").replace(**SETTINGS, logdir=str(folder / "retrain" / "logs"))
     assert described["entities"][:5] and "FRANCE" in described["entities"] and "POLICE" not in described["entities"]
+    # Time is counted from where it was, though the window has moved.
+    clock = [load_checkpoint(path).metadata["data"]["clock_origin"] for path in (checkpoint, found["previous"])]
+    assert clock == [17_502, 17_502]
     measured = run("eval", checkpoint, "--json")
     assert json.loads(measured.stdout)["checksum_matches"], measured.stderr
 

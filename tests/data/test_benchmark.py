@@ -96,7 +96,8 @@ def test_real_folder_has_the_published_counts(name):
     assert (graph.num_entities, graph.num_relations) == sizes
     assert tuple(len(graph.split_snapshots(split)) for split in ("train", "valid", "test")) == snapshots
     assert (graph.times[0], graph.times[-1]) == ends
-    assert graph.time_interval == interval
+    assert (graph.time_interval, graph.clock_origin) == (interval, 0)
+    assert (graph.time_index == graph.times // interval).all()
     assert (0 if graph.static is None else len(graph.static.entity)) == static_edges
     assert graph.entity_names is not None and len(graph.entity_names) == sizes[0]
     assert graph.relation_names is not None and len(graph.relation_names) == sizes[1]

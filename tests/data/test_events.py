@@ -167,6 +167,22 @@ def test_thinning_a_day_does_not_depend_on_other_days():
     first_day = lambda rows: sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
     assert first_day(thin(facts, 300)) == first_day(thin(other, 300))
     assert len(thin(facts, 1)) == 1 and len(thin(facts, 899)) == 899
+    # Names that other days alone have move the places of all names among the sorted ones.
+    spread = facts * [3, 2, 3, 1] + [1, 1, 1, 0]
+    assert first_day(thin(spread, 300) // [3, 2, 3, 1]) == first_day(thin(facts, 300))
+
+
+def test_thinning_does_not_depend_on_the_date():
+    rng = np.random.default_rng(0)
+    facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
+    facts[:, 3] -= facts[:, 3] % 600  # many at the same time, among which chance decides
+    later = facts + [0, 0, 0, 17_532 * 86_400]
+    assert thin(later, 300).tolist() == (thin(facts, 300) + [0, 0, 0, 17_532 * 86_400]).tolist()
+    # Days that hold the same number of other events do not keep the same places.
+    twice = np.concatenate([facts[:300] % 86_400, facts[300:600] % 86_400 + [0, 0, 0, 86_400]])
+    kept = thin(twice, 200)
+    place = lambda day: np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
+    assert place(twice[:300]).tolist() != place(twice[300:]).tolist()
 
 
 def test_max_events_above_the_count_keeps_all(tmp_path):

@@ -21,7 +21,7 @@ from tirgn_eqx.data.snapshots import SnapshotStore, build_snapshot
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.files import alone
 
-FIELDS = ("num_entities", "num_relations", "time_interval", "entity_names", "relation_names", "name")
+FIELDS = ("num_entities", "num_relations", "time_interval", "clock_origin", "entity_names", "relation_names", "name")
 ARRAYS = ("subject", "relation", "object", "snapshot", "split", "times")
 
 
@@ -262,6 +262,8 @@ HEADER = lambda old, new: lambda raw: raw.replace(old.ljust(len(new)), new, 1)
         (edit(num_entities=2 * 10**9, names__entity=None), "2,000,000,000 entities, but 5 facts"),
         (edit(num_relations=2**31), "num_relations is"),
         (edit(time_interval=0), "time_interval is 0"),
+        (edit(clock_origin=2**60), "clock_origin is 1152921504606846976, expected"),
+        (edit(clock_origin=0.5), "clock_origin is 0.5, expected"),
         (edit(folder="../../etc"), "folder is '../../etc', no such name"),
         (edit(folder="/etc"), "folder is '/etc'"),
         (edit(folder="facts-0123456789abcdef-1"), "entity_names.json: cannot be read"),

@@ -1,5 +1,6 @@
 """A structure with evidence: its probabilities, no leak, explanations, and its training in stages."""
 
+import dataclasses
 import functools
 import shutil
 
@@ -299,7 +300,9 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
     models = trained["place"] / "models"
     given = {name: models / name / "tirgn_best.npz" for name in ("structure", "evidence")}
     config = settings(logdir=str(tmp_path / "log"))
-    result = train_tirgn(world, config, model_dir=tmp_path, **given)
+    # The clock is that of the structure, whatever the data's own.
+    result = train_tirgn(dataclasses.replace(world, clock_origin=-7), config, model_dir=tmp_path, **given)
+    assert load_model(result["checkpoint"])[2]["data"]["clock_origin"] == 0
     assert same_bits(load_model(result["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
     assert {found["status"] for found in result["stages"].values()} == {"given"}
     other = simulate(num_days=20, num_entities=30, seed=2).graph

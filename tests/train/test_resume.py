@@ -1,5 +1,6 @@
 """A training that was broken off and resumed ends bit for bit where the unbroken one ends."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -156,6 +157,17 @@ def test_other_settings_are_taken_by_force(graph, whole, tmp_path):
     assert result["status"] == "completed" and result["epochs_trained"] == EPOCHS
     with pytest.raises(CheckpointError, match="missing or of another shape"), pytest.warns(DataWarning):
         train_tirgn(graph, configured(folder, embedding_dim=4), **options)
+
+
+@pytest.mark.ci
+def test_a_training_goes_on_with_the_clock_that_it_began_with(graph, whole, tmp_path):
+    answers = iter([False] * 15 + [True])
+    stopped = train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, stop=lambda: next(answers))
+    assert stopped["status"] == "interrupted"
+    moved = dataclasses.replace(graph, clock_origin=3)
+    train_tirgn(moved, configured(tmp_path), model_dir=tmp_path, resume=True)
+    assert load_checkpoint(tmp_path / "tirgn_trained.npz").metadata["data"]["clock_origin"] == 0
+    assert_same_end(whole[1], tmp_path)
 
 
 @pytest.mark.slow

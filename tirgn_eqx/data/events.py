@@ -1,5 +1,6 @@
 """Event tables: a parquet file with the columns `entity1`, `relation`, `entity2`, `timestamp`."""
 
+import hashlib
 import os.path
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,6 @@ COLUMNS = ("entity1", "relation", "entity2", "timestamp")
 # Name of a granularity: (seconds in one unit of time, units in one snapshot).
 GRANULARITIES = {"15min": (60, 15), "hour": (3600, 1), "day": (86_400, 1)}
 _DAY = 86_400
-_SEED = 0
 _NEED = f"expected a parquet file of events with the columns {', '.join(COLUMNS)}"
 
 
@@ -89,23 +89,33 @@ def thin(facts: np.ndarray, max_events: int) -> np.ndarray:
 
     **Arguments:** `facts`: int64 `(fact, 4)`, the last column in seconds.
 
-    **Returns:** int64 `(max_events, 4)`. Neither the order of the rows nor another day's events change which
-    of a day's facts stay, at a given proportion.
+    **Returns:** int64 `(max_events, 4)`. Neither the order of the rows nor another day's events nor the date change
+    which of a day's facts stay, at a given proportion.
     """
-    days, day, count = np.unique(facts[:, 3] // _DAY, return_inverse=True, return_counts=True)
+    _, day, count = np.unique(facts[:, 3] // _DAY, return_inverse=True, return_counts=True)
     share = count * max_events / len(facts)
     quota = share.astype(np.int64)
     remainder_first = np.argsort(quota - share, kind="stable")
     quota[remainder_first[: max_events - quota.sum()]] += 1
     by_day = facts[np.lexsort((facts[:, 3], facts[:, 2], facts[:, 1], facts[:, 0], day))]
     kept, start = [], 0
-    for date, total, keep in zip(days.tolist(), count.tolist(), quota.tolist()):
+    for total, keep in zip(count.tolist(), quota.tolist()):
         rows = by_day[start : start + total]
         start += total
-        chance = np.random.default_rng([_SEED, date + 2**40]).random(total)
+        chance = np.random.default_rng(_seed_of(rows)).random(total)
         rows = rows[np.lexsort((chance, rows[:, 3]))]
         kept.append(rows[(2 * np.arange(keep) + 1) * total // (2 * max(keep, 1))])
     return np.concatenate(kept)
+
+
+def _seed_of(day: np.ndarray) -> int:
+    """A seed from what a day holds: from the order of its own names and its times of day.
+
+    **Arguments:** `day`: int64 `(fact, 4)`, the last column in seconds.
+    """
+    rank = lambda columns: np.unique(columns, return_inverse=True)[1].ravel()
+    content = np.concatenate([rank(day[:, [0, 2]]), rank(day[:, 1]), day[:, 3] % _DAY])
+    return int.from_bytes(hashlib.sha256(content.astype("<i8").tobytes()).digest())
 
 
 def split_by_snapshot(times: np.ndarray, where: str) -> np.ndarray:

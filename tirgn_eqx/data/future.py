@@ -18,12 +18,21 @@ class Outlook:
     target: int
     known: int
 
+    @property
+    def time_index(self) -> np.float64:
+        """The model's clock at the target, held where as many steps lie ahead of the last known snapshot as the known
+        ones last: further from what it learnt, a linear time vector says nothing."""
+        clock = self.graph.time_index
+        last = clock[self.known - 1]
+        return np.minimum(clock[self.target], 2 * last - clock[0] + 1)
+
 
 def outlook(graph: TemporalGraph, time: int | None = None) -> Outlook:
     """What was known before `time`, in the unit of `graph.times`; None: the step after the last snapshot.
 
     Facts at `time` and later are left out. A target further than a step ahead is forecast as in the multi-step
-    setting: what is known ends a step after the last snapshot, and the clock alone goes on.
+    setting: what is known ends a step after the last snapshot, and the clock alone goes on, in models for as many steps
+    as are known.
 
     **Raises:** DataError where nothing happened before `time`.
     """

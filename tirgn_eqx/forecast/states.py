@@ -65,7 +65,8 @@ class RecurrentState:
         self.history_window = history_window
         self.vocabulary = build_history_vocabulary(outlook.graph)
         windows = WindowLoader(outlook.graph, None, history_len=history_len)
-        encoding, self.time_index = Encoder(model, windows)(outlook.target, outlook.known)
+        encoding, _ = Encoder(model, windows)(outlook.target, outlook.known)
+        self.time_index = jnp.asarray(outlook.time_index)
         self.encoding = encoding.prepared()
         self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
 
@@ -118,8 +119,8 @@ class EvidenceState:
         self.at: Any = model
         if isinstance(model, Combined):
             windows = WindowLoader(outlook.graph, None, history_len=history_len)
-            encoding, time_index = Encoder(model.structure, windows)(outlook.target, outlook.known)
-            part, self.at = model.evidence, model.at(encoding.prepared(), time_index)
+            encoding, _ = Encoder(model.structure, windows)(outlook.target, outlook.known)
+            part, self.at = model.evidence, model.at(encoding.prepared(), jnp.asarray(outlook.time_index))
         self.gatherer = Gatherer(index, **part.needs | {"background": False})
         self.settled = None
         if part.background is not None:

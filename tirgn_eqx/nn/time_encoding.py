@@ -9,6 +9,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 class TimeEncoding(eqx.Module):
     """w1 T + b1 and sin(w2 T + b2) (TiRGN, section 3.3.1, equation 9; the linear one is unbounded).
 
+    The linear vector goes on beyond the times of training with the slope that it has there: a model is told of a time
+    that is as far from them as they last by numbers twice as large as any that it learnt from. On a simulated world of
+    60 days the test MRR falls so from .543 to .526 at 60 steps more, .478 at 120, .384 at 300 and .243 at 1,000; all is
+    finite at any time. So clocks begin where the data do (`TemporalGraph.clock_origin`), and forecasts of a time far
+    ahead hold the clock (`Outlook.time_index`). Before the origin T is negative, and the same holds.
+
     Always computed in the parameters' own precision: in bf16 a clock of a few thousand steps has no phase.
     """
 

@@ -53,7 +53,8 @@ def check_data(data: Any, path: Path) -> None:
     for key, value in provenance.items():
         if not _is(value, _PROVENANCE.get(key, (bool, int, float))) and not (key == "num_days" and value is None):
             raise unusable(f" ({key} = {shown(value)})")
-    for key, low, high in (("time_interval", 1, 2 * TIME_MAX), ("clock_origin", -TIME_MAX, TIME_MAX)):
+    for key in ("time_interval", "clock_origin", "first_time", "last_time"):
+        low, high = (1, 2 * TIME_MAX) if key == "time_interval" else (-TIME_MAX, TIME_MAX)
         value = data.get(key, low)
         if not _is(value, _WHOLE) or not low <= value <= high:
             raise unusable(f" ({key} = {shown(value)})")

@@ -201,7 +201,7 @@ def train_staged(
         part, settings, _ = load_model(path["evidence"])
         base, structure_config, described = load_model(path["structure"])
         # A structure that was given may have been trained with another clock on the same facts.
-        graph = with_clock(graph, described)
+        graph = with_clock(graph, described, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
         model = Combined(base, part, Gate(part, jr.key(config.seed)))
         shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
