@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.graph import from_facts
+from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.protocol import make_evaluator
+from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.saved import load_model, save_model
 
@@ -308,3 +310,19 @@ def test_an_exact_name_wins(run, place):
     result = run(*words, "iran")
     assert result.exit_code == 1 and "'iran' fits 'IRAN', 'Iran'; give one of them exactly" in result.stderr
     assert json.loads(run(*words, " russia").stdout)["subject"] == "RUSSIA"
+
+
+def test_the_library_pairs_where_it_is_given_the_metadata(place):
+    model, config, metadata = load_model(place / "evidence.npz")
+    folder, turned = load_graph(str(place / "folder")), load_graph(str(place / "turned"))
+    figures = [
+        evaluate_model(model, graph, history_len=config.history_len, metadata=metadata).to_dict()
+        for graph in (folder, turned)
+    ]
+    assert timeless(figures[0]) | {"dataset": 0} == timeless(figures[1]) | {"dataset": 0}
+    forecasts = [
+        Forecaster(model, config, graph, metadata=metadata).forecast("Iran", "042_Q1") for graph in (folder, turned)
+    ]
+    assert forecasts[0] == forecasts[1]
+    with pytest.raises(DataError, match="the model was trained with 6 and 2; give its metadata"):
+        evaluate_model(model, load_graph("sim"), history_len=config.history_len)

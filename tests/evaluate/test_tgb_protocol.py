@@ -1,5 +1,6 @@
 """TGB's protocol: ranks among its negatives, from the scores themselves; and the same figures as py-tgb's evaluator."""
 
+import dataclasses
 import pickle
 import warnings
 
@@ -12,12 +13,12 @@ import pytest
 import tgb_files
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.graph import both_directions
-from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.data import for_checkpoint, load_graph
+from tirgn_eqx.data.graph import both_directions, from_facts
+from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.evaluate.tgb import evaluate_tgb, tgb_ranks
+from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb, tgb_ranks
 from tirgn_eqx.models import build_model
 
 SHAPE = {"history_len": 2, "history_window": 0}
@@ -153,3 +154,16 @@ def test_the_data_and_the_figures_are_those_of_py_tgb(tmp_path, monkeypatch, nam
         assert ours["protocol"] == "tgb" and ours["questions"] == len(found)
         assert ours["entity"]["mrr"] == pytest.approx(np.mean([one["mrr"] for one in found]), abs=1e-6)
         assert ours["entity"]["hits_at_10"] == pytest.approx(np.mean([one["hits@10"] for one in found]), abs=1e-6)
+
+
+def test_negatives_are_not_taken_for_other_entities(tmp_path):
+    """They are numbered as the files are, which a checkpoint with another order of names does not follow."""
+    times = np.arange(20)
+    facts = np.stack([times % 5, times % 2, (times + 1) % 5, times], 1)
+    names = {"entity_names": tuple("QRSTU"), "relation_names": ("a", "b"), "provenance": {"kind": "tgb"}}
+    data = from_facts("tkgl-wikidata", facts, np.repeat([0, 1, 2], [14, 3, 3]), 5, 2, **names)
+    paired = for_checkpoint(data, {"entities": list("RQSTU"), "relations": ["a", "b"]})
+    check_tgb(data, data)
+    with pytest.raises(DataError, match="another order of them than these files, in whose ids TGB's negatives"):
+        check_tgb(paired, data)
+    check_tgb(dataclasses.replace(paired, name="tkgl-icews"), data)

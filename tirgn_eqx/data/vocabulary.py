@@ -32,7 +32,11 @@ def vocabulary(graph: TemporalGraph) -> dict[str, Any]:
 
 
 def for_checkpoint(
-    graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | Path = "the checkpoint"
+    graph: TemporalGraph,
+    metadata: Mapping[str, Any],
+    checkpoint: str | Path = "the checkpoint",
+    *,
+    learning: bool = False,
 ) -> TemporalGraph:
     """`graph` with the ids and the clock of a checkpoint, so that every fact means to the model what its names and its
     time say.
@@ -47,17 +51,20 @@ def for_checkpoint(
     close instead. Where the data or the checkpoint have no names, ids are taken as they are, but only if both count
     as many entities and as many relations.
 
-    **Arguments:** `metadata`: of the checkpoint, the third value of `load_model`; `checkpoint`: what messages call it.
+    **Arguments:** `metadata`: of the checkpoint, the third value of `load_model`; `checkpoint`: what messages call it;
+    `learning`: it is to be trained on these data, see `with_clock`.
 
     **Returns:** `graph` itself where nothing differs. The order of the facts stays.
 
     **Raises:** DataError where no fact is left, where there are no names and the counts differ, for a name that stands
     for several ids which cannot be told apart, or for another step of the clock (`with_clock`).
     """
-    return for_checkpoints(graph, {checkpoint: metadata})[0]
+    return for_checkpoints(graph, {checkpoint: metadata}, learning=learning)[0]
 
 
-def for_checkpoints(graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str, Any]]) -> list[TemporalGraph]:
+def for_checkpoints(
+    graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str, Any]], *, learning: bool = False
+) -> list[TemporalGraph]:
     """`graph` with the ids of each of several checkpoints, all with the same facts in the same order: those that every
     one of them knows, so that all answer the same queries from the same history. See `for_checkpoint`.
 
@@ -83,8 +90,9 @@ def for_checkpoints(graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str,
             stacklevel=3,
         )
         left_out = tuple((np.array(left_out) + missing).tolist())
-    both = zip(matches, checkpoints.values())
-    return [with_clock(_in_ids_of(graph, match, kept, left_out), dict(metadata)) for match, metadata in both]
+    graphs = (_in_ids_of(graph, match, kept, left_out) for match in matches)
+    both = zip(graphs, checkpoints.values())
+    return [with_clock(found, dict(metadata), learning=learning) for found, metadata in both]
 
 
 def reordered(graph: TemporalGraph, metadata: Mapping[str, Any]) -> TemporalGraph:

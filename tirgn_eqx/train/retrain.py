@@ -119,8 +119,8 @@ def retrain(
     _check(old, graph, config, model_dir, max_regression)
     known = old.described["entities"], old.described["relations"]
     found = _mapping(old, graph)
-    graph = with_clock(graph, old.described, learning=True)
     _check_news(old, graph, found)
+    graph = with_clock(graph, old.described, learning=True)
     if keep_gone:
         graph = with_further_names(graph, *known)
     graph = as_begun(graph, *(model_dir / part for part in (".", "evidence", "structure"))) if resume else graph
@@ -208,7 +208,9 @@ def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
 def _check_news(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
     """Warn where the facts are those that `old` was trained on, whatever order the ids have now."""
     same = not any(mapping[kind]["new"] for kind in mapping)
-    if same and for_checkpoint(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
+    if same and for_checkpoint(graph, old.described, learning=True).checksum == (old.described.get("data") or {}).get(
+        "sha256"
+    ):
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,

@@ -88,7 +88,7 @@ def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> Tempo
             # States of earlier versions do not say their names.
             known = all(isinstance(described.get(kind), list) for kind in KINDS)
             if force and known:
-                return for_checkpoint(graph, described, f"the training in {folder}")
+                return for_checkpoint(graph, described, f"the training in {folder}", learning=True)
             return with_clock(reordered(graph, described), described, learning=True)
     return graph
 
