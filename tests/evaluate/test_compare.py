@@ -169,3 +169,12 @@ def test_kinds_of_questions_have_the_figures_of_their_own_questions():
 def test_exactly_as_good_as_asked_for_is_good_enough(graph):
     one = entrant(graph, "one")
     assert compare(one, one, threshold=0.0)["passed"] and not compare(one, one, threshold=1e-9)["passed"]
+
+
+def test_pairing_is_what_makes_it_sharp_where_no_two_differences_are_equal():
+    rng = np.random.default_rng(4)
+    figures, difference = rng.random(300), 0.01 + 1e-4 * rng.normal(size=300)
+    low, high = paired_bootstrap(figures + difference, figures)
+    error = difference.std() / np.sqrt(300)
+    assert low == pytest.approx(difference.mean() - 1.96 * error, abs=0.3 * error)
+    assert high == pytest.approx(difference.mean() + 1.96 * error, abs=0.3 * error)

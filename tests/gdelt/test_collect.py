@@ -527,3 +527,18 @@ def test_files_are_looked_at_and_fetched_from_the_oldest_on(gdelt, tmp_path):
     for path, _ in gdelt.requests:
         asked += [Path(path).name] if path.endswith(".zip") else []
     assert asked == names
+
+
+def test_a_change_is_seen_also_when_the_clock_was_ahead_at_the_check(tmp_path, monkeypatch):
+    """The time of the check says nothing then; the file's own change time does."""
+    place, ahead = tmp_path / "20201115070000.export.CSV.zip", 3600 * 10**9
+    place.write_bytes(b"content")
+    now = time.time_ns
+    monkeypatch.setattr(verified.time, "time_ns", lambda: now() + ahead)
+    known = Verified(tmp_path / "collected.json")
+    assert known.holds(place, Listed(FIRST, 7, md5(b"content")))
+    before = place.stat()
+    time.sleep(0.02)
+    place.write_bytes(b"CONTENT")
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not known.holds(place, Listed(FIRST, 7, md5(b"content")))
