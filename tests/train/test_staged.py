@@ -106,7 +106,7 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
 def test_a_stage_is_done_only_with_the_same_settings_data_and_weights(tmp_path):
     made_with = {"config": {"seed": 0}, "sha256": "a", "start": "b"}
     (tmp_path / "tirgn_best.npz").write_bytes(b"")
-    result = {"best": "tirgn_best.npz", "status": "completed"}
+    result = {"best": "tirgn_best.npz", "status": "complete"}
     (tmp_path / staged.STAGE_FILE).write_text(json.dumps(made_with | {"result": result}))
     done = lambda **changes: staged.Stages._done(None, tmp_path, made_with | changes)  # pyright: ignore
     assert done() == result

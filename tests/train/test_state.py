@@ -90,7 +90,7 @@ def test_a_state_without_names_takes_no_other_order(graph, turned, broken, tmp_p
     save_checkpoint(tmp_path / STATE_FILE, state.arrays, older)
     with pytest.raises(CheckpointError, match="was trained on 'sim'"):
         train_tirgn(turned, configured(tmp_path), model_dir=tmp_path, resume=True)
-    assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, resume=True)["status"] == "completed"
+    assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, resume=True)["status"] == "complete"
 
 
 @pytest.mark.ci
