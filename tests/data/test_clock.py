@@ -79,7 +79,7 @@ def test_the_simulated_world_counts_from_its_first_day():
     assert graph.clock_origin == 0 and graph.time_index.tolist() == graph.times.tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     granularity=st.sampled_from(sorted(GRANULARITIES)),
     days=st.integers(10 * 366, 20_000),
