@@ -179,7 +179,10 @@ def _check(
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
         if names is None:
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
-    if with_kept_names(graph, old.described).checksum == (old.described.get("data") or {}).get("sha256"):
+    same = with_kept_names(graph, old.described)
+    # Names do not enter the checksum.
+    same_names = list(same.entity_names or ()) == list(old.described["entities"])
+    if same_names and same.checksum == (old.described.get("data") or {}).get("sha256"):
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,
