@@ -39,6 +39,6 @@ def test_rows_that_are_left_out_are_told_apart(run, monkeypatch):
     parts = {"blank": 1, "bad": 2, "outside": 3000, "thinned": 4}
     report = ReadReport(graph.num_facts + sum(parts.values()), graph.num_facts, **parts, times="unix seconds")
     monkeypatch.setattr("tirgn_eqx.data.load_graph", lambda *_, **__: dataclasses.replace(graph, read=report))
-    shown = " ".join(run("data", "stats", "sim").stdout.split())
+    shown = " ".join(run("data", "stats", "sim").stdout.replace("│", " ").split())  # a long row takes two lines
     facts = f"{graph.num_facts:,} facts, 1 blank, 2 bad, 3,000 outside the days, 4 thinned out"
-    assert f"│ lines read │ {report.lines:,}: {facts} │" in shown and "│ times read as │ unix seconds │" in shown
+    assert f"lines read {report.lines:,}: {facts}" in shown and "times read as unix seconds" in shown

@@ -159,7 +159,8 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
         place = write(tmp_path / str(number), content)
         for block in (1, 2, 3, 5, 7, 64):
             monkeypatch.setattr("tirgn_eqx.data.table.BLOCK", block)
-            graph = read_folder(place)
+            graph, _ = read_both(place)
+            assert not isinstance(graph, str)
             assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
             assert graph.read is not None and graph.read.lines == graph.num_facts
 
@@ -242,7 +243,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
         r"train.txt:2: time is a number, but a date at .*train.txt:1",
     ),
     "a number among dates, in a way of its own": (
-        files(DATES.__getitem__, train=f"0\t0\t1\t{DATES[0]}\n+0\t0\t1\t3\n"),
+        files(DATES.__getitem__, train=f"0\t0\t1\t{DATES[0]}\n-0\t0\t1\t3\n"),
         r"train.txt:2: time is a number, but a date at .*train.txt:1",
     ),
     "dates in one file, numbers in another": (
@@ -253,6 +254,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "neither column": (files(entity2id="China\tx\nIran\ty\n"), r"2id.txt:1: entity id is 'x', expected name<TAB>id"),
     "some reversed": (files(entity2id="China\t0\n1\tIran\n"), r":2: entity id is 'Iran', expected name"),
     "reversed, and one is not": (files(entity2id="0\tChina\n1\tIran\nCuba\t2\n"), r":1: entity id is 'China'"),
+    "reversed, and one name is an id": (files(entity2id="0\tChina\n1\t5\n"), r":1: entity id is 'China'"),
     "two ids": (files(entity2id="China\t0\t1\nIran\t1\t0\n"), r":1: the last column '1' and the second one"),
     "a number in a name in tabs": (files(entity2id="China\t3\tx\t0\nIran\t1\n"), r":1: the last column '0' and the se"),
     "reversed numbers": (files(relation2id="0\t002\n1\t001\n2\t000\n"), r":3: both columns are numbers, here 2"),
@@ -334,11 +336,12 @@ INTERVALS: dict[str, tuple[list[int], int]] = {
 
 
 @pytest.mark.parametrize("case", INTERVALS)
-def test_the_interval_is_that_of_all_train_times(tmp_path, case):
+def test_the_interval_is_that_of_all_train_times(tmp_path, monkeypatch, case):
+    monkeypatch.setattr("tirgn_eqx.data.table.BLOCK", 8)  # a line or two in each
     times, interval = INTERVALS[case]
     # Those of the other splits do not count.
     content = files(
-        train=facts_text([(0, 0, 1, time) for time in times] * 2),
+        train=facts_text([(0, 0, 1, time) for time in sorted(times * 2)]),
         valid=facts_text([(0, 0, 1, times[-1] + 1), (0, 0, 1, times[-1] + 3)]),
         test=facts_text([(0, 0, 1, times[-1] + 4)]),
     )
