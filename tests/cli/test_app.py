@@ -1,5 +1,6 @@
 """The way out of every command: encodings that lack a letter, devices that are not there, errors without a message."""
 
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from called import PLAIN, ROOT, SMALL, call_app, write_folder
 from test_manners import COMMANDS
 from typer.testing import CliRunner
 
+from tirgn_cli import show
 from tirgn_cli.app import app
 
 ENCODINGS = ("cp1252", "ascii", "latin-1", "utf-8")
@@ -52,6 +54,22 @@ def test_an_error_and_a_document_are_written_in_every_encoding(named, encoding):
     assert result.exit_code == 1 and word in result.stderr and result.stderr.count("\n") == 1
     result = written_in(encoding, "data", "stats", named, "--json")
     assert result.exit_code == 0 and json.loads(result.stdout)["name"] == "Données 北京"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_escapes_are_part_of_the_layout_of_a_table(monkeypatch, encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    show.prepare_streams()
+    show.result(show.table("", ["name", "n"], [[name, 1] for name in NAMES]))
+    show.result(show.pairs("", {name: name for name in NAMES}))
+    stream.write("北京\n")  # what others write is escaped as well
+    stream.flush()
+    lines = stream.buffer.getvalue().decode(encoding).splitlines()
+    assert lines.pop() == r"\u5317\u4eac" and any(r"| \u5317\u4eac " in line for line in lines)
+    widths = [len(line) for line in lines if line.strip()]
+    first = 3 + len(NAMES) + 1
+    assert len(set(widths[:first])) == 1 and len(set(widths[first:])) == 1, lines
 
 
 @pytest.mark.parametrize("path", COMMANDS)
