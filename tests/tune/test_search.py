@@ -46,6 +46,13 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
         done = epochs(tmp_path, row["number"])
         assert done == list(range(1, len(done) + 1)) and row["epochs_trained"] == len(done)
         assert (len(done) == worker.EPOCHS) == (row["state"] == "complete")
+    # What a trial is judged by is the best of its own validations.
+    told, number = {}, None
+    for record in records:
+        number = record["number"] if record["event"] == "trial" else number
+        if record["event"] == "validation":
+            told.setdefault(number, []).append(record["mrr"])
+    assert all(row["mrr"] == max(told[row["number"]]) for row in complete)
     events = [record["event"] for record in records]
     assert events.count("trial") == events.count("trial_end") == 8
     json.dumps(found)
