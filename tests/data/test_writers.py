@@ -169,7 +169,8 @@ def test_what_times_json_says_is_what_the_numbers_mean(tmp_path):
     said = json.loads((tmp_path / "a" / "times.json").read_text())
     assert said == {"unit_seconds": 3600, "interval": 1, "origin": 447_072}
     for change, word in (
-        ({"unit_seconds": "hour"}, "unit_seconds is 'hour', expected a whole number from 1 to 86400"),
+        ({"unit_seconds": "hour"}, "unit_seconds is 'hour', expected one of 1, 60, 3600, 86400"),
+        ({"unit_seconds": 7}, "unit_seconds is 7, expected one of"),
         ({"interval": 0}, "interval is 0, expected a whole number from 1"),
         ({"origin": None}, "origin is None, expected"),
         ({"interval": True}, "interval is True, expected"),

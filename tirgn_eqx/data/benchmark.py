@@ -241,14 +241,17 @@ def _read_times(folder: Path, unit: int | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({told(error)}); delete it, or write the folder anew") from error
     said = said if isinstance(said, dict) else {}
-    limits = {"unit_seconds": (1, dates.DAY), "interval": (1, 2 * TIME_MAX), "origin": (-TIME_MAX, TIME_MAX)}
-    for key, (low, high) in limits.items():
+    unit = said.get("unit_seconds")
+    if unit is not None and not (type(unit) is int and unit in dates.UNITS):
+        known = ", ".join(map(str, dates.UNITS))
+        raise DataError(f"{path}: unit_seconds is {shown(unit)}, expected one of {known}; correct or delete it")
+    for key, (low, high) in {"interval": (1, 2 * TIME_MAX), "origin": (-TIME_MAX, TIME_MAX)}.items():
         value = said.get(key)
-        if not (type(value) is int and low <= value <= high) and not (key == "unit_seconds" and value is None):
+        if not (type(value) is int and low <= value <= high):
             raise DataError(
                 f"{path}: {key} is {shown(value)}, expected a whole number from {low} to {high}; correct or delete it"
             )
-    return {"time_unit": said["unit_seconds"], "time_interval": said["interval"], "clock_origin": said["origin"]}
+    return {"time_unit": unit, "time_interval": said["interval"], "clock_origin": said["origin"]}
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:
