@@ -240,7 +240,7 @@ def world(place: Path) -> None:
 
 STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "tirgn eval model.npz"
 IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
-NAMED = "tirgn predict model.npz --relation 010"
+NAMED = "tirgn predict model.npz -q --relation 010"
 ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
 DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
@@ -507,9 +507,9 @@ CASES: dict[str, list[Bad]] = {
         Bad("names that are missing", "tirgn retrain --from model.npz --data-path events.parquet"),
     ],
     "Names": [
-        Bad("names of another kind", f"{EVAL} --data-path events.parquet", of_events(*"ABCD", then=table())),
+        Bad("names of another kind", f"{EVAL} -q --data-path events.parquet", of_events(*"ABCD", then=table())),
         Bad("other counts without names", f"{EVAL} --data-path data", text("data/stat.txt", "7\t2\n")),
-        Bad("a checkpoint without names", f"{EVAL} --data-path events.parquet"),
+        Bad("a checkpoint without names", f"{EVAL} -q --data-path events.parquet"),
         Bad("a name that is not known", f"{NAMED} --subject Irak", of_events("Iran", "Iraq", "China", "USA")),
         Bad("a name that fits several", f"{NAMED} --subject iran", of_events("Iran", "IRAN", "iran ", "USA")),
     ],

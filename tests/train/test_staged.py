@@ -1,6 +1,8 @@
 """The last stage: which gate forecasts what, what a gate is fitted for, and which stages are taken as done."""
 
+import dataclasses
 import json
+import types
 
 import equinox as eqx
 import jax
@@ -12,12 +14,14 @@ from helpers import make_graph, tiny_config
 from tirgn_eqx.config import preset
 from tirgn_eqx.data.evidence import EvidenceIndex
 from tirgn_eqx.data.evidence_batches import EvidenceLoader
+from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Encoding, build_combined
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.train import staged
+from tirgn_eqx.train.checkpoint import save_checkpoint
 from tirgn_eqx.train.gate import STRAYING, gate_loss
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False}
@@ -103,15 +107,23 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
     assert float(loss) == pytest.approx(entity + relation + STRAYING * (0.25 + 0.25), rel=1e-6)
 
 
-def test_a_stage_is_done_only_with_the_same_settings_data_and_weights(tmp_path):
+def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_path, graph):
     made_with = {"config": {"seed": 0}, "sha256": "a", "start": "b"}
-    (tmp_path / "tirgn_best.npz").write_bytes(b"")
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(graph))
     result = {"best": "tirgn_best.npz", "status": "complete"}
     (tmp_path / staged.STAGE_FILE).write_text(json.dumps(made_with | {"result": result}))
-    done = lambda **changes: staged.Stages._done(None, tmp_path, made_with | changes)  # pyright: ignore
+
+    def done(known=graph, **changes):
+        return staged.Stages._done(types.SimpleNamespace(graph=known), tmp_path, made_with | changes)  # pyright: ignore
+
     assert done() == result
     for changes in ({"config": {"seed": 1}}, {"sha256": "c"}, {"start": "c"}):
         assert done(**changes) is None
-    assert staged.Stages._done(None, tmp_path, {"config": {"seed": 0}, "sha256": "a"}) is None  # pyright: ignore
+    without = {key: value for key, value in made_with.items() if key != "start"}
+    assert staged.Stages._done(types.SimpleNamespace(graph=graph), tmp_path, without) is None  # pyright: ignore
+    named = dataclasses.replace(graph, entity_names=tuple("abcd"), relation_names=tuple("rs"))
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(named))
+    assert done(named) == result
+    assert done(dataclasses.replace(named, entity_names=tuple("abdc"))) is None
     (tmp_path / "tirgn_best.npz").unlink()
-    assert done() is None
+    assert done(named) is None
