@@ -55,8 +55,12 @@ class World(NamedTuple):
             count + later_split if bound is None else bound
             for bound, later_split in zip((self.valid, self.test), later_splits)
         ]
-        sizes = {"num_entities": ENTITIES, "num_relations": RELATIONS}
-        return make_graph(facts, valid=begins[0], test=begins[1], static=STATIC, **sizes)
+        fields = {"num_entities": ENTITIES, "num_relations": RELATIONS, "static": STATIC}
+        if self.valid is None:
+            # The clock's step is read from all train times, as the weights are learnt from all train facts. Where the
+            # target itself is a train fact, later train times may therefore change it, and it is given here.
+            fields["time_interval"] = int(np.gcd.reduce(np.diff(times[: len(known)])))
+        return make_graph(facts, valid=begins[0], test=begins[1], **fields)
 
 
 # A few entities, so that facts recur in past, present and futures; some more that only negatives know.
