@@ -64,6 +64,7 @@ def test_every_command_gives_the_figures_of_the_checkpoints_clock(run, trained, 
     assert [c["probability"] for c in asked["candidates"]] == pytest.approx([c.probability for c in ours.candidates])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("key", ["clock_origin", "time_interval", "first_time", "last_time"])
 @pytest.mark.parametrize("value", ["5", 0.5, True, None, [1], 2**60, -(2**60), 10**400])
 def test_a_clock_that_cannot_be_is_refused_in_one_line(run, shifted, tmp_path, key, value):

@@ -228,6 +228,7 @@ def test_import_names_what_is_missing(run, folder, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.ci
 def test_the_program_keeps_stdout_for_the_document(program, folder):
     small = ("--config", folder.parent / "small.toml")
     settings = {"embedding_dim": 8, "num_layers": 1, "history_len": 2, "batch_size": 0, "conv_channels": 2}

@@ -116,6 +116,7 @@ def test_a_model_that_is_no_worse_takes_the_checkpoints_place(run, place, checkp
     assert json.loads(measured.stdout)["checksum_matches"], measured.stderr
 
 
+@pytest.mark.ci
 def test_a_model_that_is_worse_leaves_the_checkpoint_as_it_was(run, place, checkpoint):
     before = bits(checkpoint)
     words = ("--max-regression", "-1", "--set", "epochs=1", "--model-dir", checkpoint.parent / "tried")

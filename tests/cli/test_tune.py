@@ -46,6 +46,7 @@ def test_a_table_and_fewer_settings(tune, tmp_path):
     assert "dropout" in (tmp_path / "mine.toml").read_text()
 
 
+@pytest.mark.ci
 def test_a_search_that_was_stopped_says_how_it_goes_on(tune, monkeypatch):
     import signal
 

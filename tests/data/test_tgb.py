@@ -285,6 +285,7 @@ def test_hand_made_pickles_end_in_one_line(tmp_path, content):
         list(read_entries(tmp_path / "x.pkl"))
 
 
+@pytest.mark.ci
 def test_damage_anywhere_is_unsound_or_other_numbers(tmp_path):
     folder = tgb_files.write(tmp_path, "tkgl-wikidata")
     whole = (folder / "tkgl-wikidata_val_ns.pkl").read_bytes()

@@ -124,6 +124,7 @@ def long_last_snapshot(between):
     return make_graph(facts, num_entities=9, num_relations=3, valid=40, test=48)
 
 
+@pytest.mark.ci
 def test_multi_step_reads_nothing_after_the_cut(model):
     first = [(0, 0, 1, 6), (2, 1, 3, 6), (4, 2, 5, 7)]
     other = [(5, 1, 0, 6), (0, 2, 8, 6), (8, 0, 4, 7), (1, 1, 1, 7), (2, 2, 2, 7)]

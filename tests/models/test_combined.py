@@ -163,6 +163,7 @@ def test_nothing_at_or_after_the_target_is_seen():
     assert [explain(int(now[0, 0]), int(now[0, 1]), o, 5) for o in range(7)] != found[0]
 
 
+@pytest.mark.ci
 def test_shares_add_up_to_the_forecast(graph):
     model, target = build(graph), graph.num_snapshots - 1
     explain = Explainer(model, graph, history_len=HISTORY_LEN)
@@ -339,6 +340,7 @@ def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
     assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))
 
 
+@pytest.mark.ci
 def test_one_snapshot_to_fit_on_is_forecast_with_the_gate_as_it_begins(tmp_path):
     rng = np.random.default_rng(0)
     rows = np.stack([rng.integers(0, n, 48) for n in (7, 2, 7)] + [np.repeat(np.arange(8), 6)], 1)

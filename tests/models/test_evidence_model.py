@@ -195,6 +195,7 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
         np.testing.assert_allclose(found[unit], expected, rtol=2e-3)
 
 
+@pytest.mark.ci
 def test_the_filtered_loss_compares_with_what_is_not_true(graph):
     model = build(graph, loss_filter=True)
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
@@ -208,6 +209,7 @@ def test_the_filtered_loss_compares_with_what_is_not_true(graph):
     np.testing.assert_allclose(found, np.log(own / (own + others)), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_padding_changes_nothing(graph):
     model, target = build(graph), graph.num_snapshots - 1
     batch, gathered = batch_at(graph, model, target)
@@ -263,6 +265,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     )
 
 
+@pytest.mark.ci
 def test_multi_step_sees_nothing_after_the_cut():
     rng = np.random.default_rng(0)
     rows = np.stack([rng.integers(0, n, 60) for n in (7, 2, 7)] + [np.repeat(np.arange(10), 6)], 1)

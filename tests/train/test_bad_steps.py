@@ -44,6 +44,7 @@ def configured(folder, **changes):
     return TiRGNTrainingConfig(**SMALL | changes, logdir=str(folder / "logs"))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"model": "evidence"}])
 def test_a_step_that_gives_nan_changes_no_bit(graph, tmp_path, changes):
     config = configured(tmp_path, ema_decay=0.5, **changes)

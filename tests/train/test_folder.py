@@ -36,6 +36,7 @@ def configured(folder, **changes):
     return TiRGNTrainingConfig(**settings | changes)
 
 
+@pytest.mark.ci
 def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
     told = []
 

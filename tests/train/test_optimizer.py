@@ -76,6 +76,7 @@ def test_the_average_is_the_weighted_mean_of_all_weights(decay, steps):
     np.testing.assert_allclose(state.weights, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_the_averaged_model_has_the_averaged_weights_and_its_own_buffers():
     config = tiny_config(ema_decay=0.5)
     model = TiRGN(6, 2, config, None, key=jr.key(0))
