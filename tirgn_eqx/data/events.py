@@ -101,7 +101,7 @@ def read_events(
         split,
         len(names[0]),
         len(names[1]),
-        time_interval=window.interval or _step(facts[split == 0, 3]),
+        time_interval=window.interval or None,  # of step numbers, that of all train times
         clock_origin=int(facts[:, 3].min()),
         time_unit=window.unit if times.dated else None,
         entity_names=names[0],
@@ -267,11 +267,6 @@ def _in_order(facts: np.ndarray, columns: tuple[int, ...], first: np.ndarray) ->
 def _without(times: Times) -> Times:
     keep = ~times.bad
     return times._replace(values=times.values[keep], bad=times.bad[keep])
-
-
-def _step(times: np.ndarray) -> int:
-    """The step of a clock of step numbers: the greatest that all distances are multiples of."""
-    return int(np.gcd.reduce(np.diff(np.unique(times)), initial=0)) or 1
 
 
 def _columns_text(columns: str | Mapping[str, str] | None) -> str:

@@ -257,7 +257,7 @@ def from_facts(
     times, snapshot = np.unique(facts[:, 3], return_inverse=True)
     first = int(times[0]) if len(times) else 0
     if time_interval is None:
-        time_interval = int(np.gcd.reduce(np.diff(np.unique(facts[split == 0, 3])))) or 1
+        time_interval = default_interval(np.unique(facts[split == 0, 3]))
     column = lambda i: facts[:, i].astype(np.int32)
     return TemporalGraph(
         name=name,
@@ -273,6 +273,15 @@ def from_facts(
         clock_origin=default_origin(first, time_interval) if clock_origin is None else clock_origin,
         **fields,
     )
+
+
+def default_interval(times: np.ndarray) -> int:
+    """The step of the clock of data that do not say it: the greatest that all distances between the distinct train
+    times are multiples of; 1 when there is only one time.
+
+    **Arguments:** `times`: int64 `(time,)`, increasing.
+    """
+    return int(np.gcd.reduce(np.diff(times))) or 1
 
 
 def default_origin(first: int, interval: int) -> int:

@@ -14,7 +14,7 @@ from tirgn_eqx.data.benchmark import TIMES_FILE
 from tirgn_eqx.data.dates import DAY
 from tirgn_eqx.data.events import GRANULARITIES
 from tirgn_eqx.data.folder_names import read_names
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph, default_origin
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph, default_interval, default_origin
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
 from tirgn_eqx.files import building, flush, replacing
 
@@ -147,8 +147,7 @@ def check_free(out: Path, folder: bool, force: bool) -> None:
 
 def _default_times(graph: TemporalGraph) -> dict[str, Any]:
     """What a folder says of its times that holds no word on them."""
-    train = graph.times[graph.split_snapshots("train")]
-    interval = int(np.gcd.reduce(np.diff(train))) or 1 if len(train) > 1 else 1
+    interval = default_interval(graph.times[graph.split_snapshots("train")])
     return {"unit_seconds": None, "interval": interval, "origin": default_origin(int(graph.times[0]), interval)}
 
 
