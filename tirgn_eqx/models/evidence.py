@@ -25,8 +25,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.background import Background, Words
 from tirgn_eqx.models.kernel import Kernel, bounded_exp
 from tirgn_eqx.models.products import Products, capped_exp, rows_of

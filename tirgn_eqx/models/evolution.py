@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped
 from tirgn_eqx.models import scores
 from tirgn_eqx.nn import GraphConvolution, GRUCell, RunningStatistics, StaticConvolution, StaticEdges
 from tirgn_eqx.nn.numerics import l2_normalize, segment_mean, wide
-from tirgn_eqx.sharding import split
+from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import Queries, Rows, Scalar, Window
 
 Remat = Literal["none", "dots", "full"]

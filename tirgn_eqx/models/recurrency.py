@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex
+from tirgn_eqx.data.index.recurrence import Pairs, RecurrenceIndex
 from tirgn_eqx.errors import ConfigError, DataError
 
 VARIANTS = ("combined", "strict", "relaxed")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.nn.numerics import split_rows, wide
-from tirgn_eqx.sharding import in_one_part, num_parts, split
+from tirgn_eqx.runtime.meshes import in_one_part, num_parts, split
 from tirgn_eqx.types import Queries, Rows
 
 HistoryMask = Literal["multiply", "exclude"]
