@@ -77,7 +77,7 @@ def disk(folder: Path, pattern: str) -> int:
 def write(folder: Path, sizes: dict, seed: int) -> dict:
     from graphs import streamed_facts
 
-    from tirgn_eqx.data.mapped import write_mapped
+    from tirgn_eqx.data.readers.mapped_write import write_mapped
 
     numbers = {f"num_{name}": sizes[name] for name in ("entities", "relations")}
     source = {"kind": "random", "seed": seed}
@@ -93,7 +93,7 @@ def open_graph(folder: Path) -> dict:
 
 def index(folder: Path, memory_mb: int) -> dict:
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.history_files import mapped_vocabulary
+    from tirgn_eqx.data.index.history_files import mapped_vocabulary
 
     graph = load_graph(folder)
     begin = time.perf_counter()
@@ -131,7 +131,7 @@ def batch(folder: Path, settings: dict) -> dict:
 
     from tirgn_eqx.config import TiRGNTrainingConfig
     from tirgn_eqx.data import build_history_vocabulary, load_graph
-    from tirgn_eqx.data.batches import BatchLoader
+    from tirgn_eqx.data.batches.loader import BatchLoader
 
     config = TiRGNTrainingConfig(**settings)
     graph = load_graph(folder)
@@ -170,7 +170,7 @@ def batch(folder: Path, settings: dict) -> dict:
 
 
 def child(stage: str, args: argparse.Namespace, sizes: dict, settings: dict) -> None:
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
     work = {

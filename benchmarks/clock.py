@@ -29,7 +29,7 @@ MOVED_EPOCHS = 2
 
 def train(graph: Any, config: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(figures, result) of one training in `folder`."""
-    from tirgn_eqx.train.loop import train_tirgn
+    from tirgn_eqx.train.api import train_tirgn
 
     result = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
     lines = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
@@ -44,9 +44,9 @@ def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
     import numpy as np
     import polars as pl
 
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.train.saved import load_model
-    from tirgn_eqx.train.warm import fingerprint
+    from tirgn_eqx.train.warm_start import fingerprint
 
     found = []
     for granularity, start in (("day", 0), *((name, NEW_YEAR) for name in OFFSETS)):
@@ -67,8 +67,8 @@ def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
 
 def ahead(graph: Any, config: Any, checkpoint: str) -> list[dict[str, Any]]:
     """Figures of the test split as if it came later, for a model that knows no later time."""
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.evaluate.protocol import evaluate_model
-    from tirgn_eqx.train.saved import load_model
 
     model, found = load_model(checkpoint)[0], []
     window = {"history_len": config.history_len, "history_window": config.history_window}

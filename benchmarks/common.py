@@ -119,7 +119,7 @@ def command_line(words: Sequence[str] | None = None) -> str:
 
 def provenance(name: str) -> dict[str, Any]:
     """What a result says about how it came to be, but for data, setting and seed."""
-    from tirgn_eqx.train.saved import versions
+    from tirgn_eqx.checkpoint.models import versions
 
     return {
         "benchmark": name,
@@ -133,8 +133,8 @@ def provenance(name: str) -> dict[str, Any]:
 
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
-    from tirgn_eqx.files import write_text
-    from tirgn_eqx.train.plain import to_json
+    from tirgn_eqx.storage.files import write_text
+    from tirgn_eqx.storage.strict_json import to_json
 
     write_text(path, to_json(document, indent=1) + "\n")
 
@@ -187,7 +187,7 @@ def note(text: str) -> None:
 
 def finish(document: dict[str, Any]) -> None:
     """The whole document as the last line on stdout."""
-    from tirgn_eqx.train.plain import to_json
+    from tirgn_eqx.storage.strict_json import to_json
 
     print(to_json(document), flush=True)
 
@@ -375,7 +375,7 @@ def finalize(args: argparse.Namespace) -> argparse.Namespace:
 
 def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
     """`load` with the options of `parser`; from here on the process keeps its freed memory, as the commands do."""
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
     options = {"num_days": args.num_days, "granularity": args.granularity}

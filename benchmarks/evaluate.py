@@ -22,11 +22,11 @@ def main() -> None:
     from flops import forward_flops
     from harness import clock, device_peak
 
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.evaluate.protocol import Evaluator
     from tirgn_eqx.models import build_model
-    from tirgn_eqx.train.saved import load_model
 
     graph, config = common.load_arguments(args)
     if args.checkpoint:

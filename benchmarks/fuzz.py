@@ -68,7 +68,7 @@ def guarded(work: Path, written: list[str]) -> None:
                 written.append(f"opened {os.fsdecode(path)!r} for writing")
         elif event in ("os.system", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class"):
             written.append(f"{event} {arguments!r:.200}")
-        elif event == "subprocess.Popen" and not any(str(word).endswith("parquet_child.py") for word in arguments[1]):
+        elif event == "subprocess.Popen" and not any(str(w).endswith("table_probe_child.py") for w in arguments[1]):
             written.append(f"started {arguments[1]!r:.200}")
 
     sys.addaudithook(hook)
@@ -88,7 +88,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
     """Reads the inputs `begin` to `end` of a reader, and says after each what became of it."""
     from fuzz_readers import SEEDS, attempt, write
 
-    from tirgn_eqx.parquet import kept
+    from tirgn_eqx.storage.table_probe import kept
 
     def expired(*_: Any) -> None:
         raise Slow(f"takes more than {SECONDS} s")

@@ -24,8 +24,8 @@ READERS = {
     **{"settings": "run.toml", "options": "0.txt", "lists": "masterfilelist.txt", "record": "collected.json"},
     **{"folder": "entity2id.txt", "checkpoint": "m.npz", "packed": "20180101000000.export.CSV.zip"},
 }
-WATCHED = ("config", "foreign", "data.benchmark", "data.table", "data.load", "gdelt.feed", "gdelt.verified")
-WATCHED += ("download", "gdelt.sources")
+WATCHED = ("config", "storage.untrusted", "data.readers", "gdelt.feed", "gdelt.verified", "storage.download")
+WATCHED += ("gdelt.sources",)
 
 
 def child(reader: str, seconds: int, seed: int) -> None:
@@ -55,9 +55,9 @@ def child(reader: str, seconds: int, seed: int) -> None:
 
 def _load_arrays(place: Path) -> None:
     """The archive of a checkpoint without its model, whose building would take most of the time."""
-    from tirgn_eqx.archives import read_arrays
     from tirgn_eqx.errors import CheckpointError
-    from tirgn_eqx.foreign import Unsound, parse_json
+    from tirgn_eqx.storage.npz import read_arrays
+    from tirgn_eqx.storage.untrusted import Unsound, parse_json
 
     try:
         parse_json(read_arrays((place / "m.npz").read_bytes()).pop("__metadata__").tobytes().decode())

@@ -130,8 +130,8 @@ def write(files: Files, place: Path) -> Path:
 def _checkpoint() -> list[Files]:
     import jax.random as jr
 
+    from tirgn_eqx.checkpoint.models import save_model
     from tirgn_eqx.models import build_model
-    from tirgn_eqx.train.saved import save_model
 
     made = []
     for model in ("tirgn", "evidence"):
@@ -152,7 +152,7 @@ _MODEL, _OPTIMISER = {"a": np.zeros((3, 2), np.float32)}, {"m": np.zeros(3, np.f
 
 
 def _state() -> list[Files]:
-    from tirgn_eqx.train.state import Progress, save_state
+    from tirgn_eqx.checkpoint.training_state import Progress, save_state
 
     with tempfile.TemporaryDirectory() as work:
         progress = Progress(2, 1, 9, 1, 0.5, 1, 3.0, {"batch_size": 8}, {"loss": np.ones(1)})
@@ -278,7 +278,7 @@ SEEDS: dict[str, Callable[[], list[Files]]] = {
 
 def _load(place: Path, **options: Any) -> None:
     from tirgn_eqx.data import graph_statistics, load_graph
-    from tirgn_eqx.data.moments import moment
+    from tirgn_eqx.data.snapshot_time import moment
 
     graph = load_graph(place, **options)
     json.dumps(graph_statistics(graph))
@@ -296,13 +296,13 @@ def _load_mapped(place: Path) -> None:
 
 
 def _load_model(place: Path) -> None:
-    from tirgn_eqx.train.saved import load_model
+    from tirgn_eqx.checkpoint.models import load_model
 
     load_model(place / "m.npz")
 
 
 def _resume(place: Path) -> None:
-    from tirgn_eqx.train.state import load_state
+    from tirgn_eqx.checkpoint.training_state import load_state
 
     load_state(place, _MODEL, _OPTIMISER, _run())
 
@@ -318,9 +318,9 @@ def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.download import checked_url
     from tirgn_eqx.errors import TirgnError
     from tirgn_eqx.gdelt.feed import parse_span, parse_time
+    from tirgn_eqx.storage.download import checked_url
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
     readers = [
@@ -387,14 +387,14 @@ def _verify(place: Path) -> None:
 
 
 def _unpack(place: Path) -> None:
-    from tirgn_eqx.download import zip_trouble
+    from tirgn_eqx.storage.download import zip_trouble
 
     for file in place.iterdir():
         assert zip_trouble(file).isprintable()
 
 
 def _import(place: Path) -> None:
-    from tirgn_eqx.interop import import_torch
+    from tirgn_eqx.checkpoint.released import import_torch
 
     import_torch(
         next(iter(place.iterdir())), _golden()[0], place / "out.npz", {"static_graph": False, "history_len": 3}

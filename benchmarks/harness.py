@@ -9,11 +9,11 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from tirgn_eqx import programs
-from tirgn_eqx.data.batches import Prepared
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.models import build_model
+from tirgn_eqx.runtime import compiling
 from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
@@ -88,7 +88,7 @@ class Harness:
 
 def compile_ahead(fn: Callable[..., Any], *args: Any, donate: Any = "none") -> tuple[float, Any]:
     """(seconds of compilation, compiled function); calling the latter does not wait for the result."""
-    return clock(lambda: programs.compile_ahead(fn, *args, donate=donate))
+    return clock(lambda: compiling.compile_ahead(fn, *args, donate=donate))
 
 
 def memory_analysis(compiled: Any) -> dict[str, int] | None:

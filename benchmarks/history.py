@@ -16,8 +16,8 @@ from common import note, table
 
 def measure(graph, repeats: int, history_window: int) -> dict:
     """Build times, sizes, and look-up times of one graph's vocabulary."""
-    from tirgn_eqx.data.history import build_history_vocabulary
-    from tirgn_eqx.data.questions import ask
+    from tirgn_eqx.data.batches.queries import ask
+    from tirgn_eqx.data.index.history import build_history_vocabulary
 
     samples, vocabulary = [], None
     for _ in range(repeats):

@@ -93,7 +93,7 @@ def child(paths: str, out: Path) -> None:
     """Ingests in this process; seconds, peak memory and counts on the last line."""
     before = time.perf_counter()
     from tirgn_eqx.gdelt.ingest import ingest
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
     report = ingest([paths], out)
@@ -156,8 +156,8 @@ def main() -> None:
         result["one file"] = measure(whole, out)
     dataset = {"name": name, "source_rows": len(rows), "rows": count, "bytes": size, "files": len(files)}
     dataset["sha256"] = hashlib.sha256(b"\n".join(rows)).hexdigest()
+    from tirgn_eqx.checkpoint.models import versions
     from tirgn_eqx.gdelt.options import IngestOptions
-    from tirgn_eqx.train.saved import versions
 
     payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
     payload["versions"] = versions() | {"polars": metadata.version("polars")}

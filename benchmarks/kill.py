@@ -201,9 +201,9 @@ def events(place: Path) -> list[str]:
 
 def unreadable(place: Path) -> list[str]:
     """Files at published names that are not whole, each with why."""
+    from tirgn_eqx.checkpoint.files import load_checkpoint
     from tirgn_eqx.config import TiRGNTrainingConfig, read_config
     from tirgn_eqx.errors import DataWarning
-    from tirgn_eqx.train.checkpoint import load_checkpoint
 
     found = []
     for path in sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith(".")):
@@ -265,7 +265,7 @@ def unfinished(place: Path) -> set[str]:
 
 def end_of(place: Path) -> dict[str, Any]:
     """All that a training left, but for times: by file, and by tag of TensorBoard."""
-    from tirgn_eqx.train.checkpoint import load_checkpoint
+    from tirgn_eqx.checkpoint.files import load_checkpoint
 
     found: dict[str, Any] = {}
     for path in sorted((place / "model").rglob("*")):

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
 
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.evaluate.protocol import Evaluator
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
     sizes = dict(QUICK_SIZES if args.quick else SIZES)

@@ -64,7 +64,7 @@ def child(args: argparse.Namespace) -> None:
     report |= {"rss_bytes": stages, "steps": harness.steps}
     report["analysis_bytes"] = harness.step_memory(batches[0].bucket)
     if args.predict:
-        from tirgn_eqx.memory import ProblemShape, predicted_bytes
+        from tirgn_eqx.train.memory import ProblemShape, predicted_bytes
 
         # Last: it compiles once more, and all peaks are read.
         report["predicted_bytes"] = predicted_bytes(ProblemShape.from_graph(graph, config), config)

@@ -67,8 +67,8 @@ def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -
     from harness import clock, memory_analysis
     from program import products
 
-    from tirgn_eqx.memory import compile_step
-    from tirgn_eqx.sharding import make_mesh, parse_mesh
+    from tirgn_eqx.runtime.meshes import make_mesh, parse_mesh
+    from tirgn_eqx.train.memory import compile_step
 
     # The mesh is one of simulated devices, whatever the steps are measured on.
     devices = jax.devices("cpu")
@@ -145,7 +145,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace) -> None:
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
-    from tirgn_eqx.memory import ProblemShape
+    from tirgn_eqx.train.memory import ProblemShape
 
     settings: dict[str, Any] = SETTINGS | (QUICK if args.quick else {}) | {"loss": args.loss}
     settings |= parse_assignments(args.set)

@@ -31,8 +31,8 @@ def child(args: argparse.Namespace) -> None:
     """Train for an epoch or until the time is over; prints what it took."""
     from tirgn_eqx.config import RECIPES, TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.config import preset as named
-    from tirgn_eqx.heap import keep_freed_memory
-    from tirgn_eqx.train.loop import train_tirgn
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
+    from tirgn_eqx.train.api import train_tirgn
 
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))

@@ -21,12 +21,12 @@ def main() -> None:
     parser.add_argument("--split", choices=("valid", "test"), default="valid", help="what is forecast (valid)")
     args = common.finalize(parser.parse_args())
 
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.evidence import EvidenceIndex
+    from tirgn_eqx.data.index.evidence import EvidenceIndex
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
-    from tirgn_eqx.train.saved import load_model
 
     model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)

@@ -25,8 +25,8 @@ def main() -> None:
     from harness import clock, compile_ahead, device_peak
 
     from tirgn_eqx.data import build_history_vocabulary
-    from tirgn_eqx.data.batches import BatchLoader
-    from tirgn_eqx.data.snapshots import SnapshotStore
+    from tirgn_eqx.data.batches.loader import BatchLoader
+    from tirgn_eqx.data.index.snapshots import SnapshotStore
     from tirgn_eqx.evaluate.encoding import encode_rows
     from tirgn_eqx.models import RecurrentGraphModel, build_model
 

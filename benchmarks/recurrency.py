@@ -22,7 +22,7 @@ def main() -> None:
     from graphs import GDELT, random_graph
 
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.recurrence import build_recurrence_index
+    from tirgn_eqx.data.index.recurrence import build_recurrence_index
     from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
     from tirgn_eqx.models.recurrency import DECAYS, SHARES, VARIANTS
 

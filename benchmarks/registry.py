@@ -37,7 +37,7 @@ KNOWN: dict[str, dict[str, tuple[int | None, str | None]]] = {
 def described(folder: Path, name: str) -> dict[str, Any]:
     """The files of a set with sizes and checksums, and its counts where all of it is there."""
     from tirgn_eqx.data import graph_statistics, load_graph
-    from tirgn_eqx.download import digest_of
+    from tirgn_eqx.storage.download import digest_of
 
     files: dict[str, Any] = {}
     for file in FILES:

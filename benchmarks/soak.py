@@ -280,7 +280,7 @@ class Reader(threading.Thread):
         self.path, self.reads, self.faults, self.end = path, 0, [], threading.Event()
 
     def run(self) -> None:
-        from tirgn_eqx.train.checkpoint import load_checkpoint
+        from tirgn_eqx.checkpoint.files import load_checkpoint
 
         while not self.end.wait(0.05):
             try:

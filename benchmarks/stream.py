@@ -67,8 +67,8 @@ class Progress:
 
 def test_figures(graph, model_dir: Path) -> dict | None:
     """The best checkpoint so far on the test split, or None where there is none yet."""
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.evaluate.protocol import evaluate_model
-    from tirgn_eqx.train.saved import load_model
 
     best = model_dir / "tirgn_best.npz"
     if not best.exists():
@@ -90,7 +90,7 @@ def main() -> None:
     args = common.finalize(parser.parse_args())
     deadline += args.seconds
 
-    from tirgn_eqx.train.loop import train_tirgn
+    from tirgn_eqx.train.api import train_tirgn
 
     graph, config = common.load_arguments(args)
     config = config.replace(epochs=args.epochs) if args.epochs else config

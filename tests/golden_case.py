@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from tirgn_eqx.checkpoint.released import model_from_state
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.interop import model_from_state
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.types import Batch, Queries
 

@@ -22,11 +22,11 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.synthetic import simulate
+from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.evaluate.protocol import Evaluator
 from tirgn_eqx.models import build_model
-from tirgn_eqx.processes import is_first, join
-from tirgn_eqx.sharding import Placement, made, make_mesh, on, parse_mesh, to_host
+from tirgn_eqx.runtime.meshes import Placement, made, make_mesh, on, parse_mesh, to_host
+from tirgn_eqx.runtime.processes import is_first, join
 from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import loss_and_gradient, make_step

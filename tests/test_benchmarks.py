@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from helpers import random_graph, tiny_config
 
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.step import loss_and_gradient
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tirgn_eqx import files
-from tirgn_eqx.files import replacing, write_text
+from tirgn_eqx.storage import files
+from tirgn_eqx.storage.files import replacing, write_text
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -38,7 +38,7 @@ def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="there the process of a file cannot be asked")
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
-    script = "import os; from tirgn_eqx.files import replacing\n"
+    script = "import os; from tirgn_eqx.storage.files import replacing\n"
     script += "with replacing('file') as temporary: temporary.write_text('half'); os.kill(os.getpid(), 9)"
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
     killed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from golden_case import load_golden
 
+from tirgn_eqx.checkpoint.released import _entries
 from tirgn_eqx.evaluate.ranks import answer_ranks
-from tirgn_eqx.interop import _entries
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import json, sys
 import numpy as np
-from tirgn_eqx.heap import keep_freed_memory, return_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory, return_freed_memory
 
 def resident():
     lines = open("/proc/self/status").read().splitlines()

@@ -19,19 +19,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.archives import read_arrays
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.released import read_state
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.table import read_blocks
-from tirgn_eqx.download import zip_trouble
+from tirgn_eqx.data.readers.integer_text import read_blocks
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
-from tirgn_eqx.foreign import Unsound, parse_json
 from tirgn_eqx.gdelt.sources import Source, Unreadable
 from tirgn_eqx.gdelt.sources import read_blocks as read_raw
 from tirgn_eqx.gdelt.verified import Verified
-from tirgn_eqx.interop import read_state
-from tirgn_eqx.parquet import check_parquet, kept
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
+from tirgn_eqx.storage.download import zip_trouble
+from tirgn_eqx.storage.npz import read_arrays
+from tirgn_eqx.storage.table_probe import check_parquet, kept
+from tirgn_eqx.storage.untrusted import Unsound, parse_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -287,7 +287,7 @@ def test_a_name_does_not_steer_the_screen(tmp_path):
 
 
 def test_metadata_that_nobody_can_use_are_named(tmp_path):
-    from tirgn_eqx.train.described import check_described
+    from tirgn_eqx.checkpoint.metadata import check_described
 
     good = {"num_entities": 1, "num_relations": 1, "entities": ["a"], "data": {"provenance": {"path": "data"}}}
     check_described(good, tmp_path)

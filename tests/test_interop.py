@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from golden_case import FOLDER, golden_graph
 
+from tirgn_eqx.checkpoint.models import load_model
+from tirgn_eqx.checkpoint.released import import_torch, model_from_state, read_state
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.interop import import_torch, model_from_state, read_state
-from tirgn_eqx.train.saved import load_model
 
 OVERRIDES = {"history_len": 3}
 

@@ -11,10 +11,10 @@ from helpers import make_graph, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.batches import KINDS, BatchLoader
-from tirgn_eqx.data.buckets import Bucket
+from tirgn_eqx.data.batches.buckets import Bucket
+from tirgn_eqx.data.batches.loader import KINDS, BatchLoader
 from tirgn_eqx.data.graph import SPLITS, StaticGraph
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.protocol import Evaluator
 
 ENTITIES, RELATIONS, MOST_FACTS, HISTORY_LEN, BATCH_SIZE = 8, 2, 5, 3, 4

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from tirgn_eqx import archives
-from tirgn_eqx.foreign import Unsound
 from tirgn_eqx.gdelt import sources
+from tirgn_eqx.storage import npz
+from tirgn_eqx.storage.untrusted import Unsound
 
 
 def packed(count: int) -> bytes:
@@ -24,10 +24,10 @@ def packed(count: int) -> bytes:
 
 def test_all_arrays_of_an_archive_together_have_a_limit(monkeypatch):
     size = 100 + 128  # with its header
-    monkeypatch.setattr(archives, "room_for", lambda _: 4 * size)
-    assert len(archives.read_arrays(packed(4), packed=True)) == 4
+    monkeypatch.setattr(npz, "room_for", lambda _: 4 * size)
+    assert len(npz.read_arrays(packed(4), packed=True)) == 4
     with pytest.raises(Unsound, match=f"unpacks to {5 * size:,} bytes, more than the {4 * size:,}"):
-        archives.read_arrays(packed(5), packed=True)
+        npz.read_arrays(packed(5), packed=True)
 
 
 def test_of_a_line_without_end_no_more_is_kept_than_is_looked_at(monkeypatch, tmp_path):
@@ -75,4 +75,4 @@ def test_an_array_has_as_many_bytes_as_it_says(shape):
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.npy", raw)
     with pytest.raises(Unsound, match=r"array 'a' says \[.*\] of float64, but has 24 bytes"):
-        archives.read_arrays(file.getvalue())
+        npz.read_arrays(file.getvalue())

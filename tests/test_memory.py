@@ -6,10 +6,17 @@ import pytest
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.memory import ProblemShape, abstract_batch, compile_step, largest_batch, measured_bytes, predicted_bytes
-from tirgn_eqx.memory import probe_memory as probe
 from tirgn_eqx.models import TiRGN
 from tirgn_eqx.train.data import make_loader
+from tirgn_eqx.train.memory import (
+    ProblemShape,
+    abstract_batch,
+    compile_step,
+    largest_batch,
+    measured_bytes,
+    predicted_bytes,
+)
+from tirgn_eqx.train.memory import probe_memory as probe
 
 CONFIG = TiRGNTrainingConfig(embedding_dim=16, history_len=2, num_layers=1, conv_channels=4, batch_size=64)
 SHAPE = ProblemShape(entities=300, relations=5, edges=100, queries=128)
@@ -53,7 +60,7 @@ def test_the_largest_batch_fits_and_the_next_does_not(monkeypatch, budget):
         calls.append(config.batch_size)
         return predict(config.batch_size)
 
-    monkeypatch.setattr("tirgn_eqx.memory.predicted_bytes", predicted)
+    monkeypatch.setattr("tirgn_eqx.train.memory.predicted_bytes", predicted)
     found = largest_batch(SHAPE, CONFIG, budget)
     if budget < predict(64):
         assert found == 0
@@ -64,7 +71,9 @@ def test_the_largest_batch_fits_and_the_next_does_not(monkeypatch, budget):
 
 
 def test_the_table_says_what_fits(monkeypatch):
-    monkeypatch.setattr("tirgn_eqx.memory.predicted_bytes", lambda shape, config: 1000 if config.batch_size else 2000)
+    monkeypatch.setattr(
+        "tirgn_eqx.train.memory.predicted_bytes", lambda shape, config: 1000 if config.batch_size else 2000
+    )
     rows = probe(SHAPE, CONFIG, budget=1500, measure=False)
     assert {(row["precision"], row["remat"]) for row in rows} >= {("bf16", "none"), ("f32", "full")}
     assert {row["fits"] for row in rows if row["batch_size"]} == {True}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.processes import join
-from tirgn_eqx.sharding import MeshShape, parse_mesh
+from tirgn_eqx.runtime.meshes import MeshShape, parse_mesh
+from tirgn_eqx.runtime.processes import join
 
 CASE = Path(__file__).with_name("mesh_case.py")
 CI = pytest.mark.ci

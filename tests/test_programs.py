@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.runtime.compiling import Programs
 
 
 def used():

@@ -10,10 +10,10 @@ from helpers import random_graph, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.negatives import draw_others
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.tirgn import TiRGN

@@ -11,23 +11,23 @@ from helpers import tiny_config
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from tirgn_eqx.checkpoint.files import load_checkpoint
+from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import load_graph, simulate
-from tirgn_eqx.data.events import GRANULARITIES
-from tirgn_eqx.data.future import outlook
-from tirgn_eqx.data.recurrence import build_recurrence_index
+from tirgn_eqx.data.batches.windows import WindowLoader
+from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.index.recurrence import build_recurrence_index
+from tirgn_eqx.data.readers.events import GRANULARITIES
 from tirgn_eqx.data.statistics import graph_statistics
-from tirgn_eqx.data.windows import WindowLoader
 from tirgn_eqx.errors import DataWarning
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
 from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.forecast.facts import rates
 from tirgn_eqx.forecast.states import RecurrentState
 from tirgn_eqx.models import build_model
-from tirgn_eqx.train.checkpoint import load_checkpoint
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.data import TrainingData
-from tirgn_eqx.train.loop import train_tirgn
-from tirgn_eqx.train.saved import save_model
 
 KINDS = ("tirgn", "regcn", "evidence")
 # The same snapshots from 1970 on, and as days, hours and quarter hours from the beginning of 2018.

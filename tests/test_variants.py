@@ -9,8 +9,8 @@ import pytest
 from golden_case import load_golden
 
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, both_directions
-from tirgn_eqx.data.tgb import NAMED, SAMPLED, read_tgb
+from tirgn_eqx.data.readers.tgb import NAMED, SAMPLED, read_tgb
 
 
 def facts(seed=0, days=14, per_day=10, entities=9, relations=3):

@@ -102,8 +102,8 @@ def collect(
     if quiet:
         show.only_warnings()
     with show.clean_stdout():
-        from tirgn_eqx.download import Patience
         from tirgn_eqx.gdelt import collect as collecting
+        from tirgn_eqx.storage.download import Patience
 
         patience = Patience(tries=tries, timeout=timeout)
         with CollectingView(quiet=quiet) as view:

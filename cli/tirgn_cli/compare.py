@@ -8,8 +8,8 @@ import typer
 from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.files import write_text
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
+from tirgn_eqx.storage.files import write_text
 
 BASELINE = "recurrency"
 
@@ -126,7 +126,7 @@ def _load_model(name: str) -> Any:
             raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(options.VARIANTS)}")
         return variant or options.VARIANTS[0]
 
-    from tirgn_eqx.train.saved import load_model
+    from tirgn_eqx.checkpoint.models import load_model
 
     return load_model(name)
 
@@ -161,7 +161,7 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
 
     with show.working(f"evaluating {name} on {graph.name}"):
         if isinstance(found, str):
-            from tirgn_eqx.data.recurrence import build_recurrence_index
+            from tirgn_eqx.data.index.recurrence import build_recurrence_index
             from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
 
             if not searched:

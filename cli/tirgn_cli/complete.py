@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 DEEPEST = 4  # folders below the current one
 MOST = 2000  # entries looked at: a key press must not wait for a disk
-# As in tirgn_eqx.data.table_files, which is not imported: a key press must not wait for it.
+# As in tirgn_eqx.data.readers.table_files, which is not imported: a key press must not wait for it.
 TEXT = (".csv", ".tsv", ".tab", ".ndjson", ".jsonl")
 SUFFIXES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", *TEXT)
 SUFFIXES += tuple(f"{suffix}{packed}" for suffix in TEXT for packed in (".gz", ".zst"))
@@ -76,6 +76,6 @@ def data(incomplete: str) -> list[str]:
 
 def published(incomplete: str) -> list[str]:
     """Names of published data sets, however they are begun."""
-    from tirgn_eqx.data.published import published as known
+    from tirgn_eqx.data.readers.published import published as known
 
     return [name for name in known() if name.casefold().startswith(incomplete.casefold())]

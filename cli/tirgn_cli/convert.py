@@ -74,7 +74,7 @@ def convert(
     """
     from tirgn_cli import show
     from tirgn_cli.files import check_writable
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     check_writable(out, folder=True)
     keep_freed_memory()

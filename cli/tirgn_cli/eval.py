@@ -7,7 +7,7 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 MOST_SHARES = 6
 TYPES = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
@@ -109,7 +109,7 @@ def evaluate(
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.train.saved import load_model
+        from tirgn_eqx.checkpoint.models import load_model
 
         model, config, metadata = load_model(checkpoint, model_type)
         kind = config.model_type
@@ -171,8 +171,8 @@ def calibrated(checkpoint: Path, model: Any, run: Any, on_valid: Any) -> dict[st
     split that `run` evaluates."""
     import jax.numpy as jnp
 
+    from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
-    from tirgn_eqx.train.saved import save_calibration
 
     found = fit_temperature(lambda temperature: on_valid(model, temperature))
     save_calibration(checkpoint, found)
@@ -206,7 +206,7 @@ def explained(model: Any, evaluation: Any, number: int, history_len: int) -> lis
 
 def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
     """The graph to evaluate on: the one the checkpoint names, or `data_path` read with the same options."""
-    from tirgn_eqx.data.load import load_graph, reading_of
+    from tirgn_eqx.data.readers.load import load_graph, reading_of
 
     if data_path is not None:
         # A moved or copied event table is read as the one that was trained on, unless told otherwise.

@@ -70,8 +70,8 @@ def import_torch(
     from tirgn_cli import show
 
     with show.clean_stdout():
+        from tirgn_eqx.checkpoint.released import import_torch as run
         from tirgn_eqx.data import load_graph
-        from tirgn_eqx.interop import import_torch as run
 
         load = options.given(
             num_days=num_days,

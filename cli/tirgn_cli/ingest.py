@@ -10,7 +10,7 @@ import typer
 from tirgn_cli import options
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 EVENTS = "Events"
 UNREADABLE = 3  # exit code: all was done, but for files that cannot be read

@@ -66,12 +66,12 @@ def map_data(
     Example: tirgn data map events.parquet --num-days 0 --out data/mapped --history
     """
     from tirgn_cli import show
-    from tirgn_eqx.heap import keep_freed_memory
+    from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
     with show.clean_stdout():
         from tirgn_eqx.data import map_data as run
-        from tirgn_eqx.data.history_files import mapped_vocabulary
+        from tirgn_eqx.data.index.history_files import mapped_vocabulary
 
         load = options.given(
             num_days=num_days,

@@ -8,8 +8,8 @@ import typer
 from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, printable
-from tirgn_eqx.files import replacing
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
+from tirgn_eqx.storage.files import replacing
 
 PARTS = ("subject", "relation", "object")
 MOST_SHARES = 3

@@ -16,7 +16,7 @@ def list_data(as_json: options.Json = False, debug: options.Debug = False) -> No
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.data.published import SOURCE, published
+        from tirgn_eqx.data.readers.published import SOURCE, published
 
         known = published()
     if as_json:
@@ -70,7 +70,7 @@ def get(
         show.only_warnings()
     with show.clean_stdout():
         from tirgn_eqx.data import load_graph
-        from tirgn_eqx.data.published import SOURCE, find_published, get_published
+        from tirgn_eqx.data.readers.published import SOURCE, find_published, get_published
 
         one = find_published(name)
         place = out or Path("data") / one.name

@@ -9,8 +9,8 @@ import typer
 from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, TirgnError
-from tirgn_eqx.files import write_text
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
+from tirgn_eqx.storage.files import write_text
 
 
 def report(
@@ -100,9 +100,9 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     """`run` with its figures, or with a word on why there are none."""
     from tirgn_cli import show
     from tirgn_cli.eval import checksum_message, load_data
+    from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.report import measure
-    from tirgn_eqx.train.saved import load_model
 
     missing = list(run.missing)
     if run.checkpoint is None:

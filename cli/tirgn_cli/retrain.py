@@ -7,7 +7,7 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 WORSE = 3
 KEPT = "that of CKPT"

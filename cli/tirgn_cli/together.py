@@ -4,13 +4,13 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from tirgn_eqx.sharding import MeshShape
+    from tirgn_eqx.runtime.meshes import MeshShape
 
 
 def several(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Connect this process to the others, where there are any."""
     if coordinator is not None:
-        from tirgn_eqx.processes import join
+        from tirgn_eqx.runtime.processes import join
 
         join(coordinator, num_processes, process_id)
 
@@ -22,7 +22,7 @@ def devices(mesh: str | None, coordinator: str | None) -> "MeshShape | None":
     import jax
 
     from tirgn_eqx.errors import ConfigError
-    from tirgn_eqx.sharding import parse_mesh
+    from tirgn_eqx.runtime.meshes import parse_mesh
 
     shape = parse_mesh(mesh or "auto", jax.device_count())
     if jax.process_count() > 1 and shape.devices < jax.device_count():

@@ -10,8 +10,8 @@ import typer
 from tirgn_cli import complete, options
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.files import write_text
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
+from tirgn_eqx.storage.files import write_text
 
 
 def train(
@@ -176,13 +176,13 @@ def train(
         shape = devices(mesh, coordinator)
 
         from tirgn_eqx.data import load_graph
-        from tirgn_eqx.processes import Watch, is_first
+        from tirgn_eqx.runtime.processes import Watch, is_first
 
         graph = load_graph(source, **load)
         if is_first():
             save_config(config, model_dir)
 
-        from tirgn_eqx.train.loop import train_tirgn
+        from tirgn_eqx.train.api import train_tirgn
 
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
@@ -235,7 +235,7 @@ def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
 
     **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
     """
-    from tirgn_eqx.train.folder import working_alone
+    from tirgn_eqx.checkpoint.run_folder import working_alone
 
     head = "# settings of the last training in this folder; `tirgn train --config` reads them\n"
     with working_alone(model_dir):

@@ -8,7 +8,7 @@ import typer
 from tirgn_cli import options
 from tirgn_eqx.config import parse_assignments
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.heap import keep_freed_memory
+from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 SEARCH = "Search"
 

@@ -62,7 +62,7 @@ def vram_probe(
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.memory import ProblemShape, largest_batch, probe_memory
+        from tirgn_eqx.train.memory import ProblemShape, largest_batch, probe_memory
 
         description = None
         if sizes is not None:

@@ -21,11 +21,11 @@ import polars as pl
 from typer.testing import CliRunner, Result
 
 from tirgn_cli.app import app
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.models import build_model
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.saved import save_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "plain.npz"
 HEAD = """# What is refused, and how it is said

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.graph import from_facts
@@ -19,7 +20,6 @@ from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.models import build_model
-from tirgn_eqx.train.saved import load_model, save_model
 
 ENTITIES = ("RUSSIA", "IRAN", "Iran", "CHINA", "POLICE", "FRANCE")
 RELATIONS = ("190_Q4", "042_Q1")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.evaluate.protocol import evaluate_model
 from tirgn_eqx.forecast import Forecaster
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.saved import load_model
 
 ORIGIN = -30  # of the checkpoint's clock; that of its data is 0
 

@@ -187,7 +187,7 @@ def predicted(monkeypatch):
     def predicted_bytes(shape, config):
         return (config.batch_size or 2 * shape.queries) * 2**20 * (1 if config.precision == "bf16" else 2)
 
-    monkeypatch.setattr("tirgn_eqx.memory.predicted_bytes", predicted_bytes)
+    monkeypatch.setattr("tirgn_eqx.train.memory.predicted_bytes", predicted_bytes)
 
 
 def test_probe_of_a_shape(run, predicted):

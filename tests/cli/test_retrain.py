@@ -11,12 +11,12 @@ import pytest
 from called import write_folder
 
 from tirgn_cli.train import Signals
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.models import build_combined, build_model
 from tirgn_eqx.train import gate
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.saved import load_model, save_model
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32", "max_buckets": 1}

@@ -10,10 +10,11 @@ from called import SMALL, call_app
 
 from tirgn_cli.complete import SUFFIXES
 from tirgn_cli.eval import load_data
+from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data import load_graph, table_files
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.readers import table_files
 from tirgn_eqx.models import build_model
-from tirgn_eqx.train.saved import save_model
 
 DATE = pl.col("timestamp").cast(pl.String).str.to_date("%Y%m%d")
 ODD = "entity1=who,relation=did,entity2=whom,timestamp=moment"

@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, folder, tmp_path):
 
 
 def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch):
-    module = types.ModuleType("tirgn_eqx.train.loop")
+    module = types.ModuleType("tirgn_eqx.train.api")
 
     def train_tirgn(graph, config, **_):
         print("chatter")
@@ -161,7 +161,7 @@ def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch):
         return {"status": "complete", "best_mrr": float("nan"), "checkpoint": Path("x.npz")}
 
     module.train_tirgn = train_tirgn  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "tirgn_eqx.train.loop", module)
+    monkeypatch.setitem(sys.modules, "tirgn_eqx.train.api", module)
     result = run("train", "--data-path", "sim", "--json")
     assert result.stdout.count("\n") == 1 and result.stdout.startswith("{")
     assert '"best_mrr": null' in result.stdout and '"checkpoint": "x.npz"' in result.stdout

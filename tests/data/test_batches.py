@@ -10,10 +10,10 @@ from helpers import make_graph, random_graph, same_bits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.buckets import group_loads, round_up
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.prefetch import prefetch
+from tirgn_eqx.data.batches.buckets import group_loads, round_up
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.prefetch import prefetch
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import DataError
 
 HISTORY_LEN = 3

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.benchmark import read_folder
-from tirgn_eqx.data.table import _read_clean, _read_lines, read_integers
+from tirgn_eqx.data.readers.integer_text import _read_clean, _read_lines, read_integers
+from tirgn_eqx.data.readers.regcn_text import read_folder
 from tirgn_eqx.errors import DataError, DataWarning
 
 FILES = {

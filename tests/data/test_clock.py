@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tirgn_eqx.data import load_graph, map_data, map_graph, read_folder, simulate
 from tirgn_eqx.data.clock import clock_of, with_clock
-from tirgn_eqx.data.events import GRANULARITIES, read_events
-from tirgn_eqx.data.future import outlook
+from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.readers.events import GRANULARITIES, read_events
 from tirgn_eqx.errors import DataError, DataWarning
 
 DAY = 86_400

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import TemporalGraph, load_graph
-from tirgn_eqx.data.events import read_events
-from tirgn_eqx.data.table_files import SUFFIXES
+from tirgn_eqx.data.readers.events import read_events
+from tirgn_eqx.data.readers.table_files import SUFFIXES
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.parquet import kept
+from tirgn_eqx.storage.table_probe import kept
 
 START = dt.datetime(2021, 3, 1, 1, 16, 47)
 EPOCH = dt.datetime(1970, 1, 1)

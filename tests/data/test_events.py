@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import load_graph, read_folder
-from tirgn_eqx.data.events import read_events, split_by_snapshot, thin
 from tirgn_eqx.data.graph import ReadReport
-from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.readers.events import read_events, split_by_snapshot, thin
+from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"

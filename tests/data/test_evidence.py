@@ -8,10 +8,10 @@ from helpers import both_directions, facts_of_a_graph, make_graph, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.evidence import LEAST_STRENGTH, NEVER, SCALE, EvidenceIndex
-from tirgn_eqx.data.evidence_batches import MOST_CELLS, EvidenceLoader, _parts
-from tirgn_eqx.data.evidence_questions import KINDS, LENGTHS, Asked, Gatherer
-from tirgn_eqx.data.occurrences import HALF_LIVES, build_occurrences
+from tirgn_eqx.data.batches.evidence_loader import MOST_CELLS, EvidenceLoader, _parts
+from tirgn_eqx.data.batches.evidence_queries import KINDS, LENGTHS, Asked, Gatherer
+from tirgn_eqx.data.index.evidence import LEAST_STRENGTH, NEVER, SCALE, EvidenceIndex
+from tirgn_eqx.data.index.occurrences import HALF_LIVES, build_occurrences
 from tirgn_eqx.errors import DataError
 
 

@@ -13,8 +13,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import map_data
-from tirgn_eqx.data.benchmark import read_folder, read_unsplit
 from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.readers.regcn_text import read_folder, read_unsplit
 from tirgn_eqx.errors import DataError, DataWarning
 
 Files = dict[str, str | bytes | None]
@@ -158,7 +158,7 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
     for number, content in enumerate((READ_WHOLE["CRLF"], READ_WHOLE["all three, mixed"], READ_WHOLE["CR"])):
         place = write(tmp_path / str(number), content)
         for block in (1, 2, 3, 5, 7, 64):
-            monkeypatch.setattr("tirgn_eqx.data.table.BLOCK", block)
+            monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", block)
             graph, _ = read_both(place)
             assert not isinstance(graph, str)
             assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
@@ -337,7 +337,7 @@ INTERVALS: dict[str, tuple[list[int], int]] = {
 
 @pytest.mark.parametrize("case", INTERVALS)
 def test_the_interval_is_that_of_all_train_times(tmp_path, monkeypatch, case):
-    monkeypatch.setattr("tirgn_eqx.data.table.BLOCK", 8)  # a line or two in each
+    monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", 8)  # a line or two in each
     times, interval = INTERVALS[case]
     # Those of the other splits do not count.
     content = files(

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import Facts, build_history_vocabulary, load_graph, map_data, map_graph, read_folder, write_mapped
-from tirgn_eqx.data.columns import Column, check_column, map_column
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph
-from tirgn_eqx.data.snapshots import SnapshotStore, build_snapshot
+from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.files import alone
+from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.npy_columns import Column, check_column, map_column
 
 FIELDS = ("num_entities", "num_relations", "time_interval", "clock_origin", "entity_names", "relation_names", "name")
 FIELDS += ("time_unit", "read")
@@ -176,7 +176,9 @@ def write_folder(place, train):
 def test_a_folder_is_mapped_in_any_order(tmp_path, times, monkeypatch):
     write_folder(tmp_path / "data", [(number % 3, number % 2, 1, time) for number, time in enumerate(times)])
     in_memory = []
-    monkeypatch.setattr("tirgn_eqx.data.load.read_folder", lambda path: (in_memory.append(path), read_folder(path))[1])
+    monkeypatch.setattr(
+        "tirgn_eqx.data.readers.load.read_folder", lambda path: (in_memory.append(path), read_folder(path))[1]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # a time that two splits share
         made = map_data(tmp_path / "data", tmp_path / "graph")
@@ -375,7 +377,7 @@ def test_the_store_keeps_what_was_used_last():
 def test_what_a_killed_process_left_is_removed(tmp_path):
     place = tmp_path / "graph"
     map_graph(random_graph(0), place)
-    from tirgn_eqx.files import _system
+    from tirgn_eqx.storage.files import _system
 
     left = place / f".graph.{_system()}-{2**22 + 1}.tmp"
     (left / "inside").mkdir(parents=True)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.negatives import negative_sampling
+from tirgn_eqx.data.batches.negatives import negative_sampling
 from tirgn_eqx.errors import DataError
 
 

@@ -6,10 +6,11 @@ import sys
 import pytest
 from helpers import DATASETS
 
-from tirgn_eqx.data import load_graph, published
-from tirgn_eqx.data.published import Published, find_published, get_published
-from tirgn_eqx.download import Patience, digest_of
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.readers import published
+from tirgn_eqx.data.readers.published import Published, find_published, get_published
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.storage.download import Patience, digest_of
 
 QUICK = Patience(tries=3, timeout=2.0, backoff=0.01)
 CONTENT = {

@@ -6,8 +6,8 @@ from helpers import both_directions, facts_of_a_graph, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.questions import Parts, Questions, ask, divide, division_sizes, pack
+from tirgn_eqx.data.batches.queries import Parts, Questions, ask, divide, division_sizes, pack
+from tirgn_eqx.data.index.history import build_history_vocabulary
 
 KINDS = st.sampled_from(["entity", "relation"])
 

@@ -5,7 +5,7 @@ from helpers import both_directions, facts_of_a_graph, make_graph, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.snapshots import SnapshotStore, build_snapshot, stack_window
+from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot, stack_window
 
 
 def edges_of(snapshot):

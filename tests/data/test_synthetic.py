@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.synthetic import simulate
-from tirgn_eqx.data.synthetic_names import MAX_ENTITIES, make_cast, relation_names
+from tirgn_eqx.data.synthetic.cast import MAX_ENTITIES, make_cast, relation_names
+from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.errors import DataError
 
 SMALL = {"num_entities": 20, "num_relations": 5, "num_days": 30, "facts_per_day": 25}

@@ -10,11 +10,11 @@ import pytest
 import tgb_files
 
 from tirgn_eqx.data import load_graph, map_data
-from tirgn_eqx.data.drawn import DrawnNegatives
-from tirgn_eqx.data.pickled import read_entries
-from tirgn_eqx.data.tgb import DATASETS, read_tgb, tgb_name
+from tirgn_eqx.data.readers.pickled_arrays import read_entries
+from tirgn_eqx.data.readers.tgb import DATASETS, read_tgb, tgb_name
+from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
 from tirgn_eqx.errors import DataError, DataWarning
-from tirgn_eqx.foreign import Unsound
+from tirgn_eqx.storage.untrusted import Unsound
 
 
 def first_come(rows):

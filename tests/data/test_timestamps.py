@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tirgn_eqx.data.timestamps import NAMED, check_time_format, doubts, read_times
+from tirgn_eqx.data.readers.timestamps import NAMED, check_time_format, doubts, read_times
 from tirgn_eqx.errors import ConfigError, DataError
 
 EPOCH = dt.datetime(1970, 1, 1)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers import random_graph
 
-from tirgn_eqx.data.snapshots import SnapshotStore
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.batches.windows import WindowLoader
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 
 HISTORY_LEN = 3
 

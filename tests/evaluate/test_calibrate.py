@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from helpers import random_graph
 
+from tirgn_eqx.checkpoint.models import load_model, save_calibration, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import build_combined, build_model
-from tirgn_eqx.train.saved import load_model, save_calibration, save_model
 
 
 @pytest.mark.parametrize("truth", [(1.0, 1.0), (0.6, 1.8), (3.0, 0.3)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import make_graph, random_graph, tiny_model
 
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.feedback import TOP, forecast_snapshots

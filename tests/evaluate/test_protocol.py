@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import both_directions, make_graph, random_graph, tiny_model
 
-from tirgn_eqx.data.snapshots import SnapshotStore, stack_window
+from tirgn_eqx.data.index.snapshots import SnapshotStore, stack_window
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import evaluate_model
 from tirgn_eqx.types import Queries, Window

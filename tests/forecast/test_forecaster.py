@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.future import outlook
-from tirgn_eqx.data.moments import parse_time
+from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.snapshot_time import parse_time
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
@@ -21,7 +22,6 @@ from tirgn_eqx.forecast import Forecaster, forecaster, states
 from tirgn_eqx.forecast.facts import HALF_LIFE
 from tirgn_eqx.models import build_combined, build_model
 from tirgn_eqx.nn import ConvDecoder
-from tirgn_eqx.train.saved import save_model
 
 NAMES = [f"ACTOR {letter}" for letter in "ABCDEFGHIJKL"]
 RELATIONS = ["042_Q1", "190_Q4", "036_Q1"]

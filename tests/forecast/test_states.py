@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import make_graph
 
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.forecast.states import RecurrentState
 
 # 0 did 0 to 1 at time 0, to 2 at time 3, and to 3 at time 5, which is not known.

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from gdelt_server import FIRST, GDELT, md5, rows, zipped
 
-from tirgn_eqx.download import Patience, checked_url, zip_trouble
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt import verified
 from tirgn_eqx.gdelt.collect import collect
 from tirgn_eqx.gdelt.feed import FEEDS, Listed
 from tirgn_eqx.gdelt.verified import Verified
+from tirgn_eqx.storage.download import Patience, checked_url, zip_trouble
 
 QUARTER = dt.timedelta(minutes=15)
 V2 = FEEDS["v2"]
@@ -381,7 +381,7 @@ def test_a_disk_that_fails_ends_it_in_one_line(gdelt, tmp_path, monkeypatch, num
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr("tirgn_eqx.download.os.fsync", fsync)
+        patch.setattr("tirgn_eqx.storage.download.os.fsync", fsync)
         with pytest.raises(DataError) as error:
             run(gdelt, tmp_path)
     expected = "no space left; free some" if number == errno.ENOSPC else "Input/output error"

@@ -11,11 +11,12 @@ import pytest
 from helpers import make_graph, random_graph, same_bits
 from test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 
+from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.windows import WindowLoader
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
@@ -23,9 +24,8 @@ from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_combined, products
 from tirgn_eqx.train import staged
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.gate import GateFit
-from tirgn_eqx.train.loop import train_tirgn
-from tirgn_eqx.train.saved import load_model, save_model
 
 HISTORY_LEN = 2
 SLOW = pytest.mark.slow
@@ -206,12 +206,12 @@ def world():
 @pytest.fixture(autouse=True, scope="module")
 def tiny_stages():
     """Evidence small enough for tests, and few steps of the gate."""
-    from tirgn_eqx import config
+    from tirgn_eqx.config import PRESETS
     from tirgn_eqx.train import gate
 
     patch = pytest.MonkeyPatch()
     changes = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
-    patch.setitem(config.PRESETS, "evidence", config.PRESETS["evidence"] | changes)
+    patch.setitem(PRESETS, "evidence", PRESETS["evidence"] | changes)
     patch.setattr(gate, "STEPS", 6)
     yield
     patch.undo()

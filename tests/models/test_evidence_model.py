@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 from helpers import both_directions, make_graph, random_graph, same_bits
 
+from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader
-from tirgn_eqx.data.evidence_questions import Asked, Gatherer, natural_bucket, on_device, rounded_bucket
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, natural_bucket, on_device, rounded_bucket
+from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_model, products
 from tirgn_eqx.models import evidence as module
-from tirgn_eqx.train import run as training
+from tirgn_eqx.train import trainer as training
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.evidence_step import evidence_loss
-from tirgn_eqx.train.loop import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.saved import load_model, save_model
 
 FORMS = [(True, True), (False, False), (True, False), (False, True)]
 

@@ -11,14 +11,14 @@ from helpers import random_graph
 from test_combined import settings
 from test_evidence_model import batch_at, entity_intensities, rough, small
 
+from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.models import build_combined, build_model
-from tirgn_eqx.train.loop import train_tirgn
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.saved import load_model, save_model
 
 ENTITIES, RELATIONS, WORDS = 14, 3, 5
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers import random_graph, tiny_model
 
-from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.index.history import build_history_vocabulary
 
 ENTITIES, RELATIONS = 8, 3
 STATIC = StaticGraph(np.arange(12) % ENTITIES, np.arange(12) % 2, np.arange(12) % 5, 2, 5)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from helpers import normal, random_graph, same_bits, tiny_config
 
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.checkpoint.models import load_model, save_model
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.models import REGCN, build_model
 from tirgn_eqx.nn import TimeGate
-from tirgn_eqx.train.loop import train_tirgn
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.optimizer import trainable
-from tirgn_eqx.train.saved import load_model, save_model
 
 
 @pytest.fixture(scope="module")

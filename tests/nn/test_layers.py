@@ -11,7 +11,7 @@ import pytest
 from helpers import both_directions, close, make_graph, normal
 
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.snapshots import build_snapshot, stack_window
+from tirgn_eqx.data.index.snapshots import build_snapshot, stack_window
 from tirgn_eqx.nn import (
     BatchNorm,
     ConvDecoder,

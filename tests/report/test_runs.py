@@ -7,11 +7,11 @@ import shutil
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig
+from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.files import alone, locked
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.runs import read_curves
-from tirgn_eqx.train.folder import TRAIN_LOCK
+from tirgn_eqx.storage.files import alone, locked
 
 pytestmark = pytest.mark.ci
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
+from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.errors import DivergedError
-from tirgn_eqx.train import run as training
-from tirgn_eqx.train.checkpoint import load_checkpoint
+from tirgn_eqx.train import trainer as training
 from tirgn_eqx.train.compiled import with_key
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import make_step
@@ -151,8 +151,8 @@ def test_old_checkpoints_go_only_when_the_new_one_can_be_read(graph, tmp_path, m
     train_tirgn(graph, config, model_dir=tmp_path)
     names = sorted(path.name for path in tmp_path.glob("tirgn_epoch_*"))
     assert names == ["tirgn_epoch_3.json", "tirgn_epoch_3.npz", "tirgn_epoch_4.json", "tirgn_epoch_4.npz", stale.name]
+    from tirgn_eqx.checkpoint.run_folder import prune
     from tirgn_eqx.errors import CheckpointError
-    from tirgn_eqx.train.folder import prune
 
     (tmp_path / "tirgn_epoch_4.npz").write_bytes(b"PK broken")
     with pytest.raises(CheckpointError):

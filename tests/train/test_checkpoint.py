@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tirgn_eqx import sharding
+from tirgn_eqx.checkpoint.files import load_checkpoint, replace_checkpoint, save_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataWarning
-from tirgn_eqx.train.checkpoint import load_checkpoint, replace_checkpoint, save_checkpoint
+from tirgn_eqx.runtime import meshes
 
 ARRAYS = {"entity": np.arange(12, dtype=np.float32).reshape(3, 4), "step": np.asarray(7)}
 METADATA = {"model_type": "tirgn", "entities": ["Ünia", "Old 'Land'"], "metrics": {"mrr": 0.5}}
@@ -333,8 +333,8 @@ def test_blocks_of_rows_make_the_same_file_as_the_whole(rows, padding, block):
 
     table = np.arange(4.0 * (rows + padding), dtype=np.float32).reshape(-1, 4)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "BLOCK_BYTES", block)
-        blocks = sharding.Blocks(jnp.asarray(table), rows)
+        patch.setattr(meshes, "BLOCK_BYTES", block)
+        blocks = meshes.Blocks(jnp.asarray(table), rows)
         pieces = [len(piece) for piece in blocks]
         assert sum(pieces) == rows and max(pieces, default=0) <= max(1, block // 16)
         one = save_checkpoint(Path(folder) / "one", {"table": table[:rows], "step": np.asarray(7)}, METADATA)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.run_folder import numbered, prune, working_alone
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.files import alone
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.folder import numbered, prune, working_alone
+from tirgn_eqx.storage.files import alone
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

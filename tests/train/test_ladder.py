@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
-from tirgn_eqx.train import run as training
-from tirgn_eqx.train.ladder import lighter, ran_out_of_memory
+from tirgn_eqx.train import trainer as training
+from tirgn_eqx.train.out_of_memory import lighter, ran_out_of_memory
 
 EXHAUSTED = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 

@@ -14,8 +14,8 @@ import pytest
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.train.logger import TrainingLogger, device_memory_bytes
-from tirgn_eqx.train.wandb_worker import WandbWorker
+from tirgn_eqx.tracking.logger import TrainingLogger, device_memory_bytes
+from tirgn_eqx.tracking.wandb_writer import WandbWorker
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789" * 4
@@ -314,7 +314,7 @@ def test_the_real_wandb_offline(tmp_path, monkeypatch, caplog):
 FULL = """
 import logging, resource, sys
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
-from tirgn_eqx.train.logger import TrainingLogger
+from tirgn_eqx.tracking.logger import TrainingLogger
 with TrainingLogger(sys.argv[1]) as log:
     log.log_metrics({"train/loss": 0.5}, 0)
     # From here on, no file may grow beyond 1000 bytes: what a full disk does, for this process alone.

@@ -10,9 +10,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_graph, load_model, simulate, train_tirgn
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.optimizer import parameter_count
 
 METRICS = {"train/loss", "train/loss_entity", "train/loss_relation", "train/loss_static", "train/lr"}
@@ -205,7 +205,7 @@ def asked(monkeypatch):
         calls.append((graph, config, model_dir))
         return {"status": "complete"}
 
-    monkeypatch.setattr("tirgn_eqx.train.loop.train_alone", instead)
+    monkeypatch.setattr("tirgn_eqx.train.api.train_alone", instead)
     return calls
 
 

@@ -13,9 +13,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
+from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
-from tirgn_eqx.train.checkpoint import load_checkpoint
 
 EPOCHS = 3
 SETTINGS = {

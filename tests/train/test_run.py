@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from helpers import random_graph
 
+from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset
-from tirgn_eqx.train.bad_steps import BadSteps, is_bad, is_finite, kept_unless
+from tirgn_eqx.tracking.logger import NoLogger
 from tirgn_eqx.train.compiled import with_key
-from tirgn_eqx.train.logger import NoLogger
+from tirgn_eqx.train.non_finite import BadSteps, is_bad, is_finite, kept_unless
 from tirgn_eqx.train.optimizer import Average
-from tirgn_eqx.train.run import Run
-from tirgn_eqx.train.state import _differences
+from tirgn_eqx.train.trainer import Run
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False, "max_buckets": 1}
 

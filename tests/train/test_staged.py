@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from helpers import make_graph, tiny_config
 
+from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
@@ -21,7 +22,6 @@ from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Encoding, build_combined
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.train import staged
-from tirgn_eqx.train.checkpoint import save_checkpoint
 from tirgn_eqx.train.gate import STRAYING, gate_loss
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False}

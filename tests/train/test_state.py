@@ -7,11 +7,11 @@ import pytest
 from helpers import renumbered
 
 from tirgn_eqx import TiRGNTrainingConfig, preset, simulate, train_tirgn
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.models import load_model
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
-from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
-from tirgn_eqx.train.saved import load_model
-from tirgn_eqx.train.state import STATE_FILE, as_begun
 
 SMALL = {"embedding_dim": 4, "precision": "f32", "max_buckets": 1, "epochs": 2, "eval_interval": 1}
 SETTINGS = {

@@ -9,10 +9,10 @@ import pytest
 from helpers import make_graph, random_graph, tiny_config
 
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches import BatchLoader
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader
-from tirgn_eqx.data.history import build_history_vocabulary
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models import Encoding, Evidence, TiRGN
 from tirgn_eqx.train.evidence_step import evidence_loss
 from tirgn_eqx.train.step import loss_and_gradient

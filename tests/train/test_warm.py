@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import random_graph, same_bits, tiny_config
 
+from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data.names import places, with_further_names
 from tirgn_eqx.data.vocabulary import for_checkpoint
@@ -17,9 +18,8 @@ from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import build_combined, build_model
 from tirgn_eqx.nn import RunningStatistics
-from tirgn_eqx.train.loop import train_tirgn
-from tirgn_eqx.train.saved import load_model
-from tirgn_eqx.train.warm import NameMap, fingerprint, leading_axes, warm_start
+from tirgn_eqx.train.api import train_tirgn
+from tirgn_eqx.train.warm_start import NameMap, fingerprint, leading_axes, warm_start
 
 ENTITIES, RELATIONS = tuple("ABCDEFGHIJ"), ("give", "take", "meet")
 KINDS = ["tirgn", "regcn", "evidence", "combined"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.benchmark import read_unsplit
-from tirgn_eqx.data.events import split_by_snapshot
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.load import load_graph
-from tirgn_eqx.data.moments import parse_time
+from tirgn_eqx.data.readers.events import split_by_snapshot
+from tirgn_eqx.data.readers.load import load_graph
+from tirgn_eqx.data.readers.regcn_text import read_unsplit
+from tirgn_eqx.data.snapshot_time import parse_time
 from tirgn_eqx.data.writers import check_free, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, shown
 

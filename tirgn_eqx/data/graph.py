@@ -124,7 +124,7 @@ class TemporalGraph:
 
         **Raises:** ConfigError, DataError.
         """
-        from tirgn_eqx.data.events import read_events
+        from tirgn_eqx.data.readers.events import read_events
 
         return read_events(source, **options)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tirgn_eqx.data.dates import UNITS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.snapshot_time import moment
 
 
 def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:

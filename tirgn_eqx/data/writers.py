@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.benchmark import TIMES_FILE
 from tirgn_eqx.data.dates import DAY
-from tirgn_eqx.data.events import GRANULARITIES
-from tirgn_eqx.data.folder_names import read_names
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, default_interval, default_origin
+from tirgn_eqx.data.readers.events import GRANULARITIES
+from tirgn_eqx.data.readers.name_files import read_names
+from tirgn_eqx.data.readers.regcn_text import TIMES_FILE
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
-from tirgn_eqx.files import building, flush, replacing
+from tirgn_eqx.storage.files import building, flush, replacing
 
 _FILES = {"stat.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", TIMES_FILE}
 _FILES |= {f"{split}.txt" for split in SPLITS}

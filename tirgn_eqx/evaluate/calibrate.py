@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.data.batches import KINDS
+from tirgn_eqx.data.batches.loader import KINDS
 
 WIDTH = 0.4  # of log T, how far the first guesses stand apart
 ROUNDS = 6  # at most

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.snapshots import SnapshotStore
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.encoding import Encoder, EncoderPrograms
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.results import Setting

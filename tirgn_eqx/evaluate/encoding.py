@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.models import Encoding, RecurrentGraphModel
-from tirgn_eqx.programs import Programs
-from tirgn_eqx.sharding import split
+from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import Rows, Window
 
 

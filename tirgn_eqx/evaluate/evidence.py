@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.data.batches import KINDS
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.loader import KINDS
+from tirgn_eqx.data.batches.queries import Candidates
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.questions import Candidates
+from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import Answers, EvidenceBatch
 
 SCORES = 2**24  # about the most [unit, candidate] scores held at once

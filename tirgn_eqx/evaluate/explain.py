@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tirgn_eqx.data.evidence import EvidenceIndex, Known
-from tirgn_eqx.data.evidence_questions import Asked, Gatherer, on_device, rounded_bucket
+from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, on_device, rounded_bucket
+from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.moments import moment
-from tirgn_eqx.data.occurrences import Occurrences
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.index.evidence import EvidenceIndex, Known
+from tirgn_eqx.data.index.occurrences import Occurrences
+from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.models.combined import Combined, Informed
 from tirgn_eqx.models.evidence import LEAST, Evidence
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import EvidenceBatch
 
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from tirgn_eqx.data.batches import BatchLoader
+from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.history import HistoryVocabulary
-from tirgn_eqx.data.snapshots import Snapshot, SnapshotStore, build_snapshot
+from tirgn_eqx.data.index.history import HistoryVocabulary
+from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import Batch
 
 TOP = 3  # answers taken from one question

@@ -16,11 +16,11 @@ import numpy as np
 from beartype import beartype
 from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches import KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches.loader import KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches.queries import Candidates
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.history import HistoryVocabulary, build_history_vocabulary
-from tirgn_eqx.data.questions import Candidates
-from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
@@ -32,8 +32,8 @@ from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel
-from tirgn_eqx.programs import Programs
-from tirgn_eqx.sharding import Placement, everywhere, table_rows
+from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Batch
 
 SCORES = 2**26  # the most [unit, candidate] scores held at once

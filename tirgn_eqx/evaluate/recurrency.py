@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
-from tirgn_eqx.data.occurrences import find, ranges
-from tirgn_eqx.data.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
+from tirgn_eqx.data.index.occurrences import find, ranges
+from tirgn_eqx.data.index.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart

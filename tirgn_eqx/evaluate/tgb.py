@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tirgn_eqx.data.drawn import DrawnNegatives
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.tgb import DATASETS, SAMPLED
+from tirgn_eqx.data.readers.tgb import DATASETS, SAMPLED
+from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize

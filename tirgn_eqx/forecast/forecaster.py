@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.future import outlook
+from tirgn_eqx.data.forecast_target import outlook
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.load import load_graph, reading_of
-from tirgn_eqx.data.moments import moment, parse_time
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.readers.load import load_graph, reading_of
+from tirgn_eqx.data.snapshot_time import moment, parse_time
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.explain import explained
@@ -20,7 +21,6 @@ from tirgn_eqx.forecast.facts import Fact, probable_facts
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.states import MOST_UNITS, EvidenceState, RecurrentState, state_at
 from tirgn_eqx.models import Model
-from tirgn_eqx.train.saved import load_model
 
 ASKED = ("subject", "relation", "object")
 

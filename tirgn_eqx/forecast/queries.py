@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.forecast.names import Names
-from tirgn_eqx.foreign import Unsound, check_regular, told
-from tirgn_eqx.parquet import check_parquet
+from tirgn_eqx.storage.table_probe import check_parquet
+from tirgn_eqx.storage.untrusted import Unsound, check_regular, told
 
 if TYPE_CHECKING:
     import polars as pl

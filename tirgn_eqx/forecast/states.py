@@ -6,8 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_questions import (
+from tirgn_eqx.data.batches.evidence_queries import (
     LENGTHS,
     MOST_LINKS,
     Asked,
@@ -17,13 +16,14 @@ from tirgn_eqx.data.evidence_questions import (
     natural_bucket,
     padded,
 )
-from tirgn_eqx.data.future import Outlook
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.windows import WindowLoader
+from tirgn_eqx.data.batches.windows import WindowLoader
+from tirgn_eqx.data.forecast_target import Outlook
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Carried, carried
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
-from tirgn_eqx.programs import Programs, compile_ahead
+from tirgn_eqx.runtime.compiling import Programs, compile_ahead
 from tirgn_eqx.types import Queries, Surroundings
 
 MOST_UNITS = 256  # questions at once

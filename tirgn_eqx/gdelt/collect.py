@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tirgn_eqx.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.files import alone
 from tirgn_eqx.gdelt import feed as feeds
 from tirgn_eqx.gdelt.feed import BASE_URL, Feed, Listed, Listing, iso
 from tirgn_eqx.gdelt.verified import Verified
+from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable
+from tirgn_eqx.storage.files import alone
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.files import flush
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.report import UNITS, TableCounts, malformed_in_words, merged_ranges, missing
 from tirgn_eqx.gdelt.run import Run, ahead
@@ -18,6 +17,7 @@ from tirgn_eqx.gdelt.sort import RUN
 from tirgn_eqx.gdelt.sources import BLOCK, find_sources
 from tirgn_eqx.gdelt.table import read_frames, write_table
 from tirgn_eqx.gdelt.workplace import workplace
+from tirgn_eqx.storage.files import flush
 
 Progress = Callable[[dict[str, int]], None]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tirgn_eqx.errors import DataError, printable
-from tirgn_eqx.foreign import BROKEN, PACKED, check_regular, room_for, told
+from tirgn_eqx.storage.untrusted import BROKEN, PACKED, check_regular, room_for, told
 
 BLOCK = 1 << 23  # bytes that are read at once
 LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tirgn_eqx.download import digest_of
-from tirgn_eqx.files import write_text
-from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.gdelt.feed import Listed
+from tirgn_eqx.storage.download import digest_of
+from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
 # A change so soon after a check may bear the same time as the check.
 _CLOCK_STEP = 2 * 10**9  # nanoseconds

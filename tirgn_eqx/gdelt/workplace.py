@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.files import lock
+from tirgn_eqx.storage.files import lock
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from tirgn_eqx.data.evidence import PLAIN_FEATURES
+from tirgn_eqx.data.index.evidence import PLAIN_FEATURES
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.models.intensity import LogIntensity, bounded_exp
 from tirgn_eqx.nn.static_graph import StaticEdges

@@ -14,7 +14,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.nn import GraphConvolution, GRUCell, RunningStatistics, StaticConvolution, StaticEdges, TimeGate
 from tirgn_eqx.nn.numerics import at_least_f32, l2_normalize, segment_mean
-from tirgn_eqx.sharding import split
+from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import EntityRows, Scalar, Window
 
 Remat = Literal["none", "dots", "full"]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows
-from tirgn_eqx.sharding import in_one_part, num_parts, split
+from tirgn_eqx.runtime.meshes import in_one_part, num_parts, split
 from tirgn_eqx.types import EntityRows, Queries
 
 HistoryMask = Literal["multiply", "exclude"]

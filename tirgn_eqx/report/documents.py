@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tirgn_eqx.checkpoint.files import checkpoint_path
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.report.reading import described, described_data, figure, figures, left_out, mapping, rows, whole, word
 from tirgn_eqx.report.runs import BEST, Run, check_names, read_run
-from tirgn_eqx.train.checkpoint import checkpoint_path
+from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
 MOST_BYTES = 64 << 20
 _SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")

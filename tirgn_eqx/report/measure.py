@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches import KINDS
+from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.moments import moment
+from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize

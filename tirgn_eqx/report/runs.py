@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint
+from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.errors import CheckpointError, shown
-from tirgn_eqx.files import locked
-from tirgn_eqx.foreign import parse_json, parse_toml, read_end
 from tirgn_eqx.report.reading import described, figure, mapping, whole
-from tirgn_eqx.train.checkpoint import Checkpoint, load_checkpoint
-from tirgn_eqx.train.folder import TRAIN_LOCK
+from tirgn_eqx.storage.files import locked
+from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
 MOST_LOG_BYTES = 256 << 20

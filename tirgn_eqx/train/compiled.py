@@ -7,7 +7,7 @@ import equinox as eqx
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import Model
-from tirgn_eqx.programs import Programs
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.train.data import Loader, PreparedBatch
 from tirgn_eqx.train.step import make_step
 

@@ -5,15 +5,15 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches import BatchLoader, Prepared
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.loader import BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.history import build_history_vocabulary
-from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.protocol import Evaluator
-from tirgn_eqx.sharding import Placement
+from tirgn_eqx.runtime.meshes import Placement
 
 Loader = BatchLoader | EvidenceLoader
 PreparedBatch = Prepared | PreparedEvidence

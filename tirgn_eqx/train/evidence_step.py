@@ -9,7 +9,7 @@ from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.train.bad_steps import is_finite, kept_unless
+from tirgn_eqx.train.non_finite import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm, trainable
 from tirgn_eqx.types import Answers, EvidenceBatch
 

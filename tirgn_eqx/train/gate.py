@@ -15,12 +15,12 @@ import optax
 from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
-from tirgn_eqx.data.evidence_batches import EvidenceLoader
-from tirgn_eqx.data.prefetch import prefetch
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.models.combined import Combined, Gate, Informed
-from tirgn_eqx.programs import Programs
-from tirgn_eqx.train.bad_steps import is_finite, kept_unless
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.train.evidence_step import mean_nll
+from tirgn_eqx.train.non_finite import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm
 from tirgn_eqx.types import EvidenceBatch
 

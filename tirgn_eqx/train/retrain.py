@@ -16,24 +16,24 @@ import jax.random as jr
 import numpy as np
 from beartype import beartype
 
+from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
+from tirgn_eqx.checkpoint.models import load_model, save_calibration, saved_config
+from tirgn_eqx.checkpoint.run_folder import working_alone
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.moments import moment
 from tirgn_eqx.data.names import places, with_further_names
+from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Combined, Model, build_combined, build_model
-from tirgn_eqx.train.checkpoint import checkpoint_path, replace_checkpoint
-from tirgn_eqx.train.folder import working_alone
-from tirgn_eqx.train.loop import Record, train_tirgn
-from tirgn_eqx.train.saved import load_model, save_calibration, saved_config
+from tirgn_eqx.train.api import Record, train_tirgn
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
-from tirgn_eqx.train.state import STATE_FILE, as_begun
-from tirgn_eqx.train.warm import NameMap, warm_start
+from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
 LOCK = ".retrain.lock"

@@ -14,30 +14,30 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
+from tirgn_eqx.checkpoint.files import load_checkpoint
+from tirgn_eqx.checkpoint.models import load_model, save_model
+from tirgn_eqx.checkpoint.run_folder import working_alone
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.clock import with_clock
-from tirgn_eqx.data.evidence import EvidenceIndex
-from tirgn_eqx.data.evidence_batches import EvidenceLoader
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.snapshots import SnapshotStore
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.files import write_text
-from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
-from tirgn_eqx.train.checkpoint import load_checkpoint
-from tirgn_eqx.train.folder import working_alone
+from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.untrusted import check_regular, parse_json
+from tirgn_eqx.tracking.logger import TrainingLogger
+from tirgn_eqx.train.api import Record, train_alone
 from tirgn_eqx.train.gate import GateFit
-from tirgn_eqx.train.logger import TrainingLogger
-from tirgn_eqx.train.loop import Record, train_alone
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.result import result_of
-from tirgn_eqx.train.saved import load_model, save_model
-from tirgn_eqx.train.state import STATE_FILE, as_begun
-from tirgn_eqx.train.warm import fingerprint
+from tirgn_eqx.train.warm_start import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
 

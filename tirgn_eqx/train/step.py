@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
-from tirgn_eqx.sharding import as_placed, everywhere, is_entity_table, split
-from tirgn_eqx.train.bad_steps import is_finite, kept_unless
+from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.evidence_step import make_evidence_step
+from tirgn_eqx.train.non_finite import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.types import Batch, Rows

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.files import lock
-from tirgn_eqx.foreign import check_regular, parse_json, told
+from tirgn_eqx.storage.files import lock
+from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
 _PAUSE = 0.02  # seconds between two looks at a lock that another has
 _FIRST = b'{"op_code":'  # how a journal begins

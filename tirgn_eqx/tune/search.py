@@ -14,9 +14,9 @@ from beartype import beartype
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
-from tirgn_eqx.files import write_text
-from tirgn_eqx.train.ladder import ran_out_of_memory
-from tirgn_eqx.train.loop import Record, train_tirgn
+from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.train.api import Record, train_tirgn
+from tirgn_eqx.train.out_of_memory import ran_out_of_memory
 from tirgn_eqx.tune.journal import turn
 from tirgn_eqx.tune.space import Space, check_space, default_space, to_dict
 from tirgn_eqx.tune.study import Claim, SharedStudy

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tirgn_eqx.checkpoint.training_state import STATE_FILE
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
-from tirgn_eqx.files import alone
-from tirgn_eqx.train.state import STATE_FILE
+from tirgn_eqx.storage.files import alone
 from tirgn_eqx.tune.journal import import_optuna, open_storage, turn
 from tirgn_eqx.tune.space import Choices, Space, distributions, said, to_dict
 

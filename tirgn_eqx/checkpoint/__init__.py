@@ -1,0 +1,1 @@
+"""Files of models and of trainings: written whole, read without unpickling."""

@@ -1,0 +1,228 @@
+"""Checkpoint files: `NAME.npz` holds everything, `NAME.json` beside it is for people and other programs.
+
+The npz is an ordinary NumPy archive with the metadata as UTF-8 JSON under `__metadata__`; the json holds the
+same metadata and the sha256 of the npz. Each is written under a temporary name and renamed, so that a file
+with a checkpoint's name is always a whole one. Equal contents give equal bytes. Loading never unpickles, and takes
+no more memory than the file's own size several times over.
+"""
+
+import contextlib
+import hashlib
+import os
+import warnings
+import zipfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
+from tirgn_eqx.runtime.meshes import Blocks
+from tirgn_eqx.runtime.processes import is_first
+from tirgn_eqx.storage import npz
+from tirgn_eqx.storage.files import flush, replacing
+from tirgn_eqx.storage.strict_json import to_json
+from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
+
+_METADATA = "__metadata__"
+_KINDS = "biufc"
+_BROKEN = "corrupt or cut short; use another checkpoint, or train again"
+_EXPECTED = "give an .npz file that `tirgn train` wrote"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds: arrays by name, JSON-compatible metadata, and the path of the npz."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    path: Path
+
+
+def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
+    """Writes `NAME.npz` and `NAME.json`, making the folder where needed; returns the path of the npz.
+
+    Where several processes train one model, all must call it, and the first one writes.
+
+    **Arguments:** `path`: with or without `.npz`; `arrays`: of booleans or numbers, by name, or `Blocks` of rows, which
+    are written as they come, so that a table need not fit into the memory of the host; `metadata`: what
+    `tirgn_eqx.storage.strict_json` can say in JSON (NaN becomes null).
+
+    Raises CheckpointError when the files cannot be written; files that were there before stay whole.
+    """
+    target = _npz_path(path)
+    if not is_first():
+        for array in arrays.values():  # the first process needs the others to see these
+            deque(array if isinstance(array, Blocks) else (), maxlen=0)
+        return target
+
+    def side(npz: Path) -> bytes:
+        with npz.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return to_json(dict(metadata) | {"sha256": digest}, indent=2).encode() + b"\n"
+
+    _put(target, lambda place: _pack(target, place, arrays, to_json(metadata)), side)
+    return target
+
+
+def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
+    """Puts the checkpoint `new` in the place of the one at `path`, and keeps that one as `NAME.previous.npz` and
+    `.json`; returns the path of the kept npz.
+
+    At every moment there is a whole checkpoint at `path`: whatever ends the process leaves the old or the new one.
+
+    **Arguments:** `sha256`: of the npz that is to be replaced.
+
+    Raises CheckpointError when the files cannot be read or written, or `path` no longer holds what is to be replaced.
+    """
+    target, source = checkpoint_path(path), checkpoint_path(new)
+    previous = target.with_name(f"{target.stem}.previous.npz")
+    (content, side), replacement = _read_pair(target), _read_pair(source)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+    for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
+        write = lambda file, data=data: file.write_bytes(data)
+        _put(place, write, None if beside is None else lambda _, beside=beside: beside)
+    return previous
+
+
+def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
+    """The bytes of an npz, and of the json beside it if there is one."""
+    side = path.with_suffix(".json")
+    try:
+        return path.read_bytes(), side.read_bytes() if side.exists() else None
+    except OSError as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], bytes] | None) -> None:
+    """Writes an npz and the json beside it, each whole or not at all.
+
+    **Arguments:** `write`: the npz to the path that it is given; `side`: the json, from the path of the npz.
+    """
+    side_path = target.with_suffix(".json")
+    try:
+        # the npz is entered last, so that it is the first to get its name
+        with contextlib.ExitStack() as places:
+            beside = None if side is None else places.enter_context(replacing(side_path))
+            temporary = places.enter_context(replacing(target))
+            write(temporary)
+            flush(temporary)
+            if side is not None and beside is not None:
+                beside.write_bytes(side(temporary))
+                flush(beside)
+            # the old side file goes first: a stop between the renames must not leave one that belies the npz
+            side_path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(f"{target}: cannot be written ({reason}); choose another --model-dir") from error
+
+
+def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
+    """Reads a checkpoint; the npz alone is enough, its sha256 is checked where the json is beside it.
+
+    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it; `mapped`: leave the arrays on the disk, to
+    be read part by part as they are looked at, for tables that do not fit into memory.
+
+    Raises CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
+    """
+    path = Path(path)
+    if os.path.isdir(path):
+        known = ", ".join(sorted(file.name for file in path.glob("*.npz"))) or "none"
+        raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
+    source = checkpoint_path(path)
+    content = _read_verified(source, npz.mapped if mapped else Path.read_bytes)
+    if content[:2] != b"PK":
+        raise CheckpointError(f"{source}: not a checkpoint; {_EXPECTED}")
+    try:
+        arrays = npz.read_arrays(content)
+    except Unsound as error:
+        raise CheckpointError(f"{source}: {error}; {_BROKEN}") from error
+    if _METADATA not in arrays:
+        raise CheckpointError(
+            f"{source}: an archive without checkpoint metadata; {_EXPECTED}, or run "
+            "`tirgn import-torch` on the weights of the released model"
+        )
+    try:
+        metadata = parse_json(arrays.pop(_METADATA).tobytes().decode())
+    except ValueError as error:
+        raise CheckpointError(f"{source}: its metadata are no JSON ({error}); {_BROKEN}") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{source}: its metadata are {type(metadata).__name__}, not names and values; {_BROKEN}")
+    return Checkpoint(arrays, metadata, source)
+
+
+def checkpoint_path(path: str | Path) -> Path:
+    """The file that `load_checkpoint(path)` reads."""
+    path = Path(path)
+    return path if os.path.isfile(path) and path.suffix != ".json" else _npz_path(path)
+
+
+def _npz_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix == ".npz" or not path.name:
+        return path
+    return path.with_name(path.name.removesuffix(".json") + ".npz")
+
+
+def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -> None:
+    """Write the npz to `place`."""
+    embedded = np.frombuffer(metadata.encode(), np.uint8)
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in [*arrays.items(), (_METADATA, embedded)]:
+            array = array if isinstance(array, Blocks) else np.asarray(array)
+            if array.dtype.kind not in _KINDS:
+                raise CheckpointError(f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32")
+            if name == _METADATA and array is not embedded:
+                raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
+            # a fixed date: equal contents, equal bytes
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                if not isinstance(array, Blocks):
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    continue
+                described = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, described)
+                for block in array:
+                    member.write(np.ascontiguousarray(block).data)
+
+
+def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> bytes | memoryview:
+    """The bytes of an npz, compared with the sha256 in the side file, where there is one."""
+    side, content = source.with_suffix(".json"), None
+    while True:
+        before = content
+        try:
+            check_regular(source)
+            content = read(source)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(_unreadable(source, error)) from error
+        try:
+            check_regular(side)
+            # The same metadata, indented: a few times as long as in the npz.
+            if side.stat().st_size > 8 * len(content) + 2**20:
+                raise ValueError("longer than the checkpoint")
+            expected = parse_json(side.read_bytes())["sha256"]
+        except FileNotFoundError:
+            return content
+        except (OSError, ValueError, KeyError, TypeError):
+            warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
+            return content
+        if hashlib.sha256(content).hexdigest() == expected:
+            return content
+        # Both may have been replaced while the first of them was read: then it is another one by now.
+        if content == before:
+            raise CheckpointError(
+                f"{source}: its sha256 is not the one in {side.name}, one of them was changed or cut short; use "
+                f"another checkpoint, or remove {side.name} to load it unverified"
+            )
+
+
+def _unreadable(source: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        known = [file.name for file in source.parent.glob("*.npz")] if source.parent.is_dir() else []
+        return f"{source}: does not exist{nearest(source.name, known)}; run `tirgn train` first"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{source}: cannot be read ({reason}); {_EXPECTED}"

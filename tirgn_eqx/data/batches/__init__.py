@@ -1,0 +1,1 @@
+"""Loaders: the batches that go to the device."""

@@ -1,0 +1,1 @@
+"""Every form of data, read into a `TemporalGraph`."""

@@ -1,0 +1,191 @@
+"""How the simulated event world behaves: who acts on whom, at which rate, on which day."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tirgn_eqx.data.synthetic.cast import Cast
+
+Shape = tuple[int, int, int]
+SparseRates = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The one-off part: rate `total * subject[s] * relation[r] * object[o]` for every fact with s != o.
+
+    **Arguments:** `total`: expected facts per day; `subject`, `object`: float64 `(entity,)`, `relation`:
+    float64 `(relation,)`; each sums to 1.
+    """
+
+    total: float
+    subject: np.ndarray
+    relation: np.ndarray
+    object: np.ndarray
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Recurring and periodic behaviour: `rate` on days with `day % period == phase`, else 0.
+
+    **Arguments:** arrays `(behaviour,)`: int64 `subject`, `relation`, `object`, `period` (days; 1 is
+    recurring), `phase`; float64 `rate`, expected events on such a day.
+    """
+
+    subject: np.ndarray
+    relation: np.ndarray
+    object: np.ndarray
+    rate: np.ndarray
+    period: np.ndarray
+    phase: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """Drifting behaviour: `rate` for the partner of the day.
+
+    **Arguments:** int64 `subject`, `relation` and float64 `rate`: `(group,)`; `partner`: int32
+    `(day, group)`, the entity that is the object on that day, -1 on a quiet day.
+    """
+
+    subject: np.ndarray
+    relation: np.ndarray
+    rate: np.ndarray
+    partner: np.ndarray
+
+
+def active(steady: Steady, drifting: Drifting, day: int, shape: Shape) -> SparseRates:
+    """Sparse (subject, relation, object, rate) of a day; behaviours on the same fact add up."""
+    on = day % steady.period == steady.phase
+    partner = drifting.partner[day].astype(np.int64)
+    busy = partner >= 0
+    subject = np.concatenate([steady.subject[on], drifting.subject[busy]])
+    relation = np.concatenate([steady.relation[on], drifting.relation[busy]])
+    object = np.concatenate([steady.object[on], partner[busy]])
+    keys, place = np.unique(np.ravel_multi_index((subject, relation, object), shape), return_inverse=True)
+    rate = np.bincount(place, np.concatenate([steady.rate[on], drifting.rate[busy]]), len(keys))
+    subject, relation, object = np.unravel_index(keys, shape)
+    return subject, relation, object, rate
+
+
+class Society:
+    """Who tends to act on whom, and how: what behaviours are drawn from."""
+
+    def __init__(self, cast: Cast, num_relations: int, rng: np.random.Generator):
+        num_entities = len(cast.names)
+        importance = 1 / (8 + rng.permutation(num_entities)) ** 0.8
+        importance[cast.kind == 0] *= 1.5
+        self.cast, self.rng = cast, rng
+        self.importance = importance / importance.sum()
+        relation = 1 / (3 + rng.permutation(num_relations)) ** 0.7
+        self.relation = relation / relation.sum()
+        self.taste = rng.dirichlet(0.6 * num_relations * self.relation + 0.05, size=len(cast.kinds))
+
+    def actor(self) -> tuple[int, int]:
+        """A (subject, relation)."""
+        subject = int(self.rng.choice(len(self.importance), p=self.importance))
+        relation = int(self.rng.choice(len(self.relation), p=self.taste[self.cast.kind[subject]]))
+        return subject, relation
+
+    def partners(self, subject: int, count: int) -> np.ndarray:
+        """Up to `count` different partners of `subject`, the most likely ones mostly first."""
+        cast = self.cast
+        close = 1.0 + 3.0 * (cast.region == cast.region[subject])
+        close += 12.0 * ((cast.home == cast.home[subject]) & (cast.home >= 0))
+        weight = self.importance * close
+        weight[subject] = 0
+        weight /= weight.sum()
+        return self.rng.choice(len(weight), min(count, len(weight) - 1), replace=False, p=weight)
+
+
+def _rate(probability: float) -> float:
+    """The Poisson rate at which something happens at least once a day with `probability`."""
+    return -math.log1p(-probability)
+
+
+def make_steady(society: Society, recurring: float, periodic: float) -> Steady:
+    """Behaviour that adds up to `recurring` and `periodic` expected facts a day."""
+    rng, rows = society.rng, []
+    total = 0.0
+    while total < recurring:
+        subject, relation = society.actor()
+        top = min(0.9, float(rng.lognormal(np.log(0.25), 0.5)))
+        for place, partner in enumerate(society.partners(subject, int(rng.integers(3, 9)))):
+            probability = top / (1 + place)
+            rows.append((subject, relation, partner, _rate(probability), 1, 0))
+            total += probability
+    total = 0.0
+    while total < periodic:
+        subject, relation = society.actor()
+        period = int(rng.choice((7, 14)))
+        partners = society.partners(subject, int(rng.integers(2, 5)))
+        for partner, phase in zip(partners, rng.permutation(period)):
+            probability = float(rng.uniform(0.7, 0.95))
+            rows.append((subject, relation, partner, _rate(probability), period, phase))
+            total += probability / period
+    columns = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 6
+    ids = [column.astype(np.int64) for column in columns]
+    return Steady(ids[0], ids[1], ids[2], columns[3].astype(np.float64), ids[4], ids[5])
+
+
+def make_drifting(society: Society, expected: float, num_days: int, seed: int) -> Drifting:
+    """Groups that add up to `expected` facts a day, half of them slow and half in bursts."""
+    rng, groups, pools = society.rng, [], []
+    total = 0.0
+    while total < expected:
+        subject, relation = society.actor()
+        pool = society.partners(subject, int(rng.integers(3, 7)))
+        probability = float(rng.uniform(0.4, 0.85))
+        length = float(rng.uniform(25, 60))
+        pause = float(rng.choice((0.0, length)))
+        groups.append((subject, relation, _rate(probability), 1 / length, pause and 1 / pause))
+        pools.append(pool)
+        total += probability * length / (length + pause)
+    columns = [np.asarray(column) for column in zip(*groups)] or [np.zeros(0)] * 5
+    subject, relation = columns[0].astype(np.int64), columns[1].astype(np.int64)
+    end, start = columns[3].astype(np.float64), columns[4].astype(np.float64)
+    size = np.array([len(pool) for pool in pools], np.int64)
+    table = np.zeros((len(pools), 6), np.int32)
+    for row, pool in zip(table, pools):
+        row[: len(pool)] = pool
+
+    # one draw of the same size per day, so that more days leave the earlier ones as they were
+    draws = np.random.default_rng([seed, 1])
+    state = np.full(len(pools), -1)
+    partner = np.full((num_days, len(pools)), -1, np.int32)
+    for day in range(num_days):
+        change, choice = draws.random((2, len(pools)))
+        if day == 0:
+            begins = change < np.where(start > 0, start / (start + end), 1.0)
+        else:
+            begins = (state < 0) & (change < start)
+            ends = (state >= 0) & (change < end)
+            begins |= ends & (start == 0)
+            state = np.where(ends & (start > 0), -1, state)
+        # squared: the first of a pool come back more often than the last
+        state = np.where(begins, _other(state, (choice**2 * size).astype(np.int64), size), state)
+        busy = state >= 0
+        partner[day, busy] = table[busy, state[busy]]
+    return Drifting(subject, relation, columns[2].astype(np.float64), partner)
+
+
+def _other(state: np.ndarray, chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """`chosen`, moved on by one where it is the partner that is just leaving."""
+    return np.where(chosen == state, (chosen + 1) % np.maximum(size, 1), chosen)
+
+
+def draw_facts(floor: Floor, steady: Steady, drifting: Drifting, shape: Shape, num_days: int, seed: int) -> np.ndarray:
+    """int64 `(fact, 4)`: the facts of all days, drawn day by day from a stream of its own each."""
+    days = []
+    for day in range(num_days):
+        rng = np.random.default_rng([seed, 2, day])
+        s, r, o, rate = active(steady, drifting, day, shape)
+        happens = rng.random(len(rate)) < -np.expm1(-rate)
+        keys = [np.ravel_multi_index((s, r, o), shape)[happens]]
+        count = rng.poisson(floor.total)
+        s, r, o = (rng.choice(len(p), count, p=p) for p in (floor.subject, floor.relation, floor.object))
+        keys.append(np.ravel_multi_index((s, r, o), shape)[s != o])
+        key = np.unique(np.concatenate(keys))
+        days.append(np.stack([*np.unravel_index(key, shape), np.full(len(key), day)], 1))
+    return np.concatenate(days)

@@ -1,0 +1,1 @@
+"""The machine: compiling, meshes, processes, the allocator."""

@@ -1,0 +1,373 @@
+"""One file over HTTP: resumed where it broke off, tried again, checked, and there whole or not at all."""
+
+import hashlib
+import math
+import os
+import random
+import re
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tirgn_eqx.errors import ConfigError, DataError, shown
+from tirgn_eqx.storage.files import flush
+from tirgn_eqx.storage.untrusted import BROKEN, PACKED, room_for, told
+
+CHUNK = 2**16
+OVERLAP = 4096  # bytes at the end of a kept list that must be the same on the server for it to go on from there
+LONGEST_FILE = 2**32  # bytes of a file or list; the list of all files, the longest, has a tenth of a GiB
+PROGRESS = 2**20  # bytes; an attempt that gets so much further does not count as a failed one
+SLOWEST = 1024  # bytes that must arrive in the time of a timeout
+_GONE = (404, 410)
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on with a server that does not answer as it should.
+
+    `tries`: attempts for each file; `timeout`: seconds without an answer; `backoff`: seconds before the second
+    attempt, doubled before each further one, less up to half by chance, and at most `longest`; a server that asks
+    for a longer wait than `longest_asked` seconds is taken at its word, and the file given up for now.
+    """
+
+    tries: int = 5
+    timeout: float = 30.0
+    backoff: float = 1.0
+    longest: float = 60.0
+    longest_asked: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("tries", 1), ("timeout", 0.001), ("backoff", 0.0)):
+            if not low <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be a number of at least {low}")
+
+
+class Unobtainable(DataError):
+    """A file that could not be had; the message says why."""
+
+
+class NotFound(Unobtainable):
+    """A file that the server does not have."""
+
+
+class Stopped(Exception):
+    """The download was told to stop; what has come so far is kept."""
+
+
+class _Again(Exception):
+    """An attempt failed, and another one may not."""
+
+    def __init__(self, why: str, asked: float = 0.0):
+        super().__init__(why)
+        self.asked = asked
+
+
+class Server:
+    """Fetches files below `base_url`, from several threads at once.
+
+    **Arguments:** `tell`: takes a record of every piece that came (`bytes`) and of every attempt that failed
+    (`retry`); `stop`: when set, everything under way ends with `Stopped`.
+
+    **Raises:** ConfigError when `base_url` is not the address of a server.
+    """
+
+    def __init__(self, base_url: str, connections: int, patience: Patience, stop: threading.Event, tell: Tell):
+        self.base_url = checked_url(base_url)
+        self._patience, self._stop, self._tell = patience, stop, tell
+        self._pool = _pool(self.base_url, connections)
+        self._not_before = 0.0
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def fetch(self, path: str, place: Path, size: int | None, md5: str) -> None:
+        """Fetch a zip file to `place`, by way of `place` + `.part`, which is kept when it breaks off.
+
+        **Arguments:** `path`: below the server; `size` in bytes, None if not known.
+
+        **Raises:** Unobtainable, NotFound, Stopped; OSError when it cannot be written.
+        """
+        part = place.with_name(place.name + ".part")
+        if size is not None and size > LONGEST_FILE:
+            raise Unobtainable(f"listed with {size:,} bytes, more than any of GDELT's files has")
+
+        def attempt() -> None:
+            self._receive(path, part, size)
+            _check(part, f"md5:{md5}")
+            trouble = zip_trouble(part)
+            if trouble:
+                part.unlink()
+                raise Unobtainable(f"its md5 is as listed, but {trouble}")
+            publish(part, place)
+
+        self._persist(place.name, part, attempt)
+
+    def fetch_known(self, path: str, place: Path, size: int | None, digest: str | None) -> None:
+        """Fetch any file as `fetch` does; `digest`: what it must be, see `digest_of`, None if not known.
+
+        **Raises:** as `fetch`.
+        """
+        part = place.with_name(place.name + ".part")
+
+        def attempt() -> None:
+            self._receive(path, part, size)
+            if digest is not None:
+                _check(part, digest)
+            publish(part, place)
+
+        self._persist(place.name, part, attempt)
+
+    def follow(self, path: str, place: Path) -> None:
+        """Bring a copy of a list that only ever grows up to date, by what is new where the server can do that.
+
+        **Raises:** as `fetch`.
+        """
+        self._persist(place.name, place, lambda: self._receive(path, place, None, OVERLAP))
+
+    def _persist(self, name: str, place: Path, attempt: Callable[[], None]) -> None:
+        patience, failures, furthest = self._patience, 0, _size(place)
+        while True:
+            try:
+                return attempt()
+            except _Again as trouble:
+                held = _size(place)
+                if held >= furthest + PROGRESS:
+                    failures, furthest = 0, held
+                failures += 1
+                if trouble.asked > patience.longest_asked:
+                    raise Unobtainable(f"{trouble}, which asks to wait for {trouble.asked:.0f} s") from trouble
+                if failures >= patience.tries:
+                    raise Unobtainable(f"{trouble}, after {failures} tries") from trouble
+                pause = min(patience.backoff * 2 ** (failures - 1), patience.longest)
+                pause *= random.uniform(0.5, 1.0)
+                self._tell({"event": "retry", "name": name, "why": str(trouble), "wait": max(pause, trouble.asked)})
+                # The server asks the whole program to wait, not the one connection that it answers.
+                self._not_before = max(self._not_before, time.monotonic() + trouble.asked)
+                self._wait(pause)
+
+    def _wait(self, seconds: float) -> None:
+        if self._stop.wait(max(seconds, 0.0)):
+            raise Stopped
+
+    def _receive(self, path: str, place: Path, size: int | None, overlap: int = 0) -> None:
+        """Bring `place` to the end of the file at `path`, from where it ends if the server can do that."""
+        held = _size(place)
+        if size is not None and held == size:
+            return
+        if held and size is not None and held > size:
+            place.unlink()
+            held = 0
+        start = max(held - overlap, 0)
+        self._wait(self._not_before - time.monotonic())
+        with closing(self._get(path, start if held else None)) as response:
+            resumed = response.status == 206 and held > 0
+            if resumed and _range_start(response) != start:
+                place.unlink()
+                raise _Again("the server answered with another part of it than was asked for")
+            if not resumed and response.status != 200:
+                raise _refused(response, place)
+            with place.open("r+b" if resumed else "w+b") as file:
+                file.seek(start if resumed else 0)
+                known = file.read()
+                at = file.tell()
+                for chunk in self._chunks(response):
+                    same, chunk = chunk[: len(known)], chunk[len(known) :]
+                    if not known.startswith(same):
+                        place.unlink()
+                        raise _Again("it is no longer what it was")
+                    known = known[len(same) :]
+                    file.write(chunk)
+                    file.flush()
+                    at += len(chunk)
+                    if size is not None and at > size:
+                        place.unlink()
+                        raise _Again(f"it is longer than the {size} bytes that are listed")
+                    if at > LONGEST_FILE:
+                        place.unlink()
+                        raise Unobtainable(f"it is longer than {LONGEST_FILE:,} bytes, as no file here may be")
+                    self._tell({"event": "bytes", "name": place.name, "bytes": len(chunk), "held": at})
+        if known or (size is not None and at < size):
+            if known or "Content-Length" in response.headers:
+                place.unlink()
+            raise _Again("it is shorter than it was" if known else f"it ended after {at} of the {size} bytes listed")
+
+    def _get(self, path: str, start: int | None) -> Any:
+        """The answer to a request for the file at `path`, from byte `start` on, with its body yet to be read."""
+        from urllib3 import Retry
+        from urllib3.exceptions import HTTPError
+
+        # Only redirects are followed there: an attempt that fails is to go on where it broke off.
+        redirects = Retry(
+            total=None, connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False
+        )
+        try:
+            return self._pool.request(
+                "GET",
+                self.base_url + path,
+                headers={} if start is None else {"Range": f"bytes={start}-"},
+                preload_content=False,
+                decode_content=False,
+                retries=redirects,
+                timeout=self._patience.timeout,
+            )
+        except HTTPError as error:
+            raise _Again(_plain(error)) from error
+
+    def _chunks(self, response: Any) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError
+
+        since, came = time.monotonic(), 0
+        while True:
+            try:
+                chunk = response.read1(CHUNK, decode_content=False)
+            except HTTPError as error:
+                raise _Again(_plain(error)) from error
+            if self._stop.is_set():
+                raise Stopped
+            if not chunk:
+                return
+            came += len(chunk)
+            if (now := time.monotonic()) - since > self._patience.timeout:
+                if came < SLOWEST:
+                    raise _Again(f"only {came} bytes came in {self._patience.timeout:g} s")
+                since, came = now, 0
+            yield chunk
+
+
+def checked_url(url: str) -> str:
+    """The address of a server, without a slash at its end. **Raises:** ConfigError for anything else."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    else:
+        usable = usable and url.isascii() and url.isprintable() and not (parts.query or parts.fragment or " " in url)
+    if not usable:
+        raise ConfigError(
+            f"base URL {shown(url)}: not the address of a server; write it like http://data.gdeltproject.org"
+        )
+    return url.rstrip("/")
+
+
+def _pool(url: str, connections: int) -> Any:
+    """Connections to the server of `url`, through the proxy that the environment names for it, if any."""
+    from urllib.request import getproxies, proxy_bypass
+
+    import urllib3
+
+    parts = urlsplit(url)
+    options: dict[str, Any] = {"maxsize": connections, "headers": {"User-Agent": "tirgn-eqx"}}
+    proxy = getproxies().get(parts.scheme)
+    if proxy is None or proxy_bypass(parts.hostname or ""):
+        return urllib3.PoolManager(**options)
+    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
+
+
+def _size(place: Path) -> int:
+    """Bytes of a file, 0 where there is none; a link is taken away, for it may lead elsewhere."""
+    if place.is_symlink():
+        place.unlink()
+    try:
+        return place.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _range_start(response: Any) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""), re.ASCII)
+    return int(match[1]) if match else None
+
+
+def _refused(response: Any, place: Path) -> Exception:
+    """What an answer without the file means."""
+    status = response.status
+    if status in _GONE:
+        return NotFound(f"not found (HTTP {status})")
+    if status == 416:
+        place.unlink(missing_ok=True)
+        return _Again("the server's file is no longer than the part that is here (HTTP 416)")
+    if status not in _AGAIN:
+        return Unobtainable(f"refused (HTTP {status})")
+    return _Again(f"HTTP {status}", _asked(response))
+
+
+def _asked(response: Any) -> float:
+    """Seconds that the server asks to wait; 0 when it does not ask."""
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
+    try:
+        return float(Retry().get_retry_after(response) or 0.0)
+    except (InvalidHeader, ValueError, OverflowError):
+        return 0.0
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong on the way, in a few words."""
+    from urllib3 import exceptions as known
+
+    if isinstance(error, known.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    for kinds, words in (
+        ((known.NameResolutionError,), "the name of the server is not known"),
+        ((known.NewConnectionError, known.ProxyError), "no connection"),  # urllib3 counts the first as a timeout
+        ((known.TimeoutError,), "no answer in time"),
+        ((known.IncompleteRead, known.ProtocolError), "the connection broke off"),
+        ((known.ResponseError,), "too many redirects"),
+    ):
+        if isinstance(error, kinds):
+            return words
+    return f"{type(error).__name__}: {error}"
+
+
+def digest_of(path: Path, kind: str) -> str:
+    """`md5:...`, `sha256:...`, or `git:...`, the name that git gives to such contents, in hexadecimal digits."""
+    with path.open("rb") as file:
+        if kind != "git":
+            make = (lambda: hashlib.md5(usedforsecurity=False)) if kind == "md5" else hashlib.sha256
+            return f"{kind}:{hashlib.file_digest(file, make).hexdigest()}"
+        found = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return f"git:{found.hexdigest()}"
+
+
+def _check(part: Path, digest: str) -> None:
+    """**Raises:** _Again when a file is not what it should be; it is removed."""
+    kind, _, wanted = digest.partition(":")
+    found = digest_of(part, kind).partition(":")[2]
+    if found != wanted:
+        part.unlink()
+        raise _Again(f"its {kind} is {found}, listed is {wanted}")
+
+
+def zip_trouble(path: Path) -> str:
+    """What is wrong with a zip file that should hold one sound file; empty when nothing is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                return f"the zip holds {len(members)} files instead of one"
+            most = room_for(path.stat().st_size)
+            if members[0].compress_type not in PACKED or members[0].file_size > most:
+                return f"the file in the zip is not deflated text of at most {most:,} bytes"
+            return "the file in the zip is damaged" if archive.testzip() else ""
+    except BROKEN as error:
+        return f"it is no sound zip ({told(error)})"
+
+
+def publish(part: Path, place: Path) -> None:
+    """Give a checked file its name, once it is on the disk whole."""
+    flush(part)
+    os.replace(part, place)
+    flush(place.parent)

@@ -1,0 +1,114 @@
+"""Columns of numbers as npy files: written piece by piece, and mapped into memory when their headers are sound."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from tirgn_eqx.errors import DataError
+from tirgn_eqx.storage.npz import HEADER, read_header
+from tirgn_eqx.storage.untrusted import Unsound, check_regular
+
+CHUNK = 1 << 22  # numbers that are looked at together
+_LENGTH = 128  # bytes of the headers that are written here, whatever the length says
+
+
+class Column:
+    """An npy file of one dimension that grows at its end. Use it in a `with` statement, at whose end it is on the disk.
+
+    **Arguments:** `path`; `dtype`.
+
+    **Raises:** OSError.
+    """
+
+    def __init__(self, path: Path, dtype: type | np.dtype):
+        self.path, self.dtype = path, np.dtype(dtype).newbyteorder("<")
+        self.length = 0
+        self._digest = hashlib.sha256()
+        self._file = path.open("wb")
+        self._file.write(bytes(_LENGTH))
+
+    def append(self, values: np.ndarray) -> None:
+        """Adds numbers, which must fit the type."""
+        data = np.ascontiguousarray(values, self.dtype).data.cast("B") if len(values) else b""
+        self._file.write(data)
+        self._digest.update(data)
+        self.length += len(values)
+
+    @property
+    def described(self) -> dict[str, str | int]:
+        """What a reader compares: `type`, `length`, and `sha256` of the numbers."""
+        return {"type": self.dtype.str, "length": self.length, "sha256": self._digest.hexdigest()}
+
+    def __enter__(self) -> "Column":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file as file:
+            if kind is None:
+                file.seek(0)
+                file.write(_header(self.dtype, self.length))
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _header(dtype: np.dtype, length: int) -> bytes:
+    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
+    return b"\x93NUMPY\x01\x00" + (_LENGTH - 10).to_bytes(2, "little") + f"{text:<{_LENGTH - 11}}\n".encode()
+
+
+def map_column(path: Path, dtype: type | np.dtype, length: int, need: str) -> np.ndarray:
+    """The numbers of an npy file, mapped into memory: read from the disk when they are looked at, and not writable.
+
+    **Arguments:** `dtype`, `length`: what the header must say; `need`: what to do, for the message.
+
+    **Raises:** DataError for a file that is missing, has another type or length, or has not the bytes that its header
+    says.
+    """
+    dtype = np.dtype(dtype).newbyteorder("<")
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            found, shape, _, begin = read_header("it", file.read(HEADER))
+            if found != dtype or shape != (length,):
+                raise Unsound(f"holds {list(shape)} of {found.str}, expected [{length}] of {dtype.str}")
+            size = os.fstat(file.fileno()).st_size
+            if size != begin + length * dtype.itemsize:
+                raise Unsound(f"has {size:,} bytes, but its header says {begin + length * dtype.itemsize:,}")
+            if length == 0:  # nothing can be mapped
+                return np.zeros(0, dtype)
+            return np.memmap(file, dtype, "r", begin, shape)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: file is missing; {need}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {need}") from error
+    except Unsound as error:
+        raise DataError(f"{path}: {error}; {need}") from error
+
+
+def chunks(values: np.ndarray, most: int = CHUNK) -> Iterator[np.ndarray]:
+    """The numbers, `most` at a time."""
+    for begin in range(0, len(values), most):
+        yield values[begin : begin + most]
+
+
+def check_column(path: Path, values: np.ndarray, sha256: str, need: str, low: int = 0, high: int | None = None) -> None:
+    """Goes through a column once. **Arguments:** `path`: its name in a message; `sha256`: of its numbers; `low`,
+    `high`: the numbers lie from `low` to below `high`, if given.
+
+    **Raises:** DataError for a number outside, or another sha256.
+    """
+    digest, row = hashlib.sha256(), 0
+    for chunk in chunks(values):
+        digest.update(np.ascontiguousarray(chunk).data.cast("B"))
+        if high is not None and (int(chunk.min()) < low or int(chunk.max()) >= high):
+            place = int(np.argmax((chunk < low) | (chunk >= high)))
+            raise DataError(f"{path}: number {row + place} is {chunk[place]}, outside {low} to {high - 1}; {need}")
+        row += len(chunk)
+    if digest.hexdigest() != sha256:
+        raise DataError(f"{path}: its numbers have another sha256 than was written down; {need}")

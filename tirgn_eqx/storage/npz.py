@@ -1,0 +1,152 @@
+"""Archives of arrays (npz) from anywhere, read within limits: nothing in them is unpickled or evaluated."""
+
+import io
+import math
+import mmap
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tirgn_eqx.storage.untrusted import BROKEN, PACKED, Unsound, room_for, told
+
+_MAGIC = b"\x93NUMPY"
+_HEADER = re.compile(
+    rb"\{\s*'descr'\s*:\s*'([^'\\]{1,40})'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    rb"\s*'shape'\s*:\s*\(\s*((?:[0-9]{1,19}\s*,\s*){0,32}(?:[0-9]{1,19}\s*,?\s*)?)\)\s*,?\s*\}\s*"
+)
+_DTYPE = re.compile(rb"[<>|=]?(b1|[iu][1248]|f[248]|c(?:8|16))")
+_LONGEST_HEADER = 10_000
+HEADER = _LONGEST_HEADER + 12  # bytes that any header lies in
+
+
+def mapped(path: Path) -> memoryview:
+    """The bytes of a file as they lie on the disk, each read when it is looked at; of a file that was replaced since,
+    those of the old one."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an npz archive by name: booleans and numbers, in this machine's byte order.
+
+    No memory is taken for what a header only claims: an array has as many bytes as its shape says, or is refused.
+
+    **Arguments:** `content`: of a `mapped` file, its arrays stay there; `packed`: take deflated members too, up to
+    `room_for` the archive; else none is compressed.
+
+    **Raises:** Unsound.
+    """
+    try:
+        view = content if isinstance(content, memoryview) else None
+        with zipfile.ZipFile(io.BytesIO(content) if view is None else _Reader(view)) as archive:
+            members = archive.infolist()
+            _check_members(members, len(content), packed and view is None)
+            read = archive.read if view is None else lambda member: _stored(view, member)
+            return {_name(member): _array(_name(member), read(member)) for member in members}
+    except BROKEN as error:
+        raise Unsound(f"a broken archive: {told(error)}") from error
+
+
+class _Reader(io.RawIOBase):
+    """Bytes as a file, without a copy of them."""
+
+    def __init__(self, view: memoryview):
+        self._view, self._at = view, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
+        if start + offset < 0:
+            raise OSError("before the first byte")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._view[self._at : self._at + len(buffer)]
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def _stored(view: memoryview, member: zipfile.ZipInfo) -> memoryview:
+    """The bytes of a member that is not compressed, where they lie."""
+    head = bytes(view[member.header_offset : member.header_offset + 30])
+    if len(head) < 30 or head[:4] != b"PK\3\4":
+        raise Unsound(f"{_name(member)[:80]!r} does not begin where the archive says")
+    begin = member.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
+    body = view[begin : begin + member.file_size]
+    if len(body) != member.file_size or zlib.crc32(body) != member.CRC:
+        raise Unsound(f"{_name(member)[:80]!r} is not what its check sum says")
+    return body
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo], size: int, packed: bool) -> None:
+    names: set[str] = set()
+    for member in members:
+        name = _name(member)
+        if name in names:
+            raise Unsound(f"holds {name[:80]!r} twice")
+        names.add(name)
+        if member.compress_type not in (PACKED if packed else PACKED[:1]):
+            allowed = "deflate" if packed else "none, as it is written"
+            raise Unsound(f"{name[:80]!r} is compressed; expected {allowed}")
+    total, most = sum(member.file_size for member in members), room_for(size) if packed else size
+    if total > most:
+        raise Unsound(f"unpacks to {total:,} bytes, more than the {most:,} that {size:,} bytes may")
+
+
+def _array(name: str, raw: bytes | memoryview) -> np.ndarray:
+    """The array in the bytes of an npy file."""
+    where = f"array {name[:80]!r}"
+    dtype, shape, fortran, begin = read_header(where, bytes(raw[:HEADER]))
+    count, body = math.prod(shape), memoryview(raw)[begin:]
+    if count * dtype.itemsize != len(body) or max(shape, default=0) >= 1 << 40:
+        raise Unsound(f"{where} says {list(shape)} of {dtype}, but has {len(body):,} bytes")
+    if dtype.kind == "b":
+        array = np.frombuffer(body, np.uint8) != 0
+    else:
+        array = np.frombuffer(body, dtype) if count else np.zeros(0, dtype)
+    order = "F" if fortran else "C"
+    return array.reshape(shape, order=order).astype(dtype.newbyteorder("="), copy=isinstance(raw, bytes))
+
+
+def read_header(where: str, raw: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+    """(type, shape, whether columns come first, bytes before the numbers) of an npy file that begins with `raw`, whose
+    header is matched and never evaluated.
+
+    **Arguments:** `where`: what it is called in a message; `raw`: at least the first `HEADER` bytes, or all there are.
+
+    **Raises:** Unsound.
+    """
+    if not raw.startswith(_MAGIC) or len(raw) < 12 or raw[6] not in (1, 2, 3):
+        raise Unsound(f"{where} is in no format of numpy")
+    begin, form = (10, "<H") if raw[6] == 1 else (12, "<I")
+    (length,) = struct.unpack(form, raw[8:begin])
+    header = bytes(raw[begin : begin + min(length, _LONGEST_HEADER + 1)])
+    if b"|O" in header or b"'O'" in header:
+        raise Unsound(f"{where} is pickled, which is never loaded")
+    found = _HEADER.fullmatch(header)
+    if found is None or len(header) != length or length > _LONGEST_HEADER:
+        raise Unsound(f"{where} has a header that says nothing of an array")
+    if _DTYPE.fullmatch(found[1]) is None:
+        raise Unsound(f"{where} has type {found[1].decode('latin-1')!r}; expected booleans or numbers")
+    shape = tuple(int(part) for part in found[3].split(b",") if part.strip())
+    return np.dtype(found[1].decode()), shape, found[2] == b"True", begin + length

@@ -1,0 +1,112 @@
+"""The helper of `tirgn_eqx.storage.table_probe`, run as a program: reads tables and says on stdout what they hold.
+
+It imports nothing of the package, so that it starts at once. Each line on stdin names a file, each on stdout answers.
+"""
+
+import gzip
+import inspect
+import json
+import sys
+import zlib
+from typing import Any
+
+import polars as pl
+
+SLICE = 1 << 17  # rows that are read at once
+BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
+BELOW = 1 << 31  # bytes of memory that it may take beside what it has
+
+
+def limit_memory() -> None:
+    """Lets no allocation go far beyond what a slice of a real table needs."""
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            taken = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + BELOW, taken + BELOW))
+    except (ImportError, OSError, ValueError):
+        pass  # a system without such limits: the process is still another one than the caller's
+
+
+def described(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer about one file, all of which was read."""
+    path, form = asked["path"], asked.get("form", "parquet")
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        return {"error": "its name is not UTF-8 text; rename it"}
+    if form in ("gz", "zst"):
+        return unpacked(path, form, asked["most_bytes"])
+    if form == "parquet":
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    elif form == "arrow":
+        scan = scan_arrow(path)
+    else:  # a stream has no index to begin from
+        scan = pl.read_ipc_stream(path, columns=None).lazy()
+    schema = pl.read_parquet_schema(path) if form == "parquet" else scan.collect_schema()
+    answer: dict[str, Any] = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}, "metadata": {}}
+    if form == "parquet":
+        answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
+    names = [name for name in schema if asked["columns"] is None or name in asked["columns"]]
+    rows = scan.select(pl.len()).collect().item()
+    if rows > asked["most_rows"]:
+        return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
+    size = 0
+    for begin in range(0, rows, SLICE):
+        part = scan.select(names).slice(begin, SLICE).collect()
+        if names and part.height != min(SLICE, rows - begin):
+            return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
+        size += part.estimated_size()
+        if size > asked["most_bytes"]:
+            return {
+                "error": f"takes more than {asked['most_bytes']:,} bytes of memory, more than a file of its size may"
+            }
+    return answer | {"rows": rows}
+
+
+def scan_arrow(path: str) -> pl.LazyFrame:
+    """An Arrow file, whose name is not taken for a pattern."""
+    if "glob" in inspect.signature(pl.scan_ipc).parameters:
+        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    with open(path, "rb") as file:  # older versions of polars take any name for a pattern
+        return pl.scan_ipc(file.read())
+
+
+def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
+    """The answer about a packed text table: that it unpacks to no more bytes than it may, and as `rows` to how many."""
+    if form == "gz":
+        size = 0
+        with gzip.open(path) as file:
+            while size <= most and (found := len(file.read(1 << 20))):
+                size += found
+    else:
+        # A line is a row of one column: what separates columns is a character that text does not have.
+        lines = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
+        try:
+            length = pl.all().str.len_bytes().sum() + pl.len()
+            size = lines.head(most + 1).select(length).collect(engine="streaming").item()
+        except pl.exceptions.NoDataError:
+            size = 0
+    return (
+        {"error": f"unpacks to more than {most:,} bytes"}
+        if size > most
+        else {"columns": {}, "rows": size, "metadata": {}}
+    )
+
+
+def main() -> None:
+    limit_memory()
+    for line in sys.stdin:
+        try:
+            answer = described(json.loads(line))
+        except (pl.exceptions.PolarsError, *BROKEN) as error:
+            answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+        except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
+            # What its threads are like after a panic is not known.
+            print(json.dumps({"error": "damaged: its pages do not hold what its footer says"}), flush=True)
+            return
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""TensorBoard as an outlet of the logger."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+
+from tirgn_eqx.tracking.background_writer import Outlet
+
+
+@dataclass(frozen=True)
+class Point:
+    """Numbers and texts by name at a step; `time` in unix seconds."""
+
+    values: dict[str, Any]
+    step: int
+    time: float
+
+
+class Board(Outlet):
+    """A TensorBoard event file in `folder`; its records are `Point`s, on the disk as soon as no more are waiting.
+
+    **Arguments:** `purge`: hide all points of earlier files, which are then to be sent again; `timeout`: seconds that
+    `close` waits.
+    """
+
+    def __init__(self, folder: Path, *, purge: bool, timeout: int | float):
+        self._folder, self._purge = folder, purge
+        super().__init__("TensorBoard", "the training goes", timeout)
+
+    def _start(self) -> None:
+        # The library's own thread would die of a full disk, and its queue then hold up the training for good.
+        self._file = EventsWriter(str(self._folder / "events"))
+        if self._purge:
+            self._file.write_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
+
+    def _write(self, record: Point) -> None:
+        for name, value in record.values.items():
+            if isinstance(value, str):
+                said = summary.text(name, value)
+            else:
+                said = summary.scalar(name, math.nan if value is None else value)
+            self._file.write_event(Event(wall_time=record.time, step=record.step, summary=said))
+
+    def _idle(self) -> None:
+        self._file.flush()
+
+    def _finish(self, failed: bool) -> None:
+        self._file.close()
+
+    def _abandon(self) -> None:
+        self._file.close()
+
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, OSError):
+            return f"{self._folder}: cannot be written ({error.strerror or error})"
+        return super()._reason(error)
