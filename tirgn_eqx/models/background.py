@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from tirgn_eqx.data.index.evidence import PLAIN_FEATURES
 from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.data.index.evidence import PLAIN_FEATURES
 from tirgn_eqx.models.intensity import LogIntensity, bounded_exp
 from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import EntityCache, GlobalGraph

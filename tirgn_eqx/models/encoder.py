@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -23,13 +23,17 @@ REMAT_POLICIES = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 GraphStatistics = tuple[RunningStatistics, ...]
+# Of the scan over a window: entities, relations, buffers, static loss, position; and a snapshot with its dropout key.
+_Carry = tuple[Array, Array, GraphStatistics, Array, Array]
+_Step = tuple[Window, PRNGKeyArray | None]
 
 
 def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
     """`function` with the named rematerialisation policy; `none` keeps every intermediate."""
     if policy == "none":
         return function
-    return jax.checkpoint(function, policy=REMAT_POLICIES[policy], prevent_cse=False)
+    checkpoint = cast(Callable[..., Any], jax.checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    return checkpoint(function, policy=REMAT_POLICIES[policy], prevent_cse=False)
 
 
 class Encoding(eqx.Module):
@@ -154,7 +158,7 @@ class RecurrentEncoder(eqx.Module):
     def at_rows(self, rows: EntityRows) -> "RecurrentEncoder":
         """The encoder of `rows` alone: its entity table holds their embeddings, zero for padding."""
         few = split(rows.take(self.entity_embedding), "entity")
-        return eqx.tree_at(lambda encoder: encoder.entity_embedding, self, few)
+        return eqx.tree_at(_entity_table, self, few)  # pyright: ignore[reportUnknownMemberType]
 
     def static_embedding(self) -> Float[Array, "entity dim"] | None:
         """The embedding of every entity from its words; None without a static graph."""
@@ -240,27 +244,31 @@ class RecurrentEncoder(eqx.Module):
             static = rows.take(static)
         weight = None if rows is None else rows.weight
         keys = None if key is None else jr.split(key, len(window.valid))
-        State = tuple[Array, Array]
-        Carry = tuple[Array, Array, GraphStatistics, Array, Array]
-        Step = tuple[Window, PRNGKeyArray | None]
 
-        def body(carry: Carry, step: Step) -> tuple[Carry, State | None]:
+        def body(carry: _Carry, step: _Step) -> tuple[_Carry, tuple[Array, Array] | None]:
             state, relations, running, loss, position = carry
             snapshot, step_key = step
             new = self.evolve(state, relations, snapshot, running, training=training, key=step_key)[:3]
             if static is not None:
                 loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new[0], position, weight), 0)
-            kept = jax.tree.map(lambda x, old: jnp.where(snapshot.valid, x, old), new, (state, relations, running))
+
+            def keep(x: Array, old: Array) -> Array:
+                return jnp.where(snapshot.valid, x, old)
+
+            kept = jax.tree.map(keep, new, (state, relations, running))
             states = kept[:2] if targets > 1 else None
             return (*kept, loss, position + snapshot.valid.astype(position.dtype)), states
 
         step = remat(body, policy)
 
-        def body_without_states(carry: Carry, xs: Step) -> tuple[Carry, None]:
+        def body_without_states(carry: _Carry, xs: _Step) -> tuple[_Carry, None]:
             return step(carry, xs)[0], None
 
-        def steps(begin: int, end: int) -> Step:
-            return jax.tree.map(lambda x: x[begin:end], (window, keys))
+        def steps(begin: int, end: int) -> _Step:
+            def part(x: Array) -> Array:
+                return x[begin:end]
+
+            return jax.tree.map(part, (window, keys))
 
         state, length = self.initial_state(static), len(window.valid)
         zero = jnp.zeros((), jnp.promote_types(state.dtype, jnp.float32))
@@ -307,6 +315,10 @@ class RecurrentEncoder(eqx.Module):
             cosine = cosine / norm
         excess = jnp.maximum(jnp.cos(math.radians(self.angle) * steps) - cosine, 0)
         return jnp.sum(excess if weight is None else excess * weight.astype(excess.dtype))
+
+
+def _entity_table(encoder: RecurrentEncoder) -> Array:
+    return encoder.entity_embedding
 
 
 def _xavier_normal(key: PRNGKeyArray, rows: int, dim: int) -> Float[Array, "rows dim"]:

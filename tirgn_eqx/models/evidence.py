@@ -25,8 +25,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.data.graph import StaticGraph
+from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.background import Background, WordEmbeddings
 from tirgn_eqx.models.intensity import (
     LOG_CENTRE,

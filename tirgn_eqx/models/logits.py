@@ -5,13 +5,13 @@ In all functions, `raw_vectors` and `history_vectors` are the decoded queries `(
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows
+from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows, einsum
 from tirgn_eqx.runtime.meshes import in_one_part, num_parts, split
 from tirgn_eqx.types import EntityRows, Queries
 
@@ -24,7 +24,7 @@ def candidate_logits(
 ) -> Float[Array, "query candidate"]:
     """Inner products with every candidate, summed in at least f32."""
     dtype = jnp.promote_types(vectors.dtype, jnp.float32)
-    return jnp.einsum("ud,cd->uc", vectors, candidates, preferred_element_type=dtype)
+    return einsum("ud,cd->uc", vectors, candidates, dtype=dtype)
 
 
 def in_history(queries: Queries, num_candidates: int) -> Bool[Array, "query candidate"]:
@@ -83,7 +83,6 @@ def log_probabilities(
 _NormalizerResiduals = tuple[Array, Array, Array | None, Array]
 
 
-@jax.custom_vjp
 def log_normalizer(
     vectors: Float[Array, "query dim"],
     candidates: Float[Array, "candidate dim"],
@@ -94,11 +93,17 @@ def log_normalizer(
     The [query, candidate] array never exists. The forward pass keeps the sums alone, and the gradient with respect to
     vectors and candidates (weights are constants) recomputes the logits of every chunk.
     """
+    return cast(Array, _log_normalizer(vectors, candidates, log_weight))
+
+
+@jax.custom_vjp
+def _log_normalizer(vectors: Array, candidates: Array, log_weight: Array | None) -> Array:
 
     def normalize_chunk(chunk: Array) -> Array:
         return jax.nn.logsumexp(_weighted_logits(chunk, candidates, log_weight), -1)
 
-    return jax.lax.map(normalize_chunk, _chunks(vectors)[0]).reshape(-1)[: len(vectors)]
+    value = cast(Array, jax.lax.map(normalize_chunk, _chunks(vectors)[0]))  # pyright: ignore[reportUnknownMemberType]
+    return value.reshape(-1)[: len(vectors)]
 
 
 def _weighted_logits(vectors: Array, candidates: Array, log_weight: Array | None) -> Array:
@@ -114,7 +119,7 @@ def _chunks(*arrays: Shaped[Array, "row ..."]) -> tuple[Array, ...]:
 def _normalizer_forward(
     vectors: Array, candidates: Array, log_weight: Array | None
 ) -> tuple[Array, _NormalizerResiduals]:
-    value = log_normalizer(vectors, candidates, log_weight)
+    value = cast(Array, _log_normalizer(vectors, candidates, log_weight))
     return value, (vectors, candidates, log_weight, value)
 
 
@@ -126,8 +131,8 @@ def _normalizer_backward(residuals: _NormalizerResiduals, gradient: Array) -> tu
         chunk, value, gradient = step
         share = jnp.exp(_weighted_logits(chunk, candidates, log_weight) - value[:, None]) * gradient[:, None]
         share = share.astype(candidates.dtype)
-        to_vectors = jnp.einsum("uc,cd->ud", share, candidates, preferred_element_type=dtype)
-        more = jnp.einsum("uc,ud->cd", share, chunk, preferred_element_type=dtype)
+        to_vectors = einsum("uc,cd->ud", share, candidates, dtype=dtype)
+        more = einsum("uc,ud->cd", share, chunk, dtype=dtype)
         return total + more, to_vectors.astype(vectors.dtype)
 
     start = jnp.zeros(candidates.shape, dtype)
@@ -137,7 +142,7 @@ def _normalizer_backward(residuals: _NormalizerResiduals, gradient: Array) -> tu
     return to_vectors.reshape(-1, vectors.shape[1])[: len(vectors)], total.astype(candidates.dtype), no_gradient
 
 
-log_normalizer.defvjp(_normalizer_forward, _normalizer_backward)
+_log_normalizer.defvjp(_normalizer_forward, _normalizer_backward)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _pair_logits(
@@ -150,7 +155,7 @@ def _pair_logits(
     dtype = jnp.promote_types(vectors.dtype, jnp.float32)
     left = vectors.at[query].get(mode="fill", fill_value=0)
     right = candidates.at[candidate].get(mode="fill", fill_value=0)
-    return jnp.einsum("pd,pd->p", left, right, preferred_element_type=dtype)
+    return einsum("pd,pd->p", left, right, dtype=dtype)
 
 
 def answer_log_probabilities(
@@ -276,7 +281,7 @@ def sampled_log_probabilities(
     dtype = jnp.promote_types(chosen.dtype, jnp.float32)
 
     def logits(vectors: Float[Array, "query dim"]) -> Float[Array, "answer candidate"]:
-        return jnp.einsum("ad,acd->ac", vectors[queries.answer_query], chosen, preferred_element_type=dtype)
+        return einsum("ad,acd->ac", vectors[queries.answer_query], chosen, dtype=dtype)
 
     raw = jax.nn.log_softmax(logits(raw_vectors), -1)[:, 0]
     history = history_logits(logits(history_vectors), queries.candidate_in_history, mask)

@@ -127,9 +127,7 @@ class RelaxedPart:
         np.add.at(self.count, (relation, object_), 1)
         self.total += np.bincount(relation, minlength=len(self.total))
 
-    def __call__(
-        self, relation: Int[np.ndarray, " n"], object_: Int[np.ndarray, " n"]
-    ) -> Float64[np.ndarray, " n"]:
+    def __call__(self, relation: Int[np.ndarray, " n"], object_: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """xi of pairs of relations and objects, float64; 0 for a relation that never happened."""
         return self.count[relation, object_] / np.maximum(self.total[relation], 1)
 

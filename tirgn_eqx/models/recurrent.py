@@ -7,11 +7,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from beartype import beartype
-from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped
+from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped  # pyright: ignore[reportUnknownVariableType]
 
 from tirgn_eqx.models import logits
 from tirgn_eqx.models.encoder import Encoding, GraphStatistics, RecurrentEncoder
-from tirgn_eqx.nn import ConvDecoder, DropoutRates, StaticEdges
+from tirgn_eqx.nn import ConvDecoder, DropoutRates, RunningStatistics, StaticEdges
 from tirgn_eqx.nn.conv_decoder import DecoderStatistics
 from tirgn_eqx.types import EntityRows, Queries, Scalar, Window
 
@@ -29,6 +29,11 @@ class Buffers(eqx.Module):
     def of(self, kind: Kind) -> tuple[DecoderStatistics, ...]:
         """Those of the decoders of one kind of queries."""
         return self.entity if kind == "entity" else self.relation
+
+    def replace(self, kind: Kind, new: tuple[DecoderStatistics, ...]) -> "Buffers":
+        """With other ones for the decoders of one kind of queries."""
+        entity, relation = (new, self.relation) if kind == "entity" else (self.entity, new)
+        return Buffers(self.graph, entity, relation)
 
 
 Decoded = tuple[Float[Array, "query dim"], Float[Array, "query dim"], Float[Array, "candidate dim"], Buffers]
@@ -101,11 +106,11 @@ class RecurrentGraphModel(eqx.Module):
 
     def with_buffers(self, buffers: Buffers) -> "RecurrentGraphModel":
         """The same model with other buffers."""
-        return eqx.tree_at(_statistics, self, _flat(buffers))
+        return eqx.tree_at(_statistics, self, _flat(buffers))  # pyright: ignore[reportUnknownMemberType]
 
     def at_rows(self, rows: EntityRows) -> "RecurrentGraphModel":
         """The model of `rows` alone: its entity table holds their embeddings, zero for padding."""
-        return eqx.tree_at(lambda model: model.encoder, self, self.encoder.at_rows(rows))
+        return eqx.tree_at(_encoder, self, self.encoder.at_rows(rows))  # pyright: ignore[reportUnknownMemberType]
 
     def log_probabilities(
         self, encoding: Encoding, queries: Queries, time_index: Float[Array, ""], *, kind: Kind
@@ -174,11 +179,15 @@ class RecurrentGraphModel(eqx.Module):
         return entity, self.log_probabilities(encoding, relation_queries, time_index, kind="relation")
 
 
-def _statistics(model: RecurrentGraphModel) -> list[object]:
+def _encoder(model: RecurrentGraphModel) -> RecurrentEncoder:
+    return model.encoder
+
+
+def _statistics(model: RecurrentGraphModel) -> list[RunningStatistics]:
     return _flat(model.buffers)
 
 
-def _flat(buffers: Buffers) -> list[object]:
+def _flat(buffers: Buffers) -> list[RunningStatistics]:
     decoders = (*buffers.entity, *buffers.relation)
     return [*buffers.graph, *(running for decoder in decoders for running in decoder)]
 
@@ -220,4 +229,4 @@ def decode_queries(
         )
         vectors.append(decoded)
         statistics.append(running)
-    return vectors, candidates, eqx.tree_at(lambda b: b.of(kind), buffers, tuple(statistics))
+    return vectors, candidates, buffers.replace(kind, tuple(statistics))

@@ -49,7 +49,12 @@ class RunningStatistics(eqx.Module):
         def blend(old: Array, new: Array) -> Array:
             return old + momentum * (jax.lax.stop_gradient(new).astype(old.dtype) - old)
 
-        return eqx.tree_at(lambda s: (s.mean, s.var), self, (blend(self.mean, mean), blend(self.var, unbiased)))
+        new = blend(self.mean, mean), blend(self.var, unbiased)
+        return eqx.tree_at(_mean_and_var, self, new)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _mean_and_var(statistics: RunningStatistics) -> tuple[Array, Array]:
+    return statistics.mean, statistics.var
 
 
 class BatchNorm(eqx.Module):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics, weight_shares
 from tirgn_eqx.nn.feature_maps import projected_features, thin_product
-from tirgn_eqx.nn.numerics import at_least_f32, dropout, mask_seeds
+from tirgn_eqx.nn.numerics import at_least_f32, dropout, einsum, mask_seeds
 
 DecoderStatistics = tuple[RunningStatistics, RunningStatistics, RunningStatistics]
 
@@ -133,8 +133,8 @@ class ConvDecoder(eqx.Module):
         x = jnp.stack(channels, 1)
         if training:
             share, count = weight_shares(weight, x)
-            mean = jnp.einsum("ucd,u->c", x, share) / x.shape[2]
-            var = jnp.einsum("ucd,u->c", (x - mean[:, None]) ** 2, share) / x.shape[2]
+            mean = einsum("ucd,u->c", x, share) / x.shape[2]
+            var = einsum("ucd,u->c", (x - mean[:, None]) ** 2, share) / x.shape[2]
             running = running.update(mean, var, count * x.shape[2])
         else:
             mean, var = running.mean, running.var
@@ -144,7 +144,7 @@ class ConvDecoder(eqx.Module):
     def _patches(self, x: Float[Array, "query chan dim"]) -> Float[Array, "query dim patch"]:
         """Zero-padded neighbourhoods along `dim`; patch entry = tap * inputs + channel."""
         reach = self.kernel // 2
-        padded = jnp.pad(x, ((0, 0), (0, 0), (reach, reach)))
+        padded = jnp.pad(x, ((0, 0), (0, 0), (reach, reach)))  # pyright: ignore[reportUnknownMemberType]
         taps = [padded[:, :, tap : tap + x.shape[2]] for tap in range(self.kernel)]
         return jnp.concatenate(taps, 1).transpose(0, 2, 1)
 

@@ -6,6 +6,7 @@ by hand because automatic differentiation copies and transposes them.
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped, UInt32
 
-from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows, keep_mask
+from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows, einsum, keep_mask
 
 CHUNK = 512
 
 _Residuals = tuple[Array, Array, Array, Array, Array]
+_Total = tuple[Array, Array, Array]
 
 
 def _chunks(*arrays: Shaped[Array, "row ..."]) -> tuple[tuple[Array, ...], Array]:
@@ -37,6 +39,10 @@ def _features(rate: float, patches: Array, filters: Array, shift: Array, seeds: 
     return jnp.where(passes, before / (1 - rate), 0).astype(patches.dtype).reshape(len(patches), -1)
 
 
+def _barrier(x: Array) -> Array:
+    return jax.lax.optimization_barrier(x)  # pyright: ignore[reportUnknownMemberType]
+
+
 def _rows_per_block(rows: int) -> int:
     """How many rows of a tall thin matrix are put side by side: two, where the rows pair up. Products with such wider
     matrices run on all cores."""
@@ -51,10 +57,8 @@ def thin_product(
     Rows side by side make one wider product, and its diagonal blocks add up to the result.
     """
     block, few, some = _rows_per_block(len(left)), left.shape[1], right.shape[1]
-    product = jnp.matmul(
-        left.reshape(-1, block * few).T, right.reshape(-1, block * some), preferred_element_type=dtype
-    )
-    return jnp.einsum("ipiq->pq", product.reshape(block, few, block, some))
+    product = jnp.matmul(left.reshape(-1, block * few).T, right.reshape(-1, block * some), preferred_element_type=dtype)
+    return einsum("ipiq->pq", product.reshape(block, few, block, some))
 
 
 def thin_rows_product(left: Float[Array, "row some"], right: Float[Array, "some few"]) -> Float[Array, "row few"]:
@@ -65,7 +69,6 @@ def thin_rows_product(left: Float[Array, "row some"], right: Float[Array, "some 
     return (left.reshape(-1, left.shape[1] * block) @ blocks).reshape(-1, right.shape[1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def projected_features(
     rate: float,
     patches: Float[Array, "query dim patch"],
@@ -79,6 +82,11 @@ def projected_features(
     **Arguments:** `rate`: share of the feature maps that is dropped; `patches` `(query, dim, patch)`; `filters`
     `(patch, chan)`; `shift` `(chan,)`; `project` `(dim * chan, out)`; `seeds`: of the dropout mask.
     """
+    return cast(Array, _projected(rate, patches, filters, shift, project, seeds))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _projected(rate: float, patches: Array, filters: Array, shift: Array, project: Array, seeds: Array) -> Array:
 
     def project_chunk(step: tuple[tuple[Array, ...], Array]) -> Array:
         (chunk,), first = step
@@ -87,31 +95,29 @@ def projected_features(
     chunks, firsts = _chunks(patches)
     if len(firsts) == 1:
         return project_chunk(((patches,), firsts[0]))
-    return jax.lax.map(project_chunk, (chunks, firsts)).reshape(-1, project.shape[1])[: len(patches)]
+    out = cast(Array, jax.lax.map(project_chunk, (chunks, firsts)))  # pyright: ignore[reportUnknownMemberType]
+    return out.reshape(-1, project.shape[1])[: len(patches)]
 
 
 def _forward(
     rate: float, patches: Array, filters: Array, shift: Array, project: Array, seeds: Array
 ) -> tuple[Array, _Residuals]:
-    out = projected_features(rate, patches, filters, shift, project, seeds)
+    out = cast(Array, _projected(rate, patches, filters, shift, project, seeds))
     return out, (patches, filters, shift, project, seeds)
 
 
-def _backward(
-    rate: float, residuals: _Residuals, gradient: Array
-) -> tuple[Array, Array, Array, Array, np.ndarray]:
+def _backward(rate: float, residuals: _Residuals, gradient: Array) -> tuple[Array, Array, Array, Array, np.ndarray]:
     patches, filters, shift, project, seeds = residuals
     dtype = at_least_f32(shift).dtype
-    Total = tuple[Array, Array, Array]
 
-    def add_chunk(total: Total, step: tuple[tuple[Array, ...], Array]) -> tuple[Total, Array]:
+    def add_chunk(total: _Total, step: tuple[tuple[Array, ...], Array]) -> tuple[_Total, Array]:
         (chunk, above), first = step
         # Without the barriers XLA recomputes maps and mask inside each of their uses.
-        features = jax.lax.optimization_barrier(_features(rate, chunk, filters, shift, seeds, first))
+        features = _barrier(_features(rate, chunk, filters, shift, seeds, first))
         to_project = jnp.matmul(features.T, above, preferred_element_type=dtype)
         back = at_least_f32(above @ project.T)
         back = jnp.where(features > 0, back / (1 - rate), 0).astype(chunk.dtype)
-        back = jax.lax.optimization_barrier(back).reshape(-1, filters.shape[1])
+        back = _barrier(back).reshape(-1, filters.shape[1])
         # A column of ones beside the patches: one product gives the gradients of both filters and shift.
         flat = chunk.reshape(-1, chunk.shape[2])
         flat = jnp.concatenate([flat, jnp.ones((len(flat), 1), flat.dtype)], 1)
@@ -131,4 +137,4 @@ def _backward(
     return to_patches, to_filters, to_shift, total[2].astype(project.dtype), np.zeros(seeds.shape, jax.dtypes.float0)
 
 
-projected_features.defvjp(_forward, _backward)
+_projected.defvjp(_forward, _backward)  # pyright: ignore[reportUnknownMemberType]

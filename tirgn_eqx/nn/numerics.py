@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt32
 
 # The released model calls the randomised leaky ReLU with its training flag off: slope (1/8 + 1/3) / 2.
@@ -12,6 +13,11 @@ RRELU_SLOPE = 11 / 48
 def at_least_f32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x` in at least f32: for sums over edges, BatchNorm, softmax and losses."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def einsum(subscripts: str, *operands: Shaped[Array, "..."], dtype: DTypeLike | None = None) -> Shaped[Array, "..."]:
+    """`jnp.einsum`, summed in `dtype`; JAX's own signature is not typed."""
+    return jnp.einsum(subscripts, *operands, preferred_element_type=dtype)  # pyright: ignore[reportUnknownMemberType]
 
 
 def rrelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -58,7 +64,8 @@ def keep_mask(
     """
     number, stride = jnp.full(shape, start, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
-        number = number + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride % 2**32)
+        index = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)  # pyright: ignore[reportUnknownMemberType]
+        number = number + index * jnp.uint32(stride % 2**32)
         stride *= shape[axis]
     bits = _hash(_hash(number + seeds[0]) ^ seeds[1])
     return bits >= jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
@@ -79,7 +86,8 @@ def chunk_rows(limit: int, *arrays: Shaped[Array, "row ..."]) -> tuple[Shaped[Ar
     size = -(-rows // count)
     chunks: list[Array] = []
     for x in arrays:
-        padded = jnp.pad(x, ((0, count * size - rows), *((0, 0),) * (x.ndim - 1)))
+        padding = ((0, count * size - rows), *((0, 0),) * (x.ndim - 1))
+        padded = jnp.pad(x, padding)  # pyright: ignore[reportUnknownMemberType]
         chunks.append(padded.reshape(count, size, *x.shape[1:]))
     return tuple(chunks)
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.nn.numerics import at_least_f32, rrelu, xavier_uniform
+from tirgn_eqx.nn.numerics import at_least_f32, einsum, rrelu, xavier_uniform
 
 
 class StaticEdges(eqx.Module):
@@ -79,7 +79,7 @@ class StaticConvolution(eqx.Module):
         for relation in range(half):
             word = edges.word[edges.bounds[relation] : edges.bounds[relation + 1]]
             source = words[word].reshape(-1, blocks, size)
-            product = jnp.einsum("ebi,bio->ebo", source, self.weight[half + relation])
+            product = einsum("ebi,bio->ebo", source, self.weight[half + relation])
             messages.append(product.reshape(-1, blocks * size))
         total = jax.ops.segment_sum(at_least_f32(jnp.concatenate(messages)), edges.entity, len(edges.degree))
         mean = total / jnp.maximum(edges.degree, 1).astype(total.dtype)[:, None]
