@@ -40,8 +40,8 @@ class Window(eqx.Module):
 
     Edges run in both directions. `edge_source` and `edge_target` are positions in `active`, and edges are sorted by
     target. `degree` is the in-degree with exact duplicates counted; it equals the out-degree, since every fact has its
-    inverse. `pair_*` list the distinct subjects of every relation. Snapshots with `valid` False are padding at the front
-    of a window that is shorter than `history_len`.
+    inverse. `pair_*` list the distinct subjects of every relation. Snapshots with `valid` False are padding at the
+    front of a window that is shorter than `history_len`.
     """
 
     valid: Bool[Array, " time"]
@@ -56,14 +56,15 @@ class Window(eqx.Module):
 
 
 class EntityRows(eqx.Module):
-    """The entities that a batch evolves, where it does not evolve all; entity ids in the batch are positions in `index`.
+    """The entities that a batch evolves, where it does not evolve all; entity ids in the batch are positions in
+    `index`.
 
     The state of an entity depends on its own embedding and on its neighbours in the window. So the states of these rows
     equal those of the full computation as long as every entity with an edge in the window is among them.
 
     `index` is ascending and padded by the number of rows of the table; None means all rows, of which the last may be
-    padding. `weight` is how many entities a row stands for in the softmax and in the static loss: 1 for itself, more for
-    a row that was sampled from many, 0 for padding.
+    padding. `weight` is how many entities a row stands for in the softmax and in the static loss: 1 for itself, more
+    for a row that was sampled from many, 0 for padding.
     """
 
     index: Int[Array, " row"] | None
@@ -122,10 +123,10 @@ class Queries(eqx.Module):
 class Batch(eqx.Module):
     """Everything that a training step or an evaluation needs: the window, queries and time of a target snapshot.
 
-    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows` None means
-    that all entities are evolved. When consecutive targets share the window, `time_index` has an entry for each of them
-    and `target_of_micro` is the target of every micro-batch. The last target is forecast from the whole window, and each
-    earlier one from one snapshot less.
+    `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows` None
+    means that all entities are evolved. When consecutive targets share the window, `time_index` has an entry for each
+    of them and `target_of_micro` is the target of every micro-batch. The last target is forecast from the whole window,
+    and each earlier one from one snapshot less.
     """
 
     window: Window
@@ -138,7 +139,7 @@ class Batch(eqx.Module):
 
 
 class Answers(eqx.Module):
-    """The facts that answer queries, and (for evaluation alone) everything that is true for the queries at that time."""
+    """The facts that answer queries, and (for evaluation alone) everything that is true for the queries then."""
 
     answer_query: Int[Array, " answer"]
     answer: Int[Array, " answer"]
@@ -164,10 +165,11 @@ class Neighbours(eqx.Module):
 class EvidenceEntityQueries(eqx.Module):
     """Queries (subject, relation, ?) with their evidence.
 
-    - Cell c is the candidate `neighbours.object[cell_neighbour[c]]` of query `cell_query[c]`; cells are sorted by query.
+    - Cell c is the candidate `neighbours.object[cell_neighbour[c]]` of query `cell_query[c]`; cells are sorted by
+      query.
     - `exact_cell` and `exact_entry`: cells and entries of the query's own triple in the past.
-    - `group` lists the distinct relations of the queries, and `query_group` is the group of every query. `popular_*` are
-      the past objects of the relation `popular_group`.
+    - `group` lists the distinct relations of the queries, and `query_group` is the group of every query. `popular_*`
+      are the past objects of the relation `popular_group`.
     - `answer_cell`, `answer_popular`, `cell_popular`: positions of answers and candidates in these lists, one past the
       end where there is none.
     """

@@ -12,8 +12,8 @@ PACKAGE = ROOT / "tirgn_eqx"
 PLACES = [*sorted((PACKAGE / "nn").glob("*.py")), *sorted((PACKAGE / "models").glob("*.py")), PACKAGE / "types.py"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Layers and models that a reader may want to use alone.
-WITH_EXAMPLE = """BatchNorm ConvDecoder GRUCell GraphConvolution StaticConvolution TimeEncoding TimeGate RecurrentEncoder TiRGN
-FactoredLogits Recurrency log_probabilities""".split()
+WITH_EXAMPLE = """BatchNorm ConvDecoder GRUCell GraphConvolution StaticConvolution TimeEncoding TimeGate
+RecurrentEncoder TiRGN FactoredLogits Recurrency log_probabilities""".split()
 
 
 def examples(path: Path):

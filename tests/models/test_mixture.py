@@ -22,7 +22,7 @@ from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_mixture, intensity
+from tirgn_eqx.models import build_mixture
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.gate import GateFit
@@ -86,7 +86,7 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, 
         log_p = np.log(intensity / intensity.sum(1, keepdims=True))
         np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
-    monkeypatch.setattr(intensity, "MAX_DENSE_LOGITS", 0)
+    monkeypatch.setattr("tirgn_eqx.models.intensity.MAX_DENSE_LOGITS", 0)
     np.testing.assert_allclose(answer_log_probabilities(at, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 

@@ -33,8 +33,8 @@ def build_model(
 ) -> RecurrentGraphModel | Evidence:
     """The initial model of `config.model` alone, whatever `config.history` is.
 
-    **Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used when `config.static_graph`; `key`:
-    of the initialisation.
+    **Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used when `config.static_graph`;
+    `key`: of the initialisation.
     """
     return MODELS[config.model](num_entities, num_relations, config, static, key=key)
 

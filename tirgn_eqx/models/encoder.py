@@ -73,8 +73,8 @@ class StepTrace(NamedTuple):
 class RecurrentEncoder(eqx.Module):
     """Evolves the states of all entities and relations over the snapshots of a window, oldest first.
 
-    In each snapshot, relations pool the states of their subjects into a GRU, graph layers pass messages along the edges,
-    and `entity_update` merges the result with the states before (TiRGN, section 3.2; RE-GCN, section 3.2).
+    In each snapshot, relations pool the states of their subjects into a GRU, graph layers pass messages along the
+    edges, and `entity_update` merges the result with the states before (TiRGN, section 3.2; RE-GCN, section 3.2).
 
     ```python
     import jax.random as jr
@@ -188,8 +188,8 @@ class RecurrentEncoder(eqx.Module):
     ) -> tuple[Float[Array, "entity dim"], Float[Array, "rel2 dim"], GraphStatistics, StepTrace]:
         """Take in one snapshot.
 
-        **Arguments:** `state` `(entity, dim)` and `relations` `(rel2, dim)` before it; `snapshot`: a `Window` without its
-        time axis; `running`: the buffers of the graph layers; `training`, `key`: batch statistics, dropout.
+        **Arguments:** `state` `(entity, dim)` and `relations` `(rel2, dim)` before it; `snapshot`: a `Window` without
+        its time axis; `running`: the buffers of the graph layers; `training`, `key`: batch statistics, dropout.
 
         **Returns:** state and relations after it, the new buffers, and the intermediate values.
         """
@@ -306,8 +306,8 @@ class RecurrentEncoder(eqx.Module):
         position: Int[Array, ""],
         weight: Float[Array, " entity"] | None,
     ) -> Scalar:
-        """Sum over entities, each counted `weight` times, of max(0, cos(allowed angle) - cosine); `position` is 0 for the
-        oldest snapshot (RE-GCN, section 3.1.3)."""
+        """Sum over entities, each counted `weight` times, of max(0, cos(allowed angle) - cosine); `position` is 0 for
+        the oldest snapshot (RE-GCN, section 3.1.3)."""
         steps = (position + 1).astype(at_least_f32(state).dtype) if self.angle_grows else 1.0
         cosine = jnp.sum(at_least_f32(static) * at_least_f32(l2_normalize(state)), 1)
         if not self.l2_normalize:

@@ -170,10 +170,11 @@ def answer_log_probabilities(
 ) -> Float[Array, " answer"]:
     """Log probability of the answers alone, equal to picking them out of `log_probabilities`.
 
-    Neither mode makes a [query, candidate] array. Raw mode needs its normaliser and the logits of the answers. In history
-    mode a candidate outside the history has logit 0, so the normaliser is a sum over the history plus the number of the
-    others. When the candidates are `rows` of `num_entities` entities, the normaliser of raw mode is the weighted estimate
-    of the rows (importance sampling: Bengio and Senecal, 2008), and that of history mode is still exact.
+    Neither mode makes a [query, candidate] array. Raw mode needs its normaliser and the logits of the answers. In
+    history mode a candidate outside the history has logit 0, so the normaliser is a sum over the history plus the
+    number of the others. When the candidates are `rows` of `num_entities` entities, the normaliser of raw mode is the
+    weighted estimate of the rows (importance sampling: Bengio and Senecal, 2008), and that of history mode is still
+    exact.
     """
     log_weight = None if rows is None else jnp.log(rows.weight).astype(at_least_f32(raw_vectors).dtype)
     normalizer = log_normalizer(raw_vectors, candidates, log_weight)

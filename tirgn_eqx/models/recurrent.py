@@ -72,8 +72,8 @@ class RecurrentGraphModel(eqx.Module):
         **Arguments:** `encoding`: of one target; `queries`: `(query,)` arrays, without micro axis; `time_index`: scalar
         clock of the target; `buffers`: running statistics; `training`, `key`: batch statistics, dropout.
 
-        **Returns:** vectors of raw mode and of history mode, `(query, dim)` each; the candidates `(candidate, dim)`; the
-        new buffers.
+        **Returns:** vectors of raw mode and of history mode, `(query, dim)` each; the candidates `(candidate, dim)`;
+        the new buffers.
         """
 
     @property
@@ -206,8 +206,8 @@ def decode_queries(
 ) -> tuple[list[Float[Array, "query dim"]], Float[Array, "candidate dim"], Buffers]:
     """Decode queries from an encoding with one or more decoders, each with dropout of its own.
 
-    Entity queries decode tanh of the subject beside the relation and score tanh of every entity. Relation queries decode
-    tanh of subject and object and score the evolved relations.
+    Entity queries decode tanh of the subject beside the relation and score tanh of every entity. Relation queries
+    decode tanh of subject and object and score the evolved relations.
 
     **Arguments:** `times`: time vectors of the target, if the decoders take them; `rates`: of dropout; the others as of
     `RecurrentGraphModel.decode`.

@@ -38,8 +38,8 @@ class TiRGN(RecurrentGraphModel):
         *,
         key: PRNGKeyArray,
     ):
-        """**Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used when `config.static_graph`;
-        `key`: of the initialisation, as in the released code.
+        """**Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used when
+        `config.static_graph`; `key`: of the initialisation, as in the released code.
 
         ```python
         import jax.random as jr

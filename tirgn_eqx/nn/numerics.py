@@ -56,9 +56,9 @@ def keep_mask(
 ) -> Bool[Array, "*shape"]:
     """A dropout mask: True with probability 1 - `rate`, independently for every element.
 
-    The bits hash the number of the element under two seed words, so XLA computes them inside the loop that uses them and
-    dropout costs no pass over memory. (On a CPU, filling an array of random bits takes longer than the layer that is
-    dropped.)
+    The bits hash the number of the element under two seed words, so XLA computes them inside the loop that uses them
+    and dropout costs no pass over memory. (On a CPU, filling an array of random bits takes longer than the layer that
+    is dropped.)
 
     **Arguments:** `start`: number of the first element, where the mask is for some rows of a larger array.
     """

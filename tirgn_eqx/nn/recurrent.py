@@ -17,8 +17,9 @@ class GRUCell(eqx.Module):
 
     $$ h' = (1 - z)\, n + z\, h, \qquad n = \tanh(W_{in} x + b_{in} + r\, (W_{hn} h + b_{hn})) $$
 
-    The gates r (reset) and z (update) are sigmoids of the same form. The three share one matrix product per operand, and
-    the weights multiply from the right, so that the forward pass transposes nothing. The gradient is written by hand.
+    The gates r (reset) and z (update) are sigmoids of the same form. The three share one matrix product per operand,
+    and the weights multiply from the right, so that the forward pass transposes nothing. The gradient is written by
+    hand.
 
     ```python
     import jax.numpy as jnp

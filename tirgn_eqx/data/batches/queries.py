@@ -16,8 +16,8 @@ Candidates = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 class Questions:
     """Questions of one kind about snapshot `time`, both directions, before padding.
 
-    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `condition[u]`); `key` is the pair as
-    one integer. Answer i says that `answer[i]` answers unit `answer_query[i]`; the answers of a unit are adjacent.
+    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `condition[u]`); `key` is the pair
+    as one integer. Answer i says that `answer[i]` answers unit `answer_query[i]`; the answers of a unit are adjacent.
     (`true_query`, `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
     facts included.
     """
