@@ -222,7 +222,7 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
         for part in ("norm_input", "norm_feature", "norm_hidden"):
             norm(f"{name}.{part}", lambda m, f=decoder, p=part: getattr(f(m), p))
     if model.encoder.static_conv is not None:
-        table["word"] = (lambda m: m.word_embedding, same)
+        table["word"] = (lambda m: m.encoder.word_embedding, same)
         table["static_weight"] = (lambda m: m.encoder.static_conv.weight, same)
     return table
 

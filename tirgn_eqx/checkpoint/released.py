@@ -58,7 +58,7 @@ def _entries(model: TiRGN) -> dict[str, tuple[Where, Callable[[np.ndarray], np.n
     }
     if model.encoder.static_conv is not None:
         shape = model.encoder.static_conv.weight.shape
-        table["words_emb"] = (lambda m: m.word_embedding, same)
+        table["words_emb"] = (lambda m: m.encoder.word_embedding, same)
         # The misspelling is the released code's own.
         table["statci_rgcn_layer.weight"] = (lambda m: m.encoder.static_conv.weight, lambda x: x.reshape(shape))
     for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_update")):

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
@@ -23,9 +23,9 @@ REMAT_POLICIES = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 GraphStatistics = tuple[RunningStatistics, ...]
-# Of the scan over a window: entities, relations, buffers, static loss, position; and a snapshot with its dropout key.
+# The scan over a window carries entities, relations, buffers, static loss and position; a step has snapshot and key.
 _Carry = tuple[Array, Array, GraphStatistics, Array, Array]
-_Step = tuple[Window, PRNGKeyArray | None]
+_Step = tuple[Window, Array | None]
 
 
 def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
@@ -116,7 +116,7 @@ class RecurrentEncoder(eqx.Module):
         *,
         update: GRUCell | TimeGate,
         normalize_update: bool = True,
-        keys: PRNGKeyArray,
+        keys: Shaped[Array, "key ..."],
     ):
         """Initialises as the released codes do: N(0, 1) for entities, Xavier normal for relations and words.
 
@@ -317,7 +317,7 @@ class RecurrentEncoder(eqx.Module):
         return jnp.sum(excess if weight is None else excess * weight.astype(excess.dtype))
 
 
-def _entity_table(encoder: RecurrentEncoder) -> Array:
+def _entity_table(encoder: RecurrentEncoder) -> Any:  # `tree_at` calls it with stand-ins for arrays
     return encoder.entity_embedding
 
 
