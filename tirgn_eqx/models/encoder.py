@@ -194,6 +194,7 @@ class RecurrentEncoder(eqx.Module):
         **Returns:** state and relations after it, the new buffers, and the intermediate values.
         """
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        # A subject counts once for a relation, however many facts they share in the snapshot.
         count = jax.ops.segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
         pool = segment_mean(active[snapshot.pair_entity], snapshot.pair_relation, count)
         # A relation and its inverse pool the same subjects (released code).
@@ -252,6 +253,7 @@ class RecurrentEncoder(eqx.Module):
             if static is not None:
                 loss = loss + jnp.where(snapshot.valid, self._static_loss(static, new[0], position, weight), 0)
 
+            # Padded snapshots, at the front of a short window, leave everything as it is.
             def keep(x: Array, old: Array) -> Array:
                 return jnp.where(snapshot.valid, x, old)
 
@@ -274,12 +276,14 @@ class RecurrentEncoder(eqx.Module):
         zero = jnp.zeros((), jnp.promote_types(state.dtype, jnp.float32))
         running = self.running if running is None else running
         carry = (state, self.relation_embedding, running, zero, jnp.zeros((), jnp.int32))
+        # Only the last `targets` states are kept: a scan that returns states would store all of them.
         before = length - targets if targets > 1 else length
         carry, _ = jax.lax.scan(body_without_states, carry, steps(0, before), unroll=unroll)
         if targets == 1:
             state, relations, running, loss, _ = carry
         else:
             carry, (state, relations) = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
+            # The loss summed `length` snapshots; a window of one target has `before + 1`.
             running, loss = carry[2], carry[3] * ((before + 1) / length)
         return Encoding(self._normalize(state), relations, self.static_weight * loss), running
 
@@ -311,6 +315,7 @@ class RecurrentEncoder(eqx.Module):
         steps = (position + 1).astype(at_least_f32(state).dtype) if self.angle_grows else 1.0
         cosine = jnp.sum(at_least_f32(static) * at_least_f32(l2_normalize(state)), 1)
         if not self.l2_normalize:
+            # Otherwise the static embedding has length 1 already.
             norm = jnp.sqrt(jnp.maximum(jnp.sum(at_least_f32(static) ** 2, 1), 1e-24))
             cosine = cosine / norm
         excess = jnp.maximum(jnp.cos(math.radians(self.angle) * steps) - cosine, 0)

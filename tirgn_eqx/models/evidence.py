@@ -76,7 +76,22 @@ class EntityIntensities(NamedTuple):
 
 
 class Evidence(eqx.Module):
-    """The evidence model; every leaf is trained except for the edges of a static graph."""
+    """The evidence model; every leaf is trained except for the edges of a static graph.
+
+    ```python
+    import jax.random as jr
+    from tirgn_eqx import Evidence, preset, simulate
+    from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+    from tirgn_eqx.data.index.evidence import EvidenceIndex
+
+    graph = simulate(num_days=10).graph
+    config = preset("evidence").replace(embedding_dim=4, evidence_heads=2, evidence_hidden=2)
+    model = Evidence(graph.num_entities, graph.num_relations, config, key=jr.key(0))
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
+    entity, relation = model.answer_log_probabilities(loader.build(0).batch)
+    assert (entity <= 0).all() and (relation <= 0).all()
+    ```
+    """
 
     entry: LogIntensity
     exact: LogIntensity
@@ -208,6 +223,7 @@ class Evidence(eqx.Module):
         by_neighbour = self._neighbour_heads(neighbours, x)
         head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)[relation]
         cell = jnp.sum(take_rows(head_weight, queries.cell_query) * by_neighbour[queries.cell_neighbour], 1)
+        # Padding points past the cells and is dropped.
         cell = cell.at[queries.exact_cell].add(self._exact(queries, x), mode="drop")
         cell = cell * self._lift(queries, neighbours, background)
         popular = self.popular_intensities(batch)

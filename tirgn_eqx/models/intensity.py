@@ -87,6 +87,7 @@ class FactoredLogits(eqx.Module):
     ):
         """**Arguments:** the vectors; `dense`: their products, where they are known already."""
         self.query, self.candidate = query, candidate
+        # By shapes alone, so that the choice is made when the program is traced.
         few = len(query) * len(candidate) <= MAX_DENSE_LOGITS
         self.dense = (query @ candidate.T if dense is None else dense) if few else None
 

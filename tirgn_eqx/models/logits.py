@@ -210,6 +210,7 @@ def _history_mode(
     if mask == "exclude":
         others = jnp.where(count > 0, 0, others)
     top = jax.ops.segment_max(jnp.where(real, pair, -jnp.inf), query, size + 1, indices_are_sorted=is_sorted)[:size]
+    # The maximum only guards against overflow and cancels in the result, so it needs no gradient.
     top = jax.lax.stop_gradient(top)
     top = jnp.where(others > 0, jnp.maximum(top, 0), top)
     exponential = jnp.where(real, jnp.exp(pair - top[jnp.minimum(query, size - 1)]), 0)
@@ -253,6 +254,7 @@ def ranking_scores(
         logits = jnp.where(real, logits, -jnp.inf)
     normalizer = jax.nn.logsumexp(logits, -1)
     mode = _history_mode(history_vectors, candidates, queries, mask, count)
+    # Every candidate gets the shared probability of the others first; the pairs of the history are then overwritten.
     other = history_rate * jnp.exp(mode.other - mode.normalizer)
     # A padded pair lies outside and is dropped, whatever its value.
     query = jnp.minimum(queries.history_query, len(logits) - 1)

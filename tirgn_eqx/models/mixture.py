@@ -131,18 +131,17 @@ class MixtureAtTarget(eqx.Module):
         events, then the features of its pair and, where there is one, of the same triple in the past."""
         queries, neighbours, size = batch.entity, batch.neighbours, len(batch.entity.subject)
 
-        def sum_over_query(x: Float[Array, " cell"]) -> Float[Array, " cell"]:
-            return take_rows(_segment_sum(x, queries.cell_query, size), queries.cell_query)
-
         def max_over_query(x: Float[Array, " cell"]) -> Float[Array, " cell"]:
             top = jax.ops.segment_max(x, queries.cell_query, size, indices_are_sorted=True)
             return take_rows(top, queries.cell_query)
 
+        # Padded cells have share 0.
         log_share = jnp.log(share + 1e-9)
         columns = [
             log_p,
             log_share,
-            log_p - jnp.log(sum_over_query(jnp.exp(log_p)) + 1e-9),
+            log_p
+            - jnp.log(take_rows(_segment_sum(jnp.exp(log_p), queries.cell_query, size), queries.cell_query) + 1e-9),
             log_share - max_over_query(log_share),
             log_p - max_over_query(log_p),
         ]

@@ -117,8 +117,8 @@ class RecurrentGraphModel(eqx.Module):
     ) -> Float[Array, "query candidate"]:
         """Log probability of every candidate for every query, in inference."""
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
-        seen = logits.in_history(queries, len(candidates))
-        return logits.log_probabilities(raw, history, candidates, seen, self.history_rate, self.history_mask)
+        known = logits.in_history(queries, len(candidates))
+        return logits.log_probabilities(raw, history, candidates, known, self.history_rate, self.history_mask)
 
     def ranking_scores(
         self,
@@ -163,6 +163,7 @@ class RecurrentGraphModel(eqx.Module):
         if queries.negatives is not None:
             log_p = logits.sampled_log_probabilities(raw, history, candidates, queries, *mixture)
         else:
+            # The candidates of relation queries are all relations, whatever rows of entities there are.
             rows, num_entities = (rows, num_entities) if kind == "entity" else (None, None)
             log_p = logits.answer_log_probabilities(raw, history, candidates, queries, *mixture, rows, num_entities)
         weight = queries.answer_weight.astype(log_p.dtype)

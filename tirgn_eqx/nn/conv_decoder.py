@@ -128,6 +128,7 @@ class ConvDecoder(eqx.Module):
         training: bool,
     ) -> tuple[Float[Array, "query chan dim"], RunningStatistics]:
         """The input channels after their BatchNorm."""
+        # The time vectors are the same for all queries, and count in the statistics once for every query.
         channels = [at_least_f32(first), at_least_f32(second)]
         channels += [jnp.broadcast_to(at_least_f32(time), first.shape) for time in times]
         x = jnp.stack(channels, 1)

@@ -104,9 +104,11 @@ class GraphConvolution(eqx.Module):
 
         **Returns:** the new states `(entity, dim)` and the new buffers (the old ones in inference).
         """
+        # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
         neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
         if training:
+            # Over edges, entity u counts as often as it is a source, which is its degree.
             entity_mean, entity_var = channel_statistics(active, snapshot.degree)
             rel_mean, rel_var = channel_statistics(relations, snapshot.relation_count)
             mean, var = jnp.stack([entity_mean, rel_mean]), jnp.stack([entity_var, rel_var])
@@ -118,6 +120,7 @@ class GraphConvolution(eqx.Module):
         entity_factor, relation_factor = self.mix * scale
         constant = jnp.sum(self.mix * shift) + self.mix_bias
         aggregate = entity_factor * neighbor_mean + relation_factor * relation_mean + constant
+        # The mean over edges was summed in f32; only the matrix products run in the compute type.
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
         out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")

@@ -28,6 +28,7 @@ def rrelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def l2_normalize(x: Float[Array, "*row dim"]) -> Float[Array, "*row dim"]:
     """Rows divided by max(|row|, 1e-12); a row of zeros stays zero and has a finite gradient."""
     square = jnp.sum(at_least_f32(x) ** 2, -1, keepdims=True)
+    # The inner `where` keeps the gradient of rsqrt at 0, which is infinite, out of the sum.
     zero = square == 0
     inverse = jax.lax.rsqrt(jnp.maximum(jnp.where(zero, 1.0, square), 1e-24))
     return (at_least_f32(x) * inverse).astype(x.dtype)
@@ -62,6 +63,7 @@ def keep_mask(
 
     **Arguments:** `start`: number of the first element, where the mask is for some rows of a larger array.
     """
+    # Numbers wrap around: beyond 2**32 elements a mask repeats itself.
     number, stride = jnp.full(shape, start, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
         index = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)  # pyright: ignore[reportUnknownMemberType]

@@ -82,6 +82,7 @@ def _forward(
 def _backward(residuals: _Residuals, gradient: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
     weight_input, weight_hidden, bias_input, bias_hidden, x, h, gates = residuals
     reset, update, new, h_new = (at_least_f32(gate) for gate in gates)
+    # Gradients of the three pre-activations; sigmoid and tanh give their derivatives from their own values.
     gradient = at_least_f32(gradient)
     to_new = gradient * (1 - update) * (1 - new * new)
     to_update = gradient * (at_least_f32(h) - new) * update * (1 - update)
@@ -90,6 +91,7 @@ def _backward(residuals: _Residuals, gradient: Array) -> tuple[Array, Array, Arr
     from_hidden = jnp.concatenate([to_reset, to_update, to_new * reset], -1)
     to_bias_input = jnp.sum(from_input, 0).astype(bias_input.dtype)
     to_bias_hidden = jnp.sum(from_hidden, 0).astype(bias_hidden.dtype)
+    # The sums over rows above are taken before this cast: in bf16 they would lose most of their terms.
     from_input, from_hidden = from_input.astype(x.dtype), from_hidden.astype(h.dtype)
     to_h = at_least_f32(from_hidden @ weight_hidden.T) + gradient * update
     to_weights = x.T @ from_input, h.T @ from_hidden
