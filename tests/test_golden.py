@@ -85,7 +85,7 @@ def test_static_layer_before_normalisation(case, mode):
     model = golden.model
     if model.encoder.static_conv is None:
         pytest.skip("the plain case has no static graph")
-    ours = model.static_conv(model.word_embedding, model.static_edges)
+    ours = model.encoder.static_conv(model.word_embedding, model.static_edges)
     assert_equal(ours, golden.numbers[f"{mode}/static_layer_out"][:17], tolerance, "static layer")
 
 

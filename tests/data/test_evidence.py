@@ -143,7 +143,7 @@ def test_questions_of_one_kind_are_gathered_as_among_both(kind):
     gatherer, known = Gatherer(index), index.known(target)
     both, one = gatherer.gather(Asked(s, r, o), known), gatherer.gather(Asked(s, r, o), known, kinds=(kind,))
     units = {"entity": "subject", "relation": "pair_subject"}
-    of = lambda name: "relation" if name.startswith(("pair_", "asked_")) else "entity"
+    of = lambda name: "relation" if name.startswith(("pair_", "evidence_")) else "entity"
     asked = {name for arrays in LENGTHS.values() for name in arrays}
     asked -= {name for name in asked if name.startswith(("partner_", "entry_", "link_"))}
     assert {of(name) for name in asked} == set(KINDS)
