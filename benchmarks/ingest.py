@@ -5,7 +5,7 @@ where there are none) are repeated with new ids and times, once as a file for ev
 gives them, and once as a single file. Each is ingested by a process of its own; after the first also a run that
 finds one new file, and one that finds none.
 
-    python benchmarks/ingest.py --data-path data/gdelt_raw/v2
+    python -m benchmarks.ingest --data-path data/gdelt_raw/v2
 """
 
 import argparse
@@ -20,8 +20,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 QUARTER = dt.timedelta(minutes=15)
 BEGIN = dt.datetime(2018, 1, 1)
@@ -112,7 +112,7 @@ def child(paths: str, out: Path) -> None:
 
 def measure(place: Path, out: Path) -> dict:
     """The account of an ingest of `place` by a process of its own."""
-    command = [sys.executable, __file__, "--child", str(place), "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.ingest", "--child", str(place), "--out", str(out)]
     run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
     found = common.last_json(run.stdout)
     found["rows_per_second"] = found["rows"]["read"] / found["seconds"]

@@ -3,13 +3,13 @@
 Why: batches are built while the device computes, which is free only as long as it takes less time than a step.
 Told too: how much of the padded shapes is padding, and how many bytes a batch carries to the device.
 
-    python benchmarks/loader.py --data-path data/ICEWS18
+    python -m benchmarks.loader --data-path data/ICEWS18
 """
 
 import time
 
-import common
-from common import table
+from benchmarks import common
+from benchmarks.common import table
 
 
 def waste(harness, prepared) -> dict[str, float]:
@@ -38,7 +38,8 @@ def main() -> None:
 
     import jax
     import numpy as np
-    from harness import Harness, clock
+
+    from benchmarks.harness import Harness, clock
 
     graph, config = common.load_arguments(args)
     harness = Harness(graph, config)
