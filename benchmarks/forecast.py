@@ -115,7 +115,10 @@ def main() -> None:
     payload = {"dataset": graph.describe(), "setting": setting, "seed": config.seed, "result": result}
     name = "-".join(filter(None, ["forecast", graph.name, config.model_type, args.tag]))
     document = common.record(name, payload, args.results)
-    row = lambda when: [when, result[when]["ece"], result[when]["brier"], result[when]["entity"]["nll"]]
+
+    def row(when):
+        return [when, result[when]["ece"], result[when]["brier"], result[when]["entity"]["nll"]]
+
     table(f"{graph.name}: {config.model_type}", ["calibration", "ECE", "Brier", "NLL"], [row("before"), row("after")])
     speed = [result["single_ms"]["median"], result["single_with_reasons_ms"]["median"], result["questions_per_second"]]
     table("asked by name", ["one question, ms", "with reasons, ms", "questions a second"], [speed])

@@ -40,7 +40,10 @@ def source_rows(place: str | None) -> tuple[str, list[bytes]]:
 def made_up(chance: random.Random) -> bytes:
     """A row with about as many actors, codes and letters as a real one."""
     fields = [""] * 61
-    actor = lambda: f"ACTOR {min(int(chance.paretovariate(0.7)), 3000)}" if chance.random() < 0.79 else ""
+
+    def actor():
+        return f"ACTOR {min(int(chance.paretovariate(0.7)), 3000)}" if chance.random() < 0.79 else ""
+
     code = f"{chance.randint(1, 20):02d}{chance.randint(0, 9)}"
     late = dt.timedelta(days=0 if chance.random() < 0.97 else chance.choice([1, 7, 30, 365]))
     fields[:5] = ["1", f"{BEGIN - late:%Y%m%d}", "201801", "2018", "2018.0027"]
@@ -66,7 +69,10 @@ def write_files(rows: list[bytes], count: int, per_file: int, folder: Path) -> i
     import polars as pl
 
     split = [row.decode("utf-8", "replace").split("\t") for row in rows]
-    date = lambda text: dt.datetime.strptime(text[:8], "%Y%m%d")
+
+    def date(text):
+        return dt.datetime.strptime(text[:8], "%Y%m%d")
+
     parts = pl.DataFrame(
         {
             "late": [(date(fields[59]) - date(fields[1])).days for fields in split],

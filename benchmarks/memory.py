@@ -140,7 +140,9 @@ def main() -> None:
 
 
 def show(document: dict) -> None:
-    mib = lambda value: None if value is None else value / 2**20
+    def mib(value):
+        return None if value is None else value / 2**20
+
     rows = [
         [
             ", ".join(f"{key}={value}" for key, value in row["setting"].items()),

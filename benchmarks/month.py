@@ -52,7 +52,10 @@ def child(args: argparse.Namespace) -> None:
             seen.update(epoch_seconds=record["seconds"], device_peak_bytes=record["memory"])
 
     with tempfile.TemporaryDirectory() as folder:
-        late = lambda: time.perf_counter() - begin > 60 * args.minutes
+
+        def late():
+            return time.perf_counter() - begin > 60 * args.minutes
+
         result = train_tirgn(
             graph,
             config.replace(logdir=folder),

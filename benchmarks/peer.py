@@ -157,7 +157,10 @@ def main() -> None:
         rows.append(row)
         note(f"bucket {bucket}: {row['seconds']['ours']['median']:.3f} s, speed-up {row['speedup']}")
     peer.close()
-    mean = lambda name: sum(r["targets"] * r["seconds"][name]["median"] for r in rows) / sum(r["targets"] for r in rows)
+
+    def mean(name):
+        return sum(r["targets"] * r["seconds"][name]["median"] for r in rows) / sum(r["targets"] for r in rows)
+
     result = {
         "device": device,
         "torch": peer.about["torch"],

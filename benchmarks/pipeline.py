@@ -113,7 +113,10 @@ def main() -> None:
     args = common.finalize(args)
     files = raw_files(folder, args.files, QUICK_FILES if args.quick else None)
     names = list(files)
-    day = lambda name: f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+
+    def day(name):
+        return f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+
     when = ["--from", day(names[0]), "--to", day(names[-1])]
     small = ["--embedding-dim", "8", "--epochs", "1", "--set", "max_buckets=1"] if args.quick else []
     small += ["--set", "evidence_heads=2", "--set", "evidence_background=false"] if args.quick else []

@@ -59,7 +59,10 @@ def main() -> None:
         fullest, questions = int(counts.argmax()), int(counts.max())
         queries = jax.tree.map(lambda x: x[fullest], queries)  # noqa: B023
         first, program = compile_ahead(answers, model, encoding, queries, batch.time_index)
-        ask = lambda: jax.device_get(program(model, encoding, queries, batch.time_index))  # noqa: B023
+
+        def ask():
+            return jax.device_get(program(model, encoding, queries, batch.time_index))  # noqa: B023
+
         seconds = common.timed(ask, args.repeats)
         _, (probability, _) = clock(ask)
         assert probability.shape[1] == top and (probability > 0).all()

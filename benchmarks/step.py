@@ -98,7 +98,10 @@ def measure_bucket(harness, bucket: int, parts, repeats: int) -> dict:
     gradient = None
     if {"gradient", "update"} & set(parts):
         options = {"precision": config.precision, "policy": config.remat}
-        both = lambda model, batch: loss_and_gradient(model, batch, **options)
+
+        def both(model, batch):
+            return loss_and_gradient(model, batch, **options)
+
         taken, run = compile_ahead(both, harness.model, batch)
         row["compile_seconds"]["gradient"] = taken
         seconds["gradient"] = common.timed(lambda: run(harness.model, batch), repeats)
@@ -143,7 +146,10 @@ def summarize(rows: list[dict]) -> dict:
     """Over all targets of an epoch, each bucket by its own number of them."""
     if not rows or any("step" not in row["seconds"] for row in rows):
         return {}
-    over = lambda value: sum(row["targets"] * value(row) for row in rows)
+
+    def over(value):
+        return sum(row["targets"] * value(row) for row in rows)
+
     seconds = over(lambda row: row["seconds"]["step"]["median"])
     return {
         "steps": over(lambda row: 1),

@@ -265,7 +265,10 @@ def disk(place: Path) -> dict[str, int]:
 def left(place: Path) -> dict[str, int]:
     """How many temporary files, lock files, and files in all there are."""
     names = [name for name, _ in files_in(place)]
-    count = lambda kind: sum(any(sign in name for sign in KINDS[kind]) for name in names)
+
+    def count(kind):
+        return sum(any(sign in name for sign in KINDS[kind]) for name in names)
+
     return {"temporary": count("temporary"), "locks": count("locks"), "raw": count("raw files"), "files": len(names)}
 
 
@@ -345,7 +348,10 @@ class Held:
 
 def growth(values: Sequence[float]) -> dict[str, float | None]:
     """First, last and most, and what is added per cycle, over all cycles and over their second half."""
-    slope = lambda part: statistics.linear_regression(range(len(part)), part).slope if len(part) > 1 else None
+
+    def slope(part):
+        return statistics.linear_regression(range(len(part)), part).slope if len(part) > 1 else None
+
     found = {"first": values[0], "last": values[-1], "most": max(values), "per_cycle": slope(values)}
     return found | {"per_cycle_second_half": slope(values[len(values) // 2 :])}
 

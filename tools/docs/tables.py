@@ -68,7 +68,9 @@ def percent(value: float | None) -> str:
 
 
 def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
-    line = lambda cells: "| " + " | ".join(str(cell) for cell in cells) + " |"
+    def line(cells):
+        return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
     return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
 
@@ -209,10 +211,16 @@ def comparisons(records: list[dict[str, Any]]) -> str:
             f"(paired bootstrap over questions).\n"
         )
         if "calibration" in one and "calibration" in two:
-            promise = lambda side: ", ".join(
-                [f"NLL {side['entity']['nll']:.3f}"]
-                + [f"{title} {side['calibration'][name]:.4f}" for name, title in (("brier", "Brier"), ("ece", "ECE"))]
-            )
+
+            def promise(side):
+                return ", ".join(
+                    [f"NLL {side['entity']['nll']:.3f}"]
+                    + [
+                        f"{title} {side['calibration'][name]:.4f}"
+                        for name, title in (("brier", "Brier"), ("ece", "ECE"))
+                    ]
+                )
+
             parts.append(f"A: {promise(one)}. B: {promise(two)}.\n")
         rows = [
             [part["name"], f"{part['questions']:,}", *(percent(value) for value in part["mrr"])]
@@ -240,7 +248,10 @@ def forecasts(records: list[dict[str, Any]]) -> str:
 
 def at_size(records: list[dict[str, Any]]) -> str:
     rows = []
-    gigabytes = lambda number: "" if number is None else f"{number / 1e9:.2f}"
+
+    def gigabytes(number):
+        return "" if number is None else f"{number / 1e9:.2f}"
+
     for record in records:
         if not record["benchmark"].startswith("at-size-"):
             continue

@@ -12,7 +12,9 @@ RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), ("evidence", "evidence"), ("ti
 
 
 def _rows(columns: list[str], rows: list[list[str]]) -> str:
-    line = lambda cells: "| " + " | ".join(cells) + " |"
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
     return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
 

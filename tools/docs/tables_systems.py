@@ -12,7 +12,9 @@ peak of memory of one device, and what it sends to others in a step. Nothing her
 
 
 def _rows(columns: list[str], rows: list[list[Any]]) -> str:
-    line = lambda cells: "| " + " | ".join(str(cell) for cell in cells) + " |"
+    def line(cells):
+        return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
     return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
 

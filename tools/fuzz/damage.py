@@ -230,7 +230,10 @@ def in_table(data: bytes, chance: random.Random) -> bytes:
     except BaseException:  # a panic of the reader is no Exception
         return in_bytes(data, chance)
     name, rows = chance.choice(table.columns), table.height
-    edge = lambda kind: pl.Series(name, [number(chance) % 2**62 * chance.choice((1, -1))] * rows, pl.Int64).cast(kind)
+
+    def edge(kind):
+        return pl.Series(name, [number(chance) % 2**62 * chance.choice((1, -1))] * rows, pl.Int64).cast(kind)
+
     made = (
         lambda: edge(pl.Int64),
         lambda: edge(pl.Datetime(chance.choice(("ms", "us", "ns")))),
