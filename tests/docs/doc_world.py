@@ -173,7 +173,7 @@ def prepare(place: Path, page: str) -> list[str]:
     write_events(place / "events.parquet")
     write_folder(place / "data" / "ICEWS14s")
     write_released(place)
-    (place / "questions.csv").write_text("subject,relation,object,time\nRUSSIA,190_Q4,,\n,042_Q1,CHINA,\n")
+    (place / "queries.csv").write_text("subject,relation,object,time\nRUSSIA,190_Q4,,\n,042_Q1,CHINA,\n")
     folders = {
         "docs/large-graphs.md": ["data/large"],
         "docs/many-devices.md": ["data/wikidata"],
