@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_graph
-from test_evidence_model import batch_at, entity_intensities, rough, small
-from test_mixture import settings
 
+from tests.helpers import random_graph
+from tests.models.test_evidence import batch_at, entity_intensities, rough, small
+from tests.models.test_mixture import settings
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
