@@ -231,9 +231,8 @@ def check_document(model: type[D], content: bytes | str | Mapping[str, object], 
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)[0]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in wrong["loc"]).lstrip(".")
-    said = wrong["msg"].removeprefix("Input ")
     if wrong["type"] == "missing":
         said = "is missing"
-    elif key:
-        said = f"{said}, not {shown(wrong['input'])}"
-    raise CheckpointError(f"{place}: {f'{key} ' if key else ''}{said}; {todo}")
+    else:
+        said = wrong["msg"].removeprefix("Input ") + (f" (found {shown(wrong['input'])})" if key else "")
+    raise CheckpointError(f"{place}: {f'{key}: ' if key else ''}{said}; {todo}")

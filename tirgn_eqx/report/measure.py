@@ -94,9 +94,10 @@ def measure(
     **Arguments:** `samples`: how many queries are drawn, by `seed`, and forecast; `temperature`: of the probabilities
     by kind of query, as the checkpoint holds it.
     """
-    window = {"history_len": config.history_len, "history_window": config.history_window}
     pair = tuple(jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS) if temperature else None
-    evaluation: Evaluation = make_evaluator(model, graph, split=split, **window)(model, pair)
+    evaluation: Evaluation = make_evaluator(
+        model, graph, split=split, history_len=config.history_len, history_window=config.history_window
+    )(model, pair)
     found = measurements_of(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
     times = [moment(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}

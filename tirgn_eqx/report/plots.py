@@ -182,12 +182,13 @@ def lines(
     for one in series:
         path, markers, begun = [], [], False
         for x, y in thin(one.points):
-            finite = y is not None and math.isfinite(y)
-            if finite:
-                at = axes.x(x), axes.y(float(y))
-                path.append(f"{'L' if begun else 'M'}{at[0]:.1f} {at[1]:.1f}")
-                markers.append(marker(one.style, *at))
-            begun = finite
+            if y is None or not math.isfinite(y):
+                begun = False
+                continue
+            at = axes.x(x), axes.y(float(y))
+            path.append(f"{'L' if begun else 'M'}{at[0]:.1f} {at[1]:.1f}")
+            markers.append(marker(one.style, *at))
+            begun = True
         shown = "".join(markers[:: max(1, len(markers) // 12)])
         body.append(_group(one.style, f'<path class="line" d="{"".join(path)}"/>{shown}'))
     return _svg(f"{title}. {'; '.join(_description(one, format_x) for one in series if one.finite)}", body)

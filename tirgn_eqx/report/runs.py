@@ -1,7 +1,7 @@
 """Trainings as the files in their folders tell them: checkpoint, training state, logs."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tirgn_eqx.report.documents import (
     finite,
 )
 from tirgn_eqx.report.measure import Measurements
-from tirgn_eqx.train.checkpoint import Checkpoint, load_checkpoint
+from tirgn_eqx.train.checkpoint import load_checkpoint
 from tirgn_eqx.train.folder import TRAIN_LOCK
 
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
@@ -137,10 +137,10 @@ def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
     if path.is_dir():
         folder, found = path, _best_readable(path, missing)
     else:
-        found = _load(path)
-        folder = found[0].path.parent
+        found = _read_metadata(path)
+        folder = found[0].parent
     state = _read_state(folder / STATE, missing)
-    checkpoint, metadata = (found[0].path, found[1]) if found else (None, _without_checkpoint(folder, state, missing))
+    checkpoint, metadata = found or (None, _without_checkpoint(folder, state, missing))
     logs = _find_logs(folder, metadata.config)
     if logs is None:
         missing.append("no metrics.jsonl was found, so there are no learning curves")
@@ -152,33 +152,28 @@ def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
     return TrainingRun(title, path, checkpoint, metadata, curves, state, active, tuple(missing))
 
 
-def _load(path: Path) -> tuple[Checkpoint, CheckpointMetadata]:
+def _read_metadata(path: Path) -> tuple[Path, CheckpointMetadata]:
+    """The npz of a checkpoint, and what it says of its model."""
     found = load_checkpoint(path)
-    return found, check_document(
-        CheckpointMetadata, found.metadata, f"{found.path}: its metadata", "use another checkpoint, or train again"
-    )
+    place, todo = f"{found.path}: its metadata", "use another checkpoint, or train again"
+    return found.path, check_document(CheckpointMetadata, found.metadata, place, todo)
 
 
-def _best_readable(folder: Path, missing: list[str]) -> tuple[Checkpoint, CheckpointMetadata] | None:
+def _best_readable(folder: Path, missing: list[str]) -> tuple[Path, CheckpointMetadata] | None:
     """The best checkpoint of a folder, or the last one that can be read, or None."""
-    for path in _checkpoints(folder):
+    epochs = {int(n[1]) for path in folder.iterdir() if (n := re.fullmatch(r"tirgn_epoch_(\d{1,9})", path.stem))}
+    for name in (BEST, TRAINED, *(f"tirgn_epoch_{epoch}.npz" for epoch in sorted(epochs, reverse=True))):
+        if not (folder / name).exists():
+            continue
         try:
-            found = _load(path)
+            found = _read_metadata(folder / name)
         except CheckpointError as error:
             missing.append(str(error))
             continue
-        if path.name != BEST:
-            missing.append(f"{BEST} is not there or broken; {path.name} stands in for it")
+        if name != BEST:
+            missing.append(f"{BEST} is not there or broken; {name} stands in for it")
         return found
     return None
-
-
-def _checkpoints(folder: Path) -> Iterator[Path]:
-    numbered = {
-        int(n[1]): path for path in folder.iterdir() if (n := re.fullmatch(r"tirgn_epoch_(\d{1,9})", path.stem))
-    }
-    last = [numbered[epoch].with_suffix(".npz") for epoch in sorted(numbered, reverse=True)]
-    yield from (path for path in (folder / BEST, folder / TRAINED, *last) if path.exists())
 
 
 def _read_state(path: Path, missing: list[str]) -> TrainingStateSummary | None:
@@ -213,30 +208,27 @@ def read_curves(path: Path, missing: list[str]) -> dict[str, Curve]:
 
     **Arguments:** `missing`: gets a line with the number of lines that could not be read.
     """
-    lines: list[dict[str, object]] = []
-    steps: list[int] = []
+    lines: list[tuple[int, dict[str, object]]] = []
     broken = 0
     for line in read_end(path, MAX_LOG_BYTES).splitlines():
         try:
             found = parse_json(line)
         except ValueError:
             found = None
-        step = found.get("step") if isinstance(found, dict) else None
-        if not isinstance(step, int) or isinstance(step, bool):
+        if not isinstance(found, dict) or type(step := found.get("step")) is not int:
             broken += 1
             continue
         if "system/total_params" in found and step == 0:
-            lines, steps = [], []  # another training begins in the same file
-        lines.append(found)
-        steps.append(step)
+            lines = []  # another training begins in the same file
+        lines.append((step, found))
     if broken:
         missing.append(f"{broken:,} lines of {path.name} could not be read")
     epochs = {0: 0}
-    for step, line in zip(steps, lines):
+    for step, line in lines:
         if "train/loss" in line:
             epochs.setdefault(step, len(epochs))
     points: dict[str, dict[int, float | None]] = {}
-    for step, line in zip(steps, lines):
+    for step, line in lines:
         for key, value in line.items() if step in epochs else ():
             if "/" in key and (value is None or isinstance(value, int | float)):
                 points.setdefault(key, {})[epochs[step]] = finite(value)
