@@ -55,17 +55,6 @@ class DatasetSummary(_Document):
     provenance: Annotated[dict[str, object], _EMPTY_FOR_NULL] = {}
     left_out: dict[str, Count] = {}
 
-    @property
-    def source(self) -> str:
-        """What kind of source was read, and from where."""
-        known = (str(self.provenance.get("kind", "?")), str(self.provenance.get("path", "")))
-        return " ".join(dict.fromkeys(known))
-
-    @property
-    def options(self) -> list[str]:
-        """How the source was read, as `name value`."""
-        return [f"{key} {value}" for key, value in self.provenance.items() if key not in ("kind", "path")]
-
 
 class BestMetrics(_Document):
     """The epoch that a checkpoint was written after, and its validation metrics."""
@@ -188,24 +177,15 @@ class ComparedStratum(_Document):
         return None not in (*self.mrr, self.difference, *self.interval)
 
 
-class StrataComparison(_Document):
-    """The strata of a comparison, by what divides the queries."""
-
-    recurrence: tuple[ComparedStratum, ...] = ()
-    direction: tuple[ComparedStratum, ...] = ()
-    relation: tuple[ComparedStratum, ...] = ()
-    snapshot: tuple[ComparedStratum, ...] = ()
-
-
 class ComparisonDocument(_Document):
-    """What `tirgn compare` writes of two models on the same queries."""
+    """What `tirgn compare` writes of two models on the same queries; `strata`: by what divides the queries."""
 
     dataset: DatasetSummary
     split: str
     models: tuple[ComparedModel, ComparedModel]
     difference: dict[str, MetricDifference]
     confidence: Share = 0.95
-    strata: StrataComparison
+    strata: dict[str, tuple[ComparedStratum, ...]]
 
 
 class ComparisonsDocument(_Document):

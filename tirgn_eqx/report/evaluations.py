@@ -11,7 +11,6 @@ from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.report.documents import (
     CheckpointMetadata,
     ComparedModel,
-    ComparedStratum,
     ComparisonDocument,
     ComparisonsDocument,
     EvaluationDocument,
@@ -108,26 +107,21 @@ def _short_names(names: Sequence[str]) -> dict[str, str]:
 
 def _compared_run(path: Path, document: ComparisonDocument, side: int, names: dict[str, str]) -> TrainingRun:
     """One of the two models of a comparison."""
-    model, strata = document.models[side], document.strata
+    model = document.models[side]
 
-    def rows(kind: Sequence[ComparedStratum]) -> list[StratumMetrics]:
-        return [
-            StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side]))
-            for row in kind
-            if row.complete
-        ]
+    def rows(kind: str) -> tuple[StratumMetrics, ...]:
+        known = [row for row in document.strata.get(kind, ()) if row.complete]
+        return tuple(StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side])) for row in known)
 
-    snapshots = [row for row in rows(strata.snapshot) if re.fullmatch(r"-?\d{1,15}", row.name)]
+    times = [row for row in rows("snapshot") if re.fullmatch(r"-?\d{1,15}", row.name)]
     measurements = Measurements(
         split=document.split,
         setting=model.setting,
-        metrics={"entity": model.entity} | {row.name: row.metrics for row in rows(strata.direction)},
+        metrics={"entity": model.entity} | {row.name: row.metrics for row in rows("direction")},
         calibration=model.calibration,
-        strata=tuple(rows(strata.recurrence)),
-        relations=tuple(rows(strata.relation)),
-        snapshots=tuple(
-            SnapshotMetrics(time=int(row.name), queries=row.queries, mrr=row.metrics.mrr) for row in snapshots
-        ),
+        strata=rows("recurrence"),
+        relations=rows("relation"),
+        snapshots=tuple(SnapshotMetrics(time=int(row.name), queries=row.queries, mrr=row.metrics.mrr) for row in times),
         left_out=document.dataset.left_out,
     )
     return _run(names[model.name], path, document, model, measurements)

@@ -119,7 +119,7 @@ class _Axes:
     def y(self, value: Value) -> Value:
         return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
 
-    def draw(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool) -> str:
+    def draw(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool = True) -> str:
         """The frame with ticks; `whole`: ticks of the x axis at whole numbers alone."""
         bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
         parts = []
@@ -158,20 +158,18 @@ def lines(
     *,
     marks: Sequence[tuple[Value, int, str]] = (),
     zero: bool = False,
-    whole: bool = True,
     format_x: Callable[[Value], str] = format_tick,
 ) -> Markup:
     """A line for each of `series`; empty where none has a point.
 
     **Arguments:** `title`: read aloud in place of the picture, with where each line begins and ends; `marks`: `(x,
-    style, text)`, upright lines; `zero`: begin the y axis at 0; `whole`: ticks of the x axis at whole numbers alone;
-    `format_x`: an x as text.
+    style, text)`, upright lines; `zero`: begin the y axis at 0; `format_x`: an x, a whole number, as text.
     """
     points = [point for one in series for point in one.finite]
     if not points:
         return Markup()
     axes = _Axes([x for x, _ in points], *_y_range([float(y) for _, y in points], zero))
-    body = [axes.draw(x_title, y_title, format_x, whole)]
+    body = [axes.draw(x_title, y_title, format_x)]
     for place, (x, style, text) in enumerate(marks):
         if axes.x_low <= x <= axes.x_high:
             left = axes.x(x) > WIDTH / 2
@@ -236,15 +234,15 @@ def reliability(title: str, series: Sequence[tuple[str, int, Sequence[Reliabilit
 
     **Arguments:** `series`: (name, style, bins).
     """
-    counts = [row.queries for _, _, bins in series for row in bins]
-    if not counts:
+    most = max((row.queries for _, _, bins in series for row in bins), default=0)
+    if not most:
         return Markup()
     axes = _Axes([0.0, 1.0], 0.0, 1.0)
     body = [axes.draw("probability that was given", "share that came true", lambda value: f"{value:.1f}", False)]
     body.append(f'<path class="grid ideal" d="M{axes.x(0):.1f} {axes.y(0):.1f}L{axes.x(1):.1f} {axes.y(1):.1f}"/>')
     for _, style, bins in series:
         at = [(f"{axes.x(row.probability):.1f}", f"{axes.y(row.right):.1f}") for row in bins]
-        sizes = [2 + 6 * math.sqrt(row.queries / max(counts)) for row in bins]
+        sizes = [2 + 6 * math.sqrt(row.queries / most) for row in bins]
         dots = [f'<circle cx="{x}" cy="{y}" r="{size:.1f}"/>' for (x, y), size in zip(at, sizes)]
         path = "L".join(f"{x} {y}" for x, y in at)
         body.append(_group(style, f'<path class="line" d="M{path}"/>{"".join(dots)}'))

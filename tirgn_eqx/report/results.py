@@ -138,24 +138,16 @@ def _relations(measured: Sequence[MeasuredRun]) -> RelationTable | None:
     return RelationTable(f"{which}, in percent. A click on a heading sorts.", columns, rows)
 
 
-@dataclass(frozen=True)
-class ComparisonSection:
-    """A comparison and a plot of its differences by kind of query, where there are any."""
-
-    comparison: RunComparison
-    plot: Plot | None
-
-
-def compared(comparisons: Sequence[RunComparison]) -> list[ComparisonSection]:
-    """Differences of each comparison, with their intervals."""
-    return [ComparisonSection(one, _strata_differences(one, len(comparisons) > 1)) for one in comparisons]
+def compared(comparisons: Sequence[RunComparison]) -> list[tuple[RunComparison, Plot | None]]:
+    """Each comparison with a plot of its differences by kind of query, where there are any."""
+    return [(one, _strata_differences(one, len(comparisons) > 1)) for one in comparisons]
 
 
 def _strata_differences(comparison: RunComparison, several: bool) -> Plot | None:
     rows: list[tuple[str, ComparedStratum]] = []
     pictured: list[tuple[str, Value, Value, Value]] = []
     for kind, said in _KINDS.items():
-        for row in getattr(comparison.document.strata, kind):
+        for row in comparison.document.strata.get(kind, ()):
             if row.complete:
                 rows.append((said, row))
                 # Snapshots are many, and each has few queries: they are in the table alone.
@@ -170,33 +162,12 @@ def _strata_differences(comparison: RunComparison, several: bool) -> Plot | None
     return Plot(title, picture, rows, note=note) if picture else None
 
 
-@dataclass(frozen=True)
-class QueryCard:
-    """One query with the forecasts of each run, by name; `others`: true answers that no run listed."""
-
-    parts: Sequence[str]
-    time: int | str
-    sides: Sequence[tuple[str, SampleForecast]]
-    answer: str
-    others: Sequence[str]
-
-
-def forecasts(runs: Runs) -> list[QueryCard]:
-    """Queries of the split with the best candidates and what happened; several runs share the card of a query."""
+def forecasts(runs: Runs) -> list[list[tuple[str, SampleForecast]]]:
+    """The sample forecasts by query, each with the name of its run: several runs share a card."""
     found: dict[tuple[object, ...], list[tuple[str, SampleForecast]]] = {}
     for run in runs:
         for sample in run.measurements.samples if run.measurements else ():
             query = sample.forecast
             key = (query.time, query.asked_for, query.subject, query.relation, query.object, sample.answer)
             found.setdefault(key, []).append((run.name, sample))
-    return [_card(sides) for sides in found.values()]
-
-
-def _card(sides: Sequence[tuple[str, SampleForecast]]) -> QueryCard:
-    sample = sides[0][1]
-    query = sample.forecast
-    parts = {"subject": query.subject, "relation": query.relation, "object": query.object}
-    parts[query.asked_for] = {"subject": "who?", "object": "whom?"}[query.asked_for]
-    listed = {one.name for _, side in sides for one in side.forecast.candidates} | {sample.answer}
-    others = [name for name in sample.happened if name not in listed][:5]
-    return QueryCard([str(part) for part in parts.values()], query.time, sides, sample.answer, others)
+    return list(found.values())
