@@ -40,7 +40,7 @@ def report(
         bool,
         options.option(
             "--evaluate/--no-evaluate",
-            help="evaluate the checkpoints: figures by kind of question, relation and time, and sample "
+            help="evaluate the checkpoints: metrics by kind of query, relation and time, and sample "
             "forecasts (default: evaluate)",
             panel=options.OUTPUT,
         ),
@@ -52,18 +52,18 @@ def report(
         ),
     ] = 12,
     seed: Annotated[
-        int, options.option(min=0, metavar="N", help="of the draw of the samples (default: 0)", panel=options.OUTPUT)
+        int, options.option(min=0, metavar="N", help="seed of the draw of the samples (default: 0)", panel=options.OUTPUT)
     ] = 0,
     title: Annotated[
-        str | None, options.option(metavar="TEXT", help="of the page (default: the runs' names)", panel=options.OUTPUT)
+        str | None, options.option(metavar="TEXT", help="title of the page (default: the runs' names)", panel=options.OUTPUT)
     ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a page about trainings: curves, figures, reliability, settings, forecasts beside what happened.
+    """Write a page about trainings: curves, metrics, reliability, settings, and forecasts beside what happened.
 
-    One HTML file that loads nothing from elsewhere; it can be mailed, and read on a phone or by a screen reader. A run
-    that is still going on, or was killed, is shown as far as it came.
+    The page is one HTML file that loads nothing from elsewhere: it can be mailed, and read on a phone or by a screen
+    reader. A training that is still running, or was killed, is shown as far as it came.
 
     Example: tirgn report models/tkg --out report.html
 
@@ -121,8 +121,8 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
             found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:
         # What the files of the training hold is worth a page even where the data are gone.
-        show.warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
-        return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
+        show.warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")
+        return dataclasses.replace(run, missing=(*missing, f"no metrics: {error}"))
     return dataclasses.replace(run, missing=tuple(missing), measurements=found)
 
 

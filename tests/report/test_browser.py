@@ -91,9 +91,9 @@ def test_what_is_typed_leaves_the_rows_that_hold_it(visit):
     field.fill("loss")
     left = column(page, "all-settings", 1)
     assert 0 < len(left) < len(every) and {"loss", "loss_filter"} <= set(left)
-    assert page.locator("#all-settings-told").inner_text() == f"{len(left)} of {len(every)} rows"
+    assert page.locator("#all-settings-status").inner_text() == f"{len(left)} of {len(every)} rows"
     field.fill("")
-    assert column(page, "all-settings", 1) == every and page.locator("#all-settings-told").inner_text() == ""
+    assert column(page, "all-settings", 1) == every and page.locator("#all-settings-status").inner_text() == ""
 
 
 def test_on_a_phone_nothing_sticks_out(visit):

@@ -44,10 +44,10 @@ def test_a_comparison_is_two_runs_and_what_lies_between_them(report, tmp_path):
         assert measured.calibration.ece == told["calibration"]["ece"]
     assert between.document.difference["mrr"].points == report["difference"]["mrr"]["points"]
     page = render(runs, None, [between])
-    assert f"{report['difference']['mrr']['points']:+.2f}" in page and "Difference of MRR by kind of question" in page
+    assert f"{report['difference']['mrr']['points']:+.2f}" in page and "Difference of MRR by kind of query" in page
     low, high = report["strata"]["direction"][1]["interval"]
     assert f"{100 * low:+.2f} to {100 * high:+.2f}" in page
-    assert 'id="settings"' not in page and 'id="learning"' not in page and "holds figures alone" in page
+    assert 'id="settings"' not in page and 'id="learning"' not in page and "holds metrics only" in page
 
 
 def test_a_model_in_several_documents_is_one_run(report, tmp_path):
@@ -75,7 +75,7 @@ def test_several_comparisons_share_their_first_model(report, tmp_path):
     runs, between = read_document(written(tmp_path / "all.json", document))
     assert [run.name for run in runs] == ["plain", "evidence", "recurrency"] and len(between) == 2
     page = render(runs, None, between)
-    assert page.count('aria-label="Difference of MRR by kind of question, plain – ') == 2
+    assert page.count('aria-label="Difference of MRR by kind of query, plain – ') == 2
 
 
 def test_models_in_folders_of_one_name_stay_apart(report, tmp_path):
@@ -109,8 +109,8 @@ def test_runs_of_other_facts_are_told(report, tmp_path):
     ("content", "wrong"),
     [
         (b"", "cannot be read as JSON"),
-        (b"[]", "holds no figures of a model"),
-        (b"{}", "holds no figures of a model"),
+        (b"[]", "holds no metrics of a model"),
+        (b"{}", "holds no metrics of a model"),
         (b'{"models": 3}', "dataset: is missing"),
         (b'{"entity": 3}', "dataset: is missing"),
         (
@@ -157,7 +157,7 @@ def test_no_value_that_does_not_belong_breaks_a_page(report, tmp_path):
             # The line names the file, and the value or what is missing inside it.
             key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
             message = str(error)
-            assert message.startswith(f"{place}: {key}") or message.startswith(f"{place}: holds no figures"), path
+            assert message.startswith(f"{place}: {key}") or message.startswith(f"{place}: holds no metrics"), path
             assert "\n" not in message and "; give a --model-dir" in message
             refused += 1
             continue

@@ -72,7 +72,7 @@ def test_a_training_that_goes_on_is_told(trainings):
     lock = trainings / "plain" / TRAIN_LOCK
     with alone(lock, AssertionError()):
         run = read_run(trainings / "plain")
-        assert run.active and "still going on" in run.missing[0]
+        assert run.active and "still running" in run.missing[0]
     assert not locked(lock) and not read_run(trainings / "plain").active
 
 
@@ -98,18 +98,18 @@ def test_another_checkpoint_stands_in_for_a_broken_best_one(trainings, tmp_path)
     (tmp_path / "tirgn_best.npz").write_bytes(b"PK")
     run = read_run(tmp_path)
     assert run.checkpoint == tmp_path / "tirgn_trained.npz"
-    assert "tirgn_best.npz" in run.missing[0] and "tirgn_trained.npz stands in for it" in run.missing[1]
+    assert "tirgn_best.npz" in run.missing[0] and "tirgn_trained.npz is shown instead" in run.missing[1]
 
 
 @pytest.mark.parametrize(
     ("changes", "progress", "told"),
     [
         ({}, {"epoch": 3, "best_epoch": 1}, "all 2 epochs"),
-        ({"epochs": 9}, {"epoch": 3, "best_epoch": 2}, "broken off in epoch 3 of 9; --resume goes on"),
+        ({"epochs": 9}, {"epoch": 3, "best_epoch": 2}, "interrupted in epoch 3 of 9; --resume continues it"),
         (
             {"epochs": 9, "patience": 1},
             {"epoch": 3, "best_epoch": 1},
-            "stopped early after epoch 2: none was better in 1 more",
+            "stopped early after epoch 2: no improvement in 1 more",
         ),
         ({}, None, None),
     ],
@@ -133,7 +133,7 @@ def test_a_training_that_goes_on_with_other_ends_is_told_by_those(trainings, tmp
         run = read_run(tmp_path)
     finally:
         logged.write_text(before)
-    assert run.outcome == "broken off in epoch 3 of 7; --resume goes on"
+    assert run.outcome == "interrupted in epoch 3 of 7; --resume continues it"
     assert len(run.curves["train/loss"]) == 2 and not run.missing
 
 

@@ -25,7 +25,7 @@ def test_one_run_has_a_line_for_each_loss_and_several_runs_a_plot(runs):
     assert {"Validation MRR", "Validation Hits@10"} <= {plot.title for plot in two}
     logged = dict(runs[0].curves["eval/mrr"])
     assert [(epoch, values[0]) for epoch, values in one[1].rows] == [(x, 100 * y) for x, y in logged.items()]
-    assert f"How long it was trained: {runs[0].outcome}." in one[1].note
+    assert f"How the training ended: {runs[0].outcome}." in one[1].note
 
 
 def test_a_long_table_keeps_the_last_epoch_and_the_kept_one(runs):

@@ -81,7 +81,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error}); {_EXPECTED}") from error
     if not isinstance(found, dict) or not found.keys() & {"entity", "models", "comparisons"}:
-        raise CheckpointError(f"{path}: holds no figures of a model; {_EXPECTED}")
+        raise CheckpointError(f"{path}: holds no metrics of a model; {_EXPECTED}")
     if "entity" in found:
         evaluation = check_document(EvaluationDocument, content, path, _EXPECTED)
         return [_run(path.stem, path, evaluation, evaluation, measurements_of(evaluation))], []
@@ -137,7 +137,7 @@ def _run(
     metadata = CheckpointMetadata(
         model_type=model.model_type, data=document.dataset, versions=model.versions, seed=model.seed
     )
-    missing = [f"{path.name} holds figures alone: no settings, no learning curves and no forecasts"]
+    missing = [f"{path.name} holds metrics only: no settings, learning curves or forecasts"]
     if model.checksum_matches is False:
-        missing.append("these facts were not those that the model was trained on")
+        missing.append("the model was trained on other facts than these")
     return TrainingRun(name, path, None, metadata, {}, None, False, tuple(missing), measurements)

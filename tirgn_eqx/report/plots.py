@@ -238,7 +238,7 @@ def reliability(title: str, series: Sequence[tuple[str, int, Sequence[Reliabilit
     if not most:
         return Markup()
     axes = _Axes([0.0, 1.0], 0.0, 1.0)
-    body = [axes.draw("probability that was given", "share that came true", lambda value: f"{value:.1f}", False)]
+    body = [axes.draw("forecast probability", "fraction that came true", lambda value: f"{value:.1f}", False)]
     body.append(f'<path class="grid ideal" d="M{axes.x(0):.1f} {axes.y(0):.1f}L{axes.x(1):.1f} {axes.y(1):.1f}"/>')
     for _, style, bins in series:
         at = [(f"{axes.x(row.probability):.1f}", f"{axes.y(row.right):.1f}") for row in bins]

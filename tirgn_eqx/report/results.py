@@ -12,8 +12,8 @@ from tirgn_eqx.report.runs import TrainingRun
 
 MAX_ROWS = 400  # of a table below a plot
 MAX_INTERVALS = 24  # rows of a picture
-_PARTS = {"entity": "all", "object": "object asked for", "subject": "subject asked for"}
-_PARTS |= {"relation": "relation asked for", "entity_raw": "all, without filter"}
+_PARTS = {"entity": "all", "object": "object queries", "subject": "subject queries"}
+_PARTS |= {"relation": "relation queries", "entity_raw": "all, without filter"}
 _KINDS = {"recurrence": "answer", "direction": "direction", "relation": "relation", "snapshot": "time"}
 Runs = Sequence[TrainingRun]
 
@@ -107,10 +107,10 @@ def _reliability(measured: Sequence[MeasuredRun]) -> Plot | None:
         if found and found.reliability and found.brier is not None and found.ece is not None:
             series.append(Series(one.name, (), one.style))
             bins.append((one.name, one.style, found.reliability))
-            errors.append(f"{one.name}: expected error {found.ece:.4f}, Brier score {found.brier:.4f}")
+            errors.append(f"{one.name}: expected calibration error {found.ece:.4f}, Brier score {found.brier:.4f}")
     title = "Reliability"
     picture = reliability(title, bins)
-    note = "The most probable answer: how often it was right. On the broken line, probabilities mean what they say. "
+    note = "How often the most probable answer was right. On the dashed line, forecasts of 60 % come true 60 % of the time. "
     rows = [(name, row) for name, _, found in bins for row in found]
     return Plot(title, picture, rows, title, series, f"{note}{'; '.join(errors)}.") if picture else None
 
@@ -153,11 +153,11 @@ def _strata_differences(comparison: RunComparison, several: bool) -> Plot | None
                 # Snapshots are many, and each has few queries: they are in the table alone.
                 if kind != "snapshot":
                     pictured.append((row.name, *(100 * value for value in (row.difference, *row.interval))))
-    title, between = "Difference of MRR by kind of question", f"{comparison.first} – {comparison.second}"
+    title, between = "Difference of MRR by kind of query", f"{comparison.first} – {comparison.second}"
     x_title = f"MRR of {comparison.first[:24]} – {comparison.second[:24]}, points"
     picture = intervals(f"{title}, {between}", x_title, pictured[:MAX_INTERVALS])
-    note = "Right of the upright line the first is better, left of it the second; "
-    note += "a line across it is no sure difference."
+    note = "Right of the vertical line the first model is better, left of it the second; "
+    note += "an interval across it does not exclude that they are equal."
     title = f"{title}, {between}" if several else title
     return Plot(title, picture, rows, note=note) if picture else None
 

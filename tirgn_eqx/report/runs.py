@@ -113,12 +113,12 @@ class TrainingRun:
         if planned is None:
             return None
         if self.active:
-            return f"going on, in epoch {min(self.state.progress.epoch, planned)} of {planned}"
+            return f"running, in epoch {min(self.state.progress.epoch, planned)} of {planned}"
         if self.epochs >= planned:
             return f"all {planned} epochs"
         if 0 < patience <= self.epochs - best:
-            return f"stopped early after epoch {self.epochs}: none was better in {self.epochs - best} more"
-        return f"broken off in epoch {self.epochs + 1} of {planned}; --resume goes on"
+            return f"stopped early after epoch {self.epochs}: no improvement in {self.epochs - best} more"
+        return f"interrupted in epoch {self.epochs + 1} of {planned}; --resume continues it"
 
 
 def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
@@ -148,7 +148,7 @@ def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
     title = name or (checkpoint.stem if checkpoint and named else folder.resolve().name or str(folder))
     curves = read_curves(logs, missing) if logs else {}
     if active := locked(folder / TRAIN_LOCK):
-        missing.append("the training is still going on: what follows is as of now")
+        missing.append("the training is still running: the page shows how far it has come")
     return TrainingRun(title, path, checkpoint, metadata, curves, state, active, tuple(missing))
 
 
@@ -171,7 +171,7 @@ def _best_readable(folder: Path, missing: list[str]) -> tuple[Path, CheckpointMe
             missing.append(str(error))
             continue
         if name != BEST:
-            missing.append(f"{BEST} is not there or broken; {name} stands in for it")
+            missing.append(f"{BEST} is missing or broken; {name} is shown instead")
         return found
     return None
 

@@ -47,8 +47,8 @@ def _plot(
     note = ""
     if marks and "eval/mrr" in keys:
         ended = "; ".join(run.outcome if single else f"{run.name}, {run.outcome}" for run in runs if run.outcome)
-        note = "Upright dotted lines: the epoch whose checkpoint was kept."
-        note += f" How long it was trained: {ended}." if ended else ""
+        note = "Vertical dotted lines: the epoch whose checkpoint was kept."
+        note += f" How the training ended: {ended}." if ended else ""
     epochs = sorted({int(x) for one in series for x, _ in one.points})
     step = math.ceil(len(epochs) * (1 + len(series)) / MAX_CELLS)
     chosen = {*epochs[::step], *epochs[-1:], *(epoch for epoch, _, _ in marks)}.intersection(epochs)
@@ -72,7 +72,7 @@ def learning(runs: Runs) -> list[Plot]:
         parts = list(losses.items())[1:]
         plots += [_plot(f"Loss in training, {said}", "loss, nats", {key: said}, runs) for key, said in parts]
     plots.append(_plot("Validation NLL", "nats", {"eval/nll": "NLL"}, runs))
-    plots.append(_plot("Learning rate", "step size", {"train/lr": "learning rate"}, runs, zero=True))
+    plots.append(_plot("Learning rate", "learning rate", {"train/lr": "learning rate"}, runs, zero=True))
     return [plot for plot in plots if plot]
 
 
