@@ -52,10 +52,12 @@ def report(
         ),
     ] = 12,
     seed: Annotated[
-        int, options.option(min=0, metavar="N", help="seed of the draw of the samples (default: 0)", panel=options.OUTPUT)
+        int,
+        options.option(min=0, metavar="N", help="seed of the draw of the samples (default: 0)", panel=options.OUTPUT),
     ] = 0,
     title: Annotated[
-        str | None, options.option(metavar="TEXT", help="title of the page (default: the runs' names)", panel=options.OUTPUT)
+        str | None,
+        options.option(metavar="TEXT", help="title of the page (default: the runs' names)", panel=options.OUTPUT),
     ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,

@@ -26,7 +26,7 @@ def test_only_finite_numbers_are_numbers(value, number):
 def test_null_and_nan_mean_not_measured():
     found = check_document(RankMetrics, b'{"mrr": NaN, "nll": null, "hits_at_1": 1, "other": "x"}', "a.json", "train")
     assert found == RankMetrics(hits_at_1=1.0)
-    assert not ComparedStratum(name="new", queries=0, share=0.0).complete
+    assert ComparedStratum(name="new", queries=0, share=0.0).points is None
     assert CheckpointMetadata(metrics={"epoch": None, "validation": None}).metrics.validation == RankMetrics()
 
 

@@ -62,7 +62,10 @@ def test_what_is_said_of_six_runs_is_said_of_all(runs):
     page = render([dataclasses.replace(runs[0], name=f"a training of number {number}") for number in range(6)])
     ece = runs[0].measurements.calibration.ece
     for number in range(6):
-        assert f"number {number}: expected calibration error {ece:.4f}" in page and f"number {number}, all 2 epochs" in page
+        assert (
+            f"number {number}: expected calibration error {ece:.4f}" in page
+            and f"number {number}, all 2 epochs" in page
+        )
 
 
 def test_nothing_comes_from_elsewhere_and_names_do_nothing(runs):

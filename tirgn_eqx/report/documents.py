@@ -172,9 +172,12 @@ class ComparedStratum(_Document):
     interval: tuple[Number, Number] = (None, None)
 
     @property
-    def complete(self) -> bool:
-        """Whether there is anything to show: no value is null."""
-        return None not in (*self.mrr, self.difference, *self.interval)
+    def points(self) -> tuple[float, float, float] | None:
+        """The difference and its interval in points; None where a value is null."""
+        low, high = self.interval
+        if None in self.mrr or self.difference is None or low is None or high is None:
+            return None
+        return 100 * self.difference, 100 * low, 100 * high
 
 
 class ComparisonDocument(_Document):

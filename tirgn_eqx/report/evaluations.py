@@ -110,7 +110,7 @@ def _compared_run(path: Path, document: ComparisonDocument, side: int, names: di
     model = document.models[side]
 
     def rows(kind: str) -> tuple[StratumMetrics, ...]:
-        known = [row for row in document.strata.get(kind, ()) if row.complete]
+        known = [row for row in document.strata.get(kind, ()) if row.points]
         return tuple(StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side])) for row in known)
 
     times = [row for row in rows("snapshot") if re.fullmatch(r"-?\d{1,15}", row.name)]
@@ -134,10 +134,9 @@ def _run(
     model: EvaluationDocument | ComparedModel,
     measurements: Measurements,
 ) -> TrainingRun:
-    metadata = CheckpointMetadata(
-        model_type=model.model_type, data=document.dataset, versions=model.versions, seed=model.seed
-    )
+    known = {"model_type": model.model_type, "versions": model.versions, "seed": model.seed}
     missing = [f"{path.name} holds metrics only: no settings, learning curves or forecasts"]
     if model.checksum_matches is False:
         missing.append("the model was trained on other facts than these")
+    metadata = CheckpointMetadata(data=document.dataset, **known)
     return TrainingRun(name, path, None, metadata, {}, None, False, tuple(missing), measurements)

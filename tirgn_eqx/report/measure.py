@@ -94,10 +94,15 @@ def measure(
     **Arguments:** `samples`: how many queries are drawn, by `seed`, and forecast; `temperature`: of the probabilities
     by kind of query, as the checkpoint holds it.
     """
-    pair = tuple(jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS) if temperature else None
-    evaluation: Evaluation = make_evaluator(
+    pair = None
+    if temperature:
+        entity, relation = (jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS)
+        pair = entity, relation
+    evaluator = make_evaluator(
         model, graph, split=split, history_len=config.history_len, history_window=config.history_window
-    )(model, pair)
+    )
+    # The evaluator was made for this kind of model, which its type does not say.
+    evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
     found = measurements_of(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
     times = [moment(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}

@@ -110,7 +110,7 @@ def _reliability(measured: Sequence[MeasuredRun]) -> Plot | None:
             errors.append(f"{one.name}: expected calibration error {found.ece:.4f}, Brier score {found.brier:.4f}")
     title = "Reliability"
     picture = reliability(title, bins)
-    note = "How often the most probable answer was right. On the dashed line, forecasts of 60 % come true 60 % of the time. "
+    note = "How often the most probable answer was right. On the dashed line, forecasts of 60 % are right in 60 %. "
     rows = [(name, row) for name, _, found in bins for row in found]
     return Plot(title, picture, rows, title, series, f"{note}{'; '.join(errors)}.") if picture else None
 
@@ -148,11 +148,11 @@ def _strata_differences(comparison: RunComparison, several: bool) -> Plot | None
     pictured: list[tuple[str, Value, Value, Value]] = []
     for kind, said in _KINDS.items():
         for row in comparison.document.strata.get(kind, ()):
-            if row.complete:
+            if row.points:
                 rows.append((said, row))
                 # Snapshots are many, and each has few queries: they are in the table alone.
                 if kind != "snapshot":
-                    pictured.append((row.name, *(100 * value for value in (row.difference, *row.interval))))
+                    pictured.append((row.name, *row.points))
     title, between = "Difference of MRR by kind of query", f"{comparison.first} – {comparison.second}"
     x_title = f"MRR of {comparison.first[:24]} – {comparison.second[:24]}, points"
     picture = intervals(f"{title}, {between}", x_title, pictured[:MAX_INTERVALS])

@@ -104,32 +104,27 @@ class TrainingRun:
         """How the training ended, or where it stands; None where its files do not say."""
         if self.state is None:
             return None
-        # --resume may have changed them after the checkpoint was written.
+        # --resume may have changed the settings after the checkpoint was written.
         settings = self.config | self.state.config
-        planned, patience = (
-            value if isinstance(value := settings.get(key), int) else None for key in ("epochs", "patience")
-        )
-        patience, best = patience or 0, self.state.progress.best_epoch or 0
-        if planned is None:
+        planned, patience, best = settings.get("epochs"), settings.get("patience"), self.state.progress.best_epoch or 0
+        if not isinstance(planned, int):
             return None
         if self.active:
             return f"running, in epoch {min(self.state.progress.epoch, planned)} of {planned}"
         if self.epochs >= planned:
             return f"all {planned} epochs"
-        if 0 < patience <= self.epochs - best:
+        if isinstance(patience, int) and 0 < patience <= self.epochs - best:
             return f"stopped early after epoch {self.epochs}: no improvement in {self.epochs - best} more"
         return f"interrupted in epoch {self.epochs + 1} of {planned}; --resume continues it"
 
 
-def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
+def read_run(path: str | Path) -> TrainingRun:
     """The training whose checkpoint is at `path`, or whose `--model-dir` that is.
 
     Logs are looked for where the config says, from the working directory and from the folders above the checkpoint. A
     folder without `tirgn_best` is shown by another checkpoint in it, and one without any, of a training that was
-    stopped early on, by its settings and logs.
-
-    **Arguments:** `name`: the name on the page; None: that of the folder, or of the checkpoint file where it is not
-    `tirgn_best`.
+    stopped early on, by its settings and logs. The run is named after its folder, or after a checkpoint of another name
+    than `tirgn_best`.
 
     **Raises:** CheckpointError where there is nothing of a training that can be read.
     """
@@ -144,12 +139,12 @@ def read_run(path: str | Path, name: str | None = None) -> TrainingRun:
     logs = _find_logs(folder, metadata.config)
     if logs is None:
         missing.append("no metrics.jsonl was found, so there are no learning curves")
-    named = checkpoint is not None and checkpoint.name != BEST and not path.is_dir()
-    title = name or (checkpoint.stem if checkpoint and named else folder.resolve().name or str(folder))
+    own_name = checkpoint is not None and checkpoint.name != BEST and not path.is_dir()
+    name = checkpoint.stem if checkpoint and own_name else folder.resolve().name or str(folder)
     curves = read_curves(logs, missing) if logs else {}
     if active := locked(folder / TRAIN_LOCK):
         missing.append("the training is still running: the page shows how far it has come")
-    return TrainingRun(title, path, checkpoint, metadata, curves, state, active, tuple(missing))
+    return TrainingRun(name, path, checkpoint, metadata, curves, state, active, tuple(missing))
 
 
 def _read_metadata(path: Path) -> tuple[Path, CheckpointMetadata]:
