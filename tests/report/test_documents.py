@@ -5,12 +5,12 @@ from pydantic import ValidationError
 
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report.documents import (
-    CheckpointMetadata,
+    CheckpointSummary,
     ComparedStratum,
     RankMetrics,
     TrainingStateSummary,
     check_document,
-    finite,
+    to_finite,
 )
 
 
@@ -19,15 +19,15 @@ from tirgn_eqx.report.documents import (
     [(1, 1.0), (0.5, 0.5), (True, None), ("1", None), (None, None), (float("inf"), None), (float("nan"), None)],
 )
 def test_only_finite_numbers_are_numbers(value, number):
-    assert finite(value) == number
-    assert finite(10**400) is None
+    assert to_finite(value) == number
+    assert to_finite(10**400) is None
 
 
 def test_null_and_nan_mean_not_measured():
     found = check_document(RankMetrics, b'{"mrr": NaN, "nll": null, "hits_at_1": 1, "other": "x"}', "a.json", "train")
     assert found == RankMetrics(hits_at_1=1.0)
     assert ComparedStratum(name="new", queries=0, share=0.0).points is None
-    assert CheckpointMetadata(metrics={"epoch": None, "validation": None}).metrics.validation == RankMetrics()
+    assert CheckpointSummary(metrics={"epoch": None, "validation": None}).metrics.validation == RankMetrics()
 
 
 def test_documents_are_frozen():

@@ -11,7 +11,7 @@ from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.files import alone, locked
 from tirgn_eqx.report import read_run
-from tirgn_eqx.report.documents import TrainingProgress, TrainingStateSummary
+from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
 from tirgn_eqx.report.runs import distinct_names, read_curves
 from tirgn_eqx.train.checkpoint import load_checkpoint, save_checkpoint
 from tirgn_eqx.train.folder import TRAIN_LOCK
@@ -115,7 +115,7 @@ def test_another_checkpoint_stands_in_for_a_broken_best_one(trainings, tmp_path)
     ],
 )
 def test_how_a_training_ended(runs, changes, progress, told):
-    state = None if progress is None else TrainingStateSummary(progress=TrainingProgress(**progress))
+    state = None if progress is None else TrainingStateSummary(progress=ProgressSummary(**progress))
     metadata = runs[0].metadata.model_copy(update={"config": runs[0].config | changes})
     run = dataclasses.replace(runs[0], metadata=metadata, state=state)
     assert run.outcome == told

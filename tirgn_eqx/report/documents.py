@@ -14,7 +14,7 @@ _EMPTY_FOR_NULL = BeforeValidator(lambda value: {} if value is None else value)
 _QUERIES = AliasChoices("queries", "questions")
 
 
-def finite(value: object) -> float | None:
+def to_finite(value: object) -> float | None:
     """`value` as a float where it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
         return None
@@ -24,9 +24,9 @@ def finite(value: object) -> float | None:
 Integer = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 # Writers say null or NaN for the mean of nothing.
-Number = Annotated[float | None, AfterValidator(finite)]
+Number = Annotated[float | None, AfterValidator(to_finite)]
 # A mean of float32 probabilities may exceed 1 by its rounding.
-Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]
+Fraction = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class _Document(BaseModel):
@@ -63,7 +63,7 @@ class BestMetrics(_Document):
     validation: Annotated[RankMetrics, _EMPTY_FOR_NULL] = RankMetrics()
 
 
-class CheckpointMetadata(_Document):
+class CheckpointSummary(_Document):
     """What a checkpoint says of its model beside the arrays; `config`: the settings by name."""
 
     model_type: str = "?"
@@ -75,7 +75,7 @@ class CheckpointMetadata(_Document):
     seed: Integer | None = None
 
 
-class TrainingProgress(_Document):
+class ProgressSummary(_Document):
     """How far a training has come: the epoch it is in, counted from 1, its best epoch and the seconds it has taken."""
 
     epoch: Count = 1
@@ -86,7 +86,7 @@ class TrainingProgress(_Document):
 class TrainingStateSummary(_Document):
     """What the report needs of `tirgn_state.json`."""
 
-    progress: TrainingProgress
+    progress: ProgressSummary
     config: dict[str, object] = {}
     data: DatasetSummary = DatasetSummary()
 
@@ -94,11 +94,11 @@ class TrainingStateSummary(_Document):
 class ReliabilityBin(_Document):
     """Queries whose best candidate had a probability between `low` and `high`: its mean, and how often it was right."""
 
-    low: Share = Field(alias="from")
-    high: Share = Field(alias="to")
+    low: Fraction = Field(alias="from")
+    high: Fraction = Field(alias="to")
     queries: Annotated[Count, Field(gt=0)]
-    probability: Share
-    right: Share
+    probability: Fraction
+    right: Fraction
 
 
 class CalibrationMetrics(_Document):
@@ -187,7 +187,7 @@ class ComparisonDocument(_Document):
     split: str
     models: tuple[ComparedModel, ComparedModel]
     difference: dict[str, MetricDifference]
-    confidence: Share = 0.95
+    confidence: Fraction = 0.95
     strata: dict[str, tuple[ComparedStratum, ...]]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.foreign import check_regular, parse_json
 from tirgn_eqx.report.documents import (
-    CheckpointMetadata,
+    CheckpointSummary,
     ComparedModel,
     ComparisonDocument,
     ComparisonsDocument,
@@ -18,7 +18,7 @@ from tirgn_eqx.report.documents import (
     SnapshotMetrics,
     check_document,
 )
-from tirgn_eqx.report.measure import Measurements, StratumMetrics, measurements_of
+from tirgn_eqx.report.measure import Measurements, StratumMetrics, from_evaluation
 from tirgn_eqx.report.runs import BEST, TrainingRun, distinct_names, read_run
 from tirgn_eqx.train.checkpoint import checkpoint_path
 
@@ -84,7 +84,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
         raise CheckpointError(f"{path}: holds no metrics of a model; {_EXPECTED}")
     if "entity" in found:
         evaluation = check_document(EvaluationDocument, content, path, _EXPECTED)
-        return [_run(path.stem, path, evaluation, evaluation, measurements_of(evaluation))], []
+        return [_run(path.stem, path, evaluation, evaluation, from_evaluation(evaluation))], []
     if "comparisons" in found:
         documents = check_document(ComparisonsDocument, content, path, _EXPECTED).comparisons
     else:
@@ -138,5 +138,5 @@ def _run(
     missing = [f"{path.name} holds metrics only: no settings, learning curves or forecasts"]
     if model.checksum_matches is False:
         missing.append("the model was trained on other facts than these")
-    metadata = CheckpointMetadata(data=document.dataset, **known)
+    metadata = CheckpointSummary(data=document.dataset, **known)
     return TrainingRun(name, path, None, metadata, {}, None, False, tuple(missing), measurements)

@@ -71,7 +71,7 @@ class Measurements:
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-def measurements_of(document: EvaluationDocument) -> Measurements:
+def from_evaluation(document: EvaluationDocument) -> Measurements:
     """What an evaluation document holds, which is neither by kind of query nor by relation."""
     parts = ("entity", "object", "subject", "relation", "entity_raw")
     metrics = {part: found for part in parts if (found := getattr(document, part)) is not None}
@@ -103,7 +103,7 @@ def measure(
     )
     # The evaluator was made for this kind of model, which its type does not say.
     evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
-    found = measurements_of(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
+    found = from_evaluation(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
     times = [moment(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}
     for name in SPLITS:

@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from tirgn_eqx.report.evaluations import RunComparison
 from tirgn_eqx.report.formats import FILTERS, METRICS, safe_text
-from tirgn_eqx.report.plots import marker
-from tirgn_eqx.report.results import compared, forecasts, results
+from tirgn_eqx.report.plots import draw_marker
+from tirgn_eqx.report.results import collect_results, group_forecasts, plot_comparisons
 from tirgn_eqx.report.runs import TrainingRun, distinct_names
-from tirgn_eqx.report.sections import learning, same_data, settings, system
+from tirgn_eqx.report.sections import compare_settings, group_by_data, plot_learning, plot_system
 
 MAX_RUNS = 6
 
@@ -29,13 +29,13 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
     # What the template of each section shows, in the order of the page.
     sections = {
         "summary": runs,
-        "data": same_data(runs),
-        "learning": learning(runs),
-        "results": results(runs),
-        "comparison": compared(comparisons),
-        "forecasts": forecasts(runs),
-        "system": system(runs),
-        "settings": settings(runs),
+        "data": group_by_data(runs),
+        "learning": plot_learning(runs),
+        "results": collect_results(runs),
+        "comparison": plot_comparisons(comparisons),
+        "forecasts": group_forecasts(runs),
+        "system": plot_system(runs),
+        "settings": compare_settings(runs),
     }
     style, script = _source("style.css"), _source("page.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -65,7 +65,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= FILTERS
-    environment.globals |= {"marker": marker, "METRICS": METRICS}
+    environment.globals |= {"draw_marker": draw_marker, "METRICS": METRICS}
     return environment
 
 

@@ -48,7 +48,7 @@ class Plot:
     note: str = ""
 
 
-def ticks(low: Value, high: Value, most: int = 6) -> list[Value]:
+def choose_ticks(low: Value, high: Value, most: int = 6) -> list[Value]:
     """Round numbers between `low` and `high`, at most `most` of them."""
     span = high - low
     if not span > 0:
@@ -73,7 +73,7 @@ def thin(points: Sequence[Point]) -> Sequence[Point]:
     return [points[round(number * last / (MAX_POINTS - 1))] for number in range(MAX_POINTS)]
 
 
-def marker(style: int, x: Value, y: Value) -> Markup:
+def draw_marker(style: int, x: Value, y: Value) -> Markup:
     """The shape at a point of a line, another one for every style."""
     shapes = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
@@ -119,15 +119,15 @@ class _Axes:
     def y(self, value: Value) -> Value:
         return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
 
-    def draw(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool = True) -> str:
+    def draw_frame(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool = True) -> str:
         """The frame with ticks; `whole`: ticks of the x axis at whole numbers alone."""
         bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
         parts = []
-        for value in ticks(self.y_low, self.y_high):
+        for value in choose_ticks(self.y_low, self.y_high):
             y = self.y(value)
             parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
             parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{format_tick(value)}</text>')
-        for value in ticks(self.x_low, self.x_high):
+        for value in choose_ticks(self.x_low, self.x_high):
             if not whole or value == round(value):
                 x = self.x(value)
                 parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
@@ -150,7 +150,7 @@ def _y_range(values: Sequence[Value], zero: bool) -> tuple[Value, Value]:
     return (low if zero and low == 0 else low - margin), high + margin
 
 
-def lines(
+def draw_lines(
     title: str,
     x_title: str,
     y_title: str,
@@ -169,7 +169,7 @@ def lines(
     if not points:
         return Markup()
     axes = _Axes([x for x, _ in points], *_y_range([float(y) for _, y in points], zero))
-    body = [axes.draw(x_title, y_title, format_x)]
+    body = [axes.draw_frame(x_title, y_title, format_x)]
     for place, (x, style, text) in enumerate(marks):
         if axes.x_low <= x <= axes.x_high:
             left = axes.x(x) > WIDTH / 2
@@ -185,7 +185,7 @@ def lines(
                 continue
             at = axes.x(x), axes.y(float(y))
             path.append(f"{'L' if begun else 'M'}{at[0]:.1f} {at[1]:.1f}")
-            markers.append(marker(one.style, *at))
+            markers.append(draw_marker(one.style, *at))
             begun = True
         shown = "".join(markers[:: max(1, len(markers) // 12)])
         body.append(_group(one.style, f'<path class="line" d="{"".join(path)}"/>{shown}'))
@@ -199,7 +199,7 @@ def _description(series: Series, format_x: Callable[[Value], str]) -> str:
     return f"{series.name}: from {first} at {format_x(a)} to {last} at {format_x(b)}"
 
 
-def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Value, Value]]) -> Markup:
+def draw_intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Value, Value]]) -> Markup:
     """Values with their intervals, one below the other, and an upright line at 0.
 
     **Arguments:** `rows`: (name, value, low, high).
@@ -215,7 +215,7 @@ def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Value, 
         return f"{_NAME_WIDTH + (value - low) / (high - low) * (WIDTH - RIGHT - _NAME_WIDTH):.1f}"
 
     body = [f'<path class="axis" d="M{_NAME_WIDTH} {bottom}H{WIDTH - RIGHT}"/>']
-    for value in ticks(low, high):
+    for value in choose_ticks(low, high):
         x = place(value)
         body.append(f'<path class="{"axis" if value == 0 else "grid"}" d="M{x} {TOP}V{bottom + 4}"/>')
         body.append(f'<text x="{x}" y="{bottom + 17}" text-anchor="middle">{format_tick(value)}</text>')
@@ -224,12 +224,12 @@ def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Value, 
         name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
         body.append(f'<text x="{_NAME_WIDTH - 6}" y="{y + 4:.1f}" text-anchor="end">{_escape(name)}</text>')
         line = f'<path class="line" d="M{place(begin)} {y:.1f}H{place(end)}"/>'
-        body.append(_group(0, f"{line}{marker(0, float(place(value)), y)}"))
+        body.append(_group(0, f"{line}{draw_marker(0, float(place(value)), y)}"))
     body.append(_title((_NAME_WIDTH + WIDTH - RIGHT) // 2, bottom + 36, x_title))
     return _svg(title, body, bottom + 44)
 
 
-def reliability(title: str, series: Sequence[tuple[str, int, Sequence[ReliabilityBin]]]) -> Markup:
+def draw_reliability(title: str, series: Sequence[tuple[str, int, Sequence[ReliabilityBin]]]) -> Markup:
     """How often forecasts of a probability came true; a dot for every bin, its size by the number of queries.
 
     **Arguments:** `series`: (name, style, bins).
@@ -238,7 +238,7 @@ def reliability(title: str, series: Sequence[tuple[str, int, Sequence[Reliabilit
     if not most:
         return Markup()
     axes = _Axes([0.0, 1.0], 0.0, 1.0)
-    body = [axes.draw("forecast probability", "fraction that came true", lambda value: f"{value:.1f}", False)]
+    body = [axes.draw_frame("forecast probability", "fraction that came true", lambda value: f"{value:.1f}", False)]
     body.append(f'<path class="grid ideal" d="M{axes.x(0):.1f} {axes.y(0):.1f}L{axes.x(1):.1f} {axes.y(1):.1f}"/>')
     for _, style, bins in series:
         at = [(f"{axes.x(row.probability):.1f}", f"{axes.y(row.right):.1f}") for row in bins]

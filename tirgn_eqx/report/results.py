@@ -7,7 +7,7 @@ from tirgn_eqx.report.documents import ComparedStratum, RankMetrics, Reliability
 from tirgn_eqx.report.evaluations import RunComparison
 from tirgn_eqx.report.formats import METRICS
 from tirgn_eqx.report.measure import Measurements, SampleForecast, StratumMetrics
-from tirgn_eqx.report.plots import Plot, Series, Value, intervals, lines, reliability
+from tirgn_eqx.report.plots import Plot, Series, Value, draw_intervals, draw_lines, draw_reliability
 from tirgn_eqx.report.runs import TrainingRun
 
 MAX_ROWS = 400  # of a table below a plot
@@ -42,7 +42,7 @@ class RelationTable:
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultsSection:
     """Metrics of runs by direction, kind of query, time and relation; `settings`: splits and settings that differ."""
 
     runs: Sequence[MeasuredRun]
@@ -53,13 +53,13 @@ class Results:
     relations: RelationTable | None
 
 
-def results(runs: Runs) -> Results | None:
+def collect_results(runs: Runs) -> ResultsSection | None:
     """How well the runs that were measured forecast; None where none was."""
     measured = [MeasuredRun(run.name, style, run.measurements) for style, run in enumerate(runs) if run.measurements]
     if not measured:
         return None
     kinds = dict.fromkeys(row.name for one in measured for row in one.found.strata)
-    return Results(
+    return ResultsSection(
         runs=measured,
         settings=sorted({f"{one.found.split} split, {one.found.setting}" for one in measured}),
         strata=[(one.name, row) for kind in kinds for one in measured for row in one.found.strata if row.name == kind],
@@ -87,7 +87,7 @@ def _by_time(measured: Sequence[MeasuredRun]) -> Plot | None:
         return str(labels[times[int(number)]])[:10]  # beside an axis there is room for a date, not for its hours
 
     title = "MRR by time"
-    picture = lines(title, "snapshot", "MRR, percent", series, format_x=format_time)
+    picture = draw_lines(title, "snapshot", "MRR, percent", series, format_x=format_time)
     values = [dict(one.points) for one in series]
     rows = [
         (time, labels[time], queries.get(time), [found.get(place[time]) for found in values])
@@ -109,7 +109,7 @@ def _reliability(measured: Sequence[MeasuredRun]) -> Plot | None:
             bins.append((one.name, one.style, found.reliability))
             errors.append(f"{one.name}: expected calibration error {found.ece:.4f}, Brier score {found.brier:.4f}")
     title = "Reliability"
-    picture = reliability(title, bins)
+    picture = draw_reliability(title, bins)
     note = "How often the most probable answer was right. On the dashed line, forecasts of 60 % are right in 60 %. "
     rows = [(name, row) for name, _, found in bins for row in found]
     return Plot(title, picture, rows, title, series, f"{note}{'; '.join(errors)}.") if picture else None
@@ -138,7 +138,7 @@ def _relations(measured: Sequence[MeasuredRun]) -> RelationTable | None:
     return RelationTable(f"{which}, in percent. A click on a heading sorts.", columns, rows)
 
 
-def compared(comparisons: Sequence[RunComparison]) -> list[tuple[RunComparison, Plot | None]]:
+def plot_comparisons(comparisons: Sequence[RunComparison]) -> list[tuple[RunComparison, Plot | None]]:
     """Each comparison with a plot of its differences by kind of query, where there are any."""
     return [(one, _strata_differences(one, len(comparisons) > 1)) for one in comparisons]
 
@@ -155,14 +155,14 @@ def _strata_differences(comparison: RunComparison, several: bool) -> Plot | None
                     pictured.append((row.name, *row.points))
     title, between = "Difference of MRR by kind of query", f"{comparison.first} – {comparison.second}"
     x_title = f"MRR of {comparison.first[:24]} – {comparison.second[:24]}, points"
-    picture = intervals(f"{title}, {between}", x_title, pictured[:MAX_INTERVALS])
+    picture = draw_intervals(f"{title}, {between}", x_title, pictured[:MAX_INTERVALS])
     note = "Right of the vertical line the first model is better, left of it the second; "
     note += "an interval across it does not exclude that they are equal."
     title = f"{title}, {between}" if several else title
     return Plot(title, picture, rows, note=note) if picture else None
 
 
-def forecasts(runs: Runs) -> list[list[tuple[str, SampleForecast]]]:
+def group_forecasts(runs: Runs) -> list[list[tuple[str, SampleForecast]]]:
     """The sample forecasts by query, each with the name of its run: several runs share a card."""
     found: dict[tuple[object, ...], list[tuple[str, SampleForecast]]] = {}
     for run in runs:

@@ -9,12 +9,12 @@ from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.files import locked
 from tirgn_eqx.foreign import parse_json, parse_toml, read_end
 from tirgn_eqx.report.documents import (
-    CheckpointMetadata,
+    CheckpointSummary,
     DatasetSummary,
     RankMetrics,
     TrainingStateSummary,
     check_document,
-    finite,
+    to_finite,
 )
 from tirgn_eqx.report.measure import Measurements
 from tirgn_eqx.train.checkpoint import load_checkpoint
@@ -42,7 +42,7 @@ class TrainingRun:
     name: str
     source: Path
     checkpoint: Path | None
-    metadata: CheckpointMetadata
+    metadata: CheckpointSummary
     curves: dict[str, Curve]
     state: TrainingStateSummary | None
     active: bool
@@ -147,14 +147,14 @@ def read_run(path: str | Path) -> TrainingRun:
     return TrainingRun(name, path, checkpoint, metadata, curves, state, active, tuple(missing))
 
 
-def _read_metadata(path: Path) -> tuple[Path, CheckpointMetadata]:
+def _read_metadata(path: Path) -> tuple[Path, CheckpointSummary]:
     """The npz of a checkpoint, and what it says of its model."""
     found = load_checkpoint(path)
     place, todo = f"{found.path}: its metadata", "use another checkpoint, or train again"
-    return found.path, check_document(CheckpointMetadata, found.metadata, place, todo)
+    return found.path, check_document(CheckpointSummary, found.metadata, place, todo)
 
 
-def _best_readable(folder: Path, missing: list[str]) -> tuple[Path, CheckpointMetadata] | None:
+def _best_readable(folder: Path, missing: list[str]) -> tuple[Path, CheckpointSummary] | None:
     """The best checkpoint of a folder, or the last one that can be read, or None."""
     epochs = {int(n[1]) for path in folder.iterdir() if (n := re.fullmatch(r"tirgn_epoch_(\d{1,9})", path.stem))}
     for name in (BEST, TRAINED, *(f"tirgn_epoch_{epoch}.npz" for epoch in sorted(epochs, reverse=True))):
@@ -184,7 +184,7 @@ def _read_state(path: Path, missing: list[str]) -> TrainingStateSummary | None:
     return None
 
 
-def _without_checkpoint(folder: Path, state: TrainingStateSummary | None, missing: list[str]) -> CheckpointMetadata:
+def _without_checkpoint(folder: Path, state: TrainingStateSummary | None, missing: list[str]) -> CheckpointSummary:
     """What the state or the settings in a folder say. **Raises:** CheckpointError where there is neither."""
     config, data = (state.config, state.data) if state else ({}, DatasetSummary())
     try:
@@ -195,7 +195,7 @@ def _without_checkpoint(folder: Path, state: TrainingStateSummary | None, missin
         broken = f" ({missing[0]})" if missing else ""
         raise CheckpointError(f"{folder}: holds no {BEST}; give a checkpoint, or the --model-dir of a training{broken}")
     missing.append("there is no checkpoint yet, so nothing was evaluated")
-    return CheckpointMetadata(model_type=str(config.get("model", "?")), config=config, data=data)
+    return CheckpointSummary(model_type=str(config.get("model", "?")), config=config, data=data)
 
 
 def read_curves(path: Path, missing: list[str]) -> dict[str, Curve]:
@@ -226,7 +226,7 @@ def read_curves(path: Path, missing: list[str]) -> dict[str, Curve]:
     for step, line in lines:
         for key, value in line.items() if step in epochs else ():
             if "/" in key and (value is None or isinstance(value, int | float)):
-                points.setdefault(key, {})[epochs[step]] = finite(value)
+                points.setdefault(key, {})[epochs[step]] = to_finite(value)
     return {key: tuple(found.items()) for key, found in points.items()}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig
 from tirgn_eqx.report.formats import METRICS, MISSING, format_number
-from tirgn_eqx.report.plots import Plot, Point, Series, lines
+from tirgn_eqx.report.plots import Plot, Point, Series, draw_lines
 from tirgn_eqx.report.runs import TrainingRun
 
 MAX_CELLS = 1200  # of a table below a plot
@@ -14,7 +14,7 @@ _PER_RUN = {"logdir", "seed"}  # settings that differ from run to run, whatever 
 Runs = Sequence[TrainingRun]
 
 
-def same_data(runs: Runs) -> list[list[TrainingRun]]:
+def group_by_data(runs: Runs) -> list[list[TrainingRun]]:
     """The runs in groups of the same data, in the order of the first of each."""
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
@@ -41,7 +41,7 @@ def _plot(
                 series.append(Series(said if single else run.name, points, number if single else style))
         if run.best_epoch and run.curves and next(iter(keys)).startswith("eval/"):
             marks.append((run.best_epoch, style, "kept" if single else f"{run.name[:20]}: kept"))
-    picture = lines(title, "epoch", y_title, series, marks=marks, zero=zero)
+    picture = draw_lines(title, "epoch", y_title, series, marks=marks, zero=zero)
     if not picture:
         return None
     note = ""
@@ -58,7 +58,7 @@ def _plot(
     return Plot(title, picture, rows, cut or title, series, note)
 
 
-def learning(runs: Runs) -> list[Plot]:
+def plot_learning(runs: Runs) -> list[Plot]:
     """Loss, validation metrics and learning rate by epoch; with several runs, each loss and metric has its own plot."""
     losses = {"train/loss": "all", "train/loss_entity": "entity", "train/loss_relation": "relation"}
     if any(value for run in runs for _, value in run.curves.get("train/loss_static", ())):
@@ -76,7 +76,7 @@ def learning(runs: Runs) -> list[Plot]:
     return [plot for plot in plots if plot]
 
 
-def system(runs: Runs) -> list[Plot]:
+def plot_system(runs: Runs) -> list[Plot]:
     """Seconds and device memory of epochs."""
     plots = [
         _plot("Time of an epoch", "seconds", {"system/epoch_duration_s": "seconds"}, runs, zero=True),
@@ -94,12 +94,12 @@ class SettingsSection:
     rows: Sequence[tuple[str, Sequence[str], str]]
 
 
-def settings(runs: Runs) -> SettingsSection | None:
+def compare_settings(runs: Runs) -> SettingsSection | None:
     """The settings of runs that have any, beside each other and beside the preset that each is nearest to."""
     runs = [run for run in runs if run.config]
     if not runs:
         return None
-    presets = [nearest_preset(run.config) for run in runs]
+    presets = [find_nearest_preset(run.config) for run in runs]
     called = [name if len(runs) == 1 else f"{run.name}: {name}" for run, (name, _) in zip(runs, presets)]
     known = [key for key in TiRGNTrainingConfig().to_dict() if any(key in run.config for run in runs)]
     others = sorted({key for run in runs for key in run.config} - set(known))
@@ -114,7 +114,7 @@ def settings(runs: Runs) -> SettingsSection | None:
     return SettingsSection([run.name for run in runs], called, rows)
 
 
-def nearest_preset(config: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+def find_nearest_preset(config: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     """The name and the settings of the preset, with a recipe where that is nearer, or of the defaults, from which the
     fewest settings of `config` differ."""
     candidates = {"the defaults": TiRGNTrainingConfig().to_dict()}
