@@ -52,6 +52,18 @@ def test_both_packages_go_into_the_wheel():
             assert (path.parent / "__init__.py").exists(), f"{path.parent} has no __init__.py"
 
 
+def test_files_that_are_not_python_go_into_wheel_and_sdist():
+    """Templates and styles of the report, and the marker of typed packages, as the build backend lists the files."""
+    wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed: tirgn-eqx[test]")
+    sdist = importlib.import_module("hatchling.builders.sdist")
+    needed = {path for path in (ROOT / "tirgn_eqx" / "report" / "templates").iterdir() if path.suffix != ".pyc"}
+    assert {path.suffix for path in needed} == {".html", ".css", ".js"}
+    needed |= {ROOT / "tirgn_eqx" / "py.typed"}
+    for builder in (wheel.WheelBuilder(str(ROOT)), sdist.SdistBuilder(str(ROOT))):
+        packed = {ROOT / file.relative_path for file in builder.recurse_included_files()}
+        assert needed <= packed
+
+
 def test_script_entry():
     assert PROJECT["project"]["scripts"] == {"tirgn": "tirgn_cli.app:main"}
     assert callable(importlib.import_module("tirgn_cli.app").main)
@@ -74,7 +86,7 @@ def test_every_import_is_declared():
             known = name in sys.stdlib_module_names or name in PACKAGES
             assert known or name.lower() in always | optional, f"{path} imports {name}"
     used = {name.lower() for folder in PACKAGES.values() for name in imported(folder)}
-    assert always <= used | {"beartype"}
+    assert always <= used | {"beartype", "filelock"}
 
 
 def test_no_file_names_a_path_of_one_machine():

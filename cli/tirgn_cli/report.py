@@ -1,4 +1,4 @@
-"""`tirgn report`."""
+"""`tirgn report`: a page about trainings."""
 
 import dataclasses
 from pathlib import Path
@@ -40,7 +40,7 @@ def report(
         bool,
         options.option(
             "--evaluate/--no-evaluate",
-            help="evaluate the checkpoints: figures by kind of question, relation and time, and sample "
+            help="evaluate the checkpoints: metrics by kind of query, relation and time, and sample "
             "forecasts (default: evaluate)",
             panel=options.OUTPUT,
         ),
@@ -52,18 +52,20 @@ def report(
         ),
     ] = 12,
     seed: Annotated[
-        int, options.option(min=0, metavar="N", help="of the draw of the samples (default: 0)", panel=options.OUTPUT)
+        int,
+        options.option(min=0, metavar="N", help="seed of the draw of the samples (default: 0)", panel=options.OUTPUT),
     ] = 0,
     title: Annotated[
-        str | None, options.option(metavar="TEXT", help="of the page (default: the runs' names)", panel=options.OUTPUT)
+        str | None,
+        options.option(metavar="TEXT", help="title of the page (default: the runs' names)", panel=options.OUTPUT),
     ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a page about trainings: curves, figures, reliability, settings, forecasts beside what happened.
+    """Write a page about trainings: curves, metrics, reliability, settings, and forecasts beside what happened.
 
-    One HTML file that loads nothing from elsewhere; it can be mailed, and read on a phone or by a screen reader. A run
-    that is still going on, or was killed, is shown as far as it came.
+    The page is one HTML file that loads nothing from elsewhere: it can be mailed, and read on a phone or by a screen
+    reader. A training that is still running, or was killed, is shown as far as it came.
 
     Example: tirgn report models/tkg --out report.html
 
@@ -79,34 +81,35 @@ def report(
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.report import read_all, render
-        from tirgn_eqx.report.page import MOST_RUNS
+        from tirgn_eqx.report import read_documents, render
+        from tirgn_eqx.report.page import MAX_RUNS
 
-        found, comparisons = read_all(runs)
-        if len(found) > MOST_RUNS:
-            raise ConfigError(f"{len(found)} runs given; a page shows {MOST_RUNS} at most: make several pages")
+        found, comparisons = read_documents(runs)
+        if len(found) > MAX_RUNS:
+            raise ConfigError(f"{len(found)} runs given; a page shows {MAX_RUNS} at most: make several pages")
         if evaluate:
             found = [_measured(run, data_path, split, samples, seed) for run in found]
         page = render(found, title, comparisons)
     write_text(out, page)
-    told = {"report": str(out), "bytes": len(page.encode()), "runs": [_told(run) for run in found]}
+    size = len(page.encode())
     if as_json:
-        show.document(told)
+        show.document({"report": str(out), "bytes": size, "runs": [_record(run) for run in found]})
     else:
-        show.line(show.stdout(), f"{out}: {show.size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
+        show.line(show.stdout(), f"{out}: {show.size(size)}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
+# A run is `Any` here because its class is imported late: `tirgn --help` must not wait for jax.
 def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
-    """`run` with its figures, or with a word on why there are none."""
+    """`run` with its measurements, or with a line on why there are none."""
     from tirgn_cli import show
     from tirgn_cli.eval import checksum_message, load_data
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.report import measure
 
-    missing = list(run.missing)
     if run.checkpoint is None:
         return run
+    missing = list(run.missing)
     try:
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
@@ -115,23 +118,24 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
         if (difference := checksum_message(graph, data, metadata)) is not None:
             missing.append(difference)
             show.warning(f"{run.checkpoint}: {difference}")
-        calibration = (metadata.get("calibration") or {}).get("temperature")
-        options_ = {"split": split, "samples": samples, "seed": seed, "temperature": calibration}
+        temperature = (metadata.get("calibration") or {}).get("temperature")
         with show.working(f"evaluating {run.checkpoint}"):
-            measured = measure(model, config, graph, **options_)
+            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:
-        # The files of the training are worth a page without the data, too.
-        show.warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
-        return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
-    return dataclasses.replace(run, missing=tuple(missing), measured=measured)
+        # What the files of the training hold is worth a page even where the data are gone.
+        show.warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")
+        return dataclasses.replace(run, missing=(*missing, f"no metrics: {error}"))
+    return dataclasses.replace(run, missing=tuple(missing), measurements=found)
 
 
-def _told(run: Any) -> dict[str, Any]:
-    known = {
+def _record(run: Any) -> dict[str, object]:
+    """A run as `--json` prints it."""
+    entity = run.measurements and run.measurements.metrics["entity"].model_dump(exclude_none=True)
+    return {
         "name": run.name,
-        "checkpoint": str(run.checkpoint or "") or None,
+        "checkpoint": run.checkpoint and str(run.checkpoint),
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
+        "entity": entity,
+        "missing": list(run.missing),
     }
-    entity = run.measured.get("entity") if run.measured else None
-    return known | {"entity": entity, "missing": list(run.missing)}

@@ -37,8 +37,8 @@ def test_a_page_is_written_where_the_data_are_gone(run, trained, tmp_path):
     try:
         out = tmp_path / "page.html"
         result = run("report", trained / "models", "--out", out)
-        assert result.exit_code == 0 and "warning: " in result.stderr and "no figures of this run" in result.stderr
-        assert "no figures: " in out.read_text()
+        assert result.exit_code == 0 and "warning: " in result.stderr and "no metrics of this run" in result.stderr
+        assert "no metrics: " in out.read_text()
         found = run("report", trained / "models", "--out", out, "--data-path", trained / "moved")
         assert found.exit_code == 0 and "<article>" in out.read_text() and not found.stderr
     finally:

@@ -1,4 +1,4 @@
-"""Two small trainings, as files and as `Run`s with figures."""
+"""Two small trainings, as files and as runs with measurements."""
 
 import dataclasses
 
@@ -30,11 +30,11 @@ def trainings(graph, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def runs(graph, trainings):
-    """Both, with their figures."""
+    """Both, with their measurements."""
 
     def measured(name):
         run = read_run(trainings / name)
         model, config, _ = load_model(run.checkpoint)
-        return dataclasses.replace(run, measured=measure(model, config, graph, samples=4))
+        return dataclasses.replace(run, measurements=measure(model, config, graph, samples=4))
 
     return [measured("plain"), measured("evidence")]

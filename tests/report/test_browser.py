@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tirgn_eqx.report import render
+from tirgn_eqx.report.documents import SnapshotMetrics
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -70,9 +71,9 @@ def test_a_click_on_a_heading_sorts_and_another_one_turns_it_round(visit):
 
 
 def test_times_sort_as_numbers_and_what_has_no_figure_is_last(visit, runs):
-    rows = [{"time": time, "when": time, "queries": 3, "mrr": mrr} for time, mrr in ((9, 0.5), (10, 0.2), (101, 0.3))]
-    asked = [rows, rows[:2]]
-    shown = [dataclasses.replace(r, measured=r.measured | {"snapshots": one}) for r, one in zip(runs, asked)]
+    rows = tuple(SnapshotMetrics(time=time, queries=3, mrr=mrr) for time, mrr in ((9, 0.5), (10, 0.2), (101, 0.3)))
+    measured = [dataclasses.replace(run.measurements, snapshots=some) for run, some in zip(runs, (rows, rows[:2]))]
+    shown = [dataclasses.replace(run, measurements=one) for run, one in zip(runs, measured)]
     page = visit(shown=shown)
     page.locator("#snapshots").evaluate("table => { table.closest('details').open = true; }")
     heads = page.locator("#snapshots thead th button")
@@ -90,9 +91,9 @@ def test_what_is_typed_leaves_the_rows_that_hold_it(visit):
     field.fill("loss")
     left = column(page, "all-settings", 1)
     assert 0 < len(left) < len(every) and {"loss", "loss_filter"} <= set(left)
-    assert page.locator("#all-settings-told").inner_text() == f"{len(left)} of {len(every)} rows"
+    assert page.locator("#all-settings-status").inner_text() == f"{len(left)} of {len(every)} rows"
     field.fill("")
-    assert column(page, "all-settings", 1) == every and page.locator("#all-settings-told").inner_text() == ""
+    assert column(page, "all-settings", 1) == every and page.locator("#all-settings-status").inner_text() == ""
 
 
 def test_on_a_phone_nothing_sticks_out(visit):

@@ -1,8 +1,9 @@
-"""What a page shows that no file of a training holds: figures by kind of question, relation and time, and forecasts
-beside what happened."""
+"""What no file of a training holds: metrics by kind of query, relation and time, and forecasts beside what happened."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +16,67 @@ from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
-from tirgn_eqx.forecast import Forecaster
+from tirgn_eqx.forecast import Forecast, Forecaster
 from tirgn_eqx.models import Model
+from tirgn_eqx.report.documents import CalibrationMetrics, EvaluationDocument, RankMetrics, SnapshotMetrics
 
-TOP = 5  # candidates of a sample
-MOMENTS = 3  # that samples are taken from, at most
-MOST_RELATIONS = 300
+MAX_CANDIDATES = 5  # of a sample
+MAX_SAMPLE_TIMES = 3
+MAX_RELATIONS = 300
+
+
+@dataclass(frozen=True)
+class StratumMetrics:
+    """Metrics of the queries of one kind or relation; `share`: of all queries, a fraction."""
+
+    name: str
+    queries: int
+    share: float | None
+    metrics: RankMetrics
+
+
+@dataclass(frozen=True)
+class SampleForecast:
+    """A forecast of one query of a split and what happened: the answer, its probability and rank, and all true
+    answers."""
+
+    forecast: Forecast
+    answer: str
+    answer_probability: float
+    rank: float
+    happened: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of a model on one split.
+
+    **Arguments:** `metrics`: by "entity", "object", "subject", "relation" and "entity_raw", those that are known;
+    `strata`: by what the past says of the answer; `relations`: the most frequent first; `relations_left_out`: how many
+    more there are, None where that is not known; `statistics`: of `graph_statistics`; `spans`: first and last time of
+    each split; `left_out`: facts by split whose names the model does not know.
+    """
+
+    split: str
+    setting: str
+    metrics: dict[str, RankMetrics]
+    calibration: CalibrationMetrics | None = None
+    strata: tuple[StratumMetrics, ...] = ()
+    relations: tuple[StratumMetrics, ...] = ()
+    relations_left_out: int | None = None
+    snapshots: tuple[SnapshotMetrics, ...] = ()
+    samples: tuple[SampleForecast, ...] = ()
+    statistics: dict[str, object] = dataclasses.field(default_factory=dict)
+    spans: dict[str, tuple[int | str, ...]] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def from_evaluation(document: EvaluationDocument) -> Measurements:
+    """What an evaluation document holds, which is neither by kind of query nor by relation."""
+    parts = ("entity", "object", "subject", "relation", "entity_raw")
+    metrics = {part: found for part in parts if (found := getattr(document, part)) is not None}
+    shared = {"snapshots": document.snapshots, "left_out": document.dataset.left_out}
+    return Measurements(document.split, document.setting, metrics, document.calibration, **shared)
 
 
 def measure(
@@ -32,63 +88,57 @@ def measure(
     samples: int = 12,
     seed: int = 0,
     temperature: dict[str, float] | None = None,
-    told: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Figures of `split`, single-step with the time-aware filter, and some forecasts; JSON-compatible.
+) -> Measurements:
+    """Metrics of `split`, single-step with the time-aware filter, and sample forecasts.
 
-    **Arguments:** `samples`: forecasts, of questions drawn by `seed`; `temperature`: of the probabilities, by kind of
-    question, as the checkpoint holds it; `told`: called with what is being done.
+    **Arguments:** `samples`: how many queries are drawn, by `seed`, and forecast; `temperature`: of the probabilities
+    by kind of query, as the checkpoint holds it.
     """
-    told(f"evaluating on the {split} split of {graph.name}")
-    window: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-    run: Any = make_evaluator(model, graph, split=split, **window)
     pair = None
     if temperature:
-        pair = tuple(jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS)
-    evaluation = run(model, pair)
-    found = evaluation.to_dict()
-    found |= {"calibrated": bool(temperature), **_by_kind(evaluation)}
-    for row, number in zip(found["snapshots"], np.unique(evaluation.snapshot)):
-        row["when"] = moment(graph, int(number))
-    found["card"] = card(graph)
-    told(f"forecasting {samples} questions")
-    return found | {"samples": _samples(model, config, evaluation, samples, seed, temperature)}
-
-
-def card(graph: TemporalGraph) -> dict[str, Any]:
-    """What `tirgn data stats` counts, and the first and the last time of each split as people write them."""
+        entity, relation = (jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS)
+        pair = entity, relation
+    evaluator = make_evaluator(
+        model, graph, split=split, history_len=config.history_len, history_window=config.history_window
+    )
+    # The evaluator was made for this kind of model, which its type does not say.
+    evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
+    found = from_evaluation(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
+    times = [moment(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}
-    for split in SPLITS:
-        if len(numbers := graph.split_snapshots(split)):
-            spans[split] = [moment(graph, int(numbers[0])), moment(graph, int(numbers[-1]))]
-    return graph_statistics(graph) | {"spans": spans}
+    for name in SPLITS:
+        snapshots = graph.split_snapshots(name)
+        spans[name] = tuple(moment(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
+    strata, relations, left_out = _by_kind(evaluation)
+    return dataclasses.replace(
+        found,
+        strata=strata,
+        relations=relations,
+        relations_left_out=left_out,
+        snapshots=tuple(row.model_copy(update={"label": time}) for row, time in zip(found.snapshots, times)),
+        samples=tuple(_samples(model, config, evaluation, samples, seed, temperature)),
+        statistics=graph_statistics(graph),
+        spans=spans,
+    )
 
 
-def _by_kind(evaluation: Evaluation) -> dict[str, Any]:
-    """`strata` and `relations`: questions, MRR and Hits of each kind and of each relation, the most frequent first."""
+def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[StratumMetrics, ...], int]:
+    """Metrics by what the past says of the answer, of the most frequent relations, and how many more there are."""
     graph, ranks, nll = evaluation.graph, evaluation.filtered["entity"], evaluation.nll.get("entity")
-    snapshots = np.unique(evaluation.snapshot)
-    _, relation, _, _ = questions(graph, evaluation.split, snapshots)
+    _, relation, _, _ = questions(graph, evaluation.split, np.unique(evaluation.snapshot))
     relation = relation % graph.num_relations
 
-    def row(name: str, chosen: np.ndarray) -> dict[str, Any]:
-        figures = summarize(ranks[chosen], None if nll is None else nll[chosen])
-        return {"name": name, "questions": int(chosen.sum()), "share": float(chosen.mean()), **figures}
+    def row(name: str, chosen: np.ndarray) -> StratumMetrics:
+        metrics = RankMetrics(**summarize(ranks[chosen], None if nll is None else nll[chosen]))
+        return StratumMetrics(name, int(chosen.sum()), float(chosen.mean()), metrics)
 
     kind = recurrence(graph, evaluation.split)  # pyright: ignore[reportArgumentType]
     strata = [row(name, kind == number) for number, name in enumerate(RECURRENCE)]
     counts = np.bincount(relation, minlength=graph.num_relations)
     order = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
     names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
-    rows = [row(names[number], relation == number) for number in order[:MOST_RELATIONS]]
-    # In the bins of `tirgn eval`: the calibration error depends on them.
-    confidence = {"reliability": known["calibration"]} if (known := evaluation.calibration) else {}
-    return {
-        "strata": [part for part in strata if part["questions"]],
-        "relations": rows,
-        "relations_left_out": len(order) - len(rows),
-        **confidence,
-    }
+    rows = tuple(row(names[number], relation == number) for number in order[:MAX_RELATIONS])
+    return tuple(part for part in strata if part.queries), rows, len(order) - len(rows)
 
 
 def _samples(
@@ -98,35 +148,28 @@ def _samples(
     number: int,
     seed: int,
     temperature: dict[str, float] | None,
-) -> list[dict[str, Any]]:
-    """Forecasts of questions of the split, each with its best candidates, what carries them, and what happened."""
+) -> Iterator[SampleForecast]:
+    """Forecasts of queries from a few snapshots, spread over the split."""
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
     subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
     rng = np.random.default_rng(seed)
-    moments = np.unique(snapshots[np.linspace(0, len(snapshots) - 1, min(MOMENTS, len(snapshots))).astype(int)])
-    chosen = []
-    for place, target in enumerate(moments.tolist()):
-        asked = np.flatnonzero(snapshot == target)
-        wanted = (number + place) // len(moments)
-        chosen.append((target, np.sort(rng.choice(asked, min(wanted, len(asked)), replace=False))))
-    out = []
-    for target, rows in chosen:
+    places = np.linspace(0, len(snapshots) - 1, min(MAX_SAMPLE_TIMES, len(snapshots))).astype(int)
+    targets = np.unique(snapshots[places]).tolist()
+    for place, target in enumerate(targets):
+        present = np.flatnonzero(snapshot == target)
+        wanted = (number + place) // len(targets)
+        rows = np.sort(rng.choice(present, min(wanted, len(present)), replace=False))
         if not len(rows):
             continue
         forecaster = Forecaster(model, config, graph, at=int(graph.times[target]), temperature=temperature)
         names = forecaster.names
         for row in rows.tolist():
             s, r, o = int(subject[row]), int(relation[row]), int(answer[row])
-            forecast = forecaster.forecast_ids(s, r, top=TOP).to_dict()
-            probability = forecaster.objects(np.array([s]), np.array([r]))[0]
             same = (snapshot == target) & (subject == s) & (relation == r)
-            out.append(
-                forecast
-                | {
-                    "happened": sorted({names.entities[i] for i in answer[same].tolist()}),
-                    "answer": names.entities[o],
-                    "answer_probability": float(probability[o]),
-                    "rank": float(evaluation.filtered["entity"][row]),
-                }
+            yield SampleForecast(
+                forecast=forecaster.forecast_ids(s, r, top=MAX_CANDIDATES),
+                answer=names.entities[o],
+                answer_probability=float(forecaster.objects(np.array([s]), np.array([r]))[0][o]),
+                rank=float(evaluation.filtered["entity"][row]),
+                happened=tuple(sorted({names.entities[i] for i in answer[same].tolist()})),
             )
-    return out

@@ -1,36 +1,54 @@
-"""Plots as SVG that carries no style of its own: colours, dark or light, come from the page."""
+"""Plots as SVG without styles of its own: the page gives the colours, dark or light.
+
+Drawn by hand: a plotting library would bring fonts, scripts or pictures of a fixed colour, and be larger than the page.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape as _escape
-from typing import Any
+
+from markupsafe import Markup, escape
 
 from tirgn_eqx.errors import printable
+from tirgn_eqx.report.documents import ReliabilityBin
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 44
-KINDS = 6  # of lines that can be told apart, by colour, dash and mark
-MOST_POINTS = 400  # of a line
-Number = int | float
-Point = tuple[Number, Number | None]
-
-
-def escape(said: str) -> str:
-    """A text from data as the text of a picture."""
-    return _escape(printable(said))
+STYLES = 6  # of lines, told apart by colour, dashes and markers
+MAX_POINTS = 400  # of a line
+_NAME_WIDTH, _MAX_NAME, _ROW_HEIGHT = 176, 23, 22  # of `intervals`
+Value = int | float
+Point = tuple[Value, Value | None]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A named line: `(x, y)` by x, y None where there is a gap; `kind`: its look, below `KINDS`."""
+    """A named line: `(x, y)` by x, y None where there is a gap; `style`: its look, a number below `STYLES`."""
 
     name: str
     points: Sequence[Point]
-    kind: int = 0
+    style: int = 0
+
+    @property
+    def finite(self) -> list[tuple[Value, Value]]:
+        """The points that have a finite y."""
+        return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
 
 
-def ticks(low: Number, high: Number, most: int = 6) -> list[Any]:
+@dataclass(frozen=True)
+class Plot:
+    """A picture with its title, the same numbers as rows of a table, which the template of its section knows, and a
+    note; `series`: what the legend names."""
+
+    title: str
+    picture: Markup
+    rows: Sequence[tuple[object, ...]]
+    caption: str = ""
+    series: Sequence[Series] = ()
+    note: str = ""
+
+
+def choose_ticks(low: Value, high: Value, most: int = 6) -> list[Value]:
     """Round numbers between `low` and `high`, at most `most` of them."""
     span = high - low
     if not span > 0:
@@ -42,30 +60,21 @@ def ticks(low: Number, high: Number, most: int = 6) -> list[Any]:
     return [round(number * step, 12) for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def label(value: Number) -> str:
-    """A number as it stands at an axis."""
+def format_tick(value: Value) -> str:
+    """A number beside an axis."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
-def thinned(points: Sequence[Point]) -> Sequence[Point]:
-    """At most `MOST_POINTS` of the points, evenly chosen, with the first and the last one."""
-    if len(points) <= MOST_POINTS:
+def thin(points: Sequence[Point]) -> Sequence[Point]:
+    """At most `MAX_POINTS` of the points, evenly chosen, with the first and the last one."""
+    if len(points) <= MAX_POINTS:
         return points
     last = len(points) - 1
-    return [points[round(number * last / (MOST_POINTS - 1))] for number in range(MOST_POINTS)]
+    return [points[round(number * last / (MAX_POINTS - 1))] for number in range(MAX_POINTS)]
 
 
-def _range(values: Sequence[Number], zero: bool) -> tuple[Number, Number]:
-    low, high = min(values), max(values)
-    low = min(low, 0.0) if zero else low
-    if low == high:
-        low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
-    room = 0.04 * (high - low)
-    return (low if zero and low == 0 else low - room), high + room
-
-
-def mark(kind: int, x: Number, y: Number) -> str:
-    """What stands at the points of a line: another shape for every kind."""
+def draw_marker(style: int, x: Value, y: Value) -> Markup:
+    """The shape at a point of a line, another one for every style."""
     shapes = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
         f'<rect x="{x - 2.7:.1f}" y="{y - 2.7:.1f}" width="5.4" height="5.4"/>',
@@ -74,155 +83,167 @@ def mark(kind: int, x: Number, y: Number) -> str:
         f'<path d="M{x:.1f} {y + 3.8:.1f}l3.6-6.4h-7.2z"/>',
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" class="hollow"/>',
     )
-    return shapes[kind % KINDS]
+    return Markup(shapes[style % STYLES])
 
 
-class _Axes:
-    """Maps figures to places in the picture, and draws the frame."""
-
-    def __init__(self, xs: Sequence[Number], ys: Sequence[Number], zero: bool, whole: bool):
-        self.x_low, self.x_high = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-        self.y_low, self.y_high = _range(ys, zero)
-        self.whole = whole
-
-    def x(self, value: Number) -> Number:
-        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, value: Number) -> Number:
-        return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
-
-    def draw(self, x_title: str, y_title: str, named: Callable[[Any], str]) -> str:
-        bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-        parts = []
-        for value in ticks(self.y_low, self.y_high):
-            y = self.y(value)
-            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label(value)}</text>')
-        for value in ticks(self.x_low, self.x_high):
-            if self.whole and value != round(value):
-                continue
-            x = self.x(value)
-            parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
-            parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{escape(named(value))}</text>')
-        middle = (LEFT + right) / 2
-        parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
-        parts.append(f'<text x="{middle:.0f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>')
-        up = f"{(TOP + bottom) / 2:.0f}"
-        turned = f'transform="rotate(-90 12 {up})"'
-        parts.append(f'<text x="12" y="{up}" text-anchor="middle" {turned}>{escape(y_title)}</text>')
-        return "".join(parts)
+def _escape(text: str) -> Markup:
+    return escape(printable(text))
 
 
-def _svg(title: str, body: str, height: int = HEIGHT) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
-        f'preserveAspectRatio="xMidYMid meet">{body}</svg>'
+def _title(x: Value, y: Value, text: str, more: str = "") -> str:
+    """The title of an axis."""
+    return f'<text x="{x}" y="{y}" text-anchor="middle"{more}>{_escape(text)}</text>'
+
+
+def _group(style: int, body: str) -> str:
+    return f'<g class="s{style % STYLES}">{body}</g>'
+
+
+def _svg(title: str, parts: Sequence[str], height: int = HEIGHT) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{_escape(title)}" '
+        f'preserveAspectRatio="xMidYMid meet">{"".join(parts)}</svg>'
     )
 
 
-def lines(
+class _Axes:
+    """Maps values to places in the picture, and draws the frame."""
+
+    def __init__(self, xs: Sequence[Value], y_low: Value, y_high: Value):
+        self.x_low, self.x_high = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
+        self.y_low, self.y_high = y_low, y_high
+
+    def x(self, value: Value) -> Value:
+        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: Value) -> Value:
+        return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
+
+    def draw_frame(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool = True) -> str:
+        """The frame with ticks; `whole`: ticks of the x axis at whole numbers alone."""
+        bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+        parts = []
+        for value in choose_ticks(self.y_low, self.y_high):
+            y = self.y(value)
+            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{format_tick(value)}</text>')
+        for value in choose_ticks(self.x_low, self.x_high):
+            if not whole or value == round(value):
+                x = self.x(value)
+                parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
+                parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">')
+                parts.append(f"{_escape(format_x(value))}</text>")
+        parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
+        parts.append(_title((LEFT + right) // 2, HEIGHT - 6, x_title))
+        middle = (TOP + bottom) // 2
+        parts.append(_title(12, middle, y_title, f' transform="rotate(-90 12 {middle})"'))
+        return "".join(parts)
+
+
+def _y_range(values: Sequence[Value], zero: bool) -> tuple[Value, Value]:
+    """The range of the y axis: that of the values with a margin, from 0 where `zero`."""
+    low, high = min(values), max(values)
+    low = min(low, 0.0) if zero else low
+    if low == high:
+        low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
+    margin = 0.04 * (high - low)
+    return (low if zero and low == 0 else low - margin), high + margin
+
+
+def draw_lines(
     title: str,
     x_title: str,
     y_title: str,
     series: Sequence[Series],
     *,
-    marks: Sequence[tuple[Number, int, str]] = (),
+    marks: Sequence[tuple[Value, int, str]] = (),
     zero: bool = False,
-    whole: bool = True,
-    named: Callable[[Any], str] = label,
-) -> str:
-    """A line for each of `series`; an empty text where none has a point.
+    format_x: Callable[[Value], str] = format_tick,
+) -> Markup:
+    """A line for each of `series`; empty where none has a point.
 
     **Arguments:** `title`: read aloud in place of the picture, with where each line begins and ends; `marks`: `(x,
-    kind, word)`, upright lines; `zero`: begin the y axis at 0; `whole`: whole numbers alone on the x axis; `named`:
-    what an x is called.
+    style, text)`, upright lines; `zero`: begin the y axis at 0; `format_x`: an x, a whole number, as text.
     """
-    finite = lambda point: point[1] is not None and math.isfinite(point[1])
-    points = [point for one in series for point in one.points if finite(point)]
+    points = [point for one in series for point in one.finite]
     if not points:
-        return ""
-    axes = _Axes([x for x, _ in points], [float(y or 0) for _, y in points], zero, whole)
-    body = [axes.draw(x_title, y_title, named)]
-    for place, (x, kind, word) in enumerate(marks):
+        return Markup()
+    axes = _Axes([x for x, _ in points], *_y_range([float(y) for _, y in points], zero))
+    body = [axes.draw_frame(x_title, y_title, format_x)]
+    for place, (x, style, text) in enumerate(marks):
         if axes.x_low <= x <= axes.x_high:
             left = axes.x(x) > WIDTH / 2
             where = f'x="{axes.x(x) + (-5 if left else 5):.1f}" y="{HEIGHT - BOTTOM - 8 - 14 * place}"'
-            body.append(
-                f'<g class="s{kind % KINDS}"><path class="best" d="M{axes.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-                f'<text {where} class="word" text-anchor="{"end" if left else "start"}">{escape(word)}</text></g>'
-            )
+            line = f'<path class="best" d="M{axes.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
+            anchor = f'class="word" text-anchor="{"end" if left else "start"}"'
+            body.append(_group(style, f"{line}<text {where} {anchor}>{_escape(text)}</text>"))
     for one in series:
-        path, begun, shown = [], False, []
-        for point in thinned(one.points):
-            if not finite(point):
+        path, markers, begun = [], [], False
+        for x, y in thin(one.points):
+            if y is None or not math.isfinite(y):
                 begun = False
                 continue
-            x, y = axes.x(point[0]), axes.y(float(point[1] or 0))
-            path.append(f"{'L' if begun else 'M'}{x:.1f} {y:.1f}")
-            shown.append((x, y))
+            at = axes.x(x), axes.y(float(y))
+            path.append(f"{'L' if begun else 'M'}{at[0]:.1f} {at[1]:.1f}")
+            markers.append(draw_marker(one.style, *at))
             begun = True
-        every = max(1, len(shown) // 12)
-        dots = "".join(mark(one.kind, x, y) for x, y in shown[::every])
-        body.append(f'<g class="s{one.kind % KINDS}"><path class="line" d="{"".join(path)}"/>{dots}</g>')
-    return _svg(f"{title}. {'; '.join(filter(None, (_told(one, named) for one in series)))}", "".join(body))
+        shown = "".join(markers[:: max(1, len(markers) // 12)])
+        body.append(_group(one.style, f'<path class="line" d="{"".join(path)}"/>{shown}'))
+    return _svg(f"{title}. {'; '.join(_description(one, format_x) for one in series if one.finite)}", body)
 
 
-def _told(series: Series, named: Callable[[Any], str]) -> str:
+def _description(series: Series, format_x: Callable[[Value], str]) -> str:
     """A line in words."""
-    known = [(x, y) for x, y in series.points if y is not None and math.isfinite(y)]
-    if not known:
-        return ""
-    (a, first), (b, last) = known[0], known[-1]
-    short = lambda value: label(float(f"{value:.4g}"))
-    return f"{series.name}: from {short(first)} at {named(a)} to {short(last)} at {named(b)}"
+    (a, first), (b, last) = series.finite[0], series.finite[-1]
+    first, last = (format_tick(float(f"{value:.4g}")) for value in (first, last))
+    return f"{series.name}: from {first} at {format_x(a)} to {last} at {format_x(b)}"
 
 
-def intervals(title: str, x_title: str, rows: Sequence[tuple[str, Number, Number, Number]]) -> str:
+def draw_intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Value, Value]]) -> Markup:
     """Values with their intervals, one below the other, and an upright line at 0.
 
     **Arguments:** `rows`: (name, value, low, high).
     """
     if not rows:
-        return ""
-    left, step, longest = 176, 22, 23
-    bottom = TOP + step * len(rows)
+        return Markup()
+    bottom = TOP + _ROW_HEIGHT * len(rows)
     low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
-    room = 0.04 * (high - low) or 1.0
-    low, high = low - room, high + room
-    place = lambda x: left + (x - low) / (high - low) * (WIDTH - RIGHT - left)
-    body = [f'<path class="axis" d="M{left} {bottom}H{WIDTH - RIGHT}"/>']
-    for value in ticks(low, high):
+    margin = 0.04 * (high - low) or 1.0
+    low, high = low - margin, high + margin
+
+    def place(value: Value) -> str:
+        return f"{_NAME_WIDTH + (value - low) / (high - low) * (WIDTH - RIGHT - _NAME_WIDTH):.1f}"
+
+    body = [f'<path class="axis" d="M{_NAME_WIDTH} {bottom}H{WIDTH - RIGHT}"/>']
+    for value in choose_ticks(low, high):
         x = place(value)
-        body.append(f'<path class="{"axis" if value == 0 else "grid"}" d="M{x:.1f} {TOP}V{bottom + 4}"/>')
-        body.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{label(value)}</text>')
+        body.append(f'<path class="{"axis" if value == 0 else "grid"}" d="M{x} {TOP}V{bottom + 4}"/>')
+        body.append(f'<text x="{x}" y="{bottom + 17}" text-anchor="middle">{format_tick(value)}</text>')
     for number, (name, value, begin, end) in enumerate(rows):
-        y = TOP + step * (number + 0.5)
-        name = name if len(name) <= longest else f"{name[: longest - 1]}…"
-        body.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>')
-        line = f'<path class="line" d="M{place(begin):.1f} {y:.1f}H{place(end):.1f}"/>'
-        body.append(f'<g class="s0">{line}{mark(0, place(value), y)}</g>')
-    middle = (left + WIDTH - RIGHT) / 2
-    body.append(f'<text x="{middle:.0f}" y="{bottom + 36}" text-anchor="middle">{escape(x_title)}</text>')
-    return _svg(title, "".join(body), bottom + 44)
+        y = TOP + _ROW_HEIGHT * (number + 0.5)
+        name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+        body.append(f'<text x="{_NAME_WIDTH - 6}" y="{y + 4:.1f}" text-anchor="end">{_escape(name)}</text>')
+        line = f'<path class="line" d="M{place(begin)} {y:.1f}H{place(end)}"/>'
+        body.append(_group(0, f"{line}{draw_marker(0, float(place(value)), y)}"))
+    body.append(_title((_NAME_WIDTH + WIDTH - RIGHT) // 2, bottom + 36, x_title))
+    return _svg(title, body, bottom + 44)
 
 
-def reliability(title: str, series: Sequence[tuple[str, int, Sequence[dict[str, Any]]]]) -> str:
-    """How often forecasts of a probability came true; a dot for every bin, its size by the number of questions.
+def draw_reliability(title: str, series: Sequence[tuple[str, int, Sequence[ReliabilityBin]]]) -> Markup:
+    """How often forecasts of a probability came true; a dot for every bin, its size by the number of queries.
 
-    **Arguments:** `series`: (name, kind, bins of `calibration`).
+    **Arguments:** `series`: (name, style, bins).
     """
-    bins = [row for _, _, rows in series for row in rows]
-    if not bins:
-        return ""
-    axes = _Axes([0.0, 1.0], [0.0, 1.0], True, False)
-    axes.y_high = 1.0
-    body = [axes.draw("probability that was given", "share that came true", lambda value: f"{value:.1f}")]
+    most = max((row.queries for _, _, bins in series for row in bins), default=0)
+    if not most:
+        return Markup()
+    axes = _Axes([0.0, 1.0], 0.0, 1.0)
+    body = [axes.draw_frame("forecast probability", "fraction that came true", lambda value: f"{value:.1f}", False)]
     body.append(f'<path class="grid ideal" d="M{axes.x(0):.1f} {axes.y(0):.1f}L{axes.x(1):.1f} {axes.y(1):.1f}"/>')
-    most = max(row["queries"] for row in bins)
-    for _, kind, rows in series:
-        places = [(axes.x(row["probability"]), axes.y(row["right"]), row["queries"]) for row in rows]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in places)
-        size = lambda n: 2 + 6 * math.sqrt(n / most)
-        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size(n):.1f}"/>' for x, y, n in places)
-        body.append(f'<g class="s{kind % KINDS}"><path class="line" d="M{path}"/>{dots}</g>')
-    return _svg(title, "".join(body))
+    for _, style, bins in series:
+        at = [(f"{axes.x(row.probability):.1f}", f"{axes.y(row.right):.1f}") for row in bins]
+        sizes = [2 + 6 * math.sqrt(row.queries / most) for row in bins]
+        dots = [f'<circle cx="{x}" cy="{y}" r="{size:.1f}"/>' for (x, y), size in zip(at, sizes)]
+        path = "L".join(f"{x} {y}" for x, y in at)
+        body.append(_group(style, f'<path class="line" d="M{path}"/>{"".join(dots)}'))
+    return _svg(title, body)

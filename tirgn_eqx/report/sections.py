@@ -1,135 +1,138 @@
-"""The sections of a page, each from what is known of the runs; empty where nothing is."""
+"""The sections of a page about how runs were trained, as their templates show them."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from tirgn_eqx.data.graph import SPLITS
-from tirgn_eqx.report.html import FIGURES, figure, legend, number, percent, table, text
-from tirgn_eqx.report.plots import Series, lines
-from tirgn_eqx.report.runs import Run
+from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig
+from tirgn_eqx.report.formats import METRICS, MISSING, format_number
+from tirgn_eqx.report.plots import Plot, Point, Series, draw_lines
+from tirgn_eqx.report.runs import TrainingRun
 
-MOST_CELLS = 1200  # of a table beside a plot
-Named = Sequence[str]
-
-
-def data(runs: Sequence[Run], names: Named) -> str:
-    """What was learnt from: counts, source, checksum, and its splits where the data were read for the page; runs of
-    the same data share a column."""
-    groups: dict[str, list[int]] = {}
-    for place, run in enumerate(runs):
-        groups.setdefault(repr((run.data.get("sha256"), run.data.get("provenance"))), []).append(place)
-    first = [runs[places[0]] for places in groups.values()]
-    called = [", ".join(names[place] for place in places) for places in groups.values()]
-    sources = [run.data.get("provenance") or {} for run in first]
-    more = [{key: value for key, value in one.items() if key not in ("kind", "path")} for one in sources]
-    rows: dict[str, list[str]] = {"name": [text(run.data.get("name", "?")) for run in first]}
-    for key in ("facts", "entities", "relations", "snapshots"):
-        rows[key] = [number(run.data.get(key)) for run in first]
-    rows["source"] = [
-        text(" ".join(dict.fromkeys([str(one.get("kind", "?")), str(one.get("path", ""))]))) for one in sources
-    ]
-    rows["read with"] = [text(", ".join(f"{key} {value}" for key, value in one.items()) or "–") for one in more]
-    rows["sha256"] = [text(str(run.data.get("sha256", "?"))) for run in first]
-    columns = [("what", False), *((name, False) for name in called)]
-    told = "All facts, as they were when the training began."
-    cards = {}
-    for run, name in zip(runs, names):
-        if card := run.measured.get("card"):
-            cards.setdefault(card["sha256"], (name, card))
-    splits = "".join(_splits(name if len(cards) > 1 else "", card) for name, card in cards.values())
-    return table(columns, [[said, *cells] for said, cells in rows.items()], caption=told) + splits
+MAX_CELLS = 1200  # of a table below a plot
+_PER_RUN = {"logdir", "seed"}  # settings that differ from run to run, whatever the preset
+Runs = Sequence[TrainingRun]
 
 
-def _splits(name: str, card: dict[str, Any]) -> str:
-    """The splits of one graph, as counted when the page was made."""
-    rows = []
-    for split in SPLITS:
-        ends, seen = card["spans"].get(split, ("–", "–")), card["answer_in_history"][split]
-        unseen = card["unseen_entity_facts"].get(split)
-        counts = [number(card[key][split]) for key in ("facts", "snapshots")]
-        rows.append([split, *counts, *map(text, ends), percent(seen), number(unseen)])
-    columns = [("split", False), ("facts", True), ("snapshots", True), ("first", True), ("last", True)]
-    columns += [("answer seen before, %", True), ("facts of new entities", True)]
-    counted = card["facts_per_snapshot"]
-    told = f"Splits{f' of {name}' if name else ''}, counted in the data that were read for this page; a snapshot has "
-    told += f"{counted['min']:,} to {counted['max']:,} facts, {counted['mean']:,.1f} on average."
-    return table(columns, rows, caption=told)
+def group_by_data(runs: Runs) -> list[list[TrainingRun]]:
+    """The runs in groups of the same data, in the order of the first of each."""
+    groups: dict[str, list[TrainingRun]] = {}
+    for run in runs:
+        groups.setdefault(repr((run.data.sha256, run.data.provenance)), []).append(run)
+    return list(groups.values())
 
 
 def _plot(
-    title: str, y_title: str, keys: dict[str, str], runs: Sequence[Run], names: Named, scale: int = 1, **options: Any
-) -> str:
-    """A figure of logged values by epoch: a line a run, or for one run a line for each of `keys`."""
+    title: str, y_title: str, keys: Mapping[str, str], runs: Runs, scale: int = 1, zero: bool = False
+) -> Plot | None:
+    """Logged values by epoch: a line a run, or for a single run a line for each of `keys`; None without values.
+
+    **Arguments:** `keys`: names of logged values, and what they are called; `scale`: a factor of the values; `zero`:
+    begin the y axis at 0.
+    """
     single = len(runs) == 1
-    series, marks = [], []
-    for kind, (run, name) in enumerate(zip(runs, names)):
-        for other, (key, said) in enumerate(keys.items()):
-            if (curve := run.curves.get(key)) is None or (other and not single):
-                continue
-            points = [(x, None if y is None else scale * y) for x, y in curve.points if x > 0]
-            look = other if single else kind
-            series.append(Series(said if single else name, points, look))
-        if run.best_epoch and run.curves and key_is_validation(keys):
-            marks.append((run.best_epoch, kind, "kept" if single else f"{name[:20]}: kept"))
-    shown = [one for one in series if one.points]
-    picture = lines(title, "epoch", y_title, shown, marks=marks, **options)
-    epochs = sorted({int(x) for one in shown for x, _ in one.points})
-    values = [dict(one.points) for one in shown]
-    step = math.ceil(len(epochs) * (1 + len(shown)) / MOST_CELLS)
-    kept = {x for x, _, _ in marks}
-    told = [x for place, x in enumerate(epochs) if place % step == 0 or x in kept or x == epochs[-1]]
-    rows = [[str(epoch), *(number(found.get(epoch)) for found in values)] for epoch in told]
-    cut = f"Every {step}th of {len(epochs):,} epochs, the last, and those kept." if step > 1 else ""
-    numbers = table([("epoch", True), *((one.name, True) for one in shown)], rows, caption=cut or title)
+    series: list[Series] = []
+    marks: list[tuple[int, int, str]] = []
+    for style, run in enumerate(runs):
+        for number, (key, said) in enumerate(list(keys.items())[: None if single else 1]):
+            curve = run.curves.get(key, ())
+            points: list[Point] = [(x, None if y is None else scale * y) for x, y in curve if x > 0]
+            if points:
+                series.append(Series(said if single else run.name, points, number if single else style))
+        if run.best_epoch and run.curves and next(iter(keys)).startswith("eval/"):
+            marks.append((run.best_epoch, style, "kept" if single else f"{run.name[:20]}: kept"))
+    picture = draw_lines(title, "epoch", y_title, series, marks=marks, zero=zero)
+    if not picture:
+        return None
     note = ""
     if marks and "eval/mrr" in keys:
-        stopped = [run.ended if single else f"{name}, {run.ended}" for run, name in zip(runs, names) if run.ended]
-        note = "Upright dotted lines: the epoch whose checkpoint was kept."
-        note += f" How long it was trained: {'; '.join(stopped)}." if stopped else ""
-    return figure(title, picture, numbers, note, legend([(one.name, one.kind) for one in shown]))
+        ended = "; ".join(run.outcome if single else f"{run.name}, {run.outcome}" for run in runs if run.outcome)
+        note = "Vertical dotted lines: the epoch whose checkpoint was kept."
+        note += f" How the training ended: {ended}." if ended else ""
+    epochs = sorted({int(x) for one in series for x, _ in one.points})
+    step = math.ceil(len(epochs) * (1 + len(series)) / MAX_CELLS)
+    chosen = {*epochs[::step], *epochs[-1:], *(epoch for epoch, _, _ in marks)}.intersection(epochs)
+    values = [dict(one.points) for one in series]
+    rows = [(epoch, [found.get(epoch) for found in values]) for epoch in sorted(chosen)]
+    cut = f"Every {step}th of {len(epochs):,} epochs, the last, and those kept." if step > 1 else ""
+    return Plot(title, picture, rows, cut or title, series, note)
 
 
-def key_is_validation(keys: dict[str, str]) -> bool:
-    """Whether a plot is of validation figures."""
-    return next(iter(keys)).startswith("eval/")
-
-
-def learning(runs: Sequence[Run], names: Named) -> str:
-    """Learning curves with the epoch that was kept; of several runs, each part has a plot of its own."""
-    parts = {"train/loss": "all", "train/loss_entity": "entity", "train/loss_relation": "relation"}
-    parts |= {"train/loss_static": "static graph"} if any(_above_zero(run, "train/loss_static") for run in runs) else {}
-    hits = {f"eval/{key}": said for key, said in FIGURES.items()}
+def plot_learning(runs: Runs) -> list[Plot]:
+    """Loss, validation metrics and learning rate by epoch; with several runs, each loss and metric has its own plot."""
+    losses = {"train/loss": "all", "train/loss_entity": "entity", "train/loss_relation": "relation"}
+    if any(value for run in runs for _, value in run.curves.get("train/loss_static", ())):
+        losses["train/loss_static"] = "static graph"
+    metrics = {f"eval/{key}": said for key, said in METRICS.items()}
+    plots = [_plot("Loss in training", "loss, nats", losses, runs)]
     if len(runs) == 1:
-        plots = [
-            _plot("Loss in training", "loss, nats", parts, runs, names),
-            _plot("Validation", "percent", hits, runs, names, 100),
-        ]
+        plots.append(_plot("Validation", "percent", metrics, runs, 100))
     else:
-        first, *others = parts.items()
-        plots = [_plot("Loss in training", "loss, nats", dict([first]), runs, names)]
-        plots += [_plot(f"Validation {said}", "percent", {key: said}, runs, names, 100) for key, said in hits.items()]
-        plots += [_plot(f"Loss in training, {said}", "loss, nats", {key: said}, runs, names) for key, said in others]
-    plots += [
-        _plot("Validation NLL", "nats", {"eval/nll": "NLL"}, runs, names),
-        _plot("Learning rate", "step size", {"train/lr": "learning rate"}, runs, names, zero=True),
-    ]
-    body = "".join(plots)
-    return f'<div class="figures">{body}</div>' if body else ""
+        plots += [_plot(f"Validation {said}", "percent", {key: said}, runs, 100) for key, said in metrics.items()]
+        parts = list(losses.items())[1:]
+        plots += [_plot(f"Loss in training, {said}", "loss, nats", {key: said}, runs) for key, said in parts]
+    plots.append(_plot("Validation NLL", "nats", {"eval/nll": "NLL"}, runs))
+    plots.append(_plot("Learning rate", "learning rate", {"train/lr": "learning rate"}, runs, zero=True))
+    return [plot for plot in plots if plot]
 
 
-def _above_zero(run: Run, key: str) -> bool:
-    return key in run.curves and any(value for _, value in run.curves[key].points)
-
-
-def system(runs: Sequence[Run], names: Named) -> str:
+def plot_system(runs: Runs) -> list[Plot]:
     """Seconds and device memory of epochs."""
     plots = [
-        _plot("Time of an epoch", "seconds", {"system/epoch_duration_s": "seconds"}, runs, names, zero=True),
-        _plot("Device memory", "MB", {"system/vram_used_mb": "peak"}, runs, names, zero=True),
+        _plot("Time of an epoch", "seconds", {"system/epoch_duration_s": "seconds"}, runs, zero=True),
+        _plot("Device memory", "MB", {"system/vram_used_mb": "peak"}, runs, zero=True),
     ]
-    body = "".join(plots)
-    if not body:
-        return ""
-    told = "" if plots[1] else "<p class='note'>No device memory was logged: on a CPU, none is told.</p>"
-    return f'<div class="figures">{body}</div>{told}'
+    return [plot for plot in plots if plot]
+
+
+@dataclass(frozen=True)
+class SettingsSection:
+    """Every setting of the runs; `rows`: (name, a value for each run, in what it differs); `presets`: the nearest."""
+
+    names: list[str]
+    presets: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str], str]]
+
+
+def compare_settings(runs: Runs) -> SettingsSection | None:
+    """The settings of runs that have any, beside each other and beside the preset that each is nearest to."""
+    runs = [run for run in runs if run.config]
+    if not runs:
+        return None
+    presets = [find_nearest_preset(run.config) for run in runs]
+    called = [name if len(runs) == 1 else f"{run.name}: {name}" for run, (name, _) in zip(runs, presets)]
+    known = [key for key in TiRGNTrainingConfig().to_dict() if any(key in run.config for run in runs)]
+    others = sorted({key for run in runs for key in run.config} - set(known))
+    rows = []
+    for key in [*known, *others]:
+        values = [run.config.get(key) for run in runs]
+        differs = ["between the runs"] if any(value != values[0] for value in values) else []
+        for name, value, (_, preset) in zip(called, values, presets):
+            if key not in _PER_RUN and (key not in preset or value != preset[key]):
+                differs.append(f"{name} has {_format_setting(preset.get(key))}")
+        rows.append((key, [_format_setting(value) for value in values], "; ".join(differs)))
+    return SettingsSection([run.name for run in runs], called, rows)
+
+
+def find_nearest_preset(config: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """The name and the settings of the preset, with a recipe where that is nearer, or of the defaults, from which the
+    fewest settings of `config` differ."""
+    candidates = {"the defaults": TiRGNTrainingConfig().to_dict()}
+    for name, preset in PRESETS.items():
+        candidates[name] = TiRGNTrainingConfig(**preset).to_dict()
+        # Recipes are not made for evidence models.
+        for recipe, changes in ({} if preset.get("model") == "evidence" else RECIPES).items():
+            if changes:
+                candidates[f"{name}, {recipe}"] = TiRGNTrainingConfig(**preset | changes).to_dict()
+
+    def distance(name: str) -> tuple[bool, int]:
+        preset = candidates[name]
+        changed = {key for key in preset if key not in config or config[key] != preset[key]}
+        return preset["model"] != config.get("model"), len(changed - _PER_RUN)
+
+    name = min(candidates, key=distance)
+    return name, candidates[name]
+
+
+def _format_setting(value: object) -> str:
+    return MISSING if value is None else format_number(value) if isinstance(value, bool) else str(value)

@@ -9,13 +9,13 @@ function sortBy(table, column, button) {
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "ascending" : "descending");
   const rows = Array.from(table.tBodies[0].rows);
-  // Times stand as texts, and have numbers to be sorted by.
+  // Times are shown as text and sorted by their numbers.
   const numbers = head.classList.contains("n") || rows.every((row) => row.cells[column].dataset.value !== undefined);
   const compare = (a, b) => {
     const [x, y] = [value(a.cells[column]), value(b.cells[column])];
     if (!numbers) return down ? x.localeCompare(y) : y.localeCompare(x);
     const [p, q] = [parseFloat(x), parseFloat(y)];
-    // What has no number stands last, either way.
+    // Cells without a number come last in both directions.
     if (Number.isNaN(p) || Number.isNaN(q)) return Number.isNaN(p) - Number.isNaN(q);
     return down ? p - q : q - p;
   };
@@ -35,7 +35,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 for (const input of document.querySelectorAll("input[data-filters]")) {
   const table = document.getElementById(input.dataset.filters);
-  const told = document.getElementById(input.dataset.told);
+  const status = document.getElementById(input.dataset.status);
   const only = document.querySelector(`input[data-only="${input.dataset.filters}"]`);
   const rows = Array.from(table.tBodies[0].rows);
   const filter = () => {
@@ -46,7 +46,7 @@ for (const input of document.querySelectorAll("input[data-filters]")) {
       row.hidden = !kept || !row.textContent.toLowerCase().includes(wanted);
       shown += !row.hidden;
     }
-    told.textContent = wanted || only?.checked ? `${shown} of ${rows.length} rows` : "";
+    status.textContent = wanted || only?.checked ? `${shown} of ${rows.length} rows` : "";
   };
   for (const field of [input, only]) {
     if (!field) continue;

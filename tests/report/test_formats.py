@@ -1,0 +1,50 @@
+"""Values as a page shows them."""
+
+import html
+
+import pytest
+from markupsafe import Markup
+
+from tirgn_eqx.report.formats import (
+    MAX_LENGTH,
+    MAX_NOTE_LENGTH,
+    format_duration,
+    format_minute,
+    format_number,
+    format_percent,
+    format_rank,
+    safe_note,
+    safe_text,
+)
+
+
+def test_texts_are_harmless_and_not_endless():
+    assert safe_text("<&>\x00\x1b") == html.escape("<&>") + "\\x00\\x1b"
+    assert len(safe_text("x" * 10**5)) == MAX_LENGTH and len(safe_note("x" * 10**5)) == MAX_NOTE_LENGTH
+    assert safe_text(Markup("<b>")) == "<b>"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1.5e-5, "1.5e-05"),
+        (0.00125, "0.00125"),
+        (0.0, "0.0000"),
+        (0.25, "0.2500"),
+        (-12.34567, "-12.3457"),
+        (1e4, "10,000"),
+    ],
+)
+def test_small_numbers_keep_their_digits(value, shown):
+    assert format_number(value) == shown
+
+
+def test_what_is_not_known_is_a_dash():
+    for format_value in (format_number, format_percent, format_duration):
+        assert format_value(None) == format_value(float("nan")) == "–"
+
+
+def test_durations_ranks_and_times():
+    assert [format_duration(seconds) for seconds in (1.26, 61, 3725)] == ["1.3 s", "1 min", "1 h 02 min"]
+    assert [format_rank(rank) for rank in (1.0, 2.5, 1234.0)] == ["1", "2.5", "1,234"]
+    assert format_minute("2026-01-02T03:04:05+00:00") == "2026-01-02 03:04 UTC" and format_minute("soon") == "soon"
