@@ -113,9 +113,9 @@ def neighbour_mean(layer, vectors, gathered):
     return total / (weights + 1e-3)
 
 
-def intensities_by_loop(model, gathered, unit):
+def intensities_by_loop(model, gathered, query):
     """lambda of every candidate of an entity question, straight from the definition."""
-    s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
+    s, r = int(gathered["subject"][query]), int(gathered["relation"][query])
     f64 = lambda x: np.asarray(x, np.float64)
     out = np.full(model.num_entities, module.MIN_INTENSITY)
     background = np.zeros(model.num_entities)
@@ -131,7 +131,7 @@ def intensities_by_loop(model, gathered, unit):
         asked = f64(part.relation)[r]
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
         vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
-        activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.subject_activity)
+        activity = f64(part.activity)[r] + f64(gathered["activity"])[query] @ f64(part.subject_activity)
         background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
@@ -139,7 +139,7 @@ def intensities_by_loop(model, gathered, unit):
         if gathered["group"][kind] == r:
             out[o] += np.exp(log_intensity(model.popular, x, r)[0])
             lift[o] = np.exp(np.clip(log_intensity(model.demand, x, r)[0], -module.DEMAND_CLIP, module.DEMAND_CLIP))
-    owners = gathered["cell_neighbour"][gathered["cell_query"] == unit]
+    owners = gathered["cell_neighbour"][gathered["cell_query"] == query]
     for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
             o = gathered["partner_object"][pair]
@@ -161,8 +161,8 @@ def test_intensities_are_those_of_the_definition(graph, context, background):
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
     found = np.asarray(entity_intensities(model, batch))[: len(gathered["subject"])]
     assert found.shape == (len(gathered["subject"]), graph.num_entities) and len(found) > 3
-    for unit in range(len(found)):
-        np.testing.assert_allclose(found[unit], intensities_by_loop(model, gathered, unit), rtol=2e-3)
+    for query in range(len(found)):
+        np.testing.assert_allclose(found[query], intensities_by_loop(model, gathered, query), rtol=2e-3)
 
 
 @pytest.mark.parametrize("context, background", FORMS[:2])
@@ -173,10 +173,10 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context
     cases = [(entity, entity_intensities, batch.entity), (relation, relation_intensities, batch.relation)]
     for found, intensities, asked in cases:
         intensity = np.asarray(intensities(model, batch), np.float64)
-        unit, answer = real_answers(asked.answers)
+        query, answer = real_answers(asked.answers)
         log_p = np.log(intensity / intensity.sum(1, keepdims=True))
-        assert len(unit) > 3
-        np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
+        assert len(query) > 3
+        np.testing.assert_allclose(found, log_p[query, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
     monkeypatch.setattr("tirgn_eqx.models.intensity.MAX_DENSE_LOGITS", 0)
     np.testing.assert_allclose(answer_log_probabilities(model, batch)[0], entity, rtol=1e-4, atol=1e-5)
@@ -187,16 +187,16 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
     found = np.asarray(relation_intensities(model, batch))[: len(gathered["pair_subject"])]
     f64 = lambda x: np.asarray(x, np.float64)
-    for unit in range(len(found)):
+    for query in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
         for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
-            if pair == gathered["pair_partner"][unit]:
+            if pair == gathered["pair_partner"][query]:
                 x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
                 expected = expected + np.exp(module.HEAD_WEIGHT_SCALE * f64(model.relation_head_weight)) @ np.exp(
                     log_intensity(model.entry, x, q)
                 )
                 expected[q] += np.exp(log_intensity(model.same_relation, x, q)[0])
-        np.testing.assert_allclose(found[unit], expected, rtol=2e-3)
+        np.testing.assert_allclose(found[query], expected, rtol=2e-3)
 
 
 @pytest.mark.ci
@@ -204,11 +204,11 @@ def test_the_filtered_loss_compares_with_what_is_not_true(graph):
     model = build(graph, loss_filter=True)
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
     intensity = np.asarray(entity_intensities(model, batch), np.float64)
-    unit, answer = real_answers(batch.entity.answers)
+    query, answer = real_answers(batch.entity.answers)
     true = np.zeros_like(intensity, bool)
-    true[unit, answer] = True
+    true[query, answer] = True
     assert true.sum(1).max() > 1
-    own, others = intensity[unit, answer], np.where(true, 0, intensity).sum(1)[unit]
+    own, others = intensity[query, answer], np.where(true, 0, intensity).sum(1)[query]
     found = answer_log_probabilities(model, batch)[0]
     np.testing.assert_allclose(found, np.log(own / (own + others)), rtol=1e-3, atol=1e-5)
 
@@ -321,10 +321,10 @@ def test_ranks_are_in_the_order_of_the_facts(graph):
     split = np.tile(graph.split_mask("test")[slice(*graph.offsets[target : target + 2])], 2)
     expected = []
     for s, r, o in zip(asked.subject[split], asked.relation[split], asked.object[split]):
-        unit = np.flatnonzero((gathered["subject"] == s) & (gathered["relation"] == r))[0]
+        query = np.flatnonzero((gathered["subject"] == s) & (gathered["relation"] == r))[0]
         true = asked.object[(asked.subject == s) & (asked.relation == r)]
-        rivals = np.delete(intensity[unit], np.unique(true))
-        expected.append(1 + (rivals > intensity[unit, o]).sum() + 0.5 * (rivals == intensity[unit, o]).sum())
+        rivals = np.delete(intensity[query], np.unique(true))
+        expected.append(1 + (rivals > intensity[query, o]).sum() + 0.5 * (rivals == intensity[query, o]).sum())
     assert found.filtered["entity"][here].tolist() == expected
 
 
@@ -336,12 +336,12 @@ def test_shares_add_up_to_the_forecast(graph, context, background):
     intensity = np.asarray(entity_intensities(model, batch), np.float64)
     known = [fact for fact in both_directions(graph) if fact[3] < target]
     events = 0
-    for unit in range(0, len(gathered["subject"]), 2):
-        s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
+    for query in range(0, len(gathered["subject"]), 2):
+        s, r = int(gathered["subject"][query]), int(gathered["relation"][query])
         for o in range(0, graph.num_entities, 4):
             found = explain(s, r, o, target)
             np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
-            np.testing.assert_allclose(found.probability, intensity[unit, o] / intensity[unit].sum(), rtol=1e-4)
+            np.testing.assert_allclose(found.probability, intensity[query, o] / intensity[query].sum(), rtol=1e-4)
             past = [fact for fact in known if (fact[0], fact[2]) == (s, o)]
             named = {share.relation: share for share in found.shares if share.kind == "event"}
             assert set(named) == {q for _, q, _, _ in past}
