@@ -70,7 +70,7 @@ def main(epochs: int, days: int) -> None:
     model = DistMult(graph.num_entities, graph.num_relations, config.embedding_dim, key=jr.key(0))
     optimizer, batches = tg.make_optimizer(config), tg.make_loader(graph, config)
     state, step = tg.init_optimizer(optimizer, model), eqx.filter_jit(tg.make_step(config))
-    evaluator = tg.Evaluator(graph, "test", history_len=config.history_len, history_window=config.history_window)
+    evaluator = tg.make_evaluator(model, graph, history_len=config.history_len, history_window=config.history_window)
     for epoch in range(1, epochs + 1):
         losses = []
         for prepared in batches.epoch(epoch):

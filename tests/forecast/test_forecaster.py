@@ -145,7 +145,7 @@ def test_any_part_is_forecast_by_name(models, graph, kind):
     s, r = names.entity(" actor c "), names.relation("190_q4")
     objects = found.objects(np.array([s]), np.array([r]))[0]
     forecast = found.forecast("ACTOR C", "190_Q4", top=3)
-    assert forecast.asked_for == "object" and forecast.time == "2017-12-12" and len(forecast.candidates) == 3
+    assert forecast.predicted == "object" and forecast.time == "2017-12-12" and len(forecast.candidates) == 3
     best = np.argsort(-objects, kind="stable")[:3]
     assert [c.name for c in forecast.candidates] == [names.entities[i] for i in best]
     np.testing.assert_allclose([c.probability for c in forecast.candidates], objects[best], rtol=1e-4)
@@ -159,7 +159,7 @@ def test_any_part_is_forecast_by_name(models, graph, kind):
     assert abs(sum(c.probability for c in between.candidates) - 1) < 1e-5
     assert json.loads(json.dumps(forecast.to_dict()))["candidates"][0]["name"] == forecast.candidates[0].name
     many = found.forecasts([("ACTOR C", "190_Q4", None), (None, "190_Q4", "ACTOR C"), ("ACTOR C", None, "ACTOR D")])
-    assert [f.asked_for for f in many] == ["object", "subject", "relation"]
+    assert [f.predicted for f in many] == ["object", "subject", "relation"]
     assert many[0].candidates[0].name == forecast.candidates[0].name
 
 
@@ -171,14 +171,14 @@ def test_what_carries_a_forecast_is_what_happened(models, graph, kind):
         o = found.names.entity(candidate.name)
         same = (graph.subject == s) & (graph.object == o) & (graph.relation == r)
         if kind in ("tirgn", "regcn"):
-            assert candidate.because["events"] == same.sum()
-            assert 0 <= candidate.because["from_history"] <= (0 if kind == "regcn" else 1)
+            assert candidate.explanation.events == same.sum()
+            assert 0 <= candidate.explanation.from_history <= (0 if kind == "regcn" else 1)
             continue
-        shares = candidate.because["shares"]
-        np.testing.assert_allclose(sum(share["share"] for share in shares), 1, rtol=1e-4)
-        events = {(x["subject"], x["relation"], x["object"]): x["events"] for x in shares if x["kind"] == "event"}
+        shares = candidate.explanation.shares
+        np.testing.assert_allclose(sum(share.share for share in shares), 1, rtol=1e-4)
+        events = {(x.subject, x.relation, x.object): x.events for x in shares if x.kind == "event"}
         assert events.get(("ACTOR A", "036_Q1", candidate.name), 0) == same.sum()
-        assert ("structure" in {share["kind"] for share in shares}) == (kind == "combined")
+        assert ("structure" in {share.kind for share in shares}) == (kind == "combined")
 
 
 def test_facts_are_scored_by_each_of_their_parts(models, graph):
@@ -196,7 +196,7 @@ def test_facts_are_scored_by_each_of_their_parts(models, graph):
 def test_the_most_probable_facts_are_those_of_all(models, graph, monkeypatch):
     from tirgn_eqx.forecast import facts
 
-    monkeypatch.setattr(facts, "PART", 5)
+    monkeypatch.setattr(facts, "CHUNK", 5)
     found = Forecaster(models["evidence"], settled("evidence"), graph)
     top = found.top_facts(7)
     age = DAYS - np.asarray(graph.snapshot, float)
@@ -257,5 +257,5 @@ def test_shapes_are_few(models, graph):
     rng = np.random.default_rng(0)
     for number in (1, 1, 2, 7, 16, 30, 200, 300):
         found.objects(rng.integers(0, 12, number), rng.integers(0, 6, number))
-    assert len(found.state._entity.compiled) <= 4 and states.MOST_UNITS == 256
-    assert forecaster.MOST_UNITS == states.MOST_UNITS
+    assert len(found.state._entity.compiled) <= 4 and states.MAX_QUERIES == 256
+    assert forecaster.MAX_QUERIES == states.MAX_QUERIES

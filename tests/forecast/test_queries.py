@@ -66,7 +66,7 @@ FORM = "the first line names the columns subject, relation, object, which commas
 BAD = {
     "empty": (b"", f"the file is empty; {FORM}"),
     "blank": (b"\xef\xbb\xbf\r\n \r\n", f"the file is empty; {FORM}"),
-    "header alone": (b"subject;relation;object\r\n", "no questions in the file; give one in every row"),
+    "header alone": (b"subject;relation;object\r\n", "no queries in the file; give one in every row"),
     "no header": (b"China,Consult,\n", f"the first line is 'China,Consult,', which names no column; {FORM}"),
     "spaces": (b"subject relation object\nA r \n", "the first line is 'subject relation object', which names no"),
     "column left out": (

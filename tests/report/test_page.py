@@ -46,12 +46,12 @@ def test_figures_are_those_of_the_evaluation(runs, graph):
     evaluation = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
     measured = runs[0].measured
     assert measured["entity"] == evaluation.entity
-    weighted = sum(row["questions"] * row["mrr"] for row in measured["strata"])
+    weighted = sum(row["queries"] * row["mrr"] for row in measured["strata"])
     assert weighted / len(evaluation.snapshot) == pytest.approx(evaluation.entity["mrr"])
-    assert sum(row["questions"] for row in measured["relations"]) == len(evaluation.snapshot)
+    assert sum(row["queries"] for row in measured["relations"]) == len(evaluation.snapshot)
     told = Elements(render(runs[:1])).text
     assert f"{100 * evaluation.entity['mrr']:.2f}" in told
-    assert measured["reliability"] == evaluation.calibration["calibration"]
+    assert measured["reliability"] == evaluation.calibration.to_dict()
     bins = [part for part in told if re.fullmatch(r"0\.\d+ – [01]\.\d+", part)]
     assert len(set(bins)) == len(bins) == len(measured["reliability"]["reliability"])
 

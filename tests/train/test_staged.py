@@ -16,7 +16,7 @@ from tirgn_eqx.config import preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Encoding, build_combined
@@ -46,7 +46,7 @@ def numbered(model, number):
     return eqx.tree_at(lambda m: m.gate.base, model, jnp.full(3, float(number)))
 
 
-class Told(CombinedEvaluator):
+class Told(MixtureEvaluator):
     """Every figure of every question is the number of the gate."""
 
     def __call__(self, model):

@@ -39,7 +39,7 @@ def _one(one: Comparison, place: int, several: bool) -> str:
         [
             text(part["name"]),
             text(_KINDS[part["kind"]]),
-            (number(part["questions"]), part["questions"]),
+            (number(part["queries"]), part["queries"]),
             *((percent(mrr), mrr) for mrr in part["mrr"]),
             (f"{100 * part['difference']:+.2f}", part["difference"]),
             _interval(*(100 * x for x in part["interval"])),

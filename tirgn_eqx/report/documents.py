@@ -14,7 +14,7 @@ from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
 MOST_BYTES = 64 << 20
 _SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
-_ROW = ("kind", "name", "questions", "share")  # what a row says whichever models are compared
+_ROW = ("kind", "name", "queries", "share")  # what a row says whichever models are compared
 _EXPECTED = "give a --model-dir, a checkpoint, or what `tirgn eval`, `baseline` or `compare` print with --json"
 
 
@@ -112,7 +112,7 @@ def _comparison(path: Path, found: dict[str, Any], called: dict[str, str]) -> tu
         measured |= {"entity": figures(model.get("entity")), "strata": of("recurrence"), "relations": of("relation")}
         measured |= {part["name"]: {"mrr": part["mrr"]} for part in of("direction")}
         measured["snapshots"] = [
-            {"time": int(part["name"]), "when": int(part["name"]), "queries": part["questions"], "mrr": part["mrr"]}
+            {"time": int(part["name"]), "when": int(part["name"]), "queries": part["queries"], "mrr": part["mrr"]}
             for part in of("snapshot")
             if part["name"].lstrip("-").isdecimal() and len(part["name"]) < 16
         ]
@@ -149,11 +149,11 @@ def _calibration(found: dict[str, Any]) -> dict[str, Any]:
 
 def _part(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     mrr, interval = _pair(row.get("mrr")), _pair(row.get("interval"))
-    numbers = {key: figure(row.get(key)) for key in ("questions", "share", "difference")}
+    numbers = {key: figure(row.get(key)) for key in ("queries", "share", "difference")}
     if mrr is None or interval is None or None in numbers.values():
         return {}
     known = {"kind": kind, "name": word(row.get("name")), "mrr": mrr, "interval": interval}
-    return known | numbers | {"questions": max(0, int(numbers["questions"] or 0))}
+    return known | numbers | {"queries": max(0, int(numbers["queries"] or 0))}
 
 
 def _change(value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def forecasts(runs: Sequence[Run], names: Sequence[str]) -> str:
     asked: dict[tuple[str, ...], list[tuple[str, dict[str, Any]]]] = {}
     for run, name in zip(runs, names):
         for sample in run.measured.get("samples", ()):
-            key = (str(sample["time"]), sample["asked_for"], *(str(sample.get(part)) for part in _PARTS))
+            key = (str(sample["time"]), sample["predicted"], *(str(sample.get(part)) for part in _PARTS))
             asked.setdefault((*key, sample["answer"]), []).append((name, sample))
     if not asked:
         return ""
@@ -32,7 +32,7 @@ def forecasts(runs: Sequence[Run], names: Sequence[str]) -> str:
 def _card(found: Sequence[tuple[str, dict[str, Any]]], several: bool) -> str:
     """One question: the candidates of each run, what carries them, and what happened."""
     words, sample = {"subject": "who?", "object": "whom?"}, found[0][1]
-    parts = [text(words[part] if part == sample["asked_for"] else sample[part]) for part in _PARTS]
+    parts = [text(words[part] if part == sample["predicted"] else sample[part]) for part in _PARTS]
     lists = "".join(
         f"<div>{f'<h4>{text(name)}</h4>' if several else ''}{_candidates(one)}</div>" for name, one in found
     )
@@ -53,7 +53,7 @@ def _candidates(sample: dict[str, Any]) -> str:
         shown = f"{text(candidate['name'])}: {percent(candidate['probability'])} %"
         if candidate["name"] in happened:
             shown = f"<span class='came'>{shown} ✓ came true</span>"
-        items.append(f"<li>{shown}{_because(candidate.get('because'))}</li>")
+        items.append(f"<li>{shown}{_because(candidate.get('explanation'))}</li>")
     rank = f"{sample['rank']:,.0f}" if sample["rank"] == round(sample["rank"]) else f"{sample['rank']:,.1f}"
     answer = f"The answer had rank {rank} and {percent(sample['answer_probability'])} %."
     return f"<ol>{''.join(items)}</ol><p class='soft'>{answer}</p>"

@@ -14,7 +14,7 @@ from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
-from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
+from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.models import Model
 
@@ -68,12 +68,12 @@ def _by_kind(evaluation: Evaluation) -> dict[str, Any]:
     """`strata` and `relations`: questions, MRR and Hits of each kind and of each relation, the most frequent first."""
     graph, ranks, nll = evaluation.graph, evaluation.filtered["entity"], evaluation.nll.get("entity")
     snapshots = np.unique(evaluation.snapshot)
-    _, relation, _, _ = questions(graph, evaluation.split, snapshots)
+    _, relation, _, _ = split_queries(graph, evaluation.split, snapshots)
     relation = relation % graph.num_relations
 
     def row(name: str, chosen: np.ndarray) -> dict[str, Any]:
         figures = summarize(ranks[chosen], None if nll is None else nll[chosen])
-        return {"name": name, "questions": int(chosen.sum()), "share": float(chosen.mean()), **figures}
+        return {"name": name, "queries": int(chosen.sum()), "share": float(chosen.mean()), **figures}
 
     kind = recurrence(graph, evaluation.split)  # pyright: ignore[reportArgumentType]
     strata = [row(name, kind == number) for number, name in enumerate(RECURRENCE)]
@@ -82,9 +82,9 @@ def _by_kind(evaluation: Evaluation) -> dict[str, Any]:
     names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
     rows = [row(names[number], relation == number) for number in order[:MOST_RELATIONS]]
     # In the bins of `tirgn eval`: the calibration error depends on them.
-    confidence = {"reliability": known["calibration"]} if (known := evaluation.calibration) else {}
+    confidence = {"reliability": known.to_dict()} if (known := evaluation.calibration) else {}
     return {
-        "strata": [part for part in strata if part["questions"]],
+        "strata": [part for part in strata if part["queries"]],
         "relations": rows,
         "relations_left_out": len(order) - len(rows),
         **confidence,
@@ -101,7 +101,7 @@ def _samples(
 ) -> list[dict[str, Any]]:
     """Forecasts of questions of the split, each with its best candidates, what carries them, and what happened."""
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
-    subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
+    subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
     rng = np.random.default_rng(seed)
     moments = np.unique(snapshots[np.linspace(0, len(snapshots) - 1, min(MOMENTS, len(snapshots))).astype(int)])
     chosen = []

@@ -39,7 +39,7 @@ def results(runs: Sequence[Run], names: Named) -> str:
     warned = "" if len(asked) == 1 else "<p class='warning'>The runs were not asked the same way: see each.</p>"
     kinds = dict.fromkeys(part["name"] for _, _, measured in found for part in measured["strata"])
     rows = [
-        [text(part["name"]), text(name), number(part["questions"]), percent(part["share"]), *_figures(part)]
+        [text(part["name"]), text(name), number(part["queries"]), percent(part["share"]), *_figures(part)]
         for kind in kinds
         for _, name, measured in found
         for part in measured["strata"]
@@ -131,7 +131,7 @@ def _relations(found: Measured) -> str:
     found = [one for one in found if one[2]["relations"]]
     if not found:
         return ""
-    names = {row["name"]: row["questions"] for _, _, measured in found for row in measured["relations"]}
+    names = {row["name"]: row["queries"] for _, _, measured in found for row in measured["relations"]}
     by_run = [{row["name"]: row for row in measured["relations"]} for _, _, measured in found]
     some = {key for _, _, measured in found for row in measured["relations"] for key in row}  # a comparison has no hits
     wanted = tuple(FIGURES) if len(found) == 1 else ("mrr", "hits_at_1", "hits_at_10") if len(found) == 2 else ("mrr",)

@@ -59,7 +59,7 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
 class GateFit:
     """Fits gates on chosen snapshots of one loader; every batch shape is compiled once, whatever the choice.
 
-    **Arguments:** `loader`: of the held-out split; `at`: the model at a target, such as a `CombinedEvaluator`'s
+    **Arguments:** `loader`: of the held-out split; `at`: the model at a target, such as a `MixtureEvaluator`'s
     `forecaster`; `model`; `on_record`: called with a dict now and then.
     """
 

@@ -26,7 +26,7 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
@@ -206,7 +206,7 @@ def train_staged(
         model = Combined(base, part, Gate(part, jr.key(config.seed)))
         shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
-        evaluator = CombinedEvaluator(graph, "valid", **shared)
+        evaluator = MixtureEvaluator(graph, "valid", **shared)
         fitted, validation = fit_gate(model, evaluator, emit, stop)
         if fitted is None or validation is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
@@ -217,8 +217,8 @@ def train_staged(
         metrics = {"validation": validation.entity, "cross_fitted": True}
         best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
         emit({"event": "checkpoint", "path": str(best)})
-        options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-        test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
+        options = {"steps": evaluator.steps}
+        test = MixtureEvaluator(graph, "test", **shared, **options)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
         with TrainingLogger(config.logdir, **logs) as logger:
             logged = {f"eval/{name}": value for name, value in validation.entity.items()}
@@ -247,7 +247,7 @@ def _trained(stages: Stages) -> dict[str, Any]:
 
 
 def fit_gate(
-    model: Combined, evaluator: CombinedEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
+    model: Combined, evaluator: MixtureEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
 ) -> tuple[Combined | None, Evaluation | None]:
     """The model with its gate fitted on all snapshots of the evaluator's split, and the evaluation of that split with
     gates fitted on either half of it, each forecasting the other; None where it was stopped."""
@@ -255,7 +255,7 @@ def fit_gate(
     # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
     options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.needs}
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
-    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
+    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.model_at(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)
