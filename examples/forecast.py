@@ -13,15 +13,13 @@ from typing import Any
 import tirgn_eqx as tg
 
 
-def why(explanation: dict[str, Any]) -> str:
+def why(reason: dict[str, Any]) -> str:
     """What carries an answer, in a few words."""
-    if "shares" in explanation:
-        return ", ".join(
-            f"{share['share']:.0%} {share.get('relation', share['kind'])}" for share in explanation["shares"]
-        )
-    if not explanation["events"]:
+    if "shares" in reason:
+        return ", ".join(f"{share['share']:.0%} {share.get('relation', share['kind'])}" for share in reason["shares"])
+    if not reason["events"]:
         return "never seen before"
-    return f"seen {explanation['events']} times, last {explanation['last']}; {explanation['from_history']:.0%} from history"
+    return f"seen {reason['events']} times, last {reason['last']}; {reason['from_history']:.0%} from history"
 
 
 def main() -> None:

@@ -73,5 +73,8 @@ def fit_temperature(evaluate: Callable[[Temperature], Evaluation]) -> Calibratio
             break
     last = nll(middle)
     best_log, best = np.where(last < best, middle, best_log), np.minimum(last, best)
-    temperature, nll_before, nll_after = (dict(zip(KINDS, x.tolist())) for x in (np.exp(best_log), before, best))
-    return Calibration(temperature=temperature, nll_before=nll_before, nll_after=nll_after)
+
+    def by_kind(values: Float[np.ndarray, "2"]) -> dict[str, float]:
+        return {kind: float(value) for kind, value in zip(KINDS, values)}
+
+    return Calibration(temperature=by_kind(np.exp(best_log)), nll_before=by_kind(before), nll_after=by_kind(best))

@@ -1,4 +1,6 @@
 """Evaluators, one for each model family: they rank every query of a split, batch by batch, on the device."""
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import time
 from abc import ABC, abstractmethod
@@ -30,7 +32,8 @@ from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Answers, Batch, EvidenceBatch
 
-T, ModelT = TypeVar("T"), TypeVar("ModelT")
+T = TypeVar("T")
+ModelT = TypeVar("ModelT")
 Split = Literal["train", "valid", "test"]
 Rows = Int64[np.ndarray, "*micro answer"]
 # About the most [unit, candidate] scores that are held at once.
@@ -132,7 +135,8 @@ class Evaluator(ABC, Generic[ModelT]):
         begin = time.perf_counter()
         facts = self.graph.split_counts[SPLITS.index(self.split)][self.snapshots]
         start = np.concatenate([[0], np.cumsum(2 * facts)])
-        columns = {name: {kind: np.full(start[-1], np.nan) for kind in KINDS} for name in Ranks._fields}
+        total = int(start[-1])
+        columns = {name: {kind: np.full(total, np.nan) for kind in KINDS} for name in Ranks._fields}
         # Some GPUs round f32 products to 10 bits by default, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
             for prepared, ranked in one_ahead(self._ranked(model, temperature)):
@@ -142,7 +146,7 @@ class Evaluator(ABC, Generic[ModelT]):
                     real = rows >= 0
                     for name, values in ranks._asdict().items():
                         columns[name][kind][first + rows[real]] = np.asarray(values).ravel()[: len(rows)][real]
-        within = np.arange(start[-1]) - np.repeat(start[:-1], 2 * facts)
+        within = np.arange(total) - np.repeat(start[:-1], 2 * facts)
         return Evaluation(
             graph=self.graph,
             split=self.split,
@@ -211,7 +215,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
     def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared]:
         if self.setting == "multi-step, fed back":
             store = forecast_snapshots(model, self.graph, self.split, **self._history)
-            options = self._history | self._options | {"fed_back": True, "store": store}
+            options: dict[str, Any] = {"fed_back": True, "store": store, **self._history, **self._options}
             self.loader = BatchLoader(self.graph, split=self.split, **options)
         return self.loader.in_order()
 

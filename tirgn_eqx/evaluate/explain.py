@@ -2,6 +2,8 @@
 
 `Explainer` explains queries by id on a graph; `Forecaster` calls `explain_candidate` for forecasts by name.
 """
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from typing import Any, Literal, NamedTuple
 
@@ -44,8 +46,8 @@ class Share(Document):
     object: str | None = None
     events: int | None = None
     last: int | str | None = None
-    relation_id: int | None = Field(None, exclude=True)
-    snapshot: int | None = Field(None, exclude=True)
+    relation_id: int | None = Field(default=None, exclude=True)
+    snapshot: int | None = Field(default=None, exclude=True)
 
 
 class Explanation(Document):

@@ -1,4 +1,6 @@
 """Ranks of the true answers, computed on the device; here ties are ranked and the time-aware filter is applied."""
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from typing import NamedTuple
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
+from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.index.occurrences import find, ranges
 from tirgn_eqx.data.index.recurrence import RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
+from tirgn_eqx.evaluate.strata import split_queries
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
 
 Choice = tuple[StrictPart, Float[np.ndarray, " rel2"]]  # a strict part, and its share by relation
@@ -40,15 +41,13 @@ class _SnapshotQueries:
         relaxed: RelaxedPart,
     ):
         entities = graph.num_entities
-        present = np.arange(*graph.offsets[number : number + 2].tolist())
-        own = present[graph.split[present] == SPLITS.index(split)]
-        subject, relation, self.answer = both_directions(graph, own)
+        subject, relation, self.answer, _ = split_queries(graph, split, np.array([number]))
         keys, self.unit = np.unique(index.keys(subject, relation), return_inverse=True)
         self.number, self.history_end, self.now = number, history_end, float(index.clock[number])
         self.relation, self.pairs = keys % index.rel2, index.known(keys, history_end)
         # The pairs are in order of query and candidate.
         pair_code = self.pairs.question * entities + self.pairs.candidate
-        subject, relation, object_ = both_directions(graph, present)
+        subject, relation, object_ = both_directions(graph, slice(graph.offsets[number], graph.offsets[number + 1]))
         present_keys = index.keys(subject, relation)
         queried = np.isin(present_keys, keys)
         true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])

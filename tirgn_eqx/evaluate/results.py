@@ -152,9 +152,9 @@ class Evaluation:
     raw: dict[str, Float[np.ndarray, " query"]]
     nll: dict[str, Float[np.ndarray, " query"]]
     seconds: float
-    confidence: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict)
-    right: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict)
-    brier: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict)
+    confidence: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
+    right: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
+    brier: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
 
     @property
     def entity(self) -> Figures:

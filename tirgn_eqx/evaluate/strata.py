@@ -16,7 +16,7 @@ def split_queries(
     snapshot, then their inverses."""
     columns: list[tuple[np.ndarray, ...]] = []
     for number in snapshots.tolist():
-        present = np.arange(*graph.offsets[number : number + 2].tolist())
+        present = np.arange(int(graph.offsets[number]), int(graph.offsets[number + 1]))
         facts = both_directions(graph, present[graph.split[present] == SPLITS.index(split)])
         columns.append((*facts, np.full(len(facts[0]), number)))
     subject, relation, answer, snapshot = (np.concatenate(column) for column in zip(*columns))
