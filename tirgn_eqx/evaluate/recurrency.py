@@ -31,17 +31,9 @@ class _SnapshotQueries:
     each relation (`level_of_unit`: the row of the query's relation there).
     """
 
-    def __init__(
-        self,
-        graph: TemporalGraph,
-        split: str,
-        index: RecurrenceIndex,
-        number: int,
-        history_end: int,
-        relaxed: RelaxedPart,
-    ):
-        entities = graph.num_entities
-        subject, relation, self.answer, _ = split_queries(graph, split, np.array([number]))
+    def __init__(self, evaluator: "RecurrencyEvaluator", number: int, history_end: int, relaxed: RelaxedPart):
+        graph, index, entities = evaluator.graph, evaluator.index, evaluator.graph.num_entities
+        subject, relation, self.answer, _ = split_queries(graph, evaluator.split, np.array([number]))
         keys, self.unit = np.unique(index.keys(subject, relation), return_inverse=True)
         self.number, self.history_end, self.now = number, history_end, float(index.clock[number])
         self.relation, self.pairs = keys % index.rel2, index.known(keys, history_end)
@@ -77,11 +69,7 @@ class RecurrencyEvaluator:
     """
 
     def __init__(
-        self,
-        graph: TemporalGraph,
-        split: str,
-        setting: Setting = "single-step",
-        index: RecurrenceIndex | None = None,
+        self, graph: TemporalGraph, split: str, setting: Setting = "single-step", index: RecurrenceIndex | None = None
     ):
         if setting == "multi-step, fed back":
             raise ConfigError("recurrency: there is no window to feed forecasts back to; ask for multi-step")
@@ -93,21 +81,18 @@ class RecurrencyEvaluator:
         """Rank every query with `model`."""
         begin = time.perf_counter()
         choice = StrictPart(self.index, model.decay), model.share
-        ranks: list[tuple[np.ndarray, np.ndarray]] = []
-        snapshots: list[np.ndarray] = []
-        inverse: list[np.ndarray] = []
+        parts: list[tuple[np.ndarray, ...]] = []
         for queries in self._walk():
             number = len(queries.answer)
-            ranks.append(_ranks(queries, choice))
-            snapshots.append(np.full(number, queries.number))
-            inverse.append(np.arange(number) >= number // 2)
-        filtered, raw = (np.concatenate(column) for column in zip(*ranks))
+            inverse = np.arange(number) >= number // 2
+            parts.append((*_ranks(queries, choice), np.full(number, queries.number), inverse))
+        filtered, raw, snapshot, inverse = (np.concatenate(column) for column in zip(*parts))
         return Evaluation(
             graph=self.graph,
             split=self.split,
             setting=self.setting,
-            snapshot=np.concatenate(snapshots),
-            inverse=np.concatenate(inverse),
+            snapshot=snapshot,
+            inverse=inverse,
             filtered={"entity": filtered},
             raw={"entity": raw},
             nll={},
@@ -137,7 +122,7 @@ class RecurrencyEvaluator:
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[end]))
             relaxed.learn(relation, object_)
             learnt = end
-            yield _SnapshotQueries(graph, self.split, self.index, number, end, relaxed)
+            yield _SnapshotQueries(self, number, end, relaxed)
 
 
 def _expand(unit: np.ndarray, owner: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
