@@ -44,7 +44,7 @@ def fit_temperature(evaluate: Callable[[Temperature], Evaluation]) -> Calibratio
 
     **Returns:** the best temperatures of all that were tried.
 
-    !!! example
+    **Example:**
 
         evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
         found = fit_temperature(lambda temperature: evaluate(model, temperature))

@@ -150,7 +150,7 @@ def compare(
 
     **Raises:** DataError when the two were evaluated on different queries; ConfigError for a threshold outside [-1, 1].
 
-    !!! example
+    **Example:**
 
         models = [EvaluatedModel(name, "tirgn", evaluate_model(model, graph, history_len=7)) for name, model in two]
         print(compare(*models).difference["mrr"].interval_points)

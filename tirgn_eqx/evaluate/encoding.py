@@ -1,6 +1,6 @@
 """States of all entities before a target, computed from the entities that the window before it touches."""
 # JAX's own annotations are partial.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,11 +30,7 @@ def encode_rows(
         return model.encode(window, rows=rows)[0]
     encoding, _ = model.at_rows(rows).encode(window, rows=rows)
     entity = split(edgeless.at[rows.index].set(encoding.entity, mode="drop"), "entity")
-
-    def where(encoding: Encoding) -> Array:
-        return encoding.entity
-
-    return eqx.tree_at(where, encoding, entity)
+    return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
 
 class EncoderSteps(NamedTuple):

@@ -113,7 +113,7 @@ class Evaluator(ABC, Generic[ModelT]):
     def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
         self.snapshots = evaluated_snapshots(graph, split)
-        self.known = None if setting == "single-step" else int(self.snapshots[0])
+        self.history_end = None if setting == "single-step" else int(self.snapshots[0])
 
     @abstractmethod
     def _rank_arguments(self, model: ModelT) -> Callable[[Any], tuple[Any, ...]]:
@@ -208,7 +208,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         self._history |= {"vocabulary": vocabulary or build_history_vocabulary(graph)}
         self._history |= {"batch_size": min(1024, max(16, MAX_SCORES // graph.num_entities))}
         self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
-        self._options |= {"known": self.known, "candidates": candidates, "placement": placement}
+        self._options |= {"known": self.history_end, "candidates": candidates, "placement": placement}
         # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
         self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._history, **self._options)
 
@@ -274,7 +274,7 @@ class EvidenceEvaluator(Evaluator[Any]):
             background=background,
             max_partners=max_partners,
             max_buckets=max_buckets,
-            known=self.known,
+            known=self.history_end,
             with_truth=True,
             candidates=candidates,
         )
@@ -308,7 +308,7 @@ class MixtureEvaluator(EvidenceEvaluator):
         **options: Any,
     ):
         super().__init__(graph, split, **options)
-        self.windows = WindowLoader(graph, split, history_len=history_len, known=self.known, store=store)
+        self.windows = WindowLoader(graph, split, history_len=history_len, known=self.history_end, store=store)
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:

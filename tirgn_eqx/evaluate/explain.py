@@ -146,7 +146,7 @@ class Explainer:
     **Arguments:** `index`: of the same graph, built here unless given; `history_len`: of the structure in a mixture, as
     trained.
 
-    !!! example
+    **Example:**
 
         explain = Explainer(model, graph, history_len=config.history_len)
         print(explain(subject, relation, None, snapshot=300).to_dict())

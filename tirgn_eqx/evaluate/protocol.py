@@ -43,7 +43,7 @@ def make_evaluator(
 
     **Arguments:** as of `evaluate_model` and `Evaluator`.
 
-    !!! example
+    **Example:**
 
         evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
         print(evaluate(model).entity["mrr"])
@@ -84,7 +84,7 @@ def evaluate_model(
 
     **Raises:** DataError for a graph that the model does not fit, or a split without facts.
 
-    !!! example
+    **Example:**
 
         model, config, metadata = load_model("models/tkg/tirgn_best.npz")
         found = evaluate_model(model, load_graph("data/YAGO"), history_len=config.history_len, metadata=metadata)

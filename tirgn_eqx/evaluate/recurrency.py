@@ -62,7 +62,7 @@ class RecurrencyEvaluator:
 
     **Raises:** ConfigError for the setting "multi-step, fed back"; DataError for a split without a snapshot.
 
-    !!! example
+    **Example:**
 
         evaluate = RecurrencyEvaluator(graph, "test")
         print(evaluate(search_recurrency(graph)).entity["mrr"])

@@ -69,7 +69,7 @@ class Forecaster:
 
     **Raises:** DataError for a time before all facts, or a graph that the model does not fit.
 
-    !!! example
+    **Example:**
 
         forecaster = Forecaster.load("models/tkg/tirgn_best.npz")
         for candidate in forecaster.forecast("RUSSIA", "042_Q1").candidates:
