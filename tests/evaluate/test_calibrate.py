@@ -50,13 +50,13 @@ def built(graph, kind):
     make = {
         "tirgn": lambda key: build_model(*sizes, config, key=key),
         "evidence": lambda key: build_model(*sizes, evidence, key=key),
-        "combined": lambda key: build_combined(*sizes, config, evidence, key=key),
+        "mixture": lambda key: build_combined(*sizes, config, evidence, key=key),
     }[kind]
     return eqx.filter_jit(make)(jax.random.key(0))
 
 
 @pytest.mark.parametrize(
-    "kind", ["tirgn", pytest.param("evidence", marks=pytest.mark.ci), pytest.param("combined", marks=pytest.mark.slow)]
+    "kind", ["tirgn", pytest.param("evidence", marks=pytest.mark.ci), pytest.param("mixture", marks=pytest.mark.slow)]
 )
 def test_a_temperature_moves_probabilities_and_no_rank(graph, kind):
     model = built(graph, kind)

@@ -1,4 +1,4 @@
-"""What a model feeds back to itself, against its own forecasts one question at a time."""
+"""What a model feeds back to itself, against its own forecasts one query at a time."""
 
 import equinox as eqx
 import jax
@@ -43,7 +43,7 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     window = slice(graph.offsets[cut - HISTORY_LEN], graph.offsets[cut])
     known = list(zip(*(x[window].tolist() for x in (graph.subject, graph.relation, graph.object))))
     asked = [(s, r) for s, r, _ in known] + [(o, r + graph.num_relations) for _, r, o in known]
-    # The model's own forecasts at the first test snapshot, whose questions it is asked here one for one.
+    # The model's own forecasts at the first test snapshot, whose queries are given to it here one by one.
     everyone = [(s, r, 0, cut) for s, r in sorted({pair for pair in asked if pair[1] < graph.num_relations})]
     everyone += [(0, r - graph.num_relations, o, cut) for o, r in sorted({pair for pair in asked})]
     everyone = [fact for fact in everyone if fact[1] >= 0]

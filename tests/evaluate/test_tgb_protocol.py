@@ -33,7 +33,7 @@ def model_of(graph, kind):
 
 @eqx.filter_jit
 def recurrent_scores(model, batch, edgeless):
-    """[part, unit, entity]: of a batch's entity questions."""
+    """[part, unit, entity]: of a batch's entity queries."""
     encoding = encode_rows(model, batch.window, batch.rows, edgeless)
     options = {"encoding": encoding, "time_index": batch.time_index, "kind": "entity"}
     return jax.lax.map(lambda queries: model.ranking_scores(queries=queries, **options)[0], batch.entity_queries)
@@ -41,27 +41,27 @@ def recurrent_scores(model, batch, edgeless):
 
 @eqx.filter_jit
 def evidence_scores(model, batch):
-    """[unit, entity]: of a batch's entity questions."""
+    """[unit, entity]: of a batch's entity queries."""
     intensity = model.entity_intensities(batch)
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
 
 def asked(graph, split, snapshot):
-    """int (question, 3) of a snapshot: subject, relation, object, facts first and inverses after."""
+    """int (query, 3) of a snapshot: subject, relation, object, facts first and inverses after."""
     rows = np.flatnonzero(graph.split_mask(split) & (graph.snapshot == snapshot))
     return np.stack(both_directions(graph, rows), 1)
 
 
 def scores_of(model, graph, split):
-    """By question (snapshot, subject, relation), the score of every entity."""
+    """By query (snapshot, subject, relation), the score of every entity."""
     evaluator, found = make_evaluator(model, graph, split=split, **SHAPE), {}
     with jax.default_matmul_precision("highest"):
         for prepared in evaluator.loader.in_order():
-            batch, questions = prepared.batch, asked(graph, split, prepared.target)
+            batch, facts = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
                 for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_unit)):
-                    found[prepared.target, *questions[row, :2].tolist()] = score[unit]
+                    found[prepared.target, *facts[row, :2].tolist()] = score[unit]
                 continue
             _, _, edgeless, _ = evaluator._rank_arguments(model)(prepared)
             score, queries = np.asarray(recurrent_scores(model, batch, edgeless)), batch.entity_queries
@@ -87,9 +87,9 @@ def test_ranks_are_those_among_the_negatives(tmp_path, name, kind):
     ranks, evaluation, said = tgb_ranks(model, graph, "test", **SHAPE)
     scores, expected = scores_of(model, graph, "test"), []
     for snapshot in np.unique(evaluation.snapshot).tolist():
-        questions = asked(graph, "test", snapshot)
-        for s, r, o in questions.tolist():
-            true = questions[(questions[:, 0] == s) & (questions[:, 1] == r), 2]
+        facts = asked(graph, "test", snapshot)
+        for s, r, o in facts.tolist():
+            true = facts[(facts[:, 0] == s) & (facts[:, 1] == r), 2]
             negatives = np.setdiff1d(np.arange(graph.num_entities), true)
             if name == "tkgl-wikidata":
                 negatives = drawn[int(graph.times[snapshot]), s, r]

@@ -1,6 +1,7 @@
 """Files of queries: CSV, as spreadsheets write it, and parquet."""
 
 import csv
+import functools
 import io
 import re
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_queries(path: Path) -> "pl.DataFrame":
     bad = (empty != 1).arg_true()
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part that is asked for; "
+            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part to predict; "
             f"{len(bad)} rows are like that"
         )
     return table
@@ -77,22 +78,21 @@ def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:
 
     **Raises:** DataError with file and row for the first name that `names` does not find.
     """
-    wrong: dict[str, dict[str, DataError]] = {}
-    for part in PARTS:
-        for name in table[part].drop_nulls().unique():
-            try:
-                names.id("relation" if part == "relation" else "entity", name)
-            except DataError as error:
-                wrong.setdefault(part, {})[name] = error
-    if not wrong:
-        return
-    rows = [
-        (number, [wrong[part][name] for part, name in row.items() if name in wrong.get(part, ())])
-        for number, row in enumerate(table.iter_rows(named=True), start=1)
-    ]
-    rows = [(number, errors) for number, errors in rows if errors]
-    more = f"; {len(rows):,} rows in all have such names" if len(rows) > 1 else ""
-    raise DataError(f"{path}: row {rows[0][0]}: {rows[0][1][0]}{more}")
+
+    @functools.cache
+    def error_of(part: str, name: str) -> DataError | None:
+        try:
+            names.id("relation" if part == "relation" else "entity", name)
+        except DataError as error:
+            return error
+
+    wrong: list[tuple[int, DataError]] = []
+    for number, row in enumerate(table.select(PARTS).iter_rows(), start=1):
+        errors = [error for part, name in zip(PARTS, row) if name is not None and (error := error_of(part, name))]
+        wrong += [(number, error) for error in errors[:1]]
+    if wrong:
+        more = f"; {len(wrong):,} rows in all have such names" if len(wrong) > 1 else ""
+        raise DataError(f"{path}: row {wrong[0][0]}: {wrong[0][1]}{more}")
 
 
 def _read_csv(path: Path) -> "pl.DataFrame":
