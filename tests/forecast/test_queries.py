@@ -80,7 +80,7 @@ BAD = {
     "quote in quotes": (b'subject,relation,object\n"A "X" B",r,\n', ":2: ',' expected after '\"'; close quotes"),
     "cp1252": ("subject,relation,object\nCôte,r,\n".encode("cp1252"), ":2: not UTF-8 text; save it as CSV in UTF-8"),
     "half a letter": (b"\xff\xfea\0b", ":1: not UTF-16 text; save it as CSV in UTF-8"),
-    "nothing asked": (b"subject,relation,object\nA,r,B\n", "row 1 has 0 empty cells, expected one, the part to predict"),
+    "nothing asked": (b"subject,relation,object\nA,r,B\n", "row 1 has 0 empty cells, expected one, the part to"),
     "two asked": (b"subject,relation,object\nA,r,\nA, ,\n", "row 2 has 2 empty cells, expected one"),
     "a spreadsheet": (b"PK\x03\x04\x14", "no table that can be read (it is compressed; unpack it first)"),
 }

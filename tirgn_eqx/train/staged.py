@@ -217,8 +217,7 @@ def train_staged(
         metrics = {"validation": validation.entity, "cross_fitted": True}
         best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
         emit({"event": "checkpoint", "path": str(best)})
-        options = {"steps": evaluator.steps}
-        test = MixtureEvaluator(graph, "test", **shared, **options)(fitted)
+        test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
         with TrainingLogger(config.logdir, **logs) as logger:
             logged = {f"eval/{name}": value for name, value in validation.entity.items()}
