@@ -41,8 +41,8 @@ class CalibrationFigures(Document):
     """How well probabilities agree with frequencies.
 
     - `brier`: the mean Brier score.
-    - `ece`: the expected calibration error (Guo et al., 2017): |share that was right - mean confidence| of each bin
-      of equal width, averaged over all queries.
+    - `ece`: the expected calibration error (Guo et al., 2017): the distance between the share that was right and the
+      mean confidence, in each of `BINS` bins of equal width, averaged over all queries.
     - `reliability`: the bins that hold a query.
     """
 
