@@ -86,7 +86,7 @@ class Comparison(Document):
     """The document of `tirgn compare`.
 
     - `difference`: by metric; `passed`: see `compare`.
-    - `bootstrap`: "resamples" and "seed" of the intervals, which hold `confidence` of the probability.
+    - `confidence`: of the bootstrap intervals, 0.95; `bootstrap`: their "resamples" and "seed".
     - `strata`: by "recurrence" of the answer, "direction", "relation" (the most frequent) and "snapshot".
     """
 
