@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-import tgb_files
 
+from tests import tgb_files
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import for_checkpoint, load_graph
 from tirgn_eqx.data.graph import both_directions, from_facts
@@ -148,8 +148,8 @@ def test_the_data_and_the_figures_are_those_of_py_tgb(tmp_path, monkeypatch, nam
         negatives = data.negative_sampler.query_batch(*columns, split_mode=short)
         for s, o, t, r, others in zip(*columns, negatives):
             score = scores[place[int(t)], int(s), int(r)]
-            asked_for = {"y_pred_pos": np.array([score[o]]), "y_pred_neg": score[others], "eval_metric": ["mrr"]}
-            found.append(evaluator.eval(asked_for))
+            scored = {"y_pred_pos": np.array([score[o]]), "y_pred_neg": score[others], "eval_metric": ["mrr"]}
+            found.append(evaluator.eval(scored))
         ours = evaluate_tgb(model, graph, split=split, **SHAPE)
         assert ours.protocol == "tgb" and ours.queries == len(found)
         assert ours.entity["mrr"] == pytest.approx(np.mean([one["mrr"] for one in found]), abs=1e-6)
