@@ -9,26 +9,25 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.models import Combined, Encoding, Evidence, RecurrentGraphModel
-from tirgn_eqx.models.combined import Informed
+from tirgn_eqx.models import Encoding, Evidence, Mixture, MixtureAtTarget, RecurrentEncoder, RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import split
-from tirgn_eqx.types import Rows, Window
+from tirgn_eqx.types import EntityRows, Window
 
 
 def encode_rows(
-    model: RecurrentGraphModel, window: Window, rows: Rows | None, edgeless: Float[Array, "entity dim"]
+    model: RecurrentGraphModel, window: Window, rows: EntityRows | None, edgeless: Float[Array, "entity dim"]
 ) -> Encoding:
     """Encode `window`, evolving only the entities that have an edge in it.
 
     **Arguments:** `rows`: all entities with an edge in the window, None to evolve all entities; `edgeless`: the states
-    that entities without an edge have after as many snapshots (`RecurrentGraphModel.idle`).
+    that entities without an edge have after as many snapshots (`RecurrentEncoder.isolated_state`).
 
     **Returns:** the encoding of all entities.
     """
     if rows is None or rows.index is None:
-        return model.encode(window, rows=rows)[0]
-    encoding, _ = model.at_rows(rows).encode(window, rows=rows)
+        return model.encoder(window, rows=rows)[0]
+    encoding, _ = model.at_rows(rows).encoder(window, rows=rows)
     entity = split(edgeless.at[rows.index].set(encoding.entity, mode="drop"), "entity")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
@@ -42,7 +41,7 @@ class EncoderSteps(NamedTuple):
     @classmethod
     def new(cls) -> "EncoderSteps":
         """Steps that are compiled when they are first called."""
-        return cls(Programs(encode_rows), Programs(RecurrentGraphModel.idle))
+        return cls(Programs(encode_rows), Programs(RecurrentEncoder.isolated_state))
 
 
 class Encoder:
@@ -71,8 +70,8 @@ class Encoder:
 
 
 def model_at(
-    model: Evidence | Combined, windows: WindowLoader | None, steps: EncoderSteps | None = None
-) -> Callable[[int, int | None], Evidence | Informed]:
+    model: Evidence | Mixture, windows: WindowLoader | None, steps: EncoderSteps | None = None
+) -> Callable[[int, int | None], Evidence | MixtureAtTarget]:
     """A function from (target, history_end) to the model at that target.
 
     An evidence model is the same at every target; a mixture is given the encoding of the window before it.

@@ -26,8 +26,7 @@ from tirgn_eqx.evaluate.encoding import EncoderSteps, encode_rows, model_at
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
-from tirgn_eqx.models import Combined, Evidence, RecurrentGraphModel
-from tirgn_eqx.models.combined import Informed
+from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Answers, Batch, EvidenceBatch
@@ -67,7 +66,7 @@ def rank_batch(
 
 
 def rank_evidence_batch(
-    model: Evidence | Informed, batch: EvidenceBatch, temperature: Temperature | None = None
+    model: Evidence | MixtureAtTarget, batch: EvidenceBatch, temperature: Temperature | None = None
 ) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers, each `(answer,)`; `temperature`: for the two kinds of query."""
 
@@ -75,12 +74,14 @@ def rank_evidence_batch(
         intensity: Float[Array, "unit candidate"], answers: Answers, temperature: Float[Array, ""] | None
     ) -> Ranks:
         probability = intensity / jnp.sum(intensity, 1, keepdims=True)
-        own = jnp.log(probability[answers.answer_unit, answers.answer])
+        own = jnp.log(probability[answers.answer_query, answers.answer])
         return answer_ranks(*tempered(probability, own, answers, temperature), answers)
 
     for_entity, for_relation = (None, None) if temperature is None else temperature
     entity = ranks(model.entity_intensities(batch), batch.entity.answers, for_entity)
-    relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers, for_relation)
+    relation = ranks(
+        model.relation_intensities(batch, model.background_logits(batch)), batch.relation.answers, for_relation
+    )
     return entity, relation
 
 
@@ -279,7 +280,7 @@ class EvidenceEvaluator(Evaluator[Any]):
             candidates=candidates,
         )
 
-    def model_at(self, model: Evidence | Combined) -> Callable[[int], Evidence | Informed]:
+    def model_at(self, model: Evidence | Mixture) -> Callable[[int], Evidence | MixtureAtTarget]:
         """A function from a target of the split to `model` as it forecasts that target."""
         at = model_at(model, self.windows, self.steps.encoder)
         return lambda target: at(target, None)

@@ -22,8 +22,8 @@ from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.compare import relation_name
 from tirgn_eqx.evaluate.encoding import model_at
 from tirgn_eqx.evaluate.results import Document
-from tirgn_eqx.models.combined import Combined, Informed
-from tirgn_eqx.models.evidence import LEAST, Evidence
+from tirgn_eqx.models import Mixture, MixtureAtTarget
+from tirgn_eqx.models.evidence import MIN_INTENSITY, Evidence
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import EvidenceBatch
 
@@ -79,10 +79,12 @@ class IntensityParts(NamedTuple):
     structure: Float[Array | np.ndarray, " entity"]
 
 
-def intensity_parts(model: Evidence | Informed, batch: EvidenceBatch) -> IntensityParts:
+def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> IntensityParts:
     """Of the first unit of `batch`."""
     intensity = model.entity_intensities(batch)[0]
-    structure = model.structure_intensities(batch)[0] if isinstance(model, Informed) else jnp.zeros_like(intensity)
+    structure = (
+        model.structure_intensities(batch)[0] if isinstance(model, MixtureAtTarget) else jnp.zeros_like(intensity)
+    )
     return IntensityParts(intensity, model.entry_intensities(batch)[0], model.popular_intensities(batch), structure)
 
 
@@ -113,7 +115,7 @@ def explain_candidate(
         last = int(occurrences.occurrence[row] % len(index.clock))
         return {"events": int(occurrences.events[row]), "last": moment(graph, last), "snapshot": last}
 
-    entries = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == candidate)
+    entries = np.flatnonzero(gathered["partner_object"][gathered["entry_neighbour"]] == candidate)
     shares: list[Share] = []
     for entry in entries.tolist():
         q, share = int(gathered["entry_relation"][entry]), float(parts.entry[entry] / intensity)
@@ -128,7 +130,7 @@ def explain_candidate(
     if structure:
         shares.append(Share(kind="structure", share=structure / intensity))
     rest = intensity - float(parts.entry[entries].sum()) - popular - structure
-    shares.append(Share(kind="background", share=max(rest, LEAST * intensity) / intensity))
+    shares.append(Share(kind="background", share=max(rest, MIN_INTENSITY * intensity) / intensity))
     return Explanation(
         time=moment(graph, snapshot),
         **names(relation),
@@ -154,16 +156,16 @@ class Explainer:
 
     def __init__(
         self,
-        model: Evidence | Combined,
+        model: Evidence | Mixture,
         graph: TemporalGraph,
         index: EvidenceIndex | None = None,
         *,
         history_len: int = 0,
     ):
         self.graph, self.index = graph, index or EvidenceIndex(graph)
-        mixture = isinstance(model, Combined)
+        mixture = isinstance(model, Mixture)
         self._model_at = model_at(model, WindowLoader(graph, None, history_len=history_len) if mixture else None)
-        needs: dict[str, Any] = (model.evidence if mixture else model).needs
+        needs: dict[str, Any] = (model.evidence if mixture else model).loader_options
         self._gatherer = Gatherer(self.index, **needs)
         self._parts = Programs(intensity_parts)
 

@@ -60,7 +60,7 @@ def top_answers(
     model: RecurrentGraphModel, batch: Batch, count: int
 ) -> tuple[Float[Array, "micro unit {count}"], Int[Array, "micro unit {count}"]]:
     """(probability, entity) of the `count` most probable answers to every entity query."""
-    encoding, _ = model.encode(batch.window)
+    encoding, _ = model.encoder(batch.window)
 
     def top_of_micro_batch(queries: Queries) -> tuple[Array, Array]:
         score, _ = model.ranking_scores(encoding, queries, batch.time_index, kind="entity")
@@ -103,7 +103,7 @@ def forecast_snapshots(
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))
         queries = prepared.batch.entity_queries
-        subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.given, queries.weight))
+        subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.condition, queries.weight))
         expected = weight[..., None] * probability
         store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, max_facts))
     return store

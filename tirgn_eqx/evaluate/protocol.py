@@ -25,7 +25,7 @@ from tirgn_eqx.evaluate.evaluators import (
     Split,
 )
 from tirgn_eqx.evaluate.results import Evaluation, Setting
-from tirgn_eqx.models import Combined, Evidence, Model
+from tirgn_eqx.models import Evidence, Mixture, Model
 
 
 def make_evaluator(
@@ -51,9 +51,9 @@ def make_evaluator(
     options: dict[str, Any] = {"setting": setting, "candidates": candidates}
     match model:
         case Evidence():
-            return EvidenceEvaluator(graph, split, **model.needs, **options)
-        case Combined():
-            return MixtureEvaluator(graph, split, history_len=history_len, **model.evidence.needs, **options)
+            return EvidenceEvaluator(graph, split, **model.loader_options, **options)
+        case Mixture():
+            return MixtureEvaluator(graph, split, history_len=history_len, **model.evidence.loader_options, **options)
         case _:
             options |= {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
             return RecurrentGraphEvaluator(graph, split, **options)

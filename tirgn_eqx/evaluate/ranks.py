@@ -64,18 +64,18 @@ def answer_ranks(
 
     - `score`: the probability of every candidate for every unit (distinct query).
     - `log_probability`: of the answers, in nats; returned with its sign changed as `nll`.
-    - `queries`: the answers by unit, and in `true_unit`, `true_candidate` all that is true at the same time.
+    - `queries`: the answers by unit, and in `true_query`, `true_candidate` all that is true at the same time.
     - `num_candidates`: candidates from this id on are padding and take no place; None: none is.
 
     **Returns:** the `Ranks` of `queries.answer`, in their order.
     """
-    assert queries.true_unit is not None and queries.true_candidate is not None
-    unit, own = queries.answer_unit, score[queries.answer_unit, queries.answer][:, None]
+    assert queries.true_query is not None and queries.true_candidate is not None
+    unit, own = queries.answer_query, score[queries.answer_query, queries.answer][:, None]
     real = True if num_candidates is None else jnp.arange(score.shape[1])[None, :] < num_candidates
     # All candidates are counted in one pass; the few true ones, the answer itself among them, are then subtracted.
     better = count_better(score[unit], own, real)
-    true = score.at[queries.true_unit, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
-    same_query = queries.true_unit[None, :] == unit[:, None]
+    true = score.at[queries.true_query, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
+    same_query = queries.true_query[None, :] == unit[:, None]
     better_true = count_better(true[None, :], own, same_query)
 
     def nan_where_own_is(values: Array) -> Float[Array, " answer"]:
@@ -109,4 +109,4 @@ def tempered(
         return score, log_probability
     scaled = jnp.log(score) / temperature
     normalizer = jax.nn.logsumexp(scaled, 1)
-    return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_unit]
+    return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_query]

@@ -43,13 +43,13 @@ class _SnapshotQueries:
         present_keys = index.keys(subject, relation)
         queried = np.isin(present_keys, keys)
         true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])
-        self.true_unit, true = true_code // entities, true_code % entities
+        self.true_query, true = true_code // entities, true_code % entities
         self.row, self.true_row = find(pair_code, self.unit * entities + self.answer), find(pair_code, true_code)
         self.expanded = _expand(self.unit, self.pairs.question, len(keys))
-        self.filtered = _expand(self.unit, self.true_unit, len(keys))
+        self.filtered = _expand(self.unit, self.true_query, len(keys))
         self.xi = relaxed(self.relation[self.pairs.question], self.pairs.candidate)
         self.answer_xi = relaxed(self.relation[self.unit], self.answer)
-        self.true_xi = relaxed(self.relation[self.true_unit], true)
+        self.true_xi = relaxed(self.relation[self.true_query], true)
         relations, self.level_of_unit = np.unique(self.relation, return_inverse=True)
         self.levels = relaxed.distribution(relations)
 
@@ -120,7 +120,7 @@ class RecurrencyEvaluator:
         for number in self.snapshots.tolist():
             end = number if self.setting == "single-step" else int(self.snapshots[0])
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[end]))
-            relaxed.learn(relation, object_)
+            relaxed.update(relation, object_)
             learnt = end
             yield _SnapshotQueries(self, number, end, relaxed)
 
@@ -150,7 +150,7 @@ def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.nd
     answer, row = queries.expanded
     moved = _places(score[row], own[answer]) - _places(without[row], own[answer])
     better += np.bincount(answer, moved, minlength=len(own))
-    true = np.where(queries.true_row >= 0, score[queries.true_row], rest[queries.true_unit] * queries.true_xi)
+    true = np.where(queries.true_row >= 0, score[queries.true_row], rest[queries.true_query] * queries.true_xi)
     answer, row = queries.filtered
     # The answer itself is among the true candidates, and counted half.
     better_true = np.bincount(answer, _places(true[row], own[answer]), minlength=len(own))

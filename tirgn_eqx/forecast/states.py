@@ -26,9 +26,9 @@ from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import IntensityParts, Share, explain_candidate, intensity_parts
 from tirgn_eqx.evaluate.results import Document
-from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
+from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentGraphModel, logits
 from tirgn_eqx.runtime.compiling import Programs, compile_ahead
-from tirgn_eqx.types import Queries, Surroundings
+from tirgn_eqx.types import GlobalGraph, Queries
 
 Ids = Int64[np.ndarray, " query"]
 MAX_QUERIES = 256  # that are forecast at once
@@ -78,7 +78,7 @@ class RecurrentState:
         windows = WindowLoader(target.graph, None, history_len=history_len)
         encoding, _ = Encoder(model, windows)(target.target, target.known)
         self.time_index = jnp.asarray(target.time_index)
-        self.encoding = encoding.prepared()
+        self.encoding = encoding.with_cache()
         self._decode = {"entity": Programs(self._decoder("entity")), "relation": Programs(self._decoder("relation"))}
 
     @staticmethod
@@ -87,9 +87,9 @@ class RecurrentState:
             model: RecurrentGraphModel, encoding: PyTree[Any], queries: Queries, time_index: Array
         ) -> tuple[Array, Array]:
             raw, history, candidates, _ = model.decode(encoding, queries, time_index, model.buffers, kind=kind)
-            seen = scores.seen_mask(queries, len(candidates))
-            both = scores.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
-            past = scores.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
+            seen = logits.in_history(queries, len(candidates))
+            both = logits.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
+            past = logits.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
             return jnp.exp(both), jnp.minimum(model.history_rate * jnp.exp(past - both), 1)
 
         return decode
@@ -136,23 +136,23 @@ class RecurrentState:
 class EvidenceState:
     """An evidence model, alone or in a mixture, at one target: the cached states of all entities, and the encoding."""
 
-    def __init__(self, model: Evidence | Combined, target: Outlook, index: EvidenceIndex, history_len: int):
+    def __init__(self, model: Evidence | Mixture, target: Outlook, index: EvidenceIndex, history_len: int):
         self.index, self.target = index, target.target
         self.known = index.known(target.target, target.known)
         evidence, self.model_at_target = model, model
-        if isinstance(model, Combined):
+        if isinstance(model, Mixture):
             windows = WindowLoader(target.graph, None, history_len=history_len)
             encoding, _ = Encoder(model.structure, windows)(target.target, target.known)
             evidence = model.evidence
-            self.model_at_target = model.at(encoding.prepared(), jnp.asarray(target.time_index))
+            self.model_at_target = model.at(encoding.with_cache(), jnp.asarray(target.time_index))
         assert isinstance(evidence, Evidence)
-        self.gatherer = Gatherer(index, **evidence.needs | {"background": False})
+        self.gatherer = Gatherer(index, **evidence.loader_options | {"background": False})
         self._entity_cache = None
         if evidence.background is not None:
             activity, *links = index.surroundings(self.known, MOST_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
-            graph = Surroundings(jnp.asarray(activity, jnp.float32), *links)
+            graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
             settle = compile_ahead(lambda model, graph: model.settled(graph), evidence, graph)
             self._entity_cache = settle(evidence, graph)
         self._entity, self._relation = _on_batch(_entity_shares), _on_batch(_relation_shares)
@@ -205,7 +205,7 @@ def _entity_shares(model: Any, batch: Any) -> Array:
 
 
 def _relation_shares(model: Any, batch: Any) -> Array:
-    intensity = model.relation_intensities(batch, model.state(batch))
+    intensity = model.relation_intensities(batch, model.background_logits(batch))
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
 
@@ -215,7 +215,7 @@ def _on_batch(function: Callable[[Any, Any], Any]) -> Programs:
 
     def run(model: Any, entity_cache: Any, arrays: Any) -> Any:
         batch = assembled(arrays)
-        return function(model, eqx.tree_at(lambda b: b.surroundings, batch, entity_cache, is_leaf=lambda x: x is None))
+        return function(model, eqx.tree_at(lambda b: b.global_graph, batch, entity_cache, is_leaf=lambda x: x is None))
 
     return Programs(run)
 
