@@ -25,7 +25,7 @@ def main() -> None:
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.vocabulary import for_checkpoint
-    from tirgn_eqx.evaluate.protocol import Evaluator
+    from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
     from tirgn_eqx.models import build_model
 
     graph, config = common.load_arguments(args)
@@ -39,7 +39,7 @@ def main() -> None:
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))
     plan_seconds, evaluator = clock(
-        lambda: Evaluator(
+        lambda: RecurrentGraphEvaluator(
             graph,
             args.split,
             history_len=config.history_len,

@@ -39,7 +39,7 @@ def cut(path: str, days: str, folder: Path) -> str:
 
 def figures(evaluation: Any) -> dict[str, Any]:
     found = evaluation.to_dict()
-    return {"entity": found["entity"], "relation": found["relation"], **evaluation.calibration["calibration"]}
+    return {"entity": found["entity"], "relation": found["relation"], **evaluation.calibration.to_dict()}
 
 
 def asked(forecaster: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def asked(forecaster: Any) -> dict[str, Any]:
         times = []
         for question in questions[:SINGLE] * 2:
             begin = time.perf_counter()
-            forecaster.forecast(*question, because=because)
+            forecaster.forecast(*question, explain=because)
             times.append(1e3 * (time.perf_counter() - begin))
         # The first round compiles a program for every shape that comes.
         later = np.array(times[SINGLE:])
@@ -73,8 +73,6 @@ def main() -> None:
     parser.add_argument("--days", metavar="FIRST,LAST", help="only events of these days (all)")
     parser.add_argument("--checkpoint", metavar="CKPT", help="ask this one instead of training")
     args = common.finalize(parser.parse_args())
-
-    import jax.numpy as jnp
 
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.evaluate.calibrate import fit_temperature
@@ -103,10 +101,9 @@ def main() -> None:
         note("evaluating and calibrating")
         result["before"] = figures(test(model))
         found = fit_temperature(lambda temperature: valid(model, temperature))
-        degrees = tuple(jnp.float32(value) for value in found["temperature"].values())
-        result["fitted_on_valid"], result["after"] = found, figures(test(model, degrees))
+        result["fitted_on_valid"], result["after"] = found.to_dict(), figures(test(model, found.pair))
         begin = time.perf_counter()
-        forecaster = Forecaster(model, config, graph, temperature=found["temperature"])
+        forecaster = Forecaster(model, config, graph, temperature=found.temperature)
         result["seconds_to_make"] = time.perf_counter() - begin
         note("asking")
         result |= asked(forecaster)

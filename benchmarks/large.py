@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from benchmarks.graphs import random_graph
     from benchmarks.harness import Harness, clock
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
-    from tirgn_eqx.evaluate.protocol import Evaluator
+    from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
     from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     memory["training"] = common.peak_rss()
     note(f"{len(samples)} steps, median {np.median(samples):.3f} s")
     options: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-    evaluator = Evaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
+    evaluator = RecurrentGraphEvaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
     first, _ = clock(lambda: evaluator(harness.model))
     evaluation_seconds, evaluation = clock(lambda: evaluator(harness.model))
     memory["evaluation"] = common.peak_rss()

@@ -30,7 +30,7 @@ def child(args: argparse.Namespace) -> None:
     import jax
 
     from benchmarks.harness import Harness, device_peak
-    from tirgn_eqx.evaluate.protocol import Evaluator
+    from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
 
     graph, config = common.load_arguments(args)
     stages["data"] = common.peak_rss()
@@ -41,7 +41,9 @@ def child(args: argparse.Namespace) -> None:
     evaluator = None
     if args.validate:
         options = {"history_len": config.history_len, "history_window": config.history_window}
-        evaluator = Evaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
+        evaluator = RecurrentGraphEvaluator(
+            graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options
+        )
         evaluator.compile(harness.model)
     stages["compiled"] = common.peak_rss()
     batches = [harness.typical(bucket, largest=True) for bucket in range(len(harness.loader.buckets))]

@@ -25,7 +25,7 @@ def main() -> None:
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.index.evidence import EvidenceIndex
     from tirgn_eqx.data.vocabulary import for_checkpoint
-    from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
+    from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
 
     model, config, metadata = load_model(args.checkpoint, "evidence")

@@ -66,6 +66,7 @@ def _as_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
         bullet = re.match(r"\s*- ", line)
         if bullet and out and out[-1].strip() and not re.match(r"\s*(- |  )", out[-1]):
             out.append("")
+        line = "**Example:** ::" if line == "**Example:**" else line
         line = re.sub(r"(?<!`)`([^`]+)`(?!`)(?=(\w)?)", lambda m: f"``{m[1]}``" + ("\\ " if m[2] else ""), line)
         out.append(re.sub(r"\[([^\]]+)\]\((https?://[^)]+)\)", r"`\1 <\2>`__", line))
     text = re.sub(

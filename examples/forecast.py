@@ -13,13 +13,13 @@ from typing import Any
 import tirgn_eqx as tg
 
 
-def why(because: dict[str, Any]) -> str:
+def why(reason: dict[str, Any]) -> str:
     """What carries an answer, in a few words."""
-    if "shares" in because:
-        return ", ".join(f"{share['share']:.0%} {share.get('relation', share['kind'])}" for share in because["shares"])
-    if not because["events"]:
+    if "shares" in reason:
+        return ", ".join(f"{share['share']:.0%} {share.get('relation', share['kind'])}" for share in reason["shares"])
+    if not reason["events"]:
         return "never seen before"
-    return f"seen {because['events']} times, last {because['last']}; {because['from_history']:.0%} from history"
+    return f"seen {reason['events']} times, last {reason['last']}; {reason['from_history']:.0%} from history"
 
 
 def main() -> None:
@@ -40,8 +40,8 @@ def main() -> None:
 
     forecast = forecaster.forecast(subject, relation, None, top=args.top)
     print(f"{forecast.time}: {subject}, {relation}, whom?")
-    for candidate in forecast.candidates:
-        print(f"{candidate.probability:7.1%}  {candidate.name:<24} {why(candidate.because or {})}")
+    for candidate in forecast.to_dict()["candidates"]:
+        print(f"{candidate['probability']:7.1%}  {candidate['name']:<24} {why(candidate['explanation'])}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.synthetic.world import simulate
-from tirgn_eqx.evaluate.protocol import Evaluator
+from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
 from tirgn_eqx.models import build_model
 from tirgn_eqx.runtime.meshes import Placement, made, make_mesh, on, parse_mesh, to_host
 from tirgn_eqx.runtime.processes import is_first, join
@@ -86,9 +86,9 @@ def figures(graph, config, mesh):
         )
         gradient = differentiate(part, batch)
         after, _, metrics = step(model, opt_state, batch)
-        evaluation = Evaluator(graph, "valid", history_len=config.history_len, history_window=0, placement=placement)(
-            after
-        )
+        evaluation = RecurrentGraphEvaluator(
+            graph, "valid", history_len=config.history_len, history_window=0, placement=placement
+        )(after)
     leaves = {}
     for name, tree in (("gradient", gradient), ("after", after)):
         flat, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(tree, eqx.is_inexact_array))

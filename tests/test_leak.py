@@ -15,7 +15,7 @@ from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.loader import KINDS, BatchLoader
 from tirgn_eqx.data.graph import SPLITS, StaticGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
-from tirgn_eqx.evaluate.protocol import Evaluator
+from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
 
 ENTITIES, RELATIONS, MOST_FACTS, HISTORY_LEN, BATCH_SIZE = 8, 2, 5, 3, 4
 STATIC = StaticGraph(np.arange(6) % 4, np.arange(6) % 2, np.arange(6) % 3, 2, 3)
@@ -131,9 +131,9 @@ def forecast(model, batch):
 
 
 def ranked(model, graph, split, history_window):
-    evaluator = Evaluator(graph, split, history_len=HISTORY_LEN, history_window=history_window)
+    evaluator = RecurrentGraphEvaluator(graph, split, history_len=HISTORY_LEN, history_window=history_window)
     force(evaluator.loader, EVALUATION)
-    evaluator.programs.rank.compiled, evaluator.programs.idle.compiled = COMPILED
+    evaluator.steps.rank.compiled, evaluator.steps.encoder.edgeless.compiled = COMPILED
     return evaluator(model)
 
 

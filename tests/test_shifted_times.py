@@ -17,13 +17,14 @@ from tirgn_eqx.config import preset
 from tirgn_eqx.data import load_graph, simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.index.evidence import Known
 from tirgn_eqx.data.index.recurrence import build_recurrence_index
 from tirgn_eqx.data.readers.events import GRANULARITIES
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.errors import DataWarning
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
 from tirgn_eqx.forecast import Forecaster
-from tirgn_eqx.forecast.facts import rates
+from tirgn_eqx.forecast.facts import pair_rates
 from tirgn_eqx.forecast.states import RecurrentState
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.api import train_tirgn
@@ -109,8 +110,8 @@ def test_nothing_else_depends_on_when_the_times_begin(graphs):
         ahead = outlook(graph, int(graph.times[-1]) + 3 * graph.time_interval)
         counted = graph_statistics(graph)
         time = {key: value for key, value in counted.pop("time").items() if key in ("gaps", "missing")}
-        known = type("Known", (), {"before": graph.num_snapshots, "now": 10.0})
-        numbers = [bits([model.decay, model.share, ahead.time_index, *rates(graph, known)]), figures, time]
+        known = Known(graph.num_snapshots, 10.0)
+        numbers = [bits([model.decay, model.share, ahead.time_index, *pair_rates(graph, known)]), figures, time]
         told.append((numbers, {key: counted[key] for key in counted if key not in ("name", "sha256", "read")}))
     assert all(other == told[0] for other in told[1:])
 
@@ -188,5 +189,5 @@ def test_a_checkpoint_forecasts_the_same_from_another_window(tmp_path):
     known = Forecaster.load(tmp_path / "model", at="2018-01-12")
     fewer = Forecaster.load(tmp_path / "model", at="2018-01-12", num_days=8)
     assert fewer.graph.times[0] > known.graph.times[0]
-    assert float(fewer.outlook.time_index) == float(known.outlook.time_index) == 11
+    assert float(fewer.target.time_index) == float(known.target.time_index) == 11
     assert isinstance(fewer.state, RecurrentState) and float(fewer.state.time_index) == 11

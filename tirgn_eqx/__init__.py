@@ -13,7 +13,7 @@
 | models | `Evidence`, `REGCN`, `RecurrentGraphModel`, `TiRGN`, `build_model` |
 | training | `train_tirgn`, `load_model`, `save_model`, `TrainingLogger` |
 | own loops | `init_optimizer`, `make_loader`, `make_optimizer`, `make_step` |
-| evaluation | `Entrant`, `Evaluation`, `Evaluator`, `compare`, `evaluate_model` |
+| evaluation | `EvaluatedModel`, `Evaluation`, `Evaluator`, `compare`, `evaluate_model`, `make_evaluator` |
 | forecasts | `Forecast`, `Forecaster` |
 | errors | `CheckpointError`, `ConfigError`, `DataError`, `TirgnError` |
 
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from tirgn_eqx.evaluate import Evaluation as Evaluation
     from tirgn_eqx.evaluate import Evaluator as Evaluator
     from tirgn_eqx.evaluate import evaluate_model as evaluate_model
-    from tirgn_eqx.evaluate.compare import Entrant as Entrant
+    from tirgn_eqx.evaluate import make_evaluator as make_evaluator
+    from tirgn_eqx.evaluate.compare import EvaluatedModel as EvaluatedModel
     from tirgn_eqx.evaluate.compare import compare as compare
     from tirgn_eqx.forecast import Forecast as Forecast
     from tirgn_eqx.forecast import Forecaster as Forecaster
@@ -77,8 +78,8 @@ _HOMES = {
         "simulate",
     ),
     "errors": ("CheckpointError", "ConfigError", "DataError", "TirgnError"),
-    "evaluate": ("Evaluation", "Evaluator", "evaluate_model"),
-    "evaluate.compare": ("Entrant", "compare"),
+    "evaluate": ("Evaluation", "Evaluator", "evaluate_model", "make_evaluator"),
+    "evaluate.compare": ("EvaluatedModel", "compare"),
     "forecast": ("Forecast", "Forecaster"),
     "models": ("Evidence", "REGCN", "RecurrentGraphModel", "TiRGN", "build_model"),
     "train": ("TrainingLogger", "load_model", "make_optimizer", "make_step", "save_model", "train_tirgn"),

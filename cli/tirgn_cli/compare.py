@@ -103,7 +103,7 @@ def compare(
 
         first = entrants[models[0]]
         options_ = {"threshold": threshold / 100, "resamples": resamples}
-        comparisons = [run(first, entrants[name], **options_) for name in models[1:]]
+        comparisons = [run(first, entrants[name], **options_).to_dict() for name in models[1:]]
     report = {"passed": all(found["passed"] for found in comparisons), "comparisons": comparisons}
     if len(comparisons) == 1:
         report = comparisons[0]
@@ -157,7 +157,7 @@ def _load_graphs(models: list[str], loaded: dict[str, Any], data_path: str | Non
 def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, searched: dict[str, Any]) -> Any:
     """The entrant `name`; `searched` keeps the baseline's index and parameters for its other variants."""
     from tirgn_cli import show
-    from tirgn_eqx.evaluate.compare import Entrant
+    from tirgn_eqx.evaluate.compare import EvaluatedModel
 
     with show.working(f"evaluating {name} on {graph.name}"):
         if isinstance(found, str):
@@ -168,7 +168,7 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
                 index = build_recurrence_index(graph)
                 searched |= {"index": index, "model": search_recurrency(graph, setting=setting, index=index)}
             evaluator = RecurrencyEvaluator(graph, split, setting, searched["index"])
-            return Entrant(name, BASELINE, evaluator(searched["model"].variant(found)))
+            return EvaluatedModel(name, BASELINE, evaluator(searched["model"].variant(found)))
 
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
@@ -176,7 +176,7 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
         window = {"history_len": config.history_len, "history_window": config.history_window}
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
         matches = (metadata.get("data") or {}).get("sha256") == graph.checksum
-        return Entrant(name, metadata["model_type"], evaluation, matches)
+        return EvaluatedModel(name, metadata["model_type"], evaluation, matches)
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -197,7 +197,7 @@ def _show(report: dict[str, Any]) -> None:
     )
     show.result(show.table("Comparison", ["", "A", "B", "A - B", "interval"], rows, caption))
     strata = [
-        [part["name"], part["questions"], *part["mrr"], 100 * part["difference"], _interval(part)]
+        [part["name"], part["queries"], *part["mrr"], 100 * part["difference"], _interval(part)]
         for kind in ("recurrence", "direction", "relation")
         for part in report["strata"][kind]
         if "mrr" in part

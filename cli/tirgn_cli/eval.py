@@ -139,7 +139,7 @@ def evaluate(
 
             check_tgb(graph, data)
             with show.working(f"evaluating {graph.name}"):
-                measured = evaluate_tgb(model, graph, split="valid" if split == "valid" else "test", **shape)
+                measured = evaluate_tgb(model, graph, split="valid" if split == "valid" else "test", **shape).to_dict()
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
@@ -169,15 +169,13 @@ def evaluate(
 def calibrated(checkpoint: Path, model: Any, run: Any, on_valid: Any) -> dict[str, Any]:
     """Fits temperatures on the valid split and keeps them in the checkpoint; what they are, and what they make of the
     split that `run` evaluates."""
-    import jax.numpy as jnp
-
     from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
 
     found = fit_temperature(lambda temperature: on_valid(model, temperature))
-    save_calibration(checkpoint, found)
-    after = run(model, tuple(jnp.asarray(value, jnp.float32) for value in found["temperature"].values()))
-    return found | {"nll": after.entity["nll"], **after.calibration["calibration"]}
+    save_calibration(checkpoint, found.to_dict())
+    after = run(model, found.pair)
+    return found.to_dict() | {"nll": after.entity["nll"], **after.calibration.to_dict()}
 
 
 def explained(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
@@ -186,20 +184,19 @@ def explained(model: Any, evaluation: Any, number: int, history_len: int) -> lis
     import numpy as np
 
     from tirgn_eqx.evaluate.explain import Explainer
-    from tirgn_eqx.evaluate.strata import questions
+    from tirgn_eqx.evaluate.strata import split_queries
 
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
-    subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
+    subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
     before = None if evaluation.setting == "single-step" else int(snapshots[0])
     explain, out = Explainer(model, graph, history_len=history_len), []
     for place in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
         asked = int(subject[place]), int(relation[place])
         forecast = explain(*asked, None, int(snapshot[place]), before)
         happened = explain(*asked, int(answer[place]), int(snapshot[place]), before)
-        named = happened.to_dict(graph)
+        named = happened.to_dict()
         out.append(
-            forecast.to_dict(graph)
-            | {"happened": named[named["asked_for"]], "happened_probability": happened.probability}
+            forecast.to_dict() | {"happened": named[named["predicted"]], "happened_probability": happened.probability}
         )
     return out
 
@@ -258,7 +255,7 @@ def _show(measured: dict[str, Any]) -> None:
 def _show_explanation(forecast: dict[str, Any]) -> None:
     from tirgn_cli import show
 
-    asked = forecast["asked_for"]
+    asked = forecast["predicted"]
     parts = {key: "?" if key == asked else forecast[key] for key in ("subject", "relation", "object")}
     rows = []
     for share in forecast["shares"]:
@@ -290,9 +287,7 @@ def figures_table(title: str, measured: dict[str, Any]) -> Any:
 
     rows = [[name.replace("_", ", "), *show.figures(measured[name])] for name in SCORES if name in measured]
     if "negatives" in measured:
-        caption = (
-            f"TGB's protocol, single-step; negatives: {measured['negatives']}; {measured['questions']:,} questions"
-        )
+        caption = f"TGB's protocol, single-step; negatives: {measured['negatives']}; {measured['queries']:,} questions"
         return show.table(title, ["", *show.METRICS.values()], rows, caption)
     caption = (
         f"{measured['setting']}, {measured['filter']}-aware filter unless raw; entity = both directions; "

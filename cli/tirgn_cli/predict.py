@@ -122,7 +122,7 @@ def predict(
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **load)
         if queries is not None and table is not None and out is not None:
             check_names(queries, table, forecaster.names)
-            found: Any = {"time": forecaster.time, "questions": table.height, "out": str(out)}
+            found: Any = {"time": forecaster.time, "queries": table.height, "out": str(out)}
             with show.working(f"answering {table.height:,} questions"):
                 write_answers(out, forecaster, table, top)
         elif facts:
@@ -133,7 +133,7 @@ def predict(
     if as_json:
         show.document(found)
     elif queries is not None:
-        show.note(f"{found['questions']:,} questions about {found['time']} answered; the answers are in {out}")
+        show.note(f"{found['queries']:,} questions about {found['time']} answered; the answers are in {out}")
     else:
         _show(found)
 
@@ -158,15 +158,15 @@ def _check(question: tuple[Any, ...], queries: Path | None, facts: int, out: Pat
 
 
 def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
-    """One row per answer: question (from 1), time, subject, relation, object, asked_for, rank, probability."""
+    """One row per answer: query (from 1), time, subject, relation, object, predicted, rank, probability."""
     import polars as pl
 
     rows = []
     for number, forecast in enumerate(forecaster.forecasts(table.rows(), top=top), start=1):
         given = {part: getattr(forecast, part) for part in PARTS}
         for rank, candidate in enumerate(forecast.candidates, start=1):
-            row = {"question": number, "time": forecast.time} | given | {forecast.asked_for: candidate.name}
-            rows.append(row | {"asked_for": forecast.asked_for, "rank": rank, "probability": candidate.probability})
+            row = {"query": number, "time": forecast.time} | given | {forecast.predicted: candidate.name}
+            rows.append(row | {"predicted": forecast.predicted, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
     # An open file: polars takes no path whose bytes are not UTF-8.
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -184,10 +184,10 @@ def _show(found: dict[str, Any]) -> None:
         return
     asked = {part: found.get(part, "?") for part in PARTS}
     title = f"{asked['subject']} - {asked['relation']} - {asked['object']}  at {found['time']}"
-    columns, rows = [found["asked_for"], "probability"], []
+    columns, rows = [found["predicted"], "probability"], []
     for candidate in found["candidates"]:
         row = [candidate["name"], percent(candidate["probability"])]
-        rows.append(row + ([_reason(candidate["because"])] if "because" in candidate else []))
+        rows.append(row + ([_reason(candidate["explanation"])] if "explanation" in candidate else []))
     if len(rows[0]) > len(columns):
         columns.append("because")
     show.result(show.table(title, columns, rows, text=["because"]))

@@ -209,7 +209,7 @@ def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     graph, _ = made_by_hand(table, metadata, facts)
     on_valid = make_evaluator(model, graph, split="valid", history_len=config.history_len)
     expected = fit_temperature(lambda temperature: on_valid(model, temperature))
-    assert metadata["calibration"]["temperature"] == expected["temperature"]
+    assert metadata["calibration"]["temperature"] == expected.temperature
 
 
 @pytest.mark.ci

@@ -33,7 +33,7 @@ def test_compare(run, trained, tmp_path):
     assert report == json.loads(out.read_text())
     assert [model["model_type"] for model in report["models"]] == ["tirgn", "regcn"]
     assert report["dataset"]["name"] == "tiny" and report["threshold"] == -0.05
-    assert sum(part["questions"] for part in report["strata"]["recurrence"]) == 12
+    assert sum(part["queries"] for part in report["strata"]["recurrence"]) == 12
     assert list(out.parent.iterdir()) == [out]
 
 

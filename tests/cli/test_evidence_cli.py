@@ -66,7 +66,7 @@ def test_explanations_as_json(run, trained):
     for forecast in document["explanations"]:
         assert sum(share["share"] for share in forecast["shares"]) == pytest.approx(1, rel=1e-4)
         assert forecast["happened_probability"] <= forecast["probability"] + 1e-9
-        assert forecast["asked_for"] in ("subject", "object")
+        assert forecast["predicted"] in ("subject", "object")
     assert any(share["kind"] == "event" for f in document["explanations"] for share in f["shares"])
 
 

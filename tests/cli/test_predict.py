@@ -31,10 +31,10 @@ def trained(tmp_path_factory):
 def test_a_question_is_answered_by_name_with_what_carries_it(run, trained):
     result = run("predict", trained["checkpoint"], "--subject", "russia", "--relation", "042_Q1", "--json")
     found = json.loads(result.stdout)
-    assert found["asked_for"] == "object" and found["time"] == "2017-12-12" and not found["calibrated"]
+    assert found["predicted"] == "object" and found["time"] == "2017-12-12" and not found["calibrated"]
     assert len(found["candidates"]) == 5 and abs(sum(c["probability"] for c in found["candidates"]) - 1) < 1e-4
     best = found["candidates"][0]
-    assert best["name"] == "UKRAINE" and best["because"]["shares"][0]["subject"] == "RUSSIA"
+    assert best["name"] == "UKRAINE" and best["explanation"]["shares"][0]["subject"] == "RUSSIA"
     shown = run("predict", trained["checkpoint"], "--subject", "russia", "--relation", "042_Q1", "--top", "2").stdout
     assert "UKRAINE" in shown and "because" in shown and "last 2017-12-" in shown
     relation = run("predict", trained["checkpoint"], "--subject", "RUSSIA", "--object", "UKRAINE").stdout
@@ -59,8 +59,8 @@ def test_a_file_of_questions_gives_a_file_of_answers(run, trained, tmp_path, for
     result = run("predict", trained["checkpoint"], *words)
     assert "3 questions about 2017-12-08 answered" in result.stderr
     found = pl.read_csv(answers) if form == "csv" else pl.read_parquet(answers)
-    assert found["question"].to_list() == [1, 1, 2, 2, 3, 3] and found["rank"].to_list() == [1, 2] * 3
-    assert found["asked_for"].to_list()[::2] == ["object", "subject", "relation"]
+    assert found["query"].to_list() == [1, 1, 2, 2, 3, 3] and found["rank"].to_list() == [1, 2] * 3
+    assert found["predicted"].to_list()[::2] == ["object", "subject", "relation"]
     assert found.null_count().sum_horizontal().item() == 0 and found["probability"].is_between(0, 1).all()
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
         (("--queries", bad), 2, "--queries and --out go together"),
         (("--queries", bad, *out), 1, "row 1 has 0 empty cells"),
         (("--queries", lame, *out), 1, "missing columns object"),
-        (("--queries", empty, *out), 1, "no questions in the file"),
+        (("--queries", empty, *out), 1, "no queries in the file"),
         (("--queries", tmp_path / "none.csv", *out), 1, "no table that can be read"),
         (("--subject", "RUSSIA", "--relation", "042_Q1", "--at", "soon"), 1, "not a date or time"),
         (("--subject", "RUSSIA", "--relation", "042_Q1", "--at", "2001-01-01"), 1, "nothing is known before"),

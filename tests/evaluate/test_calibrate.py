@@ -34,8 +34,8 @@ def test_a_known_temperature_is_found(truth):
 
     found = fit_temperature(evaluate)
     for kind, factor in zip(("entity", "relation"), truth):
-        assert abs(found["temperature"][kind] / factor - 1) < 0.05
-        assert found["nll_after"][kind] <= found["nll_before"][kind]
+        assert abs(found.temperature[kind] / factor - 1) < 0.05
+        assert found.nll_after[kind] <= found.nll_before[kind]
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def built(graph, kind):
     make = {
         "tirgn": lambda key: build_model(*sizes, config, key=key),
         "evidence": lambda key: build_model(*sizes, evidence, key=key),
-        "combined": lambda key: build_mixture(*sizes, config, evidence, key=key),
+        "mixture": lambda key: build_mixture(*sizes, config, evidence, key=key),
     }[kind]
     return eqx.filter_jit(make)(jax.random.key(0))
 
 
 @pytest.mark.parametrize(
-    "kind", ["tirgn", pytest.param("evidence", marks=pytest.mark.ci), pytest.param("combined", marks=pytest.mark.slow)]
+    "kind", ["tirgn", pytest.param("evidence", marks=pytest.mark.ci), pytest.param("mixture", marks=pytest.mark.slow)]
 )
 def test_a_temperature_moves_probabilities_and_no_rank(graph, kind):
     model = built(graph, kind)
@@ -101,5 +101,5 @@ def test_the_best_of_all_temperatures_that_were_tried_is_given():
     logs, values = (np.array(column) for column in zip(*tried))
     for place, kind in enumerate(("entity", "relation")):
         best = int(np.argmin(values[:, place]))
-        assert found["nll_after"][kind] == values[best, place] < values[-1, place]
-        assert found["temperature"][kind] == pytest.approx(np.exp(logs[best, place]), rel=1e-5)
+        assert found.nll_after[kind] == values[best, place] < values[-1, place]
+        assert found.temperature[kind] == pytest.approx(np.exp(logs[best, place]), rel=1e-5)

@@ -1,4 +1,4 @@
-"""What a model feeds back to itself, against its own forecasts one question at a time."""
+"""What a model feeds back to itself, against its own forecasts one query at a time."""
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.feedback import TOP, forecast_snapshots
+from tirgn_eqx.evaluate.feedback import ANSWERS_PER_QUERY, forecast_snapshots
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator
 
 HISTORY_LEN = 2
@@ -43,7 +43,7 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     window = slice(graph.offsets[cut - HISTORY_LEN], graph.offsets[cut])
     known = list(zip(*(x[window].tolist() for x in (graph.subject, graph.relation, graph.object))))
     asked = [(s, r) for s, r, _ in known] + [(o, r + graph.num_relations) for _, r, o in known]
-    # The model's own forecasts at the first test snapshot, whose questions it is asked here one for one.
+    # The model's own forecasts at the first test snapshot, whose queries are given to it here one by one.
     everyone = [(s, r, 0, cut) for s, r in sorted({pair for pair in asked if pair[1] < graph.num_relations})]
     everyone += [(0, r - graph.num_relations, o, cut) for o, r in sorted({pair for pair in asked})]
     everyone = [fact for fact in everyone if fact[1] >= 0]
@@ -59,7 +59,7 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     units = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
     for s, r, row in units:
         times = asked.count((s, r))
-        for o in np.argsort(-row, kind="stable")[:TOP].tolist() if times else ():
+        for o in np.argsort(-row, kind="stable")[:ANSWERS_PER_QUERY].tolist() if times else ():
             fact = (s, r, o) if r < graph.num_relations else (o, r - graph.num_relations, s)
             expected[fact] = max(expected.get(fact, 0), times * float(np.exp(row[o])))
     wanted = round(len(known) / HISTORY_LEN)
@@ -79,7 +79,7 @@ def test_no_fact_of_the_split_is_read(model, graph):
     for number in range(cut, graph.num_snapshots):
         one, two = (store[number] for store in stores)
         assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))
-        assert 1 <= len(one.source) // 2 <= stores[0].facts
+        assert 1 <= len(one.source) // 2 <= stores[0].max_facts
 
 
 @pytest.mark.ci
@@ -92,7 +92,7 @@ def test_evaluation_with_what_was_fed_back(model, graph):
     assert not np.allclose(fed.nll["entity"][~first], frozen.nll["entity"][~first], rtol=1e-3)
     # The window of the second snapshot is the last known one and the forecast one.
     store = forecast(model, graph)
-    cut = store.known
+    cut = store.first_forecast
     loader = BatchLoader(
         graph,
         build_history_vocabulary(graph),

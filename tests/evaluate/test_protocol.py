@@ -1,4 +1,4 @@
-"""Evaluation against one question at a time, and everything around it counted by hand."""
+"""Evaluation against one query at a time, and everything around it counted by hand."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def model(graph):
     return tiny_model(graph.num_entities, graph.num_relations)
 
 
-def one_question(subject, given, seen, candidates):
+def one_query(subject, given, seen, candidates):
     pad = SEEN - len(seen)
     whole = lambda *values: jnp.array(values, jnp.int32)
     return Queries(
@@ -66,11 +66,11 @@ def by_hand(model, graph, split, history_len, history_window):
         for s, r, o, _ in asked:
             objects = {c for a, b, c, _ in past if (a, b) == (s, r)}
             relations = {b for a, b, c, _ in past if (a, c) == (s, o)}
-            questions = [
-                one_question(s, r, objects, sizes["entity"]),
-                one_question(s, o, relations, sizes["relation"]),
+            queries = [
+                one_query(s, r, objects, sizes["entity"]),
+                one_query(s, o, relations, sizes["relation"]),
             ]
-            scores = call(window, *questions, jnp.asarray(graph.time_index[target], jnp.float32))
+            scores = call(window, *queries, jnp.asarray(graph.time_index[target], jnp.float32))
             known = [
                 {c for a, b, c, _ in now if (a, b) == (s, r)},
                 {b for a, b, c, _ in now if (a, c) == (s, o)},
@@ -84,7 +84,7 @@ def by_hand(model, graph, split, history_len, history_window):
 
 
 @pytest.mark.parametrize("split, history_window", [("test", 0), ("valid", 2)])
-def test_evaluation_is_one_question_at_a_time(model, graph, split, history_window):
+def test_evaluation_is_one_query_at_a_time(model, graph, split, history_window):
     result = evaluate_model(model, graph, split=split, history_len=3, history_window=history_window)
     expected = by_hand(model, graph, split, 3, history_window)
     count = 2 * graph.split_mask(split).sum()

@@ -63,7 +63,7 @@ def assert_same_ranks(graph, model, split, setting):
     return found
 
 
-def has_questions(graph, split):
+def has_queries(graph, split):
     return np.any(graph.split_snapshots(split) > 0)
 
 
@@ -76,7 +76,7 @@ def has_questions(graph, split):
 )
 def test_ranks_are_those_of_the_definition(facts, split, setting, data):
     graph = make_graph(**facts)
-    assume(has_questions(graph, split))
+    assume(has_queries(graph, split))
     choose = lambda values: np.array([data.draw(st.sampled_from(values)) for _ in range(2 * graph.num_relations)])
     assert_same_ranks(graph, Recurrency(choose(DECAYS), choose(SHARES)), split, setting)
 
@@ -134,7 +134,7 @@ def test_the_search_never_sees_the_test_split():
 
 
 def test_nothing_at_or_after_the_cut_is_read_in_multi_step():
-    """The facts of the test split decide which questions are asked, and with them the filter, but no score."""
+    """The facts of the test split decide which queries there are, and with them the filter, but no score."""
     graph = random_graph(9, num_entities=10, facts=20)
     cut = int(graph.split_snapshots("test")[0])
     last = graph.num_snapshots - 1
@@ -184,7 +184,7 @@ def test_more_counts_than_fit():
         Recurrency.constant(1, 0.1, 0.5).variant("loose")
 
 
-def test_a_split_without_questions():
+def test_a_split_without_queries():
     graph = make_graph([(0, 0, 1, 0), (1, 0, 0, 1)], num_entities=2, num_relations=1)
     with pytest.raises(DataError, match="test split has no snapshot with a past"):
         RecurrencyEvaluator(graph, "test")

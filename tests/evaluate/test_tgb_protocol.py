@@ -32,39 +32,39 @@ def model_of(graph, kind):
 
 
 @eqx.filter_jit
-def recurrent_scores(model, batch, idle):
-    """[part, unit, entity]: of a batch's entity questions."""
-    encoding = encode_rows(model, batch.window, batch.rows, idle)
+def recurrent_scores(model, batch, edgeless):
+    """[part, unit, entity]: of a batch's entity queries."""
+    encoding = encode_rows(model, batch.window, batch.rows, edgeless)
     options = {"encoding": encoding, "time_index": batch.time_index, "kind": "entity"}
     return jax.lax.map(lambda queries: model.ranking_scores(queries=queries, **options)[0], batch.entity_queries)
 
 
 @eqx.filter_jit
 def evidence_scores(model, batch):
-    """[unit, entity]: of a batch's entity questions."""
+    """[unit, entity]: of a batch's entity queries."""
     intensity = model.entity_intensities(batch)
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
 
 def asked(graph, split, snapshot):
-    """int (question, 3) of a snapshot: subject, relation, object, facts first and inverses after."""
+    """int (query, 3) of a snapshot: subject, relation, object, facts first and inverses after."""
     rows = np.flatnonzero(graph.split_mask(split) & (graph.snapshot == snapshot))
     return np.stack(both_directions(graph, rows), 1)
 
 
 def scores_of(model, graph, split):
-    """By question (snapshot, subject, relation), the score of every entity."""
+    """By query (snapshot, subject, relation), the score of every entity."""
     evaluator, found = make_evaluator(model, graph, split=split, **SHAPE), {}
     with jax.default_matmul_precision("highest"):
         for prepared in evaluator.loader.in_order():
-            batch, questions = prepared.batch, asked(graph, split, prepared.target)
+            batch, facts = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
                 for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_query)):
-                    found[prepared.target, *questions[row, :2].tolist()] = score[unit]
+                    found[prepared.target, *facts[row, :2].tolist()] = score[unit]
                 continue
-            _, _, _, idle = evaluator._arguments(model, prepared, {})
-            score, queries = np.asarray(recurrent_scores(model, batch, idle)), batch.entity_queries
+            _, _, edgeless, _ = evaluator._rank_arguments(model)(prepared)
+            score, queries = np.asarray(recurrent_scores(model, batch, edgeless)), batch.entity_queries
             subject, relation = np.asarray(queries.subject), np.asarray(queries.condition)
             for place in zip(*np.nonzero(np.asarray(queries.weight) > 0)):
                 found[prepared.target, int(subject[place]), int(relation[place])] = score[place]
@@ -87,15 +87,15 @@ def test_ranks_are_those_among_the_negatives(tmp_path, name, kind):
     ranks, evaluation, said = tgb_ranks(model, graph, "test", **SHAPE)
     scores, expected = scores_of(model, graph, "test"), []
     for snapshot in np.unique(evaluation.snapshot).tolist():
-        questions = asked(graph, "test", snapshot)
-        for s, r, o in questions.tolist():
-            true = questions[(questions[:, 0] == s) & (questions[:, 1] == r), 2]
+        facts = asked(graph, "test", snapshot)
+        for s, r, o in facts.tolist():
+            true = facts[(facts[:, 0] == s) & (facts[:, 1] == r), 2]
             negatives = np.setdiff1d(np.arange(graph.num_entities), true)
             if name == "tkgl-wikidata":
                 negatives = drawn[int(graph.times[snapshot]), s, r]
             expected.append(rank(scores[snapshot, s, r], o, negatives))
     np.testing.assert_array_equal(ranks, expected)
-    assert said.startswith("6 drawn" if name == "tkgl-wikidata" else "all entities")
+    assert said.startswith("6 sampled" if name == "tkgl-wikidata" else "all entities")
 
 
 def test_other_data_has_no_such_protocol(tmp_path):
@@ -148,12 +148,12 @@ def test_the_data_and_the_figures_are_those_of_py_tgb(tmp_path, monkeypatch, nam
         negatives = data.negative_sampler.query_batch(*columns, split_mode=short)
         for s, o, t, r, others in zip(*columns, negatives):
             score = scores[place[int(t)], int(s), int(r)]
-            asked_for = {"y_pred_pos": np.array([score[o]]), "y_pred_neg": score[others], "eval_metric": ["mrr"]}
-            found.append(evaluator.eval(asked_for))
+            scored = {"y_pred_pos": np.array([score[o]]), "y_pred_neg": score[others], "eval_metric": ["mrr"]}
+            found.append(evaluator.eval(scored))
         ours = evaluate_tgb(model, graph, split=split, **SHAPE)
-        assert ours["protocol"] == "tgb" and ours["questions"] == len(found)
-        assert ours["entity"]["mrr"] == pytest.approx(np.mean([one["mrr"] for one in found]), abs=1e-6)
-        assert ours["entity"]["hits_at_10"] == pytest.approx(np.mean([one["hits@10"] for one in found]), abs=1e-6)
+        assert ours.protocol == "tgb" and ours.queries == len(found)
+        assert ours.entity["mrr"] == pytest.approx(np.mean([one["mrr"] for one in found]), abs=1e-6)
+        assert ours.entity["hits_at_10"] == pytest.approx(np.mean([one["hits@10"] for one in found]), abs=1e-6)
 
 
 def test_negatives_are_not_taken_for_other_entities(tmp_path):

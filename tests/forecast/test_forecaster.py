@@ -1,4 +1,4 @@
-"""Forecasts by name: the model's own probabilities, nothing after the moment, what carries them, whole tables."""
+"""Forecasts by name: the model's own probabilities, nothing after the target time, explanations, whole tables."""
 
 import dataclasses
 import functools
@@ -67,7 +67,7 @@ def models(graph):
         make = functools.partial(build_model, *sizes, config_of(kind))
         made[kind] = eqx.filter_jit(lambda key, make=make: make(key=key))(key)
     combine = lambda key: build_mixture(*sizes, config_of("tirgn"), config_of("evidence"), key=key)
-    made["combined"] = eqx.filter_jit(combine)(key)
+    made["mixture"] = eqx.filter_jit(combine)(key)
     # Decoders as if trained: without statistics of their own, an untrained one is sure of everything.
     decoders = lambda m: [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]
     variances = lambda m: [decoder.norm_hidden.running.var for decoder in decoders(m)]
@@ -79,17 +79,17 @@ def is_decoder(part):
     return isinstance(part, ConvDecoder)
 
 
-def settled(kind):
+def forecaster_config(kind):
     """The config that a forecaster of this model gets."""
-    return config_of("tirgn").replace(history="evidence") if kind == "combined" else config_of(kind)
+    return config_of("tirgn").replace(history="evidence") if kind == "mixture" else config_of(kind)
 
 
-KINDS = ("tirgn", "regcn", "evidence", "combined")
+KINDS = ("tirgn", "regcn", "evidence", "mixture")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
-    model, config = models[kind], settled(kind)
+    model, config = models[kind], forecaster_config(kind)
     days = graph.split_snapshots("test").tolist()
     cut = Forecaster(model, config, graph, at=int(graph.times[days[0]]))
     found = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
@@ -108,8 +108,8 @@ def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_from_the_moment_on_is_seen(models, graph, kind):
-    at, model, config = int(graph.times[8]), models[kind], settled(kind)
+def test_nothing_from_the_target_time_on_is_read(models, graph, kind):
+    at, model, config = int(graph.times[8]), models[kind], forecaster_config(kind)
     whole = Forecaster(model, config, graph, at=at)
     assert whole.graph.num_facts == graph.offsets[8] and whole.graph.offsets[-1] == whole.graph.offsets[-2]
     known = outlook(graph, at).graph
@@ -126,26 +126,28 @@ def test_nothing_from_the_moment_on_is_seen(models, graph, kind):
 
 
 def test_a_target_further_ahead_knows_no_more(models, graph):
-    near, far = (Forecaster(models["evidence"], settled("evidence"), graph, at=at) for at in (None, "2017-12-20"))
+    near, far = (
+        Forecaster(models["evidence"], forecaster_config("evidence"), graph, at=at) for at in (None, "2017-12-20")
+    )
     assert (near.time, far.time) == ("2017-12-12", "2017-12-20")
     s, r = np.arange(6), np.arange(6) % 6
     np.testing.assert_allclose(near.objects(s, r), far.objects(s, r), rtol=1e-5)
     with pytest.raises(DataError, match="nothing is known before"):
-        Forecaster(models["evidence"], settled("evidence"), graph, at="2010-01-01")
+        Forecaster(models["evidence"], forecaster_config("evidence"), graph, at="2010-01-01")
     with pytest.raises(DataError, match="not a date or time"):
         parse_time(graph, "tomorrow")
     with pytest.raises(DataError, match="the model was trained with 12 and 3"):
-        Forecaster(models["evidence"], settled("evidence"), load_graph("sim"))
+        Forecaster(models["evidence"], forecaster_config("evidence"), load_graph("sim"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_part_is_forecast_by_name(models, graph, kind):
-    found = Forecaster(models[kind], settled(kind), graph)
+    found = Forecaster(models[kind], forecaster_config(kind), graph)
     names, relations = found.names, graph.num_relations
     s, r = names.entity(" actor c "), names.relation("190_q4")
     objects = found.objects(np.array([s]), np.array([r]))[0]
     forecast = found.forecast("ACTOR C", "190_Q4", top=3)
-    assert forecast.asked_for == "object" and forecast.time == "2017-12-12" and len(forecast.candidates) == 3
+    assert forecast.predicted == "object" and forecast.time == "2017-12-12" and len(forecast.candidates) == 3
     best = np.argsort(-objects, kind="stable")[:3]
     assert [c.name for c in forecast.candidates] == [names.entities[i] for i in best]
     np.testing.assert_allclose([c.probability for c in forecast.candidates], objects[best], rtol=1e-4)
@@ -159,30 +161,30 @@ def test_any_part_is_forecast_by_name(models, graph, kind):
     assert abs(sum(c.probability for c in between.candidates) - 1) < 1e-5
     assert json.loads(json.dumps(forecast.to_dict()))["candidates"][0]["name"] == forecast.candidates[0].name
     many = found.forecasts([("ACTOR C", "190_Q4", None), (None, "190_Q4", "ACTOR C"), ("ACTOR C", None, "ACTOR D")])
-    assert [f.asked_for for f in many] == ["object", "subject", "relation"]
+    assert [f.predicted for f in many] == ["object", "subject", "relation"]
     assert many[0].candidates[0].name == forecast.candidates[0].name
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_carries_a_forecast_is_what_happened(models, graph, kind):
-    found = Forecaster(models[kind], settled(kind), graph)
+def test_an_explanation_says_what_happened(models, graph, kind):
+    found = Forecaster(models[kind], forecaster_config(kind), graph)
     s, r = found.names.entity("ACTOR A"), found.names.relation("036_Q1")
     for candidate in found.forecast("ACTOR A", "036_Q1", top=12).candidates:
         o = found.names.entity(candidate.name)
         same = (graph.subject == s) & (graph.object == o) & (graph.relation == r)
         if kind in ("tirgn", "regcn"):
-            assert candidate.because["events"] == same.sum()
-            assert 0 <= candidate.because["from_history"] <= (0 if kind == "regcn" else 1)
+            assert candidate.explanation.events == same.sum()
+            assert 0 <= candidate.explanation.from_history <= (0 if kind == "regcn" else 1)
             continue
-        shares = candidate.because["shares"]
-        np.testing.assert_allclose(sum(share["share"] for share in shares), 1, rtol=1e-4)
-        events = {(x["subject"], x["relation"], x["object"]): x["events"] for x in shares if x["kind"] == "event"}
+        shares = candidate.explanation.shares
+        np.testing.assert_allclose(sum(share.share for share in shares), 1, rtol=1e-4)
+        events = {(x.subject, x.relation, x.object): x.events for x in shares if x.kind == "event"}
         assert events.get(("ACTOR A", "036_Q1", candidate.name), 0) == same.sum()
-        assert ("structure" in {share["kind"] for share in shares}) == (kind == "combined")
+        assert ("structure" in {share.kind for share in shares}) == (kind == "mixture")
 
 
 def test_facts_are_scored_by_each_of_their_parts(models, graph):
-    found = Forecaster(models["combined"], settled("combined"), graph)
+    found = Forecaster(models["mixture"], forecaster_config("mixture"), graph)
     scores = found.score([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")])
     for number, (s, r, o) in enumerate([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")]):
         by_name = lambda forecast: {c.name: c.probability for c in forecast.candidates}
@@ -196,8 +198,8 @@ def test_facts_are_scored_by_each_of_their_parts(models, graph):
 def test_the_most_probable_facts_are_those_of_all(models, graph, monkeypatch):
     from tirgn_eqx.forecast import facts
 
-    monkeypatch.setattr(facts, "PART", 5)
-    found = Forecaster(models["evidence"], settled("evidence"), graph)
+    monkeypatch.setattr(facts, "CHUNK", 5)
+    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
     top = found.top_facts(7)
     age = DAYS - np.asarray(graph.snapshot, float)
     whole = sum(2 ** (-a / HALF_LIFE) for a in range(1, DAYS + 1))
@@ -216,19 +218,19 @@ def test_the_most_probable_facts_are_those_of_all(models, graph, monkeypatch):
 
 
 def test_names_that_are_not_known_are_answered_with_what_is(models, graph):
-    found = Forecaster(models["evidence"], settled("evidence"), graph)
+    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
     with pytest.raises(DataError, match="entity 'ACTOR' is not known; names with it: 'ACTOR"):
         found.forecast("ACTOR", "042_Q1")
     with pytest.raises(DataError, match="relation '043_Q1' is not known; did you mean '042_Q1'"):
         found.forecast("ACTOR A", "043_Q1")
-    for question in [("ACTOR A", None, None), ("ACTOR A", "042_Q1", "ACTOR B")]:
+    for query in [("ACTOR A", None, None), ("ACTOR A", "042_Q1", "ACTOR B")]:
         with pytest.raises(DataError, match="missing; give two of subject, relation and object"):
-            found.forecast(*question)
+            found.forecast(*query)
 
 
 def test_a_temperature_sharpens_and_keeps_the_order(models, graph):
-    plain = Forecaster(models["tirgn"], settled("tirgn"), graph)
-    sharp = Forecaster(models["tirgn"], settled("tirgn"), graph, temperature={"entity": 0.5, "relation": 1.0})
+    plain = Forecaster(models["tirgn"], forecaster_config("tirgn"), graph)
+    sharp = Forecaster(models["tirgn"], forecaster_config("tirgn"), graph, temperature={"entity": 0.5, "relation": 1.0})
     s, r = np.arange(4), np.zeros(4, int)
     expected = plain.objects(s, r).astype(float) ** 2
     np.testing.assert_allclose(sharp.objects(s, r), expected / expected.sum(1, keepdims=True), rtol=1e-4)
@@ -252,10 +254,10 @@ def test_newer_data_is_read_in_the_vocabulary_of_the_checkpoint(models, graph, e
 
 
 def test_shapes_are_few(models, graph):
-    """However many questions, a handful of programs."""
-    found = Forecaster(models["evidence"], settled("evidence"), graph)
+    """However many queries, a handful of compiled steps."""
+    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
     rng = np.random.default_rng(0)
     for number in (1, 1, 2, 7, 16, 30, 200, 300):
         found.objects(rng.integers(0, 12, number), rng.integers(0, 6, number))
-    assert len(found.state._entity.compiled) <= 4 and states.MOST_UNITS == 256
-    assert forecaster.MOST_UNITS == states.MOST_UNITS
+    assert len(found.state._entity.compiled) <= 4 and states.MAX_QUERIES == 256
+    assert forecaster.MAX_QUERIES == states.MAX_QUERIES

@@ -66,7 +66,7 @@ FORM = "the first line names the columns subject, relation, object, which commas
 BAD = {
     "empty": (b"", f"the file is empty; {FORM}"),
     "blank": (b"\xef\xbb\xbf\r\n \r\n", f"the file is empty; {FORM}"),
-    "header alone": (b"subject;relation;object\r\n", "no questions in the file; give one in every row"),
+    "header alone": (b"subject;relation;object\r\n", "no queries in the file; give one in every row"),
     "no header": (b"China,Consult,\n", f"the first line is 'China,Consult,', which names no column; {FORM}"),
     "spaces": (b"subject relation object\nA r \n", "the first line is 'subject relation object', which names no"),
     "column left out": (
@@ -80,7 +80,7 @@ BAD = {
     "quote in quotes": (b'subject,relation,object\n"A "X" B",r,\n', ":2: ',' expected after '\"'; close quotes"),
     "cp1252": ("subject,relation,object\nCôte,r,\n".encode("cp1252"), ":2: not UTF-8 text; save it as CSV in UTF-8"),
     "half a letter": (b"\xff\xfea\0b", ":1: not UTF-16 text; save it as CSV in UTF-8"),
-    "nothing asked": (b"subject,relation,object\nA,r,B\n", "row 1 has 0 empty cells, expected one, the part that"),
+    "nothing asked": (b"subject,relation,object\nA,r,B\n", "row 1 has 0 empty cells, expected one, the part to"),
     "two asked": (b"subject,relation,object\nA,r,\nA, ,\n", "row 2 has 2 empty cells, expected one"),
     "a spreadsheet": (b"PK\x03\x04\x14", "no table that can be read (it is compressed; unpack it first)"),
 }

@@ -17,13 +17,13 @@ FACTS = [(0, 0, 1, 0), (4, 0, 1, 1), (4, 0, 1, 2), (0, 0, 2, 3), (4, 0, 1, 4), (
 def test_only_the_history_window_before_what_is_known_is_remembered(window, expected):
     state, told = object.__new__(RecurrentState), []
 
-    def program(shape, model, encoding, queries, time_index):
+    def decode(shape, model, encoding, queries, time_index):
         told.append(queries)
         return np.zeros((shape[0], 5)), np.zeros((shape[0], 5))
 
     graph = make_graph(FACTS, num_entities=5, num_relations=1)
-    fields = {"model": None, "encoding": None, "time_index": None, "known": 5, "history_window": window}
-    vars(state).update(fields, vocabulary=build_history_vocabulary(graph), _programs={"entity": program})
+    fields = {"model": None, "encoding": None, "time_index": None, "history_end": 5, "history_window": window}
+    vars(state).update(fields, vocabulary=build_history_vocabulary(graph), _decode={"entity": decode})
     found, _ = state._run("entity", np.array([0, 3]), np.array([0, 1]))
     queries = SimpleNamespace(
         **{name: np.asarray(getattr(told[0], name)) for name in ("history_query", "history_candidate")}

@@ -19,7 +19,7 @@ from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, natural_buc
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
+from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_model
 from tirgn_eqx.models import evidence as module
@@ -343,7 +343,7 @@ def test_shares_add_up_to_the_forecast(graph, context, background):
             np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
             np.testing.assert_allclose(found.probability, intensity[query, o] / intensity[query].sum(), rtol=1e-4)
             past = [fact for fact in known if (fact[0], fact[2]) == (s, o)]
-            named = {share.relation: share for share in found.shares if share.kind == "event"}
+            named = {share.relation_id: share for share in found.shares if share.kind == "event"}
             assert set(named) == {q for _, q, _, _ in past}
             for q, share in named.items():
                 times = [t for _, p, _, t in past if p == q]
@@ -351,8 +351,8 @@ def test_shares_add_up_to_the_forecast(graph, context, background):
             events += len(named)
     assert events > 10
     best = explain(int(gathered["subject"][0]), int(gathered["relation"][0]), None, target)
-    assert best.object == int(intensity[0].argmax())
-    text = json.loads(json.dumps(best.to_dict(graph)))
+    assert best.candidate == int(intensity[0].argmax())
+    text = json.loads(json.dumps(best.to_dict()))
     assert text["probability"] == best.probability
 
 
@@ -361,9 +361,9 @@ def test_an_explanation_says_who_did_what_to_whom():
     graph = make_graph([(0, 0, 1, 0), (1, 1, 0, 1), (0, 0, 2, 2)], num_entities=3, num_relations=2, **names)
     explain = Explainer(build(graph), graph)
     # Who greets Ben? In the ids of the model: what stands in the inverse of "greets" to Ben.
-    found = explain(1, 2, 0, 2).to_dict(graph)
+    found = explain(1, 2, 0, 2).to_dict()
     assert (found["subject"], found["relation"], found["object"]) == ("Anna", "greets", "Ben")
-    assert found["asked_for"] == "subject" and found["time"] == 2
+    assert found["predicted"] == "subject" and found["time"] == 2
     events = {
         (s["subject"], s["relation"], s["object"], s["events"], s["last"]) for s in found["shares"] if "relation" in s
     }

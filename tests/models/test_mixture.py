@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 
 from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
@@ -19,7 +20,6 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_mixture
@@ -332,7 +332,7 @@ def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
     make = lambda key: build_mixture(world.num_entities, world.num_relations, settings(), small(), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
-    fit = GateFit(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
+    fit = GateFit(model, evaluator.loader, evaluator.model_at(model), lambda record: None)
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
     assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))

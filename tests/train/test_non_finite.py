@@ -73,7 +73,7 @@ class Spoilt:
 
     def __init__(self, inner, spoil):
         self.inner, self.spoil = inner, spoil
-        self.programs, self.compile = inner.programs, inner.compile
+        self.steps, self.compile = inner.steps, inner.compile
 
     def __call__(self, model, opt_state, prepared, key):
         before = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, (model, opt_state))

@@ -16,7 +16,7 @@ from tirgn_eqx.config import preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
-from tirgn_eqx.evaluate.combined import MixtureEvaluator
+from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Encoding, MixtureAtTarget, build_mixture

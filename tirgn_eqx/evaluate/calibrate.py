@@ -1,55 +1,80 @@
-"""Temperatures: a number for each kind of question that makes probabilities mean what they say.
+"""Temperatures: one number for each kind of query that brings probabilities close to frequencies.
 
-p becomes p^(1 / T), normalised, with the T of the least NLL on a held-out split (Guo et al., ICML 2017). Ranks stay as
-they are.
+p becomes p^(1 / T), normalised, with the T of the least NLL on a held-out split (Guo et al., ICML 2017). Ranks do not
+change.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from tirgn_eqx.data.batches.loader import KINDS
+from tirgn_eqx.evaluate.ranks import Temperature
+from tirgn_eqx.evaluate.results import Document, Evaluation
 
-WIDTH = 0.4  # of log T, how far the first guesses stand apart
-ROUNDS = 6  # at most
-NARROWER = 0.35  # once the middle is found
-ENOUGH = 0.03
+FIRST_STEP = 0.4  # between the first guesses of log T
+MAX_ROUNDS = 6
+SHRINK = 0.35  # of the step, once guesses lie on both sides of the minimum
+LAST_STEP = 0.03
 
 
-def fit_temperature(evaluate: Callable[[Any], Any]) -> dict[str, Any]:
-    """The temperatures of least NLL.
+class Calibration(Document):
+    """Fitted temperatures and the mean NLL (nats) of the held-out split without and with them, each by kind of query:
+    "entity", "relation"."""
 
-    The NLL is convex in 1 / T: a parabola through three values of log T gives the next middle, again and again, with
-    the guesses closer together once they are on both sides of it.
+    temperature: dict[str, float]
+    nll_before: dict[str, float]
+    nll_after: dict[str, float]
 
-    **Arguments:** `evaluate`: from a pair of temperatures to an `Evaluation`.
+    @property
+    def pair(self) -> Temperature:
+        """The temperatures as evaluators take them."""
+        return jnp.float32(self.temperature["entity"]), jnp.float32(self.temperature["relation"])
 
-    **Returns:** `temperature`, `nll_before` and `nll_after`, each by kind of question.
+
+def fit_temperature(evaluate: Callable[[Temperature], Evaluation]) -> Calibration:
+    """Find the temperatures of the least NLL.
+
+    The NLL is convex in 1 / T. A parabola through three values of log T gives the middle of the next three, which lie
+    closer together once they have the minimum between them.
+
+    **Arguments:** `evaluate`: evaluates the held-out split at a pair of temperatures.
+
+    **Returns:** the best temperatures of all that were tried.
+
+    **Example:**
+
+        evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
+        found = fit_temperature(lambda temperature: evaluate(model, temperature))
+        print(found.temperature["entity"])
     """
 
-    def nll(logs: np.ndarray) -> np.ndarray:
-        found = evaluate(tuple(jnp.asarray(np.exp(x), jnp.float32) for x in logs))
+    def nll(logs: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
+        found = evaluate((jnp.float32(np.exp(logs[0])), jnp.float32(np.exp(logs[1]))))
         return np.array([np.mean(found.nll[kind]) for kind in KINDS])
 
-    middle, width = np.zeros(2), WIDTH
+    middle, width = np.zeros(2), FIRST_STEP
     best_log, best = middle, nll(middle)
     before = best
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         at_middle = nll(middle) if not np.array_equal(middle, best_log) else best
         low, high = nll(middle - width), nll(middle + width)
         for logs, values in ((middle - width, low), (middle + width, high), (middle, at_middle)):
             best_log, best = np.where(values < best, logs, best_log), np.minimum(values, best)
         bend = low - 2 * at_middle + high
         step = np.where(bend > 0, 0.5 * width * (low - high) / np.where(bend > 0, bend, 1), np.sign(low - high) * width)
-        # A parabola says little far from where it was measured.
+        # Far from where it was measured, the parabola is no guide.
         middle = middle + np.clip(step, -2 * width, 2 * width)
         if np.all(np.abs(step) <= width):
-            width *= NARROWER
-        if width < ENOUGH:
+            width *= SHRINK
+        if width < LAST_STEP:
             break
     last = nll(middle)
     best_log, best = np.where(last < best, middle, best_log), np.minimum(last, best)
-    named = lambda values: {kind: float(value) for kind, value in zip(KINDS, values)}
-    return {"temperature": named(np.exp(best_log)), "nll_before": named(before), "nll_after": named(best)}
+
+    def by_kind(values: Float[np.ndarray, "2"]) -> dict[str, float]:
+        return {kind: float(value) for kind, value in zip(KINDS, values)}
+
+    return Calibration(temperature=by_kind(np.exp(best_log)), nll_before=by_kind(before), nll_after=by_kind(best))

@@ -1,127 +1,210 @@
-"""Two models on the same questions: differences, how sure they are, and where they lie."""
+"""Two models on the same queries: differences of their figures, how certain they are, and in which strata they lie."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import places
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.evaluate.results import HITS, Evaluation
-from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
+from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, Document, Evaluation, Figures
+from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-MOST_FREQUENT = 20
+MAX_RELATIONS = 20
 
 
-def paired_bootstrap(
-    first: np.ndarray, second: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """The 95 % percentile interval of mean(first - second), questions drawn with replacement (Efron, 1979).
+class ModelFigures(Document):
+    """What a comparison says of one model; `candidates`: the number of entities among which it ranks."""
 
-    **Arguments:** `first`, `second`: float `(question,)`, one figure a question, such as 1 / rank.
-    """
-    difference, rng = np.asarray(first - second, np.float64), np.random.default_rng(seed)
-    # Equal differences are interchangeable: drawing how often each value comes is the same, and cheaper for few.
-    values, counts = np.unique(difference, return_counts=True)
-    total = len(difference)
-    if len(values) < total // 50:
-        means = np.array([rng.multinomial(total, counts / total) @ values / total for _ in range(resamples)])
-    else:
-        draw = lambda: difference[rng.integers(0, total, total)].mean()
-        means = np.array([draw() for _ in range(resamples)])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    name: str
+    model_type: str
+    checksum_matches: bool | None
+    setting: str
+    candidates: int
+    entity: Figures
+    seconds: float
+    calibration: CalibrationFigures | None = None
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """One side of a comparison: what it is called in the report, what it is, how it ranked, and whether it was trained
-    on this data (None for what was not trained)."""
+class EvaluatedModel:
+    """One of the two models of a comparison.
+
+    - `name`, `model_type`: what the report calls it, and its family.
+    - `evaluation`: of the split on which the two are compared.
+    - `checksum_matches`: whether it was trained on these facts; None for a model that is not trained.
+    """
 
     name: str
     model_type: str
     evaluation: Evaluation
     checksum_matches: bool | None = None
 
+    def figures(self) -> ModelFigures:
+        """What a comparison says of it."""
+        found = self.evaluation
+        return ModelFigures(
+            name=self.name,
+            model_type=self.model_type,
+            checksum_matches=self.checksum_matches,
+            setting=found.setting,
+            candidates=found.graph.num_entities,
+            entity=found.entity,
+            seconds=found.seconds,
+            calibration=found.calibration,
+        )
+
+
+class Difference(Document):
+    """First - second of one metric, in points (hundredths), with its interval, and in percent of the second's value
+    (None where that is 0)."""
+
+    points: float
+    percent: float | None
+    interval_points: list[float]
+
+
+class Stratum(Document):
+    """Some of the queries: how many, their share of all, and, where there are any, the MRR of both models and the
+    difference first - second with its interval."""
+
+    name: str
+    queries: int
+    share: float
+    mrr: list[float] | None = None
+    difference: float | None = None
+    interval: list[float] | None = None
+
+
+class Comparison(Document):
+    """The document of `tirgn compare`.
+
+    - `difference`: by metric; `passed`: see `compare`.
+    - `confidence`: of the bootstrap intervals, 0.95; `bootstrap`: their "resamples" and "seed".
+    - `strata`: by "recurrence" of the answer, "direction", "relation" (the most frequent) and "snapshot".
+    """
+
+    dataset: dict[str, Any]
+    split: str
+    filter: str
+    models: list[ModelFigures]
+    difference: dict[str, Difference]
+    confidence: float
+    bootstrap: dict[str, int]
+    threshold: float
+    passed: bool
+    strata: dict[str, list[Stratum]]
+
+
+def paired_bootstrap(
+    first: Float[np.ndarray, " query"],
+    second: Float[np.ndarray, " query"],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % percentile interval of mean(first - second), queries drawn with replacement (Efron, 1979).
+
+    **Arguments:** `first`, `second`: one value for each query, such as 1 / rank, of either model.
+
+    **Returns:** (low, high).
+    """
+    difference, rng = np.asarray(first - second, np.float64), np.random.default_rng(seed)
+    # Equal differences are interchangeable: to draw how often each value comes is the same, and cheaper for few values.
+    values, counts = np.unique(difference, return_counts=True)
+    total = len(difference)
+    if len(values) < total // 50:
+        means = np.array([rng.multinomial(total, counts / total) @ values / total for _ in range(resamples)])
+    else:
+        means = np.array([difference[rng.integers(0, total, total)].mean() for _ in range(resamples)])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
 
 def compare(
-    first: Entrant,
-    second: Entrant,
+    first: EvaluatedModel,
+    second: EvaluatedModel,
     *,
     threshold: float = -0.05,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Any]:
-    """`first` against `second` on entity questions, time-aware filter; JSON-compatible.
+) -> Comparison:
+    """Compare `first` with `second` on the entity queries of a split, time-aware filter.
 
-    **Arguments:** `threshold`: the relative difference of MRR down to which the comparison is `passed` (-0.05: `first`
-    may be 5 % worse).
+    The two may have ids of their own, as `for_checkpoints` gives them; their facts are then compared by name.
 
-    The two may have ids of their own, as `for_checkpoints` gives them; their facts are compared by name then.
+    **Arguments:**
 
-    **Raises:** DataError when the two were not asked the same questions; ConfigError for a threshold that is no share.
+    - `threshold`: the comparison is `passed` if the relative difference of MRR is at least this; -0.05 allows `first`
+      to be 5 % worse.
+    - `resamples`, `seed`: of the paired bootstrap.
+
+    **Returns:** the report; `to_dict()` makes it JSON-compatible.
+
+    **Raises:** DataError when the two were evaluated on different queries; ConfigError for a threshold outside [-1, 1].
+
+    **Example:**
+
+        models = [EvaluatedModel(name, "tirgn", evaluate_model(model, graph, history_len=7)) for name, model in two]
+        print(compare(*models).difference["mrr"].interval_points)
     """
     if not -1 <= threshold <= 1:
         raise ConfigError(f"threshold = {threshold}: must be between -1 and 1, such as -0.05 for 5 % worse")
-    one, two = first.evaluation, second.evaluation
-    _check_same(first, second)
+    _check_queries(first, second)
     _check_candidates(first, second)
+    one, two = first.evaluation, second.evaluation
     ranks = one.filtered["entity"], two.filtered["entity"]
     reciprocal = 1 / ranks[0], 1 / ranks[1]
-    bootstrap = {"resamples": resamples, "seed": seed}
 
-    def part(name: str, chosen: np.ndarray) -> dict[str, Any]:
-        figures = {"name": name, "questions": int(chosen.sum()), "share": float(chosen.mean())}
-        if not chosen.any():
-            return figures
-        means = [float(values[chosen].mean()) for values in reciprocal]
-        low, high = paired_bootstrap(*(values[chosen] for values in reciprocal), **bootstrap)
-        return figures | {"mrr": means, "difference": means[0] - means[1], "interval": [low, high]}
+    def interval(values: tuple[np.ndarray, np.ndarray]) -> tuple[float, float, tuple[float, float]]:
+        return (
+            float(values[0].mean()),
+            float(values[1].mean()),
+            paired_bootstrap(*values, resamples=resamples, seed=seed),
+        )
 
-    difference = {}
-    hits: dict[str, Any] = {f"hits_at_{k}": [(side <= k).astype(np.float64) for side in ranks] for k in HITS}
+    def stratum(name: str, chosen: Bool[np.ndarray, " query"]) -> Stratum:
+        queries, share = int(chosen.sum()), float(chosen.mean())
+        if not queries:
+            return Stratum(name=name, queries=queries, share=share)
+        a, b, bounds = interval((reciprocal[0][chosen], reciprocal[1][chosen]))
+        return Stratum(name=name, queries=queries, share=share, mrr=[a, b], difference=a - b, interval=list(bounds))
+
+    hits = {f"hits_at_{k}": ((ranks[0] <= k).astype(np.float64), (ranks[1] <= k).astype(np.float64)) for k in HITS}
+    difference: dict[str, Difference] = {}
     for name, values in ({"mrr": reciprocal} | hits).items():
-        means = [float(v.mean()) for v in values]
-        low, high = paired_bootstrap(*values, **bootstrap)
-        difference[name] = {
-            "points": 100 * (means[0] - means[1]),
-            "percent": 100 * (means[0] / means[1] - 1) if means[1] else None,
-            "interval_points": [100 * low, 100 * high],
-        }
-    graph = one.graph
+        a, b, (low, high) = interval(values)
+        percent = 100 * (a / b - 1) if b else None
+        difference[name] = Difference(points=100 * (a - b), percent=percent, interval_points=[100 * low, 100 * high])
     relative = one.entity["mrr"] / two.entity["mrr"] - 1
-    return {
-        "dataset": graph.describe(),
-        "split": one.split,
-        "filter": "time",
-        "models": [
-            {"name": side.name, "model_type": side.model_type, "checksum_matches": side.checksum_matches}
-            | {"setting": side.evaluation.setting, "candidates": side.evaluation.graph.num_entities}
-            | {"entity": side.evaluation.entity, "seconds": side.evaluation.seconds}
-            | side.evaluation.calibration
-            for side in (first, second)
-        ],
-        "difference": difference,
-        "confidence": CONFIDENCE,
-        "bootstrap": bootstrap,
-        "threshold": threshold,
-        "passed": bool(relative >= threshold),
-        "strata": _strata(one, part),
-    }
+    return Comparison(
+        dataset=one.graph.describe(),
+        split=one.split,
+        filter="time",
+        models=[first.figures(), second.figures()],
+        difference=difference,
+        confidence=CONFIDENCE,
+        bootstrap={"resamples": resamples, "seed": seed},
+        threshold=threshold,
+        passed=bool(relative >= threshold),
+        strata=_strata(one, stratum),
+    )
 
 
-def _check_same(first: Entrant, second: Entrant) -> None:
+def _check_queries(first: EvaluatedModel, second: EvaluatedModel) -> None:
     one, two = first.evaluation, second.evaluation
     same = one.split == two.split and one.setting == two.setting
-    # The checksum does not see the order of the facts within a snapshot, in which the ranks stand.
+    # The checksum does not depend on the order of the facts within a snapshot, and the order of the ranks does.
     columns = ("snapshot", "split", "times")
     same = same and all(np.array_equal(getattr(one.graph, name), getattr(two.graph, name)) for name in columns)
-    # Each model may have ids of its own: what a fact says is told by its names.
+    # Each model may have ids of its own, so facts are compared by name.
     for column, names in (("subject", "entity"), ("relation", "relation"), ("object", "entity")):
         mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
         ids, others = getattr(one.graph, column), getattr(two.graph, column)
@@ -130,14 +213,14 @@ def _check_same(first: Entrant, second: Entrant) -> None:
         same = same and np.array_equal(ids, others)
     if not same or not np.array_equal(one.snapshot, two.snapshot) or not np.array_equal(one.inverse, two.inverse):
         raise DataError(
-            f"{first.name} and {second.name} were not asked the same questions "
+            f"{first.name} and {second.name} were evaluated on different queries "
             f"({one.graph.name}, {one.split}, {one.setting}; {two.graph.name}, {two.split}, {two.setting}); "
             "evaluate both on one graph"
         )
 
 
-def _check_candidates(first: Entrant, second: Entrant) -> None:
-    """Warn where the answers of the two were ranked among other candidates: a longer list makes it harder."""
+def _check_candidates(first: EvaluatedModel, second: EvaluatedModel) -> None:
+    """Warn where the two rank among different candidates, since a longer list is harder."""
     graphs = first.evaluation.graph, second.evaluation.graph
     known = [graph.num_entities if graph.entity_names is None else frozenset(graph.entity_names) for graph in graphs]
     if known[0] != known[1]:
@@ -150,21 +233,22 @@ def _check_candidates(first: Entrant, second: Entrant) -> None:
         )
 
 
-def _strata(evaluation: Evaluation, part: Any) -> dict[str, list[dict[str, Any]]]:
+def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum]) -> dict[str, list[Stratum]]:
     graph, snapshot, inverse = evaluation.graph, evaluation.snapshot, evaluation.inverse
-    known = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
-    kind = recurrence(graph, evaluation.split, known)  # pyright: ignore[reportArgumentType]
-    _, relation, _, _ = questions(graph, evaluation.split, np.unique(snapshot))
+    history_end = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
+    kind = recurrence(graph, evaluation.split, history_end)
+    _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))
     relation = relation % graph.num_relations
     counts = np.bincount(relation, minlength=graph.num_relations)
-    frequent = [number for number in np.argsort(-counts, kind="stable")[:MOST_FREQUENT].tolist() if counts[number]]
+    frequent = [number for number in np.argsort(-counts, kind="stable")[:MAX_RELATIONS].tolist() if counts[number]]
     return {
-        "recurrence": [part(name, kind == number) for number, name in enumerate(RECURRENCE)],
-        "direction": [part("object", ~inverse), part("subject", inverse)],
-        "relation": [part(_relation_name(graph, number), relation == number) for number in frequent],
-        "snapshot": [part(str(int(graph.times[number])), snapshot == number) for number in np.unique(snapshot)],
+        "recurrence": [stratum(name, kind == number) for number, name in enumerate(RECURRENCE)],
+        "direction": [stratum("object", ~inverse), stratum("subject", inverse)],
+        "relation": [stratum(relation_name(graph, number), relation == number) for number in frequent],
+        "snapshot": [stratum(str(int(graph.times[n])), snapshot == n) for n in np.unique(snapshot).tolist()],
     }
 
 
-def _relation_name(graph: TemporalGraph, number: int) -> str:
+def relation_name(graph: TemporalGraph, number: int) -> str:
+    """The name of a relation; its id as text in data without names."""
     return graph.relation_names[number] if graph.relation_names else str(number)

@@ -1,55 +1,83 @@
-"""States of all entities before a target, computed from those that the window before it touches."""
+"""States of all entities before a target, computed from the entities that the window before it touches."""
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.models import Encoding, RecurrentEncoder, RecurrentGraphModel
+from tirgn_eqx.models import Encoding, Evidence, Mixture, MixtureAtTarget, RecurrentEncoder, RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import EntityRows, Window
 
 
 def encode_rows(
-    model: RecurrentGraphModel, window: Window, rows: EntityRows | None, idle: Float[Array, "entity dim"]
+    model: RecurrentGraphModel, window: Window, rows: EntityRows | None, edgeless: Float[Array, "entity dim"]
 ) -> Encoding:
-    """The encoding of all entities from `rows` (all that have an edge in the window; None: all entities) and the
-    `idle` states of the others."""
+    """Encode `window`, evolving only the entities that have an edge in it.
+
+    **Arguments:** `rows`: all entities with an edge in the window, None to evolve all entities; `edgeless`: the states
+    that entities without an edge have after as many snapshots (`RecurrentEncoder.isolated_state`).
+
+    **Returns:** the encoding of all entities.
+    """
     if rows is None or rows.index is None:
         return model.encoder(window, rows=rows)[0]
     encoding, _ = model.at_rows(rows).encoder(window, rows=rows)
-    entity = split(idle.at[rows.index].set(encoding.entity, mode="drop"), "entity")
+    entity = split(edgeless.at[rows.index].set(encoding.entity, mode="drop"), "entity")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
 
-class EncoderPrograms(NamedTuple):
-    """What encoders of one model compile: windows by their shape, idle states by the window's length."""
+class EncoderSteps(NamedTuple):
+    """Compiled steps of encoders: `encode` by shape of the window, `edgeless` states by length of the window."""
 
     encode: Programs
-    idle: Programs
+    edgeless: Programs
+
+    @classmethod
+    def new(cls) -> "EncoderSteps":
+        """Steps that are compiled when they are first called."""
+        return cls(Programs(encode_rows), Programs(RecurrentEncoder.isolated_state))
 
 
 class Encoder:
-    """Encodes the windows before targets for one model; the last one is kept, since a target comes in parts.
+    """Encodes the window before any target for one model.
 
-    **Arguments:** `model`; `windows`; `programs`: those of another encoder of the same model, to be shared.
+    The last encoding is kept, because the queries of a target may come in several batches.
+
+    **Arguments:** `model`; `windows`: of the graph; `steps`: of another encoder of models of this shape, to be shared.
     """
 
-    def __init__(self, model: RecurrentGraphModel, windows: WindowLoader, programs: EncoderPrograms | None = None):
-        self.model, self.windows = model, windows
-        self.programs = programs or EncoderPrograms(Programs(encode_rows), Programs(RecurrentEncoder.isolated_state))
-        self._idle: dict[int, Any] = {}
-        self._last: tuple[Any, Encoding, Any] | None = None
+    def __init__(self, model: RecurrentGraphModel, windows: WindowLoader, steps: EncoderSteps | None = None):
+        self.model, self.windows, self.steps = model, windows, steps or EncoderSteps.new()
+        self._edgeless: dict[int, Float[Array, "entity dim"]] = {}
+        self._last: tuple[tuple[int, int | None], tuple[Encoding, Float[Array, ""]]] | None = None
 
-    def __call__(self, target: int, known: int | None = None) -> tuple[Encoding, Float[Array, ""]]:
-        """(encoding, clock) before snapshot `target`; `known`: nothing from this snapshot on is known."""
-        if self._last is None or self._last[0] != (target, known):
-            found = self.windows.build(target, known)
-            if found.length not in self._idle:
-                self._idle[found.length] = self.programs.idle(found.length, self.model.encoder, found.length)
+    def __call__(self, target: int, history_end: int | None = None) -> tuple[Encoding, Float[Array, ""]]:
+        """(encoding, clock) at snapshot `target`; nothing from snapshot `history_end` on is read (None: `target`)."""
+        if self._last is None or self._last[0] != (target, history_end):
+            found = self.windows.build(target, history_end)
+            if found.length not in self._edgeless:
+                self._edgeless[found.length] = self.steps.edgeless(found.length, self.model, found.length)
             key = (self.windows.sizes, self.windows.num_rows)
-            encoding = self.programs.encode(key, self.model, found.window, found.rows, self._idle[found.length])
-            self._last = ((target, known), encoding, found.time_index)
-        return self._last[1:]
+            encoding = self.steps.encode(key, self.model, found.window, found.rows, self._edgeless[found.length])
+            self._last = ((target, history_end), (encoding, found.time_index))
+        return self._last[1]
+
+
+def model_at(
+    model: Evidence | Mixture, windows: WindowLoader | None, steps: EncoderSteps | None = None
+) -> Callable[[int, int | None], Evidence | MixtureAtTarget]:
+    """A function from (target, history_end) to the model at that target.
+
+    An evidence model is the same at every target; a mixture is given the encoding of the window before it.
+    """
+    if isinstance(model, Evidence):
+        return lambda target, history_end: model
+    assert windows is not None
+    encoder = Encoder(model.structure, windows, steps)
+    return lambda target, history_end: model.at(*encoder(target, history_end))

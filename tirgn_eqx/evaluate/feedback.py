@@ -1,14 +1,17 @@
-"""Snapshots that a model forecasts for itself, so that its window goes on where nothing is known any more.
+"""Snapshots that a model forecasts for itself, so that its window goes on after the last known snapshot.
 
-No question of the held-out split is read: the model asks what was asked in the last known window.
+No query of the held-out split is read: the model is given the queries of the last known window again.
 """
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
@@ -16,131 +19,131 @@ from tirgn_eqx.data.index.history import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
-from tirgn_eqx.types import Batch
+from tirgn_eqx.types import Batch, Queries
 
-TOP = 3  # answers taken from one question
+ANSWERS_PER_QUERY = 3
 
 
 class ForecastStore(SnapshotStore):
-    """The snapshots of a graph before `known`, and after it those that were forecast.
+    """The snapshots of a graph before `first_forecast`, and from there on those that were forecast.
 
-    **Arguments:** `facts`: how many facts a forecast snapshot has at most, which with the known snapshots decides the
-    padding.
+    **Arguments:** `max_facts`: of a forecast snapshot, which with the known snapshots decides the padding.
     """
 
-    def __init__(self, graph: TemporalGraph, known: int, facts: int):
+    def __init__(self, graph: TemporalGraph, first_forecast: int, max_facts: int):
         super().__init__(graph)
-        self.known, self.facts = known, facts
+        self.first_forecast, self.max_facts = first_forecast, max_facts
         self._forecast: dict[int, Snapshot] = {}
 
     def __getitem__(self, index: int) -> Snapshot:
-        return super().__getitem__(index) if index < self.known else self._forecast[index]
+        return super().__getitem__(index) if index < self.first_forecast else self._forecast[index]
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
-        """int64 `(3,)`: (active, edge, pair) counts that every window before `target` fits in."""
-        most = [min(2 * self.facts, self.graph.num_entities), 2 * self.facts, self.facts]
-        before = min(target, self.known)
-        return np.maximum(super().window_sizes(before, history_len), most)
+        """int64 `(3,)`: (active, edge, pair) counts that no window before `target` exceeds."""
+        most = [min(2 * self.max_facts, self.graph.num_entities), 2 * self.max_facts, self.max_facts]
+        return np.maximum(super().window_sizes(min(target, self.first_forecast), history_len), most)
 
-    def put(self, index: int, subject: np.ndarray, relation: np.ndarray, object_: np.ndarray) -> None:
-        """Make these facts (at least one, at most `facts`) snapshot `index`."""
+    def put(
+        self,
+        index: int,
+        subject: Int[np.ndarray, " fact"],
+        relation: Int[np.ndarray, " fact"],
+        object_: Int[np.ndarray, " fact"],
+    ) -> None:
+        """Make these facts, at least one and at most `max_facts`, snapshot `index`."""
         columns = {"subject": subject, "relation": relation, "object": object_, "snapshot": np.zeros_like(subject)}
         alone = dataclasses.replace(self.graph, **columns, split=np.zeros(len(subject), np.int8))
         self._forecast[index] = build_snapshot(alone, 0)
 
 
-def top_answers(model: RecurrentGraphModel, batch: Batch, count: int) -> tuple[jax.Array, jax.Array]:
-    """(probability, entity) of the `count` most probable answers to every entity question, each
-    `(micro, unit, count)`."""
+def top_answers(
+    model: RecurrentGraphModel, batch: Batch, count: int
+) -> tuple[Float[Array, "micro unit {count}"], Int[Array, "micro unit {count}"]]:
+    """(probability, entity) of the `count` most probable answers to every entity query."""
     encoding, _ = model.encoder(batch.window)
 
-    def chunk(queries):
+    def top_of_micro_batch(queries: Queries) -> tuple[Array, Array]:
         score, _ = model.ranking_scores(encoding, queries, batch.time_index, kind="entity")
         probability, entity = jax.lax.top_k(score, count)
         return probability, entity
 
-    return jax.lax.map(chunk, batch.entity_queries)
+    return jax.lax.map(top_of_micro_batch, batch.entity_queries)
 
 
 def forecast_snapshots(
     model: RecurrentGraphModel,
     graph: TemporalGraph,
-    split: Literal["valid", "test"],
+    split: str,
     *,
     history_len: int,
     history_window: int,
     vocabulary: HistoryVocabulary,
     batch_size: int,
 ) -> ForecastStore:
-    """The snapshots of `split` as `model` forecasts them, one after the other, each from those before it.
+    """Forecast the snapshots of `split`, one after the other, each from those before it.
 
-    Every question (s, r), both directions, of the last known window is asked again. A fact's expected number is the
-    probability of its answer times how often its question was asked in a snapshot; the facts with the largest ones
-    become the snapshot, as many as the known ones of the window have on average.
+    Every query (s, r), both directions, of the last known window is given to the model. The expected number of a fact
+    is the probability of its answer times how often its query occurred in a snapshot. The facts with the largest
+    expected numbers become the snapshot, as many as a known snapshot of the window has on average.
+
+    **Arguments:** `history_len`, `history_window`: as trained; `vocabulary`: of `graph`; `batch_size`: units of a
+    micro-batch.
     """
     snapshots = graph.split_snapshots(split)
     snapshots = snapshots[snapshots > 0]
-    known, last = int(snapshots[0]), int(snapshots[-1])
-    window = slice(graph.offsets[max(0, known - history_len)], graph.offsets[known])
-    length = min(known, history_len)
-    wanted = max(1, round((window.stop - window.start) / length))
-    store = ForecastStore(graph, known, wanted)
-    asking = _asking_again(graph, window, split, known, last)
+    first, last = int(snapshots[0]), int(snapshots[-1])
+    window = slice(int(graph.offsets[max(0, first - history_len)]), int(graph.offsets[first]))
+    max_facts = max(1, round((window.stop - window.start) / min(first, history_len)))
+    store = ForecastStore(graph, first, max_facts)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "batch_size": batch_size}
-    loader = BatchLoader(
-        asking, vocabulary, split, unique=True, max_buckets=1, known=known, fed_back=True, store=store, **options
-    )
-    count = min(TOP, graph.num_entities)
-    programs = Programs(partial(top_answers, count=count))
+    options |= {"unique": True, "max_buckets": 1, "known": first, "fed_back": True, "store": store}
+    loader = BatchLoader(_with_repeated_window(graph, window, split, first, last), vocabulary, split, **options)
+    top = Programs(partial(top_answers, count=min(ANSWERS_PER_QUERY, graph.num_entities)))
     for target in loader.targets.tolist():
         prepared = loader.build(target)
-        probability, answer = (np.asarray(x) for x in programs(prepared.bucket, model, prepared.batch))
-        asked = prepared.batch.entity_queries
-        subject, given, weight = (np.asarray(x) for x in (asked.subject, asked.condition, asked.weight))
+        probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))
+        queries = prepared.batch.entity_queries
+        subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.condition, queries.weight))
         expected = weight[..., None] * probability
-        store.put(target, *_most_expected(subject, given, answer, expected, graph.num_relations, wanted))
+        store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, max_facts))
     return store
 
 
-def _asking_again(graph: TemporalGraph, window: slice, split: str, known: int, last: int) -> TemporalGraph:
-    """`graph` up to `known`, and then the window's facts again at every snapshot up to `last`, as facts of `split`."""
-    times = last - known + 1
-    again = window.stop - window.start
-    before = graph.offsets[known]
-    join = lambda column: np.concatenate([column[:before], np.tile(column[window], times)])
+def _with_repeated_window(graph: TemporalGraph, window: slice, split: str, first: int, last: int) -> TemporalGraph:
+    """`graph` before snapshot `first`, and then the window's facts at every snapshot to `last`, as facts of `split`."""
+    times, size, before = last - first + 1, window.stop - window.start, int(graph.offsets[first])
+
+    def repeated(column: np.ndarray) -> np.ndarray:
+        return np.concatenate([column[:before], np.tile(column[window], times)])
+
+    snapshot = np.concatenate([graph.snapshot[:before], np.repeat(np.arange(first, last + 1), size)])
     return dataclasses.replace(
         graph,
-        subject=join(graph.subject),
-        relation=join(graph.relation),
-        object=join(graph.object),
-        snapshot=np.concatenate([graph.snapshot[:before], np.repeat(np.arange(known, last + 1), again)]).astype(
-            np.int32
-        ),
-        split=np.concatenate([np.zeros(before, np.int8), np.full(times * again, SPLITS.index(split), np.int8)]),
+        subject=repeated(graph.subject),
+        relation=repeated(graph.relation),
+        object=repeated(graph.object),
+        snapshot=snapshot.astype(np.int32),
+        split=np.concatenate([np.zeros(before, np.int8), np.full(times * size, SPLITS.index(split), np.int8)]),
     )
 
 
 def _most_expected(
-    subject: np.ndarray,
-    given: np.ndarray,
-    answer: np.ndarray,
-    expected: np.ndarray,
+    subject: Int[np.ndarray, "micro unit"],
+    relation: Int[np.ndarray, "micro unit"],
+    answer: Int[np.ndarray, "micro unit count"],
+    expected: Float[np.ndarray, "micro unit count"],
     num_relations: int,
-    wanted: int,
+    max_facts: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """int32 (subject, relation, object) of the `wanted` facts with the largest expected numbers.
-
-    **Arguments:** `subject`, `given`: of the questions; `answer`, `expected`: several for each of them.
-    """
+    """int32 (subject, relation, object) of the facts with the largest expected numbers, inverses turned round."""
     expected = expected.ravel()
-    spread = lambda column: np.broadcast_to(column[..., None], answer.shape).ravel()
-    s, r, o = spread(subject), spread(given), answer.ravel()
-    inverse = r >= num_relations
+    s, r = (np.broadcast_to(column[..., None], answer.shape).ravel() for column in (subject, relation))
+    o, inverse = answer.ravel(), r >= num_relations
     s, r, o = np.where(inverse, o, s), np.where(inverse, r - num_relations, r), np.where(inverse, s, o)
     order = np.argsort(-expected, kind="stable")
     order = order[expected[order] > 0]
-    # A fact that both of its questions name counts once, with the larger number.
+    # A fact that answers a query of both directions counts once, with the larger number.
     facts = np.stack([s, r, o], 1)[order]
     _, first = np.unique(facts, axis=0, return_index=True)
-    chosen = facts[np.sort(first)[:wanted]].astype(np.int32)
+    chosen = facts[np.sort(first)[:max_facts]].astype(np.int32)
     return chosen[:, 0], chosen[:, 1], chosen[:, 2]

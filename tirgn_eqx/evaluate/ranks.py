@@ -1,24 +1,30 @@
-"""Ranks of the true answers, on device."""
+"""Ranks of the true answers, computed on the device; here ties are ranked and the time-aware filter is applied."""
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.types import Answers, Queries
 
-# Of entity and of relation probabilities.
+# For entity and for relation queries.
 Temperature = tuple[Float[Array, ""], Float[Array, ""]]
 
 
 class Ranks(NamedTuple):
-    """Per answer: time-filtered and raw rank (1 = best; ties share the mean of their places), -log p, the probability
-    of the most probable candidate of its unit, whether that is the answer (1 / n where n are equally probable), and its
-    Brier score, the squared distance between the probabilities and what happened (Brier, 1950: 0 = certain and right,
-    2 = certain and wrong).
+    """What an evaluation keeps of every answer, float32 `(answer,)` each.
 
-    The ranks are NaN where the answer's score is.
+    - `filtered`, `raw`: rank with and without the time-aware filter, 1 = best; see `answer_ranks`.
+    - `nll`: -log p of the answer, in nats.
+    - `confidence`: probability of the most probable candidate of the answer's query.
+    - `right`: 1 where the answer is that candidate, 1 / n where n candidates share the top, else 0.
+    - `brier`: squared distance between the probabilities and the one-hot truth (Brier, 1950), from 0 (certain and
+      right) to 2 (certain and wrong).
+
+    Ranks and `right` are NaN where the answer's score is.
     """
 
     filtered: Float[Array, " answer"]
@@ -29,44 +35,62 @@ class Ranks(NamedTuple):
     brier: Float[Array, " answer"]
 
 
+def count_better(
+    scores: Float[Array, "#answer candidate"],
+    own: Float[Array, "answer 1"],
+    counted: Bool[Array, "#answer candidate"] | bool = True,
+) -> Float[Array, " answer"]:
+    """How many candidates score better than each answer; equal scores count half, NaN scores not at all.
+
+    **Arguments:** `scores`: of the candidates; `own`: of the answers; `counted`: the candidates that take part.
+    """
+    return jnp.sum(jnp.where(counted & (scores > own), 1.0, jnp.where(counted & (scores == own), 0.5, 0.0)), 1)
+
+
 def answer_ranks(
     score: Float[Array, "unit candidate"],
     log_probability: Float[Array, " answer"],
     queries: Queries | Answers,
     num_candidates: int | None = None,
 ) -> Ranks:
-    """Rank every answer among the candidates of its unit.
+    """Rank every answer among the candidates of its query.
 
-    The rank is the mean of the optimistic and the pessimistic one, as PyKEEN and TGB define it: 1 + the
-    number of better candidates + half the number of equal ones. The time-aware filter leaves out the other
-    true answers at the same time.
+    Ties take the mean of the optimistic and the pessimistic rank, as in PyKEEN and TGB: 1 + the number of better
+    candidates + half the number of other candidates with the same score. The time-aware filter leaves out the other
+    answers that are true at the same time; the static filter of older work, which leaves out what is true at any time,
+    is not offered.
 
-    **Arguments:** `score`: the probability of every candidate; `log_probability`: of the answers, handed on as the NLL;
-    `num_candidates`: the others are padding and take no place.
+    **Arguments:**
+
+    - `score`: the probability of every candidate for every unit (distinct query).
+    - `log_probability`: of the answers, in nats; returned with its sign changed as `nll`.
+    - `queries`: the answers by unit, and in `true_query`, `true_candidate` all that is true at the same time.
+    - `num_candidates`: candidates from this id on are padding and take no place; None: none is.
+
+    **Returns:** the `Ranks` of `queries.answer`, in their order.
     """
     assert queries.true_query is not None and queries.true_candidate is not None
-    own = score[queries.answer_query, queries.answer][:, None]
-
-    def places(scores, counted: Any = True):
-        """Better scores in each answer's row, equal ones counted half; NaN is neither."""
-        return jnp.sum(jnp.where(counted & (scores > own), 1.0, jnp.where(counted & (scores == own), 0.5, 0.0)), 1)
-
-    # One pass over all candidates; the few true ones, the own answer too, are then taken off again.
-    real = True if num_candidates is None else jnp.arange(score.shape[1]) < num_candidates
-    everyone = places(score[queries.answer_query], real)
+    unit, own = queries.answer_query, score[queries.answer_query, queries.answer][:, None]
+    real = True if num_candidates is None else jnp.arange(score.shape[1])[None, :] < num_candidates
+    # All candidates are counted in one pass; the few true ones, the answer itself among them, are then subtracted.
+    better = count_better(score[unit], own, real)
     true = score.at[queries.true_query, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
-    of_unit = queries.true_query[None, :] == queries.answer_query[:, None]
-    # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.
-    number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks.astype(jnp.float32))
-    unit, top = queries.answer_query, jnp.max(score, 1)
-    ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # at the top; none where NaN is
+    same_query = queries.true_query[None, :] == unit[:, None]
+    better_true = count_better(true[None, :], own, same_query)
+
+    def nan_where_own_is(values: Array) -> Float[Array, " answer"]:
+        # NaN compares false and would rank first, so the rank is NaN.
+        return jnp.where(jnp.isnan(own[:, 0]), jnp.nan, values.astype(jnp.float32))
+
+    top = jnp.max(score, 1)
+    ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # none where the top is NaN
     brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
     return Ranks(
-        filtered=number(1 + everyone - places(true[None, :], of_unit)),
-        raw=number(0.5 + everyone),
+        filtered=nan_where_own_is(1 + better - better_true),
+        raw=nan_where_own_is(0.5 + better),
         nll=-log_probability,
         confidence=top[unit],
-        right=number(jnp.where(own[:, 0] >= top[unit], 1 / ties[unit], 0.0)),
+        right=nan_where_own_is(jnp.where(own[:, 0] >= top[unit], 1 / ties[unit], 0.0)),
         brier=brier,
     )
 
@@ -77,8 +101,10 @@ def tempered(
     queries: Queries | Answers,
     temperature: Float[Array, ""] | None,
 ) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
-    """Probabilities p^(1 / temperature), summing up to 1, and their log at the answers (Guo et al., 2017); as they are
-    without a temperature."""
+    """Probabilities p^(1 / temperature), normalised (Guo et al., 2017), and their log at the answers.
+
+    **Arguments:** as of `answer_ranks`; `temperature` None returns the first two unchanged.
+    """
     if temperature is None:
         return score, log_probability
     scaled = jnp.log(score) / temperature

@@ -1,22 +1,91 @@
-"""What an evaluation gives: ranks of every query, and the figures made of them."""
+"""What an evaluation returns: the rank of every query, the figures made of them, and the documents for JSON."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Float, Int64
+from pydantic import BaseModel, ConfigDict, Field
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import DataError
 
-T = TypeVar("T")
 Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
+# Metric name -> value, as loggers take it: "mrr", "hits_at_1", ..., and "nll" where there are probabilities.
+Figures = dict[str, float]
 HITS = (1, 3, 10)
 BINS = 15
 
 
-def evaluated_snapshots(graph: TemporalGraph, split: str) -> np.ndarray:
-    """int64: the snapshots of `split` that have a past to be forecast from. **Raises:** DataError for none."""
+class Document(BaseModel):
+    """A JSON document or a part of one. A field with a default is left out of the JSON unless it has a value."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible. (`Any`: callers add keys of their own before they print it.)"""
+        return self.model_dump(by_alias=True, exclude_defaults=True)
+
+
+class ReliabilityBin(Document):
+    """Queries whose confidence is between two bounds: how many, their mean confidence, and the share that was right."""
+
+    low: float = Field(..., serialization_alias="from")
+    high: float = Field(..., serialization_alias="to")
+    queries: int
+    probability: float
+    right: float
+
+
+class CalibrationFigures(Document):
+    """How well probabilities agree with frequencies.
+
+    - `brier`: the mean Brier score.
+    - `ece`: the expected calibration error (Guo et al., 2017): the distance between the share that was right and the
+      mean confidence, in each of `BINS` bins of equal width, averaged over all queries.
+    - `reliability`: the bins that hold a query.
+    """
+
+    brier: float
+    ece: float
+    reliability: list[ReliabilityBin]
+
+
+class SnapshotFigures(Document):
+    """MRR of the entity queries of one snapshot; `time` in the unit of `graph.times`."""
+
+    time: int
+    queries: int
+    mrr: float
+
+
+class EvaluationReport(Document):
+    """The document of `tirgn eval`: figures of entity queries, of relation queries, and by direction and snapshot.
+
+    `dataset` is `graph.describe()`; `filter` names the filter of all figures but those ending in `_raw`; `seconds` is
+    the wall time of the evaluation.
+    """
+
+    dataset: dict[str, Any]
+    split: str
+    setting: str
+    filter: Literal["time"]
+    entity: Figures
+    entity_raw: Figures
+    relation: Figures | None = None
+    relation_raw: Figures | None = None
+    object: Figures
+    subject: Figures
+    calibration: CalibrationFigures | None = None
+    snapshots: list[SnapshotFigures]
+    seconds: float
+
+
+def evaluated_snapshots(graph: TemporalGraph, split: str) -> Int64[np.ndarray, " snapshot"]:
+    """The snapshots of `split` that have a past to be forecast from, ascending.
+
+    **Raises:** DataError where there is none.
+    """
     snapshots = graph.split_snapshots(split)
     snapshots = snapshots[snapshots > 0]
     if len(snapshots) == 0:
@@ -24,111 +93,109 @@ def evaluated_snapshots(graph: TemporalGraph, split: str) -> np.ndarray:
     return snapshots
 
 
-def summarize(ranks: np.ndarray, nll: np.ndarray | None = None) -> dict[str, float]:
-    """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when given; NaN for no query."""
-    mean = lambda values: float(np.mean(values)) if len(values) else float("nan")
+def summarize(ranks: Float[np.ndarray, " query"], nll: Float[np.ndarray, " query"] | None = None) -> Figures:
+    """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when it is given; NaN where there is no query."""
+
+    def mean(values: np.ndarray) -> float:
+        return float(np.mean(values)) if len(values) else float("nan")
+
     out = {"mrr": mean(1 / ranks)} | {f"hits_at_{k}": mean(ranks <= k) for k in HITS}
     return out if nll is None else out | {"nll": mean(nll)}
 
 
-def calibration(confidence: np.ndarray, right: np.ndarray, brier: np.ndarray, bins: int = BINS) -> dict[str, Any]:
-    """How far probabilities can be taken at their word; JSON-compatible.
+def calibration(
+    confidence: Float[np.ndarray, " query"],
+    right: Float[np.ndarray, " query"],
+    brier: Float[np.ndarray, " query"],
+    bins: int = BINS,
+) -> CalibrationFigures:
+    """Compare probabilities with frequencies.
 
-    `brier`: the mean Brier score; `ece`: the expected calibration error (Guo et al., 2017), the mean over all queries
-    of |share that was right - mean probability| of their bin, in bins of equal width; `reliability`: those bins.
+    **Arguments:** columns of `Ranks`; `bins`: how many of equal width.
 
-    **Arguments:** `confidence`: of the most probable candidate; `right`: whether it was the answer, a share of 1 where
-    several were as probable; `brier`: per query. All NaN where a probability is not a number.
+    **Returns:** the errors; NaN and no bins where a probability is not a number, or where there is no query.
     """
     if not (len(confidence) and np.isfinite(confidence).all()):
-        return {"brier": float("nan"), "ece": float("nan"), "reliability": []}
+        return CalibrationFigures(brier=float("nan"), ece=float("nan"), reliability=[])
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     number = np.bincount(place, minlength=bins)
-    mean = lambda values: np.bincount(place, values, bins) / np.maximum(number, 1)
-    promised, kept = mean(confidence), mean(right)
-    rows = [
-        {"from": i / bins, "to": (i + 1) / bins, "queries": int(number[i]), "probability": p, "right": r}
-        for i, (p, r) in enumerate(zip(promised.tolist(), kept.tolist()))
-        if number[i]
+    promised, kept = (np.bincount(place, values, bins) / np.maximum(number, 1) for values in (confidence, right))
+    rows = zip(range(bins), number.tolist(), promised.tolist(), kept.tolist())
+    reliability = [
+        ReliabilityBin(low=i / bins, high=(i + 1) / bins, queries=queries, probability=p, right=share)
+        for i, queries, p, share in rows
+        if queries
     ]
     error = float(np.abs(promised - kept) @ number / len(place))
-    return {"brier": float(np.mean(brier)), "ece": error, "reliability": rows}
+    return CalibrationFigures(brier=float(np.mean(brier)), ece=error, reliability=reliability)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Ranks of every query of one split, and how they were obtained.
+    """The rank of every query of one split, and how it was obtained.
 
-    Arrays are over queries, in time order and within a snapshot facts first, inverses after: `snapshot`
-    (number), `inverse` (True: the subject was asked for), and per kind "entity" and (where the model forecasts
-    relations) "relation" the filtered rank and the raw rank, and where it gives probabilities the NLL, the probability
-    of the most probable candidate, whether it was right, and the Brier score.
+    All arrays are `(query,)`, in time order, within a snapshot the facts first and their inverses after. Columns by
+    kind of query have the keys "entity" and, where the model forecasts relations, "relation"; see `Ranks` for what they
+    hold. A model without probabilities has ranks alone.
+
+    - `snapshot`: int64, the number of the target snapshot.
+    - `inverse`: bool, True where the subject is queried.
+    - `seconds`: wall time of the evaluation.
     """
 
     graph: TemporalGraph
     split: str
     setting: str
-    snapshot: np.ndarray
-    inverse: np.ndarray
-    filtered: dict[str, np.ndarray]
-    raw: dict[str, np.ndarray]
-    nll: dict[str, np.ndarray]
+    snapshot: Int64[np.ndarray, " query"]
+    inverse: Bool[np.ndarray, " query"]
+    filtered: dict[str, Float[np.ndarray, " query"]]
+    raw: dict[str, Float[np.ndarray, " query"]]
+    nll: dict[str, Float[np.ndarray, " query"]]
     seconds: float
-    confidence: dict[str, np.ndarray] = field(default_factory=dict)
-    right: dict[str, np.ndarray] = field(default_factory=dict)
-    brier: dict[str, np.ndarray] = field(default_factory=dict)
+    confidence: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
+    right: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
+    brier: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
 
     @property
-    def entity(self) -> dict[str, float]:
-        """Entity figures, both directions pooled, time-aware filter."""
+    def entity(self) -> Figures:
+        """Figures of the entity queries, both directions pooled, time-aware filter."""
         return summarize(self.filtered["entity"], self.nll.get("entity"))
 
     @property
-    def calibration(self) -> dict[str, Any]:
-        """`{"calibration": ...}` of the entity forecasts, where there are probabilities."""
+    def calibration(self) -> CalibrationFigures | None:
+        """Calibration of the entity forecasts; None for a model without probabilities."""
         if "entity" not in self.confidence:
-            return {}
-        confidence, right, brier = (part["entity"] for part in (self.confidence, self.right, self.brier))
-        return {"calibration": calibration(confidence, right, brier)}
+            return None
+        return calibration(self.confidence["entity"], self.right["entity"], self.brier["entity"])
+
+    def report(self) -> EvaluationReport:
+        """All figures, as `tirgn eval --json` prints them."""
+        ranks, nll = self.filtered["entity"], self.nll.get("entity")
+        relation, relation_raw = self.filtered.get("relation"), self.raw.get("relation")
+        object_, subject = (
+            summarize(ranks[chosen], None if nll is None else nll[chosen]) for chosen in (~self.inverse, self.inverse)
+        )
+        snapshots: list[SnapshotFigures] = []
+        for number in np.unique(self.snapshot).tolist():
+            here = ranks[self.snapshot == number]
+            time, mrr = int(self.graph.times[number]), summarize(here)["mrr"]
+            snapshots.append(SnapshotFigures(time=time, queries=len(here), mrr=mrr))
+        return EvaluationReport(
+            dataset=self.graph.describe(),
+            split=self.split,
+            setting=self.setting,
+            filter="time",
+            entity=self.entity,
+            entity_raw=summarize(self.raw["entity"]),
+            relation=None if relation is None else summarize(relation, self.nll.get("relation")),
+            relation_raw=None if relation_raw is None else summarize(relation_raw),
+            object=object_,
+            subject=subject,
+            calibration=self.calibration,
+            snapshots=snapshots,
+            seconds=self.seconds,
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as `tirgn eval --json` prints it."""
-        entity, nll = self.filtered["entity"], self.nll.get("entity")
-
-        def by_direction(inverse: bool) -> dict[str, float]:
-            chosen = self.inverse == inverse
-            return summarize(entity[chosen], None if nll is None else nll[chosen])
-
-        snapshots = []
-        for number in np.unique(self.snapshot):
-            ranks = entity[self.snapshot == number]
-            row = {"time": int(self.graph.times[number]), "queries": len(ranks)}
-            snapshots.append(row | {"mrr": summarize(ranks)["mrr"]})
-        relation = {}
-        if "relation" in self.filtered:
-            relation["relation"] = summarize(self.filtered["relation"], self.nll.get("relation"))
-            relation["relation_raw"] = summarize(self.raw["relation"])
-        return {
-            "dataset": self.graph.describe(),
-            "split": self.split,
-            "setting": self.setting,
-            "filter": "time",
-            "entity": self.entity,
-            "entity_raw": summarize(self.raw["entity"]),
-            **relation,
-            "object": by_direction(False),
-            "subject": by_direction(True),
-            **self.calibration,
-            "snapshots": snapshots,
-            "seconds": self.seconds,
-        }
-
-
-def one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each given out when the next one has begun: so the device never waits for its reader."""
-    items = iter(items)
-    for last in items:
-        for item in items:
-            yield last
-            last = item
-        yield last
+        """`report` as JSON-compatible values."""
+        return self.report().to_dict()

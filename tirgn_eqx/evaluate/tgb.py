@@ -1,28 +1,44 @@
-"""Evaluation as TGB 2.0 asks for it, in the words of its evaluator: MRR over all facts and their inverses.
+"""Evaluation as TGB 2.0 asks for it: MRR over all facts and their inverses.
 
-Every question (s, r, ?, t) of a split, both directions, is forecast from all snapshots before t. Its answer is ranked
-among negatives: all entities but what is true of (s, r) at t, or for tkgl-wikidata the 1,000 that were drawn in
-advance. Ties count with the mean of the optimistic and the pessimistic rank. A fact that occurs twice counts twice.
+Every query (s, r, ?, t) of a split, both directions, is forecast from all snapshots before t. Its answer is ranked
+among negatives: all entities but those that are true of (s, r) at t, or for tkgl-wikidata the 1,000 that TGB sampled in
+advance. Ties take the mean of the optimistic and the pessimistic rank. A fact that occurs twice counts twice.
 """
 
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.tgb import DATASETS, SAMPLED
 from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.evaluate.results import Evaluation, summarize
+from tirgn_eqx.evaluate.results import Document, Evaluation, Figures, summarize
 from tirgn_eqx.models import Model
 
 
-def check_tgb(graph: TemporalGraph, data: TemporalGraph | None = None) -> None:
-    """**Arguments:** `graph`: to be evaluated; `data`: as it was read, where `graph` has the ids of a checkpoint.
+class TGBReport(Document):
+    """The document of `tirgn eval --protocol tgb`; `negatives` says in words among what the answers were ranked."""
 
-    **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where TGB's negatives, which are numbered as
-    its files are, would be taken for other entities.
+    dataset: dict[str, Any]
+    split: str
+    setting: Literal["single-step"]
+    protocol: Literal["tgb"]
+    negatives: str
+    queries: int
+    entity: Figures
+    object: Figures
+    subject: Figures
+    seconds: float
+
+
+def check_tgb(graph: TemporalGraph, data: TemporalGraph | None = None) -> None:
+    """Check that TGB's protocol can be followed on `graph`; `data`: as it was read, where `graph` has other ids.
+
+    **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where TGB's sampled negatives, which are given
+    in the ids of its files, would name other entities.
     """
     if graph.provenance.get("kind") != "tgb":
         raise ConfigError(
@@ -43,39 +59,54 @@ def tgb_ranks(
     *,
     history_len: int,
     history_window: int = 0,
-) -> tuple[np.ndarray, Evaluation, str]:
-    """float64 `(question,)`: ranks in the order of `Evaluation`, that evaluation, and what the negatives were.
+) -> tuple[Float[np.ndarray, " query"], Evaluation, str]:
+    """Rank every query among TGB's negatives.
 
-    **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where its negatives are not to be had.
+    **Returns:** ranks in the order of `Evaluation`, that evaluation, and what the negatives were.
+
+    **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where its negatives cannot be read.
     """
     check_tgb(graph)
-    options: dict[str, Any] = {"split": split, "history_len": history_len, "history_window": history_window}
+    shape: dict[str, Any] = {"split": split, "history_len": history_len, "history_window": history_window}
     if graph.name not in SAMPLED:
-        evaluation = make_evaluator(model, graph, **options)(model)  # pyright: ignore[reportArgumentType]
+        evaluation = make_evaluator(model, graph, **shape)(model)
         return evaluation.filtered["entity"], evaluation, "all entities that are not true at the same time"
     negatives = DrawnNegatives(graph, split)
-    evaluation = make_evaluator(model, graph, candidates=negatives, **options)(model)  # pyright: ignore[reportArgumentType]
-    # The filtered rank has left the negatives out of all candidates: what it lacks is what they count.
+    evaluation = make_evaluator(model, graph, candidates=negatives, **shape)(model)
+    # The filter has left the negatives out of all candidates, so raw - filtered counts the better ones among them.
     ranks = 1.5 + evaluation.raw["entity"] - evaluation.filtered["entity"]
     few, many = negatives.sizes
     number = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-    return ranks, evaluation, f"{number} drawn by TGB for each question"
+    return ranks, evaluation, f"{number} sampled by TGB for each query"
 
 
-def evaluate_tgb(model: Model, graph: TemporalGraph, *, split: Literal["valid", "test"] = "test", **shape: Any) -> dict:
-    """Figures of a split under TGB's protocol, JSON-compatible: `entity` with `mrr` and `hits_at_10`, and how they came
-    about. **Arguments:** `shape`: `history_len` and `history_window`, as trained. **Raises:** see `tgb_ranks`."""
+def evaluate_tgb(
+    model: Model,
+    graph: TemporalGraph,
+    *,
+    split: Literal["valid", "test"] = "test",
+    history_len: int,
+    history_window: int = 0,
+) -> TGBReport:
+    """Evaluate a split under TGB's protocol.
+
+    **Arguments:** `history_len`, `history_window`: as trained.
+
+    **Returns:** the report, with figures of all queries (`entity`) and of either direction.
+
+    **Raises:** as `tgb_ranks`.
+    """
+    shape = {"history_len": history_len, "history_window": history_window}
     ranks, evaluation, negatives = tgb_ranks(model, graph, split, **shape)
-    side = lambda inverse: summarize(ranks[evaluation.inverse == inverse])
-    return {
-        "dataset": graph.describe(),
-        "split": split,
-        "setting": "single-step",
-        "protocol": "tgb",
-        "negatives": negatives,
-        "questions": len(ranks),
-        "entity": summarize(ranks),
-        "object": side(False),
-        "subject": side(True),
-        "seconds": evaluation.seconds,
-    }
+    return TGBReport(
+        dataset=graph.describe(),
+        split=split,
+        setting="single-step",
+        protocol="tgb",
+        negatives=negatives,
+        queries=len(ranks),
+        entity=summarize(ranks),
+        object=summarize(ranks[~evaluation.inverse]),
+        subject=summarize(ranks[evaluation.inverse]),
+        seconds=evaluation.seconds,
+    )

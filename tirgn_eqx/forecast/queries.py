@@ -1,6 +1,7 @@
-"""Files of queries: CSV, in the forms that spreadsheets write, and parquet."""
+"""Files of queries: CSV, as spreadsheets write it, and parquet."""
 
 import csv
+import functools
 import io
 import re
 from pathlib import Path
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
 PARTS = ("subject", "relation", "object")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _FORM = f"the first line names the columns {', '.join(PARTS)}, which commas separate (also read: ; tab |)"
-_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK")
-# Of UTF-16, as spreadsheets write "Unicode text".
-_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# How files begin that gzip, zstd, zlib and zip have written.
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"PK")
+# Spreadsheets write "Unicode text" as UTF-16.
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def read_queries(path: Path) -> "pl.DataFrame":
-    """The table of queries: three text columns, in every row null where something is asked for.
+    """Read a CSV or parquet file of queries.
 
-    A CSV file is UTF-8, with or without a byte order mark, or UTF-16 with one; its lines may end in any way, cells may
-    stand in double quotes, and commas, semicolons, tabs or bars separate them: the one by which the first line names
-    the columns. Further columns are ignored, and so are empty lines.
+    A CSV file is UTF-8, with or without a byte order mark, or UTF-16 with one. Its lines may end in any way, and cells
+    may be quoted. Commas, semicolons, tabs or bars separate cells, whichever separates the names of the columns in the
+    first line. Further columns and empty lines are ignored.
+
+    **Returns:** three text columns, in every row null in the part that is predicted.
 
     **Raises:** DataError for any other file, with the row (counted from 1, below the names of the columns).
     """
@@ -58,40 +62,41 @@ def read_queries(path: Path) -> "pl.DataFrame":
         pl.when(pl.col(part).str.strip_chars() != "").then(pl.col(part)).alias(part) for part in PARTS
     )
     if table.height == 0:
-        raise DataError(f"{path}: no questions in the file; give one in every row")
+        raise DataError(f"{path}: no queries in the file; give one in every row")
     empty = table.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32))).to_series()
     bad = (empty != 1).arg_true()
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part that is asked for; "
+            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part to predict; "
             f"{len(bad)} rows are like that"
         )
     return table
 
 
 def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:
-    """**Raises:** DataError with file and row for the first name of the queries that `names` does not take."""
-    wrong: dict[str, dict[str, DataError]] = {}
-    for part in PARTS:
-        look_up = names.relation if part == "relation" else names.entity
-        for name in table[part].drop_nulls().unique():
-            try:
-                look_up(name)
-            except DataError as error:
-                wrong.setdefault(part, {})[name] = error
-    if not wrong:
-        return
-    rows = [
-        (number, [wrong[part][name] for part, name in row.items() if name in wrong.get(part, ())])
-        for number, row in enumerate(table.iter_rows(named=True), start=1)
-    ]
-    rows = [(number, errors) for number, errors in rows if errors]
-    more = f"; {len(rows):,} rows in all have such names" if len(rows) > 1 else ""
-    raise DataError(f"{path}: row {rows[0][0]}: {rows[0][1][0]}{more}")
+    """Look up every name of a table of queries.
+
+    **Raises:** DataError with file and row for the first name that `names` does not find.
+    """
+
+    @functools.cache
+    def error_of(part: str, name: str) -> DataError | None:
+        try:
+            names.id("relation" if part == "relation" else "entity", name)
+        except DataError as error:
+            return error
+
+    wrong: list[tuple[int, DataError]] = []
+    for number, row in enumerate(table.select(PARTS).iter_rows(), start=1):
+        errors = [error for part, name in zip(PARTS, row) if name is not None and (error := error_of(part, name))]
+        wrong += [(number, error) for error in errors[:1]]
+    if wrong:
+        more = f"; {len(wrong):,} rows in all have such names" if len(wrong) > 1 else ""
+        raise DataError(f"{path}: row {wrong[0][0]}: {wrong[0][1]}{more}")
 
 
 def _read_csv(path: Path) -> "pl.DataFrame":
-    """The columns of a CSV file as text. **Raises:** Unsound, DataError, OSError."""
+    """The columns of a CSV file as text."""
     import polars as pl
 
     text = _text_of(path)
@@ -113,7 +118,7 @@ def _read_csv(path: Path) -> "pl.DataFrame":
             rows.append(row)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {told(error)}; close quotes where they end") from error
-    names = [_plain(name) for name in rows[0]]
+    names = [_column_name(name) for name in rows[0]]
     twice = [part for part in PARTS if names.count(part) > 1]
     if twice:
         raise DataError(f"{path}: two columns are called {twice[0]}; {_FORM}")
@@ -123,8 +128,8 @@ def _read_csv(path: Path) -> "pl.DataFrame":
 
 
 def _separator(path: Path, head: str) -> str:
-    """What separates the columns, by their names. **Raises:** DataError for a first line that does not name them."""
-    found = {mark: {_plain(name) for name in next(csv.reader([head], delimiter=mark))} for mark in _SEPARATORS}
+    """The separator by which the first line names the columns."""
+    found = {mark: {_column_name(name) for name in next(csv.reader([head], delimiter=mark))} for mark in _SEPARATORS}
     best = max(_SEPARATORS, key=lambda mark: len(found[mark] & set(PARTS)))
     missing = [part for part in PARTS if part not in found[best]]
     if not missing:
@@ -137,19 +142,22 @@ def _separator(path: Path, head: str) -> str:
     )
 
 
-def _plain(name: str) -> str:
+def _column_name(name: str) -> str:
     return name.strip().strip("\"'").lower()
 
 
 def _text_of(path: Path) -> str:
-    """The text of a CSV file. **Raises:** Unsound for a packed one, which would be unpacked whatever its size."""
+    """The text of a CSV file; compressed ones are refused, since their size when unpacked has no limit."""
     check_regular(path)
     content = path.read_bytes()
-    if content.startswith(_PACKED):
+    if content.startswith(_COMPRESSED):
         raise Unsound("it is compressed; unpack it first")
-    encoding = _MARKS.get(content[:2], "utf-8-sig")
+    encoding = _BYTE_ORDER_MARKS.get(content[:2], "utf-8-sig")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line, form = content[: error.start].count(b"\n") + 1, "UTF-8" if content[:2] not in _MARKS else "UTF-16"
+        line, form = (
+            content[: error.start].count(b"\n") + 1,
+            "UTF-8" if content[:2] not in _BYTE_ORDER_MARKS else "UTF-16",
+        )
         raise DataError(f"{path}:{line}: not {form} text; save it as CSV in UTF-8") from error

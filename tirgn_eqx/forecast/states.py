@@ -1,10 +1,12 @@
-"""Models at one target: all that questions share is computed once, then each costs its own part alone."""
+"""A model at one target: what all queries share is computed once, and each query then costs its own part alone."""
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float32, Int64, PyTree
 
 from tirgn_eqx.data.batches.evidence_queries import (
     LENGTHS,
@@ -20,37 +22,42 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import Outlook
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.evaluate.encoding import Encoder
-from tirgn_eqx.evaluate.explain import Carried, carried
+from tirgn_eqx.evaluate.explain import IntensityParts, Share, explain_candidate, intensity_parts
+from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentGraphModel, logits
 from tirgn_eqx.runtime.compiling import Programs, compile_ahead
 from tirgn_eqx.types import GlobalGraph, Queries
 
-MOST_UNITS = 256  # questions at once
-UNITS = (1, 16, MOST_UNITS)
-# Sizes of the smallest padded shape of one question; every larger shape is four times the one before.
+Ids = Int64[np.ndarray, " query"]
+MAX_QUERIES = 256  # that are forecast at once
+PADDED_QUERIES = (1, 16, MAX_QUERIES)
+# Sizes of the smallest padded shape of one query; every larger shape is four times the one before.
 SMALLEST = {"partner": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "asked": 16}
 
 
-@runtime_checkable
-class State(Protocol):
-    """A model at one target. Ids are arrays of up to `MOST_UNITS`; relations include inverse ones."""
+class HistoryExplanation(Document):
+    """What a recurrent graph model's forecast of a candidate rests on: how many `events` of the same subject, relation
+    and object there were, when the `last` was, and the share of the probability that history mode gives."""
 
-    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
-        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
-        ...
-
-    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
-        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
-        ...
+    events: int
+    last: int | str | None = None
+    from_history: float
 
 
-def _padded(number: int) -> int:
-    return next(size for size in UNITS if size >= number)
+class EvidenceExplanation(Document):
+    """What the intensity of a candidate consists of, largest share first; see `Share`."""
+
+    shares: list[Share]
 
 
-def _power(number: int, smallest: int) -> int:
-    """`smallest`, times four as often as it takes to reach `number`."""
+def _pad_queries(number: int) -> int:
+    return next(size for size in PADDED_QUERIES if size >= number)
+
+
+def _pad_by_four(number: int, smallest: int) -> int:
+    """`smallest` times the least power of four that reaches `number`."""
     size = smallest
     while size < number:
         size *= 4
@@ -58,132 +65,169 @@ def _power(number: int, smallest: int) -> int:
 
 
 class RecurrentState:
-    """TiRGN or RE-GCN at one target: the encoder's state, and the history vocabulary."""
+    """A recurrent graph model at one target: the encoder's state, and the history vocabulary.
 
-    def __init__(self, model: RecurrentGraphModel, outlook: Outlook, history_len: int, history_window: int):
-        self.model, self.graph, self.known = model, outlook.graph, outlook.known
-        self.history_window = history_window
-        self.vocabulary = build_history_vocabulary(outlook.graph)
-        windows = WindowLoader(outlook.graph, None, history_len=history_len)
-        encoding, _ = Encoder(model, windows)(outlook.target, outlook.known)
-        self.time_index = jnp.asarray(outlook.time_index)
+    Arguments of queries are ids of up to `MAX_QUERIES` queries; relations include inverse ones.
+    """
+
+    def __init__(
+        self, model: RecurrentGraphModel, target: Outlook, index: EvidenceIndex, history_len: int, history_window: int
+    ):
+        self.model, self.index, self.history_end, self.history_window = model, index, target.known, history_window
+        self.vocabulary = build_history_vocabulary(target.graph)
+        windows = WindowLoader(target.graph, None, history_len=history_len)
+        encoding, _ = Encoder(model, windows)(target.target, target.known)
+        self.time_index = jnp.asarray(target.time_index)
         self.encoding = encoding.with_cache()
-        self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
+        self._decode = {"entity": Programs(self._decoder("entity")), "relation": Programs(self._decoder("relation"))}
 
     @staticmethod
-    def _program(kind: Any) -> Any:
-        def run(model: RecurrentGraphModel, encoding: Any, queries: Queries, time_index: Any) -> Any:
+    def _decoder(kind: Literal["entity", "relation"]) -> Callable[..., tuple[Array, Array]]:
+        def decode(
+            model: RecurrentGraphModel, encoding: PyTree[Any], queries: Queries, time_index: Array
+        ) -> tuple[Array, Array]:
             raw, history, candidates, _ = model.decode(encoding, queries, time_index, model.buffers, kind=kind)
             seen = logits.in_history(queries, len(candidates))
             both = logits.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
             past = logits.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
             return jnp.exp(both), jnp.minimum(model.history_rate * jnp.exp(past - both), 1)
 
-        return run
+        return decode
 
-    def _run(self, kind: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, kind: str, first: Ids, second: Ids) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, the share of each that history mode gives)."""
         if kind == "entity":
             index, keys = self.vocabulary.entity, self.vocabulary.entity_keys(first, second)
         else:
             index, keys = self.vocabulary.relation, self.vocabulary.relation_keys(first, second)
-        unit, candidate = index.lookup(keys, self.known, self.history_window)
-        units, seen = _padded(len(first)), _power(len(unit), 64)
-        pad = lambda x, size, past: np.concatenate([x, np.full(size - len(x), past)]).astype(np.int32)
-        columns = pad(first, units, 0), pad(second, units, 0), pad(unit, seen, units), pad(candidate, seen, 0)
-        queries = Queries.without_answers(*map(jnp.asarray, columns))
-        found = self._programs[kind]((units, seen), self.model, self.encoding, queries, self.time_index)
+        unit, candidate = index.lookup(keys, self.history_end, self.history_window)
+        units, size = _pad_queries(len(first)), _pad_by_four(len(unit), 64)
+        columns = [(first, units, 0), (second, units, 0), (unit, size, units), (candidate, size, 0)]
+        padded = (np.concatenate([x, np.full(length - len(x), past)]).astype(np.int32) for x, length, past in columns)
+        queries = Queries.without_answers(*map(jnp.asarray, padded))
+        found = self._decode[kind]((units, size), self.model, self.encoding, queries, self.time_index)
         return np.asarray(found[0])[: len(first)], np.asarray(found[1])[: len(first)]
 
-    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
-        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
+    def entity(self, subject: Ids, relation: Ids) -> Float32[np.ndarray, "query entity"]:
+        """The probability of every object of (subject, relation, ?)."""
         return self._run("entity", subject, relation)[0]
 
-    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
-        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
+    def relation(self, subject: Ids, object: Ids) -> Float32[np.ndarray, "query rel2"]:
+        """The probability of every relation of (subject, ?, object)."""
         return self._run("relation", subject, object)[0]
 
-    def with_history(self, subject: int, relation: int) -> tuple[np.ndarray, np.ndarray]:
-        """float32 `(entity,)` each: the probabilities of one entity question, and the share that history mode gives."""
-        probability, share = self._run("entity", np.array([subject]), np.array([relation]))
-        return probability[0], share[0]
+    def explained(self, subject: int, relation: int) -> tuple[np.ndarray, Callable[[int], HistoryExplanation]]:
+        """The probability of every object of one entity query, `(entity,)`, and what explains a candidate."""
+        probability, from_history = self._run("entity", np.array([subject]), np.array([relation]))
+        triple = self.index.triple
+
+        def explain(candidate: int) -> HistoryExplanation:
+            share = float(from_history[0, candidate])
+            key = np.array([(subject * self.index.entities + candidate) * self.index.rel2 + relation])
+            row = triple.last(triple.group(key), self.history_end)[0]
+            if row < 0:
+                return HistoryExplanation(events=0, from_history=share)
+            last = moment(self.index.graph, int(triple.occurrence[row] % self.index.graph.num_snapshots))
+            return HistoryExplanation(events=int(triple.events[row]), last=last, from_history=share)
+
+        return probability[0], explain
 
 
 class EvidenceState:
-    """Evidence, by itself or with a structure, at one target: the background's view of everybody, and the encoding."""
+    """An evidence model, alone or in a mixture, at one target: the cached states of all entities, and the encoding."""
 
-    def __init__(self, model: Evidence | Mixture, outlook: Outlook, index: EvidenceIndex, history_len: int):
-        self.index, self.graph = index, outlook.graph
-        self.known = index.known(outlook.target, outlook.known)
-        part: Any = model
-        self.at: Any = model
+    def __init__(self, model: Evidence | Mixture, target: Outlook, index: EvidenceIndex, history_len: int):
+        self.index, self.target = index, target.target
+        self.known = index.known(target.target, target.known)
+        evidence, self.model_at_target = model, model
         if isinstance(model, Mixture):
-            windows = WindowLoader(outlook.graph, None, history_len=history_len)
-            encoding, _ = Encoder(model.structure, windows)(outlook.target, outlook.known)
-            part, self.at = model.evidence, model.at(encoding.with_cache(), jnp.asarray(outlook.time_index))
-        self.gatherer = Gatherer(index, **part.loader_options | {"background": False})
-        self.settled = None
-        if part.background is not None:
-            everybody, *links = index.surroundings(self.known, MOST_LINKS)
+            windows = WindowLoader(target.graph, None, history_len=history_len)
+            encoding, _ = Encoder(model.structure, windows)(target.target, target.known)
+            evidence = model.evidence
+            self.model_at_target = model.at(encoding.with_cache(), jnp.asarray(target.time_index))
+        assert isinstance(evidence, Evidence)
+        options = evidence.loader_options
+        self.gatherer = Gatherer(
+            index, context=options["context"], background=False, max_partners=options["max_partners"]
+        )
+        self._entity_cache = None
+        if evidence.background is not None:
+            activity, *links = index.surroundings(self.known, MOST_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
-            around = GlobalGraph(jnp.asarray(everybody, jnp.float32), *links)
-            settle = compile_ahead(lambda model, around: model.cache_entities(around), part, around)
-            self.settled = settle(part, around)
-        shares = lambda intensity: intensity / jnp.sum(intensity, 1, keepdims=True)
-        relations = lambda model, batch: model.relation_intensities(batch, model.background_logits(batch))
-        self._entity = self._program(lambda model, batch: shares(model.entity_intensities(batch)))
-        self._relation = self._program(lambda model, batch: shares(relations(model, batch)))
-        self._carried = self._program(carried)
+            graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
+            settle = compile_ahead(lambda model, graph: model.settled(graph), evidence, graph)
+            self._entity_cache = settle(evidence, graph)
+        self._entity, self._relation = _on_batch(_entity_shares), _on_batch(_relation_shares)
+        self._parts = _on_batch(intensity_parts)
 
-    def _batch(self, kind: str, subject: np.ndarray, other: np.ndarray) -> tuple[Any, Any, dict]:
-        """(shape, arrays of the batch, gathered) of questions of one kind; `other`: relations, or objects."""
+    def _batch(self, kind: str, subject: Ids, other: Ids) -> tuple[EvidenceBucket, dict[str, Any], dict[str, Any]]:
+        """(shape, arrays of the batch, gathered) of queries of one kind; `other`: relations, or objects."""
         none = np.zeros_like(other)
         asked = Asked(subject, *((other, none) if kind == "entity" else (none, other)))
         gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
-        natural, units = natural_bucket(gathered), _padded(len(subject))
-        # All sizes grow together: so there are a few shapes, and each is compiled once.
-        times = max(_power(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
+        natural, units = natural_bucket(gathered), _pad_queries(len(subject))
+        # All sizes grow together, so that there are few shapes; each is compiled once.
+        times = max(_pad_by_four(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
         sizes = {name: least * units * times for name, least in SMALLEST.items()}
         bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in LENGTHS))
         return bucket, padded(gathered, bucket), gathered
 
-    @staticmethod
-    def _program(ask: Any) -> Programs:
-        """`ask(model, batch)` of a batch in parts: its arrays, which go to the device with the call, at little cost,
-        and the background's view of everybody, which lies there."""
-
-        def run(model: Any, settled: Any, arrays: Any) -> Any:
-            batch = assembled(arrays)
-            return ask(model, eqx.tree_at(lambda b: b.global_graph, batch, settled, is_leaf=lambda x: x is None))
-
-        return Programs(run)
-
-    def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
-        """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""
+    def entity(self, subject: Ids, relation: Ids) -> Float32[np.ndarray, "query entity"]:
+        """As `RecurrentState.entity`."""
         bucket, arrays, gathered = self._batch("entity", subject, relation)
-        found = np.asarray(self._entity(bucket, self.at, self.settled, arrays))
-        code = lambda s, r: s * self.index.rel2 + r
-        # Equal questions were put together.
-        return found[np.searchsorted(code(gathered["subject"], gathered["relation"]), code(subject, relation))]
+        found = np.asarray(self._entity(bucket, self.model_at_target, self._entity_cache, arrays))
+        # Gathering has merged equal queries.
+        units = gathered["subject"] * self.index.rel2 + gathered["relation"]
+        return found[np.searchsorted(units, subject * self.index.rel2 + relation)]
 
-    def relation(self, subject: np.ndarray, object: np.ndarray) -> np.ndarray:
-        """float32 `(question, rel2)`: probability of every relation of (subject, ?, object)."""
+    def relation(self, subject: Ids, object: Ids) -> Float32[np.ndarray, "query rel2"]:
+        """As `RecurrentState.relation`."""
         bucket, arrays, gathered = self._batch("relation", subject, object)
-        found = np.asarray(self._relation(bucket, self.at, self.settled, arrays))
-        code = lambda s, o: s * self.index.entities + o
-        return found[np.searchsorted(code(gathered["pair_subject"], gathered["pair_object"]), code(subject, object))]
+        found = np.asarray(self._relation(bucket, self.model_at_target, self._entity_cache, arrays))
+        units = gathered["pair_subject"] * self.index.entities + gathered["pair_object"]
+        return found[np.searchsorted(units, subject * self.index.entities + object)]
 
-    def carried(self, subject: int, relation: int) -> tuple[Carried, dict[str, np.ndarray]]:
-        """What carries every candidate of one entity question, and the evidence that was gathered for it."""
-        one = lambda number: np.array([number], np.int64)
-        bucket, arrays, gathered = self._batch("entity", one(subject), one(relation))
-        found = self._carried(bucket, self.at, self.settled, arrays)
-        return Carried(*(np.asarray(x, np.float64) for x in found)), gathered
+    def explained(self, subject: int, relation: int) -> tuple[np.ndarray, Callable[[int], EvidenceExplanation]]:
+        """As `RecurrentState.explained`."""
+        bucket, arrays, gathered = self._batch("entity", *(np.array([x], np.int64) for x in (subject, relation)))
+        found = self._parts(bucket, self.model_at_target, self._entity_cache, arrays)
+        parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))
+
+        def explain(candidate: int) -> EvidenceExplanation:
+            fact = (subject, relation, candidate)
+            explanation = explain_candidate(self.index, self.known, fact, self.target, parts, gathered)
+            return EvidenceExplanation(shares=explanation.shares)
+
+        return np.asarray(parts.intensity / parts.intensity.sum()), explain
 
 
-def state_at(model: Model, outlook: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:
-    """`model` at the target of `outlook`; `index`: of its graph."""
+def _entity_shares(model: Any, batch: Any) -> Array:
+    intensity = model.entity_intensities(batch)
+    return intensity / jnp.sum(intensity, 1, keepdims=True)
+
+
+def _relation_shares(model: Any, batch: Any) -> Array:
+    intensity = model.relation_intensities(batch, model.background_logits(batch))
+    return intensity / jnp.sum(intensity, 1, keepdims=True)
+
+
+def _on_batch(function: Callable[[Any, Any], Any]) -> Programs:
+    """`function(model, batch)` of a batch in parts: arrays that travel to the device with the call, which is cheap, and
+    the cached states of all entities, which are there already."""
+
+    def run(model: Any, entity_cache: Any, arrays: Any) -> Any:
+        batch = assembled(arrays)
+        return function(model, eqx.tree_at(lambda b: b.global_graph, batch, entity_cache, is_leaf=lambda x: x is None))
+
+    return Programs(run)
+
+
+State = RecurrentState | EvidenceState
+
+
+def state_at(model: Model, target: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:
+    """`model` at a target; `index`: of the target's graph; `history_len`, `history_window`: as trained."""
     if isinstance(model, RecurrentGraphModel):
-        return RecurrentState(model, outlook, history_len, history_window)
-    return EvidenceState(model, outlook, index, history_len)
+        return RecurrentState(model, target, index, history_len, history_window)
+    return EvidenceState(model, target, index, history_len)

@@ -11,7 +11,7 @@ from tirgn_eqx.errors import CheckpointError, shown
 
 _LARGEST = 2**53  # whole numbers up to here are exact as floats
 _EMPTY_FOR_NULL = BeforeValidator(lambda value: {} if value is None else value)
-_QUERIES = AliasChoices("queries", "questions")
+_QUERIES = AliasChoices("queries", "queries")
 
 
 def to_finite(value: object) -> float | None:

@@ -15,7 +15,7 @@ from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
-from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
+from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 from tirgn_eqx.forecast import Forecast, Forecaster
 from tirgn_eqx.models import Model
 from tirgn_eqx.report.documents import CalibrationMetrics, EvaluationDocument, RankMetrics, SnapshotMetrics
@@ -125,7 +125,7 @@ def measure(
 def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[StratumMetrics, ...], int]:
     """Metrics by what the past says of the answer, of the most frequent relations, and how many more there are."""
     graph, ranks, nll = evaluation.graph, evaluation.filtered["entity"], evaluation.nll.get("entity")
-    _, relation, _, _ = questions(graph, evaluation.split, np.unique(evaluation.snapshot))
+    _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(evaluation.snapshot))
     relation = relation % graph.num_relations
 
     def row(name: str, chosen: np.ndarray) -> StratumMetrics:
@@ -151,7 +151,7 @@ def _samples(
 ) -> Iterator[SampleForecast]:
     """Forecasts of queries from a few snapshots, spread over the split."""
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
-    subject, relation, answer, snapshot = questions(graph, evaluation.split, snapshots)
+    subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
     rng = np.random.default_rng(seed)
     places = np.linspace(0, len(snapshots) - 1, min(MAX_SAMPLE_TIMES, len(snapshots))).astype(int)
     targets = np.unique(snapshots[places]).tolist()

@@ -168,6 +168,6 @@ def group_forecasts(runs: Runs) -> list[list[tuple[str, SampleForecast]]]:
     for run in runs:
         for sample in run.measurements.samples if run.measurements else ():
             query = sample.forecast
-            key = (query.time, query.asked_for, query.subject, query.relation, query.object, sample.answer)
+            key = (query.time, query.predicted, query.subject, query.relation, query.object, sample.answer)
             found.setdefault(key, []).append((run.name, sample))
     return list(found.values())

@@ -11,8 +11,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
-from tirgn_eqx.evaluate.protocol import Evaluator
+from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvaluator
 from tirgn_eqx.runtime.meshes import Placement
 
 Loader = BatchLoader | EvidenceLoader
@@ -73,15 +72,15 @@ class TrainingData:
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
         return EvidenceLoader(self.graph, self.index, "train", **options, **evidence_needs(config))
 
-    def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
-        """What ranks the questions of `split`; `programs`: of another such evaluator, to be shared."""
+    def evaluator(self, split: Literal["valid", "test"], steps: Any = None) -> Any:
+        """What ranks the questions of `split`; `steps`: of another such evaluator, to be shared."""
         if self.config.model == "evidence":
-            found = {"index": self.index, "programs": programs}
+            found = {"index": self.index, "steps": steps}
             return EvidenceEvaluator(self.graph, split, **found, **evidence_needs(self.config))
         options: dict[str, Any] = {"history_len": self.config.history_len, "history_window": self.config.history_window}
-        options |= {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
+        options |= {"vocabulary": self.vocabulary, "store": self.store, "steps": steps}
         options |= {"placement": self.placement}
-        return Evaluator(self.graph, split, **options)
+        return RecurrentGraphEvaluator(self.graph, split, **options)
 
     def most_questions(self, loader: Loader) -> int:
         """Questions of the largest snapshot or part: what `batch_size` 0 stands for."""

@@ -28,7 +28,7 @@ from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
-from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
+from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
 from tirgn_eqx.train.api import Record, train_tirgn
@@ -254,15 +254,15 @@ def _compared(
     before: Any = evaluator if same else make(former, old.config, "test")
     former_evaluation = before(former)
     report = compare(
-        Entrant(str(checkpoint), config.model_type, new, True),
-        Entrant(str(old.path), old.config.model_type, former_evaluation, False),
-    )
+        EvaluatedModel(str(checkpoint), config.model_type, new, True),
+        EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
+    ).to_dict()
     nll = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)
     report["difference"]["nll"] = {"nats": float(np.mean(nll[0] - nll[1])), "interval_nats": [low, high]}
     if old.described.get("calibration"):
         valid: Any = make(model, config, "valid")
-        fitted = fit_temperature(lambda temperature: valid(model, temperature))
+        fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
         save_calibration(checkpoint, fitted)
         report["calibrated"] = fitted
     # The share that `compare` judges by is not the one that decides here.

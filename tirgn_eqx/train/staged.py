@@ -26,7 +26,7 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
-from tirgn_eqx.evaluate.combined import MixtureEvaluator
+from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Evidence, Gate, Mixture, Model, RecurrentGraphModel
@@ -217,8 +217,7 @@ def train_staged(
         metrics = {"validation": validation.entity, "cross_fitted": True}
         best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
         emit({"event": "checkpoint", "path": str(best)})
-        options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-        test = MixtureEvaluator(graph, "test", **shared, **options)(fitted)
+        test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
         with TrainingLogger(config.logdir, **logs) as logger:
             logged = {f"eval/{name}": value for name, value in validation.entity.items()}
@@ -255,7 +254,7 @@ def fit_gate(
     # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
     options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.loader_options}
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
-    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
+    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.model_at(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)

@@ -62,7 +62,7 @@ class Run:
                 "give more days, or a finer granularity (15min, hour)"
             )
         self.validate = self.data.evaluator("valid")
-        self.test = lambda: self.data.evaluator("test", self.validate.programs)
+        self.test = lambda: self.data.evaluator("test", self.validate.steps)
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.step_size = step_size(config, num_steps)

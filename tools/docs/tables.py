@@ -223,7 +223,7 @@ def comparisons(records: list[dict[str, Any]]) -> str:
 
             parts.append(f"A: {promise(one)}. B: {promise(two)}.\n")
         rows = [
-            [part["name"], f"{part['questions']:,}", *(percent(value) for value in part["mrr"])]
+            [part["name"], f"{part['queries']:,}", *(percent(value) for value in part["mrr"])]
             for part in record["result"]["strata"]["recurrence"] + record["result"]["strata"]["direction"]
             if "mrr" in part
         ]

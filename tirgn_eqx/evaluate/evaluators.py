@@ -1,0 +1,322 @@
+"""Evaluators, one for each model family: they rank every query of a split, batch by batch, on the device."""
+# JAX's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from beartype import beartype
+from jaxtyping import Array, Float, Int64, jaxtyped
+
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.loader import KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches.queries import Candidates
+from tirgn_eqx.data.batches.windows import WindowLoader
+from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.index.snapshots import SnapshotStore
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.evaluate.encoding import EncoderSteps, encode_rows, model_at
+from tirgn_eqx.evaluate.feedback import forecast_snapshots
+from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
+from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
+from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
+from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
+from tirgn_eqx.types import Answers, Batch, EvidenceBatch
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT")
+Split = Literal["train", "valid", "test"]
+Rows = Int64[np.ndarray, "*micro answer"]
+# About the most [unit, candidate] scores that are held at once.
+MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
+
+
+def rank_batch(
+    model: RecurrentGraphModel,
+    batch: Batch,
+    edgeless: Float[Array, "entity dim"],
+    num_entities: int | None = None,
+    temperature: Temperature | None = None,
+) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers, each `(micro, answer)`; one micro-batch at a time.
+
+    **Arguments:** `edgeless`: see `encode_rows`; `num_entities`: of the vocabulary, where the model's table is padded;
+    `temperature`: for the two kinds of query.
+    """
+    encoding = encode_rows(model, batch.window, batch.rows, edgeless)
+
+    def rank_micro_batch(both: Any) -> tuple[Ranks, Ranks]:
+        options: dict[str, Any] = {"encoding": encoding, "time_index": batch.time_index, "num_entities": num_entities}
+        ranks: list[Ranks] = []
+        for kind, queries, degree in zip(KINDS, both, (None, None) if temperature is None else temperature):
+            scores = model.ranking_scores(queries=queries, kind=kind, **options)
+            real = num_entities if kind == "entity" else None
+            ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries, real))
+        return ranks[0], ranks[1]
+
+    return everywhere(jax.lax.map(rank_micro_batch, (batch.entity_queries, batch.relation_queries)))
+
+
+def rank_evidence_batch(
+    model: Evidence | MixtureAtTarget, batch: EvidenceBatch, temperature: Temperature | None = None
+) -> tuple[Ranks, Ranks]:
+    """Ranks of a batch's entity and relation answers, each `(answer,)`; `temperature`: for the two kinds of query."""
+
+    def ranks(
+        intensity: Float[Array, "unit candidate"], answers: Answers, temperature: Float[Array, ""] | None
+    ) -> Ranks:
+        probability = intensity / jnp.sum(intensity, 1, keepdims=True)
+        own = jnp.log(probability[answers.answer_query, answers.answer])
+        return answer_ranks(*tempered(probability, own, answers, temperature), answers)
+
+    for_entity, for_relation = (None, None) if temperature is None else temperature
+    entity = ranks(model.entity_intensities(batch), batch.entity.answers, for_entity)
+    relation = ranks(
+        model.relation_intensities(batch, model.background_logits(batch)), batch.relation.answers, for_relation
+    )
+    return entity, relation
+
+
+class EvaluationSteps(NamedTuple):
+    """Compiled steps of evaluators of one model shape: `rank` by bucket, and those of the encoder."""
+
+    rank: Programs
+    encoder: EncoderSteps
+
+
+class Evaluator(ABC, Generic[ModelT]):
+    """Ranks every query of one split with models of one family and shape; compiles each batch shape once.
+
+    The evaluators of the families share these arguments; `make_evaluator` builds the one that fits a model.
+
+    **Arguments:**
+
+    - `graph`, `split`: what is evaluated; the filter reads the facts of all splits.
+    - `setting`: how much is known of the past; see `protocol`.
+    - `max_buckets`: how many padded batch shapes, each compiled once.
+    - `steps`: of another evaluator of models of this shape, so that nothing is compiled twice.
+    - `candidates`: from a snapshot to (subject, relation, object) that the filter of entity queries leaves out instead
+      of what is true, as TGB's sampled negatives need it.
+
+    **Raises:** DataError where no snapshot of the split has a past.
+    """
+
+    loader: Any  # BatchLoader or EvidenceLoader, and with it what `Any` stands for below: the batches of either
+
+    def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
+        self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
+        self.snapshots = evaluated_snapshots(graph, split)
+        self.history_end = None if setting == "single-step" else int(self.snapshots[0])
+
+    @abstractmethod
+    def _rank_arguments(self, model: ModelT) -> Callable[[Any], tuple[Any, ...]]:
+        """From a prepared batch to the arguments of `steps.rank`, without the temperature."""
+
+    @abstractmethod
+    def _rows(self, prepared: Any) -> tuple[Rows, Rows]:
+        """Places of the entity and of the relation answers among the target's queries; -1 is padding."""
+
+    def _batches(self, model: ModelT) -> Iterator[Any]:
+        return self.loader.in_order()
+
+    @jaxtyped(typechecker=beartype)
+    def __call__(self, model: ModelT, temperature: Temperature | None = None) -> Evaluation:
+        """Rank every query of the split, in the precision of `model`.
+
+        **Arguments:** `temperature`: of the entity and the relation probabilities, see `calibrate.fit_temperature`.
+        """
+        begin = time.perf_counter()
+        facts = self.graph.split_counts[SPLITS.index(self.split)][self.snapshots]
+        start = np.concatenate([[0], np.cumsum(2 * facts)])
+        total = int(start[-1])
+        columns = {name: {kind: np.full(total, np.nan) for kind in KINDS} for name in Ranks._fields}
+        # Some GPUs round f32 products to 10 bits by default, which would make ties of scores.
+        with jax.default_matmul_precision("highest"):
+            for prepared, ranked in one_ahead(self._ranked(model, temperature)):
+                first = start[np.searchsorted(self.snapshots, prepared.target)]
+                for kind, rows, ranks in zip(KINDS, self._rows(prepared), ranked):
+                    rows = rows.ravel()
+                    real = rows >= 0
+                    for name, values in ranks._asdict().items():
+                        columns[name][kind][first + rows[real]] = np.asarray(values).ravel()[: len(rows)][real]
+        within = np.arange(total) - np.repeat(start[:-1], 2 * facts)
+        return Evaluation(
+            graph=self.graph,
+            split=self.split,
+            setting=self.setting,
+            snapshot=np.repeat(self.snapshots, 2 * facts),
+            inverse=within >= np.repeat(facts, 2 * facts),
+            seconds=time.perf_counter() - begin,
+            **columns,
+        )
+
+    def _ranked(
+        self, model: ModelT, temperature: Temperature | None
+    ) -> Iterator[tuple[Prepared | PreparedEvidence, tuple[Ranks, Ranks]]]:
+        """Every batch with its ranks, which the device may still be computing."""
+        batches, arguments = self._batches(model), self._rank_arguments(model)
+        for prepared in batches:
+            bucket = self.loader.buckets[prepared.bucket]
+            key = bucket if temperature is None else (bucket, "tempered")
+            yield prepared, self.steps.rank(key, *arguments(prepared), temperature)
+
+    def compile(self, model: ModelT) -> None:
+        """Compile what evaluating `model` needs, unless it is compiled already."""
+        if any(bucket not in self.steps.rank.compiled for bucket in self.loader.buckets):
+            with jax.default_matmul_precision("highest"):
+                arguments = self._rank_arguments(model)
+                for prepared in self.loader.one_of_each():
+                    self.steps.rank.prepare(self.loader.buckets[prepared.bucket], *arguments(prepared), None)
+
+
+class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
+    """Evaluates recurrent graph models: TiRGN, RE-GCN and models of your own.
+
+    **Arguments:** those of `Evaluator`, and `history_len`, `history_window`: as trained; `vocabulary`, `store`: of the
+    same graph, built here unless given; `placement`: the devices that the model is on.
+    """
+
+    loader: BatchLoader
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        split: Split,
+        *,
+        history_len: int,
+        history_window: int,
+        setting: Setting = "single-step",
+        vocabulary: HistoryVocabulary | None = None,
+        max_buckets: int = 3,
+        store: SnapshotStore | None = None,
+        steps: EvaluationSteps | None = None,
+        placement: Placement | None = None,
+        candidates: Candidates | None = None,
+    ):
+        super().__init__(graph, split, setting, steps or EvaluationSteps(Programs(rank_batch), EncoderSteps.new()))
+        placement = placement or Placement()
+        padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
+        self._num_entities = graph.num_entities if padded else None
+        self._history: dict[str, Any] = {"history_len": history_len, "history_window": history_window}
+        self._history |= {"vocabulary": vocabulary or build_history_vocabulary(graph)}
+        self._history |= {"batch_size": min(1024, max(16, MAX_SCORES // graph.num_entities))}
+        self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
+        self._options |= {"known": self.history_end, "candidates": candidates, "placement": placement}
+        # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
+        self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._history, **self._options)
+
+    def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared]:
+        if self.setting == "multi-step, fed back":
+            store = forecast_snapshots(model, self.graph, self.split, **self._history)
+            options: dict[str, Any] = {"fed_back": True, "store": store, **self._history, **self._options}
+            self.loader = BatchLoader(self.graph, split=self.split, **options)
+        return self.loader.in_order()
+
+    def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared], tuple[Any, ...]]:
+        edgeless: dict[int, Array] = {}
+
+        def arguments(prepared: Prepared) -> tuple[Any, ...]:
+            # Near the beginning of the data, windows are shorter than `history_len`.
+            length = min(self.loader.window_end(prepared.target), self.loader.history_len)
+            if length not in edgeless:
+                edgeless[length] = self.steps.encoder.edgeless(length, model, length)
+            return model, prepared.batch, edgeless[length], self._num_entities
+
+        return arguments
+
+    def _rows(self, prepared: Prepared) -> tuple[Rows, Rows]:
+        return prepared.rows["entity"], prepared.rows["relation"]
+
+
+class EvidenceEvaluator(Evaluator[Any]):
+    """Evaluates evidence models, which look the past up in an index instead of a window.
+
+    **Arguments:** those of `Evaluator`, and `context`, `background`, `max_partners`: as trained; `index`: of the same
+    graph, built here unless given.
+
+    **Raises:** ConfigError for the setting "multi-step, fed back".
+    """
+
+    loader: EvidenceLoader
+    windows: WindowLoader | None = None
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        split: Split,
+        *,
+        context: bool,
+        background: bool,
+        max_partners: int,
+        setting: Setting = "single-step",
+        index: EvidenceIndex | None = None,
+        max_buckets: int = 3,
+        steps: EvaluationSteps | None = None,
+        candidates: Candidates | None = None,
+    ):
+        if setting == "multi-step, fed back":
+            raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
+        steps = steps or EvaluationSteps(Programs(rank_evidence_batch), EncoderSteps.new())
+        super().__init__(graph, split, setting, steps)
+        self.loader = EvidenceLoader(
+            graph,
+            index or EvidenceIndex(graph),
+            split,
+            batch_size=min(4096, max(16, MAX_EVIDENCE_SCORES // graph.num_entities)),
+            context=context,
+            background=background,
+            max_partners=max_partners,
+            max_buckets=max_buckets,
+            known=self.history_end,
+            with_truth=True,
+            candidates=candidates,
+        )
+
+    def model_at(self, model: Evidence | Mixture) -> Callable[[int], Evidence | MixtureAtTarget]:
+        """A function from a target of the split to `model` as it forecasts that target."""
+        at = model_at(model, self.windows, self.steps.encoder)
+        return lambda target: at(target, None)
+
+    def _rank_arguments(self, model: Any) -> Callable[[PreparedEvidence], tuple[Any, ...]]:
+        at = self.model_at(model)
+        return lambda prepared: (at(prepared.target), prepared.batch)
+
+    def _rows(self, prepared: PreparedEvidence) -> tuple[Rows, Rows]:
+        return prepared.rows, prepared.rows
+
+
+class MixtureEvaluator(EvidenceEvaluator):
+    """Evaluates mixtures: as `EvidenceEvaluator`, with the window before each target encoded once.
+
+    **Arguments:** `history_len`: as trained; `store`: of the same graph; the others as of `EvidenceEvaluator`.
+    """
+
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        split: Split,
+        *,
+        history_len: int,
+        store: SnapshotStore | None = None,
+        **options: Any,
+    ):
+        super().__init__(graph, split, **options)
+        self.windows = WindowLoader(graph, split, history_len=history_len, known=self.history_end, store=store)
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each given out when the next one has begun, so that the device never waits for its reader."""
+    items = iter(items)
+    for last in items:
+        for item in items:
+            yield last
+            last = item
+        yield last
