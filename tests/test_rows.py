@@ -111,7 +111,7 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
         split = ["train", "valid", "test"][int(graph.split[graph.snapshot == target].max())]
         full = BatchLoader(graph, vocabulary, split, **options).build(target).batch
         few = BatchLoader(graph, vocabulary, split, **options, rows="window").build(target).batch
-        expected, _ = eqx.filter_jit(TiRGN.encode)(model, full.window)
+        expected, _ = eqx.filter_jit(model.encoder)(full.window)
         length = min(target, history_len)
         idle[length] = eqx.filter_jit(lambda m, length: m.encoder.isolated_state(length))(model, length)
         ours = eqx.filter_jit(encode_rows)(model, few.window, few.rows, idle[length])

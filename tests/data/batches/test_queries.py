@@ -105,9 +105,9 @@ def unpack(packed, size, candidates):
     units, answers = [], []
     for m in range(len(packed["subject"])):
         get = {name: values[m].tolist() for name, values in packed.items()}
-        sets = {"seen": {}, "true": {}}
+        sets = {"history": {}, "true": {}}
         for name, found in sets.items():
-            for unit, candidate in zip(get[f"{name}_unit"], get[f"{name}_candidate"]):
+            for unit, candidate in zip(get[f"{name}_query"], get[f"{name}_candidate"]):
                 assert (unit == size) == (candidate == candidates)
                 if unit < size:
                     assert candidate not in found.setdefault(unit, set())
@@ -115,7 +115,7 @@ def unpack(packed, size, candidates):
         own = list(zip(get["subject"], get["condition"]))
         real = [unit for unit, weight in enumerate(get["weight"]) if weight]
         assert real == list(range(len(real)))
-        seen, true = sets["seen"], sets["true"]
+        seen, true = sets["history"], sets["true"]
         assert not (seen.keys() | true.keys()) - set(real)
         units += [(own[u], get["weight"][u], seen.get(u, set()), true.get(u, set())) for u in real]
         assert get["history_query"] == sorted(get["history_query"])
@@ -206,7 +206,7 @@ def test_parts_hold_what_one_piece_holds_each_its_own_units(facts, kind, unique,
         for name, values in packed[0].items():
             share = values.shape[1] // count
             slices = [packed[part][name][:, part * share : (part + 1) * share] for part in range(count)]
-            for part, values in enumerate(slices if name.endswith("_unit") else ()):
+            for part, values in enumerate(slices if name.endswith("_query") else ()):
                 weights = (
                     packed[part]["answer_weight"][:, part * share : (part + 1) * share] if name == "answer_query" else 1
                 )
