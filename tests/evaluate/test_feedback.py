@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import make_graph, random_graph, tiny_model
 
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
@@ -50,7 +50,9 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     before = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)[: graph.offsets[cut]].tolist()
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
     other = make_graph(before + everyone, **sizes, valid=len(before), test=len(before))
-    loader = BatchLoader(other, build_history_vocabulary(other), "test", history_len=HISTORY_LEN, unique=True)
+    loader = GraphLoader(
+        other, build_history_vocabulary(other), "test", GraphOptions(history_len=HISTORY_LEN, unique=True)
+    )
     batch = loader.build(cut).batch
     first = lambda queries: jax.tree.map(lambda x: x[0], queries)
     queries = first(batch.entity_queries)
@@ -93,13 +95,11 @@ def test_evaluation_with_what_was_fed_back(model, graph):
     # The window of the second snapshot is the last known one and the forecast one.
     store = forecast(model, graph)
     cut = store.known
-    loader = BatchLoader(
+    loader = GraphLoader(
         graph,
         build_history_vocabulary(graph),
         "test",
-        history_len=HISTORY_LEN,
-        known=cut,
-        fed_back=True,
+        GraphOptions(history_len=HISTORY_LEN, history_end=cut, fed_back=True),
         store=store,
     )
     window = loader.build(cut + 1).batch.window

@@ -13,7 +13,7 @@ from helpers import make_graph, tiny_config
 
 from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
@@ -98,7 +98,7 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
     made = eqx.tree_at(lambda g: (g.by_feature, g.by_relation), model.gate, replace_fn=lambda x: jnp.full(x.shape, 0.5))
     facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), (2, 1, 3, 1), (1, 1, 3, 1)]
     asked = make_graph(facts, num_entities=4, num_relations=2)
-    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", **model.evidence.needs).build(0).batch
+    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", EvidenceOptions(**model.evidence.needs)).build(0).batch
     weights = [np.asarray(kind.answers.answer_weight) for kind in (batch.entity, batch.relation)]
     assert all(set(weight.tolist()) == {0.0, 1.0, 2.0} for weight in weights)
     loss, metrics = gate_loss(made, Known(model, encoding, jnp.zeros(())), batch)

@@ -31,7 +31,9 @@ class CombinedEvaluator(EvidenceEvaluator):
         **options: Any,
     ):
         super().__init__(graph, split, setting=setting, **options)
-        self.windows = WindowLoader(graph, split, history_len=history_len, known=self.loader.known, store=store)
+        self.windows = WindowLoader(
+            graph, split, history_len=history_len, history_end=self.loader.options.history_end, store=store
+        )
         self.encoder_programs = encoder
 
     def forecaster(self, model: Combined) -> Callable[[int], Informed]:

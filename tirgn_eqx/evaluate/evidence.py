@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
-from tirgn_eqx.data.batches.loader import KINDS
-from tirgn_eqx.data.batches.queries import Candidates
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.loader import KINDS, Candidates, Prepared
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import ConfigError
@@ -70,14 +69,16 @@ class EvidenceEvaluator:
             graph,
             index or EvidenceIndex(graph),
             split,
-            batch_size=min(4096, max(16, SCORES // graph.num_entities)),
-            context=context,
-            background=background,
-            max_partners=max_partners,
-            max_buckets=max_buckets,
-            known=None if setting == "single-step" else int(snapshots[0]),
-            with_truth=True,
-            candidates=candidates,
+            EvidenceOptions(
+                batch_size=min(4096, max(16, SCORES // graph.num_entities)),
+                context=context,
+                background=background,
+                max_partners=max_partners,
+                max_buckets=max_buckets,
+                history_end=None if setting == "single-step" else int(snapshots[0]),
+                with_truth=True,
+                candidates=candidates,
+            ),
         )
         self.programs = programs or Programs(rank_evidence)
 
@@ -103,8 +104,9 @@ class EvidenceEvaluator:
         number = start[-1]
         columns = {name: {kind: np.full(number, np.nan) for kind in KINDS} for name in Ranks._fields}
         for prepared, ranked in one_ahead(self._dispatched(model, temperature)):
-            place = start[np.searchsorted(snapshots, prepared.target)] + prepared.rows
+            begin_of_target = start[np.searchsorted(snapshots, prepared.target)]
             for kind, ranks in zip(KINDS, ranked):
+                place = begin_of_target + prepared.rows[kind]
                 for name in columns:
                     columns[name][kind][place] = np.asarray(getattr(ranks, name))[: len(place)]
         within = np.arange(number) - np.repeat(start[:-1], 2 * facts[snapshots])
@@ -120,7 +122,7 @@ class EvidenceEvaluator:
 
     def _dispatched(
         self, model: Any, temperature: Temperature | None
-    ) -> Iterator[tuple[PreparedEvidence, tuple[Ranks, Ranks]]]:
+    ) -> Iterator[tuple[Prepared[EvidenceBatch], tuple[Ranks, Ranks]]]:
         """Every part with its ranks, which the device may still be working on."""
         with jax.default_matmul_precision("highest"):
             at = self.forecaster(model)

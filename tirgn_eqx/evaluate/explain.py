@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, on_device, rounded_bucket
+from tirgn_eqx.data.batches.evidence_queries import Gatherer, QueryFacts, build_batch, rounded_bucket
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.evidence import EvidenceIndex, Known
+from tirgn_eqx.data.index.evidence import Cutoff, EvidenceIndex
 from tirgn_eqx.data.index.occurrences import Occurrences
 from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import DataError
@@ -102,7 +102,7 @@ def carried(model: Evidence | Informed, batch: EvidenceBatch) -> Carried:
 
 def explained(
     index: EvidenceIndex,
-    known: Known,
+    known: Cutoff,
     asked: tuple[int, int, int],
     snapshot: int,
     found: Carried,
@@ -118,7 +118,7 @@ def explained(
         row = occurrences.last(occurrences.group(np.array([key])), known.before)
         return int(occurrences.events[row[0]]), int(occurrences.occurrence[row[0]] % len(index.clock))
 
-    mine = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == chosen)
+    mine = np.flatnonzero(gathered["neighbour_object"][gathered["entry_neighbour"]] == chosen)
     shares = []
     for entry in mine.tolist():
         q = int(gathered["entry_relation"][entry])
@@ -181,10 +181,10 @@ class Explainer:
             if not 0 <= number < sizes[kind]:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
         one = lambda number: np.array([number], np.int64)
-        known = self.index.known(snapshot, before)
-        gathered = self.gatherer.gather(Asked(one(subject), one(relation), one(object or 0)), known)
+        known = self.index.cutoff(snapshot, before)
+        gathered = self.gatherer.gather(QueryFacts(one(subject), one(relation), one(object or 0)), known)
         bucket = rounded_bucket(gathered)
-        found = self._programs(bucket, self.at(snapshot, before), on_device(gathered, bucket))
+        found = self._programs(bucket, self.at(snapshot, before), build_batch(gathered, bucket))
         found = Carried(*(np.asarray(x, np.float64) for x in found))
         chosen = int(found.intensity.argmax()) if object is None else object
         return explained(self.index, known, (subject, relation, chosen), snapshot, found, gathered)

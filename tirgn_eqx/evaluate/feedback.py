@@ -10,9 +10,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.index.history import HistoryVocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
@@ -87,12 +87,16 @@ def forecast_snapshots(
     store = ForecastStore(graph, known, wanted)
     asking = _asking_again(graph, window, split, known, last)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "batch_size": batch_size}
-    loader = BatchLoader(
-        asking, vocabulary, split, unique=True, max_buckets=1, known=known, fed_back=True, store=store, **options
+    loader = GraphLoader(
+        asking,
+        vocabulary,
+        split,
+        GraphOptions(unique=True, max_buckets=1, history_end=known, fed_back=True, **options),
+        store=store,
     )
     count = min(TOP, graph.num_entities)
     programs = Programs(partial(top_answers, count=count))
-    for target in loader.targets.tolist():
+    for target in loader.items.tolist():
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in programs(prepared.bucket, model, prepared.batch))
         asked = prepared.batch.entity_queries

@@ -16,10 +16,11 @@ import numpy as np
 from beartype import beartype
 from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches.loader import KINDS, BatchLoader, Prepared
-from tirgn_eqx.data.batches.queries import Candidates
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.loader import KINDS, Candidates, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import DataError
@@ -97,18 +98,19 @@ class Evaluator:
         self._shared: dict[str, Any] = {
             "history_len": history_len,
             "history_window": history_window,
-            "vocabulary": vocabulary or build_history_vocabulary(graph),
             "batch_size": min(1024, max(16, SCORES // graph.num_entities)),
         }
+        self.vocabulary = vocabulary or build_history_vocabulary(graph)
         self.placement = placement or Placement()
         rows = table_rows(graph.num_entities, self.placement.mesh)
         # Said only where the model's table has padding.
         self._num_entities = None if rows == graph.num_entities else graph.num_entities
         self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
-        self._options |= {"candidates": candidates, "placement": self.placement}
-        self._options |= {"known": None if setting == "single-step" else int(snapshots[0])}
+        self._options |= {"candidates": candidates}
+        self._options |= {"history_end": None if setting == "single-step" else int(snapshots[0])}
         # Before anything is fed back this is the loader of frozen windows.
-        self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._shared, **self._options)
+        options = GraphOptions(rows="window", **self._shared, **self._options)
+        self.loader = GraphLoader(graph, self.vocabulary, split, options, store=store, placement=self.placement)
         self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
 
     @jaxtyped(typechecker=beartype)
@@ -123,9 +125,12 @@ class Evaluator:
 
     def _feed_back(self, model: RecurrentGraphModel) -> None:
         """Let the windows go on with what `model` forecasts."""
-        store = forecast_snapshots(model, self.graph, self.split, **self._shared)  # pyright: ignore[reportArgumentType]
-        options = self._shared | self._options | {"fed_back": True, "store": store}
-        self.loader = BatchLoader(self.graph, split=self.split, **options)
+        shared: Any = self._shared | {"vocabulary": self.vocabulary}
+        store = forecast_snapshots(model, self.graph, self.split, **shared)
+        options = GraphOptions(fed_back=True, **self._shared, **self._options)
+        self.loader = GraphLoader(
+            self.graph, self.vocabulary, self.split, options, store=store, placement=self.placement
+        )
 
     def compile(self, model: RecurrentGraphModel) -> None:
         """Compile what evaluating `model` needs, unless it is there."""
@@ -136,7 +141,7 @@ class Evaluator:
 
     def _arguments(self, model: RecurrentGraphModel, prepared: Prepared, idle: dict[int, Any]) -> tuple[Any, ...]:
         """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
-        length = min(self.loader.window_end(prepared.target), self.loader.history_len)
+        length = min(self.loader.window_end(prepared.target), self.loader.options.history_len)
         if length not in idle:
             idle[length] = self.programs.idle(length, model, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]

@@ -13,7 +13,7 @@ import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
 from tirgn_eqx.data.index.occurrences import find, ranges
-from tirgn_eqx.data.index.recurrence import Pairs, RecurrenceIndex, build_recurrence_index
+from tirgn_eqx.data.index.recurrence import HistoryCandidates, RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
@@ -34,7 +34,7 @@ class _Snapshot:
     known: int
     now: float
     relation: np.ndarray  # of each unit
-    pairs: Pairs
+    pairs: HistoryCandidates
     unit: np.ndarray
     answer: np.ndarray
     row: np.ndarray
@@ -126,9 +126,9 @@ class RecurrencyEvaluator:
         asked = present[graph.split[present] == SPLITS.index(self.split)]
         subject, relation, answer = both_directions(graph, asked)
         keys, unit = np.unique(index.keys(subject, relation), return_inverse=True)
-        pairs = index.known(keys, known)
+        pairs = index.history(keys, known)
         # The pairs are in order of question and candidate.
-        code = pairs.question * graph.num_entities + pairs.candidate
+        code = pairs.query * graph.num_entities + pairs.candidate
 
         row_of = lambda unit, candidate: find(code, unit * graph.num_entities + candidate)
         subject, relation, object_ = both_directions(graph, present)
@@ -150,9 +150,9 @@ class RecurrencyEvaluator:
             true_unit=true_unit,
             true=true,
             true_row=row_of(true_unit, true),
-            expanded=_expand(unit, pairs.question, len(keys)),
+            expanded=_expand(unit, pairs.query, len(keys)),
             filtered=_expand(unit, true_unit, len(keys)),
-            xi=relaxed(unit_relation[pairs.question], pairs.candidate),
+            xi=relaxed(unit_relation[pairs.query], pairs.candidate),
             answer_xi=relaxed(unit_relation[unit], answer),
             true_xi=relaxed(unit_relation[true_unit], true),
             levels=relaxed.distribution(relations),
@@ -173,8 +173,8 @@ def _ranks(snapshot: _Snapshot, psi: np.ndarray, share: np.ndarray) -> tuple[np.
     """
     pairs, unit = snapshot.pairs, snapshot.unit
     rest = 1 - share
-    without = rest[pairs.question] * snapshot.xi
-    score = np.append(share[pairs.question] * psi + without, 0.0)  # row -1: no pair
+    without = rest[pairs.query] * snapshot.xi
+    score = np.append(share[pairs.query] * psi + without, 0.0)  # row -1: no pair
     value = lambda unit, row, xi: np.where(row >= 0, score[row], rest[unit] * xi)
     own = value(unit, snapshot.row, snapshot.answer_xi)
     places = lambda values, threshold: np.where(values > threshold, 1.0, np.where(values == threshold, 0.5, 0.0))

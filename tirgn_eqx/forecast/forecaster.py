@@ -89,7 +89,7 @@ class Forecaster:
         self.outlook = outlook(graph, None if at is None else parse_time(graph, at))
         self.graph, self.target = self.outlook.graph, self.outlook.target
         self.index = EvidenceIndex(self.graph)
-        self.known = self.index.known(self.target, self.outlook.known)
+        self.known = self.index.cutoff(self.target, self.outlook.known)
         self.state = state_at(model, self.outlook, self.index, config.history_len, config.history_window)
 
     @classmethod

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from tirgn_eqx.data.batches.evidence_queries import (
-    LENGTHS,
-    MOST_LINKS,
-    Asked,
+    AXES,
+    MAX_LINKS,
     EvidenceBucket,
     Gatherer,
-    assembled,
+    QueryFacts,
+    assemble,
     natural_bucket,
-    padded,
+    pad,
 )
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import Outlook
@@ -29,7 +29,7 @@ from tirgn_eqx.types import Queries, Surroundings
 MOST_UNITS = 256  # questions at once
 UNITS = (1, 16, MOST_UNITS)
 # Sizes of the smallest padded shape of one question; every larger shape is four times the one before.
-SMALLEST = {"partner": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "asked": 16}
+SMALLEST = {"neighbour": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "evidence": 16}
 
 
 @runtime_checkable
@@ -114,7 +114,7 @@ class EvidenceState:
 
     def __init__(self, model: Evidence | Combined, outlook: Outlook, index: EvidenceIndex, history_len: int):
         self.index, self.graph = index, outlook.graph
-        self.known = index.known(outlook.target, outlook.known)
+        self.known = index.cutoff(outlook.target, outlook.known)
         part: Any = model
         self.at: Any = model
         if isinstance(model, Combined):
@@ -124,7 +124,7 @@ class EvidenceState:
         self.gatherer = Gatherer(index, **part.needs | {"background": False})
         self.settled = None
         if part.background is not None:
-            everybody, *links = index.surroundings(self.known, MOST_LINKS)
+            everybody, *links = index.global_graph(self.known, MAX_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             around = Surroundings(jnp.asarray(everybody, jnp.float32), *links)
@@ -139,14 +139,14 @@ class EvidenceState:
     def _batch(self, kind: str, subject: np.ndarray, other: np.ndarray) -> tuple[Any, Any, dict]:
         """(shape, arrays of the batch, gathered) of questions of one kind; `other`: relations, or objects."""
         none = np.zeros_like(other)
-        asked = Asked(subject, *((other, none) if kind == "entity" else (none, other)))
+        asked = QueryFacts(subject, *((other, none) if kind == "entity" else (none, other)))
         gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
         natural, units = natural_bucket(gathered), _padded(len(subject))
         # All sizes grow together: so there are a few shapes, and each is compiled once.
         times = max(_power(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
         sizes = {name: least * units * times for name, least in SMALLEST.items()}
-        bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in LENGTHS))
-        return bucket, padded(gathered, bucket), gathered
+        bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in AXES))
+        return bucket, pad(gathered, bucket), gathered
 
     @staticmethod
     def _program(ask: Any) -> Programs:
@@ -154,7 +154,7 @@ class EvidenceState:
         and the background's view of everybody, which lies there."""
 
         def run(model: Any, settled: Any, arrays: Any) -> Any:
-            batch = assembled(arrays)
+            batch = assemble(arrays)
             return ask(model, eqx.tree_at(lambda b: b.surroundings, batch, settled, is_leaf=lambda x: x is None))
 
         return Programs(run)
@@ -172,7 +172,9 @@ class EvidenceState:
         bucket, arrays, gathered = self._batch("relation", subject, object)
         found = np.asarray(self._relation(bucket, self.at, self.settled, arrays))
         code = lambda s, o: s * self.index.entities + o
-        return found[np.searchsorted(code(gathered["pair_subject"], gathered["pair_object"]), code(subject, object))]
+        return found[
+            np.searchsorted(code(gathered["relation_subject"], gathered["relation_object"]), code(subject, object))
+        ]
 
     def carried(self, subject: int, relation: int) -> tuple[Carried, dict[str, np.ndarray]]:
         """What carries every candidate of one entity question, and the evidence that was gathered for it."""

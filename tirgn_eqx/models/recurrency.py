@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.index.recurrence import Pairs, RecurrenceIndex
+from tirgn_eqx.data.index.recurrence import HistoryCandidates, RecurrenceIndex
 from tirgn_eqx.errors import ConfigError, DataError
 
 VARIANTS = ("combined", "strict", "relaxed")
@@ -75,7 +75,7 @@ class StrictPart:
         self.index, self.decay = index, decay
         self.strength = index.strength(decay)
 
-    def __call__(self, pairs: Pairs, now: float, known: int) -> np.ndarray:
+    def __call__(self, pairs: HistoryCandidates, now: float, known: int) -> np.ndarray:
         """float64 `(pair,)`: psi at time `now` (in steps), when the snapshots before `known` are known."""
         rate = self.decay[self.index.relation[pairs.last]]
         fade = np.exp2(-rate * (now - self.index.time[pairs.last]))

@@ -93,5 +93,7 @@ class GateFit:
 
     def _order(self, parts: np.ndarray, passes: int) -> Iterator[Any]:
         """The parts of every pass, each pass in an order of its own."""
-        orders = (np.random.default_rng((self.loader.seed, number)).permutation(parts) for number in range(passes))
+        orders = (
+            np.random.default_rng((self.loader.options.seed, number)).permutation(parts) for number in range(passes)
+        )
         return prefetch(self.loader.build, list(itertools.chain.from_iterable(order.tolist() for order in orders)))

@@ -19,7 +19,7 @@ from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
@@ -253,8 +253,8 @@ def fit_gate(
     gates fitted on either half of it, each forecasting the other; None where it was stopped."""
     asked = evaluator.loader
     # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
-    options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.needs}
-    loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
+    options = {"batch_size": asked.options.batch_size, "max_buckets": 3, **model.evidence.needs}
+    loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, EvidenceOptions(**options))
     snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]

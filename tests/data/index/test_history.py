@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.data import build_history_vocabulary, load_graph, map_graph
-from tirgn_eqx.data.index.history import check_sizes, index_rows
+from tirgn_eqx.data.index.history import mapped_vocabulary
 from tirgn_eqx.data.index.history_external import FIELDS, index_in_parts
-from tirgn_eqx.data.index.history_files import mapped_vocabulary
+from tirgn_eqx.data.index.history_index import build_history_index, check_sizes
 from tirgn_eqx.errors import ConfigError, DataError
 
 KINDS = ("entity", "relation")
@@ -82,8 +82,8 @@ def test_a_part_knows_its_own_subjects_as_the_whole_does(facts, count):
 )
 def test_numbers_too_large_for_one_code_give_the_same_index(rows, base):
     key, candidate, time = np.array(rows, np.int64).reshape(-1, 3).T
-    coded = index_rows(key, candidate, time, 4, 6, base)
-    sorted_ = index_rows(key, candidate, time, 2**62, 6, base)
+    coded = build_history_index(key, candidate, time, 4, 6, base)
+    sorted_ = build_history_index(key, candidate, time, 2**62, 6, base)
     for field in FIELDS:
         assert np.array_equal(getattr(coded, field), getattr(sorted_, field)), field
 
@@ -184,7 +184,7 @@ def test_a_folder_that_takes_no_files_does_not_matter(tmp_path, monkeypatch):
     def closed(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tirgn_eqx.data.index.history_files.in_turn", closed)
+    monkeypatch.setattr("tirgn_eqx.data.index.history.in_turn", closed)
     same(build_history_vocabulary(mapped), build_history_vocabulary(graph))
     assert not list(tmp_path.glob("history-*"))
 
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tirgn_eqx.data.index.history_files.index_in_parts", full)
+    monkeypatch.setattr("tirgn_eqx.data.index.history.index_in_parts", full)
     with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); about 1 MB"):
         build_history_vocabulary(mapped)
     assert not list(tmp_path.glob("history-*")) and not list(tmp_path.glob(".history.*.tmp"))

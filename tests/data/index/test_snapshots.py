@@ -93,7 +93,7 @@ def test_the_store_builds_a_snapshot_once():
 
 def test_beyond_its_limit_the_store_forgets_what_was_not_used_for_longest():
     graph = make_graph([(0, 0, 1, t) for t in range(4)], num_entities=2, num_relations=1)
-    store = SnapshotStore(graph, most=2)
+    store = SnapshotStore(graph, max_facts=2)
     first, second = store[0], store[1]
     assert store[0] is first  # used again
     store[2]
