@@ -361,7 +361,7 @@ def test_columns_are_what_numpy_reads(tmp_path):
 
 def test_the_store_keeps_what_was_used_last():
     graph = random_graph(0)
-    store = SnapshotStore(graph, most=int(np.diff(graph.offsets)[:3].sum()))
+    store = SnapshotStore(graph, max_facts=int(np.diff(graph.offsets)[:3].sum()))
     first = store[0]
     for index in (1, 2, 0):
         store[index]

@@ -33,7 +33,7 @@ def forecast(model, graph, split="test"):
 
 def facts_of(snapshot, num_relations):
     """The facts of a snapshot as {(subject, relation, object)}."""
-    edges = zip(snapshot.active[snapshot.source], snapshot.relation, snapshot.active[snapshot.target])
+    edges = zip(snapshot.active[snapshot.edge_source], snapshot.edge_relation, snapshot.active[snapshot.edge_target])
     return {(int(s), int(r), int(o)) for s, r, o in edges if r < num_relations}
 
 
@@ -81,7 +81,7 @@ def test_no_fact_of_the_split_is_read(model, graph):
     for number in range(cut, graph.num_snapshots):
         one, two = (store[number] for store in stores)
         assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))
-        assert 1 <= len(one.source) // 2 <= stores[0].facts
+        assert 1 <= len(one.edge_source) // 2 <= stores[0].facts
 
 
 @pytest.mark.ci

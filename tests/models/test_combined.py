@@ -117,11 +117,11 @@ def test_intensities_are_those_of_the_definition(graph):
     for unit in range(len(gathered["subject"])):
         share = np.asarray(found, np.float64)[unit] / total[unit]
         own = background[unit] / total[unit]
-        met = gathered["partner_object"][gathered["cell_partner"][gathered["cell_unit"] == unit]]
+        met = gathered["neighbour_object"][gathered["cell_neighbour"][gathered["cell_query"] == unit]]
         popular = np.full(graph.num_entities, 1e-6)
-        kind = gathered["unit_kind"][unit]
+        kind = gathered["query_group"][unit]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
-        for place in np.flatnonzero(gathered["popular_kind"] == kind):
+        for place in np.flatnonzero(gathered["popular_group"] == kind):
             popular[gathered["popular_object"][place]] += strength[place]
         events = np.zeros(graph.num_entities)
         events[met] = (share - own - popular / total[unit])[met]

@@ -130,18 +130,18 @@ def intensities_by_loop(model, gathered, unit):
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
         vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
         activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.activity_of_subject)
-        background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
+        background = objects @ vector + f64(gathered["global_activity"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
-    for kind, o, x in zip(gathered["popular_kind"], gathered["popular_object"], f64(gathered["popular_features"])):
-        if gathered["kind"][kind] == r:
+    for kind, o, x in zip(gathered["popular_group"], gathered["popular_object"], f64(gathered["popular_features"])):
+        if gathered["group"][kind] == r:
             out[o] += np.exp(kernel(model.popular, x, r)[0])
             lift[o] = np.exp(np.clip(kernel(model.demand, x, r)[0], -module.MOST_DEMAND, module.MOST_DEMAND))
-    owners = gathered["cell_partner"][gathered["cell_unit"] == unit]
-    for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+    owners = gathered["cell_neighbour"][gathered["cell_query"] == unit]
+    for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
-            o = gathered["partner_object"][pair]
-            x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            o = gathered["neighbour_object"][pair]
+            x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
             more = np.exp(module.PACE * f64(model.asked)[r]) @ np.exp(kernel(model.entry, x, q))
             more += np.exp(kernel(model.exact, x, r)[0]) if q == r else 0
             if model.background is not None:
@@ -181,13 +181,13 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context
 def test_relations_are_carried_by_what_the_pair_did(graph):
     model = build(graph, evidence_background=False)
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
-    found = np.asarray(relation_intensities(model, batch))[: len(gathered["pair_subject"])]
+    found = np.asarray(relation_intensities(model, batch))[: len(gathered["relation_subject"])]
     f64 = lambda x: np.asarray(x, np.float64)
     for unit in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.LEAST
-        for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
-            if pair == gathered["pair_partner"][unit]:
-                x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+        for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
+            if pair == gathered["relation_neighbour"][unit]:
+                x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
                 expected = expected + np.exp(module.PACE * f64(model.asked_relation)) @ np.exp(
                     kernel(model.entry, x, q)
                 )

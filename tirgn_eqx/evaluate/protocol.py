@@ -126,7 +126,7 @@ class Evaluator:
     def _feed_back(self, model: RecurrentGraphModel) -> None:
         """Let the windows go on with what `model` forecasts."""
         shared: Any = self._shared | {"vocabulary": self.vocabulary}
-        store = forecast_snapshots(model, self.graph, self.split, **shared)
+        store = forecast_snapshots(model, self.graph, self.split, **shared)  # pyright: ignore[reportArgumentType]
         options = GraphOptions(fed_back=True, **self._shared, **self._options)
         self.loader = GraphLoader(
             self.graph, self.vocabulary, self.split, options, store=store, placement=self.placement

@@ -33,4 +33,4 @@ def test_a_window_ends_before_whatever_is_not_known(graph, history_end, end_now)
         for row, number in zip(range(HISTORY_LEN - len(numbers), HISTORY_LEN), numbers):
             named = rows[np.asarray(found.window.active[row])]
             assert named[named < graph.num_entities].tolist() == store[number].active.tolist()
-            assert np.asarray(found.window.degree[row]).sum() == len(store[number].source)
+            assert np.asarray(found.window.degree[row]).sum() == len(store[number].edge_source)

@@ -128,8 +128,10 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
         truth = self._truth(target) if self.options.with_truth else None
         gathered = self.gatherer.gather(QueryFacts(s[rows], q[rows], o[rows]), cutoff, truth)
         batch = build_batch(gathered, self.buckets[self.bucket_of[item]])
-        answer_rows = dict.fromkeys(KINDS, rows if self.options.with_truth else rows[:0])
-        return Prepared(target, self.bucket_of[item], batch, (len(rows) + 1) // 2, answer_rows)
+        answer_rows = rows if self.options.with_truth else rows[:0]
+        return Prepared(
+            target, self.bucket_of[item], batch, (len(rows) + 1) // 2, {kind: answer_rows for kind in KINDS}
+        )
 
 
 def divide_subjects(facts: np.ndarray, cells: np.ndarray, batch_size: int) -> np.ndarray:

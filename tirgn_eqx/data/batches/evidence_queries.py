@@ -1,7 +1,9 @@
 """Queries with their evidence as arrays: gathered by look-ups, then padded to a shape and put on the device."""
 
+import dataclasses
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -234,55 +236,32 @@ def build_batch(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Evid
 def assemble(arrays: dict[str, Array]) -> EvidenceBatch:
     """The batch of the arrays that `pad` gives."""
 
-    def answers(prefix: str) -> Answers:
-        return Answers(
-            answer_unit=arrays[f"{prefix}answer_query"],
-            answer=arrays[f"{prefix}answer"],
-            answer_weight=arrays[f"{prefix}answer_weight"],
-            true_unit=arrays[f"{prefix}true_query"],
-            true_candidate=arrays[f"{prefix}true_candidate"],
-        )
+    def make(module: Any, prefix: str, **others: Any) -> Any:
+        """A module of the arrays that are named as its fields, with or without the prefix."""
+        names = [field.name for field in dataclasses.fields(module) if field.name not in others]
+        keys = [_ARRAYS.get(name, name) for name in names]
+        found = [arrays[prefix + key] if prefix + key in arrays else arrays[key] for key in keys]
+        return module(**dict(zip(names, found)), **others)
 
     return EvidenceBatch(
-        partners=Partners(
-            object=arrays["neighbour_object"],
-            features=arrays["neighbour_features"],
-            entry_pair=arrays["entry_neighbour"],
-            entry_relation=arrays["entry_relation"],
-            entry_features=arrays["entry_features"],
-        ),
-        entity=EntityQuestions(
-            subject=arrays["subject"],
-            relation=arrays["relation"],
-            activity=arrays["activity"],
-            cell_unit=arrays["cell_query"],
-            cell_partner=arrays["cell_neighbour"],
-            cell_popular=arrays["cell_popular"],
-            exact_cell=arrays["exact_cell"],
-            exact_entry=arrays["exact_entry"],
-            kind=arrays["group"],
-            unit_kind=arrays["query_group"],
-            popular_kind=arrays["popular_group"],
-            popular_object=arrays["popular_object"],
-            popular_features=arrays["popular_features"],
-            answers=answers(""),
-            answer_cell=arrays["answer_cell"],
-            answer_popular=arrays["answer_popular"],
-        ),
-        relation=RelationQuestions(
-            subject=arrays["relation_subject"],
-            object=arrays["relation_object"],
-            partner=arrays["relation_neighbour"],
-            asked_unit=arrays["evidence_query"],
-            asked_entry=arrays["evidence_entry"],
-            answers=answers("relation_"),
-        ),
-        surroundings=None
-        if "global_activity" not in arrays
-        else Surroundings(
-            activity=arrays["global_activity"],
-            link_subject=arrays["link_subject"],
-            link_object=arrays["link_object"],
-            link_features=arrays["link_features"],
-        ),
+        make(Partners, "neighbour_"),
+        make(EntityQuestions, "", answers=make(Answers, "")),
+        make(RelationQuestions, "relation_", answers=make(Answers, "relation_")),
+        make(Surroundings, "global_") if "global_activity" in arrays else None,
     )
+
+
+# Fields of `tirgn_eqx.types` whose arrays have other names.
+_ARRAYS = {
+    "answer_unit": "answer_query",
+    "true_unit": "true_query",
+    "entry_pair": "entry_neighbour",
+    "cell_unit": "cell_query",
+    "cell_partner": "cell_neighbour",
+    "kind": "group",
+    "unit_kind": "query_group",
+    "popular_kind": "popular_group",
+    "partner": "neighbour",
+    "asked_unit": "evidence_query",
+    "asked_entry": "evidence_entry",
+}

@@ -15,16 +15,17 @@ MAX_CACHED_FACTS = 1 << 25  # about one gigabyte of snapshots
 class Snapshot:
     """The edges of one snapshot in both directions (the inverse of relation r is r + num_relations).
 
-    `active`: entities with an edge, ascending; `degree`: their in-degree, exact duplicates counted;
-    `source`, `target`: positions in `active`, sorted by target; (`pair_relation`, `pair_entity`): the distinct
-    (relation, subject) pairs of the original facts, sorted by relation, subjects as positions in `active`.
+    `active`: entities with an edge, ascending; `degree`: their in-degree, exact duplicates counted; `edge_source`,
+    `edge_target`: positions in `active`, sorted by target; (`pair_relation`, `pair_entity`): the distinct (relation,
+    subject) pairs of the original facts, sorted by relation, subjects as positions in `active`. The fields have the
+    names of those of `tirgn_eqx.types.Window`.
     """
 
     active: np.ndarray
     degree: np.ndarray
-    source: np.ndarray
-    relation: np.ndarray
-    target: np.ndarray
+    edge_source: np.ndarray
+    edge_relation: np.ndarray
+    edge_target: np.ndarray
     relation_count: np.ndarray
     pair_relation: np.ndarray
     pair_entity: np.ndarray
@@ -32,11 +33,11 @@ class Snapshot:
     @property
     def sizes(self) -> tuple[int, int, int]:
         """(active entities, edges, pairs): the least sizes of a padded window that holds this snapshot."""
-        return len(self.active), len(self.source), len(self.pair_relation)
+        return len(self.active), len(self.edge_source), len(self.pair_relation)
 
     @property
     def num_facts(self) -> int:
-        return len(self.source) // 2
+        return len(self.edge_source) // 2
 
 
 def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
@@ -53,9 +54,9 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
     return Snapshot(
         active=active.astype(np.int32),
         degree=np.bincount(target, minlength=len(active)).astype(np.float32),
-        source=source[order].astype(np.int32),
-        relation=relation[order].astype(np.int32),
-        target=target[order].astype(np.int32),
+        edge_source=source[order].astype(np.int32),
+        edge_relation=relation[order].astype(np.int32),
+        edge_target=target[order].astype(np.int32),
         relation_count=np.bincount(relation, minlength=2 * graph.num_relations).astype(np.float32),
         pair_relation=(pair // len(active)).astype(np.int32),
         pair_entity=(pair % len(active)).astype(np.int32),
@@ -132,14 +133,7 @@ def stack_window(
         "pair_relation": np.full((history_len, pair), num_relations, np.int32),
     }
     for row, snapshot in enumerate(snapshots, start=history_len - len(snapshots)):
-        a, e, p = snapshot.sizes
         fields["valid"][row] = True
-        fields["active"][row, :a] = snapshot.active
-        fields["degree"][row, :a] = snapshot.degree
-        fields["edge_source"][row, :e] = snapshot.source
-        fields["edge_relation"][row, :e] = snapshot.relation
-        fields["edge_target"][row, :e] = snapshot.target
-        fields["relation_count"][row] = snapshot.relation_count
-        fields["pair_entity"][row, :p] = snapshot.pair_entity
-        fields["pair_relation"][row, :p] = snapshot.pair_relation
+        for name, values in vars(snapshot).items():
+            fields[name][row, : len(values)] = values
     return fields
