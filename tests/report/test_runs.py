@@ -11,7 +11,7 @@ from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.runs import read_curves
-from tirgn_eqx.storage.files import alone, locked
+from tirgn_eqx.storage.locks import exclusive_lock, is_locked
 
 pytestmark = pytest.mark.ci
 
@@ -62,10 +62,10 @@ def test_what_is_not_there_is_said(trainings, tmp_path):
 
 def test_a_training_that_goes_on_is_told(trainings):
     lock = trainings / "plain" / TRAIN_LOCK
-    with alone(lock, AssertionError()):
+    with exclusive_lock(lock, AssertionError()):
         run = read_run(trainings / "plain")
         assert run.active and "still going on" in run.missing[0]
-    assert not locked(lock) and not read_run(trainings / "plain").active
+    assert not is_locked(lock) and not read_run(trainings / "plain").active
 
 
 def test_a_folder_without_a_checkpoint(tmp_path):

@@ -16,7 +16,7 @@ from tirgn_eqx.gdelt import feed as feeds
 from tirgn_eqx.gdelt.feed import BASE_URL, Feed, Listed, Listing, iso
 from tirgn_eqx.gdelt.verified import Verified
 from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"
@@ -68,7 +68,7 @@ def collect(
         tell(record)
 
     busy = DataError(f"{place}: another collection is at work here; wait for it, or use another folder")
-    with _in_words(place), alone(place / LOCK, busy):
+    with _in_words(place), exclusive_lock(place / LOCK, busy):
         verified = Verified(place / RECORD)
         crew = Crew(messages, stop)
         try:

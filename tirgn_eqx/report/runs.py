@@ -10,7 +10,7 @@ from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.reading import described, figure, mapping, whole
-from tirgn_eqx.storage.files import locked
+from tirgn_eqx.storage.locks import is_locked
 from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
@@ -113,7 +113,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         curves = read_curves(logs, missing)
     own = found is not None and found.path.name != BEST and not given.is_dir()
     title = name or (found.path.stem if found and own else folder.resolve().name or str(folder))
-    active = locked(folder / TRAIN_LOCK)
+    active = is_locked(folder / TRAIN_LOCK)
     if active:
         missing.append("the training is still going on: what follows is as of now")
     return Run(title, given, found.path if found else None, known, curves, progress, active, tuple(missing))

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tirgn_eqx.errors import ConfigError, DataError, shown
-from tirgn_eqx.storage.files import flush
+from tirgn_eqx.storage.atomic_write import flush
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, room_for, told
 
 CHUNK = 2**16

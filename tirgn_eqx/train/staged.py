@@ -30,7 +30,7 @@ from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
-from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
 from tirgn_eqx.train.api import Record, train_alone

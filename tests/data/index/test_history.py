@@ -184,7 +184,7 @@ def test_a_folder_that_takes_no_files_does_not_matter(tmp_path, monkeypatch):
     def closed(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tirgn_eqx.data.index.history.in_turn", closed)
+    monkeypatch.setattr("tirgn_eqx.data.index.history.exclusive_lock", closed)
     same(build_history_vocabulary(mapped), build_history_vocabulary(graph))
     assert not list(tmp_path.glob("history-*"))
 

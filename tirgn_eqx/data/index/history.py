@@ -19,7 +19,8 @@ from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.index.history_external import FIELDS, ROW_BYTES, index_in_parts
 from tirgn_eqx.data.index.history_index import HistoryIndex, HistoryVocabulary, build_history_index, check_sizes
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.storage.files import building, flush, in_turn, write_text
+from tirgn_eqx.storage.atomic_write import flush, scratch_folder, write_text
+from tirgn_eqx.storage.locks import NO_LOCKS, exclusive_lock
 from tirgn_eqx.storage.npy_columns import check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
@@ -29,8 +30,8 @@ MEMORY_MB = 2048
 PREFIX = "history-"
 _REMEDY = "delete the folder, and it is built again"
 _MAX_RECORD_BYTES = 1 << 16
-# Errors of a folder that accepts no files although there may be space.
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Errors of a folder that nothing can be built in although there may be space.
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, *NO_LOCKS)
 _temporary_folders: list[Any] = []
 
 
@@ -120,7 +121,7 @@ def _open_or_build(graph: TemporalGraph, home: Path, part: tuple[int, int] | Non
         return _open(place, graph, part)
     except DataError:
         pass  # missing or damaged
-    with in_turn(home / ".history.lock"):
+    with exclusive_lock(home / ".history.lock"):
         try:
             return _open(place, graph, part)  # built by another process in the meantime
         except DataError:
@@ -129,7 +130,7 @@ def _open_or_build(graph: TemporalGraph, home: Path, part: tuple[int, int] | Non
 
 
 def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] | None, rows: int) -> None:
-    with building(home, "history") as work:
+    with scratch_folder(home, "history") as work:
         out, spill = work / "out", work / "spill"
         out.mkdir()
         spill.mkdir()
