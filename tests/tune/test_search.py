@@ -7,7 +7,7 @@ import pytest
 import worker
 
 from tirgn_eqx.config import TiRGNTrainingConfig, read_config
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
+from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.tune import journal, search
 from tirgn_eqx.tune.space import Choices, Range
 
@@ -212,13 +212,13 @@ def test_parts_trained_apart_are_not_tuned(graph, tmp_path):
         tune(graph, tmp_path, config=worker.config(history="evidence"))
 
 
-def test_without_locks_it_warns_and_works(graph, tmp_path, monkeypatch):
+def test_without_locks_it_is_refused(graph, tmp_path, monkeypatch):
     def refused(path):
         raise OSError(errno.ENOLCK, "No locks available", str(path))
 
     monkeypatch.setattr(journal, "native_lock", refused)
-    with pytest.warns(DataWarning, match="there are no file locks here"):
-        assert len(tune(graph, tmp_path, 2)["trials"]) == 2
+    with pytest.raises(DataError, match="its filesystem has no file locks"):
+        tune(graph, tmp_path, 2)
 
 
 def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):

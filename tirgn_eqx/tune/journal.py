@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning
+from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
@@ -79,15 +78,9 @@ def open_storage(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check(path)
-        guard = Lock(beside(path, "lock"), lambda: _mend(path))
         if not locks_hold(beside(path, "probe")):
-            warnings.warn(
-                f"{path}: there are no file locks here, so a second worker would take over running trials; "
-                "start one only, or put the study on a file system with locks",
-                DataWarning,
-                stacklevel=2,
-            )
-            guard = optuna.storages.journal.JournalFileOpenLock(str(path))
+            raise DataError(f"{path}: its filesystem has no file locks to keep workers apart; choose another --study")
+        guard = Lock(beside(path, "lock"), lambda: _mend(path))
         return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=guard))
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
