@@ -176,7 +176,7 @@ def train(
         shape = devices(mesh, coordinator)
 
         from tirgn_eqx.data import load_graph
-        from tirgn_eqx.runtime.processes import Watch, is_first
+        from tirgn_eqx.runtime.processes import PeerMonitor, is_first
 
         graph = load_graph(source, **load)
         if is_first():
@@ -187,7 +187,7 @@ def train(
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
         quiet = quiet or not is_first()
-        with Signals() as signals, Watch(lost), TrainingView(quiet=quiet) as view:
+        with Signals() as signals, PeerMonitor(lost), TrainingView(quiet=quiet) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:

@@ -1,4 +1,4 @@
-"""The C heap keeps large blocks when told to, and gives them back when asked."""
+"""malloc keeps large blocks when told to, and returns them when asked."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ print(json.dumps({"told": told, "returned": returned, "sizes": [*sizes, resident
 def test_freed_memory_is_kept_until_it_is_returned():
     if not Path("/proc/self/status").exists():
         pytest.skip("this system does not tell a process its resident memory")
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     if not found["told"]:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.models import Encoding, RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import Rows, Window
 
@@ -27,8 +27,8 @@ def encode_rows(
 class EncoderPrograms(NamedTuple):
     """What encoders of one model compile: windows by their shape, idle states by the window's length."""
 
-    encode: Programs
-    idle: Programs
+    encode: CompileCache
+    idle: CompileCache
 
 
 class Encoder:
@@ -39,7 +39,7 @@ class Encoder:
 
     def __init__(self, model: RecurrentGraphModel, windows: WindowLoader, programs: EncoderPrograms | None = None):
         self.model, self.windows = model, windows
-        self.programs = programs or EncoderPrograms(Programs(encode_rows), Programs(RecurrentGraphModel.idle))
+        self.programs = programs or EncoderPrograms(CompileCache(encode_rows), CompileCache(RecurrentGraphModel.idle))
         self._idle: dict[int, Any] = {}
         self._last: tuple[Any, Encoding, Any] | None = None
 

@@ -17,7 +17,7 @@ from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import Answers, EvidenceBatch
 
 SCORES = 2**24  # about the most [unit, candidate] scores held at once
@@ -58,7 +58,7 @@ class EvidenceEvaluator:
         setting: Setting = "single-step",
         index: EvidenceIndex | None = None,
         max_buckets: int = 3,
-        programs: Programs | None = None,
+        programs: CompileCache | None = None,
         candidates: Candidates | None = None,
     ):
         if setting == "multi-step, fed back":
@@ -80,7 +80,7 @@ class EvidenceEvaluator:
                 candidates=candidates,
             ),
         )
-        self.programs = programs or Programs(rank_evidence)
+        self.programs = programs or CompileCache(rank_evidence)
 
     def compile(self, model: Any) -> None:
         """Compile what evaluating `model` needs, unless it is there."""

@@ -18,7 +18,7 @@ from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.models.combined import Combined, Informed
 from tirgn_eqx.models.evidence import LEAST, Evidence
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import EvidenceBatch
 
 
@@ -163,7 +163,7 @@ class Explainer:
             part, self.at = model.evidence, lambda snapshot, before: model.at(*encoder(snapshot, before))
         assert isinstance(part, Evidence)
         self.gatherer = Gatherer(self.index, **part.needs)
-        self._programs = Programs(carried)
+        self._programs = CompileCache(carried)
 
     def __call__(
         self, subject: int, relation: int, object: int | None, snapshot: int, before: int | None = None

@@ -15,7 +15,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import Batch
 
 TOP = 3  # answers taken from one question
@@ -95,7 +95,7 @@ def forecast_snapshots(
         store=store,
     )
     count = min(TOP, graph.num_entities)
-    programs = Programs(partial(top_answers, count=count))
+    programs = CompileCache(partial(top_answers, count=count))
     for target in loader.items.tolist():
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in programs(prepared.bucket, model, prepared.batch))

@@ -33,7 +33,7 @@ from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Batch
 
@@ -66,8 +66,8 @@ def rank_batch(
 class EvaluationPrograms(NamedTuple):
     """What evaluators of one model compile: ranking by bucket, and idle states by length of the window."""
 
-    rank: Programs
-    idle: Programs
+    rank: CompileCache
+    idle: CompileCache
 
 
 class Evaluator:
@@ -111,7 +111,7 @@ class Evaluator:
         # Before anything is fed back this is the loader of frozen windows.
         options = GraphOptions(rows="window", **self._shared, **self._options)
         self.loader = GraphLoader(graph, self.vocabulary, split, options, store=store, placement=self.placement)
-        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
+        self.programs = programs or EvaluationPrograms(CompileCache(rank_batch), CompileCache(RecurrentGraphModel.idle))
 
     @jaxtyped(typechecker=beartype)
     def __call__(self, model: RecurrentGraphModel, temperature: Temperature | None = None) -> Evaluation:

@@ -23,7 +23,7 @@ from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Carried, carried
 from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
-from tirgn_eqx.runtime.compiling import Programs, compile_ahead
+from tirgn_eqx.runtime.compiling import CompileCache, compile_ahead
 from tirgn_eqx.types import Queries, Surroundings
 
 MOST_UNITS = 256  # questions at once
@@ -68,7 +68,7 @@ class RecurrentState:
         encoding, _ = Encoder(model, windows)(outlook.target, outlook.known)
         self.time_index = jnp.asarray(outlook.time_index)
         self.encoding = encoding.prepared()
-        self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
+        self._programs = {kind: CompileCache(self._program(kind)) for kind in ("entity", "relation")}
 
     @staticmethod
     def _program(kind: Any) -> Any:
@@ -149,7 +149,7 @@ class EvidenceState:
         return bucket, pad(gathered, bucket), gathered
 
     @staticmethod
-    def _program(ask: Any) -> Programs:
+    def _program(ask: Any) -> CompileCache:
         """`ask(model, batch)` of a batch in parts: its arrays, which go to the device with the call, at little cost,
         and the background's view of everybody, which lies there."""
 
@@ -157,7 +157,7 @@ class EvidenceState:
             batch = assemble(arrays)
             return ask(model, eqx.tree_at(lambda b: b.surroundings, batch, settled, is_leaf=lambda x: x is None))
 
-        return Programs(run)
+        return CompileCache(run)
 
     def entity(self, subject: np.ndarray, relation: np.ndarray) -> np.ndarray:
         """float32 `(question, entity)`: probability of every object of (subject, relation, ?)."""

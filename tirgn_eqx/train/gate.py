@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.models.combined import Combined, Gate, Informed
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.evidence_step import mean_nll
 from tirgn_eqx.train.non_finite import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm
@@ -67,7 +67,7 @@ class GateFit:
         self, model: Combined, loader: EvidenceLoader, at: Callable[[int], Any], on_record: Callable[[dict], None]
     ):
         self.model, self.loader, self.at, self.emit = model, loader, at, on_record
-        self._programs: dict[int, Programs] = {}
+        self._programs: dict[int, CompileCache] = {}
 
     def __call__(self, chosen: np.ndarray, stop: Callable[[], bool], name: str = "gate") -> Combined | None:
         """The model with a gate fitted on the snapshots `chosen`; None when it was stopped on its way."""
@@ -77,7 +77,7 @@ class GateFit:
         passes = max(PASSES, -(-STEPS // len(parts)))
         steps = passes * len(parts)
         optimizer = optax.adam(optax.cosine_decay_schedule(STEP_SIZE, steps))
-        program = self._programs.setdefault(steps, Programs(make_gate_step(optimizer)))
+        program = self._programs.setdefault(steps, CompileCache(make_gate_step(optimizer)))
         gate, opt_state = self.model.gate, optimizer.init(eqx.filter(self.model.gate, eqx.is_inexact_array))
         for count, prepared in enumerate(self._order(parts, passes), start=1):
             informed = self.at(prepared.target)

@@ -232,7 +232,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             target_of_micro = put(np.repeat(np.arange(len(targets), dtype=np.int32), bucket.num_micro))
         answer_rows = {kind: packed[kind].pop("row") for kind in KINDS}
         entity, relation = (
-            Queries(**{_FIELDS.get(name, name): put(values, questions=True) for name, values in packed[kind].items()})
+            Queries(**{_FIELDS.get(name, name): put(values, queries=True) for name, values in packed[kind].items()})
             for kind in KINDS
         )
         batch = Batch(
