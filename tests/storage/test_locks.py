@@ -25,8 +25,8 @@ def test_another_process_is_told_until_the_holder_dies(tmp_path):
     place, busy = tmp_path / "deep" / ".lock", RuntimeError("busy")
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
     command = [sys.executable, "-c", HOLD, str(place)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, env=os.environ | {"PYTHONPATH": paths}) as holder:
+    environment = os.environ | {"PYTHONPATH": paths}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         assert is_locked(place)
         with pytest.raises(RuntimeError, match="busy"), exclusive_lock(place, busy):

@@ -134,7 +134,10 @@ def _spec(path: tuple) -> PartitionSpec:
 
 def as_placed(tree: PyTree) -> PyTree:
     """A model or optimizer state inside a traced function, split as `placed` splits it."""
-    pin = lambda path, leaf: split(leaf, *_spec(path)) if eqx.is_array(leaf) else leaf
+
+    def pin(path, leaf):
+        return split(leaf, *_spec(path)) if eqx.is_array(leaf) else leaf
+
     return jax.tree_util.tree_map_with_path(pin, tree)
 
 
@@ -155,7 +158,10 @@ def placed(tree: PyTree, mesh: Mesh | None) -> PyTree:
     receives only its part."""
     if mesh is None:
         return tree
-    put = lambda path, leaf: put_leaf(path, leaf, mesh) if eqx.is_array_like(leaf) else leaf
+
+    def put(path, leaf):
+        return put_leaf(path, leaf, mesh) if eqx.is_array_like(leaf) else leaf
+
     return jax.tree_util.tree_map_with_path(put, tree)
 
 

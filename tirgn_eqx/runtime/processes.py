@@ -6,6 +6,7 @@ the same step.
 """
 
 import contextlib
+import functools
 import socket
 import threading
 import time
@@ -201,14 +202,10 @@ class Agreement:
         return _sum(mesh)(sent)
 
 
+@functools.cache
 def _sum(mesh: jax.sharding.Mesh) -> Any:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    if mesh not in _SUMS:
-        _SUMS[mesh] = jax.jit(lambda flags: flags.sum(0), out_shardings=whole)
-    return _SUMS[mesh]
-
-
-_SUMS: dict[jax.sharding.Mesh, Any] = {}
+    return jax.jit(lambda flags: flags.sum(0), out_shardings=whole)
 
 
 def largest_of_all(values: np.ndarray) -> np.ndarray:

@@ -41,9 +41,10 @@ def test_the_planned_sizes_are_never_too_small(most):
             bucket = loader.buckets[loader.bucket_of[number]]
             target, subjects = loader.parts[number]
             here = np.arange(*graph.offsets[target : target + 2].tolist())
-            facts_of = lambda rows: QueryFacts(
-                *(np.array(column) for column in list(zip(*both_directions(graph, rows)))[:3])
-            )
+
+            def facts_of(rows):
+                return QueryFacts(*(np.array(column) for column in list(zip(*both_directions(graph, rows)))[:3]))
+
             mine, truth = facts_of(here[graph.split_mask(split)[here]]), facts_of(here)
             chosen = np.isin(mine.subject, subjects)
             asked = QueryFacts(mine.subject[chosen], mine.relation[chosen], mine.object[chosen])

@@ -21,7 +21,10 @@ def test_queries_of_one_kind_are_gathered_as_among_both(kind):
         gatherer.gather(QueryFacts(s, r, o), cutoff, kinds=(kind,)),
     )
     subject_of = {"entity": "subject", "relation": "relation_subject"}
-    of = lambda name: "relation" if name.startswith(("relation_", "evidence_")) else "entity"
+
+    def of(name):
+        return "relation" if name.startswith(("relation_", "evidence_")) else "entity"
+
     own = {name for arrays in AXES.values() for name in arrays}
     own -= {name for name in own if name.startswith(("neighbour_", "entry_", "link_"))}
     assert {of(name) for name in own} == set(KINDS)

@@ -169,7 +169,10 @@ def test_negatives_change_with_the_epoch_and_nothing_else_does(graph):
     other_seed = make_loader(graph, num_negatives=3, seed=1).build(5, 1).batch
     assert same_bits(first, again)
     for changed in (next_, other_seed):
-        where = lambda b: (b.entity_queries.negatives, b.entity_queries.candidate_seen)
+
+        def where(b):
+            return (b.entity_queries.negatives, b.entity_queries.candidate_seen)
+
         assert not np.array_equal(where(first)[0], where(changed)[0])
         assert same_bits(eqx.tree_at(where, first, where(changed)), changed)
 

@@ -37,7 +37,9 @@ class Past:
 
 
 def entry_by_loop(past, s, q, o):
-    exact = lambda a, b, c: (a, b, c) == (s, q, o)
+    def exact(a, b, c):
+        return (a, b, c) == (s, q, o)
+
     pair, has = (lambda a, b, c: (a, c) == (s, o)), (lambda a, b, c: (a, b) == (s, q))
     snapshots = len({fact[3] for fact in past.facts if exact(*fact[:3])})
     age, given = past.age(exact), past.age(has)
@@ -69,9 +71,12 @@ def test_features_equal_a_loop_over_the_facts(made, data):
     assert pairs == [(s, o) for s in range(graph.num_entities) for o in past.neighbours(s)]
     entries = [(*pairs[p], int(q)) for p, q in zip(found.entry_pair, index.triple_relation[found.entry])]
     assert entries == sorted({(s, o, q) for s, q, o, _ in past.facts})
-    compare = lambda found, rows: np.testing.assert_allclose(
-        found, np.reshape(np.array(rows, np.float64) * SCALE, found.shape), rtol=1e-3, atol=2e-4
-    )
+
+    def compare(found, rows):
+        return np.testing.assert_allclose(
+            found, np.reshape(np.array(rows, np.float64) * SCALE, found.shape), rtol=1e-3, atol=2e-4
+        )
+
     compare(index.entry_features(found, cutoff), [entry_by_loop(past, s, q, o) for s, o, q in entries])
     compare(index.pair_features(found, subjects, cutoff, True), [pair_by_loop(past, s, o) for s, o in pairs])
     compare(index.pair_features(found, subjects, cutoff, False), [pair_by_loop(past, s, o)[:6] for s, o in pairs])
@@ -92,7 +97,10 @@ def test_only_the_latest_neighbours_are_kept():
     facts = [(0, 0, 1, 0)] * 3 + [(0, 0, 2, 2), (0, 0, 3, 2), (3, 1, 0, 2), (4, 0, 0, 3), (0, 0, 5, 4)]
     graph = make_graph(facts, num_entities=6, num_relations=2)
     index = EvidenceIndex(graph)
-    kept = lambda most: index.pair_object[index.neighbours(np.array([0]), index.cutoff(3), most).pair].tolist()
+
+    def kept(most):
+        return index.pair_object[index.neighbours(np.array([0]), index.cutoff(3), most).pair].tolist()
+
     # Times 0, 2, 3, 4 are snapshots 0 to 3: before the last one.
     assert kept(0) == [1, 2, 3, 4]
     assert (kept(1), kept(2), kept(3)) == ([4], [3, 4], [2, 3, 4])

@@ -66,7 +66,10 @@ def test_repeated_unknown_and_no_keys():
 def test_a_window_forgets_and_remembers_again():
     facts = [(0, 0, 1, 0), (0, 0, 2, 1), (0, 0, 2, 2), (0, 0, 1, 3), (0, 0, 3, 4)]
     index = build_history_vocabulary(make_graph(facts, num_entities=4, num_relations=1)).entity
-    seen = lambda time, window: sorted(index.lookup(np.array([0]), time, window)[1].tolist())
+
+    def seen(time, window):
+        return sorted(index.lookup(np.array([0]), time, window)[1].tolist())
+
     assert seen(3, 0) == [1, 2] and seen(3, 2) == [2] and seen(4, 1) == [1] and seen(4, 2) == [1, 2]
 
 
