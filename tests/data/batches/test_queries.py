@@ -40,24 +40,24 @@ def pairs(queries):
 @given(facts=facts_of_a_graph(), kind=KINDS)
 def test_one_query_per_fact_in_order_facts_first(facts, kind):
     for split, time, queries in everything(graph := make_graph(**facts), False, kind):
-        facts_asked = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
-        assert list(zip(pairs(queries), queries.answer.tolist())) == facts_asked
-        assert queries.answer_query.tolist() == queries.row.tolist() == list(range(len(facts_asked)))
+        expected = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
+        assert list(zip(pairs(queries), queries.answer.tolist())) == expected
+        assert queries.answer_query.tolist() == queries.row.tolist() == list(range(len(expected)))
 
 
 @settings(max_examples=30, deadline=None)
 @given(facts=facts_of_a_graph(), kind=KINDS)
 def test_unique_queries_are_asked_by_all_their_facts(facts, kind):
     for split, time, queries in everything(graph := make_graph(**facts), True, kind):
-        facts_asked = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
-        assert sorted(pairs(queries)) == sorted({pair for pair, _ in facts_asked})
+        expected = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
+        assert sorted(pairs(queries)) == sorted({pair for pair, _ in expected})
         listed = pairs(queries)
         multiplicity = Counter(listed[query] for query in queries.answer_query)
-        assert multiplicity == Counter(pair for pair, _ in facts_asked)
+        assert multiplicity == Counter(pair for pair, _ in expected)
         assert np.all(np.diff(queries.answer_query) >= 0)
-        assert sorted(queries.row.tolist()) == list(range(len(facts_asked)))
+        assert sorted(queries.row.tolist()) == list(range(len(expected)))
         for query, answer, row in zip(queries.answer_query, queries.answer, queries.row):
-            assert (listed[query], answer) == facts_asked[row]
+            assert (listed[query], answer) == expected[row]
 
 
 @settings(max_examples=30, deadline=None)
@@ -147,14 +147,14 @@ def test_packing_deals_everything_once(facts, kind, unique, window, micro, spare
         # `sizes` is all the room there is: one row too many would be an IndexError.
         sizes = division_sizes(queries, division, index) + spare
         packed = pack(queries, division, index, window, micro + spare, tuple(sizes.tolist()), candidates)
-        facts_asked = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
+        expected = [query_of(kind, fact) for fact in facts_at(graph, time, split)]
         listed, answers = unpack(packed, sizes[0], candidates)
-        assert sorted(answers) == [(row, *facts_asked[row]) for row in range(len(facts_asked))]
+        assert sorted(answers) == [(row, *expected[row]) for row in range(len(expected))]
         weights = Counter()
         for pair, weight, _, _ in listed:
             weights[pair] += weight
-        assert weights == Counter(pair for pair, _ in facts_asked)
-        assert len(listed) == (len(weights) if unique else len(facts_asked))
+        assert weights == Counter(pair for pair, _ in expected)
+        assert len(listed) == (len(weights) if unique else len(expected))
         known = {}
         for pair, answer in (query_of(kind, fact) for fact in facts_at(graph, time)):
             known.setdefault(pair, set()).add(answer)

@@ -17,7 +17,7 @@ def graph():
 
 @pytest.mark.parametrize("history_end", [None, 4])
 @pytest.mark.parametrize("end_now", [None, 2, 5])
-def test_a_window_ends_before_whatever_is_not_known(graph, history_end, end_now):
+def test_a_window_ends_before_its_target_and_where_history_ends(graph, history_end, end_now):
     loader, store = WindowLoader(graph, None, history_len=HISTORY_LEN, history_end=history_end), SnapshotStore(graph)
     for target in range(1, graph.num_snapshots):
         found = loader.build(target, end_now)

@@ -113,12 +113,7 @@ class Gatherer:
         return out | {"link_subject": empty, "link_object": empty, "link_features": np.zeros((0, 1), np.float32)}
 
     def _entity(
-        self,
-        facts: QueryFacts,
-        truth: QueryFacts | None,
-        found: NeighbourLookup,
-        subjects: np.ndarray,
-        cutoff: Cutoff,
+        self, facts: QueryFacts, truth: QueryFacts | None, found: NeighbourLookup, subjects: np.ndarray, cutoff: Cutoff
     ) -> dict[str, np.ndarray]:
         index = self.index
         keys, query = np.unique(facts.subject * index.rel2 + facts.relation, return_inverse=True)

@@ -213,11 +213,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         step = self._step_queries(item)
         packed = {kind: self._packed(step, kind, bucket, epoch) for kind in KINDS}
         window = stack_window(
-            self._window(item),
-            self.window_len,
-            bucket.window,
-            self.graph.num_entities,
-            self.graph.num_relations,
+            self._window(item), self.window_len, bucket.window, self.graph.num_entities, self.graph.num_relations
         )
         rows = None
         if bucket.rows:

@@ -63,11 +63,7 @@ def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | No
 
 
 def mapped_vocabulary(
-    graph: TemporalGraph,
-    *,
-    part: tuple[int, int] | None = None,
-    memory_mb: int = MEMORY_MB,
-    rows: int | None = None,
+    graph: TemporalGraph, *, part: tuple[int, int] | None = None, memory_mb: int = MEMORY_MB, rows: int | None = None
 ) -> HistoryVocabulary:
     """The history vocabulary of `graph`, mapped from the disk.
 

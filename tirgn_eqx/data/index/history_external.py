@@ -45,12 +45,7 @@ class _KeyForm:
 
 
 def index_in_parts(
-    graph: TemporalGraph,
-    out: Path,
-    spill: Path,
-    *,
-    rows: int,
-    part: tuple[int, int] | None = None,
+    graph: TemporalGraph, out: Path, spill: Path, *, rows: int, part: tuple[int, int] | None = None
 ) -> BuiltParts:
     """Write the history vocabulary of `graph` to the folder `out`, as columns `entity-first.npy` and so on.
 

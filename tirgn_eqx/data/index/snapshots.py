@@ -109,11 +109,7 @@ class SnapshotStore:
 
 
 def stack_window(
-    snapshots: list[Snapshot],
-    history_len: int,
-    sizes: tuple[int, ...],
-    num_entities: int,
-    num_relations: int,
+    snapshots: list[Snapshot], history_len: int, sizes: tuple[int, ...], num_entities: int, num_relations: int
 ) -> dict[str, np.ndarray]:
     """The fields of a `tirgn_eqx.types.Window`, padded to `sizes` = (active, edge, pair).
 
