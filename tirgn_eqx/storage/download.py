@@ -90,39 +90,33 @@ class Server:
     def close(self) -> None:
         self._pool.clear()
 
-    def fetch(self, path: str, place: Path, size: int | None, md5: str) -> None:
-        """Fetch a zip file to `place`; `place` + `.part` keeps what has arrived when the download breaks off.
+    def fetch(
+        self,
+        path: str,
+        place: Path,
+        size: int | None,
+        digest: str | None,
+        trouble_of: Callable[[Path], str] = lambda part: "",
+    ) -> None:
+        """Fetch a file to `place`; `place` + `.part` keeps what has arrived when the download breaks off.
 
-        **Arguments:** `path`: below the server; `size` in bytes, None if not known.
+        **Arguments:** `path`: below the server; `size` in bytes, and `digest`, see `digest_of`: None if not known;
+        `trouble_of`: what is wrong with the content of the complete file, empty for nothing.
 
         **Raises:** Unobtainable, NotFound, Stopped; OSError when it cannot be written.
         """
         part = place.with_name(place.name + ".part")
         if size is not None and size > LONGEST_FILE:
-            raise Unobtainable(f"listed with {size:,} bytes, more than any of GDELT's files has")
-
-        def attempt() -> None:
-            self._receive(path, part, size)
-            _check(part, f"md5:{md5}")
-            trouble = zip_trouble(part)
-            if trouble:
-                part.unlink()
-                raise Unobtainable(f"its md5 is as listed, but {trouble}")
-            publish(part, place)
-
-        self._persist(place.name, part, attempt)
-
-    def fetch_known(self, path: str, place: Path, size: int | None, digest: str | None) -> None:
-        """Fetch any file as `fetch` does; `digest`: the expected `digest_of` it, None if not known.
-
-        **Raises:** as `fetch`.
-        """
-        part = place.with_name(place.name + ".part")
+            raise Unobtainable(f"listed with {size:,} bytes, more than any file here may have")
 
         def attempt() -> None:
             self._receive(path, part, size)
             if digest is not None:
                 _check(part, digest)
+            if trouble := trouble_of(part):
+                part.unlink()
+                kind = "size" if digest is None else digest.partition(":")[0]
+                raise Unobtainable(f"its {kind} is as listed, but {trouble}")
             publish(part, place)
 
         self._persist(place.name, part, attempt)

@@ -139,7 +139,7 @@ def _bringer(
     text = str(source)
     if "://" in text:
         server = Server(text, 1, patience, stop, tell)
-        return (lambda name, place: server.fetch_known(f"/{one.name}/{name}", place, *one.files[name])), server.close
+        return (lambda name, place: server.fetch(f"/{one.name}/{name}", place, *one.files[name])), server.close
     try:
         folder = next((path for path in (Path(text) / one.name, Path(text)) if (path / "train.txt").is_file()), None)
     except OSError as error:
