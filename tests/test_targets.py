@@ -36,8 +36,8 @@ def model_of(config):
 def test_every_target_is_in_one_step(graph):
     _, single = make(graph)
     _, several = make(graph, targets_per_step=TOGETHER)
-    last = int(single.targets[-1])
-    assert several.targets.tolist() == list(range(last, 0, -TOGETHER))[::-1]
+    last = int(single.items[-1])
+    assert several.items.tolist() == list(range(last, 0, -TOGETHER))[::-1]
     assert len(several) == -(-len(single) // TOGETHER)
     facts = lambda loader: sum(prepared.num_facts for prepared in loader.epoch(0))
     assert facts(several) == facts(single)

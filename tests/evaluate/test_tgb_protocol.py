@@ -60,7 +60,7 @@ def scores_of(model, graph, split):
             batch, questions = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
-                for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_unit)):
+                for row, unit in zip(prepared.rows["entity"], np.asarray(batch.entity.answers.answer_unit)):
                     found[prepared.target, *questions[row, :2].tolist()] = score[unit]
                 continue
             _, _, _, idle = evaluator._arguments(model, prepared, {})
