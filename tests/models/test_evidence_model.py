@@ -66,7 +66,7 @@ def asked_at(graph, target):
 
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.needs | options).gather(asked_at(graph, target), index.cutoff(target))
+    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.cutoff(target))
     return build_batch(gathered, rounded_bucket(gathered)), gathered
 
 
@@ -77,7 +77,7 @@ def entity_intensities(model, batch):
 
 @eqx.filter_jit
 def relation_intensities(model, batch):
-    return model.relation_intensities(batch, model.state(batch))
+    return model.relation_intensities(batch, model.background_logits(batch))
 
 
 def answer_log_probabilities(model, batch):
@@ -89,7 +89,7 @@ def answer_log_probabilities(model, batch):
 
 def real_answers(answers):
     real = np.asarray(answers.answer_weight) > 0
-    return np.asarray(answers.answer_unit)[real], np.asarray(answers.answer)[real]
+    return np.asarray(answers.answer_query)[real], np.asarray(answers.answer)[real]
 
 
 def gelu(z):
@@ -239,19 +239,19 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.needs).gather(QueryFacts(s, r, o), index.cutoff(5))
+        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
         batches.append(build_batch(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
     shipped = []
     for graph in worlds:
-        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", EvidenceOptions(**model.needs))
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", EvidenceOptions(**model.loader_options))
         number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
         batch = loader.build(number).batch
-        real = np.asarray(batch.partners.entry_pair) < len(batch.partners.object)
-        features = np.asarray(batch.partners.entry_features)[real]
-        around = batch.surroundings
+        real = np.asarray(batch.neighbours.entry_neighbour) < len(batch.neighbours.object)
+        features = np.asarray(batch.neighbours.entry_features)[real]
+        around = batch.global_graph
         links = np.asarray(around.link_features)[np.asarray(around.link_subject) < graph.num_entities]
         shipped.append((np.asarray(around.activity), links, np.array(len(features) > 0)))
     assert same_bits(shipped[0], shipped[1])
@@ -259,7 +259,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.needs).gather(QueryFacts(s, r, o), index.cutoff(5))
+    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
     assert not np.allclose(
         entity_intensities(model, build_batch(gathered, rounded_bucket(gathered))),
         entity_intensities(model, batches[0]),

@@ -69,4 +69,4 @@ def test_equal_answers_are_merged_with_their_number():
     for kind, number in ((batch.entity, 3), (batch.relation, 4)):
         weight = np.asarray(kind.answers.answer_weight)
         assert weight.sum() == 6 and sorted(weight[weight > 0].tolist()) == [1, 1, 2, 2]
-        assert len(set(np.asarray(kind.answers.answer_unit)[weight > 0].tolist())) == number
+        assert len(set(np.asarray(kind.answers.answer_query)[weight > 0].tolist())) == number

@@ -69,7 +69,7 @@ def test_features_equal_a_loop_over_the_facts(made, data):
     found = index.neighbours(subjects, cutoff)
     pairs = [(int(s), int(index.pair_object[p])) for s, p in zip(subjects[found.owner], found.pair)]
     assert pairs == [(s, o) for s in range(graph.num_entities) for o in past.neighbours(s)]
-    entries = [(*pairs[p], int(q)) for p, q in zip(found.entry_pair, index.triple_relation[found.entry])]
+    entries = [(*pairs[p], int(q)) for p, q in zip(found.entry_neighbour, index.triple_relation[found.entry])]
     assert entries == sorted({(s, o, q) for s, q, o, _ in past.facts})
 
     def compare(found, rows):
@@ -108,7 +108,7 @@ def test_only_the_latest_neighbours_are_kept():
     found = index.neighbours(np.array([0, 4]), index.cutoff(3), 1)
     assert found.owner.tolist() == [0, 1] and index.pair_object[found.pair].tolist() == [4, 0]
     # Entries are those of the neighbours that were kept.
-    assert index.pair_object[found.pair][found.entry_pair].tolist() == [4, 0]
+    assert index.pair_object[found.pair][found.entry_neighbour].tolist() == [4, 0]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -80,7 +80,7 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
             return np.bincount(owners, minlength=len(subjects))
 
         found = index.neighbours(subjects, cutoff, self.options.max_partners)
-        neighbours, entries = per_subject(found.owner), per_subject(found.owner[found.entry_pair])
+        neighbours, entries = per_subject(found.owner), per_subject(found.owner[found.entry_neighbour])
         query_owner, query_relation = np.divmod(np.unique(owner * index.rel2 + q), index.rel2)
         exact = index.num_objects(subjects[query_owner], query_relation, cutoff)
         facts, cells = per_subject(owner), per_subject(query_owner) * neighbours
@@ -90,7 +90,7 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
             subjects[found.owner] * index.entities + index.pair_object[found.pair],
             subjects[pair_owner] * index.entities + pair_object,
         )
-        evidence = np.where(met >= 0, np.bincount(found.entry_pair, minlength=len(found.pair) + 1)[met], 0)
+        evidence = np.where(met >= 0, np.bincount(found.entry_neighbour, minlength=len(found.pair) + 1)[met], 0)
         true_subjects = self._truth(target).subject if self.options.with_truth else np.zeros(0, np.int64)
         links = min(index.num_links(cutoff), MAX_LINKS) if self.options.background else 0
         part_of = divide_subjects(facts, np.maximum(cells, entries), self.options.batch_size)

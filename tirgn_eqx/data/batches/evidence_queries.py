@@ -12,7 +12,14 @@ from jaxtyping import Array
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.index.evidence import Cutoff, EvidenceIndex, NeighbourLookup
 from tirgn_eqx.data.index.occurrences import find, ranges
-from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, RelationQuestions, Surroundings
+from tirgn_eqx.types import (
+    Answers,
+    EvidenceBatch,
+    EvidenceEntityQueries,
+    EvidenceRelationQueries,
+    GlobalGraph,
+    Neighbours,
+)
 
 MAX_LINKS = 2**16
 # The padded axes, and the arrays of each. Those of relation queries begin with `relation_` or `evidence_`.
@@ -100,7 +107,7 @@ class Gatherer:
         out = {
             "neighbour_object": index.pair_object[found.pair],
             "neighbour_features": index.pair_features(found, subjects, cutoff, self.context),
-            "entry_neighbour": found.entry_pair,
+            "entry_neighbour": found.entry_neighbour,
             "entry_relation": index.triple_relation[found.entry],
             "entry_features": index.entry_features(found, cutoff),
         }
@@ -123,7 +130,7 @@ class Gatherer:
         bounds = np.searchsorted(found.owner, np.arange(len(subjects) + 1))
         cell_query, cell_neighbour = ranges(bounds[owner], bounds[owner + 1])
         # Entries are in order of neighbour and relation.
-        entries = found.entry_pair * index.rel2 + index.triple_relation[found.entry]
+        entries = found.entry_neighbour * index.rel2 + index.triple_relation[found.entry]
         entry = find(entries, cell_neighbour * index.rel2 + relation[cell_query])
         exact = np.flatnonzero(entry >= 0)
         groups, query_group = np.unique(relation, return_inverse=True)
@@ -159,7 +166,7 @@ class Gatherer:
         index = self.index
         keys, query = np.unique(facts.subject * index.entities + facts.object, return_inverse=True)
         neighbour = find(subjects[found.owner] * index.entities + index.pair_object[found.pair], keys)
-        bounds = np.searchsorted(found.entry_pair, np.arange(len(found.pair) + 1))
+        bounds = np.searchsorted(found.entry_neighbour, np.arange(len(found.pair) + 1))
         met = np.flatnonzero(neighbour >= 0)
         position, evidence_entry = ranges(bounds[neighbour[met]], bounds[neighbour[met] + 1])
         true = None if truth is None else (truth.subject * index.entities + truth.object, truth.relation)
@@ -234,29 +241,12 @@ def assemble(arrays: dict[str, Array]) -> EvidenceBatch:
     def make(module: Any, prefix: str, **others: Any) -> Any:
         """A module of the arrays that are named as its fields, with or without the prefix."""
         names = [field.name for field in dataclasses.fields(module) if field.name not in others]
-        keys = [_ARRAYS.get(name, name) for name in names]
-        found = [arrays[prefix + key] if prefix + key in arrays else arrays[key] for key in keys]
+        found = [arrays[prefix + name] if prefix + name in arrays else arrays[name] for name in names]
         return module(**dict(zip(names, found)), **others)
 
     return EvidenceBatch(
-        make(Partners, "neighbour_"),
-        make(EntityQuestions, "", answers=make(Answers, "")),
-        make(RelationQuestions, "relation_", answers=make(Answers, "relation_")),
-        make(Surroundings, "global_") if "global_activity" in arrays else None,
+        make(Neighbours, "neighbour_"),
+        make(EvidenceEntityQueries, "", answers=make(Answers, "")),
+        make(EvidenceRelationQueries, "relation_", answers=make(Answers, "relation_")),
+        make(GlobalGraph, "global_") if "global_activity" in arrays else None,
     )
-
-
-# Fields of `tirgn_eqx.types` whose arrays have other names.
-_ARRAYS = {
-    "answer_unit": "answer_query",
-    "true_unit": "true_query",
-    "entry_pair": "entry_neighbour",
-    "cell_unit": "cell_query",
-    "cell_partner": "cell_neighbour",
-    "kind": "group",
-    "unit_kind": "query_group",
-    "popular_kind": "popular_group",
-    "partner": "neighbour",
-    "asked_unit": "evidence_query",
-    "asked_entry": "evidence_entry",
-}

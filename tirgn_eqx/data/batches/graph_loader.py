@@ -24,7 +24,7 @@ from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, stack_window
 from tirgn_eqx.runtime.meshes import Placement, table_rows
 from tirgn_eqx.runtime.processes import largest_of_all
-from tirgn_eqx.types import Batch, Queries, Rows, Window
+from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 # The queries of one target by kind, and those of every target of a step by target, oldest first.
 TargetQueries = dict[str, SnapshotQueries]
@@ -228,8 +228,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             target_of_micro = put(np.repeat(np.arange(len(targets), dtype=np.int32), bucket.num_micro))
         answer_rows = {kind: packed[kind].pop("row") for kind in KINDS}
         entity, relation = (
-            Queries(**{_FIELDS.get(name, name): put(values, queries=True) for name, values in packed[kind].items()})
-            for kind in KINDS
+            Queries(**{name: put(values, queries=True) for name, values in packed[kind].items()}) for kind in KINDS
         )
         batch = Batch(
             Window(**{name: put(values) for name, values in window.items()}),
@@ -273,7 +272,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         packed: dict[str, dict[str, np.ndarray]],
         size: int,
         rng: np.random.Generator,
-    ) -> Rows:
+    ) -> EntityRows:
         """The rows of a batch, padded to `size`; replaces entity ids in `window` and `packed` by positions in them."""
         entities, entity = self.graph.num_entities, packed["entity"]
         if self.options.num_negatives:
@@ -295,13 +294,13 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         for fields, name in in_batch:
             position = np.searchsorted(index[: len(ids)], fields[name]).astype(np.int32)
             fields[name] = np.where(fields[name] == entities, np.int32(size), position)
-        return Rows(self.placement(index), self.placement(weight))
+        return EntityRows(self.placement(index), self.placement(weight))
 
-    def _all_rows(self, window: dict[str, np.ndarray]) -> Rows:
+    def _all_rows(self, window: dict[str, np.ndarray]) -> EntityRows:
         """All rows of a table that ends with padding; moves the padding of `window` past that of the table."""
         entities, active = self.graph.num_entities, window["active"]
         window["active"] = np.where(active == entities, np.int32(self.table_rows), active)
-        return Rows(None, self.placement((np.arange(self.table_rows) < entities).astype(np.float32)))
+        return EntityRows(None, self.placement((np.arange(self.table_rows) < entities).astype(np.float32)))
 
     def _negatives(self, fields: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """`negatives` of every answer, and whether the answer and its negatives are in its query's history."""
@@ -322,15 +321,3 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             codes += of_micro["history_candidate"][history]
             in_history[m, real] = np.isin(query.astype(np.int64)[:, None] * entities + chosen, codes)
         return {"negatives": negatives, "candidate_in_history": in_history}
-
-
-# Fields of `tirgn_eqx.types.Queries` that have other names there.
-_FIELDS = {
-    "condition": "given",
-    "answer_query": "answer_unit",
-    "answer_in_history": "answer_seen",
-    "history_query": "seen_unit",
-    "history_candidate": "seen_candidate",
-    "candidate_in_history": "candidate_seen",
-    "true_query": "true_unit",
-}

@@ -35,14 +35,14 @@ class NeighbourLookup:
     """The neighbours of some subjects in the history, and the entries of each, in the order of the subjects.
 
     Per neighbour: `owner`, position of the subject; `pair`, group in the pair index; `row`, its last occurrence. Per
-    entry: `entry_pair`, position of its neighbour here; `entry`, group in the triple index; `entry_row`, its last
+    entry: `entry_neighbour`, position of its neighbour here; `entry`, group in the triple index; `entry_row`, its last
     occurrence.
     """
 
     owner: np.ndarray
     pair: np.ndarray
     row: np.ndarray
-    entry_pair: np.ndarray
+    entry_neighbour: np.ndarray
     entry: np.ndarray
     entry_row: np.ndarray
 
@@ -165,10 +165,10 @@ class EvidenceIndex:
             rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
             kept = np.sort(order[rank < max_neighbours])
             owner, pair, row = owner[kept], pair[kept], row[kept]
-        entry_pair, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
+        entry_neighbour, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
         past = self.triple.first_snapshot[entry] < cutoff.before
-        entry_pair, entry = entry_pair[past], entry[past]
-        return NeighbourLookup(owner, pair, row, entry_pair, entry, self.triple.last(entry, cutoff.before))
+        entry_neighbour, entry = entry_neighbour[past], entry[past]
+        return NeighbourLookup(owner, pair, row, entry_neighbour, entry, self.triple.last(entry, cutoff.before))
 
     def entry_features(self, found: NeighbourLookup, cutoff: Cutoff) -> np.ndarray:
         """float32 `(entry, ENTRY_FEATURES)`: the plain features of the triple, the number of its snapshots, its age
@@ -177,7 +177,7 @@ class EvidenceIndex:
         age = self.triple.age(row, cutoff.now)
         last = self.subject_relation.last(self._subject_relation_of_triple[entry], cutoff.before)
         relation_age = self.subject_relation.age(last, cutoff.now)
-        pair_age = self.pair.age(found.row, cutoff.now)[found.entry_pair]
+        pair_age = self.pair.age(found.row, cutoff.now)[found.entry_neighbour]
         more = [self.triple.snapshots(row, entry), age - relation_age, relation_age, age - pair_age]
         return np.concatenate([plain_features(self.triple, row, cutoff.now), _log_columns(*more)], 1)
 
