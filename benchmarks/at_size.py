@@ -92,7 +92,7 @@ def open_graph(folder: Path) -> dict:
 
 def index(folder: Path, memory_mb: int) -> dict:
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.index.history_files import mapped_vocabulary
+    from tirgn_eqx.data.index.history import mapped_vocabulary
 
     graph = load_graph(folder)
     begin = time.perf_counter()
@@ -127,30 +127,32 @@ def batch(folder: Path, settings: dict) -> dict:
     """Batches of the valid split as training makes them: entities that are touched, others drawn for all."""
     import jax
     import numpy as np
+    from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
     from tirgn_eqx.config import TiRGNTrainingConfig
     from tirgn_eqx.data import build_history_vocabulary, load_graph
-    from tirgn_eqx.data.batches.loader import BatchLoader
 
     config = TiRGNTrainingConfig(**settings)
     graph = load_graph(folder)
     vocabulary = build_history_vocabulary(graph)
     begin = time.perf_counter()
-    loader = BatchLoader(
+    loader = GraphLoader(
         graph,
         vocabulary,
         "valid",
-        history_len=config.history_len,
-        history_window=config.history_window,
-        batch_size=config.batch_size,
-        max_buckets=config.max_buckets,
-        unique=config.unique_questions,
-        num_shared=config.num_shared,
-        rows="touched",
+        GraphOptions(
+            history_len=config.history_len,
+            history_window=config.history_window,
+            batch_size=config.batch_size,
+            max_buckets=config.max_buckets,
+            unique=config.unique_questions,
+            num_shared=config.num_shared,
+            rows="touched",
+        ),
     )
     plan = time.perf_counter() - begin
     seconds, leaves, prepared = [], [], None
-    for target in loader.targets[:3].tolist():
+    for target in loader.items[:3].tolist():
         begin = time.perf_counter()
         prepared = loader.build(target)
         leaves = jax.block_until_ready(jax.tree.leaves(prepared.batch))

@@ -139,7 +139,7 @@ def provenance(name: str) -> dict[str, Any]:
 
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
-    from tirgn_eqx.storage.files import write_text
+    from tirgn_eqx.storage.atomic_write import write_text
     from tirgn_eqx.storage.strict_json import to_json
 
     write_text(path, to_json(document, indent=1) + "\n")

@@ -52,7 +52,7 @@ def main() -> None:
     seconds = common.timed(lambda: evaluator(model).seconds, args.repeats, warmup=0)
     flops = sum(
         sum(forward_flops(model, evaluator.loader.build(int(target)).batch).values())
-        for target in evaluator.loader.targets
+        for target in evaluator.loader.items
     )
     queries, snapshots = len(evaluation.snapshot), len(evaluator.loader)
     rate = flops / seconds["median"]

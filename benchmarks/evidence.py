@@ -47,7 +47,7 @@ def main() -> None:
         opt_state = init_optimizer(optimizer, model)
         step = CompiledStep(config, lambda record: None, optimizer)
         step.compile(model, opt_state, loader, jr.key(1))
-        parts = loader.targets[-SAMPLES:].tolist()
+        parts = loader.items[-SAMPLES:].tolist()
         step_seconds, build_seconds, evidence = [], [], []
         for repeat in range(2):
             for part in parts:

@@ -75,7 +75,7 @@ class Harness:
 
     def targets(self, bucket: int) -> np.ndarray:
         """The targets of one bucket, in time order."""
-        members = [target for target in self.loader.targets.tolist() if self.loader.bucket_of[target] == bucket]
+        members = [target for target in self.loader.items.tolist() if self.loader.bucket_of[target] == bucket]
         return np.asarray(members)
 
     def typical(self, bucket: int, *, largest: bool = False) -> Prepared:

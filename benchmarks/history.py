@@ -16,7 +16,7 @@ from benchmarks.common import note, table
 
 def measure(graph, repeats: int, history_window: int) -> dict:
     """Build times, sizes, and look-up times of one graph's vocabulary."""
-    from tirgn_eqx.data.batches.queries import ask
+    from tirgn_eqx.data.batches.queries import build_queries
     from tirgn_eqx.data.index.history import build_history_vocabulary
 
     samples, vocabulary = [], None
@@ -31,9 +31,9 @@ def measure(graph, repeats: int, history_window: int) -> dict:
     begin, queries, found = time.perf_counter(), 0, 0
     for target in targets.tolist():
         for kind, index in (("entity", vocabulary.entity), ("relation", vocabulary.relation)):
-            questions = ask(graph, vocabulary, target, 1, kind, unique=False)
+            questions = build_queries(graph, vocabulary, target, 1, kind, unique=False)
             position, _ = index.lookup(questions.key, target, history_window)
-            queries, found = queries + questions.num_units, found + len(position)
+            queries, found = queries + questions.num_queries, found + len(position)
     seconds = time.perf_counter() - begin
     return {
         "build_seconds": common.spread(samples) | {"repeats": repeats},

@@ -52,7 +52,7 @@ def main() -> None:
     loader = harness.loader
     first, again, sizes, ratios = [], [], [], []
     for samples in (first, again):
-        for target in loader.targets.tolist():
+        for target in loader.items.tolist():
             seconds, prepared = clock(lambda target=target: loader.build(target))
             samples.append(seconds)
             if samples is again:

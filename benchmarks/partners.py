@@ -38,7 +38,7 @@ def main() -> None:
         evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)
-        cells = sum(evaluator.loader.buckets[bucket]["cell"] for bucket in evaluator.loader.bucket_of.tolist())
+        cells = sum(evaluator.loader.buckets[bucket]["cell"] for bucket in evaluator.loader.bucket_of.values())
         rows.append({"max_partners": limit, **evaluation.entity, "seconds": evaluation.seconds, "padded_cells": cells})
         note(f"{limit or 'all'} partners: MRR {evaluation.entity['mrr']:.4f}, {evaluation.seconds:.1f} s")
     payload = {

@@ -22,10 +22,10 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
     import jax.random as jr
+    from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
     from benchmarks.harness import clock, compile_ahead, device_peak
     from tirgn_eqx.data import build_history_vocabulary
-    from tirgn_eqx.data.batches.loader import BatchLoader
     from tirgn_eqx.data.index.snapshots import SnapshotStore
     from tirgn_eqx.evaluate.encoding import encode_rows
     from tirgn_eqx.models import RecurrentGraphModel, build_model
@@ -38,8 +38,9 @@ def main() -> None:
     target, top = int(graph.split_snapshots("test")[-1]), min(args.top, graph.num_entities)
 
     def batch_of(size):
-        options = {"history_len": config.history_len, "history_window": config.history_window, "store": store}
-        loader = BatchLoader(graph, vocabulary, "test", batch_size=size, unique=True, rows="window", **options)
+        options = {"history_len": config.history_len, "history_window": config.history_window}
+        options = GraphOptions(batch_size=size, unique=True, rows="window", **options)
+        loader = GraphLoader(graph, vocabulary, "test", options, store=store)
         return loader.build(target).batch
 
     def answers(model, encoding, queries, time_index):

@@ -76,7 +76,7 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     graph = random_graph(**sizes, seed=config.seed)
     harness = Harness(graph, config)
     loader = harness.loader
-    target = int(loader.targets[-1])
+    target = int(loader.items[-1])
     prepared = loader.build(target)
     begin = time.perf_counter()
     for _ in range(repeats):

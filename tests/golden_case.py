@@ -8,7 +8,7 @@ import numpy as np
 
 from tirgn_eqx.checkpoint.released import model_from_state
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
@@ -70,5 +70,5 @@ def load_golden(name: str, dtype: Any) -> Golden:
         if name.startswith("state/")
     }
     model = model_from_state(state, graph, config)
-    loader = BatchLoader(graph, build_history_vocabulary(graph), "test", history_len=3, with_truth=True)
+    loader = GraphLoader(graph, build_history_vocabulary(graph), "test", GraphOptions(history_len=3, with_truth=True))
     return Golden(numbers, config, graph, model, loader.build(8).batch)

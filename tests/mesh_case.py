@@ -73,7 +73,7 @@ def figures(graph, config, mesh):
         key=jax.random.key(0),
     )
     loader = make_loader(graph, config, placement=placement)
-    batch = loader.build(int(loader.targets[-1])).batch
+    batch = loader.build(int(loader.items[-1])).batch
     batch = eqx.tree_at(lambda b: b.key, batch, placement.key(jax.random.key(3)), is_leaf=lambda x: x is None)
     with on(mesh):
         model = made(build, mesh)

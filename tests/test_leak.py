@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.helpers import make_graph, same_bits, tiny_model
 from tirgn_eqx.data.batches.buckets import Bucket
-from tirgn_eqx.data.batches.loader import KINDS, BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, StaticGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
@@ -99,15 +100,13 @@ def model():
 def make_loader(graph, split, history_window, **options):
     """The split's batches, all of one shape whatever else the graph holds."""
     draws = options or {"num_negatives": 3}
-    loader = BatchLoader(
+    loader = GraphLoader(
         graph,
         build_history_vocabulary(graph),
         split,
-        history_len=HISTORY_LEN,
-        history_window=history_window,
-        batch_size=BATCH_SIZE,
-        with_truth=True,
-        **draws,
+        GraphOptions(
+            history_len=HISTORY_LEN, history_window=history_window, batch_size=BATCH_SIZE, with_truth=True, **draws
+        ),
     )
     return force(loader, dataclasses.replace(TRAINING, rows=ENTITIES if options else 0))
 

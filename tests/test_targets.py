@@ -36,8 +36,8 @@ def model_of(config):
 def test_every_target_is_in_one_step(graph):
     _, single = make(graph)
     _, several = make(graph, targets_per_step=TOGETHER)
-    last = int(single.targets[-1])
-    assert several.targets.tolist() == list(range(last, 0, -TOGETHER))[::-1]
+    last = int(single.items[-1])
+    assert several.items.tolist() == list(range(last, 0, -TOGETHER))[::-1]
     assert len(several) == -(-len(single) // TOGETHER)
     facts = lambda loader: sum(prepared.num_facts for prepared in loader.epoch(0))
     assert facts(several) == facts(single)
@@ -54,7 +54,7 @@ def test_every_target_is_in_one_step(graph):
 )
 def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(graph, together, changes):
     config, loader = make(graph, targets_per_step=together, **changes)
-    target = int(loader.targets[-1])
+    target = int(loader.items[-1])
     batch, model = loader.build(target).batch, model_of(config)
     at = model if batch.rows is None else model.at_rows(batch.rows)
     found = gradient_of(at, batch, training=False, num_entities=ENTITIES)
@@ -75,7 +75,7 @@ def test_the_gradient_is_the_mean_over_targets_with_windows_that_begin_together(
 
 def test_a_step_with_fewer_targets_gives_their_mean(graph):
     config, loader = make(graph, targets_per_step=TOGETHER)
-    first = int(loader.targets[0])
+    first = int(loader.items[0])
     if first == TOGETHER:  # the number of targets divides evenly: take one more
         pytest.skip("every step is full")
     batch = loader.build(first).batch
@@ -87,7 +87,7 @@ def test_a_step_with_fewer_targets_gives_their_mean(graph):
 def test_an_earlier_target_never_sees_the_later_ones(graph):
     """Law 2 inside a step: whatever happens at a target's time or later changes no bit of its state."""
     config, loader = make(graph, targets_per_step=TOGETHER, loss="shared", num_shared=2)
-    target = int(loader.targets[-1])
+    target = int(loader.items[-1])
     rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
     encode = eqx.filter_jit(
         lambda model, batch: model.at_rows(batch.rows).encoder(

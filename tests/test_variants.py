@@ -9,7 +9,7 @@ import pytest
 
 from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.compiled import CompiledStep
@@ -61,7 +61,7 @@ def test_bf16_stays_near_f32(golden):
 def with_batch_size(golden, batch_size, unique=False):
     vocabulary = build_history_vocabulary(golden.graph)
     options = {"history_len": 3, "batch_size": batch_size, "unique": unique}
-    return BatchLoader(golden.graph, vocabulary, "test", **options).build(8).batch
+    return GraphLoader(golden.graph, vocabulary, "test", GraphOptions(**options)).build(8).batch
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.ci), 23])
@@ -133,7 +133,7 @@ def test_the_step_is_pure_traced_once_a_bucket_and_reproducible(golden):
     graph = simulate(num_entities=12, num_relations=4, num_days=25, facts_per_day=12, seed=1).graph
     config = golden.config.replace(history_len=2, num_layers=1, dropout=0.2, input_dropout=0.2)
     model = TiRGN(graph.num_entities, graph.num_relations, config, key=jr.key(0))
-    loader = BatchLoader(graph, build_history_vocabulary(graph), "train", history_len=2, max_buckets=2)
+    loader = GraphLoader(graph, build_history_vocabulary(graph), "train", GraphOptions(history_len=2, max_buckets=2))
     traced = []
     step = make_step(config)
 
@@ -171,7 +171,7 @@ def test_resumed_key_streams_are_equal():
 def test_donation_spares_the_batch(golden):
     config = golden.config
     step = CompiledStep(config, lambda record: None)
-    loader = BatchLoader(golden.graph, build_history_vocabulary(golden.graph), "train", history_len=3)
+    loader = GraphLoader(golden.graph, build_history_vocabulary(golden.graph), "train", GraphOptions(history_len=3))
     prepared = loader.build(4)
     model = jax.tree.map(jnp.copy, golden.model)
     opt_state = init_optimizer(make_optimizer(config), model)

@@ -71,7 +71,7 @@ def map_data(
     keep_freed_memory()
     with show.clean_stdout():
         from tirgn_eqx.data import map_data as run
-        from tirgn_eqx.data.index.history_files import mapped_vocabulary
+        from tirgn_eqx.data.index.history import mapped_vocabulary
 
         load = options.given(
             num_days=num_days,

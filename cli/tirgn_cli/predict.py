@@ -9,7 +9,7 @@ from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
-from tirgn_eqx.storage.files import replacing
+from tirgn_eqx.storage.atomic_write import atomic_write
 
 PARTS = ("subject", "relation", "object")
 MOST_SHARES = 3
@@ -169,7 +169,7 @@ def write_answers(path: Path, forecaster: Any, table: Any, top: int) -> None:
             rows.append(row | {"predicted": forecast.predicted, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
     # An open file: polars takes no path whose bytes are not UTF-8.
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
 
 

@@ -10,7 +10,7 @@ from tirgn_cli import complete, options
 from tirgn_cli.files import check_writable
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
-from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.atomic_write import write_text
 
 
 def report(

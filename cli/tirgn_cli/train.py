@@ -11,7 +11,7 @@ from tirgn_cli import complete, options
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
-from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.atomic_write import write_text
 
 
 def train(
@@ -176,7 +176,7 @@ def train(
         shape = devices(mesh, coordinator)
 
         from tirgn_eqx.data import load_graph
-        from tirgn_eqx.runtime.processes import Watch, is_first
+        from tirgn_eqx.runtime.processes import PeerMonitor, is_first
 
         graph = load_graph(source, **load)
         if is_first():
@@ -187,7 +187,7 @@ def train(
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
         quiet = quiet or not is_first()
-        with Signals() as signals, Watch(lost), TrainingView(quiet=quiet) as view:
+        with Signals() as signals, PeerMonitor(lost), TrainingView(quiet=quiet) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:

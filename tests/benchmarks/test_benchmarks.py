@@ -238,8 +238,8 @@ def test_counted_operations_are_those_of_the_program(batch_size, loss):
     )
     options = {"history_len": config.history_len, "batch_size": batch_size, "max_buckets": 1}
     options["num_negatives"] = config.num_negatives if loss == "sampled" else 0
-    loader = BatchLoader(graph, build_history_vocabulary(graph), "train", **options)
-    batch = loader.build(int(loader.targets[-1])).batch
+    loader = GraphLoader(graph, build_history_vocabulary(graph), "train", GraphOptions(**options))
+    batch = loader.build(int(loader.items[-1])).batch
     batch = eqx.tree_at(lambda b: b.key, batch, jr.key(0), is_leaf=lambda x: x is None)
     model = TiRGN(graph.num_entities, graph.num_relations, config, key=jr.key(1))
     arrays, rest = eqx.partition(model, eqx.is_array)

@@ -13,7 +13,7 @@ from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.run_folder import numbered, prune, working_alone
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -93,10 +93,10 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
 
 def test_a_lock_is_held_by_one_and_let_go(tmp_path):
     busy = RuntimeError("busy")
-    with alone(tmp_path / "deep" / ".lock", busy):
-        with pytest.raises(RuntimeError, match="busy"), alone(tmp_path / "deep" / ".lock", busy):
+    with exclusive_lock(tmp_path / "deep" / ".lock", busy):
+        with pytest.raises(RuntimeError, match="busy"), exclusive_lock(tmp_path / "deep" / ".lock", busy):
             pass
-    with alone(tmp_path / "deep" / ".lock", busy):
+    with exclusive_lock(tmp_path / "deep" / ".lock", busy):
         pass
 
 

@@ -33,7 +33,7 @@ def forecast(model, graph, split="test"):
 
 def facts_of(snapshot, num_relations):
     """The facts of a snapshot as {(subject, relation, object)}."""
-    edges = zip(snapshot.active[snapshot.source], snapshot.relation, snapshot.active[snapshot.target])
+    edges = zip(snapshot.active[snapshot.edge_source], snapshot.edge_relation, snapshot.active[snapshot.edge_target])
     return {(int(s), int(r), int(o)) for s, r, o in edges if r < num_relations}
 
 
@@ -50,7 +50,9 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     before = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)[: graph.offsets[cut]].tolist()
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
     other = make_graph(before + everyone, **sizes, valid=len(before), test=len(before))
-    loader = BatchLoader(other, build_history_vocabulary(other), "test", history_len=HISTORY_LEN, unique=True)
+    loader = GraphLoader(
+        other, build_history_vocabulary(other), "test", GraphOptions(history_len=HISTORY_LEN, unique=True)
+    )
     batch = loader.build(cut).batch
     first = lambda queries: jax.tree.map(lambda x: x[0], queries)
     queries = first(batch.entity_queries)
@@ -97,9 +99,7 @@ def test_evaluation_with_what_was_fed_back(model, graph):
         graph,
         build_history_vocabulary(graph),
         "test",
-        history_len=HISTORY_LEN,
-        known=cut,
-        fed_back=True,
+        GraphOptions(history_len=HISTORY_LEN, history_end=cut, fed_back=True),
         store=store,
     )
     window = loader.build(cut + 1).batch.window

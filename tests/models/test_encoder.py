@@ -18,8 +18,8 @@ STATIC = StaticGraph(np.arange(12) % ENTITIES, np.arange(12) % 2, np.arange(12) 
 def window():
     """Of four snapshots."""
     graph = random_graph(4, num_entities=ENTITIES, num_relations=RELATIONS)
-    loader = BatchLoader(graph, build_history_vocabulary(graph), "test", history_len=4, max_buckets=1)
-    return loader.build(int(loader.targets[-1])).batch.window
+    loader = GraphLoader(graph, build_history_vocabulary(graph), "test", GraphOptions(history_len=4, max_buckets=1))
+    return loader.build(int(loader.items[-1])).batch.window
 
 
 @eqx.filter_jit

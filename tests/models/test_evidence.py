@@ -14,8 +14,8 @@ from tests.helpers import both_directions, make_graph, random_graph, same_bits
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
-from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, natural_bucket, on_device, rounded_bucket
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.evidence_queries import Gatherer, QueryFacts, build_batch, natural_bucket, rounded_bucket
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
@@ -61,7 +61,7 @@ def graph():
 
 def asked_at(graph, target):
     here = slice(*graph.offsets[target : target + 2].tolist())
-    return Asked(*(np.array(column) for column in list(zip(*both_directions(graph, here)))[:3]))
+    return QueryFacts(*(np.array(column) for column in list(zip(*both_directions(graph, here)))[:3]))
 
 
 def batch_at(graph, model, target, **options):
@@ -185,7 +185,7 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context
 def test_relations_are_carried_by_what_the_pair_did(graph):
     model = build(graph, evidence_background=False)
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
-    found = np.asarray(relation_intensities(model, batch))[: len(gathered["pair_subject"])]
+    found = np.asarray(relation_intensities(model, batch))[: len(gathered["relation_subject"])]
     f64 = lambda x: np.asarray(x, np.float64)
     for query in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
@@ -218,7 +218,7 @@ def test_padding_changes_nothing(graph):
     model, target = build(graph), graph.num_snapshots - 1
     batch, gathered = batch_at(graph, model, target)
     bucket = natural_bucket(gathered)
-    roomy = on_device(gathered, dataclasses.replace(bucket, sizes=tuple(size + 5 for size in bucket.sizes)))
+    roomy = build_batch(gathered, dataclasses.replace(bucket, sizes=tuple(size + 5 for size in bucket.sizes)))
     step = eqx.filter_jit(eqx.filter_value_and_grad(evidence_loss, has_aux=True))
     (one, _), gradient = step(model, batch)
     (two, _), padded = step(model, roomy)
@@ -265,7 +265,8 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
     gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
     assert not np.allclose(
-        entity_intensities(model, on_device(gathered, rounded_bucket(gathered))), entity_intensities(model, batches[0])
+        entity_intensities(model, build_batch(gathered, rounded_bucket(gathered))),
+        entity_intensities(model, batches[0]),
     )
 
 
@@ -298,7 +299,9 @@ def test_parts_and_partners_beyond_the_limit_change_no_rank(graph):
     options = dict(context=True, background=True, max_partners=0)
     whole = EvidenceEvaluator(graph, "test", **options)(model)
     parts = EvidenceEvaluator(graph, "test", **options)
-    parts.loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", batch_size=3, max_buckets=2, with_truth=True)
+    parts.loader = EvidenceLoader(
+        graph, EvidenceIndex(graph), "test", EvidenceOptions(batch_size=3, max_buckets=2, with_truth=True)
+    )
     assert len(parts.loader) > len(whole.graph.split_snapshots("test"))
     divided = parts(model)
     many = EvidenceEvaluator(graph, "test", **options | {"max_partners": graph.num_entities})(model)

@@ -15,7 +15,7 @@ from tests.models.test_evidence import answer_log_probabilities, asked_at, batch
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
@@ -132,8 +132,11 @@ def test_intensities_are_those_of_the_definition(graph):
 def test_windows_without_queries_encode_as_those_of_batches(graph):
     model = build(graph).structure
     for known in (None, 3):
-        loader = BatchLoader(
-            graph, build_history_vocabulary(graph), "test", history_len=HISTORY_LEN, known=known, unique=True
+        loader = GraphLoader(
+            graph,
+            build_history_vocabulary(graph),
+            "test",
+            GraphOptions(history_len=HISTORY_LEN, history_end=known, unique=True),
         )
         encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, known=known))
         for target in loader.targets.tolist():

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import normal, random_graph, same_bits, tiny_config
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate import evaluate_model
@@ -35,7 +35,7 @@ def model(graph, config):
 
 
 def batch_of(graph, target, split="test"):
-    loader = BatchLoader(graph, build_history_vocabulary(graph), split, history_len=3)
+    loader = GraphLoader(graph, build_history_vocabulary(graph), split, GraphOptions(history_len=3))
     batch = loader.build(target).batch
     first = lambda queries: jax.tree.map(lambda x: x[0], queries)
     return batch.window, first(batch.entity_queries), first(batch.relation_queries), batch.time_index

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tirgn_eqx.storage.files import alone, locked
 
 from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
@@ -14,7 +15,6 @@ from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
 from tirgn_eqx.report.runs import distinct_names, read_curves
-from tirgn_eqx.storage.files import alone, locked
 
 pytestmark = pytest.mark.ci
 
@@ -70,7 +70,7 @@ def test_what_is_not_there_is_said(trainings, tmp_path):
 
 def test_a_training_that_goes_on_is_told(trainings):
     lock = trainings / "plain" / TRAIN_LOCK
-    with alone(lock, AssertionError()):
+    with exclusive_lock(lock, AssertionError()):
         run = read_run(trainings / "plain")
         assert run.active and "still running" in run.missing[0]
     assert not locked(lock) and not read_run(trainings / "plain").active

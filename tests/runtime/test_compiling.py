@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 
 
 def used():
     """Uses a program made for this one use, and counts those that are alive after it."""
     factor = jnp.arange(3.0)
-    assert Programs(lambda x: x * factor)("three", jnp.ones(3)).tolist() == [0, 1, 2]
+    assert CompileCache(lambda x: x * factor)("three", jnp.ones(3)).tolist() == [0, 1, 2]
     gc.collect()
     return len(jax.devices()[0].client.live_executables())
 

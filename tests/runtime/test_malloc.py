@@ -1,4 +1,4 @@
-"""The C heap keeps large blocks when told to, and gives them back when asked."""
+"""malloc keeps large blocks when told to, and returns them when asked."""
 
 import json
 import subprocess

@@ -29,7 +29,7 @@ def test_the_abstract_batch_is_the_loader_s(loss):
     loader = make_loader(graph, config)
     shape = ProblemShape.from_graph(graph, config)
     assert (shape.entities, shape.relations) == (14, 4)
-    real = loader.build(int(loader.targets[0])).batch
+    real = loader.build(int(loader.items[0])).batch
     abstract = abstract_batch(shape, config, loader.buckets[0])
     describe = lambda tree: jax.tree.map(lambda x: (x.shape, str(x.dtype)), tree)
     assert describe(abstract.window) == describe(real.window)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.helpers import make_graph, random_graph, tiny_config
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models import Encoding, Evidence, RecurrentEncoder, TiRGN
@@ -60,7 +60,9 @@ def model(graph):
 
 
 def batch_of(graph, target, key=None, **options):
-    loader = BatchLoader(graph, build_history_vocabulary(graph), "train", history_len=2, max_buckets=1, **options)
+    loader = GraphLoader(
+        graph, build_history_vocabulary(graph), "train", GraphOptions(history_len=2, max_buckets=1, **options)
+    )
     batch = loader.build(target).batch
     return batch if key is None else eqx.tree_at(lambda b: b.key, batch, key, is_leaf=lambda x: x is None)
 

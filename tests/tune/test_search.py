@@ -1,13 +1,13 @@
 """A search in one process: its end, breaks, takeovers, what is given up, what is refused, what stays on the disk."""
 
+import errno
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.tune import worker
 from tirgn_eqx.config import TiRGNTrainingConfig, read_config
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
+from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.tune import journal, search
 from tirgn_eqx.tune.space import Choices, Range
 
@@ -212,10 +212,13 @@ def test_parts_trained_apart_are_not_tuned(graph, tmp_path):
         tune(graph, tmp_path, config=worker.config(history="evidence"))
 
 
-def test_without_locks_it_warns_and_works(graph, tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "lock", lambda file: True)
-    with pytest.warns(DataWarning, match="there are no file locks here"):
-        assert len(tune(graph, tmp_path, 2)["trials"]) == 2
+def test_without_locks_it_is_refused(graph, tmp_path, monkeypatch):
+    def refused(path):
+        raise OSError(errno.ENOLCK, "No locks available", str(path))
+
+    monkeypatch.setattr(journal, "native_lock", refused)
+    with pytest.raises(DataError, match="its filesystem has no file locks"):
+        tune(graph, tmp_path, 2)
 
 
 def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
@@ -235,15 +238,15 @@ def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
 
 
 def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
-    opened = Path.open
+    native, made = journal.native_lock, []
 
-    def meanwhile(path, *how):
-        file = opened(path, *how)
-        monkeypatch.setattr(Path, "open", opened)
-        assert journal.locks_hold(tmp_path / "probe")  # another worker, from its begin to its end
-        return file
+    def meanwhile(path):
+        made.append(path)
+        if len(made) == 2:  # between the two locks
+            assert journal.locks_hold(tmp_path / "probe")  # another worker, from its begin to its end
+        return native(path)
 
-    monkeypatch.setattr(Path, "open", meanwhile)
+    monkeypatch.setattr(journal, "native_lock", meanwhile)
     assert journal.locks_hold(tmp_path / "probe") and not list(tmp_path.iterdir())
 
 

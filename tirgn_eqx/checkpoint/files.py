@@ -23,7 +23,7 @@ from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
 from tirgn_eqx.runtime.meshes import Blocks
 from tirgn_eqx.runtime.processes import is_first
 from tirgn_eqx.storage import npz
-from tirgn_eqx.storage.files import flush, replacing
+from tirgn_eqx.storage.atomic_write import atomic_write, flush
 from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
 
@@ -107,8 +107,8 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
     try:
         # the npz is entered last, so that it is the first to get its name
         with contextlib.ExitStack() as places:
-            beside = None if side is None else places.enter_context(replacing(side_path))
-            temporary = places.enter_context(replacing(target))
+            beside = None if side is None else places.enter_context(atomic_write(side_path))
+            temporary = places.enter_context(atomic_write(target))
             write(temporary)
             flush(temporary)
             if side is not None and beside is not None:

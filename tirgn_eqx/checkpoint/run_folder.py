@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 
 TRAIN_LOCK = ".train.lock"
 _NUMBERED = re.compile(r"tirgn_epoch_(\d+)\.npz")
@@ -20,7 +20,7 @@ def working_alone(folder: Path, name: str = TRAIN_LOCK, what: str = "training") 
     busy = CheckpointError(f"{folder}: another {what} is at work here; wait for its end, or choose another --model-dir")
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(folder / name, busy))
+            stack.enter_context(exclusive_lock(folder / name, busy))
         except OSError as error:
             raise CheckpointError(
                 f"{folder}: cannot be written ({error.strerror}); choose another --model-dir"

@@ -6,8 +6,8 @@ from tirgn_eqx.data.graph import SPLITS as SPLITS
 from tirgn_eqx.data.graph import StaticGraph as StaticGraph
 from tirgn_eqx.data.graph import TemporalGraph as TemporalGraph
 from tirgn_eqx.data.graph import from_facts as from_facts
-from tirgn_eqx.data.index.history import HistoryVocabulary as HistoryVocabulary
 from tirgn_eqx.data.index.history import build_history_vocabulary as build_history_vocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary as HistoryVocabulary
 from tirgn_eqx.data.readers.events import read_events as read_events
 from tirgn_eqx.data.readers.load import load_graph as load_graph
 from tirgn_eqx.data.readers.load import map_data as map_data

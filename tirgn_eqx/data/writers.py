@@ -16,7 +16,7 @@ from tirgn_eqx.data.readers.events import GRANULARITIES
 from tirgn_eqx.data.readers.name_files import read_names
 from tirgn_eqx.data.readers.regcn_text import TIMES_FILE
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
-from tirgn_eqx.storage.files import building, flush, replacing
+from tirgn_eqx.storage.atomic_write import atomic_write, flush, scratch_folder
 
 _FILES = {"stat.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", TIMES_FILE}
 _FILES |= {f"{split}.txt" for split in SPLITS}
@@ -44,7 +44,7 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
             raise DataError(
                 f"{graph.name}: no facts in {split}; cut it by time first (`cut_by_time`, --split 80/10/10)"
             )
-    with building(out.parent, out.name) as work:
+    with scratch_folder(out.parent, out.name) as work:
         new = work / "new"
         new.mkdir()
         _write_facts(graph, new)
@@ -103,7 +103,7 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
         }
     )
     # An open file: polars takes no path whose bytes are not UTF-8.
-    with replacing(out) as temporary, temporary.open("wb") as file:
+    with atomic_write(out) as temporary, temporary.open("wb") as file:
         table.write_parquet(file)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from pydantic import Field
 
-from tirgn_eqx.data.batches.evidence_queries import Asked, Gatherer, on_device, rounded_bucket
+from tirgn_eqx.data.batches.evidence_queries import Gatherer, QueryFacts, build_batch, rounded_bucket
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.evidence import EvidenceIndex, Known
+from tirgn_eqx.data.index.evidence import Cutoff, EvidenceIndex
 from tirgn_eqx.data.index.occurrences import Occurrences
 from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import DataError

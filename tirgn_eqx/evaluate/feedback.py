@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.index.history import HistoryVocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float32, Int64, PyTree
 
 from tirgn_eqx.data.batches.evidence_queries import (
-    LENGTHS,
-    MOST_LINKS,
-    Asked,
+    AXES,
+    MAX_LINKS,
     EvidenceBucket,
     Gatherer,
-    assembled,
+    QueryFacts,
+    assemble,
     natural_bucket,
-    padded,
+    pad,
 )
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import Outlook
@@ -164,14 +164,14 @@ class EvidenceState:
     def _batch(self, kind: str, subject: Ids, other: Ids) -> tuple[EvidenceBucket, dict[str, Any], dict[str, Any]]:
         """(shape, arrays of the batch, gathered) of queries of one kind; `other`: relations, or objects."""
         none = np.zeros_like(other)
-        asked = Asked(subject, *((other, none) if kind == "entity" else (none, other)))
+        asked = QueryFacts(subject, *((other, none) if kind == "entity" else (none, other)))
         gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
         natural, units = natural_bucket(gathered), _pad_queries(len(subject))
         # All sizes grow together, so that there are few shapes; each is compiled once.
         times = max(_pad_by_four(natural[name], least * units) // (least * units) for name, least in SMALLEST.items())
         sizes = {name: least * units * times for name, least in SMALLEST.items()}
-        bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in LENGTHS))
-        return bucket, padded(gathered, bucket), gathered
+        bucket = EvidenceBucket(tuple(sizes.get(name, 1 if name == "link" else units) for name in AXES))
+        return bucket, pad(gathered, bucket), gathered
 
     def entity(self, subject: Ids, relation: Ids) -> Float32[np.ndarray, "query entity"]:
         """As `RecurrentState.entity`."""

@@ -15,8 +15,8 @@ from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt import feed as feeds
 from tirgn_eqx.gdelt.feed import BASE_URL, Feed, Listed, Listing, iso
 from tirgn_eqx.gdelt.verified import Verified
-from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable, zip_trouble
+from tirgn_eqx.storage.locks import exclusive_lock
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"
@@ -68,7 +68,7 @@ def collect(
         tell(record)
 
     busy = DataError(f"{place}: another collection is at work here; wait for it, or use another folder")
-    with _in_words(place), alone(place / LOCK, busy):
+    with _in_words(place), exclusive_lock(place / LOCK, busy):
         verified = Verified(place / RECORD)
         crew = Crew(messages, stop)
         try:
@@ -178,7 +178,7 @@ def _job(server: Server, feed: Feed, place: Path, listed: Listed, tell: Tell) ->
     def fetch() -> None:
         record = {"event": "file", "name": target.name, "moment": listed.moment, "status": "fetched", "why": ""}
         try:
-            server.fetch(feed.path(listed.moment), target, listed.size, listed.md5)
+            server.fetch(feed.path(listed.moment), target, listed.size, f"md5:{listed.md5}", zip_trouble)
             record["bytes"] = target.stat().st_size
         except NotFound as error:
             record |= {"status": "not found", "why": str(error), "bytes": 0}

@@ -17,7 +17,7 @@ from tirgn_eqx.gdelt.sort import RUN
 from tirgn_eqx.gdelt.sources import BLOCK, find_sources
 from tirgn_eqx.gdelt.table import read_frames, write_table
 from tirgn_eqx.gdelt.workplace import workplace
-from tirgn_eqx.storage.files import flush
+from tirgn_eqx.storage.atomic_write import flush
 
 Progress = Callable[[dict[str, int]], None]
 

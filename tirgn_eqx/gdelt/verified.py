@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.gdelt.feed import Listed
+from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.download import digest_of
-from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
 # A change so soon after a check may bear the same time as the check.

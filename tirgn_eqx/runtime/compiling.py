@@ -1,4 +1,4 @@
-"""Functions compiled ahead of time: once per padded shape, with what a backend needs to be told."""
+"""Functions compiled ahead of time, once per padded shape, with the compiler options of the backend."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -9,12 +9,12 @@ import jax
 
 from tirgn_eqx.runtime.malloc import return_freed_memory
 
-# On a CPU, XLA hands products to YNNPACK, which runs those inside a loop on one thread. Its older way uses all.
+# On a CPU, XLA lets YNNPACK compute products, which runs those inside a loop on one thread; without it, on all.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def compile_lowered(lowered: Any) -> Any:
-    """What `lower` gave, compiled with the options of the backend, or without those that this XLA does not know."""
+    """Compile a lowered function with the options of the backend, or without those that this XLA does not know."""
     if jax.default_backend() == "cpu":
         try:
             return lowered.compile(compiler_options=_CPU_OPTIONS)
@@ -27,8 +27,8 @@ def compile_lowered(lowered: Any) -> Any:
 def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
     """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`.
 
-    Memory that the compiler takes after a step, and its own scratch memory, is returned to the system: so the peak
-    of a training is that of the compiler or that of the steps, not their sum.
+    Free memory is returned to the system before and after, so that the peak of a training is that of the compiler or
+    that of the steps, not their sum.
     """
     jitted: Any = eqx.filter_jit(function, donate=donate)
     return_freed_memory()
@@ -40,22 +40,22 @@ def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "
 
 
 def _forget(jitted: Any) -> None:
-    """Let go of what JAX keeps of a function that was made for one training alone.
+    """Clear JAX's caches of a function that was made for one training.
 
-    Its caches hold the function, which holds its own entry in them: a process that trains again and again would keep
-    every step that it ever compiled, until the system gives it no more memory maps. What others may call again, such
-    as a module's function, stays.
+    The caches hold the function, and the function holds its entry in them. A process that trains again and again would
+    keep every step that it ever compiled, until the system refuses further memory maps. Functions of modules stay,
+    because others may call them again.
     """
     inner: Any = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
     if hasattr(inner, "clear_cache"):
         inner.clear_cache()
 
 
-class Programs:
-    """`function` compiled ahead of time, once for every key it is called with.
+class CompileCache:
+    """`function` compiled ahead of time, once for every key that it is called with.
 
-    A program returns before its work is done, where the function that `eqx.filter_jit` gives waits at every call;
-    so the next batch is built meanwhile.
+    A call returns before the device has finished, while a function of `eqx.filter_jit` waits at every call; so the
+    next batch can be built meanwhile.
 
     **Arguments:** `function`; `donate`: as in `eqx.filter_jit`; `on_compile`: called with key and seconds.
     """
@@ -71,7 +71,7 @@ class Programs:
         self.compiled: dict[Hashable, Any] = {}
 
     def prepare(self, key: Hashable, *arguments: Any) -> Any:
-        """The program of `key`, compiled for `arguments` unless it is there."""
+        """The compiled function of `key`, compiled for `arguments` unless it was before."""
         run = self.compiled.get(key)
         if run is None:
             begin = time.perf_counter()

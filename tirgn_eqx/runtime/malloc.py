@@ -1,10 +1,10 @@
-"""The C heap's behaviour towards large arrays, which decides the speed of training on a CPU."""
+"""Settings of glibc's malloc for large arrays, which decide the speed of training on a CPU."""
 
 import ctypes
 import sys
 from typing import Any
 
-# glibc's names in malloc.h
+# Constants of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
@@ -19,15 +19,14 @@ def _of_glibc(name: str) -> Any:
 
 
 def keep_freed_memory() -> bool:
-    """Make the C heap keep and reuse large blocks instead of returning each to the system.
+    """Make malloc keep and reuse large blocks instead of returning each to the system.
 
-    XLA allocates a step's temporaries anew at every call. By default glibc maps each large block freshly, so
-    the system clears every page again, step after step: on two cores that cost more than half of a step. The
-    price is that the process never shrinks below its peak, unless by `return_freed_memory`. Call it before the
-    first large array is made; it concerns the whole process, so the library never makes this choice by itself,
-    and the command line does.
+    XLA allocates the temporaries of a step anew at every call. By default glibc maps each large block freshly, and the
+    system clears every page again in every step: on two cores that cost more than half of a step. The price is that
+    the process never shrinks below its peak, except by `return_freed_memory`. Call it before the first large array is
+    made. It affects the whole process, so the library never calls it by itself; the command line does.
 
-    **Returns:** True when the heap took all settings; False elsewhere than on glibc, where nothing changes.
+    **Returns:** True when malloc accepted all settings; False without glibc, where nothing changes.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
@@ -37,7 +36,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Give what the C heap has kept free back to the system, once.
+    """Return the free memory that malloc keeps to the system, once.
 
     Compiling a step takes hundreds of megabytes that no step needs again.
 

@@ -1,13 +1,13 @@
-"""Several devices: what is split over which axis of them, said in this one place.
+"""Several devices: which arrays are split over which axis of the mesh.
 
-A mesh has two axes. Along `data` go the questions of a snapshot; along `entity` the rows of the entity table, of the
-optimizer's figures for it, of the evolved states, and with them the candidates' scores. All else is on every device.
-XLA partitions the one-device program accordingly (Xu et al., GSPMD, 2021): what a device needs of others' rows travels
-as sums of masked gathers, and log-sum-exp, ranks, BatchNorm and gradients as sums and maxima. Nothing of the size of
-[question, candidate] ever travels.
+A mesh has two axes. The queries of a snapshot are split along `data`. The rows of the entity table are split along
+`entity`, and with them the optimizer's state for it, the evolved states and the scores of candidates. All other arrays
+are on every device. XLA partitions the one-device program accordingly (Xu et al., GSPMD, 2021): rows of other devices
+arrive as sums of masked gathers; log-sum-exp, ranks, BatchNorm and gradients as sums and maxima. No array of the size
+[query, candidate] is ever sent.
 
-Rows of zeros fill the table up to a multiple of the `entity` axis. They have weight 0 in every sum, are never a
-candidate, and are in no file.
+Rows of zeros pad the table to a multiple of the `entity` axis. They have weight 0 in every sum, are never a candidate,
+and are not written to files.
 """
 
 import math
@@ -26,11 +26,11 @@ from tirgn_eqx.errors import ConfigError, nearest, shown
 
 DATA, ENTITY = "data", "entity"
 AXES = (DATA, ENTITY)
-# Leaves with a row for every entity, by name: the table (and what the optimizer keeps of it), and the words' counts.
+# Names of leaves with a row for every entity: the table (also in the optimizer state), and the words' counts.
 TABLES = ("entity_embedding", "degree")
-QUESTIONS = ("entity_queries", "relation_queries")
+QUERIES = ("entity_queries", "relation_queries")
 WHOLE = PartitionSpec()  # on every device
-BLOCK_BYTES = 64 * 2**20  # of a table, brought to the host at a time
+BLOCK_BYTES = 64 * 2**20  # of a table, copied to the host at once
 
 Axis = Literal["data", "entity"]
 
@@ -50,10 +50,10 @@ class MeshShape(NamedTuple):
 
 
 def parse_mesh(text: str, available: int) -> MeshShape:
-    """`data=2,entity=2` as a shape; an axis that is not named has one device. `auto` puts all `available` devices
+    """Parse a shape like `data=2,entity=2`; an axis that is not named has size 1. `auto` puts all `available` devices
     along `entity`, which divides memory and most of the work.
 
-    **Raises:** ConfigError for another text, or more devices than there are.
+    **Raises:** ConfigError for any other text, or more devices than there are.
     """
     if text.strip() == "auto":
         return MeshShape(1, available)
@@ -76,37 +76,37 @@ def parse_mesh(text: str, available: int) -> MeshShape:
 
 
 def make_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of the first devices of all processes, or of those that are given; XLA fills in what is not said."""
+    """A mesh of the first `devices`, by default of all processes; XLA chooses the sharding where none is given."""
     chosen = list(jax.devices() if devices is None else devices)[: shape.devices]
     return Mesh(np.asarray(chosen).reshape(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def on(mesh: Mesh | None) -> AbstractContextManager[Any]:
-    """Within it, what is traced is split over `mesh`; without one, nothing changes."""
+    """A context in which traced functions are split over `mesh`; without a mesh, nothing changes."""
     return nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
 def split(x: Shaped[Array, "*shape"], *axes: Axis | None) -> Shaped[Array, "*shape"]:
-    """`x`, its first dimensions split over these axes of the mesh that it is traced in; as it is without a mesh."""
+    """`x`, its first dimensions split over these axes of the mesh of the context; unchanged without a mesh."""
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
 def num_parts() -> int:
-    """In how many parts questions lie on the mesh that is traced in."""
+    """Into how many parts queries are split on the mesh of the context."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.shape[DATA]
 
 
 def in_one_part() -> bool:
-    """Whether questions lie in one piece, so that what is known of them is in their order; in several, the padding of
-    one part comes before the next."""
+    """Whether queries are in one part, so that their history is in their order; otherwise the padding of one part comes
+    before the next part."""
     return num_parts() == 1
 
 
 def everywhere(tree: PyTree) -> PyTree:
-    """Arrays that every device gets whole: what the host reads."""
+    """Make arrays whole on every device, for the host to read."""
     return jax.tree.map(split, tree)
 
 
@@ -120,7 +120,7 @@ def table_rows(num_entities: int, mesh: Mesh | None) -> int:
 
 
 def is_entity_table(path: tuple) -> bool:
-    """Whether a leaf is the entity table, or the optimizer's figures for it."""
+    """Whether a leaf is the entity table, or the optimizer's state for it."""
     return getattr(path[-1], "name", None) == TABLES[0] if path else False
 
 
@@ -133,13 +133,16 @@ def _spec(path: tuple) -> PartitionSpec:
 
 
 def as_placed(tree: PyTree) -> PyTree:
-    """A model or optimizer state inside a program, split as `placed` splits it."""
-    pin = lambda path, leaf: split(leaf, *_spec(path)) if eqx.is_array(leaf) else leaf
+    """A model or optimizer state inside a traced function, split as `placed` splits it."""
+
+    def pin(path, leaf):
+        return split(leaf, *_spec(path)) if eqx.is_array(leaf) else leaf
+
     return jax.tree_util.tree_map_with_path(pin, tree)
 
 
 def filled_up(tree: PyTree, mesh: Mesh) -> PyTree:
-    """A model or optimizer state whose tables have `table_rows` rows; those added are zero."""
+    """A model or optimizer state whose tables are padded to `table_rows` rows by zeros."""
 
     def fill(path: tuple, leaf: Any) -> Any:
         if not (eqx.is_array(leaf) and _is_table(path)):
@@ -151,11 +154,14 @@ def filled_up(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def placed(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """A model or optimizer state of the host on `mesh`, its tables filled up and split by rows; each device is given
-    its part alone."""
+    """A model or optimizer state of the host, put on `mesh` with its tables padded and split by rows; each device
+    receives only its part."""
     if mesh is None:
         return tree
-    put = lambda path, leaf: put_leaf(path, leaf, mesh) if eqx.is_array_like(leaf) else leaf
+
+    def put(path, leaf):
+        return put_leaf(path, leaf, mesh) if eqx.is_array_like(leaf) else leaf
+
     return jax.tree_util.tree_map_with_path(put, tree)
 
 
@@ -188,7 +194,7 @@ def put_array(values: Any, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
 
 
 def made(build: Callable[[], Any], mesh: Mesh | None) -> Any:
-    """`build()`, a model or optimizer state; on a mesh every device makes its part of the tables, and no other."""
+    """`build()`, a model or optimizer state; on a mesh every device makes only its part of the tables."""
     if mesh is None:
         return build()
 
@@ -197,34 +203,34 @@ def made(build: Callable[[], Any], mesh: Mesh | None) -> Any:
 
 
 class Placement(NamedTuple):
-    """Brings a batch's arrays to the devices of `mesh`, or to the default device without one.
+    """Puts the arrays of a batch on the devices of `mesh`, or on the default device without one.
 
-    Arrays of questions, `(micro, n, ...)`, are split along n over `data` where that divides it.
+    Arrays of queries, `(micro, n, ...)`, are split along n over `data` where that divides n.
     """
 
     mesh: Mesh | None = None
 
-    def __call__(self, values: np.ndarray | np.generic, questions: bool = False) -> Array:
+    def __call__(self, values: np.ndarray | np.generic, queries: bool = False) -> Array:
         if self.mesh is None:
             return jax.numpy.asarray(values)
-        return put_array(values, self.mesh, self.spec(np.shape(values), questions))
+        return put_array(values, self.mesh, self.spec(np.shape(values), queries))
 
     @property
     def num_parts(self) -> int:
-        """In how many parts questions are split."""
+        """Into how many parts queries are split."""
         return 1 if self.mesh is None else self.mesh.shape[DATA]
 
     @property
     def own_parts(self) -> list[int]:
-        """Those that this process's devices hold."""
+        """The parts on devices of this process."""
         if self.mesh is None:
             return [0]
         mine = jax.process_index()
         return [part for part, row in enumerate(self.mesh.devices) if any(d.process_index == mine for d in row)]
 
-    def spec(self, shape: tuple[int, ...], questions: bool) -> PartitionSpec:
-        """How an array of this shape is split."""
-        divided = questions and len(shape) > 1 and shape[1] % self.num_parts == 0
+    def spec(self, shape: tuple[int, ...], queries: bool) -> PartitionSpec:
+        """How an array of this shape is split; `queries`: whether it is one of queries."""
+        divided = queries and len(shape) > 1 and shape[1] % self.num_parts == 0
         return PartitionSpec(None, DATA) if divided else WHOLE
 
     def key(self, key: PRNGKeyArray) -> PRNGKeyArray:
@@ -233,7 +239,7 @@ class Placement(NamedTuple):
 
 
 def described(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Shapes of a model or optimizer state as `placed` would make them."""
+    """Abstract arrays of a model or optimizer state as `placed` would make them."""
 
     def describe(path: tuple, leaf: Any) -> Any:
         rows = (table_rows(leaf.shape[0], mesh),) if _is_table(path) else leaf.shape[:1]
@@ -244,11 +250,11 @@ def described(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def described_batch(batch: PyTree, mesh: Mesh) -> PyTree:
-    """Shapes of a batch as `Placement` would make them."""
+    """Abstract arrays of a batch as `Placement` would make them."""
 
     def describe(path: tuple, leaf: Any) -> Any:
-        questions = getattr(path[0], "name", None) in QUESTIONS
-        sharding = NamedSharding(mesh, Placement(mesh).spec(leaf.shape, questions))
+        queries = getattr(path[0], "name", None) in QUERIES
+        sharding = NamedSharding(mesh, Placement(mesh).spec(leaf.shape, queries))
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     return jax.tree_util.tree_map_with_path(describe, batch)
@@ -259,9 +265,9 @@ def described_batch(batch: PyTree, mesh: Mesh) -> PyTree:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The first `rows` rows of an array on any mesh, to be brought to the host a block at a time.
+    """The first `rows` rows of an array on any mesh, copied to the host block by block.
 
-    Every process of a mesh gets all blocks, and must ask for all of them.
+    Every process of a mesh receives all blocks, and must iterate over all of them.
     """
 
     array: Array
@@ -282,7 +288,7 @@ class Blocks:
 
 
 def for_files(tree: PyTree, num_entities: int) -> PyTree:
-    """A model or optimizer state as it is written: its tables as `Blocks` without padding, all else on the host."""
+    """A model or optimizer state to write to files: its tables as `Blocks` without padding, all else on the host."""
 
     def write(path: tuple, leaf: Any) -> Any:
         split_up = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
@@ -292,7 +298,7 @@ def for_files(tree: PyTree, num_entities: int) -> PyTree:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """An array of any mesh, whole, in every process."""
+    """Copy an array of any mesh to the host, whole, in every process."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         mesh = array.sharding.mesh  # pyright: ignore[reportAttributeAccessIssue]
         array = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, WHOLE))(array)

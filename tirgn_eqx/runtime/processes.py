@@ -1,11 +1,12 @@
-"""Several processes that train one model: how they come together, decide together, and end together.
+"""Several processes that train one model: connecting them, deciding together, and ending together.
 
-JAX connects them (`jax.distributed`) and moves what they compute. What is here beside it: a line that says which
-process was lost, and an end for all the others within seconds, whatever the backend makes of it; and decisions, such as
-to stop, that all of them take after the same step.
+JAX connects them (`jax.distributed`) and moves the arrays. This module adds a monitor that names a lost process and
+ends all others within seconds, whatever the backend does; and decisions, such as to stop, that all processes take after
+the same step.
 """
 
 import contextlib
+import functools
 import socket
 import threading
 import time
@@ -18,19 +19,18 @@ import numpy as np
 
 from tirgn_eqx.errors import ConfigError, shown
 
-# Seconds without a sign of life after which JAX ends the other processes itself; a broken connection is seen at once.
+# Seconds without a heartbeat after which JAX ends the other processes; `PeerMonitor` sees a broken connection at once.
 HEARTBEAT_SECONDS = 30
 _BYE = b"bye"
 
 
 def join(coordinator: str, num_processes: int | None = None, process_id: int | None = None) -> None:
-    """Connect to the other processes of a training; before anything else of JAX is used.
+    """Connect to the other processes of a training, before anything else of JAX is used.
 
-    **Arguments:** `coordinator`: host:port where process 0 listens, or `auto` for what SLURM, Open MPI or a cloud says
-    in the environment; `num_processes`, `process_id`: how many there are, and which is this; with `auto`, both from
-    there.
+    **Arguments:** `coordinator`: host:port where process 0 listens, or `auto` to take all three from the environment of
+    SLURM, Open MPI or a cloud; `num_processes`; `process_id`: of this process.
 
-    **Raises:** ConfigError when the values mean nothing, or the others cannot be reached.
+    **Raises:** ConfigError when the values are invalid, or the others cannot be reached.
     """
     options: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator == "auto":
@@ -63,25 +63,25 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Whether this is process 0, which writes files and messages."""
     return jax.process_index() == 0
 
 
-class Watch:
-    """Tells when another process is lost; a context manager around all that they do together.
+class PeerMonitor:
+    """Detects a lost process; a context manager around everything that the processes do together.
 
     Every process holds a connection to process 0. The system closes it when a process ends, however that happens, and
-    process 0 then tells the others. A machine that is cut off is found by the connection's own probes.
+    process 0 then tells the others. TCP keepalive probes find a machine that is cut off.
 
-    **Arguments:** `on_lost`: called in a thread with the number of the process that was lost; it should end this
-    process, whose other threads may wait in a collective for good.
+    **Arguments:** `on_lost`: called in a thread with the number of the lost process; it should end this process, whose
+    other threads may wait in a collective forever.
     """
 
     def __init__(self, on_lost: Callable[[int], None]):
         self._on_lost, self._ending, self._told = on_lost, threading.Event(), threading.Lock()
         self._peers: dict[int, socket.socket] = {}
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "PeerMonitor":
         if count() == 1:
             return self
         from jax.experimental import multihost_utils
@@ -104,11 +104,11 @@ class Watch:
             self._peers[0] = peer
         for number, peer in self._peers.items():
             _probe(peer)
-            threading.Thread(target=self._wait, args=(number, peer), daemon=True, name="tirgn-watch").start()
+            threading.Thread(target=self._wait, args=(number, peer), daemon=True, name="tirgn-peer-monitor").start()
         return self
 
     def _wait(self, number: int, peer: socket.socket) -> None:
-        """Until a process says goodbye, or its connection breaks."""
+        """Wait until a process says goodbye, or its connection breaks."""
         lost = number
         with contextlib.suppress(OSError):
             word = peer.recv(64)
@@ -133,7 +133,7 @@ class Watch:
                 with contextlib.suppress(OSError):
                     peer.sendall(_BYE)
         else:
-            # What went wrong here may be that another one is gone: give the word of it time to come.
+            # The error here may follow from a lost process: give the message about it time to arrive.
             time.sleep(3)
         for peer in self._peers.values():
             with contextlib.suppress(OSError):
@@ -141,7 +141,7 @@ class Watch:
 
 
 def _coordinator_host() -> str | None:
-    """Where process 0 was found, if JAX says so."""
+    """The host of process 0, if JAX knows it."""
     with contextlib.suppress(ImportError, AttributeError):
         from jax._src import distributed
 
@@ -161,7 +161,7 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
 
 
 def _probe(peer: socket.socket) -> None:
-    """Have the system find out when the other machine is gone, within half a minute."""
+    """Let TCP keepalive detect within half a minute that the other machine is gone."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
@@ -169,10 +169,10 @@ def _probe(peer: socket.socket) -> None:
 
 
 class Agreement:
-    """What every process does after the same step, though one alone was asked to: stop, or save.
+    """Decisions, such as to stop or to save, that all processes take after the same step when one was asked to.
 
-    Each gives its word after every step; the words travel behind the step and are read `LATER` steps later, when they
-    are there, so that nobody waits. With one process, its word is taken at once.
+    Each process sends its flags after every step, and all read them `LATER` steps later, when they have arrived, so
+    that no process waits. With one process, its flags count at once.
     """
 
     LATER = 3
@@ -180,52 +180,48 @@ class Agreement:
     def __init__(self, mesh: jax.sharding.Mesh | None):
         self._mesh, self._waiting = (mesh if count() > 1 else None), deque()
 
-    def __call__(self, *words: bool, now: bool = False) -> tuple[bool, ...]:
-        """Which of the words anybody gave, `LATER` steps ago; `now`: wait for those of this step."""
+    def __call__(self, *flags: bool, now: bool = False) -> tuple[bool, ...]:
+        """Which flags any process set `LATER` steps ago; `now`: wait for those of this step."""
         if self._mesh is None:
-            return words
-        self._waiting.append(self._sent(words))
+            return flags
+        self._waiting.append(self._send(flags))
         if not now and len(self._waiting) <= self.LATER:
-            return (False,) * len(words)
-        result = np.zeros(len(words), bool)
+            return (False,) * len(flags)
+        result = np.zeros(len(flags), bool)
         while self._waiting and (now or len(self._waiting) > self.LATER):
             result |= np.asarray(self._waiting.popleft()) > 0
         return tuple(result.tolist())
 
-    def _sent(self, words: tuple[bool, ...]) -> Any:
+    def _send(self, flags: tuple[bool, ...]) -> Any:
         mesh = self._mesh
         assert mesh is not None
         spec = jax.sharding.PartitionSpec(mesh.axis_names)
-        mine = np.asarray([words], np.int32)
-        shape = (mesh.size, len(words))
-        given = jax.make_array_from_callback(shape, jax.sharding.NamedSharding(mesh, spec), lambda index: mine)
-        return _sum(mesh)(given)
+        mine = np.asarray([flags], np.int32)
+        shape = (mesh.size, len(flags))
+        sent = jax.make_array_from_callback(shape, jax.sharding.NamedSharding(mesh, spec), lambda index: mine)
+        return _sum(mesh)(sent)
 
 
+@functools.cache
 def _sum(mesh: jax.sharding.Mesh) -> Any:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    if mesh not in _SUMS:
-        _SUMS[mesh] = jax.jit(lambda words: words.sum(0), out_shardings=whole)
-    return _SUMS[mesh]
-
-
-_SUMS: dict[jax.sharding.Mesh, Any] = {}
+    return jax.jit(lambda flags: flags.sum(0), out_shardings=whole)
 
 
 def largest_of_all(values: np.ndarray) -> np.ndarray:
-    """The largest of every process's values, place by place."""
+    """The elementwise maximum over all processes."""
     if count() == 1:
         return values
     from jax.experimental import multihost_utils
 
-    # Without 64 bits JAX would cut the numbers.
+    # Without 64-bit types, JAX would truncate the numbers.
     halves = np.stack([values >> 31, values & (2**31 - 1)]).astype(np.int32)
     every = np.asarray(multihost_utils.process_allgather(halves), np.int64)
     return ((every[:, 0] << 31) | every[:, 1]).max(0)
 
 
-def together(name: str) -> None:
-    """Wait until all processes have come here."""
+def barrier(name: str) -> None:
+    """Wait until all processes have called this."""
     if count() > 1:
         from jax.experimental import multihost_utils
 

@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it broke off, tried again, checked, and there whole or not at all."""
+"""Files over HTTP: downloads resume where they broke off, are retried and checked, and appear whole or not at all."""
 
 import hashlib
 import math
@@ -16,14 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tirgn_eqx.errors import ConfigError, DataError, shown
-from tirgn_eqx.storage.files import flush
+from tirgn_eqx.storage.atomic_write import flush
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, room_for, told
 
 CHUNK = 2**16
-OVERLAP = 4096  # bytes at the end of a kept list that must be the same on the server for it to go on from there
-LONGEST_FILE = 2**32  # bytes of a file or list; the list of all files, the longest, has a tenth of a GiB
-PROGRESS = 2**20  # bytes; an attempt that gets so much further does not count as a failed one
-SLOWEST = 1024  # bytes that must arrive in the time of a timeout
+OVERLAP = 4096  # bytes at the end of a local list that must equal the server's to append to it
+LONGEST_FILE = 2**32  # bytes; the longest known file, a list of all files, has a tenth of a GiB
+PROGRESS = 2**20  # bytes; an attempt that gets this much further does not count as failed
+SLOWEST = 1024  # bytes that must arrive within a timeout
 _GONE = (404, 410)
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
@@ -32,11 +32,12 @@ Tell = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on with a server that does not answer as it should.
+    """How long to try when a server fails.
 
-    `tries`: attempts for each file; `timeout`: seconds without an answer; `backoff`: seconds before the second
-    attempt, doubled before each further one, less up to half by chance, and at most `longest`; a server that asks
-    for a longer wait than `longest_asked` seconds is taken at its word, and the file given up for now.
+    - `tries`: attempts for each file; `timeout`: seconds without an answer.
+    - `backoff`: seconds before the second attempt, doubled before each further one up to `longest`, and shortened by
+      up to half at random.
+    - `longest_asked`: a file is given up when the server asks to wait for more seconds.
     """
 
     tries: int = 5
@@ -52,7 +53,7 @@ class Patience:
 
 
 class Unobtainable(DataError):
-    """A file that could not be had; the message says why."""
+    """A file that could not be fetched; the message says why."""
 
 
 class NotFound(Unobtainable):
@@ -60,11 +61,11 @@ class NotFound(Unobtainable):
 
 
 class Stopped(Exception):
-    """The download was told to stop; what has come so far is kept."""
+    """The download was told to stop; what has arrived is kept."""
 
 
 class _Again(Exception):
-    """An attempt failed, and another one may not."""
+    """An attempt failed, but another one may succeed."""
 
     def __init__(self, why: str, asked: float = 0.0):
         super().__init__(why)
@@ -74,8 +75,8 @@ class _Again(Exception):
 class Server:
     """Fetches files below `base_url`, from several threads at once.
 
-    **Arguments:** `tell`: takes a record of every piece that came (`bytes`) and of every attempt that failed
-    (`retry`); `stop`: when set, everything under way ends with `Stopped`.
+    **Arguments:** `tell`: takes a record of every piece that arrived (`bytes`) and of every failed attempt (`retry`);
+    `stop`: when set, all downloads under way end with `Stopped`.
 
     **Raises:** ConfigError when `base_url` is not the address of a server.
     """
@@ -89,45 +90,39 @@ class Server:
     def close(self) -> None:
         self._pool.clear()
 
-    def fetch(self, path: str, place: Path, size: int | None, md5: str) -> None:
-        """Fetch a zip file to `place`, by way of `place` + `.part`, which is kept when it breaks off.
+    def fetch(
+        self,
+        path: str,
+        place: Path,
+        size: int | None,
+        digest: str | None,
+        trouble_of: Callable[[Path], str] = lambda part: "",
+    ) -> None:
+        """Fetch a file to `place`; `place` + `.part` keeps what has arrived when the download breaks off.
 
-        **Arguments:** `path`: below the server; `size` in bytes, None if not known.
+        **Arguments:** `path`: below the server; `size` in bytes, and `digest`, see `digest_of`: None if not known;
+        `trouble_of`: what is wrong with the content of the complete file, empty for nothing.
 
         **Raises:** Unobtainable, NotFound, Stopped; OSError when it cannot be written.
         """
         part = place.with_name(place.name + ".part")
         if size is not None and size > LONGEST_FILE:
-            raise Unobtainable(f"listed with {size:,} bytes, more than any of GDELT's files has")
-
-        def attempt() -> None:
-            self._receive(path, part, size)
-            _check(part, f"md5:{md5}")
-            trouble = zip_trouble(part)
-            if trouble:
-                part.unlink()
-                raise Unobtainable(f"its md5 is as listed, but {trouble}")
-            publish(part, place)
-
-        self._persist(place.name, part, attempt)
-
-    def fetch_known(self, path: str, place: Path, size: int | None, digest: str | None) -> None:
-        """Fetch any file as `fetch` does; `digest`: what it must be, see `digest_of`, None if not known.
-
-        **Raises:** as `fetch`.
-        """
-        part = place.with_name(place.name + ".part")
+            raise Unobtainable(f"listed with {size:,} bytes, more than any file here may have")
 
         def attempt() -> None:
             self._receive(path, part, size)
             if digest is not None:
                 _check(part, digest)
+            if trouble := trouble_of(part):
+                part.unlink()
+                kind = "size" if digest is None else digest.partition(":")[0]
+                raise Unobtainable(f"its {kind} is as listed, but {trouble}")
             publish(part, place)
 
         self._persist(place.name, part, attempt)
 
     def follow(self, path: str, place: Path) -> None:
-        """Bring a copy of a list that only ever grows up to date, by what is new where the server can do that.
+        """Update a copy of a list that only grows, fetching only what is new where the server supports ranges.
 
         **Raises:** as `fetch`.
         """
@@ -150,7 +145,7 @@ class Server:
                 pause = min(patience.backoff * 2 ** (failures - 1), patience.longest)
                 pause *= random.uniform(0.5, 1.0)
                 self._tell({"event": "retry", "name": name, "why": str(trouble), "wait": max(pause, trouble.asked)})
-                # The server asks the whole program to wait, not the one connection that it answers.
+                # The server asks the whole program to wait, not only the connection that it answers.
                 self._not_before = max(self._not_before, time.monotonic() + trouble.asked)
                 self._wait(pause)
 
@@ -159,7 +154,7 @@ class Server:
             raise Stopped
 
     def _receive(self, path: str, place: Path, size: int | None, overlap: int = 0) -> None:
-        """Bring `place` to the end of the file at `path`, from where it ends if the server can do that."""
+        """Fetch the rest of the file at `path` to `place`, or all of it if the server does not support ranges."""
         held = _size(place)
         if size is not None and held == size:
             return
@@ -201,11 +196,11 @@ class Server:
             raise _Again("it is shorter than it was" if known else f"it ended after {at} of the {size} bytes listed")
 
     def _get(self, path: str, start: int | None) -> Any:
-        """The answer to a request for the file at `path`, from byte `start` on, with its body yet to be read."""
+        """Request the file at `path` from byte `start` on; the body of the answer is not read yet."""
         from urllib3 import Retry
         from urllib3.exceptions import HTTPError
 
-        # Only redirects are followed there: an attempt that fails is to go on where it broke off.
+        # urllib3 follows redirects only, because its retries would not resume where an attempt broke off.
         redirects = Retry(
             total=None, connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False
         )
@@ -260,7 +255,7 @@ def checked_url(url: str) -> str:
 
 
 def _pool(url: str, connections: int) -> Any:
-    """Connections to the server of `url`, through the proxy that the environment names for it, if any."""
+    """Connections to the server of `url`, through the proxy that the environment names, if any."""
     from urllib.request import getproxies, proxy_bypass
 
     import urllib3
@@ -274,7 +269,7 @@ def _pool(url: str, connections: int) -> Any:
 
 
 def _size(place: Path) -> int:
-    """Bytes of a file, 0 where there is none; a link is taken away, for it may lead elsewhere."""
+    """Bytes of a file, 0 where there is none; a link is removed, because it may lead elsewhere."""
     if place.is_symlink():
         place.unlink()
     try:
@@ -289,7 +284,7 @@ def _range_start(response: Any) -> int | None:
 
 
 def _refused(response: Any, place: Path) -> Exception:
-    """What an answer without the file means."""
+    """The error that an answer without the file means."""
     status = response.status
     if status in _GONE:
         return NotFound(f"not found (HTTP {status})")
@@ -313,7 +308,7 @@ def _asked(response: Any) -> float:
 
 
 def _plain(error: Exception) -> str:
-    """What went wrong on the way, in a few words."""
+    """An error of the connection in a few words."""
     from urllib3 import exceptions as known
 
     if isinstance(error, known.MaxRetryError) and error.reason is not None:
@@ -331,7 +326,7 @@ def _plain(error: Exception) -> str:
 
 
 def digest_of(path: Path, kind: str) -> str:
-    """`md5:...`, `sha256:...`, or `git:...`, the name that git gives to such contents, in hexadecimal digits."""
+    """`md5:...`, `sha256:...`, or `git:...` (the id of a git blob of this content), in hexadecimal digits."""
     with path.open("rb") as file:
         if kind != "git":
             make = (lambda: hashlib.md5(usedforsecurity=False)) if kind == "md5" else hashlib.sha256
@@ -343,7 +338,7 @@ def digest_of(path: Path, kind: str) -> str:
 
 
 def _check(part: Path, digest: str) -> None:
-    """**Raises:** _Again when a file is not what it should be; it is removed."""
+    """Compare a file with its expected digest. **Raises:** _Again when it differs; the file is then removed."""
     kind, _, wanted = digest.partition(":")
     found = digest_of(part, kind).partition(":")[2]
     if found != wanted:
@@ -352,7 +347,7 @@ def _check(part: Path, digest: str) -> None:
 
 
 def zip_trouble(path: Path) -> str:
-    """What is wrong with a zip file that should hold one sound file; empty when nothing is."""
+    """What is wrong with a zip file that should contain one sound file; empty when nothing is."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -367,7 +362,7 @@ def zip_trouble(path: Path) -> str:
 
 
 def publish(part: Path, place: Path) -> None:
-    """Give a checked file its name, once it is on the disk whole."""
+    """Rename a checked file to its final name, after flushing it to the disk."""
     flush(part)
     os.replace(part, place)
     flush(place.parent)

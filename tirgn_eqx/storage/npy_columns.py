@@ -1,4 +1,4 @@
-"""Columns of numbers as npy files: written piece by piece, and mapped into memory when their headers are sound."""
+"""Columns of numbers as npy files, written piece by piece and mapped into memory after a check of their headers."""
 
 import hashlib
 import os
@@ -12,14 +12,12 @@ from tirgn_eqx.errors import DataError
 from tirgn_eqx.storage.npz import HEADER, read_header
 from tirgn_eqx.storage.untrusted import Unsound, check_regular
 
-CHUNK = 1 << 22  # numbers that are looked at together
-_LENGTH = 128  # bytes of the headers that are written here, whatever the length says
+CHUNK = 1 << 22  # numbers that are checked at once
+_LENGTH = 128  # bytes of a written header: room for any length, which is known at the end only
 
 
 class Column:
-    """An npy file of one dimension that grows at its end. Use it in a `with` statement, at whose end it is on the disk.
-
-    **Arguments:** `path`; `dtype`.
+    """A one-dimensional npy file that grows by appending. Use it in a `with` statement, which flushes it to the disk.
 
     **Raises:** OSError.
     """
@@ -32,7 +30,7 @@ class Column:
         self._file.write(bytes(_LENGTH))
 
     def append(self, values: np.ndarray) -> None:
-        """Adds numbers, which must fit the type."""
+        """Append numbers, which must fit the type."""
         data = np.ascontiguousarray(values, self.dtype).data.cast("B") if len(values) else b""
         self._file.write(data)
         self._digest.update(data)
@@ -40,7 +38,7 @@ class Column:
 
     @property
     def described(self) -> dict[str, str | int]:
-        """What a reader compares: `type`, `length`, and `sha256` of the numbers."""
+        """`type`, `length`, and `sha256` of the numbers, for the record that a reader compares."""
         return {"type": self.dtype.str, "length": self.length, "sha256": self._digest.hexdigest()}
 
     def __enter__(self) -> "Column":
@@ -63,12 +61,11 @@ def _header(dtype: np.dtype, length: int) -> bytes:
 
 
 def map_column(path: Path, dtype: type | np.dtype, length: int, need: str) -> np.ndarray:
-    """The numbers of an npy file, mapped into memory: read from the disk when they are looked at, and not writable.
+    """The numbers of an npy file, mapped into memory: read from the disk on access, and not writable.
 
     **Arguments:** `dtype`, `length`: what the header must say; `need`: what to do, for the message.
 
-    **Raises:** DataError for a file that is missing, has another type or length, or has not the bytes that its header
-    says.
+    **Raises:** DataError for a file that is missing, has another type or length, or is truncated.
     """
     dtype = np.dtype(dtype).newbyteorder("<")
     try:
@@ -80,7 +77,7 @@ def map_column(path: Path, dtype: type | np.dtype, length: int, need: str) -> np
             size = os.fstat(file.fileno()).st_size
             if size != begin + length * dtype.itemsize:
                 raise Unsound(f"has {size:,} bytes, but its header says {begin + length * dtype.itemsize:,}")
-            if length == 0:  # nothing can be mapped
+            if length == 0:  # an empty range cannot be mapped
                 return np.zeros(0, dtype)
             return np.memmap(file, dtype, "r", begin, shape)
     except FileNotFoundError as error:
@@ -98,8 +95,10 @@ def chunks(values: np.ndarray, most: int = CHUNK) -> Iterator[np.ndarray]:
 
 
 def check_column(path: Path, values: np.ndarray, sha256: str, need: str, low: int = 0, high: int | None = None) -> None:
-    """Goes through a column once. **Arguments:** `path`: its name in a message; `sha256`: of its numbers; `low`,
-    `high`: the numbers lie from `low` to below `high`, if given.
+    """Read a column once and check its numbers.
+
+    **Arguments:** `path`: its name in messages; `sha256`: of its numbers; `low`, `high`: the numbers must be at least
+    `low` and, if given, below `high`.
 
     **Raises:** DataError for a number outside, or another sha256.
     """

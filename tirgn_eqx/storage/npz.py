@@ -1,4 +1,4 @@
-"""Archives of arrays (npz) from anywhere, read within limits: nothing in them is unpickled or evaluated."""
+"""Untrusted archives of arrays (npz), read within limits: nothing in them is unpickled or evaluated."""
 
 import io
 import math
@@ -22,12 +22,11 @@ _HEADER = re.compile(
 )
 _DTYPE = re.compile(rb"[<>|=]?(b1|[iu][1248]|f[248]|c(?:8|16))")
 _LONGEST_HEADER = 10_000
-HEADER = _LONGEST_HEADER + 12  # bytes that any header lies in
+HEADER = _LONGEST_HEADER + 12  # bytes at the start of a file that contain any header
 
 
 def mapped(path: Path) -> memoryview:
-    """The bytes of a file as they lie on the disk, each read when it is looked at; of a file that was replaced since,
-    those of the old one."""
+    """The bytes of a file, read from the disk on access. They stay those of the old file when it is replaced."""
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -35,16 +34,18 @@ def mapped(path: Path) -> memoryview:
 def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[str, np.ndarray]:
     """The arrays of an npz archive by name: booleans and numbers, in this machine's byte order.
 
-    No memory is taken for what a header only claims: an array has as many bytes as its shape says, or is refused.
+    No memory is allocated for what a header claims: an array whose bytes do not match its shape is refused.
 
-    **Arguments:** `content`: of a `mapped` file, its arrays stay there; `packed`: take deflated members too, up to
-    `room_for` the archive; else none is compressed.
+    **Arguments:** `content`: the archive; the arrays of a `mapped` file stay on the disk; `packed`: accept deflated
+    members too, up to `room_for` the archive; otherwise no member may be compressed.
 
     **Raises:** Unsound.
     """
     try:
         view = content if isinstance(content, memoryview) else None
-        with zipfile.ZipFile(io.BytesIO(content) if view is None else _Reader(view)) as archive:
+        # The table of contents is read from the mapping itself, without a copy of the archive.
+        source: Any = view.obj if view is not None and isinstance(view.obj, mmap.mmap) else io.BytesIO(content)
+        with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
             _check_members(members, len(content), packed and view is None)
             read = archive.read if view is None else lambda member: _stored(view, member)
@@ -53,37 +54,8 @@ def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[st
         raise Unsound(f"a broken archive: {told(error)}") from error
 
 
-class _Reader(io.RawIOBase):
-    """Bytes as a file, without a copy of them."""
-
-    def __init__(self, view: memoryview):
-        self._view, self._at = view, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
-        if start + offset < 0:
-            raise OSError("before the first byte")
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        found = self._view[self._at : self._at + len(buffer)]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-
 def _stored(view: memoryview, member: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a member that is not compressed, where they lie."""
+    """The bytes of a member that is not compressed, without a copy."""
     head = bytes(view[member.header_offset : member.header_offset + 30])
     if len(head) < 30 or head[:4] != b"PK\3\4":
         raise Unsound(f"{_name(member)[:80]!r} does not begin where the archive says")
@@ -129,10 +101,10 @@ def _array(name: str, raw: bytes | memoryview) -> np.ndarray:
 
 
 def read_header(where: str, raw: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
-    """(type, shape, whether columns come first, bytes before the numbers) of an npy file that begins with `raw`, whose
-    header is matched and never evaluated.
+    """(type, shape, whether in Fortran order, bytes before the numbers) of an npy file. The header is matched by a
+    pattern and never evaluated.
 
-    **Arguments:** `where`: what it is called in a message; `raw`: at least the first `HEADER` bytes, or all there are.
+    **Arguments:** `where`: the name of the array in messages; `raw`: at least the first `HEADER` bytes, or all.
 
     **Raises:** Unsound.
     """

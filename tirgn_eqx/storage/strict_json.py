@@ -1,4 +1,4 @@
-"""Values as strict JSON has them, for logs and checkpoint metadata."""
+"""Strict JSON, without NaN and infinities, for logs and checkpoint metadata."""
 
 import dataclasses
 import json
@@ -9,9 +9,11 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """`value` with JSON's own types: scalars and arrays of NumPy or JAX, tuples, paths and dataclasses too.
+    """`value` in the types of JSON; it may contain scalars and arrays of NumPy or JAX, tuples, paths and dataclasses.
 
-    Numbers that JSON cannot say (NaN, infinities) become None. Raises TypeError for anything else.
+    NaN and infinities become None.
+
+    **Raises:** TypeError for any other value.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value

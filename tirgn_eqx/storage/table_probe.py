@@ -1,8 +1,8 @@
-"""Tables from anywhere, parquet above all: read to their end by a process of its own before this one opens them.
+"""Untrusted tables, above all parquet: a helper process reads each to its end before this process opens it.
 
-A damaged parquet file can end the process that reads it: the reader aborts where a page claims 10^18 values, and
-prints the stack of its threads. So a helper process reads it first, with little memory and its voice turned off; what
-it cannot read is refused here in one line. It ends with the file, unless `kept` holds it for more of them.
+A damaged parquet file can abort the process that reads it, for instance where a page claims 10^18 values. So a helper
+process with little memory and no output reads it first, and a table that it cannot read is refused in one line. The
+helper ends with the file, unless `kept` keeps it for more files.
 """
 
 import atexit
@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, room_for
 
-ROWS_PER_BYTE = 16  # that a table may have, beside a million: the smallest real ones need a byte for a row
-BYTES_PER_BYTE = 256  # that a table may take in memory for each in its file, beside `ROOM`
+ROWS_PER_BYTE = 16  # rows that a table may have for each byte of its file, beside a million; real ones have at most 1
+BYTES_PER_BYTE = 256  # memory that a table may take for each byte of its file, beside `ROOM`
 ROOM = 1 << 30
-_SECONDS = 120  # to answer, and a second more for each megabyte
+_SECONDS = 120  # for an answer, and one more for each megabyte
 _CHILD = Path(__file__).with_name("table_probe_child.py")
 _lock = threading.Lock()
 _kept: list[bool] = []
 
 
 class Described(NamedTuple):
-    """What a parquet file holds: `columns` with the names of their types, `rows`, and metadata by key."""
+    """The content of a table: `columns` with the names of their types, the number of `rows`, and metadata by key."""
 
     columns: dict[str, str]
     rows: int
@@ -36,9 +36,9 @@ class Described(NamedTuple):
 
 
 def check_parquet(path: Path, columns: Sequence[str] | None = None) -> Described:
-    """What a parquet file holds, once it is known that all of it can be read.
+    """Describe a parquet file after reading all of it.
 
-    **Arguments:** `columns`: those that will be read, as far as there are such; None: all.
+    **Arguments:** `columns`: those that will be read, where they exist; None: all.
 
     **Raises:** Unsound for a file that is no parquet file, is damaged, or would fill the memory; OSError.
     """
@@ -46,10 +46,10 @@ def check_parquet(path: Path, columns: Sequence[str] | None = None) -> Described
 
 
 def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> Described:
-    """As `check_parquet`, for tables of several forms.
+    """As `check_parquet`, for tables of several formats.
 
-    **Arguments:** `form`: `parquet`, `arrow` or `arrows` (a stream); or the packing of a text table, `gz` or `zst`,
-    which unpacks to no more than `room_for` its size: `rows` is that number of bytes.
+    **Arguments:** `form`: `parquet`, `arrow` or `arrows` (a stream); or the compression of a text table, `gz` or
+    `zst`, which may unpack to `room_for` its size; `rows` is then the number of bytes that it unpacks to.
     """
     check_regular(path)
     size = path.stat().st_size
@@ -74,7 +74,7 @@ def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keeps the helper from file to file: it takes a fraction of a second to start."""
+    """Keep one helper for several files: it takes a fraction of a second to start."""
     _kept.append(True)
     try:
         yield
@@ -85,7 +85,7 @@ def kept() -> Iterator[None]:
 
 
 class _Helper:
-    """A process that reads files and says what it found; a new one is started where the old one has died."""
+    """A process that reads files and describes them; started again when it has died."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -105,7 +105,7 @@ class _Helper:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        except BaseException:  # interrupted: an answer that nobody heard must not be taken for the next one
+        except BaseException:  # interrupted: the pending answer must not be taken for that of the next file
             process.kill()
             raise
         finally:
@@ -116,7 +116,7 @@ class _Helper:
         return {"error": "damaged: reading it ends in a crash, takes too long, or more memory than such a file may"}
 
     def _start(self) -> "subprocess.Popen[str]":
-        # -P: beside the script lie modules with the names of others.
+        # -P: modules beside the script must not hide others of the same name.
         command = [sys.executable, "-P", str(_CHILD)]
         environment = os.environ | {"POLARS_MAX_THREADS": "1", "RUST_BACKTRACE": "0"}
         return subprocess.Popen(
@@ -146,7 +146,7 @@ _helpers: list[_Helper] = []
 
 
 def _helper() -> _Helper:
-    """The helper of this process: one that was inherited belongs to another."""
+    """The helper of this process; one inherited by a fork belongs to the parent."""
     if not _helpers or _helpers[0].owner != os.getpid():
         _helpers[:] = [_Helper()]
         atexit.register(_helpers[0].close)

@@ -1,6 +1,6 @@
-"""The helper of `tirgn_eqx.storage.table_probe`, run as a program: reads tables and says on stdout what they hold.
+"""The helper process of `tirgn_eqx.storage.table_probe`: each line on stdin names a table, each on stdout describes it.
 
-It imports nothing of the package, so that it starts at once. Each line on stdin names a file, each on stdout answers.
+It imports nothing of the package, so that it starts quickly.
 """
 
 import gzip
@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-SLICE = 1 << 17  # rows that are read at once
+SLICE = 1 << 17  # rows read at once
 BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
-BELOW = 1 << 31  # bytes of memory that it may take beside what it has
+BELOW = 1 << 31  # bytes of memory that may be allocated after the start
 
 
 def limit_memory() -> None:
-    """Lets no allocation go far beyond what a slice of a real table needs."""
+    """Refuse allocations far beyond what a slice of a real table needs."""
     try:
         import resource
 
@@ -27,11 +27,11 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (taken + BELOW, taken + BELOW))
     except (ImportError, OSError, ValueError):
-        pass  # a system without such limits: the process is still another one than the caller's
+        pass  # without such limits, a crash still ends this process alone
 
 
 def described(asked: dict[str, Any]) -> dict[str, Any]:
-    """The answer about one file, all of which was read."""
+    """The answer about one file, after reading all of it."""
     path, form = asked["path"], asked.get("form", "parquet")
     if any("\ud800" <= letter <= "\udfff" for letter in path):
         return {"error": "its name is not UTF-8 text; rename it"}
@@ -41,7 +41,7 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     elif form == "arrow":
         scan = scan_arrow(path)
-    else:  # a stream has no index to begin from
+    else:  # a stream has no index
         scan = pl.read_ipc_stream(path, columns=None).lazy()
     schema = pl.read_parquet_schema(path) if form == "parquet" else scan.collect_schema()
     answer: dict[str, Any] = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}, "metadata": {}}
@@ -65,22 +65,22 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def scan_arrow(path: str) -> pl.LazyFrame:
-    """An Arrow file, whose name is not taken for a pattern."""
+    """Scan an Arrow file without taking its name for a pattern."""
     if "glob" in inspect.signature(pl.scan_ipc).parameters:
         return pl.scan_ipc(path, glob=False, hive_partitioning=False)
-    with open(path, "rb") as file:  # older versions of polars take any name for a pattern
+    with open(path, "rb") as file:  # older versions of polars do so
         return pl.scan_ipc(file.read())
 
 
 def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
-    """The answer about a packed text table: that it unpacks to no more bytes than it may, and as `rows` to how many."""
+    """The answer about a compressed text table; `rows` is the number of bytes that it unpacks to."""
     if form == "gz":
         size = 0
         with gzip.open(path) as file:
             while size <= most and (found := len(file.read(1 << 20))):
                 size += found
     else:
-        # A line is a row of one column: what separates columns is a character that text does not have.
+        # Every line is a row of one column, because no text contains the separator.
         lines = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
         try:
             length = pl.all().str.len_bytes().sum() + pl.len()
@@ -102,7 +102,7 @@ def main() -> None:
         except (pl.exceptions.PolarsError, *BROKEN) as error:
             answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
         except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
-            # What its threads are like after a panic is not known.
+            # The state of its threads after a panic is unknown.
             print(json.dumps({"error": "damaged: its pages do not hold what its footer says"}), flush=True)
             return
         print(json.dumps(answer), flush=True)

@@ -1,6 +1,6 @@
-"""Files from anywhere, read within limits: JSON, TOML, packed ones. Nothing in them is ever run or unpickled.
+"""Untrusted files (JSON, TOML, compressed), read within limits. Nothing in them is ever run or unpickled.
 
-What a reader here refuses it refuses with `Unsound`; who calls it says which file that was and what to do.
+The readers of the package refuse such a file with `Unsound`; the caller adds its name and what to do.
 """
 
 import errno
@@ -15,27 +15,27 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-# What the standard library raises for one flipped byte of an archive or another.
+# What the standard library raises for damaged archives, depending on the damaged byte.
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError),
     *(OSError, ValueError, IndexError, KeyError, OverflowError, struct.error),
 )
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-ROOM = 1 << 26  # bytes that any packed file may unpack to
-RATIO = 32  # and so many times its own bytes; numbers and text come nowhere near
+ROOM = 1 << 26  # bytes that any compressed file may unpack to
+RATIO = 32  # further bytes for each of its own; numbers and text stay far below
 
 
 class Unsound(Exception):
-    """Why a file cannot be taken; the message is a part of one line."""
+    """Why a file is refused; the message is part of one line."""
 
 
 def told(error: BaseException) -> str:
-    """What an error of another library says, on one line."""
+    """The first line of the message of another library's error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def check_regular(path: Path) -> None:
-    """**Raises:** OSError for a path that is not there, or is a device or a pipe, which may never end."""
+    """**Raises:** OSError for a missing path, a folder, or a device or pipe, which may never end."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         kind = "a folder, not a file" if stat.S_ISDIR(mode) else "a device or a pipe, not a file"
@@ -43,12 +43,12 @@ def check_regular(path: Path) -> None:
 
 
 def is_utf8(path: str | os.PathLike[str]) -> bool:
-    """Whether a path can be written as UTF-8: any bytes may name a file, but records hold text alone."""
+    """Whether a path can be written as UTF-8: a file name may be any bytes, but records are text."""
     return not any("\ud800" <= letter <= "\udfff" for letter in os.fspath(path))
 
 
 def read_end(path: Path, most: int) -> bytes:
-    """The last `most` bytes of a file. **Raises:** OSError when it cannot be read, or is none."""
+    """The last `most` bytes of a file. **Raises:** OSError when it cannot be read, or is no regular file."""
     check_regular(path)
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - most))
@@ -56,7 +56,7 @@ def read_end(path: Path, most: int) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A JSON document. **Raises:** ValueError for what is none, also when it is nested too deep."""
+    """A JSON document. **Raises:** ValueError for any other text, and for one that is nested too deep."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -64,7 +64,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """A TOML document. **Raises:** ValueError for what is none, also when it is nested too deep."""
+    """A TOML document. **Raises:** ValueError for any other text, and for one that is nested too deep."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -72,5 +72,5 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def room_for(size: int) -> int:
-    """How many bytes a packed file of `size` bytes may unpack to."""
+    """How many bytes a compressed file of `size` bytes may unpack to."""
     return ROOM + RATIO * size

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.storage.files import alone, write_text
+from tirgn_eqx.storage.atomic_write import write_text
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
 from tirgn_eqx.tracking.tensorboard_writer import Board, Point
 from tirgn_eqx.tracking.wandb_writer import WandbWorker
@@ -55,7 +56,7 @@ class TrainingLogger:
         self._held = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
         try:
-            self._held.enter_context(alone(self.logdir / LOCK, busy))
+            self._held.enter_context(exclusive_lock(self.logdir / LOCK, busy))
             _cut(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run

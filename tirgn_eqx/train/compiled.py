@@ -7,7 +7,7 @@ import equinox as eqx
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import Model
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.data import Loader, PreparedBatch
 from tirgn_eqx.train.step import make_step
 
@@ -26,7 +26,7 @@ class CompiledStep:
         record = lambda bucket, seconds: on_record({"event": "compile", "bucket": bucket, "seconds": seconds})
         # Donation spares the first argument: a batch has no result of its shape to give its memory to.
         batch_first = lambda batch, model, opt_state: step(model, opt_state, batch)
-        self.programs = Programs(batch_first, donate="all-except-first", on_compile=record)
+        self.programs = CompileCache(batch_first, donate="all-except-first", on_compile=record)
 
     def __call__(self, model: Model, opt_state: Any, prepared: PreparedBatch, key: Any) -> tuple[Model, Any, Any]:
         return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)

@@ -5,8 +5,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
-from tirgn_eqx.data.batches.loader import BatchLoader, Prepared
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -14,8 +15,8 @@ from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvaluator
 from tirgn_eqx.runtime.meshes import Placement
 
-Loader = BatchLoader | EvidenceLoader
-PreparedBatch = Prepared | PreparedEvidence
+Loader = GraphLoader | EvidenceLoader
+PreparedBatch = Prepared
 
 
 def make_loader(
@@ -24,22 +25,24 @@ def make_loader(
     vocabulary: Any = None,
     store: Any = None,
     placement: Placement | None = None,
-) -> BatchLoader:
+) -> GraphLoader:
     """The training split's batches as `config` asks for them."""
-    return BatchLoader(
+    return GraphLoader(
         graph,
         vocabulary or build_history_vocabulary(graph),
         "train",
-        history_len=config.history_len,
-        history_window=config.history_window,
-        batch_size=config.batch_size,
-        max_buckets=config.max_buckets,
-        unique=config.unique_questions,
-        num_negatives=config.num_negatives if config.loss == "sampled" else 0,
-        num_shared=config.num_shared if config.loss == "shared" else 0,
-        rows="all" if config.loss == "full" else "touched",
-        targets_per_step=config.targets_per_step,
-        seed=config.seed,
+        GraphOptions(
+            history_len=config.history_len,
+            history_window=config.history_window,
+            batch_size=config.batch_size,
+            max_buckets=config.max_buckets,
+            unique=config.unique_questions,
+            num_negatives=config.num_negatives if config.loss == "sampled" else 0,
+            num_shared=config.num_shared if config.loss == "shared" else 0,
+            rows="all" if config.loss == "full" else "touched",
+            targets_per_step=config.targets_per_step,
+            seed=config.seed,
+        ),
         store=store,
         placement=placement,
     )
@@ -70,7 +73,7 @@ class TrainingData:
         if config.model != "evidence":
             return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
-        return EvidenceLoader(self.graph, self.index, "train", **options, **evidence_needs(config))
+        return EvidenceLoader(self.graph, self.index, "train", EvidenceOptions(**options, **evidence_needs(config)))
 
     def evaluator(self, split: Literal["valid", "test"], steps: Any = None) -> Any:
         """What ranks the questions of `split`; `steps`: of another such evaluator, to be shared."""
@@ -85,8 +88,8 @@ class TrainingData:
     def most_questions(self, loader: Loader) -> int:
         """Questions of the largest snapshot or part: what `batch_size` 0 stands for."""
         if isinstance(loader, EvidenceLoader):
-            return loader.most_questions
-        return 2 * int(np.diff(self.graph.offsets)[loader.targets].max())
+            return loader.max_queries
+        return 2 * int(np.diff(self.graph.offsets)[loader.items].max())
 
     def report(self) -> dict[str, Any]:
         """Size of the index of the past, for people and the log."""

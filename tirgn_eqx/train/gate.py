@@ -69,7 +69,7 @@ class GateFit:
         self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: Callable[[dict], None]
     ):
         self.model, self.loader, self.at, self.emit = model, loader, at, on_record
-        self._programs: dict[int, Programs] = {}
+        self._programs: dict[int, CompileCache] = {}
 
     def __call__(self, chosen: np.ndarray, stop: Callable[[], bool], name: str = "gate") -> Mixture | None:
         """The model with a gate fitted on the snapshots `chosen`; None when it was stopped on its way."""
@@ -79,7 +79,7 @@ class GateFit:
         passes = max(PASSES, -(-STEPS // len(parts)))
         steps = passes * len(parts)
         optimizer = optax.adam(optax.cosine_decay_schedule(STEP_SIZE, steps))
-        program = self._programs.setdefault(steps, Programs(make_gate_step(optimizer)))
+        program = self._programs.setdefault(steps, CompileCache(make_gate_step(optimizer)))
         gate, opt_state = self.model.gate, optimizer.init(eqx.filter(self.model.gate, eqx.is_inexact_array))
         for count, prepared in enumerate(self._order(parts, passes), start=1):
             informed = self.at(prepared.target)
@@ -95,5 +95,7 @@ class GateFit:
 
     def _order(self, parts: np.ndarray, passes: int) -> Iterator[Any]:
         """The parts of every pass, each pass in an order of its own."""
-        orders = (np.random.default_rng((self.loader.seed, number)).permutation(parts) for number in range(passes))
+        orders = (
+            np.random.default_rng((self.loader.options.seed, number)).permutation(parts) for number in range(passes)
+        )
         return prefetch(self.loader.build, list(itertools.chain.from_iterable(order.tolist() for order in orders)))

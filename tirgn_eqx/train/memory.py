@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.batches.buckets import Bucket
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
@@ -57,16 +57,14 @@ class ProblemShape:
     @classmethod
     def from_graph(cls, graph: TemporalGraph, config: TiRGNTrainingConfig) -> "ProblemShape":
         """The largest training batch of `graph`."""
-        loader = BatchLoader(
+        loader = GraphLoader(
             graph,
             build_history_vocabulary(graph),
             "train",
-            history_len=config.history_len,
-            history_window=config.history_window,
-            max_buckets=1,
+            GraphOptions(history_len=config.history_len, history_window=config.history_window, max_buckets=1),
         )
         facts = np.diff(graph.offsets)
-        targets = facts[loader.targets] if len(loader) else facts
+        targets = facts[loader.items] if len(loader) else facts
         bucket = loader.buckets[0] if loader.buckets else None
         static = graph.static if config.static_graph else None
         return cls(

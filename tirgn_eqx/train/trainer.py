@@ -21,7 +21,7 @@ from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, for_files, made, placed
-from tirgn_eqx.runtime.processes import Agreement, count, is_first, together
+from tirgn_eqx.runtime.processes import Agreement, barrier, count, is_first
 from tirgn_eqx.tracking.logger import device_memory_bytes
 from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.data import TrainingData
@@ -337,7 +337,7 @@ class Run:
         best = self.model_dir / "tirgn_best.npz"
         if self.stopping.best_epoch is None:  # no validation gave a number
             best = self.model_dir / "tirgn_trained.npz"
-        together("checkpoints are written")
+        barrier("checkpoints are written")
         model = placed(load_model(best)[0], self.mesh)
         validation, test = self.validate(model), self.test()(model)
         # A run that is resumed at its end comes by here again.

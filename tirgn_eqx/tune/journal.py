@@ -7,19 +7,18 @@ nobody; what it left of an unfinished line is cut off before the next one.
 import contextlib
 import logging
 import os
-import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.storage.files import lock
+from filelock import FileLock, Timeout
+
+from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
-_PAUSE = 0.02  # seconds between two looks at a lock that another has
 _FIRST = b'{"op_code":'  # how a journal begins
 
 
@@ -42,24 +41,23 @@ class Lock:
 
     def __init__(self, place: Path, mend: Callable[[], None] = lambda: None):
         self.place, self.mend = place, mend
-        self._file: IO | None = None
+        self._held: FileLock | None = None
 
     def acquire(self) -> bool:
-        file = self.place.open("a")
+        lock = native_lock(self.place)
+        lock.acquire()
         try:
-            while not lock(file):
-                time.sleep(_PAUSE)
             self.mend()
         except BaseException:
-            file.close()
+            lock.release()
             raise
-        self._file = file
+        self._held = lock
         return True
 
     def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.release()
 
     def __enter__(self) -> "Lock":
         self.acquire()
@@ -80,15 +78,9 @@ def open_storage(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check(path)
-        guard = Lock(beside(path, "lock"), lambda: _mend(path))
         if not locks_hold(beside(path, "probe")):
-            warnings.warn(
-                f"{path}: there are no file locks here, so a second worker would take over running trials; "
-                "start one only, or put the study on a file system with locks",
-                DataWarning,
-                stacklevel=2,
-            )
-            guard = optuna.storages.journal.JournalFileOpenLock(str(path))
+            raise DataError(f"{path}: its filesystem has no file locks to keep workers apart; choose another --study")
+        guard = Lock(beside(path, "lock"), lambda: _mend(path))
         return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=guard))
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
@@ -108,8 +100,14 @@ def locks_hold(place: Path) -> bool:
     # A name of its own: another worker that tries the same would remove the file between the two looks at it.
     place = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     try:
-        with place.open("a") as first, place.open("a") as second:
-            return not lock(first) or not lock(second)
+        with native_lock(place).acquire(0), native_lock(place).acquire(0):
+            return False
+    except Timeout:
+        return True
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
     finally:
         with contextlib.suppress(OSError):
             place.unlink()

@@ -14,7 +14,7 @@ from beartype import beartype
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
-from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.train.api import Record, train_tirgn
 from tirgn_eqx.train.out_of_memory import ran_out_of_memory
 from tirgn_eqx.tune.journal import turn

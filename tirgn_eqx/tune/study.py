@@ -13,7 +13,7 @@ from tirgn_eqx.checkpoint.training_state import STATE_FILE
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.tune.journal import import_optuna, open_storage, turn
 from tirgn_eqx.tune.space import Choices, Space, distributions, said, to_dict
 
@@ -148,7 +148,7 @@ class SharedStudy:
     def _hold(self, held: ExitStack, folder: Path) -> None:
         """**Raises:** BlockingIOError while another process works in `folder`."""
         try:
-            held.enter_context(alone(folder / _LOCK, BlockingIOError(f"{folder}: is being worked on")))
+            held.enter_context(exclusive_lock(folder / _LOCK, BlockingIOError(f"{folder}: is being worked on")))
         except BlockingIOError:
             raise
         except OSError as error:

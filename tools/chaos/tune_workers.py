@@ -152,14 +152,9 @@ def main() -> None:
 
 def unlocked(folder: Path) -> bool:
     """Whether nobody works on a trial."""
-    import fcntl
+    from tirgn_eqx.storage.locks import is_locked
 
-    with (folder / ".trial.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    return not is_locked(folder / ".trial.lock")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Windows without questions hold the snapshots before what is known, and the clock of the target."""
+"""Windows without queries hold the snapshots before what is history_end, and the clock of the target."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ def graph():
     return random_graph(6, num_times=9)
 
 
-@pytest.mark.parametrize("known", [None, 4])
-@pytest.mark.parametrize("known_now", [None, 2, 5])
-def test_a_window_ends_before_whatever_is_not_known(graph, known, known_now):
-    loader, store = WindowLoader(graph, None, history_len=HISTORY_LEN, known=known), SnapshotStore(graph)
+@pytest.mark.parametrize("history_end", [None, 4])
+@pytest.mark.parametrize("end_now", [None, 2, 5])
+def test_a_window_ends_before_its_target_and_where_history_ends(graph, history_end, end_now):
+    loader, store = WindowLoader(graph, None, history_len=HISTORY_LEN, history_end=history_end), SnapshotStore(graph)
     for target in range(1, graph.num_snapshots):
-        found = loader.build(target, known_now)
-        end = min(x for x in (target, known, known_now) if x is not None)
+        found = loader.build(target, end_now)
+        end = min(x for x in (target, history_end, end_now) if x is not None)
         numbers = range(max(0, end - HISTORY_LEN), end)
         assert found.length == len(numbers) and float(found.time_index) == graph.time_index[target]
         valid = np.asarray(found.window.valid)
@@ -33,4 +33,4 @@ def test_a_window_ends_before_whatever_is_not_known(graph, known, known_now):
         for row, number in zip(range(HISTORY_LEN - len(numbers), HISTORY_LEN), numbers):
             named = rows[np.asarray(found.window.active[row])]
             assert named[named < graph.num_entities].tolist() == store[number].active.tolist()
-            assert np.asarray(found.window.degree[row]).sum() == len(store[number].source)
+            assert np.asarray(found.window.degree[row]).sum() == len(store[number].edge_source)

@@ -9,7 +9,7 @@ from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot, stack_
 
 
 def edges_of(snapshot):
-    named = snapshot.active[snapshot.source], snapshot.relation, snapshot.active[snapshot.target]
+    named = snapshot.active[snapshot.edge_source], snapshot.edge_relation, snapshot.active[snapshot.edge_target]
     return [tuple(int(x) for x in edge) for edge in zip(*named)]
 
 
@@ -23,7 +23,7 @@ def test_every_snapshot_against_its_facts(facts):
         facts = edges[: len(edges) // 2]
         assert snapshot.active.tolist() == sorted({s for s, _, _ in edges})
         assert Counter(edges_of(snapshot)) == Counter(edges)
-        assert np.all(np.diff(snapshot.target) >= 0)
+        assert np.all(np.diff(snapshot.edge_target) >= 0)
         into, out_of = Counter(o for _, _, o in edges), Counter(s for s, _, _ in edges)
         assert snapshot.degree.tolist() == [into[entity] for entity in snapshot.active]
         assert into == out_of
@@ -75,9 +75,9 @@ def test_windows_end_before_their_target_and_are_padded_at_the_front(facts, hist
             for name, values in {
                 "active": snapshot.active,
                 "degree": snapshot.degree,
-                "edge_source": snapshot.source,
-                "edge_relation": snapshot.relation,
-                "edge_target": snapshot.target,
+                "edge_source": snapshot.edge_source,
+                "edge_relation": snapshot.edge_relation,
+                "edge_target": snapshot.edge_target,
                 "pair_entity": snapshot.pair_entity,
                 "pair_relation": snapshot.pair_relation,
             }.items():
@@ -93,7 +93,7 @@ def test_the_store_builds_a_snapshot_once():
 
 def test_beyond_its_limit_the_store_forgets_what_was_not_used_for_longest():
     graph = make_graph([(0, 0, 1, t) for t in range(4)], num_entities=2, num_relations=1)
-    store = SnapshotStore(graph, most=2)
+    store = SnapshotStore(graph, max_facts=2)
     first, second = store[0], store[1]
     assert store[0] is first  # used again
     store[2]

@@ -18,7 +18,7 @@ from tirgn_eqx.data import Facts, build_history_vocabulary, load_graph, map_data
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph
 from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.npy_columns import Column, check_column, map_column
 
 FIELDS = ("num_entities", "num_relations", "time_interval", "clock_origin", "entity_names", "relation_names", "name")
@@ -152,7 +152,7 @@ def test_a_graph_takes_the_place_of_the_one_before(tmp_path):
 
 def test_only_one_writes_and_nothing_else_is_overwritten(tmp_path):
     place = tmp_path / "graph"
-    with alone(place / ".graph.lock", RuntimeError()):
+    with exclusive_lock(place / ".graph.lock", RuntimeError()):
         with pytest.raises(DataError, match="another process is writing"):
             map_graph(random_graph(0), place)
     (tmp_path / "other").mkdir()
@@ -361,7 +361,7 @@ def test_columns_are_what_numpy_reads(tmp_path):
 
 def test_the_store_keeps_what_was_used_last():
     graph = random_graph(0)
-    store = SnapshotStore(graph, most=int(np.diff(graph.offsets)[:3].sum()))
+    store = SnapshotStore(graph, max_facts=int(np.diff(graph.offsets)[:3].sum()))
     first = store[0]
     for index in (1, 2, 0):
         store[index]
@@ -377,7 +377,7 @@ def test_the_store_keeps_what_was_used_last():
 def test_what_a_killed_process_left_is_removed(tmp_path):
     place = tmp_path / "graph"
     map_graph(random_graph(0), place)
-    from tirgn_eqx.storage.files import _system
+    from tirgn_eqx.storage.atomic_write import _system
 
     left = place / f".graph.{_system()}-{2**22 + 1}.tmp"
     (left / "inside").mkdir(parents=True)

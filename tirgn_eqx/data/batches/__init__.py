@@ -1,1 +1,1 @@
-"""Loaders: the batches that go to the device."""
+"""Loaders: batches of queries with all that a model needs to answer them, padded to a few shapes."""

@@ -7,8 +7,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Bucket:
-    """One padded shape: window sizes (active, edge, pair), micro-batches, and per kind of question the sizes
-    (unit, answer, seen, true) of a micro-batch; `rows`: how many entities are evolved (0 = all)."""
+    """One padded shape of graph batches: window sizes (active, edge, pair), the number of micro-batches, and per kind
+    of query the sizes (query, answer, history, true) of a micro-batch; `rows`: entities that are evolved (0 = all)."""
 
     window: tuple[int, ...]
     num_micro: int
@@ -18,15 +18,22 @@ class Bucket:
 
 
 def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
-    """Group number per item so that the padded load, group size times its largest load, is least."""
+    """Divide items into groups so that the padded load, the sum of group size times largest load, is least.
+
+    For example, loads [1, 9, 1, 8] in two groups: [0, 1, 0, 1], with a padded load of 2 * 1 + 2 * 9 = 20 instead of
+    36. In order of load, a best grouping consists of consecutive runs, which a dynamic program over possible cuts
+    finds: `best[i]` is the least padded load of the items up to cut i.
+
+    **Returns:** int64 `(item,)`: the group of every item, in order of load.
+    """
     order = np.argsort(load, kind="stable")
-    ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of items
+    ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of the items
     top = load[order][ends - 1].astype(np.float64)
     cuts = np.concatenate([[0], ends])
     best = np.concatenate([[0.0], ends * top])
     choice = [np.zeros(len(cuts), int)]
     for _ in range(1, max_groups):
-        # cost[j, i]: groups end at cut i, then one more group up to cut j.
+        # cost[j, i]: groups that end at cut i, then one more group up to cut j.
         cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
         cost[np.triu_indices(len(cuts), 1)] = np.inf
         choice.append(cost.argmin(1))
@@ -37,7 +44,7 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
         begin = choice[number][end]
         groups[order[cuts[begin] : cuts[end]]] = number
         end = begin
-    return np.unique(groups, return_inverse=True)[1]
+    return np.unique(groups, return_inverse=True)[1]  # some groups may be empty
 
 
 def round_up(size: int) -> int:

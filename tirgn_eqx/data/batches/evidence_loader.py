@@ -1,204 +1,151 @@
-"""The questions of one split with their evidence: a few padded shapes, order by seed and epoch, prefetch."""
+"""Batches of evidence models: the queries about a snapshot, or about some of its subjects, with their evidence."""
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tirgn_eqx.data.batches.buckets import group_loads, round_up
-from tirgn_eqx.data.batches.evidence_queries import LENGTHS, MOST_LINKS, Asked, EvidenceBucket, Gatherer, on_device
-from tirgn_eqx.data.batches.prefetch import prefetch
-from tirgn_eqx.data.batches.queries import Candidates
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
+from tirgn_eqx.data.batches.evidence_queries import AXES, MAX_LINKS, EvidenceBucket, Gatherer, QueryFacts, build_batch
+from tirgn_eqx.data.batches.loader import KINDS, Loader, LoaderOptions, Prepared
+from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.occurrences import find
 from tirgn_eqx.types import EvidenceBatch
 
-SIZES = tuple(LENGTHS)
-# Cells and entries of one batch: beyond that a snapshot is asked in parts, however few its questions.
-MOST_CELLS = 2**20
+# Cells and entries of one batch. A snapshot with more is divided, however few its queries.
+MAX_CELLS = 2**20
 
 
-@dataclass(frozen=True)
-class PreparedEvidence:
-    """A batch with what the host keeps about it. `rows`: int64 `(answer,)`, the position of every answer, of either
-    kind, among [facts, inverse facts] of the target; empty when equal answers were put together."""
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions(LoaderOptions):
+    """How an evidence loader builds its batches; `max_partners`, `context`, `background`: see `Gatherer`. A single
+    subject may have more than `batch_size` queries."""
 
-    target: int
-    bucket: int
-    batch: EvidenceBatch
-    num_facts: int
-    rows: np.ndarray
+    max_partners: int = 0
+    context: bool = True
+    background: bool = True
 
 
-class EvidenceLoader:
-    """Builds the batches of one split's snapshots, whole ones or parts, each part with some of the subjects.
+class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
+    """Builds the batches of one split's snapshots, whole snapshots or parts with some of the subjects each.
 
-    **Arguments:** `graph`; `index`: of the same graph; `split`; `batch_size`: questions of a part, more only where a
-    single subject has more (0 = all of a snapshot); `max_partners`: of a subject, those met last (0 = all);
-    `context`, `background`: make the features that the model's settings of these names need; `max_buckets`: padded
-    shapes; `known`: nothing from this snapshot on is known to any target (multi-step); `with_truth`: keep every
-    answer for itself and ship the filter of evaluation; `candidates`: of a snapshot, (subject, relation, object) to be
-    shipped as that filter instead of what is true; `seed`: of the order.
+    `parts` are (target, subjects); `items` are their positions. Without `with_truth`, equal answers are merged and
+    `Prepared.rows` is empty.
 
-    Nothing at or after a target's time enters its batches except the questions' own answers and the filter.
+    **Arguments:** `index`: of the same graph.
     """
 
-    def __init__(
-        self,
-        graph: TemporalGraph,
-        index: EvidenceIndex,
-        split: str,
-        *,
-        batch_size: int = 0,
-        max_partners: int = 0,
-        context: bool = True,
-        background: bool = True,
-        max_buckets: int = 3,
-        known: int | None = None,
-        with_truth: bool = False,
-        candidates: Candidates | None = None,
-        seed: int = 0,
-    ):
-        self.graph, self.index, self.split = graph, index, SPLITS.index(split)
-        self.gatherer = Gatherer(index, max_partners, context, background)
-        self.batch_size, self.known = batch_size, known
-        self.with_truth, self.candidates, self.seed = with_truth, candidates, seed
-        targets = graph.split_snapshots(split)
-        self.snapshots = targets[targets > 0]
-        # A part: (target, its subjects); known by its number.
+    def __init__(self, graph: TemporalGraph, index: EvidenceIndex, split: str, options: EvidenceOptions):
+        super().__init__(graph, split, options)
+        self.index = index
+        self.gatherer = Gatherer(index, options.max_partners, options.context, options.background)
         self.parts: list[tuple[int, np.ndarray]] = []
-        loads = []
+        sizes: list[dict[str, int]] = []
         for target in self.snapshots.tolist():
-            for subjects, sizes in self._divide(target):
+            for subjects, of_part in self._divide(target):
                 self.parts.append((target, subjects))
-                loads.append(sizes)
-        self.targets = np.arange(len(self.parts))
-        self.buckets, self.bucket_of = self._plan(np.array(loads), max_buckets)
+                sizes.append(of_part)
+        self.items = np.arange(len(self.parts))
+        if not sizes:
+            return self.set_buckets([], self.items)
+        work = np.array([of_part["cell"] + of_part["entry"] + of_part["query"] for of_part in sizes])
+        group = group_loads(work, min(options.max_buckets, len(work)))
+        table = np.array([[of_part[axis] for axis in AXES] for of_part in sizes])
+        largest = [table[group == number].max(0).tolist() for number in range(group.max() + 1)]
+        self.set_buckets([EvidenceBucket(tuple(map(round_up, of_group))) for of_group in largest], group)
 
-    # --- parts and shapes --------------------------------------------------------------------------------------
-
-    def _facts(self, target: int) -> np.ndarray:
-        """Rows of the split's facts at `target`."""
-        rows = np.arange(*self.graph.offsets[target : target + 2].tolist())
-        return rows[self.graph.split[rows] == self.split]
-
-    def _all_facts(self, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """int64 (subject, relation, object) of all that is true at `target`, in both directions, or of `candidates`."""
-        if self.candidates is not None:
-            return self.candidates(target)
-        return both_directions(self.graph, slice(*self.graph.offsets[target : target + 2].tolist()))
-
-    def _divide(self, target: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The parts of a snapshot: subjects, and the sizes that asking about them takes (some a little too large)."""
-        index, known = self.index, self.index.known(target, self.known)
-        s, q, o = both_directions(self.graph, self._facts(target))
-        subjects, owner = np.unique(s, return_inverse=True)
-        per_subject = lambda values, weights=None: np.bincount(values, weights, len(subjects)).astype(np.int64)
-        units = np.unique(owner * index.rel2 + q)
-        unit_owner, unit_relation = units // index.rel2, units % index.rel2
-        partners = index.partners(subjects, known, self.gatherer.max_partners)
-        number = per_subject(partners.owner)
-        entries = per_subject(partners.owner[partners.entry_neighbour])
-        exact = index.num_objects(subjects[unit_owner], unit_relation, known)
-        pair_units = np.unique(owner * index.entities + o)
-        met = find(
-            subjects[partners.owner] * index.entities + index.pair_object[partners.pair],
-            subjects[pair_units // index.entities] * index.entities + pair_units % index.entities,
-        )
-        asked = np.where(met >= 0, np.bincount(partners.entry_neighbour, minlength=len(partners.pair) + 1)[met], 0)
-        questions, cells = per_subject(owner), per_subject(unit_owner) * number
-        all_subjects = self._all_facts(target)[0] if self.with_truth else np.zeros(0, np.int64)
-        part = _parts(questions, np.maximum(cells, entries), self.batch_size)
-        out = []
-        for place in range(part[-1] + 1 if len(part) else 0):
-            mine = part == place
-            kinds = np.unique(unit_relation[mine[unit_owner]])
-            own = int(questions[mine].sum())
-            true = int(np.isin(all_subjects, subjects[mine]).sum())
-            pair_mine = mine[pair_units // index.entities]
-            sizes = {
-                "unit": int(mine[unit_owner].sum()),
-                "answer": own,
-                "true": true,
-                "partner": int(number[mine].sum()),
-                "entry": int(entries[mine].sum()),
-                "cell": int(cells[mine].sum()),
-                "exact": int(exact[mine[unit_owner]].sum()),
-                "kind": len(kinds),
-                "popular": index.num_popular(kinds, known),
-                "link": min(index.num_links(known), MOST_LINKS) if self.gatherer.background else 0,
-                "pair_unit": int(pair_mine.sum()),
-                "pair_answer": own,
-                "pair_true": true,
-                "asked": int(asked[pair_mine].sum()),
-            }
-            out.append((subjects[mine], np.array([sizes[name] for name in SIZES])))
-        return out
-
-    def _plan(self, loads: np.ndarray, max_buckets: int) -> tuple[list[EvidenceBucket], np.ndarray]:
-        if len(loads) == 0:
-            return [], np.zeros(0, np.int64)
-        work = loads[:, SIZES.index("cell")] + loads[:, SIZES.index("entry")] + loads[:, SIZES.index("unit")]
-        groups = group_loads(work, min(max_buckets, len(work)))
-        largest = lambda rows: tuple(round_up(size) for size in rows.max(0).tolist())
-        buckets = [EvidenceBucket(largest(loads[groups == number])) for number in range(groups.max() + 1)]
-        distinct = list(dict.fromkeys(buckets))
-        return distinct, np.array([distinct.index(buckets[group]) for group in groups])
+    def padded_work(self, bucket: EvidenceBucket) -> int:
+        """The padded number of cells."""
+        return bucket["cell"]
 
     @property
-    def most_questions(self) -> int:
-        """Questions of the largest part."""
+    def max_queries(self) -> int:
+        """Padded queries of the largest part, counting one per fact and direction."""
         return max((bucket["answer"] for bucket in self.buckets), default=0)
 
-    # --- batches -----------------------------------------------------------------------------------------------
+    def _truth(self, target: int) -> QueryFacts:
+        """All that is true at `target`, in both directions, or the `candidates` in its place."""
+        if self.options.candidates is not None:
+            return QueryFacts(*self.options.candidates(target))
+        rows = slice(*self.graph.offsets[target : target + 2].tolist())
+        return QueryFacts(*both_directions(self.graph, rows))
 
-    def build(self, number: int) -> PreparedEvidence:
-        """The batch of part `number`."""
-        target, subjects = self.parts[number]
-        place = int(self.bucket_of[number])
-        bucket = self.buckets[place]
-        known = self.index.known(target, self.known)
-        facts = self._facts(target)
-        s, q, o = both_directions(self.graph, facts)
+    def _divide(self, target: int) -> list[tuple[np.ndarray, dict[str, int]]]:
+        """The parts of a snapshot: subjects, and the size of every axis (of some an upper bound)."""
+        index, cutoff = self.index, self.index.cutoff(target, self.options.history_end)
+        s, q, o = both_directions(self.graph, self.split_facts(target))
+        subjects, owner = np.unique(s, return_inverse=True)
+
+        def per_subject(owners: np.ndarray) -> np.ndarray:
+            return np.bincount(owners, minlength=len(subjects))
+
+        found = index.neighbours(subjects, cutoff, self.options.max_partners)
+        neighbours, entries = per_subject(found.owner), per_subject(found.owner[found.entry_neighbour])
+        query_owner, query_relation = np.divmod(np.unique(owner * index.rel2 + q), index.rel2)
+        exact = index.num_objects(subjects[query_owner], query_relation, cutoff)
+        facts, cells = per_subject(owner), per_subject(query_owner) * neighbours
+        # Entries of every relation query (s, o), for which the neighbour is looked up; 0 where there is none.
+        pair_owner, pair_object = np.divmod(np.unique(owner * index.entities + o), index.entities)
+        met = find(
+            subjects[found.owner] * index.entities + index.pair_object[found.pair],
+            subjects[pair_owner] * index.entities + pair_object,
+        )
+        evidence = np.where(met >= 0, np.bincount(found.entry_neighbour, minlength=len(found.pair) + 1)[met], 0)
+        true_subjects = self._truth(target).subject if self.options.with_truth else np.zeros(0, np.int64)
+        links = min(index.num_links(cutoff), MAX_LINKS) if self.options.background else 0
+        part_of = divide_subjects(facts, np.maximum(cells, entries), self.options.batch_size)
+        parts = []
+        for part in range(part_of.max(initial=-1) + 1):
+            own = part_of == part
+            own_queries, own_pairs = own[query_owner], own[pair_owner]
+            groups = np.unique(query_relation[own_queries])
+            answers, true = int(facts[own].sum()), int(np.isin(true_subjects, subjects[own]).sum())
+            sizes = {
+                "query": int(own_queries.sum()),
+                "answer": answers,
+                "true": true,
+                "neighbour": int(neighbours[own].sum()),
+                "entry": int(entries[own].sum()),
+                "cell": int(cells[own].sum()),
+                "exact": int(exact[own_queries].sum()),
+                "group": len(groups),
+                "popular": index.num_popular(groups, cutoff),
+                "link": links,
+                "relation_query": int(own_pairs.sum()),
+                "relation_answer": answers,
+                "relation_true": true,
+                "evidence": int(evidence[own_pairs].sum()),
+            }
+            parts.append((subjects[own], sizes))
+        return parts
+
+    def build(self, item: int, epoch: int = 0) -> Prepared[EvidenceBatch]:
+        """The batch of part `item`; nothing in it depends on `epoch`."""
+        target, subjects = self.parts[item]
+        cutoff = self.index.cutoff(target, self.options.history_end)
+        s, q, o = both_directions(self.graph, self.split_facts(target))
         rows = np.flatnonzero(np.isin(s, subjects))
-        truth = Asked(*self._all_facts(target)) if self.with_truth else None
-        gathered = self.gatherer.gather(Asked(s[rows], q[rows], o[rows]), known, truth)
-        own = rows if self.with_truth else np.zeros(0, np.int64)
-        return PreparedEvidence(target, place, on_device(gathered, bucket), (len(rows) + 1) // 2, own)
-
-    # --- order -------------------------------------------------------------------------------------------------
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The parts in the order of `epoch`, a function of the seed and the epoch alone."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.targets)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def epoch(self, epoch: int, start: int = 0) -> Generator[PreparedEvidence, None, None]:
-        """Every part once, shuffled, built ahead in a thread; the first `start` of them left out."""
-        return prefetch(self.build, self.order(epoch)[start:].tolist())
-
-    def one_of_each(self) -> Generator[PreparedEvidence, None, None]:
-        """A batch of every bucket, that with the most cells first."""
-        cells = [bucket["cell"] for bucket in self.buckets]
-        for number in np.argsort(cells)[::-1].tolist():
-            yield self.build(int(np.flatnonzero(self.bucket_of == number)[0]))
-
-    def in_order(self) -> Generator[PreparedEvidence, None, None]:
-        """Every part once, in time order, built ahead in a thread."""
-        return prefetch(self.build, self.targets.tolist())
+        truth = self._truth(target) if self.options.with_truth else None
+        gathered = self.gatherer.gather(QueryFacts(s[rows], q[rows], o[rows]), cutoff, truth)
+        batch = build_batch(gathered, self.buckets[self.bucket_of[item]])
+        answer_rows = rows if self.options.with_truth else rows[:0]
+        return Prepared(
+            target, self.bucket_of[item], batch, (len(rows) + 1) // 2, {kind: answer_rows for kind in KINDS}
+        )
 
 
-def _parts(questions: np.ndarray, cells: np.ndarray, batch_size: int) -> np.ndarray:
-    """int64 `(subject,)`: which part of the snapshot each subject goes to; parts are runs of subjects."""
-    part = np.zeros(len(questions), np.int64)
-    number = asked = filled = 0
-    for place, (some, more) in enumerate(zip(questions.tolist(), cells.tolist())):
-        full = (batch_size and asked + some > batch_size) or filled + more > MOST_CELLS
-        if asked and full:
-            number, asked, filled = number + 1, 0, 0
-        part[place] = number
-        asked, filled = asked + some, filled + more
-    return part
+def divide_subjects(facts: np.ndarray, cells: np.ndarray, batch_size: int) -> np.ndarray:
+    """int64 `(subject,)`: the part that each subject goes to; parts are runs of subjects.
+
+    **Arguments:** `facts`, `cells`: int64 `(subject,)`, what each subject adds to a part; a part has at most
+    `batch_size` facts (0 = any number) and `MAX_CELLS` cells, or a single subject.
+    """
+    part_of = np.zeros(len(facts), np.int64)
+    part = part_facts = part_cells = 0
+    for place, (some, more) in enumerate(zip(facts.tolist(), cells.tolist())):
+        full = (batch_size and part_facts + some > batch_size) or part_cells + more > MAX_CELLS
+        if part_facts and full:
+            part, part_facts, part_cells = part + 1, 0, 0
+        part_of[place] = part
+        part_facts, part_cells = part_facts + some, part_cells + more
+    return part_of

@@ -1,19 +1,21 @@
-"""Entities drawn to stand for the many that a question is not about."""
+"""Candidates drawn at random among those that are not excluded.
+
+Of the candidates without the ascending `excluded` e[0], e[1], ..., the k-th one is k plus the number of i with
+e[i] - i <= k, because e[i] - i free candidates lie below e[i]. So each draw costs one binary search, and no draw is
+rejected. For example, of 7 candidates without [1, 2, 5] those that are free are 0, 3, 4 and 6: e[i] - i is [1, 1, 3],
+and the one with k = 2 is 2 + 2 = 4.
+"""
 
 import numpy as np
 
 from tirgn_eqx.errors import DataError
 
 
-def draw_others(rng: np.random.Generator, taken: np.ndarray, num_candidates: int, count: int) -> np.ndarray:
-    """Up to `count` distinct candidates that are not among the ascending, distinct `taken`; int64, any order.
-
-    The k-th candidate that is not taken is k plus the number of taken ones at or below it: one draw and one search
-    each, nothing is ever rejected.
-    """
-    free = num_candidates - len(taken)
+def draw_others(rng: np.random.Generator, excluded: np.ndarray, num_candidates: int, count: int) -> np.ndarray:
+    """Up to `count` distinct candidates that are not in the ascending, distinct `excluded`; int64, in any order."""
+    free = num_candidates - len(excluded)
     draw = rng.choice(free, min(count, free), replace=False, shuffle=False)
-    return draw + np.searchsorted(taken - np.arange(len(taken)), draw, side="right")
+    return draw + np.searchsorted(excluded - np.arange(len(excluded)), draw, side="right")
 
 
 def negative_sampling(
@@ -24,21 +26,18 @@ def negative_sampling(
     num_candidates: int,
     num_negatives: int,
 ) -> np.ndarray:
-    """Draw `num_negatives` candidates per answer, uniformly among those that do not answer its unit.
-
-    The k-th candidate that is not true is k plus the number of true ones at or below it: so one uniform draw
-    and one search per negative, and nothing is ever rejected.
+    """Draw `num_negatives` candidates per answer, uniformly among those that do not answer its query.
 
     **Arguments:** `answer_query`: `(answer,)`; (`true_query`, `true_candidate`): every true pair, distinct.
 
     **Returns:** int32 `(answer, num_negatives)`.
 
-    **Raises:** DataError when every candidate answers some unit.
+    **Raises:** DataError when every candidate answers some query.
     """
-    units = int(max(answer_query.max(initial=-1), true_query.max(initial=-1))) + 1
+    queries = int(max(answer_query.max(initial=-1), true_query.max(initial=-1))) + 1
     order = np.lexsort((true_candidate, true_query))
-    unit, candidate = true_query[order].astype(np.int64), true_candidate[order].astype(np.int64)
-    count = np.bincount(unit, minlength=units)
+    query, candidate = true_query[order].astype(np.int64), true_candidate[order].astype(np.int64)
+    count = np.bincount(query, minlength=queries)
     free = num_candidates - count[answer_query]
     if np.any(free < 1):
         raise DataError(
@@ -46,9 +45,9 @@ def negative_sampling(
         )
     draw = (rng.random((len(answer_query), num_negatives)) * free[:, None]).astype(np.int64)
     start = np.cumsum(count) - count
-    place = np.arange(len(unit)) - start[unit]
-    # candidate - place = how many non-true candidates lie below this true one.
-    skip = unit * (num_candidates + 1) + candidate - place
+    place = np.arange(len(query)) - start[query]
+    # One search serves all queries: their numbers candidate - place lie in ranges of their own.
+    skip = query * (num_candidates + 1) + candidate - place
     base = answer_query.astype(np.int64)[:, None]
     below = np.searchsorted(skip, base * (num_candidates + 1) + draw, side="right") - start[base]
     return (draw + below).astype(np.int32)

@@ -1,46 +1,25 @@
-"""Things built ahead of their use, in a thread."""
+"""Results computed ahead of their use, in a thread."""
 
-import queue
-import threading
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def prefetch(build: Callable[[Any], T], items: Any, depth: int = 2) -> Generator[T, None, None]:
-    """`build(item)` for every item, up to `depth` ahead, in a thread that ends with the iterator."""
-    ready: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
+def prefetch(build: Callable[[Any], T], items: Iterable[Any], depth: int = 2) -> Generator[T, None, None]:
+    """`build(item)` of every item in order, computed in a thread that ends with the iterator.
 
-    def put(message) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(message, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((build(item), None)):
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True, name="tirgn-prefetch")
-    thread.start()
+    While the caller works on one result, up to `depth` more are ready and another one is being built.
+    """
+    pool, pending = ThreadPoolExecutor(1, thread_name_prefix="tirgn-prefetch"), deque()
     try:
-        while True:
-            value, error = ready.get()
-            if error is not None:
-                raise error
-            if value is None:
-                return
-            yield value
+        for item in items:
+            pending.append(pool.submit(build, item))
+            if len(pending) > depth + 1:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        stop.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)

@@ -1,44 +1,40 @@
-"""The questions about one snapshot, and their arrays in padded micro-batches."""
+"""The queries about one snapshot, and their arrays in padded micro-batches."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, both_directions
-from tirgn_eqx.data.index.history import HistoryIndex, HistoryVocabulary
-
-# Of a snapshot: int64 (subject, relation, object), relations of both directions.
-Candidates = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+from tirgn_eqx.data.index.history_index import HistoryIndex, HistoryVocabulary
+from tirgn_eqx.data.index.occurrences import ranges
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Questions of one kind about snapshot `time`, both directions, before padding.
+class SnapshotQueries:
+    """Queries of one kind about one snapshot, both directions, before padding; history ends before `history_end`.
 
-    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `condition[u]`); `key` is the pair
-    as one integer. Answer i says that `answer[i]` answers unit `answer_query[i]`; the answers of a unit are adjacent.
-    (`true_query`, `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
-    facts included.
+    Query i has (`subject[i]`, `condition[i]`), and `key[i]` is the pair as one integer. `answer[j]` answers query
+    `answer_query[j]`; the answers of a query are adjacent, and `row[j]` is the answer's position among [facts, inverse
+    facts] of the split. (`true_query`, `true_candidate`) are all candidates that are true at this time, facts of other
+    splits included, for the time-aware filter.
     """
 
-    time: int
-    known: int
+    history_end: int
     subject: np.ndarray
     condition: np.ndarray
     key: np.ndarray
     answer_query: np.ndarray
     answer: np.ndarray
     true_query: np.ndarray
-    true_answer: np.ndarray
-    row: np.ndarray  # int64 (answer,): position among [facts, inverse facts] of the split
+    true_candidate: np.ndarray
+    row: np.ndarray
 
     @property
-    def num_units(self) -> int:
+    def num_queries(self) -> int:
         return len(self.subject)
 
 
-def ask(
+def build_queries(
     graph: TemporalGraph,
     vocabulary: HistoryVocabulary,
     time: int,
@@ -46,15 +42,14 @@ def ask(
     kind: str,
     *,
     unique: bool,
-    known: int | None = None,
+    history_end: int | None = None,
     candidates: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
-) -> Questions:
-    """The questions that the facts of `split` at snapshot `time` ask.
+) -> SnapshotQueries:
+    """The queries that the facts of `split` at snapshot `time` answer.
 
-    **Arguments:** `kind`: "entity" or "relation"; `unique`: ask a question once however many facts ask it;
-    otherwise one unit per fact and direction, as the released code decodes; `known`: the snapshot before which the past
-    is known, `time` unless given; `candidates`: (subject, relation, object) that take the place of what is true, for
-    entity questions.
+    **Arguments:** `kind`: "entity" or "relation"; `unique`: one query for all facts that ask the same; otherwise one
+    per fact and direction, as the released code decodes; `history_end`: the snapshot before which history ends,
+    `time` by default; `candidates`: (subject, relation, object) in place of what is true, for entity queries.
     """
     present = np.arange(graph.offsets[time], graph.offsets[time + 1])
     chosen = present[graph.split[present] == split]
@@ -65,188 +60,188 @@ def ask(
             return subject, relation, object_, vocabulary.entity_keys(subject, relation)
         return subject, object_, relation, vocabulary.relation_keys(subject, object_)
 
-    subject, given, answer, key = columns(chosen)
+    subject, condition, answer, key = columns(chosen)
+    answer_query = row = np.arange(len(key))
     if unique:
-        unit_key, first, answer_query = np.unique(key, return_index=True, return_inverse=True)
-        order = np.argsort(answer_query, kind="stable")
-        subject, given = subject[first], given[first]
-    else:
-        unit_key, answer_query = key, np.arange(len(key))
-        order = answer_query
+        key, first, answer_query = np.unique(key, return_index=True, return_inverse=True)
+        subject, condition = subject[first], condition[first]
+        row = np.argsort(answer_query, kind="stable")
     _, _, all_answer, all_key = columns(present)
     if candidates is not None and kind == "entity":
         all_answer, all_key = candidates[2], vocabulary.entity_keys(*candidates[:2])
-    # Distinct true (key, answer) pairs, then one row per unit that asks the key.
+    # The distinct true (key, candidate) pairs as integers; those of one key are adjacent.
     span = 2 * graph.num_relations if kind == "relation" else graph.num_entities
     code = np.unique(all_key * span + all_answer)
-    low, high = np.searchsorted(code, unit_key * span), np.searchsorted(code, (unit_key + 1) * span)
-    length = high - low
-    true_query = np.repeat(np.arange(len(unit_key)), length)
-    pick = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
-    return Questions(
-        time=time,
-        known=time if known is None else known,
+    true_query, place = ranges(np.searchsorted(code, key * span), np.searchsorted(code, (key + 1) * span))
+    return SnapshotQueries(
+        history_end=time if history_end is None else history_end,
         subject=subject,
-        condition=given,
-        key=unit_key,
-        answer_query=answer_query[order],
-        answer=answer[order],
+        condition=condition,
+        key=key,
+        answer_query=answer_query[row],
+        answer=answer[row],
         true_query=true_query,
-        true_answer=(code[pick] % span).astype(np.int32),
-        row=order,
+        true_candidate=(code[place] % span).astype(np.int32),
+        row=row,
     )
 
 
 @dataclass(frozen=True)
 class Division:
-    """Units dealt to micro-batches: unit `order[bounds[m]:bounds[m + 1]]` form micro-batch m."""
+    """Queries dealt to micro-batches: queries `order[bounds[m]:bounds[m + 1]]` form micro-batch m."""
 
     order: np.ndarray
     bounds: np.ndarray
 
 
-def divide(num_units: int, num_micro: int, seed: int | None = None) -> Division:
-    """Deal units evenly to `num_micro` micro-batches.
+def divide(num_queries: int, num_micro: int, seed: int | None = None) -> Division:
+    """Deal queries evenly to `num_micro` micro-batches.
 
-    With `seed` they are shuffled first, so that a micro-batch's BatchNorm sees both directions.
+    With `seed` they are shuffled first, so that the BatchNorm statistics of a micro-batch cover both directions.
     """
     shuffle = seed is not None and num_micro > 1
-    order = np.random.default_rng(seed).permutation(num_units) if shuffle else np.arange(num_units)
-    return Division(order, np.linspace(0, num_units, num_micro + 1).astype(np.int64))
+    order = np.random.default_rng(seed).permutation(num_queries) if shuffle else np.arange(num_queries)
+    return Division(order, np.linspace(0, num_queries, num_micro + 1).astype(np.int64))
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Equal parts of every micro-batch's units, one for each slice of devices; `mine`: those that this process fills.
+class Shards:
+    """Equal parts of the queries of every micro-batch, one for each slice of devices; `own`: those this process fills.
 
-    The units' places are the same however many parts there are; answers and known pairs go with their units.
+    The place of a query does not depend on the number of shards; answers and history go to the shard of their query.
     """
 
     count: int = 1
-    mine: tuple[int, ...] = (0,)
+    own: tuple[int, ...] = (0,)
 
 
-ONE_PART = Parts()
+ONE_SHARD = Shards()
 
 
 def division_sizes(
-    questions: Questions, division: Division, index: HistoryIndex, unit: int | None = None, parts: Parts = ONE_PART
+    queries: SnapshotQueries,
+    division: Division,
+    index: HistoryIndex,
+    padded_queries: int | None = None,
+    shards: Shards = ONE_SHARD,
 ) -> np.ndarray:
-    """int64 `(4,)`: the largest (units, answers, seen pairs, true pairs) of a micro-batch.
+    """int64 `(4,)`: the largest (queries, answers, history pairs, true pairs) of a micro-batch.
 
-    **Arguments:** `unit`, `parts`: padded units of a micro-batch, in so many parts; then all but the units are of the
-    largest part times the number of parts, and of seen pairs those of this process's own parts alone count.
+    **Arguments:** `padded_queries`, `shards`: padded queries of a micro-batch, and how they are shared. With several
+    shards all but the queries are the size of the largest shard times the number of shards, and history counts in this
+    process's own shards alone.
     """
     lengths = np.diff(division.bounds)
     bounds = division.bounds
-    mine = np.ones(questions.num_units, bool)
-    if parts.count > 1:
-        assert unit is not None
-        cuts = np.minimum(np.arange(parts.count) * (unit // parts.count), lengths[:, None])
+    own = np.ones(queries.num_queries, bool)
+    if shards.count > 1:
+        assert padded_queries is not None
+        # Cut every micro-batch where a shard is full: with 8 padded queries in 2 shards, 5 queries are cut at [0, 4].
+        cuts = np.minimum(np.arange(shards.count) * (padded_queries // shards.count), lengths[:, None])
         bounds = np.append((division.bounds[:-1, None] + cuts).ravel(), division.bounds[-1])
-        part = np.repeat(np.tile(np.arange(parts.count), len(lengths)), np.diff(bounds))
-        mine[division.order] = np.isin(part, parts.mine)
-    known = np.zeros(questions.num_units, np.int64)
-    known[mine] = index.count(questions.key[mine], questions.known)
-    per_unit = np.stack(
+        shard = np.repeat(np.tile(np.arange(shards.count), len(lengths)), np.diff(bounds))
+        own[division.order] = np.isin(shard, shards.own)
+    history = np.zeros(queries.num_queries, np.int64)
+    history[own] = index.count(queries.key[own], queries.history_end)
+    per_query = np.stack(
         [
-            np.ones(questions.num_units, np.int64),
-            np.bincount(questions.answer_query, minlength=questions.num_units),
-            known,
-            np.bincount(questions.true_query, minlength=questions.num_units),
+            np.ones(queries.num_queries, np.int64),
+            np.bincount(queries.answer_query, minlength=queries.num_queries),
+            history,
+            np.bincount(queries.true_query, minlength=queries.num_queries),
         ]
     )[:, division.order]
-    total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_unit, 1)], 1)
-    sizes = parts.count * np.diff(total[:, bounds], axis=1).max(1, initial=0)
+    total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_query, 1)], 1)
+    sizes = shards.count * np.diff(total[:, bounds], axis=1).max(1, initial=0)
     sizes[0] = lengths.max(initial=0)
     return sizes
 
 
+def _empty_fields(num_micro: int, sizes: tuple[int, ...], num_candidates: int) -> dict[str, np.ndarray]:
+    """Fields of `pack` that are padding only."""
+    query, answer, history, true = sizes
+    zeros = {name: np.zeros((num_micro, query), np.int32) for name in ("subject", "condition")}
+    zeros |= {name: np.zeros((num_micro, answer), np.int32) for name in ("answer_query", "answer")}
+    return zeros | {
+        "weight": np.zeros((num_micro, query), np.float32),
+        "answer_weight": np.zeros((num_micro, answer), np.float32),
+        "answer_in_history": np.zeros((num_micro, answer), bool),
+        "history_query": np.full((num_micro, history), query, np.int32),
+        "history_candidate": np.full((num_micro, history), num_candidates, np.int32),
+        "true_query": np.full((num_micro, true), query, np.int32),
+        "true_candidate": np.full((num_micro, true), num_candidates, np.int32),
+        "row": np.full((num_micro, answer), -1, np.int64),
+    }
+
+
 def blank(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Fields as `pack` gives them, of the same shapes, that ask nothing."""
+    """Fields of the same shapes as those that `pack` gives, without any query."""
     empty = {name: np.zeros_like(values) for name, values in fields.items()}
-    units = fields["subject"].shape[1]
-    empty["history_query"][:] = units
+    for name in empty.keys() & {"history_query", "true_query"}:
+        empty[name][:] = fields["subject"].shape[1]
     empty["row"][:] = -1
-    if "true_query" in fields:
-        empty["true_query"][:] = units
     return empty
 
 
 def pack(
-    questions: Questions,
+    queries: SnapshotQueries,
     division: Division,
     index: HistoryIndex,
     history_window: int,
     num_micro: int,
-    sizes: np.ndarray,
+    sizes: tuple[int, ...],
     num_candidates: int,
-    parts: Parts = ONE_PART,
+    shards: Shards = ONE_SHARD,
 ) -> dict[str, np.ndarray]:
-    """The fields of a `tirgn_eqx.types.Queries` with a leading micro axis, padded to `sizes`.
+    """The fields of a `tirgn_eqx.types.Queries` with a leading micro axis, padded to `sizes`; and `row`, see
+    `SnapshotQueries`.
 
-    With several `parts`, each of them has an equal share of `sizes`, and what is known of the units of others is left
-    out: looked up by the process whose parts they are.
+    Each shard has an equal share of `sizes`. The history of queries of other processes' shards is left out.
+    Padding: candidates `num_candidates`, queries the query size (dropped by scatters), rows -1.
 
-    `true_query` and `true_candidate` (the filter) come along, and `row` says which query each answer is.
-    Padding: candidates `num_candidates`, units the unit size (dropped by scatters), rows -1.
+    **Raises:** IndexError when something does not fit `sizes`.
     """
-    unit, answer, seen, true = (int(size) for size in sizes)
-    full = lambda width, value, dtype="int32": np.full((num_micro, width), value, dtype)
-    out = {
-        "subject": full(unit, 0),
-        "condition": full(unit, 0),
-        "weight": full(unit, 0, "float32"),
-        "answer_query": full(answer, 0),
-        "answer": full(answer, 0),
-        "answer_weight": full(answer, 0, "float32"),
-        "answer_in_history": full(answer, False, "bool"),
-        "history_query": full(seen, unit),
-        "history_candidate": full(seen, num_candidates),
-        "true_query": full(true, unit),
-        "true_candidate": full(true, num_candidates),
-        "row": full(answer, -1, "int64"),
-    }
-    # Where each unit went: its micro-batch and its place there.
-    count = questions.num_units
+    out = _empty_fields(num_micro, sizes, num_candidates)
+    # Where each query goes: its micro-batch and its place there.
+    count = queries.num_queries
     micro_of = np.empty(count, np.int64)
     place_of = np.empty(count, np.int64)
     lengths = np.diff(division.bounds)
     micro_of[division.order] = np.repeat(np.arange(len(lengths)), lengths)
     place_of[division.order] = np.arange(count) - np.repeat(division.bounds[:-1], lengths)
-    out["subject"][micro_of, place_of] = questions.subject
-    out["condition"][micro_of, place_of] = questions.condition
-    weight = np.bincount(questions.answer_query, minlength=count).astype(np.float32)
+    out["subject"][micro_of, place_of] = queries.subject
+    out["condition"][micro_of, place_of] = queries.condition
+    weight = np.bincount(queries.answer_query, minlength=count).astype(np.float32)
     out["weight"][micro_of, place_of] = weight
 
-    part_of = place_of // max(1, unit // parts.count)
-    group_of = micro_of * parts.count + part_of
+    shard_of = place_of // max(1, sizes[0] // shards.count)
+    group_of = micro_of * shards.count + shard_of
 
-    def scatter(owner: np.ndarray, **columns: np.ndarray) -> None:
-        """Deal rows to their owner unit's part of its micro-batch, in the order of the units there."""
-        order = np.argsort(micro_of[owner] * count + place_of[owner], kind="stable")
-        group = group_of[owner][order]
-        starts = np.searchsorted(group, np.arange(num_micro * parts.count))
-        place = np.arange(len(owner)) - starts[group]
+    def scatter(query: np.ndarray, **columns: np.ndarray) -> None:
+        """Deal rows to the shard of their query in its micro-batch, in the order of the queries there.
+
+        Rows of groups [0, 0, 1] take the places [0, 1, 0] of their groups.
+        """
+        order = np.argsort(micro_of[query] * count + place_of[query], kind="stable")
+        group = group_of[query][order]
+        starts = np.searchsorted(group, np.arange(num_micro * shards.count))
+        place = np.arange(len(query)) - starts[group]
         for name, values in columns.items():
-            out[name].reshape(num_micro * parts.count, -1)[group, place] = values[order]
+            out[name].reshape(num_micro * shards.count, -1)[group, place] = values[order]
 
-    mine = np.flatnonzero(np.isin(part_of, parts.mine))
-    owner, candidate = index.lookup(questions.key[mine], questions.known, history_window)
-    owner = mine[owner]
-    code = lambda unit, candidate: unit.astype(np.int64) * num_candidates + candidate
-    is_seen = np.isin(code(questions.answer_query, questions.answer), code(owner, candidate))
-    ones = np.ones(len(questions.answer), np.float32)
-    local = place_of[questions.answer_query]
+    own = np.flatnonzero(np.isin(shard_of, shards.own))
+    position, candidate = index.lookup(queries.key[own], queries.history_end, history_window)
+    query = own[position]
+    in_history = np.isin(queries.answer_query * num_candidates + queries.answer, query * num_candidates + candidate)
     scatter(
-        questions.answer_query,
-        answer_query=local,
-        answer=questions.answer,
-        answer_weight=ones,
-        answer_in_history=is_seen,
-        row=questions.row,
+        queries.answer_query,
+        answer_query=place_of[queries.answer_query],
+        answer=queries.answer,
+        answer_weight=np.ones(len(queries.answer), np.float32),
+        answer_in_history=in_history,
+        row=queries.row,
     )
-    scatter(owner, history_query=place_of[owner], history_candidate=candidate)
-    true = questions.true_query
-    scatter(true, true_query=place_of[true], true_candidate=questions.true_answer)
+    scatter(query, history_query=place_of[query], history_candidate=candidate)
+    true = queries.true_query
+    scatter(true, true_query=place_of[true], true_candidate=queries.true_candidate)
     return out

@@ -1,4 +1,4 @@
-"""The windows before the targets of a split, without any questions: what the encoder alone needs."""
+"""The windows before the targets of a split, without queries: the input of the encoder."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ class WindowAt(NamedTuple):
 class WindowLoader:
     """Builds the window before any target of one split; all of them padded to one shape.
 
-    **Arguments:** `graph`; `split`: None for targets of all; `history_len`; `known`: nothing from this snapshot on is
-    known to any target (multi-step); `store`: of the same graph, to be shared.
+    **Arguments:** `graph`; `split`: None for targets of all; `history_len`; `history_end`: no window contains this
+    snapshot or a later one (multi-step); `store`: of the same graph, to be shared.
     """
 
     def __init__(
@@ -34,30 +34,30 @@ class WindowLoader:
         split: str | None,
         *,
         history_len: int,
-        known: int | None = None,
+        history_end: int | None = None,
         store: SnapshotStore | None = None,
     ):
-        self.graph, self.history_len, self.known = graph, history_len, known
+        self.graph, self.history_len, self.history_end = graph, history_len, history_end
         self.store = store or SnapshotStore(graph)
         targets = np.arange(graph.num_snapshots) if split is None else graph.split_snapshots(split)
-        targets = targets[targets > 0]
-        sizes = [self.store.window_sizes(self._end(target), history_len) for target in targets.tolist()]
-        active = [len(self._active(self._end(target))) for target in targets.tolist()]
+        ends = [self._end(target) for target in targets[targets > 0].tolist()]
+        sizes = [self.store.window_sizes(end, history_len) for end in ends]
         largest = np.max(np.asarray(sizes, np.int64).reshape(-1, 3), axis=0, initial=1).tolist()
         self.sizes = (round_up(largest[0]), round_up(largest[1]), round_up(largest[2]))
-        self.num_rows = min(round_up(max(active, default=1)), graph.num_entities)
+        active = max((len(self._active(end)) for end in ends), default=1)
+        self.num_rows = min(round_up(active), graph.num_entities)
 
-    def _end(self, target: int, known: int | None = None) -> int:
-        return min(x for x in (target, self.known, known) if x is not None)
+    def _end(self, target: int, history_end: int | None = None) -> int:
+        return min(x for x in (target, self.history_end, history_end) if x is not None)
 
     def _active(self, end: int) -> np.ndarray:
         """Entities with an edge in the window that ends before snapshot `end`, ascending."""
         window = self.store.window(end, self.history_len)
         return np.unique(np.concatenate([np.zeros(0, np.int32), *(snapshot.active for snapshot in window)]))
 
-    def build(self, target: int, known: int | None = None) -> WindowAt:
-        """The window before snapshot `target`; `known`: nothing from this snapshot on is known."""
-        graph, entities, end = self.graph, self.graph.num_entities, self._end(target, known)
+    def build(self, target: int, history_end: int | None = None) -> WindowAt:
+        """The window before snapshot `target`; it also ends before snapshot `history_end`, if given."""
+        graph, entities, end = self.graph, self.graph.num_entities, self._end(target, history_end)
         snapshots = self.store.window(end, self.history_len)
         fields = stack_window(snapshots, self.history_len, self.sizes, entities, graph.num_relations)
         active = self._active(end)

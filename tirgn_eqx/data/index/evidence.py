@@ -1,11 +1,11 @@
-"""What the past says about questions: every past triple of the subject, with numbers that say when and how often.
+"""The evidence index: every past triple of a subject, with numbers that say when and how often it occurred.
 
-Each (s, q, o) known before the target is one piece of evidence (an entry) for the candidate o of a question about s.
-Everything is a look-up in indexes that are built once, so that any time can be asked for, in any order.
+Each (s, q, o) before the target is one piece of evidence (an entry) for the candidate o of a query about s. Everything
+is a look-up in indexes that are built once, so that any target can be asked for, in any order.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -23,19 +23,20 @@ NEVER = 1000.0  # age, in steps, of what never happened
 
 
 @dataclass(frozen=True)
-class Known:
-    """How much is known of a target: all snapshots before number `before`; ages end at `now`, a time in steps."""
+class Cutoff:
+    """Where the history of a target ends: before snapshot number `before`; ages are measured at `now`, in steps."""
 
     before: int
     now: float
 
 
 @dataclass(frozen=True)
-class Partners:
-    """The known partners of some subjects, and the entries of each, in the subjects' order.
+class NeighbourLookup:
+    """The neighbours of some subjects in the history, and the entries of each, in the order of the subjects.
 
-    `owner`: position of the subject; `pair`: group in the pair index; `row`: its last occurrence; `entry_neighbour`:
-    position of the entry's pair here; `entry`: group in the triple index; `entry_row`: its last occurrence.
+    Per neighbour: `owner`, position of the subject; `pair`, group in the pair index; `row`, its last occurrence. Per
+    entry: `entry_neighbour`, position of its neighbour here; `entry`, group in the triple index; `entry_row`, its last
+    occurrence.
     """
 
     owner: np.ndarray
@@ -47,10 +48,10 @@ class Partners:
 
 
 class EvidenceIndex:
-    """All facts of a graph in both directions, indexed by what is asked of them.
+    """All facts of a graph in both directions, as five indexes of `Occurrences`.
 
-    `triple` keys are (s * entities + o) * rel2 + q, `pair` keys s * entities + o, `subject` keys s, `given` keys
-    s * rel2 + q, `popular` keys q * entities + o.
+    Keys: `triple` (s * entities + o) * rel2 + q; `pair` s * entities + o; `subject` s; `subject_relation` s * rel2 + q;
+    `popular` q * entities + o. So a pair's triples are adjacent, and so are a subject's pairs.
 
     **Raises:** DataError when entities^2 * relations * snapshots exceeds what 63 bits can number.
     """
@@ -67,17 +68,17 @@ class EvidenceIndex:
         self.clock: np.ndarray = graph.time_index - graph.time_index[0]
         s, q, o = both_directions(graph)
         time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
-        build = lambda key, **options: build_occurrences(key, time, self.clock, **options)
+        build = partial(build_occurrences, snapshot=time, clock=self.clock)
         self.triple: Occurrences = build((s * self.entities + o) * self.rel2 + q)
         self.pair: Occurrences = build(s * self.entities + o)
         self.subject: Occurrences = build(s)
-        self.given: Occurrences = build(s * self.rel2 + q, faded=False)
+        self.subject_relation: Occurrences = build(s * self.rel2 + q, faded=False)
         self.popular: Occurrences = build(q * self.entities + o)
-        self._last_surroundings: tuple[tuple[Known, int], tuple[np.ndarray, ...]] | None = None
+        self._last_global_graph: tuple[tuple[Cutoff, int], tuple[np.ndarray, ...]] | None = None
 
     @property
     def nbytes(self) -> int:
-        return sum(index.nbytes for index in (self.triple, self.pair, self.subject, self.given, self.popular))
+        return sum(x.nbytes for x in (self.triple, self.pair, self.subject, self.subject_relation, self.popular))
 
     @cached_property
     def triple_relation(self) -> np.ndarray:
@@ -85,13 +86,14 @@ class EvidenceIndex:
         return self.triple.key % self.rel2
 
     @cached_property
-    def _triple_given(self) -> np.ndarray:
-        """int64: group in `given` of every triple."""
-        return find(self.given.key, self.triple.key // self.rel2 // self.entities * self.rel2 + self.triple_relation)
+    def _subject_relation_of_triple(self) -> np.ndarray:
+        """int64: group in `subject_relation` of every triple."""
+        key = self.triple.key // self.rel2 // self.entities * self.rel2 + self.triple_relation
+        return find(self.subject_relation.key, key)
 
     @cached_property
     def _triples_of_pair(self) -> np.ndarray:
-        """int64: where the triples of each pair begin, and where the last ones end."""
+        """int64 `(pair + 1,)`: the first triple of each pair, and the number of triples."""
         return np.searchsorted(self.triple.key, np.append(self.pair.key, self.entities**2) * self.rel2)
 
     @cached_property
@@ -102,161 +104,155 @@ class EvidenceIndex:
     def pair_object(self) -> np.ndarray:
         return self.pair.key % self.entities
 
-    def known(self, target: int, before: int | None = None) -> Known:
-        """What is known of `target`; `before`: nothing from this snapshot on, where that is earlier.
+    def cutoff(self, target: int, before: int | None = None) -> Cutoff:
+        """Where the history of `target` ends; `before`: at this snapshot, where it is earlier.
 
-        Ages end at the first snapshot that is not known: a model that has learnt to forecast the next one forecasts
-        later ones as if they were next. (Let the ages go on, and in data whose facts last it takes all of them for
-        ended: on YAGO's valid split, multi-step MRR 0.48 instead of 0.73, on ICEWS14s 0.396 instead of 0.392.)
+        Ages end at the first snapshot that is not history: a model that has learnt to forecast the next snapshot
+        forecasts later ones as if they were next. (With ages that go on it would take lasting facts for ended: on
+        YAGO's valid split, multi-step MRR 0.48 instead of 0.73, but on ICEWS14s 0.396 instead of 0.392.)
         """
         before = target if before is None else min(target, before)
-        return Known(before, float(self.clock[before]))
+        return Cutoff(before, float(self.clock[before]))
 
-    # --- how much is known -----------------------------------------------------------------------------------
+    # --- how much history there is -----------------------------------------------------------------------------
 
-    def num_links(self, known: Known) -> int:
-        """How many pairs are known."""
-        return int(np.searchsorted(self._pair_beginnings, known.before))
+    def num_links(self, cutoff: Cutoff) -> int:
+        """The number of pairs in the history."""
+        return int(np.searchsorted(self._first_of_pairs, cutoff.before))
 
-    def num_popular(self, relations: np.ndarray, known: Known) -> int:
-        """How many objects are known of `relations`, together."""
-        base = relations * len(self.clock)
-        return int(
-            (
-                np.searchsorted(self._popular_beginnings, base + known.before)
-                - np.searchsorted(self._popular_beginnings, base)
-            ).sum()
-        )
+    def num_popular(self, relations: np.ndarray, cutoff: Cutoff) -> int:
+        """The number of distinct (relation, object) in the history of `relations`."""
+        return int(self._num_first(self._first_of_popular, relations, cutoff).sum())
 
-    def num_objects(self, subjects: np.ndarray, relations: np.ndarray, known: Known) -> np.ndarray:
-        """int64: with how many objects each subject is known to have had the relation."""
-        base = (subjects * self.rel2 + relations) * len(self.clock)
-        return np.searchsorted(self._given_beginnings, base + known.before) - np.searchsorted(
-            self._given_beginnings, base
-        )
+    def num_objects(self, subjects: np.ndarray, relations: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+        """int64: with how many distinct objects each subject had the relation."""
+        return self._num_first(self._first_of_objects, subjects * self.rel2 + relations, cutoff)
+
+    def _num_first(self, first: np.ndarray, keys: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+        """How many of `first`, ascending key * num_snapshots + first snapshot, each key has before the cutoff."""
+        base = keys * len(self.clock)
+        return np.searchsorted(first, base + cutoff.before) - np.searchsorted(first, base)
 
     @cached_property
-    def _pair_beginnings(self) -> np.ndarray:
+    def _first_of_pairs(self) -> np.ndarray:
         return np.sort(self.pair.first_snapshot)
 
     @cached_property
-    def _popular_beginnings(self) -> np.ndarray:
+    def _first_of_popular(self) -> np.ndarray:
         return np.sort(self.popular.key // self.entities * len(self.clock) + self.popular.first_snapshot)
 
     @cached_property
-    def _given_beginnings(self) -> np.ndarray:
-        given = self.given.key[self._triple_given]
-        return np.sort(given * len(self.clock) + self.triple.first_snapshot)
+    def _first_of_objects(self) -> np.ndarray:
+        key = self.subject_relation.key[self._subject_relation_of_triple]
+        return np.sort(key * len(self.clock) + self.triple.first_snapshot)
 
-    # --- what is known of some subjects ------------------------------------------------------------------------
+    # --- evidence about some subjects ----------------------------------------------------------------------------
 
-    def partners(self, subjects: np.ndarray, known: Known, most: int = 0) -> Partners:
-        """The partners of `subjects`, and how they met.
+    def neighbours(self, subjects: np.ndarray, cutoff: Cutoff, max_neighbours: int = 0) -> NeighbourLookup:
+        """The neighbours of `subjects`, ascending by entity, with their entries.
 
-        **Arguments:** `most`: of each subject, only the partners met last, this many (0 = all): ties go to those met
-        more often, then to the smaller number.
+        **Arguments:** `max_neighbours`: keep this many of each subject, those of the latest occurrence (0 = all); ties
+        go to pairs with more events, then to the smaller entity.
         """
         low, high = np.searchsorted(self.pair_subject, subjects), np.searchsorted(self.pair_subject, subjects + 1)
         owner, pair = ranges(low, high)
-        seen = self.pair.first_snapshot[pair] < known.before
-        owner, pair = owner[seen], pair[seen]
-        row = self.pair.last(pair, known.before)
-        if most and len(owner) and np.bincount(owner).max() > most:
+        past = self.pair.first_snapshot[pair] < cutoff.before
+        owner, pair = owner[past], pair[past]
+        row = self.pair.last(pair, cutoff.before)
+        if max_neighbours and len(owner) and np.bincount(owner).max() > max_neighbours:
             order = np.lexsort((pair, -self.pair.events[row], -(self.pair.occurrence[row] % len(self.clock)), owner))
-            begin = np.searchsorted(owner, owner)  # `owner` is in order, before and after
-            kept = np.sort(order[np.arange(len(owner)) - begin < most])
+            # `order` permutes within owners, so that owner i still begins where it begins in `owner`.
+            rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
+            kept = np.sort(order[rank < max_neighbours])
             owner, pair, row = owner[kept], pair[kept], row[kept]
         entry_neighbour, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
-        seen = self.triple.first_snapshot[entry] < known.before
-        entry_neighbour, entry = entry_neighbour[seen], entry[seen]
-        return Partners(owner, pair, row, entry_neighbour, entry, self.triple.last(entry, known.before))
+        past = self.triple.first_snapshot[entry] < cutoff.before
+        entry_neighbour, entry = entry_neighbour[past], entry[past]
+        return NeighbourLookup(owner, pair, row, entry_neighbour, entry, self.triple.last(entry, cutoff.before))
 
-    def entry_features(self, partners: Partners, known: Known) -> np.ndarray:
-        """float32 `(entry, ENTRY_FEATURES)`: of the triple alone; then in how many snapshots it was, and its age beside
-        that of (s, q) with anyone, that age, and its age beside that of the pair."""
-        entry, row = partners.entry, partners.entry_row
-        age = self.triple.age(row, known.now)
-        given = self.triple_given_age(entry, known)
-        pair = self.pair.age(partners.row, known.now)[partners.entry_neighbour]
-        more = [self.triple.snapshots(row, entry), age - given, given, age - pair]
-        return np.concatenate([plain_features(self.triple, row, known.now), _logs(*more)], 1)
+    def entry_features(self, found: NeighbourLookup, cutoff: Cutoff) -> np.ndarray:
+        """float32 `(entry, ENTRY_FEATURES)`: the plain features of the triple, the number of its snapshots, its age
+        minus that of (s, q) with any object, that age, and its age minus that of the pair."""
+        entry, row = found.entry, found.entry_row
+        age = self.triple.age(row, cutoff.now)
+        last = self.subject_relation.last(self._subject_relation_of_triple[entry], cutoff.before)
+        relation_age = self.subject_relation.age(last, cutoff.now)
+        pair_age = self.pair.age(found.row, cutoff.now)[found.entry_neighbour]
+        more = [self.triple.snapshots(row, entry), age - relation_age, relation_age, age - pair_age]
+        return np.concatenate([plain_features(self.triple, row, cutoff.now), _log_columns(*more)], 1)
 
-    def triple_given_age(self, entry: np.ndarray, known: Known) -> np.ndarray:
-        """float32: steps since the subject of each triple last had its relation, with anyone."""
-        return self.given.age(self.given.last(self._triple_given[entry], known.before), known.now)
-
-    def pair_features(self, partners: Partners, subjects: np.ndarray, known: Known, context: bool) -> np.ndarray:
-        """float32 `(pair, PAIR_FEATURES)`, and with `context` CONTEXT_FEATURES more: how many partners of the subject
-        were met later, how many it has, the pair's share of all that the subject did (by the longer half-lives), and
-        what is known of the object and of the subject."""
-        plain = plain_features(self.pair, partners.row, known.now)
+    def pair_features(self, found: NeighbourLookup, subjects: np.ndarray, cutoff: Cutoff, context: bool) -> np.ndarray:
+        """float32 `(pair, PAIR_FEATURES)`, and with `context` CONTEXT_FEATURES more: how many neighbours of the subject
+        occurred later, how many it has, the pair's share of all events of the subject (by the longer half-lives), and
+        the activity of the object and of the subject."""
+        plain = plain_features(self.pair, found.row, cutoff.now)
         if not context:
             return plain
-        owner, age = partners.owner, self.pair.age(partners.row, known.now)
+        owner, age = found.owner, self.pair.age(found.row, cutoff.now)
+        # By owner and age, the neighbours before the first one of the same age are those that occurred later.
         order = np.lexsort((age, owner))
-        begin = np.searchsorted(owner, owner)
         place = np.arange(len(owner))
-        new = np.diff(owner[order], prepend=-1) != 0
-        new |= np.diff(age[order], prepend=-1) != 0
+        new = (np.diff(owner[order], prepend=-1) != 0) | (np.diff(age[order], prepend=-1) != 0)
         later = np.empty(len(owner), np.float32)
-        later[order] = np.maximum.accumulate(np.where(new, place, 0)) - begin
+        later[order] = np.maximum.accumulate(np.where(new, place, 0)) - np.searchsorted(owner, owner)
         number = np.bincount(owner, minlength=len(subjects))[owner].astype(np.float32)
-        strength = self.pair.faded(partners.row, known.now)[:, 1:]
-        row = self.subject.last(self.subject.group(subjects), known.before)
-        # A subject without a past has no partners, so that what is made of its row is not used.
-        of_subject = self.subject.faded(np.maximum(row, 0), known.now)[:, 1:]
+        strength = self.pair.faded(found.row, cutoff.now)[:, 1:]
+        row = self.subject.last(self.subject.group(subjects), cutoff.before)
+        # A subject without a history (row -1) owns no neighbours, so that row 0 in its place is not used.
+        of_subject = self.subject.faded(np.maximum(row, 0), cutoff.now)[:, 1:]
         share = np.log(strength / (of_subject[owner] + 1e-3) + 1e-3) * SCALE
-        objects = self.activity(self.pair_object[partners.pair], known)
-        return np.concatenate([plain, _logs(later, number), share, objects, self.activity(subjects, known)[owner]], 1)
+        objects = self.activity(self.pair_object[found.pair], cutoff)
+        subject_activity = self.activity(subjects, cutoff)[owner]
+        return np.concatenate([plain, _log_columns(later, number), share, objects, subject_activity], 1)
 
-    def activity(self, entities: np.ndarray, known: Known) -> np.ndarray:
+    def activity(self, entities: np.ndarray, cutoff: Cutoff) -> np.ndarray:
         """float32 `(entity, PLAIN_FEATURES)`: when and how often entities were in any fact."""
-        last = self._last_surroundings
-        if last is not None and last[0][0] == known:
+        last = self._last_global_graph
+        if last is not None and last[0][0] == cutoff:
             return last[1][0][entities]
-        row = self.subject.last(self.subject.group(entities), known.before)
-        seen = row >= 0
+        row = self.subject.last(self.subject.group(entities), cutoff.before)
+        active = row >= 0
         out = np.empty((len(entities), PLAIN_FEATURES), np.float32)
-        out[seen] = plain_features(self.subject, row[seen], known.now)
-        out[~seen] = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
+        out[active] = plain_features(self.subject, row[active], cutoff.now)
+        out[~active] = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
         return out
 
-    # --- what is known of relations and of everybody -------------------------------------------------------------
+    # --- evidence about relations and about all entities -------------------------------------------------------
 
-    def popular_objects(self, relations: np.ndarray, known: Known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(position in `relations`, object, features) of everything seen with each relation."""
+    def popular_objects(self, relations: np.ndarray, cutoff: Cutoff) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(position in `relations`, object, features) of every object in the history of each relation."""
         low = np.searchsorted(self.popular.key, relations * self.entities)
         high = np.searchsorted(self.popular.key, (relations + 1) * self.entities)
         owner, group = ranges(low, high)
-        seen = self.popular.first_snapshot[group] < known.before
-        owner, group = owner[seen], group[seen]
-        row = self.popular.last(group, known.before)
-        return owner, self.popular.key[group] % self.entities, plain_features(self.popular, row, known.now)
+        past = self.popular.first_snapshot[group] < cutoff.before
+        owner, group = owner[past], group[past]
+        row = self.popular.last(group, cutoff.before)
+        return owner, self.popular.key[group] % self.entities, plain_features(self.popular, row, cutoff.now)
 
-    def surroundings(self, known: Known, most: int) -> tuple[np.ndarray, ...]:
-        """The activity of all entities, and `links`; remembered, for a snapshot may be asked about in many parts."""
-        last = self._last_surroundings  # one look: another thread may put its own there
-        if last is None or last[0] != (known, most):
-            made = (self.activity(np.arange(self.entities), known), *self.links(known, most))
-            self._last_surroundings = last = (known, most), made
+    def global_graph(self, cutoff: Cutoff, max_links: int) -> tuple[np.ndarray, ...]:
+        """The activity of all entities, and `links`; cached, because a snapshot may be asked for in many parts."""
+        last = self._last_global_graph  # read once: another thread may replace it
+        if last is None or last[0] != (cutoff, max_links):
+            made = (self.activity(np.arange(self.entities), cutoff), *self.links(cutoff, max_links))
+            self._last_global_graph = last = (cutoff, max_links), made
         return last[1]
 
-    def links(self, known: Known, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(subject, object, features) of every known pair, or of the `most` that met last, ties going to those that
-        met more often; by subject."""
-        pair = np.flatnonzero(self.pair.first_snapshot < known.before)
-        row = self.pair.last(pair, known.before)
-        if len(pair) > most:
-            when = self.pair.occurrence[row] % len(self.clock)
-            # Pairs of one snapshot: those that met more often, and then any, whatever their numbers.
-            order = np.lexsort((_mixed(self.pair.key[pair]), -self.pair.events[row], -when))
-            kept = np.sort(order[:most])
+    def links(self, cutoff: Cutoff, max_links: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(subject, object, features) of every pair in the history, by subject; of more than `max_links`, those of the
+        latest occurrence, ties going to pairs with more events."""
+        pair = np.flatnonzero(self.pair.first_snapshot < cutoff.before)
+        row = self.pair.last(pair, cutoff.before)
+        if len(pair) > max_links:
+            last = self.pair.occurrence[row] % len(self.clock)
+            # Further ties are broken by a hash, for which no entity is special.
+            order = np.lexsort((_hashed(self.pair.key[pair]), -self.pair.events[row], -last))
+            kept = np.sort(order[:max_links])
             pair, row = pair[kept], row[kept]
-        return self.pair_subject[pair], self.pair_object[pair], plain_features(self.pair, row, known.now)
+        return self.pair_subject[pair], self.pair_object[pair], plain_features(self.pair, row, cutoff.now)
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """uint64: numbers in no order, the same ones always (the mixing of splitmix64)."""
+def _hashed(numbers: np.ndarray) -> np.ndarray:
+    """uint64: a fixed pseudo-random number for every number (the mixing of splitmix64)."""
     x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(27))
@@ -270,6 +266,6 @@ def plain_features(index: Occurrences, row: np.ndarray, now: float) -> np.ndarra
     return np.concatenate([np.stack([age, events], 1), faded], 1).astype(np.float32) * SCALE
 
 
-def _logs(*columns: np.ndarray) -> np.ndarray:
+def _log_columns(*columns: np.ndarray) -> np.ndarray:
     """float32 `(row, column)`: log(1 + x), scaled."""
     return np.log1p(np.stack(columns, 1).astype(np.float32)) * SCALE

@@ -1,10 +1,10 @@
-"""The history vocabulary of a graph larger than memory: rows spilt to the disk by subject, and indexed part by part.
+"""The history vocabulary of a graph larger than memory: rows are written to files by subject, then indexed by file.
 
-A row is a fact in one of its two directions. Parts are ranges of subjects, so ranges of keys of both indices: the index
-of one part follows that of the part before it, and all of them are what `build_history_vocabulary` gives at once.
+A row is a fact in one of its two directions. A part is a range of subjects, hence a range of keys of both indexes. The
+indexes of the parts, one after the other, equal the index that `build_history_vocabulary` builds in memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,78 +14,83 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.history import check_sizes, index_rows
+from tirgn_eqx.data.index.history_index import build_history_index, check_sizes
 from tirgn_eqx.storage.npy_columns import Column, chunks
 
 FIELDS = {"first": np.int64, "candidate": np.int32, "occurrence": np.int64}
-ROW_BYTES = 160  # that a row takes while its part is indexed, both indices at once; measured
-_SUBJECT, _RELATION, _OBJECT, _TIME = range(4)
-_SPILT = 4 * 4  # bytes of a row on the disk
+ROW_BYTES = 160  # memory per row while both indexes of a part are built; measured
+BLOCK = 1 << 21  # facts read at once
+_SUBJECT, _RELATION, _OBJECT, _TIME = range(4)  # columns of a row
+_ROW_BYTES_ON_DISK = 4 * 4
 
 
 @dataclass(frozen=True)
-class Built:
-    """What was made in a folder: length, type and sha256 of every column by name (`entity-first`); how many `parts`;
-    `spilt`: bytes that were on the disk meanwhile."""
+class BuiltParts:
+    """What was written: length, type and sha256 of every column by name (`entity-first`); the number of `parts`;
+    `spilt`: bytes of the temporary files."""
 
     columns: dict[str, dict[str, Any]]
     parts: int
     spilt: int
 
 
+@dataclass(frozen=True)
+class _KeyForm:
+    """Where the columns of one index are in a row: a key is subject * seconds + row[second]."""
+
+    second: int
+    seconds: int
+    candidate: int
+    candidates: int
+
+
 def index_in_parts(
-    graph: TemporalGraph,
-    out: Path,
-    spill: Path,
-    *,
-    rows: int,
-    part: tuple[int, int] | None = None,
-) -> Built:
+    graph: TemporalGraph, out: Path, spill: Path, *, rows: int, part: tuple[int, int] | None = None
+) -> BuiltParts:
     """Write the history vocabulary of `graph` to the folder `out`, as columns `entity-first.npy` and so on.
 
-    **Arguments:** `spill`: an empty folder; `rows`: that are indexed in memory at once, or those of one key where it
-    has more; `part`: as of `build_history_vocabulary`.
+    **Arguments:** `spill`: an empty folder; `rows`: the most rows to index in memory at once, exceeded only by a
+    single key that has more; `part`: see `build_history_vocabulary`.
 
     **Raises:** DataError when there is more than 63 bits can number; OSError.
     """
     check_sizes(graph)
     counts = np.zeros(graph.num_entities, np.int64)
-    for subject, _, _, _ in _both_ways(graph, part, min(rows, BLOCK)):
+    for subject, _, _, _ in _both_directions(graph, part, min(rows, BLOCK)):
         counts += np.bincount(subject, minlength=len(counts))
-    bounds = _ranges(counts, rows)
+    bounds = _bounds(counts, rows)
     _spill(graph, part, bounds, spill, min(rows, BLOCK))
-    rel2, entities, times = 2 * graph.num_relations, graph.num_entities, graph.num_snapshots
-    # Of either index: its column beside the subject in the key, how many numbers that has, and the same of candidates.
-    forms = {"entity": (_RELATION, rel2, _OBJECT, entities), "relation": (_OBJECT, entities, _RELATION, rel2)}
+    rel2, entities = 2 * graph.num_relations, graph.num_entities
+    forms = {
+        "entity": _KeyForm(_RELATION, rel2, _OBJECT, entities),
+        "relation": _KeyForm(_OBJECT, entities, _RELATION, rel2),
+    }
     with ThreadPoolExecutor(2) as pool:
-        writing = {
-            kind: pool.submit(_write, kind, *form, times=times, bounds=bounds, spill=spill, out=out, rows=rows)
+        writing = [
+            pool.submit(_write, kind, form, graph.num_snapshots, bounds, spill, out, rows)
             for kind, form in forms.items()
-        }
-        columns = {name: said for future in writing.values() for name, said in future.result().items()}
-    return Built(columns, len(bounds) - 1, int(counts.sum()) * _SPILT)
+        ]
+    columns = {name: described for future in writing for name, described in future.result().items()}
+    return BuiltParts(columns, len(bounds) - 1, int(counts.sum()) * _ROW_BYTES_ON_DISK)
 
 
-BLOCK = 1 << 21  # facts that are dealt to parts at once
-
-
-def _both_ways(
-    graph: TemporalGraph, part: tuple[int, int] | None, most: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """int32 (subject, relation, object, time) of some facts, then of their inverses, until all were there."""
+def _both_directions(graph: TemporalGraph, part: tuple[int, int] | None, most: int) -> Iterator[list[np.ndarray]]:
+    """int32 (subject, relation, object, time): blocks of at most `most` facts, each followed by its inverses."""
     for begin in range(0, graph.num_facts, most):
         columns = (graph.subject, graph.relation, graph.object, graph.snapshot)
         subject, relation, object_, time = (np.asarray(column[begin : begin + most]) for column in columns)
-        for rows in ((subject, relation, object_, time), (object_, relation + graph.num_relations, subject, time)):
+        for rows in ([subject, relation, object_, time], [object_, relation + graph.num_relations, subject, time]):
             if part is not None:
-                own = rows[0] % part[1] == part[0]
-                rows = tuple(column[own] for column in rows)
-            yield rows  # pyright: ignore[reportReturnType]
+                own = rows[_SUBJECT] % part[1] == part[0]
+                rows = [column[own] for column in rows]
+            yield rows
 
 
-def _ranges(counts: np.ndarray, most: int) -> np.ndarray:
-    """Bounds of ranges of numbers, each with at most `most` rows, or a single number. **Arguments:** `counts`: rows of
-    each number."""
+def _bounds(counts: np.ndarray, most: int) -> np.ndarray:
+    """Bounds of ranges of ids, each with at most `most` rows or a single id; `counts`: rows of each id.
+
+    For example, counts = [2, 1, 9, 1, 1] with most = 3 give [0, 2, 3, 5].
+    """
     ends = np.concatenate([[0], np.cumsum(counts)])
     bounds = [0]
     while bounds[-1] < len(counts):
@@ -94,49 +99,40 @@ def _ranges(counts: np.ndarray, most: int) -> np.ndarray:
     return np.array(bounds, np.int64)
 
 
-def _place(spill: Path, number: int) -> Path:
+def _spill_file(spill: Path, number: int) -> Path:
     return spill / f"rows-{number}"
 
 
 def _spill(graph: TemporalGraph, part: tuple[int, int] | None, bounds: np.ndarray, spill: Path, most: int) -> None:
-    """Deal the rows to files of their parts."""
-    for rows in _both_ways(graph, part, most):
+    """Append every row to the file of its part."""
+    for rows in _both_directions(graph, part, most):
         number = np.searchsorted(bounds, rows[_SUBJECT], side="right") - 1
-        # Numbers of 16 bits are sorted without comparing them.
+        # NumPy sorts 16-bit integers by radix, which is faster.
         order = np.argsort(number.astype(np.uint16) if len(bounds) < 2**16 else number, kind="stable")
         table = np.stack([column[order] for column in rows], 1)
         number = number[order]
         starts = np.flatnonzero(np.diff(number, prepend=-1))
         for begin, end in pairwise([*starts.tolist(), len(number)]):
-            with _place(spill, int(number[begin])).open("ab") as file:
+            with _spill_file(spill, int(number[begin])).open("ab") as file:
                 file.write(np.ascontiguousarray(table[begin:end], "<i4").data.cast("B"))
 
 
 def _write(
-    kind: str,
-    second: int,
-    seconds: int,
-    candidate: int,
-    candidates: int,
-    *,
-    times: int,
-    bounds: np.ndarray,
-    spill: Path,
-    out: Path,
-    rows: int,
+    kind: str, form: _KeyForm, times: int, bounds: np.ndarray, spill: Path, out: Path, rows: int
 ) -> dict[str, dict[str, Any]]:
-    """Index part after part of one kind; what each column holds, by name."""
+    """Index the parts of one kind in order; returns the description of each column, by name."""
     groups = 0
     columns = {name: Column(out / f"{kind}-{name}.npy", dtype) for name, dtype in FIELDS.items()}
     with columns["first"], columns["candidate"], columns["occurrence"]:
         for number, low in enumerate(bounds[:-1].tolist()):
-            for piece in _pieces(_place(spill, number), second, seconds, rows):
-                # Counted from the part's own first key, so that its numbers stay small.
+            for piece in _pieces(_spill_file(spill, number), form, rows):
+                # Keys count from the part's first one, so that more parts fit the one-integer sort.
                 key = piece[:, _SUBJECT].astype(np.int64)
                 key -= low
-                key *= seconds
-                key += piece[:, second]
-                index = index_rows(key, piece[:, candidate], piece[:, _TIME], candidates, times, low * seconds)
+                key *= form.seconds
+                key += piece[:, form.second]
+                candidate, base = piece[:, form.candidate], low * form.seconds
+                index = build_history_index(key, candidate, piece[:, _TIME], form.candidates, times, base)
                 columns["first"].append(index.first)
                 columns["candidate"].append(index.candidate)
                 occurrence = index.occurrence
@@ -146,21 +142,19 @@ def _write(
     return {f"{kind}-{name}": column.described for name, column in columns.items()}
 
 
-def _pieces(path: Path, second: int, seconds: int, most: int) -> Iterator[np.ndarray]:
-    """int32 `(row, 4)`: the rows of a part; of a subject that has more than `most` some, by ranges of `second`."""
+def _pieces(path: Path, form: _KeyForm, most: int) -> Iterator[np.ndarray]:
+    """int32 `(row, 4)`: the rows of a part; where one subject has more than `most`, by ranges of the second id."""
     if not path.exists():
         return
     table = np.memmap(path, "<i4", "r").reshape(-1, 4)
     if len(table) <= most:
         yield np.asarray(table)
         return
-    counts = np.zeros(seconds, np.int64)
+    counts = np.zeros(form.seconds, np.int64)
     for chunk in chunks(table, most):
-        counts += np.bincount(chunk[:, second], minlength=seconds)
-    inside: Callable[[np.ndarray, int, int], np.ndarray] = lambda chunk, low, high: chunk[
-        (chunk[:, second] >= low) & (chunk[:, second] < high)
-    ]
-    for low, high in pairwise(_ranges(counts, most).tolist()):
-        piece = np.concatenate([inside(chunk, low, high) for chunk in chunks(table, most)])
+        counts += np.bincount(chunk[:, form.second], minlength=form.seconds)
+    for low, high in pairwise(_bounds(counts, most).tolist()):
+        inside = ((chunk, chunk[:, form.second]) for chunk in chunks(table, most))
+        piece = np.concatenate([chunk[(second >= low) & (second < high)] for chunk, second in inside])
         if len(piece):
             yield piece

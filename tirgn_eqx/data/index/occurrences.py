@@ -1,8 +1,8 @@
-"""When and how often keys occurred, answered for any keys at any time by look-ups alone.
+"""When and how often keys occurred: one index answers for any keys at any time.
 
-A key is anything that occurs with facts: a triple (s, r, o), a pair (s, o), a subject, a relation with an object.
-What was known of it before a snapshot lies at the last occurrence before that snapshot: how many events there had been,
-and their sum faded by age. So features for training can be made for any time, in any order, from one index.
+A key stands for anything that occurs with facts: a triple (s, r, o), a pair (s, o), a subject, a relation with an
+object. Counts up to each occurrence are stored with it, so that what was known of a key before a snapshot is read at
+its last occurrence before that snapshot. Features can therefore be made for any target, in any order.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,21 @@ from functools import cached_property
 
 import numpy as np
 
-HALF_LIVES = (1.0, 4.0, 16.0, 64.0)  # steps of the model's clock
+HALF_LIVES = (1.0, 4.0, 16.0, 64.0)  # in steps of the model's clock
 
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Every distinct (key, snapshot), in order.
+    """Every distinct (key, snapshot), in order of key and snapshot. A group is all occurrences of one key.
 
-    `key`: int64 `(group,)`, ascending; `start`: int64 `(group,)`, the first row of each key; `occurrence`: int64
-    `(row,)`, ascending: group * num_snapshots + snapshot; `events`: float32 `(row,)`, the key's events up to and with
-    this snapshot; `strength`: float32 `(row, half_life)`, those events, each halved with every half-life of its age at
-    this snapshot, or None; `clock`: float64 `(snapshot,)`, time of a snapshot in steps.
+    `key`: int64 `(group,)`, ascending; `start`: int64 `(group,)`, first row of each group; `occurrence`: int64
+    `(row,)`, ascending: group * num_snapshots + snapshot; `events`: float32 `(row,)`, events of the key up to and
+    including this snapshot; `strength`: float32 `(row, half_life)`, the same events, each halved with every half-life
+    of its age at this snapshot, or None; `clock`: float64 `(snapshot,)`, time of a snapshot in steps.
+
+    For example, with 10 snapshots, key 5 at snapshots 0 and 2 and key 9 at snapshot 1 give `key` = [5, 9], `start` =
+    [0, 2] and `occurrence` = [0, 2, 11]. The last row of key 9 (group 1) before snapshot 4 is the one before the place
+    where 1 * 10 + 4 would be inserted: row 2.
     """
 
     key: np.ndarray
@@ -48,13 +52,13 @@ class Occurrences:
         """int64: the position of each key in `key`, -1 for one that never occurs."""
         return find(self.key, keys)
 
-    def last(self, groups: np.ndarray, known: int) -> np.ndarray:
-        """int64: the row of each group's last occurrence before snapshot `known`, -1 where there is none."""
-        row = np.searchsorted(self.occurrence, groups * len(self.clock) + known) - 1
+    def last(self, groups: np.ndarray, before: int) -> np.ndarray:
+        """int64: the row of each group's last occurrence before snapshot `before`, -1 where there is none."""
+        row = np.searchsorted(self.occurrence, groups * len(self.clock) + before) - 1
         return np.where((groups >= 0) & (row >= self.start[groups]), row, -1)
 
     def snapshots(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """int64: in how many snapshots each group had occurred at `rows`, its own."""
+        """int64: in how many snapshots each group had occurred up to its row in `rows`."""
         return rows - self.start[groups] + 1
 
     def age(self, rows: np.ndarray, now: float) -> np.ndarray:
@@ -62,13 +66,13 @@ class Occurrences:
         return (now - self._time[rows]).astype(np.float32)
 
     def faded(self, rows: np.ndarray, now: float) -> np.ndarray:
-        """float32 `(row, half_life)`: the strengths at `now`, when nothing has come since `rows`."""
+        """float32 `(row, half_life)`: the strengths of `rows`, faded further until `now`."""
         assert self.strength is not None
         return self.strength[rows] * np.exp2(-self.age(rows, now)[:, None] / np.array(HALF_LIVES, np.float32))
 
 
 def find(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """int64: where each wanted value stands in the ascending `table`, -1 where it does not."""
+    """int64: the position of each wanted value in the ascending `table`, -1 where it is missing."""
     if len(table) == 0:
         return np.full(len(wanted), -1)
     place = np.minimum(np.searchsorted(table, wanted), len(table) - 1)
@@ -76,18 +80,23 @@ def find(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def ranges(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(owner, member): the members low .. high - 1 of every owner, one after the other."""
+    """(owner, member): the integers low[i] .. high[i] - 1 of every owner i, one owner after the other.
+
+    For example, low = [3, 7] and high = [5, 8] give owner = [0, 0, 1] and member = [3, 4, 7].
+    """
     length = high - low
     owner = np.repeat(np.arange(len(low)), length)
     return owner, np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
 
 
 def accumulate(values: np.ndarray, fade: np.ndarray, start: np.ndarray) -> None:
-    """Within each run of rows, add to every row of `values` the sum up to the row before, times the row's `fade`.
+    """Within each run of rows, add to every row the sum up to the row before, times the row's `fade`, in place.
 
-    **Arguments:** `start`: int64 `(run,)`, ascending, where the runs begin; what `fade` says there is not used.
+    One run of values [1, 1, 1] with fade [_, 0.5, 0.5] becomes [1, 1.5, 1.75].
+
+    **Arguments:** `start`: int64 `(run,)`, ascending, the first row of each run, whose `fade` is not used.
     """
-    # The rows of all runs, side by side: first ones, second ones, and so on.
+    # All first rows of runs, then all second rows and so on: as many vector operations as the longest run has rows.
     place = np.arange(len(values)) - np.repeat(start, np.diff(start, append=len(values)))
     order = np.argsort(place, kind="stable")
     bounds = np.searchsorted(place[order], np.arange(1, place.max(initial=0) + 2))
@@ -99,7 +108,8 @@ def accumulate(values: np.ndarray, fade: np.ndarray, start: np.ndarray) -> None:
 def build_occurrences(key: np.ndarray, snapshot: np.ndarray, clock: np.ndarray, *, faded: bool = True) -> Occurrences:
     """Index events.
 
-    **Arguments:** `key`, `snapshot`: int64 `(event,)`; `clock`: float64 `(snapshot,)`; `faded`: keep the strengths.
+    **Arguments:** `key`, `snapshot`: int64 `(event,)`, in any order; `clock`: float64 `(snapshot,)`; `faded`: store
+    the strengths.
     """
     code, count = np.unique(key * len(clock) + snapshot, return_counts=True)
     key, snapshot = code // len(clock), code % len(clock)
@@ -112,7 +122,7 @@ def build_occurrences(key: np.ndarray, snapshot: np.ndarray, clock: np.ndarray, 
     if faded:
         strength = np.repeat(count.astype(np.float32)[:, None], len(HALF_LIVES), 1)
         since = np.diff(clock[snapshot], prepend=0.0)[:, None]
-        # Where a key begins, what is computed is not used.
+        # Negative at the first row of a key, whose fade is not used.
         fade = np.exp2(-np.maximum(since, 0) / np.asarray(HALF_LIVES)).astype(np.float32)
         accumulate(strength, fade, start)
     return Occurrences(key[start], start, group * len(clock) + snapshot, events.astype(np.float32), strength, clock)

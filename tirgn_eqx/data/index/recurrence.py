@@ -1,4 +1,4 @@
-"""How often and when each (s, r, o) happened, and how often o followed r: what a counter of the past needs.
+"""Every occurrence of every (s, r, o), for the recurrency baseline, which counts what happened before.
 
 Both directions are counted: an inverse fact (o, r + relations, s) is a fact like any other.
 """
@@ -14,14 +14,14 @@ from tirgn_eqx.data.index.occurrences import accumulate, ranges
 from tirgn_eqx.errors import DataError
 
 
-class Pairs(NamedTuple):
-    """The known candidates of some questions, in the questions' order.
+class HistoryCandidates(NamedTuple):
+    """The candidates that some queries have in their history, in the order of the queries.
 
-    `question`: position of the question; `candidate`: entity; `last`: the occurrence (a row of
-    `RecurrenceIndex.occurrence`) of that (s, r, o) that is the latest one known.
+    `query`: position of the query; `candidate`: entity; `last`: the latest occurrence of this (s, r, o) in the
+    history, a row of `RecurrenceIndex.occurrence`.
     """
 
-    question: np.ndarray
+    query: np.ndarray
     candidate: np.ndarray
     last: np.ndarray
 
@@ -61,22 +61,22 @@ class RecurrenceIndex:
         """int64: (s, r) as one integer, r with inverses."""
         return subject.astype(np.int64) * self.rel2 + relation
 
-    def known(self, keys: np.ndarray, snapshot: int) -> Pairs:
-        """The candidates that each key was seen with before `snapshot`."""
-        question, triple = ranges(np.searchsorted(self.key, keys), np.searchsorted(self.key, keys + 1))
-        last = np.searchsorted(self.occurrence, triple * self.num_snapshots + snapshot) - 1
-        seen = last >= self.start[triple]
-        return Pairs(question[seen], self.candidate[triple[seen]], last[seen])
+    def history(self, keys: np.ndarray, before: int) -> HistoryCandidates:
+        """The candidates that occurred with each key before snapshot `before`."""
+        query, triple = ranges(np.searchsorted(self.key, keys), np.searchsorted(self.key, keys + 1))
+        last = np.searchsorted(self.occurrence, triple * self.num_snapshots + before) - 1
+        occurred = last >= self.start[triple]
+        return HistoryCandidates(query[occurred], self.candidate[triple[occurred]], last[occurred])
 
     def strength(self, decay: np.ndarray) -> np.ndarray:
         """float64 `(occurrence,)`: the sum of 2^(-decay (k - j)) over this occurrence, at time k, and all earlier ones
         of its triple, at times j.
 
-        **Arguments:** `decay`: per relation (with inverses), in 1 / step. At a later time t the sum over the same
-        occurrences is this times 2^(-decay (t - k)).
+        **Arguments:** `decay`: float64 `(rel2,)`, in 1 / step. At a later time t the sum over the same occurrences is
+        this times 2^(-decay (t - k)).
         """
         rate = decay[self.relation]
-        # Between two triples time may go back; what is computed there is not used.
+        # Time may go back from one triple to the next, where the fade is not used.
         fade = np.exp2(-rate * np.maximum(np.diff(self.time, prepend=self.time[:1]), 0))
         total = np.ones(len(self.occurrence))
         accumulate(total, fade, self.start)
@@ -84,7 +84,7 @@ class RecurrenceIndex:
 
 
 def build_recurrence_index(graph: TemporalGraph) -> RecurrenceIndex:
-    """Index all facts of `graph`, every split included; a look-up names the snapshot it may see up to.
+    """Index all facts of `graph`, every split included; each look-up says how far its history reaches.
 
     **Raises:** DataError when entities^2 * relations exceeds what 63 bits can number.
     """

@@ -1,4 +1,4 @@
-"""Snapshots as edge lists over their own few entities, and windows of them padded to one shape."""
+"""Snapshots as edge lists over the entities that have an edge in them, and windows of them padded to one shape."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -8,35 +8,40 @@ import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
 
-KEPT = 1 << 25  # facts whose snapshots are kept: a gigabyte of them
+MAX_CACHED_FACTS = 1 << 25  # about one gigabyte of snapshots
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot's edges in both directions (inverse relations are r + num_relations).
+    """The edges of one snapshot in both directions (the inverse of relation r is r + num_relations).
 
-    `active`: entities with an edge, ascending; `degree`: their in-degree, exact duplicates counted;
-    `source`, `target`: positions in `active`, sorted by target; `pair_relation`, `pair_entity`: distinct
-    (relation, subject) pairs of the facts as stored, subjects as positions in `active`, sorted by relation.
+    `active`: entities with an edge, ascending; `degree`: their in-degree, exact duplicates counted; `edge_source`,
+    `edge_target`: positions in `active`, sorted by target; (`pair_relation`, `pair_entity`): the distinct (relation,
+    subject) pairs of the original facts, sorted by relation, subjects as positions in `active`. The fields have the
+    names of those of `tirgn_eqx.types.Window`.
     """
 
     active: np.ndarray
     degree: np.ndarray
-    source: np.ndarray
-    relation: np.ndarray
-    target: np.ndarray
+    edge_source: np.ndarray
+    edge_relation: np.ndarray
+    edge_target: np.ndarray
     relation_count: np.ndarray
     pair_relation: np.ndarray
     pair_entity: np.ndarray
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """(active entities, edges, pairs): what a padded window must hold."""
-        return len(self.active), len(self.source), len(self.pair_relation)
+        """(active entities, edges, pairs): the least sizes of a padded window that holds this snapshot."""
+        return len(self.active), len(self.edge_source), len(self.pair_relation)
+
+    @property
+    def num_facts(self) -> int:
+        return len(self.edge_source) // 2
 
 
 def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
-    """Snapshot `index` of `graph`, every split included."""
+    """Snapshot number `index` of `graph`, with the facts of every split."""
     rows = slice(graph.offsets[index], graph.offsets[index + 1])
     s, r, o = graph.subject[rows], graph.relation[rows], graph.object[rows]
     active, position = np.unique(np.concatenate([s, o]), return_inverse=True)
@@ -49,9 +54,9 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
     return Snapshot(
         active=active.astype(np.int32),
         degree=np.bincount(target, minlength=len(active)).astype(np.float32),
-        source=source[order].astype(np.int32),
-        relation=relation[order].astype(np.int32),
-        target=target[order].astype(np.int32),
+        edge_source=source[order].astype(np.int32),
+        edge_relation=relation[order].astype(np.int32),
+        edge_target=target[order].astype(np.int32),
         relation_count=np.bincount(relation, minlength=2 * graph.num_relations).astype(np.float32),
         pair_relation=(pair // len(active)).astype(np.int32),
         pair_entity=(pair % len(active)).astype(np.int32),
@@ -59,37 +64,36 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
 
 
 class SnapshotStore:
-    """The snapshots of a graph, built on first use and kept: about 30 bytes a fact.
+    """The snapshots of a graph, built on first use and cached (about 30 bytes a fact). Threads may share a store.
 
-    **Arguments:** `most`: facts of the snapshots that are kept; beyond it, those that were not used for longest go.
+    **Arguments:** `max_facts`: when the cached snapshots hold more facts, the least recently used are dropped.
     """
 
-    def __init__(self, graph: TemporalGraph, most: int = KEPT):
+    def __init__(self, graph: TemporalGraph, max_facts: int = MAX_CACHED_FACTS):
         self.graph: TemporalGraph = graph
-        self.most: int = most
-        self._built: OrderedDict[int, Snapshot] = OrderedDict()
-        self._facts = 0
+        self.max_facts: int = max_facts
+        self._cache: OrderedDict[int, Snapshot] = OrderedDict()
+        self._cached_facts = 0
         self._sizes: dict[int, tuple[int, int, int]] = {}
-        # Batches are built in a thread of their own.
         self._lock = Lock()
 
     def __getitem__(self, index: int) -> Snapshot:
         with self._lock:
-            snapshot = self._built.get(index)
+            snapshot = self._cache.get(index)
             if snapshot is not None:
-                self._built.move_to_end(index)
+                self._cache.move_to_end(index)
                 return snapshot
         snapshot = build_snapshot(self.graph, index)
         with self._lock:
-            if index not in self._built:
-                self._built[index] = snapshot
-                self._facts += _facts(snapshot)
-            while self._facts > self.most and len(self._built) > 1:
-                self._facts -= _facts(self._built.popitem(last=False)[1])
+            if index not in self._cache:
+                self._cache[index] = snapshot
+                self._cached_facts += snapshot.num_facts
+            while self._cached_facts > self.max_facts and len(self._cache) > 1:
+                self._cached_facts -= self._cache.popitem(last=False)[1].num_facts
         return snapshot
 
     def sizes(self, index: int) -> tuple[int, int, int]:
-        """`Snapshot.sizes` of a snapshot, known without it once it was built."""
+        """`Snapshot.sizes` of a snapshot; remembered even when the snapshot itself was dropped."""
         if index not in self._sizes:
             self._sizes[index] = self[index].sizes
         return self._sizes[index]
@@ -99,21 +103,13 @@ class SnapshotStore:
         return [self[index] for index in range(max(0, target - history_len), target)]
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
-        """int64 `(3,)`: the largest (active, edge, pair) counts in the window before `target`."""
+        """int64 `(3,)`: the largest (active, edge, pair) counts in the window before `target`, at least 1."""
         sizes = [self.sizes(index) for index in range(max(0, target - history_len), target)]
         return np.max(np.asarray(sizes, np.int64).reshape(-1, 3), axis=0, initial=1)
 
 
-def _facts(snapshot: Snapshot) -> int:
-    return len(snapshot.source) // 2
-
-
 def stack_window(
-    snapshots: list[Snapshot],
-    history_len: int,
-    sizes: tuple[int, int, int],
-    num_entities: int,
-    num_relations: int,
+    snapshots: list[Snapshot], history_len: int, sizes: tuple[int, ...], num_entities: int, num_relations: int
 ) -> dict[str, np.ndarray]:
     """The fields of a `tirgn_eqx.types.Window`, padded to `sizes` = (active, edge, pair).
 
@@ -121,27 +117,19 @@ def stack_window(
     end: `num_entities` for `active`, the active size for `edge_target`, `num_relations` for `pair_relation`.
     """
     active, edge, pair = sizes
-    full = lambda width, value, dtype="int32": np.full((history_len, width), value, dtype)
     fields = {
         "valid": np.zeros(history_len, bool),
-        "active": full(active, num_entities),
-        "degree": full(active, 0, "float32"),
-        "edge_source": full(edge, 0),
-        "edge_relation": full(edge, 0),
-        "edge_target": full(edge, active),
-        "relation_count": full(2 * num_relations, 0, "float32"),
-        "pair_entity": full(pair, 0),
-        "pair_relation": full(pair, num_relations),
+        "active": np.full((history_len, active), num_entities, np.int32),
+        "degree": np.zeros((history_len, active), np.float32),
+        "edge_source": np.zeros((history_len, edge), np.int32),
+        "edge_relation": np.zeros((history_len, edge), np.int32),
+        "edge_target": np.full((history_len, edge), active, np.int32),
+        "relation_count": np.zeros((history_len, 2 * num_relations), np.float32),
+        "pair_entity": np.zeros((history_len, pair), np.int32),
+        "pair_relation": np.full((history_len, pair), num_relations, np.int32),
     }
     for row, snapshot in enumerate(snapshots, start=history_len - len(snapshots)):
-        a, e, p = snapshot.sizes
         fields["valid"][row] = True
-        fields["active"][row, :a] = snapshot.active
-        fields["degree"][row, :a] = snapshot.degree
-        fields["edge_source"][row, :e] = snapshot.source
-        fields["edge_relation"][row, :e] = snapshot.relation
-        fields["edge_target"][row, :e] = snapshot.target
-        fields["relation_count"][row] = snapshot.relation_count
-        fields["pair_entity"][row, :p] = snapshot.pair_entity
-        fields["pair_relation"][row, :p] = snapshot.pair_relation
+        for name, values in vars(snapshot).items():
+            fields[name][row, : len(values)] = values
     return fields

@@ -20,7 +20,8 @@ from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, default_ori
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, TIME_MAX
 from tirgn_eqx.data.readers.mapped_read import COLUMNS, FORMAT, RECORD, STATIC, VERSION, read_mapped
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.storage.files import alone, building, flush, write_bytes, write_text
+from tirgn_eqx.storage.atomic_write import flush, scratch_folder, write_bytes, write_text
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.npy_columns import Column
 
 
@@ -76,7 +77,7 @@ def write_mapped(
     _check_place(folder)
     busy = DataError(f"{folder}: another process is writing a graph there; wait for its end")
     try:
-        with alone(folder / ".graph.lock", busy), building(folder, "graph") as work:
+        with exclusive_lock(folder / ".graph.lock", busy), scratch_folder(folder, "graph") as work:
             said, fields = _write_facts(work, facts, fields, finish)
             said["names"] = {
                 kind: _write_names(work / f"{kind}_names.json", fields.get(f"{kind}_names"))

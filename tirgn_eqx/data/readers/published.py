@@ -14,7 +14,7 @@ from typing import Any
 
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
 from tirgn_eqx.storage.download import Patience, Server, Unobtainable, digest_of, publish
-from tirgn_eqx.storage.files import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 
 # The repository of the released TiRGN, at a commit that holds these files.
 SOURCE = "https://raw.githubusercontent.com/Liyyy2122/TiRGN/3f37d75c5f137d70b071782c0af55c3a1339eb89/data"
@@ -90,7 +90,7 @@ def get_published(
     place, done = Path(out), {}
     busy = ConfigError(f"{place}: another `tirgn data get` is at work here; wait for its end")
     try:
-        with alone(place / _LOCK, busy):
+        with exclusive_lock(place / _LOCK, busy):
             bring, close = _bringer(one, source, patience or Patience(), stop or threading.Event(), tell)
             try:
                 for name, (size, digest) in one.files.items():
@@ -139,7 +139,7 @@ def _bringer(
     text = str(source)
     if "://" in text:
         server = Server(text, 1, patience, stop, tell)
-        return (lambda name, place: server.fetch_known(f"/{one.name}/{name}", place, *one.files[name])), server.close
+        return (lambda name, place: server.fetch(f"/{one.name}/{name}", place, *one.files[name])), server.close
     try:
         folder = next((path for path in (Path(text) / one.name, Path(text)) if (path / "train.txt").is_file()), None)
     except OSError as error:

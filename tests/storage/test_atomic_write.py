@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what killed processes leave."""
+"""Files are written whole or not at all, and what killed processes leave is removed."""
 
 import os
 import stat
@@ -8,13 +8,12 @@ import time
 
 import pytest
 
-from tirgn_eqx.storage import files
-from tirgn_eqx.storage.files import replacing, write_text
+from tirgn_eqx.storage.atomic_write import _system, atomic_write, write_text
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     write_text(tmp_path / "a" / "file", "old")
-    with pytest.raises(KeyError), replacing(tmp_path / "a" / "file") as temporary:
+    with pytest.raises(KeyError), atomic_write(tmp_path / "a" / "file") as temporary:
         temporary.write_text("new")
         raise KeyError
     assert (tmp_path / "a" / "file").read_text() == "old"
@@ -38,8 +37,8 @@ def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="there the process of a file cannot be asked")
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
-    script = "import os; from tirgn_eqx.storage.files import replacing\n"
-    script += "with replacing('file') as temporary: temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    script = "import os; from tirgn_eqx.storage.atomic_write import atomic_write\n"
+    script += "with atomic_write('file') as temporary: temporary.write_text('half'); os.kill(os.getpid(), 9)"
     paths = os.pathsep.join(map(os.path.abspath, sys.path))
     killed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
     assert killed.returncode == -9
@@ -52,7 +51,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
 
 
 def test_what_may_be_at_work_elsewhere_is_removed_after_an_hour(tmp_path):
-    living = tmp_path / f".file.{files._system()}-{os.getppid()}.tmp"
+    living = tmp_path / f".file.{_system()}-{os.getppid()}.tmp"
     elsewhere, unknown = tmp_path / ".file.00000000-999999999.tmp", tmp_path / ".file.123.tmp"
     for path in (living, elsewhere, unknown):
         path.write_text("")
@@ -63,22 +62,3 @@ def test_what_may_be_at_work_elsewhere_is_removed_after_an_hour(tmp_path):
         os.utime(path, (hours_ago, hours_ago))
     write_text(tmp_path / "file", "x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_lock_that_was_deleted_by_its_last_holder_excludes_nobody_and_is_made_anew(tmp_path, monkeypatch):
-    place, real, deleted = tmp_path / ".lock", files.lock, []
-
-    def lock(file):
-        """The first one to ask gets a file that is no longer at its place, as when its holder deletes it just then."""
-        if not deleted:
-            deleted.append(place.unlink())
-        return real(file)
-
-    monkeypatch.setattr(files, "lock", lock)
-    with files.alone(place, RuntimeError("busy")):
-        assert deleted and files.locked(place)
-        with pytest.raises(RuntimeError, match="busy"), files.alone(place, RuntimeError("busy")):
-            pass
-        place.unlink()
-    with files.alone(place, RuntimeError("busy")):
-        assert place.exists()
