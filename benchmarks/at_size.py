@@ -77,7 +77,7 @@ def disk(folder: Path, pattern: str) -> int:
 def write(folder: Path, sizes: dict, seed: int) -> dict:
     from graphs import streamed_facts
 
-    from tirgn_eqx.data.readers.mapped_write import write_mapped
+    from tirgn_eqx.data.readers.mapped import write_mapped
 
     numbers = {f"num_{name}": sizes[name] for name in ("entities", "relations")}
     source = {"kind": "random", "seed": seed}

@@ -24,14 +24,14 @@ def main() -> None:
 
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import build_history_vocabulary
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.protocol import Evaluator
     from tirgn_eqx.models import build_model
 
     graph, config = common.load_arguments(args)
     if args.checkpoint:
         model, config, metadata = load_model(args.checkpoint)
-        graph = for_checkpoint(graph, metadata, args.checkpoint)
+        graph = match_checkpoint(graph, metadata, args.checkpoint)
     else:
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))

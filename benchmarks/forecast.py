@@ -75,7 +75,7 @@ def main() -> None:
 
     import jax.numpy as jnp
 
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.calibrate import fit_temperature
     from tirgn_eqx.evaluate.protocol import make_evaluator
     from tirgn_eqx.forecast import Forecaster
@@ -95,7 +95,7 @@ def main() -> None:
             checkpoint = trained["checkpoint"]
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
-        graph = for_checkpoint(graph, metadata, checkpoint)
+        graph = match_checkpoint(graph, metadata, checkpoint)
         shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
         test: Any = make_evaluator(model, graph, split="test", **shape)
         valid: Any = make_evaluator(model, graph, split="valid", **shape)

@@ -278,12 +278,12 @@ SEEDS: dict[str, Callable[[], list[Files]]] = {
 
 def _load(place: Path, **options: Any) -> None:
     from tirgn_eqx.data import graph_statistics, load_graph
-    from tirgn_eqx.data.snapshot_time import moment
+    from tirgn_eqx.data.times import format_time
 
     graph = load_graph(place, **options)
     json.dumps(graph_statistics(graph))
     for snapshot in (0, graph.num_snapshots - 1):
-        moment(graph, snapshot)
+        format_time(graph, snapshot)
 
 
 def _load_mapped(place: Path) -> None:

@@ -24,13 +24,13 @@ def main() -> None:
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.index.evidence import EvidenceIndex
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
 
     model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)
-    graph = for_checkpoint(load_graph(args.data_path), metadata, args.checkpoint)
+    graph = match_checkpoint(load_graph(args.data_path), metadata, args.checkpoint)
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:

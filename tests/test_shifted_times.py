@@ -16,7 +16,7 @@ from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import load_graph, simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.index.recurrence import build_recurrence_index
 from tirgn_eqx.data.readers.events import GRANULARITIES
 from tirgn_eqx.data.statistics import graph_statistics
@@ -106,7 +106,7 @@ def test_nothing_else_depends_on_when_the_times_begin(graphs):
         index = build_recurrence_index(graph)
         model = search_recurrency(graph, index=index)
         figures = RecurrencyEvaluator(graph, "test", index=index)(model).to_dict()["entity"]
-        ahead = outlook(graph, int(graph.times[-1]) + 3 * graph.time_interval)
+        ahead = make_forecast_target(graph, int(graph.times[-1]) + 3 * graph.time_interval)
         counted = graph_statistics(graph)
         time = {key: value for key, value in counted.pop("time").items() if key in ("gaps", "missing")}
         known = type("Known", (), {"before": graph.num_snapshots, "now": 10.0})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.names import places
+from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.results import HITS, Evaluation
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
@@ -62,7 +62,7 @@ def compare(
     **Arguments:** `threshold`: the relative difference of MRR down to which the comparison is `passed` (-0.05: `first`
     may be 5 % worse).
 
-    The two may have ids of their own, as `for_checkpoints` gives them; their facts are compared by name then.
+    The two may have ids of their own, as `match_checkpoints` gives them; their facts are compared by name then.
 
     **Raises:** DataError when the two were not asked the same questions; ConfigError for a threshold that is no share.
     """
@@ -126,7 +126,7 @@ def _check_same(first: Entrant, second: Entrant) -> None:
         mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
         ids, others = getattr(one.graph, column), getattr(two.graph, column)
         if mine != theirs and mine is not None and theirs is not None:
-            others = places(theirs, mine)[others]
+            others = find_names(theirs, mine)[others]
         same = same and np.array_equal(ids, others)
     if not same or not np.array_equal(one.snapshot, two.snapshot) or not np.array_equal(one.inverse, two.inverse):
         raise DataError(

@@ -21,7 +21,7 @@ from tirgn_eqx.data.batches.queries import Candidates
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.encoding import encode_rows
@@ -222,13 +222,13 @@ def evaluate_model(
     `history_len` nothing to one that has no structure.
 
     **Arguments:** `metadata`: as `load_model` gives it, by which the names of `graph` are matched with those of the
-    model (see `for_checkpoint`); without it, ids are taken to be those of the model. `vocabulary`: of the graph with
+    model (see `match_checkpoint`); without it, ids are taken to be those of the model. `vocabulary`: of the graph with
     the ids of the model.
 
     **Raises:** DataError for a graph that the model does not fit, or a split without facts.
     """
     if metadata is not None:
-        graph = for_checkpoint(graph, metadata, "the model")
+        graph = match_checkpoint(graph, metadata, "the model")
     sizes = model.num_entities, model.num_relations
     if sizes != (graph.num_entities, graph.num_relations):
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.tgb import DATASETS, SAMPLED
-from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
+from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
@@ -53,7 +53,7 @@ def tgb_ranks(
     if graph.name not in SAMPLED:
         evaluation = make_evaluator(model, graph, **options)(model)  # pyright: ignore[reportArgumentType]
         return evaluation.filtered["entity"], evaluation, "all entities that are not true at the same time"
-    negatives = DrawnNegatives(graph, split)
+    negatives = TGBNegatives(graph, split)
     evaluation = make_evaluator(model, graph, candidates=negatives, **options)(model)  # pyright: ignore[reportArgumentType]
     # The filtered rank has left the negatives out of all candidates: what it lacks is what they count.
     ranks = 1.5 + evaluation.raw["entity"] - evaluation.filtered["entity"]

@@ -9,12 +9,12 @@ import numpy as np
 
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.readers.load import load_graph, reading_of
-from tirgn_eqx.data.snapshot_time import moment, parse_time
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.times import format_time, parse_time
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.explain import explained
 from tirgn_eqx.forecast.facts import Fact, probable_facts
@@ -62,7 +62,7 @@ class Forecaster:
     **Arguments:** `model`, `config`: as `load_model` gives them; `graph`: what is known; `at`: the moment, an ISO 8601
     date or time of event tables or a time in the graph's own unit; None: the step after the last snapshot;
     `temperature`: of the probabilities, by kind of question, as `tirgn eval --calibrate` found it; `metadata`: as
-    `load_model` gives it, by which the names of `graph` are matched with those of the model (see `for_checkpoint`);
+    `load_model` gives it, by which the names of `graph` are matched with those of the model (see `match_checkpoint`);
     without it, ids are taken to be those of the model.
 
     **Raises:** DataError for a moment before all facts, or a graph that the model does not fit.
@@ -78,7 +78,7 @@ class Forecaster:
         temperature: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        graph = graph if metadata is None else for_checkpoint(graph, metadata, "the model")
+        graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
         sizes = (model.num_entities, model.num_relations)
         if sizes != (graph.num_entities, graph.num_relations):
             raise DataError(
@@ -86,10 +86,10 @@ class Forecaster:
                 f"model was trained with {sizes[0]:,} and {sizes[1]:,}; use the data that it was trained on, or retrain"
             )
         self.names, self.temperature = Names(graph), temperature or {}
-        self.outlook = outlook(graph, None if at is None else parse_time(graph, at))
+        self.outlook = make_forecast_target(graph, None if at is None else parse_time(graph, at))
         self.graph, self.target = self.outlook.graph, self.outlook.target
         self.index = EvidenceIndex(self.graph)
-        self.known = self.index.known(self.target, self.outlook.known)
+        self.known = self.index.known(self.target, self.outlook.history_end)
         self.state = state_at(model, self.outlook, self.index, config.history_len, config.history_window)
 
     @classmethod
@@ -116,14 +116,14 @@ class Forecaster:
             if own
             else load_graph(data_path, **reading_of(provenance, data_path) | load)
         )
-        graph = for_checkpoint(graph, described, checkpoint)
+        graph = match_checkpoint(graph, described, checkpoint)
         calibration = described.get("calibration") or {}
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
 
     @property
     def time(self) -> int | str:
         """The moment that is forecast."""
-        return moment(self.graph, self.target)
+        return format_time(self.graph, self.target)
 
     # --- probabilities by id -------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Forecaster:
             seen: dict[str, Any] = {"events": 0}
             if row >= 0:
                 last = int(self.index.triple.occurrence[row] % self.graph.num_snapshots)
-                seen = {"events": int(self.index.triple.events[row]), "last": moment(self.graph, last)}
+                seen = {"events": int(self.index.triple.events[row]), "last": format_time(self.graph, last)}
             reasons.append(seen | {"from_history": float(of_history[o])})
         return chosen, probability, reasons
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.names import folded
+from tirgn_eqx.data.names import fold_name
 from tirgn_eqx.errors import DataError, shown
 
 MOST_SHOWN = 5  # names in a message
@@ -25,7 +25,7 @@ class Names:
         self.relations = graph.relation_names or numbered(graph.num_relations)
         self._names = {"entity": self.entities, "relation": self.relations}
         self._exact = {kind: _ids_by(names) for kind, names in self._names.items()}
-        self._folded = {kind: _ids_by(map(folded, names)) for kind, names in self._names.items()}
+        self._folded = {kind: _ids_by(map(fold_name, names)) for kind, names in self._names.items()}
 
     def entity(self, name: str) -> int:
         """The id of an entity. **Raises:** DataError for a name that is not known, or that several ids fit."""
@@ -44,9 +44,9 @@ class Names:
         return np.array([self._id(kind, name) for name in names], np.int64)
 
     def _id(self, kind: str, name: str) -> int:
-        found = self._exact[kind].get(name) or self._folded[kind].get(folded(name))
+        found = self._exact[kind].get(name) or self._folded[kind].get(fold_name(name))
         if found is None:
-            raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, folded(name))}")
+            raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, fold_name(name))}")
         if len(found) > 1:
             names = self._names[kind]
             fitting = list(dict.fromkeys(names[number] for number in found))
@@ -61,7 +61,7 @@ class Names:
     def _hint(self, kind: str, plain: str) -> str:
         """What is known that is like `plain`, a folded name."""
         names = self._names[kind]
-        parts = [known for known in names if plain and plain in folded(known)][:MOST_SHOWN]
+        parts = [known for known in names if plain and plain in fold_name(known)][:MOST_SHOWN]
         if parts:
             return f"names with it: {', '.join(map(repr, parts))}"
         like = difflib.get_close_matches(plain, self._folded[kind], n=1, cutoff=0.5)

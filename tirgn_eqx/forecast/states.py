@@ -17,7 +17,7 @@ from tirgn_eqx.data.batches.evidence_queries import (
     padded,
 )
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.forecast_target import Outlook
+from tirgn_eqx.data.forecast_target import ForecastTarget
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import Encoder
@@ -60,12 +60,12 @@ def _power(number: int, smallest: int) -> int:
 class RecurrentState:
     """TiRGN or RE-GCN at one target: the encoder's state, and the history vocabulary."""
 
-    def __init__(self, model: RecurrentGraphModel, outlook: Outlook, history_len: int, history_window: int):
-        self.model, self.graph, self.known = model, outlook.graph, outlook.known
+    def __init__(self, model: RecurrentGraphModel, outlook: ForecastTarget, history_len: int, history_window: int):
+        self.model, self.graph, self.known = model, outlook.graph, outlook.history_end
         self.history_window = history_window
         self.vocabulary = build_history_vocabulary(outlook.graph)
         windows = WindowLoader(outlook.graph, None, history_len=history_len)
-        encoding, _ = Encoder(model, windows)(outlook.target, outlook.known)
+        encoding, _ = Encoder(model, windows)(outlook.target, outlook.history_end)
         self.time_index = jnp.asarray(outlook.time_index)
         self.encoding = encoding.prepared()
         self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
@@ -112,14 +112,14 @@ class RecurrentState:
 class EvidenceState:
     """Evidence, by itself or with a structure, at one target: the background's view of everybody, and the encoding."""
 
-    def __init__(self, model: Evidence | Combined, outlook: Outlook, index: EvidenceIndex, history_len: int):
+    def __init__(self, model: Evidence | Combined, outlook: ForecastTarget, index: EvidenceIndex, history_len: int):
         self.index, self.graph = index, outlook.graph
-        self.known = index.known(outlook.target, outlook.known)
+        self.known = index.known(outlook.target, outlook.history_end)
         part: Any = model
         self.at: Any = model
         if isinstance(model, Combined):
             windows = WindowLoader(outlook.graph, None, history_len=history_len)
-            encoding, _ = Encoder(model.structure, windows)(outlook.target, outlook.known)
+            encoding, _ = Encoder(model.structure, windows)(outlook.target, outlook.history_end)
             part, self.at = model.evidence, model.at(encoding.prepared(), jnp.asarray(outlook.time_index))
         self.gatherer = Gatherer(index, **part.needs | {"background": False})
         self.settled = None
@@ -182,7 +182,9 @@ class EvidenceState:
         return Carried(*(np.asarray(x, np.float64) for x in found)), gathered
 
 
-def state_at(model: Model, outlook: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:
+def state_at(
+    model: Model, outlook: ForecastTarget, index: EvidenceIndex, history_len: int, history_window: int
+) -> State:
     """`model` at the target of `outlook`; `index`: of its graph."""
     if isinstance(model, RecurrentGraphModel):
         return RecurrentState(model, outlook, history_len, history_window)

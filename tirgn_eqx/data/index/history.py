@@ -171,7 +171,7 @@ def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | No
     """
     if part is not None and not 0 <= part[0] < part[1]:
         raise ConfigError(f"part {part}: must be (index, count) with 0 <= index < count")
-    if graph.home is not None or isinstance(graph.subject, np.memmap):
+    if graph.mapped_folder is not None or isinstance(graph.subject, np.memmap):
         from tirgn_eqx.data.index.history_files import mapped_vocabulary
 
         return mapped_vocabulary(graph, part=part)

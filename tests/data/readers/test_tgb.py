@@ -12,7 +12,7 @@ import tgb_files
 from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.data.readers.pickled_arrays import read_entries
 from tirgn_eqx.data.readers.tgb import DATASETS, read_tgb, tgb_name
-from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
+from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
 from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.storage.untrusted import Unsound
 
@@ -195,7 +195,7 @@ def test_negatives_are_read_as_they_were_written(tmp_path, protocol):
     found = dict(read_entries(file))
     assert {key: value.tolist() for key, value in found.items()} == {k: v.tolist() for k, v in written.items()}
     graph = load_graph(folder)
-    negatives = DrawnNegatives(graph, "test")
+    negatives = TGBNegatives(graph, "test")
     for snapshot in graph.split_snapshots("test").tolist():
         asked = {}
         for subject, relation, candidate in zip(*negatives(snapshot)):
@@ -311,7 +311,7 @@ def test_negatives_of_other_facts_are_refused(tmp_path):
     def refused(match, content):
         file.write_bytes(pickle.dumps(content))
         with pytest.raises(DataError, match=match):
-            negatives = DrawnNegatives(graph, "test")
+            negatives = TGBNegatives(graph, "test")
             for snapshot in graph.split_snapshots("test").tolist():
                 negatives(snapshot)
 
@@ -326,4 +326,4 @@ def test_negatives_of_other_facts_are_refused(tmp_path):
     refused("posix.system|nt.system", drawn | {key: Evil()})
     file.unlink()
     with pytest.raises(DataError, match="test_ns.pkl: file is missing; the negatives of tkgl-wikidata come with"):
-        DrawnNegatives(graph, "test")
+        TGBNegatives(graph, "test")

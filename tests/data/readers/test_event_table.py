@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data import TemporalGraph, load_graph
-from tirgn_eqx.data.readers.events import read_events
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.readers.events import ReadingOptions, read_events
 from tirgn_eqx.data.readers.table_files import SUFFIXES
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.storage.table_probe import kept
@@ -87,7 +87,7 @@ def write(place: Path, table: pl.DataFrame, name: str) -> Path:
 
 
 def read(path, **options):
-    return read_events(path, **{"num_days": 0, "granularity": "15min"} | options)
+    return read_events(path, ReadingOptions(**{"num_days": 0, "granularity": "15min"} | options))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -567,11 +567,9 @@ def test_frames_of_polars(tmp_path):
     for table in (frame(), frame().lazy(), frame().rename({"entity1": "subject", "entity2": "object"})):
         graph = load_graph(table, num_days=0, granularity="15min")
         assert dated(graph) == expected and graph.provenance["kind"] == "frame" and graph.name == "events"
-    graph = TemporalGraph.from_events(frame(), num_days=0, granularity="15min")
+    graph = load_graph(frame(), num_days=0, granularity="15min")
     assert dated(graph) == expected
-    assert (
-        dated(TemporalGraph.from_events(write(tmp_path, frame(), "a.csv"), num_days=0, granularity="15min")) == expected
-    )
+    assert dated(load_graph(write(tmp_path, frame(), "a.csv"), num_days=0, granularity="15min")) == expected
     with pytest.raises(DataError, match=r"these data were a DataFrame in memory, .* give it with --data-path"):
         load_graph(**graph.provenance)
     with pytest.raises(DataError, match=r"the table: missing columns entity1; found who"):
