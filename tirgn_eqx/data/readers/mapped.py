@@ -274,14 +274,15 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     entities = record.number("num_entities", 1, INT32_MAX)
     relations = record.number("num_relations", 1, INT32_MAX // 2)
     place = folder / record.text("folder", _FOLDER)
-    names = {}
-    for kind, size in (("entity", entities), ("relation", relations)):
-        names[kind] = _read_names(record, place, kind, size)
-    for kind, size in (("entity", entities), ("relation", relations)):
+    sizes = {"entity": entities, "relation": relations}
+    names = {kind: _read_names(record, place, kind, size) for kind, size in sizes.items()}
+    for kind, size in sizes.items():
         if size > most_ids(facts + len(names[kind] or ())):
             raise record.error(f"{size:,} {_KINDS[kind]}, but {facts:,} facts")
     limits = (entities, relations, entities, snapshots, len(SPLITS))
-    columns = {name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in COLUMNS.items()}
+    columns: dict[str, Any] = {
+        name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in COLUMNS.items()
+    }
     times = map_column(place / "times.npy", np.int64, snapshots, _FIX)
     for (name, values), limit in zip(columns.items(), limits):
         check_column(place / f"{name}.npy", values, record.sha256(name), _FIX, 0, limit)
@@ -426,10 +427,10 @@ def _read_static(record: _Record, place: Path, entities: int) -> StaticGraph | N
     most = min(most_ids(length), INT32_MAX - entities)
     relations = record.number("static num_relations", 1, most)
     words = record.number("static num_words", 1, most)
-    columns = []
+    columns = {}
     for name, limit in zip(_STATIC, (entities, relations, words)):
         path = place / f"static_{name}.npy"
         values = map_column(path, np.int32, length, _FIX)
         check_column(path, values, record.sha256(f"static_{name}"), _FIX, 0, limit)
-        columns.append(np.array(values))
-    return StaticGraph(*columns, relations, words)
+        columns[name] = np.array(values)
+    return StaticGraph(**columns, num_relations=relations, num_words=words)

@@ -104,7 +104,8 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     for file, rows in zip(files, parts):
         folder.check_ids(file, rows)
     facts, unit = in_units(facts, forms.form)
-    fields = folder.read_fields(len(facts), unit) | {"provenance": {}}
+    fields = folder.read_fields(len(facts), unit)
+    fields["provenance"] = {}
     if alone in files:
         fields["name"] = alone.stem
     report = make_report(parts, facts, forms.form, unit)
@@ -157,7 +158,7 @@ class FolderStream:
                     newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
                 number += len(values)
                 ends += [int(time[0]), int(time[-1])]
-                yield FactBlock(*values.T, np.full(len(values), split, np.int8))
+                yield FactBlock._make((*values.T, np.full(len(values), split, np.int8)))
             if newest is None:
                 raise folder.no_facts(file)
             before = newest
@@ -222,14 +223,10 @@ class _Folder:
 
     def read_fields(self, number: int, unit: int | None) -> dict[str, Any]:
         """What `from_facts` takes beside `number` facts. **Arguments:** `unit`: of dates; None for numbers."""
-        names = {}
-        for kind, size in (("entity", self.num_entities), ("relation", self.num_relations)):
-            names[kind] = self._read_names(kind, size)
-        for kind, plural, size in (
-            ("entity", "entities", self.num_entities),
-            ("relation", "relations", self.num_relations),
-        ):
-            named = len(names[kind] or ())
+        sizes = {"entity": self.num_entities, "relation": self.num_relations}
+        names = {kind: self._read_names(kind, size) for kind, size in sizes.items()}
+        for kind, plural in (("entity", "entities"), ("relation", "relations")):
+            named, size = len(names[kind] or ()), sizes[kind]
             if size > most_ids(number + named):
                 raise DataError(
                     f"{self.stat}: {size:,} {plural}, but {number:,} facts and {named:,} names; correct the count"
@@ -239,8 +236,7 @@ class _Folder:
             "name": os.path.basename(absolute),
             "num_entities": self.num_entities,
             "num_relations": self.num_relations,
-            "entity_names": complete_names(names["entity"], self.num_entities, "entity", self.path),
-            "relation_names": complete_names(names["relation"], self.num_relations, "relation", self.path),
+            **{f"{kind}_names": complete_names(names[kind], sizes[kind], kind, self.path) for kind in sizes},
             "static": _read_static(self.path / "e-w-graph.txt", self.num_entities, self.stat),
             "provenance": {"kind": "folder", "path": absolute},
         } | ({"time_unit": unit} if unit is not None else _read_times_file(self.path / TIMES_FILE))
