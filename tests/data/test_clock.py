@@ -180,7 +180,10 @@ def test_data_far_from_those_of_the_training_are_doubted_aloud():
 
 def test_a_forecast_far_ahead_holds_the_clock():
     graph = at_times(range(100, 110))
-    index = lambda time: float(make_forecast_target(graph, time).time_index)
+
+    def index(time):
+        return float(make_forecast_target(graph, time).time_index)
+
     assert [index(time) for time in (105, 110, 115, 119, 120, 121, 2**40)] == [5, 10, 15, 19, 19, 19, 19]
     # Of what is known before an earlier time.
     assert float(make_forecast_target(dataclasses.replace(graph, times=graph.times * 2 - 100), 104).time_index) == 4

@@ -28,8 +28,8 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
     """Write `graph` as a folder in the RE-GCN text format, which `load_graph` and other programs read.
 
     `train.txt`, `valid.txt` and `test.txt` hold lines `subject relation object time` of ids, `stat.txt` the numbers of
-    entities and relations, `entity2id.txt` and `relation2id.txt` the names, `e-w-graph.txt` the static graph, as far as
-    there are any. Times are the whole numbers of the graph. `times.json` says what they mean where that does not follow
+    entities and relations, `entity2id.txt` and `relation2id.txt` the names, `e-w-graph.txt` the static graph, if there
+    are any. Times are the whole numbers of the graph. `times.json` says what they mean where that does not follow
     from them: `unit_seconds` (null for step numbers), `interval` and `origin` of the model's clock.
 
     **Arguments:** `out`: made where needed; `force`: replace a folder that holds such files and no others.

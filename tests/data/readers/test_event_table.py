@@ -521,7 +521,10 @@ def test_packed_files_that_are_damaged_or_bombs(tmp_path, suffix):
 def test_a_bomb_of_zstd_is_refused(tmp_path):
     """Blocks of one repeated byte: four bytes for 128 KiB each."""
     size = 1 << 17
-    block = lambda last: (size << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\n"
+
+    def block(last):
+        return (size << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\n"
+
     path = tmp_path / "a.csv.zst"
     path.write_bytes(b"\x28\xb5\x2f\xfd\x00\x38" + block(0) * 5000 + block(1))
     with pytest.raises(DataError, match=r"unpacks to more than|damaged|out of memory"):
@@ -644,7 +647,12 @@ def test_frames_of_pandas():
 LETTERS = string.ascii_letters + string.digits + "éЖ中😀 ,;\"'\t|._-()#\\/="
 name = st.text(LETTERS, min_size=1, max_size=8).filter(lambda text: text.strip() != "" and text == text.strip())
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
-unix = lambda t: int((t - EPOCH).total_seconds())
+
+
+def unix(t):
+    return int((t - EPOCH).total_seconds())
+
+
 TIMES = {
     "datetime": (SECOND, lambda t: t),
     "date": (DAY, lambda t: t.date()),

@@ -150,7 +150,10 @@ def test_thinning_keeps_the_shape_over_days_and_hours():
     full = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour"))
     thinned = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour", max_events=50_000))
     assert thinned.num_facts == 50_000
-    per_hour = lambda graph: dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
+
+    def per_hour(graph):
+        return dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
+
     before, after = per_hour(full), per_hour(thinned)
     scale = 50_000 / full.num_facts
     assert max(abs(after.get(hour, 0) - count * scale) for hour, count in before.items()) <= 2
@@ -170,7 +173,10 @@ def test_thinning_a_day_does_not_depend_on_other_days():
     facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
     other = facts.copy()
     other[facts[:, 3] >= 86_400, :3] += 1
-    first_day = lambda rows: sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
+
+    def first_day(rows):
+        return sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
+
     assert first_day(thin(facts, 300)) == first_day(thin(other, 300))
     assert len(thin(facts, 1)) == 1 and len(thin(facts, 899)) == 899
     # Names that other days alone have move the places of all names among the sorted ones.
@@ -187,7 +193,10 @@ def test_thinning_does_not_depend_on_the_date():
     # Days that hold the same number of other events do not keep the same places.
     twice = np.concatenate([facts[:300] % 86_400, facts[300:600] % 86_400 + [0, 0, 0, 86_400]])
     kept = thin(twice, 200)
-    place = lambda day: np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
+
+    def place(day):
+        return np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
+
     assert place(twice[:300]).tolist() != place(twice[300:]).tolist()
 
 
@@ -499,7 +508,10 @@ def test_every_row_is_accounted_for(tmp_path):
 def test_ids_have_one_order_whatever_is_kept(data):
     """The order of two names is the same for every window, granularity and thinning, and no later event changes it."""
     count = data.draw(st.integers(20, 60))
-    draw = lambda low, high: data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
+    def draw(low, high):
+        return data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
     seconds = sorted(draw(0, 20 * 86_400))
     table = pl.DataFrame(
         {

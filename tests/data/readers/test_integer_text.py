@@ -103,9 +103,14 @@ def read_both(place: Path) -> tuple[TemporalGraph | str, set[str]]:
 
 
 CR, CRLF = b"\r", b"\r\n"
-MIXED = lambda raw: b"".join(
-    line + (CR, b"\n", CRLF)[number % 3] for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"))
-)
+
+
+def MIXED(raw):
+    return b"".join(
+        line + (CR, b"\n", CRLF)[number % 3] for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"))
+    )
+
+
 READ_WHOLE: dict[str, Files] = {
     "as it is": files(),
     # Line ends.
@@ -166,7 +171,12 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
 
 
 FACT = "0\t0\t1\t3\n"
-JOINED = lambda gap, fifth="": files(fifth=fifth)["train.txt"].replace("\n", gap, 1)  # pyright: ignore
+
+
+def JOINED(gap, fifth=""):
+    return files(fifth=fifth)["train.txt"].replace("\n", gap, 1)  # pyright: ignore
+
+
 REFUSED: dict[str, tuple[Files, str]] = {
     # A line end that was lost.
     "joined by a tab": (files(train=JOINED("\t")), r"train.txt:1: 8 columns in .* expected 4 or 5"),

@@ -118,7 +118,9 @@ def test_facts_are_written_as_they_come(tmp_path_factory, facts, size):
 
 
 def block(subject, time, split=0):
-    fill = lambda value: np.full(len(time), value, np.int64)
+    def fill(value):
+        return np.full(len(time), value, np.int64)
+
     return FactBlock(np.array(subject), fill(0), fill(0), np.array(time), fill(split))
 
 
@@ -259,7 +261,8 @@ def resaved(name, values):
     return apply
 
 
-HEADER = lambda old, new: lambda raw: raw.replace(old.ljust(len(new)), new, 1)
+def HEADER(old, new):
+    return lambda raw: raw.replace(old.ljust(len(new)), new, 1)
 
 
 @pytest.mark.parametrize(

@@ -305,8 +305,8 @@ def test_damage_anywhere_is_unsound_or_other_numbers(tmp_path):
 def test_negatives_of_other_facts_are_refused(tmp_path):
     folder = tgb_files.write(tmp_path, "tkgl-wikidata")
     graph, file = load_graph(folder), folder / "tkgl-wikidata_test_ns.pkl"
-    drawn = pickle.loads(file.read_bytes())
-    key = next(iter(drawn))
+    negatives_by_query = pickle.loads(file.read_bytes())
+    key = next(iter(negatives_by_query))
 
     def refused(match, content):
         file.write_bytes(pickle.dumps(content))
@@ -315,15 +315,15 @@ def test_negatives_of_other_facts_are_refused(tmp_path):
             for snapshot in graph.split_snapshots("test").tolist():
                 negatives(snapshot)
 
-    refused("no candidates for the question", {k: v for k, v in drawn.items() if k != key})
-    refused("no candidates for the question", {})
-    refused(r"\(5, 0, 0\) is no question", drawn | {(5, 0, 0): drawn[key].copy()})
-    refused(r"is no question", drawn | {(*map(int, key[:2]), 99): drawn[key].copy()})
-    refused(r"is no question", drawn | {(2**80, 0, 0): drawn[key].copy()})
-    refused(r"is no question", drawn | {(1, 2): drawn[key].copy()})
-    refused("is none of the 9 entities", drawn | {key: np.array([1, 9])})
-    refused("is none of the 9 entities", drawn | {key: np.array([-1])})
-    refused("posix.system|nt.system", drawn | {key: Evil()})
+    refused("no candidates for the query", {k: v for k, v in negatives_by_query.items() if k != key})
+    refused("no candidates for the query", {})
+    refused(r"\(5, 0, 0\) is no query", negatives_by_query | {(5, 0, 0): negatives_by_query[key].copy()})
+    refused(r"is no query", negatives_by_query | {(*map(int, key[:2]), 99): negatives_by_query[key].copy()})
+    refused(r"is no query", negatives_by_query | {(2**80, 0, 0): negatives_by_query[key].copy()})
+    refused(r"is no query", negatives_by_query | {(1, 2): negatives_by_query[key].copy()})
+    refused("is none of the 9 entities", negatives_by_query | {key: np.array([1, 9])})
+    refused("is none of the 9 entities", negatives_by_query | {key: np.array([-1])})
+    refused("posix.system|nt.system", negatives_by_query | {key: Evil()})
     file.unlink()
     with pytest.raises(DataError, match="test_ns.pkl: file is missing; the negatives of tkgl-wikidata come with"):
         TGBNegatives(graph, "test")

@@ -239,7 +239,9 @@ def test_forms_that_do_not_exist(form, message):
 
 
 def test_what_is_doubted():
-    row = lambda number: f"row {number + 1}"
+    def row(number):
+        return f"row {number + 1}"
+
     year = dt.datetime.now(dt.UTC).year
     soon, far = (int(dt.datetime(year + more, 6, 1, tzinfo=dt.UTC).timestamp()) for more in (1, 2))
     times = read_times(pl.Series([*UNIX, soon, far, -5]), "c")

@@ -19,8 +19,8 @@ _NEED = f"expected {ACCEPTED}, with the columns {', '.join(COLUMNS)}"
 _DROP = "drop or fill these rows, or set them aside with --skip-bad-rows"
 _FORM = "write it like --columns entity1=subject,relation=verb,entity2=object,timestamp=day"
 _FRAME = "the table"  # the name of a DataFrame in messages
-# Well-known names of the columns. Those of entities come in pairs: a `source` beside a `subject` and an `object` is
-# where the event was reported.
+# Well-known names of the columns. Those of entities come in pairs: a `source` without a `target`, beside a `subject` and
+# an `object`, is where the event was reported.
 _PAIRS = [
     tuple(pair.split("/"))
     for pair in (
@@ -294,7 +294,7 @@ def _from_frame(source: Any, chosen: dict[str, str]) -> EventTable:
 
 
 def _from_pandas(column: Any, role: str, name: str) -> Any:
-    """A column of pandas, or like one, as a polars Series; what stands for no value there is null."""
+    """A column of pandas, or like one, as a polars Series with null for pandas' missing values."""
     import polars as pl
 
     zone = getattr(column.dtype, "tz", None)

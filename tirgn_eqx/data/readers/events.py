@@ -62,6 +62,15 @@ class ReadingOptions:
         """The options that were given, as keywords for `load_graph`."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    def check(self) -> None:
+        """**Raises:** ConfigError for a granularity that does not exist or a negative number."""
+        if self.granularity is not None and self.granularity not in GRANULARITIES:
+            hint, known = nearest(self.granularity, GRANULARITIES), ", ".join(GRANULARITIES)
+            raise ConfigError(f"granularity {self.granularity!r} does not exist{hint}; known: {known}")
+        for option, value in (("num_days", self.num_days), ("max_events", self.max_events)):
+            if value is not None and value < 0:
+                raise ConfigError(f"{option} = {value}: must be at least 0; 0 keeps all")
+
 
 READING_OPTIONS = tuple(field.name for field in fields(ReadingOptions))
 
@@ -80,13 +89,8 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
     and row, or for fewer than three snapshots.
     """
     options = options or ReadingOptions()
-    granularity, max_events, skip = options.granularity or "day", options.max_events or 0, bool(options.skip_bad_rows)
-    if granularity not in GRANULARITIES:
-        hint = nearest(granularity, GRANULARITIES)
-        raise ConfigError(f"granularity {granularity!r} does not exist{hint}; known: {', '.join(GRANULARITIES)}")
-    for option, value in (("num_days", options.num_days), ("max_events", max_events)):
-        if value is not None and value < 0:
-            raise ConfigError(f"{option} = {value}: must be at least 0; 0 keeps all")
+    options.check()
+    max_events, skip = options.max_events or 0, bool(options.skip_bad_rows)
     in_memory = is_frame(source)
     source = source if in_memory else Path(os.path.expanduser(source))
     where = "the table" if in_memory else str(source)
@@ -100,7 +104,7 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
     if times.bad.any():
         table, values = table.without(times.bad), times.values[~times.bad]
         times = times._replace(values=values, bad=np.zeros(len(values), bool))
-    window = _make_window(times, options.num_days, granularity, where)
+    window = _make_window(times, options.num_days, options.granularity or "day", where)
     facts, entity_names, relation_names, outside = _make_facts(table, times, window, max_events)
     try:
         split = split_by_snapshot(facts[:, 3], f"{where}{window.at}")
@@ -277,7 +281,7 @@ def _number_names(*columns: Any) -> tuple:
 
 
 def _first_times(facts: np.ndarray, columns: tuple[int, ...], number: int) -> np.ndarray:
-    """int64 `(name,)`: the first time at which each of `number` names stands in one of the columns."""
+    """int64 `(name,)`: the first time at which each of `number` names occurs in one of the columns."""
     first = np.full(number, np.iinfo(np.int64).max)
     for column in columns:
         np.minimum.at(first, facts[:, column], facts[:, 3])

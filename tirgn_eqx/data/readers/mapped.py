@@ -309,7 +309,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
 
 
 class _Record:
-    """`graph.json`, asked by key. **Raises:** DataError for a value that is not of the kind that is asked for."""
+    """The values of `graph.json`, by key. **Raises:** DataError for one of another type or out of range."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -132,7 +132,7 @@ def read_numbers(values: np.ndarray) -> Times:
 
 
 def _of_another_form(values: np.ndarray, seconds: np.ndarray, unit: str) -> np.ndarray:
-    """Which numbers are no likely times in `unit`, while most are, but are such in another form, or stand for none."""
+    """Which numbers are no likely times in `unit`, while most are, but are likely in another form, or 0 or -1."""
     bad = np.zeros(len(values), bool)
     odd = np.flatnonzero(~is_likely(seconds))
     if 2 * len(odd) >= len(values):

@@ -96,7 +96,7 @@ class _Machine:
                     self._keep(number)
                 else:
                     if self.memo[number] is _DROPPED:
-                        raise Unsound("an array that is spoken of twice")
+                        raise Unsound("an array that is used twice")
                     self.stack.append(self.memo[number])
             elif op in _TUPLES:
                 self.stack[-_TUPLES[op] :] = [tuple(self._last(_TUPLES[op]))]

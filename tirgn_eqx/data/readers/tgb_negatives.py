@@ -47,7 +47,7 @@ class TGBNegatives:
         # A last code greater than all, so that every query has a place.
         self._codes = np.append(codes[self._order], np.iinfo(np.int64).max)
         if (np.diff(self._codes) == 0).any():
-            raise DataError(f"{self.path}: holds a question twice; fetch the file again")
+            raise DataError(f"{self.path}: holds a query twice; fetch the file again")
 
     def _to_code(self, key: tuple[int, ...]) -> int:
         """A query (time, subject, relation) as one number. **Raises:** DataError for one that is not of these facts."""
@@ -59,7 +59,7 @@ class TGBNegatives:
             if exists and 0 <= subject < graph.num_entities and 0 <= relation < 2 * graph.num_relations:
                 return self._join(snapshot, subject, relation)
         raise DataError(
-            f"{self.path}: {key} is no question (time, entity, relation) about these facts; give their own negatives"
+            f"{self.path}: {key} is no query (time, entity, relation) about these facts; give their own negatives"
         )
 
     def _join(self, snapshot, subject, relation):
@@ -79,7 +79,7 @@ class TGBNegatives:
         if len(missing):
             pair, relation = divmod(int(missing[0]), 2 * graph.num_relations)
             raise DataError(
-                f"{self.path}: no candidates for the question ({int(graph.times[snapshot])}, "
+                f"{self.path}: no candidates for the query ({int(graph.times[snapshot])}, "
                 f"{pair % graph.num_entities}, {relation}); give the negatives of these facts"
             )
         candidates = [self._candidates[number] for number in self._order[place].tolist()]
