@@ -19,8 +19,8 @@ _NEED = f"expected {ACCEPTED}, with the columns {', '.join(COLUMNS)}"
 _DROP = "drop or fill these rows, or set them aside with --skip-bad-rows"
 _FORM = "write it like --columns entity1=subject,relation=verb,entity2=object,timestamp=day"
 _FRAME = "the table"  # the name of a DataFrame in messages
-# Well-known names of the columns. Those of entities come in pairs: a `source` without a `target`, beside a `subject` and
-# an `object`, is where the event was reported.
+# Well-known names of the columns. Those of entities come in pairs: a `source` without a `target` may be where an event
+# was reported.
 _PAIRS = [
     tuple(pair.split("/"))
     for pair in (
