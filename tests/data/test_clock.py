@@ -160,7 +160,7 @@ def test_regcn_alone_does_without_the_clock():
             apply_clock(days, described(hours, **config))
 
 
-def test_data_far_from_those_of_the_training_are_doubted_aloud():
+def test_data_far_from_those_of_the_training_are_warned_of():
     ours = described(at_times(range(17_500, 17_520)))
     apply_clock(at_times(range(17_520, 17_540)), ours)  # as far away as the training lasted: nothing is said
     with pytest.warns(
@@ -175,22 +175,10 @@ def test_data_far_from_those_of_the_training_are_doubted_aloud():
         apply_clock(at_times(range(20)), described(at_times(range(17_500, 17_520)), model))
     apply_clock(at_times(range(20)), ours, learning=True)
     assert "first_time" in ours["data"]
-    apply_clock(at_times(range(20)), {"config": ours["config"], "data": {"clock_origin": 5}})  # an earlier version's
+    apply_clock(at_times(range(20)), {"config": ours["config"], "data": {"clock_origin": 5}})  # as of an imported model
 
 
-def test_a_forecast_far_ahead_holds_the_clock():
-    graph = at_times(range(100, 110))
-
-    def index(time):
-        return float(make_forecast_target(graph, time).time_index)
-
-    assert [index(time) for time in (105, 110, 115, 119, 120, 121, 2**40)] == [5, 10, 15, 19, 19, 19, 19]
-    # Of what is known before an earlier time.
-    assert float(make_forecast_target(dataclasses.replace(graph, times=graph.times * 2 - 100), 104).time_index) == 4
-    assert float(make_forecast_target(dataclasses.replace(graph, clock_origin=150), 110).time_index) == -40
-
-
-def test_a_mapped_graph_keeps_its_clock_and_its_home(tmp_path):
+def test_a_mapped_graph_keeps_its_clock_and_its_folder(tmp_path):
     path = write_events(tmp_path / "events.parquet", (17_500 + np.arange(20)) * DAY)
     table = read_events(path)
     mapped = map_data(path, tmp_path / "mapped")

@@ -14,7 +14,7 @@ from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.forecast_target import make_forecast_target
-from tirgn_eqx.data.times import parse_time
+from tirgn_eqx.data.times import parse_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
@@ -133,7 +133,7 @@ def test_a_target_further_ahead_knows_no_more(models, graph):
     with pytest.raises(DataError, match="nothing is known before"):
         Forecaster(models["evidence"], settled("evidence"), graph, at="2010-01-01")
     with pytest.raises(DataError, match="not a date or time"):
-        parse_time(graph, "tomorrow")
+        parse_snapshot_time(graph, "tomorrow")
     with pytest.raises(DataError, match="the model was trained with 12 and 3"):
         Forecaster(models["evidence"], settled("evidence"), load_graph("sim"))
 

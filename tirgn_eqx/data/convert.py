@@ -12,7 +12,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.readers.events import split_by_snapshot
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.data.readers.regcn_text import read_unsplit
-from tirgn_eqx.data.times import parse_time
+from tirgn_eqx.data.times import parse_snapshot_time
 from tirgn_eqx.data.writers import check_free, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, shown
 
@@ -95,7 +95,7 @@ def cut_by_time(graph: TemporalGraph, split: str | None = None) -> TemporalGraph
         train, valid, test = map(int, parts)
         of_snapshot = split_by_snapshot(graph.times, graph.name, (train, valid, test))
     else:
-        begins = [parse_time(graph, part) for part in parts]
+        begins = [parse_snapshot_time(graph, part) for part in parts]
         if begins[0] >= begins[1]:
             raise ConfigError(f"split {split}: valid begins at {parts[0]}, but must begin before test, at {parts[1]}")
         of_snapshot = np.searchsorted(begins, graph.times, side="right").astype(np.int8)

@@ -14,7 +14,7 @@ import numpy as np
 from tirgn_eqx.errors import DataError
 
 SPLITS = ("train", "valid", "test")
-BLOCK = 1 << 20  # facts that a pass over all facts holds at a time
+BLOCK_FACTS = 1 << 20  # facts that a pass over all facts holds at a time
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class TemporalGraph:
         if len(self.subject) == 0:
             raise DataError(f"{self.name}: no facts; nothing can be trained on an empty graph")
         if any(
-            np.any(np.diff(self.snapshot[begin : begin + BLOCK + 1]) < 0) for begin in range(0, self.num_facts, BLOCK)
+            np.any(np.diff(self.snapshot[begin : begin + BLOCK_FACTS + 1]) < 0)
+            for begin in range(0, self.num_facts, BLOCK_FACTS)
         ):
             raise DataError(f"{self.name}: facts are not in time order; build the graph with `from_facts`")
 
@@ -172,10 +173,10 @@ class TemporalGraph:
         return np.flatnonzero(self.split_counts[SPLITS.index(split)])
 
     def blocks(self) -> Iterator[slice]:
-        """Ranges of whole snapshots that cover all facts in order, each of at most `BLOCK` facts or one snapshot."""
+        """Ranges of whole snapshots that cover all facts, each of at most `BLOCK_FACTS` facts or of one snapshot."""
         offsets, begin = self.offsets, 0
         while begin < self.num_snapshots:
-            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK, side="right")) - 1)
+            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_FACTS, side="right")) - 1)
             if offsets[end] > offsets[begin]:
                 yield slice(int(offsets[begin]), int(offsets[end]))
             begin = end

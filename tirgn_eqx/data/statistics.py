@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.times import UNIT_NAMES, format_time
+from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time
 
 
 def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _time(graph: TemporalGraph) -> dict[str, Any]:
         "gaps": int((distance > step).sum()) if step else 0,
         "missing": int((distance // step - 1).sum()) if step else 0,
         "unit": None if graph.time_unit is None else UNIT_NAMES[graph.time_unit],
-        "dates": None if graph.time_unit is None else [str(format_time(graph, place)) for place in (0, -1)],
+        "dates": None if graph.time_unit is None else [str(format_snapshot_time(graph, place)) for place in (0, -1)],
     }
 
 

@@ -14,7 +14,7 @@ from tirgn_eqx.errors import DataError, shown
 TIME_MAX = 2**53  # the model's clock is float64, exact for whole numbers up to here
 DAY = 86_400
 UNIT_NAMES = {1: "second", 60: "minute", 3600: "hour", DAY: "day"}
-ACCEPTED = "write a whole number, or a date like 2018-02-01 or 2018-02-01T06:00"
+TIME_ADVICE = "write a whole number, or a date like 2018-02-01 or 2018-02-01T06:00"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -120,13 +120,13 @@ def to_text(time: int, unit: int | None, *, seconds: bool = False) -> int | str:
     return date.date().isoformat() if unit == DAY else date.isoformat(timespec="seconds" if seconds else "minutes")
 
 
-def format_time(graph: TemporalGraph, snapshot: int) -> int | str:
+def format_snapshot_time(graph: TemporalGraph, snapshot: int) -> int | str:
     """The time of a snapshot: ISO 8601 (UTC) for data with dates, else its step number."""
     whole_minutes = int(graph.times[0]) % 60 == 0 and graph.time_interval % 60 == 0
     return to_text(int(graph.times[snapshot]), graph.time_unit, seconds=graph.time_unit == 1 and not whole_minutes)
 
 
-def parse_time(graph: TemporalGraph, time: str | int) -> int:
+def parse_snapshot_time(graph: TemporalGraph, time: str | int) -> int:
     """A time in the unit of `graph.times`, rounded down to a step. **Raises:** DataError for what is no time."""
     unit = graph.time_unit
     if isinstance(time, int) or (unit is None and re.fullmatch(r"\s*-?[0-9]{1,16}\s*", time)):

@@ -13,7 +13,7 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex, Known
 from tirgn_eqx.data.index.occurrences import Occurrences
-from tirgn_eqx.data.times import format_time
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.models.combined import Combined, Informed
@@ -55,7 +55,7 @@ class Explanation:
     def to_dict(self, graph: TemporalGraph) -> dict[str, Any]:
         """By name and date, JSON-compatible; the time of data without dates is a number, as it stands there."""
         entity = lambda number: graph.entity_names[number] if graph.entity_names else str(number)
-        time = lambda number: None if number is None else format_time(graph, number)
+        time = lambda number: None if number is None else format_snapshot_time(graph, number)
         shares = [
             {"kind": share.kind, "share": share.share}
             | ({} if share.relation is None else self._event(graph, entity, share.relation))

@@ -13,7 +13,7 @@ from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.readers.load import load_graph, reading_of
-from tirgn_eqx.data.times import format_time, parse_time
+from tirgn_eqx.data.times import format_snapshot_time, parse_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.explain import explained
@@ -86,7 +86,7 @@ class Forecaster:
                 f"model was trained with {sizes[0]:,} and {sizes[1]:,}; use the data that it was trained on, or retrain"
             )
         self.names, self.temperature = Names(graph), temperature or {}
-        self.outlook = make_forecast_target(graph, None if at is None else parse_time(graph, at))
+        self.outlook = make_forecast_target(graph, None if at is None else parse_snapshot_time(graph, at))
         self.graph, self.target = self.outlook.graph, self.outlook.target
         self.index = EvidenceIndex(self.graph)
         self.known = self.index.known(self.target, self.outlook.history_end)
@@ -123,7 +123,7 @@ class Forecaster:
     @property
     def time(self) -> int | str:
         """The moment that is forecast."""
-        return format_time(self.graph, self.target)
+        return format_snapshot_time(self.graph, self.target)
 
     # --- probabilities by id -------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Forecaster:
             seen: dict[str, Any] = {"events": 0}
             if row >= 0:
                 last = int(self.index.triple.occurrence[row] % self.graph.num_snapshots)
-                seen = {"events": int(self.index.triple.events[row]), "last": format_time(self.graph, last)}
+                seen = {"events": int(self.index.triple.events[row]), "last": format_snapshot_time(self.graph, last)}
             reasons.append(seen | {"from_history": float(of_history[o])})
         return chosen, probability, reasons
 

@@ -11,7 +11,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
-from tirgn_eqx.data.times import format_time
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, questions, recurrence
@@ -49,7 +49,7 @@ def measure(
     found = evaluation.to_dict()
     found |= {"calibrated": bool(temperature), **_by_kind(evaluation)}
     for row, number in zip(found["snapshots"], np.unique(evaluation.snapshot)):
-        row["when"] = format_time(graph, int(number))
+        row["when"] = format_snapshot_time(graph, int(number))
     found["card"] = card(graph)
     told(f"forecasting {samples} questions")
     return found | {"samples": _samples(model, config, evaluation, samples, seed, temperature)}
@@ -60,7 +60,7 @@ def card(graph: TemporalGraph) -> dict[str, Any]:
     spans = {}
     for split in SPLITS:
         if len(numbers := graph.split_snapshots(split)):
-            spans[split] = [format_time(graph, int(numbers[0])), format_time(graph, int(numbers[-1]))]
+            spans[split] = [format_snapshot_time(graph, int(numbers[0])), format_snapshot_time(graph, int(numbers[-1]))]
     return graph_statistics(graph) | {"spans": spans}
 
 

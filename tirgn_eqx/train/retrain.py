@@ -24,7 +24,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.names import add_names, find_names
-from tirgn_eqx.data.times import format_time
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
@@ -227,9 +227,12 @@ def window(graph: TemporalGraph) -> dict[str, Any]:
     for split, counts in zip(SPLITS, graph.split_counts):
         snapshots = graph.split_snapshots(split)
         if len(snapshots):
-            first, last = format_time(graph, int(snapshots[0])), format_time(graph, int(snapshots[-1]))
+            first, last = (
+                format_snapshot_time(graph, int(snapshots[0])),
+                format_snapshot_time(graph, int(snapshots[-1])),
+            )
             splits[split] = {"from": first, "to": last, "facts": int(counts.sum())}
-    ends = {"from": format_time(graph, 0), "to": format_time(graph, graph.num_snapshots - 1)}
+    ends = {"from": format_snapshot_time(graph, 0), "to": format_snapshot_time(graph, graph.num_snapshots - 1)}
     return ends | {"provenance": graph.provenance, "splits": splits}
 
 

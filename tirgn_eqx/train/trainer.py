@@ -16,7 +16,7 @@ from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import numbered, prune
 from tirgn_eqx.checkpoint.training_state import Progress, load_state, resumed, save_state
 from tirgn_eqx.data.clock import describe_clock
-from tirgn_eqx.data.times import format_time
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
@@ -275,7 +275,7 @@ class Run:
         while len(unseen) > waiting:
             step, target, metrics = unseen.popleft()
             if is_bad(metrics):
-                when = format_time(self.graph, target)
+                when = format_snapshot_time(self.graph, target)
                 message, at = bad.report(step, when, metrics), self.global_step - len(unseen)
                 self.logger.log_text("bad_step", message, at)
                 self.emit({"event": "bad_step", "epoch": bad.epoch, "step": step, "time": when, "message": message})

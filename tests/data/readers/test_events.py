@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tirgn_eqx.data import load_graph, read_folder
 from tirgn_eqx.data.graph import ReadReport
 from tirgn_eqx.data.readers.events import ReadingOptions, read_events, split_by_snapshot, thin
-from tirgn_eqx.data.times import format_time
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"
@@ -435,7 +435,7 @@ def test_small_whole_numbers_are_steps(tmp_path):
     graph = load_graph(path)
     assert graph.times.tolist() == list(range(0, 100, 5)) and graph.time_interval == 5
     assert graph.read is not None and graph.read.times == "step numbers, 0 to 95"
-    assert format_time(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
+    assert format_snapshot_time(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
     for options in ({"num_days": 3}, {"granularity": "hour"}):
         with pytest.warns(DataWarning, match=r"is ignored; its times are step numbers, each of which is a snapshot"):
             assert load_graph(path, **options).checksum == graph.checksum

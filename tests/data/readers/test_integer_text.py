@@ -163,7 +163,7 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
     for number, content in enumerate((READ_WHOLE["CRLF"], READ_WHOLE["all three, mixed"], READ_WHOLE["CR"])):
         place = write(tmp_path / str(number), content)
         for block in (1, 2, 3, 5, 7, 64):
-            monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", block)
+            monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", block)
             graph, _ = read_both(place)
             assert not isinstance(graph, str)
             assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
@@ -347,7 +347,7 @@ INTERVALS: dict[str, tuple[list[int], int]] = {
 
 @pytest.mark.parametrize("case", INTERVALS)
 def test_the_interval_is_that_of_all_train_times(tmp_path, monkeypatch, case):
-    monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", 8)  # a line or two in each
+    monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", 8)  # a line or two in each
     times, interval = INTERVALS[case]
     # Those of the other splits do not count.
     content = files(

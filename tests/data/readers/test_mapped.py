@@ -64,7 +64,7 @@ def test_what_goes_block_by_block_is_what_it_was_at_once(facts, large, block):
     if large:  # too many ids for one number per fact
         graph = dataclasses.replace(graph, num_entities=2**30, num_relations=2**20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tirgn_eqx.data.graph.BLOCK", block)
+        patch.setattr("tirgn_eqx.data.graph.BLOCK_FACTS", block)
         assert graph.checksum == old_checksum(graph)
         for number, split in enumerate(SPLITS):
             mask = graph.split_mask(split)

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tirgn_eqx.data.readers.table_files import ACCEPTED, COUNT, Empty, Part, PartReader, find_parts
+from tirgn_eqx.data.readers.table_files import ACCEPTED_TABLES, COUNT, Empty, Part, PartReader, find_parts
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.storage.table_probe import kept
 from tirgn_eqx.storage.untrusted import Unsound, told
 
 COLUMNS = ("entity1", "relation", "entity2", "timestamp")
-_NEED = f"expected {ACCEPTED}, with the columns {', '.join(COLUMNS)}"
+_NEED = f"expected {ACCEPTED_TABLES}, with the columns {', '.join(COLUMNS)}"
 _DROP = "drop or fill these rows, or set them aside with --skip-bad-rows"
 _FORM = "write it like --columns entity1=subject,relation=verb,entity2=object,timestamp=day"
 _FRAME = "the table"  # the name of a DataFrame in messages

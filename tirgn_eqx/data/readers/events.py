@@ -14,7 +14,7 @@ import numpy as np
 from tirgn_eqx.data.graph import ReadReport, TemporalGraph, from_facts
 from tirgn_eqx.data.readers.event_table import EventTable, is_frame, parse_columns, read_table
 from tirgn_eqx.data.readers.numeric_times import Times, format_span
-from tirgn_eqx.data.readers.table_files import PACKED, form_of, table_form
+from tirgn_eqx.data.readers.table_files import PACKED_SUFFIXES, form_of, table_form
 from tirgn_eqx.data.readers.timestamps import find_doubts, read_times
 from tirgn_eqx.data.times import DAY
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest
@@ -152,7 +152,7 @@ def _log_understanding(times: str, found: dict[str, str], chosen: dict[str, str]
 def _table_name(path: Path) -> str:
     """The name of a table: that of its file without the suffixes that say its form."""
     name = os.path.basename(os.path.abspath(path))
-    for packed in PACKED:
+    for packed in PACKED_SUFFIXES:
         name = name.removesuffix(packed)
     return Path(name).stem if form_of(name) else name
 

@@ -10,13 +10,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.graph import ReadReport
-from tirgn_eqx.data.times import ACCEPTED, TIME_MAX, TimeForm, describe_times, join_dates, parse_number_or_date
+from tirgn_eqx.data.times import TIME_ADVICE, TIME_MAX, TimeForm, describe_times, join_dates, parse_number_or_date
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.storage.untrusted import check_regular
 
 INT32_MAX = 2**31 - 1
-BLOCK = 1 << 23  # bytes that are read at once
-LONGEST = 1 << 16  # bytes of a line
+BLOCK_BYTES = 1 << 23  # bytes that are read at once
+LONGEST_LINE = 1 << 16  # bytes of a line
 # Memory grows with the number of ids, so that a line must not claim billions: see `most_ids`.
 _FREE_IDS, _IDS_PER_LINE = 1_000_000, 16
 _BOM = b"\xef\xbb\xbf"
@@ -43,28 +43,28 @@ def most_ids(mentions: int) -> int:
     return _FREE_IDS + _IDS_PER_LINE * mentions
 
 
-def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
+def read_text_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
     """A file in blocks of whole lines, without byte order mark, and the number of each block's first line, from 1.
 
     LF, CRLF and CR all end a line, and are LF in the blocks. Only one block is in memory at a time.
 
     **Raises:** DataError for a file that cannot be read, with `need` (what to do) at its end; for one that is no text
-    in one byte a letter (UTF-16, NUL bytes), ends in Ctrl-Z, or has a line longer than `LONGEST`.
+    in one byte a letter (UTF-16, NUL bytes), ends in Ctrl-Z, or has a line longer than `LONGEST_LINE`.
     """
     number, rest = 1, b""
     try:
         check_regular(path)
         with path.open("rb") as file:
             _check_ends(path, file)
-            while data := file.read(BLOCK):
+            while data := file.read(BLOCK_BYTES):
                 data = rest + data
                 # A CR at the end may be the first half of a CRLF.
                 half = b"\r" if data.endswith(b"\r") else b""
                 data = _with_lf(data.removesuffix(half))
                 ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-                long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST + 1)
+                long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST_LINE + 1)
                 if len(long):
-                    raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST:,} bytes; {need}")
+                    raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST_LINE:,} bytes; {need}")
                 if (place := data.find(b"\0")) >= 0:
                     raise DataError(
                         f"{path}:{number + data.count(10, 0, place)}: a NUL byte (0x00), which no text holds: the file "
@@ -84,7 +84,7 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
 
 
 def decode_block(path: Path, first: int, block: bytes) -> str:
-    """A block of `read_blocks` as text. **Raises:** DataError for one that is not UTF-8."""
+    """A block of `read_text_blocks` as text. **Raises:** DataError for one that is not UTF-8."""
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -127,7 +127,7 @@ class Layout:
     short: str = "complete or delete the line"
 
 
-class Rows(NamedTuple):
+class TextRows(NamedTuple):
     """The numbers of some lines.
 
     **Arguments:** `values`: int64 `(row, column)`, dates as seconds since 1970; `numbers`: int64 `(row,)`, the line of
@@ -148,7 +148,7 @@ class FormCheck:
         self.form = TimeForm.NUMBER
         self._first: str | None = None
 
-    def add(self, path: Path, rows: Rows) -> None:
+    def add(self, path: Path, rows: TextRows) -> None:
         """**Raises:** DataError where these are dates and those before are not, or the reverse."""
         if not len(rows.values):
             return
@@ -166,38 +166,38 @@ def mixed_times(place: str, dated: bool, before: str) -> DataError:
     return DataError(f"{place}: time is {kinds[0]}, but {kinds[1]} at {before}; write all times in one way")
 
 
-def integer_blocks(path: Path, layout: Layout) -> Iterator[Rows]:
+def integer_blocks(path: Path, layout: Layout) -> Iterator[TextRows]:
     """The rows of a whitespace-separated file, some lines at a time; blank lines are skipped.
 
     **Raises:** DataError with file and line for a missing column, one too many, or a value that is no such number.
     """
-    for first, block in read_blocks(path, layout.need):
+    for first, block in read_text_blocks(path, layout.need):
         yield read_rows(path, first, block, layout)
 
 
-def read_integers(path: Path, layout: Layout, forms: FormCheck | None = None) -> Rows:
+def read_integers(path: Path, layout: Layout, forms: FormCheck | None = None) -> TextRows:
     """All rows of `integer_blocks`. **Arguments:** `forms`: of the times in the files before."""
     return gather_rows(path, integer_blocks(path, layout), layout, forms or FormCheck())
 
 
-def gather_rows(path: Path, blocks: Iterable[Rows], layout: Layout, forms: FormCheck) -> Rows:
+def gather_rows(path: Path, blocks: Iterable[TextRows], layout: Layout, forms: FormCheck) -> TextRows:
     """The rows of all blocks of a file. **Raises:** DataError where some times are dates and others are not."""
-    found = [Rows(np.zeros((0, len(layout.columns)), np.int64), np.zeros(0, np.int64), 0, 0)]
+    found = [TextRows(np.zeros((0, len(layout.columns)), np.int64), np.zeros(0, np.int64), 0, 0)]
     for rows in blocks:
         forms.add(path, rows)
         found.append(rows)
     values, numbers, lines, blank, _ = zip(*found)
-    return Rows(np.concatenate(values), np.concatenate(numbers), sum(lines), sum(blank), forms.form)
+    return TextRows(np.concatenate(values), np.concatenate(numbers), sum(lines), sum(blank), forms.form)
 
 
-def make_report(parts: list[Rows], facts: np.ndarray, form: TimeForm, unit: int | None) -> ReadReport:
+def make_report(parts: list[TextRows], facts: np.ndarray, form: TimeForm, unit: int | None) -> ReadReport:
     """What was read of all files. **Arguments:** `facts`: those of all parts, time last, in `unit`."""
     lines, blank = sum(rows.lines for rows in parts), sum(rows.blank for rows in parts)
     times = describe_times(form, int(facts[:, 3].min()), int(facts[:, 3].max()), unit)
     return ReadReport(lines, len(facts), blank, times=times)
 
 
-def read_rows(path: Path, first: int, block: bytes, layout: Layout) -> Rows:
+def read_rows(path: Path, first: int, block: bytes, layout: Layout) -> TextRows:
     """The rows of one block. **Arguments:** `first`: the number of its first line; **Raises:** see `integer_blocks`."""
     rows = _read_clean(block, layout) or _read_dates(block, layout)
     if rows is None:
@@ -205,7 +205,7 @@ def read_rows(path: Path, first: int, block: bytes, layout: Layout) -> Rows:
     return rows._replace(numbers=rows.numbers + (first - 1))
 
 
-def _read_clean(raw: bytes, layout: Layout) -> Rows | None:
+def _read_clean(raw: bytes, layout: Layout) -> TextRows | None:
     """All rows at once, or None when anything at all is unusual, so that `_read_lines` can name it."""
     data = np.frombuffer(raw, np.uint8)
     if not len(data) or not _CLEAN[data].all() or _has_empty_field(raw):
@@ -232,7 +232,7 @@ def _read_clean(raw: bytes, layout: Layout) -> Rows | None:
     low, high = np.array([_limits(column) for column in columns]).T
     if not ((table >= low) & (table <= high)).all():
         return None
-    return Rows(table, lines + 1, len(ends), len(ends) - len(lines))
+    return TextRows(table, lines + 1, len(ends), len(ends) - len(lines))
 
 
 def _limits(column: str) -> tuple[int, int]:
@@ -246,7 +246,7 @@ def _has_empty_field(raw: bytes) -> bool:
     return b" " in raw and _EMPTY_FIELD.search(raw) is not None
 
 
-def _read_dates(raw: bytes, layout: Layout) -> Rows | None:
+def _read_dates(raw: bytes, layout: Layout) -> TextRows | None:
     """As `_read_clean`, of facts whose times are dates or whole floats; None when anything is unusual."""
     if layout.columns[3:] != ("time",):
         return None
@@ -265,7 +265,7 @@ def _read_dates(raw: bytes, layout: Layout) -> Rows | None:
     return rows._replace(form=max(forms)) if rows is not None and len(rows.values) == count else None
 
 
-def _read_lines(path: Path, raw: bytes, layout: Layout, first: int) -> Rows:
+def _read_lines(path: Path, raw: bytes, layout: Layout, first: int) -> TextRows:
     """As `_read_clean`, one line after the other; `first` is the number of the first one, for messages."""
     rows, numbers, blank, form = [], [], 0, TimeForm.NUMBER
     columns = layout.columns
@@ -289,7 +289,7 @@ def _read_lines(path: Path, raw: bytes, layout: Layout, first: int) -> Rows:
             if (before := line_of_kind.get(not found.dated)) is not None:
                 raise mixed_times(f"{path}:{number}", found.dated, f"{path}:{before}")
     table = np.array(rows, np.int64).reshape(-1, len(columns))
-    return Rows(table, np.array(numbers, np.int64), len(lines), blank, form)
+    return TextRows(table, np.array(numbers, np.int64), len(lines), blank, form)
 
 
 def _wrong_count(place: str, line: str, count: int, layout: Layout) -> DataError:
@@ -326,5 +326,5 @@ def _parse_value(place: str, column: str, text: str) -> tuple[int, TimeForm]:
     problem = f"{place}: {column} is {shown(text, 40)}"
     if whole or found:
         raise DataError(f"{problem}, outside {low} to {high}; correct it")
-    advice = ACCEPTED if column == "time" else "write the id, a number from 0"
+    advice = TIME_ADVICE if column == "time" else "write the id, a number from 0"
     raise DataError(f"{problem}, not a whole number; {advice}")

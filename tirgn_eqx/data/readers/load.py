@@ -12,13 +12,13 @@ from tirgn_eqx.data.readers.event_table import is_frame
 from tirgn_eqx.data.readers.events import EVENT_KINDS, READING_OPTIONS, ReadingOptions, read_events
 from tirgn_eqx.data.readers.mapped import is_mapped, map_graph, read_mapped, write_mapped
 from tirgn_eqx.data.readers.regcn_text import FolderStream, StreamingError, is_folder, read_folder
-from tirgn_eqx.data.readers.table_files import ACCEPTED, form_of, is_table, table_form
+from tirgn_eqx.data.readers.table_files import ACCEPTED_TABLES, form_of, is_table, table_form
 from tirgn_eqx.data.readers.tgb import read_tgb, tgb_name
 from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.storage.untrusted import is_utf8, parse_toml
 
-_ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED}"
+_ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED_TABLES}"
 
 
 class Form(NamedTuple):

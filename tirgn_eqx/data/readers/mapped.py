@@ -25,10 +25,10 @@ from tirgn_eqx.storage.files import alone, building, flush, write_bytes, write_t
 from tirgn_eqx.storage.npy_columns import CHUNK, Column, check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, is_utf8, parse_json
 
-FORMAT = "tirgn mapped graph"
-VERSION = 1
-RECORD = "graph.json"
-COLUMNS = {"subject": np.int32, "relation": np.int32, "object": np.int32, "snapshot": np.int32, "split": np.int8}
+_FORMAT = "tirgn mapped graph"
+_VERSION = 1
+_RECORD = "graph.json"
+_COLUMNS = {"subject": np.int32, "relation": np.int32, "object": np.int32, "snapshot": np.int32, "split": np.int8}
 _KINDS = {"entity": "entities", "relation": "relations"}
 _STATIC = ("entity", "relation", "word")
 _COUNTS = ("lines", "facts", "blank", "bad", "outside", "thinned")
@@ -103,7 +103,7 @@ def write_mapped(
             flush(work)
             record["folder"] = _move_columns(folder, work, record)
             record["sha256"] = _checksum(folder, record)
-            write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+            write_text(folder / _RECORD, json.dumps(record, indent=1) + "\n")
             _remove_others(folder, record)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); free space there, or name another") from error
@@ -113,7 +113,7 @@ def write_mapped(
 def _check_place(folder: Path) -> None:
     try:
         usable = not folder.exists() or (
-            folder.is_dir() and ((folder / RECORD).exists() or all(x.name.startswith(".") for x in folder.iterdir()))
+            folder.is_dir() and ((folder / _RECORD).exists() or all(x.name.startswith(".") for x in folder.iterdir()))
         )
     except OSError:
         usable = False
@@ -125,7 +125,7 @@ def _write_facts(
     work: Path, facts: Iterable[FactBlock], fields: dict[str, Any], finish: Callable[[], dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `graph.json` says of the facts, written to `work`; and all fields."""
-    columns = {name: Column(work / f"{name}.npy", dtype) for name, dtype in COLUMNS.items()}
+    columns = {name: Column(work / f"{name}.npy", dtype) for name, dtype in _COLUMNS.items()}
     times, highest, snapshots = [], np.zeros(3, np.int64), _SnapshotCounter()
     train_time, divisor = None, 0
     with columns["subject"], columns["relation"], columns["object"], columns["snapshot"], columns["split"]:
@@ -141,13 +141,13 @@ def _write_facts(
                 steps = np.diff(trained, prepend=trained[0] if train_time is None else train_time)
                 train_time, divisor = trained[-1], int(np.gcd.reduce(steps, initial=divisor))
             highest = np.maximum(highest, [column.max() for column in block[:3]])
-            for name, values in zip(COLUMNS, (*block[:3], snapshot, block.split)):
+            for name, values in zip(_COLUMNS, (*block[:3], snapshot, block.split)):
                 columns[name].append(values)
     fields = fields | finish()
     if not times:
         raise DataError(f"{fields['name']}: no facts; nothing can be trained on an empty graph")
     sizes = (fields["num_entities"], fields["num_relations"], fields["num_entities"])
-    for name, most, size in zip(COLUMNS, highest.tolist(), sizes):
+    for name, most, size in zip(_COLUMNS, highest.tolist(), sizes):
         if most >= size:
             raise DataError(f"{fields['name']}: {name} {most} is beyond the {size:,} there are; correct the count")
     with Column(work / "times.npy", np.int64) as columns["times"]:
@@ -159,8 +159,8 @@ def _write_facts(
     if read is not None and read.facts != number:
         raise ValueError(f"{read.facts} facts were read, but {number} written")
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": _FORMAT,
+        "version": _VERSION,
         "name": fields["name"],
         "facts": number,
         "snapshots": columns["times"].length,
@@ -242,7 +242,7 @@ def _move_columns(folder: Path, work: Path, record: dict[str, Any]) -> str:
 def _checksum(folder: Path, record: dict[str, Any]) -> str:
     """`TemporalGraph.checksum` of what was written."""
     place = folder / record["folder"]
-    columns = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*COLUMNS, "times")}
+    columns = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*_COLUMNS, "times")}
     sizes = {name: record[name] for name in ("name", "num_entities", "num_relations", "time_interval")}
     return TemporalGraph(**columns, **sizes).checksum
 
@@ -260,7 +260,7 @@ def _remove_others(folder: Path, record: dict[str, Any]) -> None:
 
 def is_mapped(folder: str | Path) -> bool:
     """Whether a folder says that it holds a mapped graph."""
-    return os.path.isfile(Path(folder) / RECORD)
+    return os.path.isfile(Path(folder) / _RECORD)
 
 
 def read_mapped(path: str | Path) -> TemporalGraph:
@@ -269,7 +269,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     **Raises:** DataError for a folder that is no such graph or is damaged: one line with the file and what is wrong.
     """
     folder = Path(os.path.expanduser(path))
-    record = _Record(folder / RECORD)
+    record = _Record(folder / _RECORD)
     facts, snapshots = record.number("facts", 1, _MOST), record.number("snapshots", 1, INT32_MAX)
     entities = record.number("num_entities", 1, INT32_MAX)
     relations = record.number("num_relations", 1, INT32_MAX // 2)
@@ -281,7 +281,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
             raise record.error(f"{size:,} {_KINDS[kind]}, but {facts:,} facts")
     limits = (entities, relations, entities, snapshots, len(SPLITS))
     columns: dict[str, Any] = {
-        name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in COLUMNS.items()
+        name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in _COLUMNS.items()
     }
     times = map_column(place / "times.npy", np.int64, snapshots, _FIX)
     for (name, values), limit in zip(columns.items(), limits):
@@ -322,10 +322,10 @@ class _Record:
             raise DataError(f"{path}: cannot be read ({error.strerror}); {_FIX}") from error
         except ValueError as error:
             raise DataError(f"{path}: no JSON; {_FIX}") from error
-        if not isinstance(self.document, dict) or self.document.get("format") != FORMAT:
-            raise self.error(f"does not say that it is a {FORMAT}")
-        if self.document.get("version") != VERSION:
-            raise self.error(f"version {shown(self.document.get('version'))}, expected {VERSION}")
+        if not isinstance(self.document, dict) or self.document.get("format") != _FORMAT:
+            raise self.error(f"does not say that it is a {_FORMAT}")
+        if self.document.get("version") != _VERSION:
+            raise self.error(f"version {shown(self.document.get('version'))}, expected {_VERSION}")
 
     def error(self, problem: str) -> DataError:
         return DataError(f"{self.path}: {problem}; {_FIX}")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tirgn_eqx.data.readers.integer_text import INT32_MAX, decode_block, read_blocks
+from tirgn_eqx.data.readers.integer_text import INT32_MAX, decode_block, read_text_blocks
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
 Lines = list[tuple[int, str]]  # number and text
@@ -155,5 +155,5 @@ def _count_up(rows: list[NamedId]) -> bool:
 
 def _read_lines(path: Path, need: str) -> Iterator[tuple[int, str]]:
     """Number and text of each line of a file in UTF-8."""
-    for first, block in read_blocks(path, need):
+    for first, block in read_text_blocks(path, need):
         yield from enumerate(decode_block(path, first, block).split("\n"), first)

@@ -15,7 +15,7 @@ from tirgn_eqx.data.readers.integer_text import (
     INT32_MAX,
     FormCheck,
     Layout,
-    Rows,
+    TextRows,
     integer_blocks,
     make_report,
     most_ids,
@@ -197,11 +197,11 @@ class _Folder:
             f"{file}: no facts; every split needs at least one, and {self.convert} cuts all facts into three"
         )
 
-    def check_ids(self, file: Path, rows: Rows) -> None:
+    def check_ids(self, file: Path, rows: TextRows) -> None:
         """**Raises:** DataError for an id beyond those of `stat.txt`."""
         _check_ids(file, rows, _COLUMNS, (self.num_entities, self.num_relations, self.num_entities), self.stat)
 
-    def check_boundary(self, split: int, early: Rows, late: Rows, unit: int | None) -> None:
+    def check_boundary(self, split: int, early: TextRows, late: TextRows, unit: int | None) -> None:
         """**Raises:** DataError for a fact of `split` after one of the next split. DataWarning for the same time."""
         newest, oldest = int(np.argmax(early.values[:, 3])), int(np.argmin(late.values[:, 3]))
         end, start = int(early.values[newest, 3]), int(late.values[oldest, 3])
@@ -287,7 +287,7 @@ def _read_sizes(path: Path) -> tuple[int, int]:
     return int(rows[0, 0]), int(rows[0, 1])
 
 
-def _check_ids(file: Path, rows: Rows, columns: tuple[str, ...], sizes: tuple[int, ...], stat: Path) -> None:
+def _check_ids(file: Path, rows: TextRows, columns: tuple[str, ...], sizes: tuple[int, ...], stat: Path) -> None:
     """**Raises:** DataError for an id in the first columns that is beyond their `sizes`."""
     beyond = rows.values[:, : len(sizes)] >= sizes
     if beyond.any():

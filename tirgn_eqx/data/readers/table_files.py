@@ -16,13 +16,15 @@ from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.storage.table_probe import check_parquet, check_table
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, is_utf8, parse_json
 
-FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
-FORMS |= dict.fromkeys((".ndjson", ".jsonl", ".json"), "ndjson")
-FORMS |= dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow")
-PACKED = (".gz", ".zst")
-SUFFIXES = tuple(suffix for suffix in FORMS if suffix != ".json")
-SUFFIXES += tuple(suffix + packed for suffix in SUFFIXES if FORMS[suffix] in ("csv", "ndjson") for packed in PACKED)
-ACCEPTED = "a table as parquet, CSV, TSV or NDJSON (also .gz, .zst), Arrow or Feather, or a folder of such parts"
+TABLE_FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
+TABLE_FORMS |= dict.fromkeys((".ndjson", ".jsonl", ".json"), "ndjson")
+TABLE_FORMS |= dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow")
+PACKED_SUFFIXES = (".gz", ".zst")
+SUFFIXES = tuple(suffix for suffix in TABLE_FORMS if suffix != ".json")
+SUFFIXES += tuple(
+    suffix + packed for suffix in SUFFIXES if TABLE_FORMS[suffix] in ("csv", "ndjson") for packed in PACKED_SUFFIXES
+)
+ACCEPTED_TABLES = "a table as parquet, CSV, TSV or NDJSON (also .gz, .zst), Arrow or Feather, or a folder of such parts"
 COUNT = "\N{NULL}fields without a value"  # the name of a column that counts them
 _MAGIC = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"\x78\x01": "zlib", b"\x78\x9c": "zlib", b"\x78\xda": "zlib"}
 _HEADER = 1 << 20  # bytes of a text table's first line
@@ -49,11 +51,11 @@ class Part(NamedTuple):
 def form_of(name: str | os.PathLike[str]) -> str | None:
     """`parquet`, `csv`, `ndjson` or `arrow` by the end of a file's name, or None for one that is no table."""
     text = os.path.basename(os.fspath(name)).lower()
-    for packed in PACKED:
+    for packed in PACKED_SUFFIXES:
         if text.endswith(packed):
-            form = FORMS.get(os.path.splitext(text.removesuffix(packed))[1])
+            form = TABLE_FORMS.get(os.path.splitext(text.removesuffix(packed))[1])
             return form if form in ("csv", "ndjson") else None
-    return FORMS.get(os.path.splitext(text)[1])
+    return TABLE_FORMS.get(os.path.splitext(text)[1])
 
 
 def _list_files(folder: Path) -> list[tuple[Path, str]]:

@@ -17,13 +17,13 @@ from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.readers.integer_text import (
     FormCheck,
     Layout,
-    Rows,
+    TextRows,
     decode_block,
     gather_rows,
     make_report,
     mixed_times,
-    read_blocks,
     read_rows,
+    read_text_blocks,
 )
 from tirgn_eqx.data.times import TIME_MAX, TimeForm, in_units, parse_number_or_date
 from tirgn_eqx.errors import DataError, DataWarning, shown
@@ -34,14 +34,14 @@ SAMPLED = ("tkgl-wikidata",)  # the negatives of each query are a sample of the 
 _NEED = "a TGB folder holds NAME_edgelist.csv with the columns timestamp, head, tail, relation"
 _LAYOUT = Layout(("time", "head", "tail", "relation"), _NEED, most=4)
 _VALID = _TEST = 0.15  # shares of the facts, by time
-# Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
+# _Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
 _COLUMN_NAMES = {
     "time": {"timestamp", "time", "ts", "date", "datetime", "unix_time"},
     "head": {"head", "subject", "source", "src", "head_id"},
     "tail": {"tail", "object", "destination", "target", "dst", "tail_id"},
     "relation": {"relation", "relation_type", "relation_id", "rel", "predicate", "edge_type"},
 }
-Names = tuple[tuple[str, ...], tuple[str, ...]]  # of entities and of relations, by id
+_Names = tuple[tuple[str, ...], tuple[str, ...]]  # of entities and of relations, by id
 
 
 def tgb_name(folder: str | Path) -> str | None:
@@ -103,10 +103,10 @@ def _split(time: np.ndarray) -> np.ndarray:
 # --- files of numbers ----------------------------------------------------------------------------------------------
 
 
-def _read_numbered(path: Path) -> tuple[Rows, Names]:
+def _read_numbered(path: Path) -> tuple[TextRows, _Names]:
     """The facts of a file of numbers, columns subject, relation, object, time; their names are the numbers."""
     places = _find_columns(path, _LAYOUT.columns)
-    blocks = (_read_numbers(path, first, block, places) for first, block in read_blocks(path, _NEED))
+    blocks = (_read_numbers(path, first, block, places) for first, block in read_text_blocks(path, _NEED))
     rows = gather_rows(path, blocks, _LAYOUT, FormCheck())
     values = rows.values
     number, first, place = np.unique(values[:, 1:3].ravel(), return_index=True, return_inverse=True)
@@ -127,7 +127,7 @@ def _read_numbered(path: Path) -> tuple[Rows, Names]:
     return rows._replace(values=facts), (entities, tuple(map(str, kinds.tolist())))
 
 
-def _read_numbers(path: Path, first: int, block: bytes, places: "_Places") -> Rows:
+def _read_numbers(path: Path, first: int, block: bytes, places: "_Places") -> TextRows:
     """The rows of a block of a file of numbers, columns as in `_LAYOUT`; its first line holds the column names."""
     if places.indices == tuple(range(places.width)) and b'"' not in block:
         # The line of names becomes a blank one, so that lines keep their numbers.
@@ -157,12 +157,12 @@ class _Ids(dict[str, int]):
         return names.replace_strict(distinct, pl.Series(ids, dtype=pl.Int64)).to_numpy()
 
 
-def _read_named(path: Path) -> tuple[Rows, Names]:
+def _read_named(path: Path) -> tuple[TextRows, _Names]:
     """The facts of a file of names, columns subject, relation, object, time; and the names by id."""
     places = _find_columns(path, _LAYOUT.columns)
     entities, relations = _Ids(), _Ids()
 
-    def read_block(first: int, block: bytes) -> Rows:
+    def read_block(first: int, block: bytes) -> TextRows:
         import polars as pl
 
         numbers, frame = _read_frame(path, first, block, places)
@@ -172,9 +172,9 @@ def _read_named(path: Path) -> tuple[Rows, Names]:
         head, tail = entities.number(ends).reshape(-1, 2).T
         lines = _count_lines(block) - (first == 1)
         values = np.stack([head, relations.number(frame["relation"]), tail, time], 1)
-        return Rows(values, numbers, lines, lines - len(numbers), form)
+        return TextRows(values, numbers, lines, lines - len(numbers), form)
 
-    blocks = (read_block(first, block) for first, block in read_blocks(path, _NEED))
+    blocks = (read_block(first, block) for first, block in read_text_blocks(path, _NEED))
     layout = Layout(("subject", "relation", "object", "time"), _NEED)
     return gather_rows(path, blocks, layout, FormCheck()), (tuple(entities), tuple(relations))
 
@@ -203,7 +203,7 @@ def _read_static(path: Path, entities: tuple[str, ...]) -> StaticGraph | None:
     places = _find_columns(path, ("head", "tail", "relation"))
     known = {name: number for number, name in enumerate(entities)}
     words, relations, parts = _Ids(), _Ids(), [np.zeros((3, 0), np.int64)]
-    for first, block in read_blocks(path, _NEED):
+    for first, block in read_text_blocks(path, _NEED):
         frame = _read_frame(path, first, block, places)[1]
         head = np.array([known.get(name, -1) for name in frame["head"].to_list()], np.int64)
         frame = frame.filter(head >= 0)
@@ -234,7 +234,7 @@ def _find_columns(path: Path, columns: tuple[str, ...]) -> _Places:
     **Raises:** DataError when the first line is a fact, which TGB would skip, or holds only some of the names.
     """
     standard = _Places(columns, len(columns), tuple(range(len(columns))), columns)
-    _, block = next(read_blocks(path, _NEED), (1, b""))
+    _, block = next(read_text_blocks(path, _NEED), (1, b""))
     if not block:
         return standard
     line = block.split(b"\n")[0].decode("utf-8", "replace")

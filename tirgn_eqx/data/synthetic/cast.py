@@ -6,7 +6,7 @@ import numpy as np
 
 REGIONS = ("Northern", "Southern", "Eastern", "Western", "Central")
 
-RELATIONS = tuple(
+_RELATIONS = tuple(
     (
         "Make statement, Consult, Appeal for help, Express intent to cooperate, Cooperate diplomatically, Cooperate "
         "materially, Provide aid, Yield, Investigate, Demand, Disapprove, Reject, Threaten, Protest, Show military "
@@ -75,6 +75,6 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
 
 
 def relation_names(num_relations: int) -> tuple[str, ...]:
-    """`num_relations` different names; beyond the twenty of `RELATIONS`, numbered forms of them."""
-    laps = [divmod(number, len(RELATIONS)) for number in range(num_relations)]
-    return tuple(RELATIONS[i] + (f", form {lap + 1}" if lap else "") for lap, i in laps)
+    """`num_relations` different names; beyond the twenty of `_RELATIONS`, numbered forms of them."""
+    laps = [divmod(number, len(_RELATIONS)) for number in range(num_relations)]
+    return tuple(_RELATIONS[i] + (f", form {lap + 1}" if lap else "") for lap, i in laps)

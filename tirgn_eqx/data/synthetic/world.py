@@ -33,7 +33,7 @@ from tirgn_eqx.data.synthetic.behaviours import (
 from tirgn_eqx.data.synthetic.cast import MAX_ENTITIES, REGIONS, Cast, make_cast, relation_names
 from tirgn_eqx.errors import DataError, shown
 
-Number = int | float
+_Number = int | float
 _MOST_FACTS = 100_000_000  # they are drawn in memory
 
 
@@ -117,11 +117,11 @@ def simulate(
     num_entities: int = 100,
     num_relations: int = 20,
     num_days: int = 150,
-    facts_per_day: Number = 100.0,
-    recurring: Number = 0.60,
-    periodic: Number = 0.08,
-    drifting: Number = 0.17,
-    one_off: Number = 0.15,
+    facts_per_day: _Number = 100.0,
+    recurring: _Number = 0.60,
+    periodic: _Number = 0.08,
+    drifting: _Number = 0.17,
+    one_off: _Number = 0.15,
     static_graph: bool = False,
     seed: int = 0,
 ) -> World:
