@@ -84,7 +84,7 @@ class TemporalGraph:
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
       `tirgn_eqx.data.load_graph(**provenance)` to load them again.
     - `read`: how the reader accounts for every line of the source, or None for data that were not read from lines.
-    - `left_out`: how many facts of train, valid and test `for_checkpoint` left out because the checkpoint lacks a name.
+    - `left_out`: facts of train, valid and test that `match_checkpoint` left out, because the checkpoint lacks a name.
 
     `mapped_folder` is set by `read_mapped` alone: the folder that the graph is mapped from, where indices are kept.
     """

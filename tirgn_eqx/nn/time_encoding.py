@@ -13,7 +13,7 @@ class TimeEncoding(eqx.Module):
     they last, it gives the decoders numbers twice as large as any that they learnt from. Everything stays finite at any
     time, also before the origin, where T is negative, but forecasts get worse with the distance (figures in
     `docs/model.md`). So clocks begin where the data do (`TemporalGraph.clock_origin`), and forecasts of a time far
-    ahead hold the clock (`Outlook.time_index`).
+    ahead hold the clock (`ForecastTarget.time_index`).
 
     Always computed in the parameters' own precision: in bf16 a clock of a few thousand steps has no phase.
     """
