@@ -59,7 +59,11 @@ class DistMult(tg.RecurrentGraphModel):
 
     def decode(self, encoding, queries, time_index, buffers, *, kind, training=False, key=None):
         entity, relation = encoding.entity, 8 * encoding.relation  # both have length 1: the softmax wants more
-        given = relation[queries.given] + self.time(time_index)[1] if kind == "entity" else 8 * entity[queries.given]
+        given = (
+            relation[queries.condition] + self.time(time_index)[1]
+            if kind == "entity"
+            else 8 * entity[queries.condition]
+        )
         vectors = entity[queries.subject] * given
         return vectors, vectors, entity if kind == "entity" else relation, buffers
 

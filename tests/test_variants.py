@@ -117,7 +117,7 @@ def test_padding_and_edge_order_change_nothing(golden):
 
 def test_a_window_shorter_than_history_len_is_the_window_alone(golden):
     vocabulary = build_history_vocabulary(golden.graph)
-    encode = eqx.filter_jit(TiRGN.encode)
+    encode = eqx.filter_jit(lambda model, *args, **kwargs: model.encoder(*args, **kwargs))
     short = BatchLoader(golden.graph, vocabulary, "train", history_len=2).build(2).batch.window
     long = BatchLoader(golden.graph, vocabulary, "train", history_len=6).build(2).batch.window
     assert long.valid.tolist() == [False] * 4 + [True] * 2

@@ -19,10 +19,10 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_combined, products
+from tirgn_eqx.models import build_mixture, products
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.gate import GateFit
@@ -39,7 +39,7 @@ def settings(**changes):
 
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
-    make = lambda key: build_combined(
+    make = lambda key: build_mixture(
         entities, relations, settings(model=model), small(evidence_background=background), key=key
     )
     made = eqx.filter_jit(make)(jax.random.key(1))
@@ -117,11 +117,11 @@ def test_intensities_are_those_of_the_definition(graph):
     for unit in range(len(gathered["subject"])):
         share = np.asarray(found, np.float64)[unit] / total[unit]
         own = background[unit] / total[unit]
-        met = gathered["partner_object"][gathered["cell_partner"][gathered["cell_unit"] == unit]]
+        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == unit]]
         popular = np.full(graph.num_entities, 1e-6)
-        kind = gathered["unit_kind"][unit]
+        kind = gathered["query_group"][unit]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
-        for place in np.flatnonzero(gathered["popular_kind"] == kind):
+        for place in np.flatnonzero(gathered["popular_group"] == kind):
             popular[gathered["popular_object"][place]] += strength[place]
         events = np.zeros(graph.num_entities)
         events[met] = (share - own - popular / total[unit])[met]
@@ -139,7 +139,7 @@ def test_windows_without_questions_encode_as_those_of_batches(graph):
         )
         encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, known=known))
         for target in loader.targets.tolist():
-            expected, _ = eqx.filter_jit(lambda m, w: m.encode(w))(model, loader.build(target).batch.window)
+            expected, _ = eqx.filter_jit(lambda m, w: m.encoder(w))(model, loader.build(target).batch.window)
             found, time_index = encoder(target)
             np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
             np.testing.assert_allclose(found.relation, expected.relation, atol=1e-6)
@@ -246,7 +246,7 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 @pytest.mark.ci
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
-    evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
+    evaluator = MixtureEvaluator(world, "valid", history_len=config.history_len, **model.evidence.loader_options)
     fitted_on, call = [], GateFit.__call__
 
     def spy(self, chosen, stop):
@@ -331,9 +331,9 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
+    make = lambda key: build_mixture(world.num_entities, world.num_relations, settings(), small(), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
-    evaluator = CombinedEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fit = GateFit(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
@@ -346,7 +346,7 @@ def test_one_snapshot_to_fit_on_is_forecast_with_the_gate_as_it_begins(tmp_path)
     rows = np.stack([rng.integers(0, n, 48) for n in (7, 2, 7)] + [np.repeat(np.arange(8), 6)], 1)
     graph = make_graph(rows, num_entities=7, num_relations=2, valid=36, test=42)
     model = built(7, 2)
-    evaluator = CombinedEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    evaluator = MixtureEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fitted, validation = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     assert not same_bits(fitted.gate, model.gate)
     np.testing.assert_array_equal(validation.nll["entity"], evaluator(model).nll["entity"])

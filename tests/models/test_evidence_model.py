@@ -66,7 +66,7 @@ def asked_at(graph, target):
 
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.needs | options).gather(asked_at(graph, target), index.known(target))
+    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.known(target))
     return on_device(gathered, rounded_bucket(gathered)), gathered
 
 
@@ -77,7 +77,7 @@ def entity_intensities(model, batch):
 
 @eqx.filter_jit
 def relation_intensities(model, batch):
-    return model.relation_intensities(batch, model.state(batch))
+    return model.relation_intensities(batch, model.background_logits(batch))
 
 
 def answer_log_probabilities(model, batch):
@@ -89,7 +89,7 @@ def answer_log_probabilities(model, batch):
 
 def real_answers(answers):
     real = np.asarray(answers.answer_weight) > 0
-    return np.asarray(answers.answer_unit)[real], np.asarray(answers.answer)[real]
+    return np.asarray(answers.answer_query)[real], np.asarray(answers.answer)[real]
 
 
 def gelu(z):
@@ -133,12 +133,12 @@ def intensities_by_loop(model, gathered, unit):
         background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
-    for kind, o, x in zip(gathered["popular_kind"], gathered["popular_object"], f64(gathered["popular_features"])):
-        if gathered["kind"][kind] == r:
+    for kind, o, x in zip(gathered["popular_group"], gathered["popular_object"], f64(gathered["popular_features"])):
+        if gathered["group"][kind] == r:
             out[o] += np.exp(kernel(model.popular, x, r)[0])
             lift[o] = np.exp(np.clip(kernel(model.demand, x, r)[0], -module.MOST_DEMAND, module.MOST_DEMAND))
-    owners = gathered["cell_partner"][gathered["cell_unit"] == unit]
-    for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+    owners = gathered["cell_neighbour"][gathered["cell_query"] == unit]
+    for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
             o = gathered["partner_object"][pair]
             x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
@@ -185,7 +185,7 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     f64 = lambda x: np.asarray(x, np.float64)
     for unit in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.LEAST
-        for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+        for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
             if pair == gathered["pair_partner"][unit]:
                 x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
                 expected = expected + np.exp(module.PACE * f64(model.asked_relation)) @ np.exp(
@@ -239,19 +239,19 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+        gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
         batches.append(on_device(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
     shipped = []
     for graph in worlds:
-        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.needs)
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.loader_options)
         number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
         batch = loader.build(number).batch
-        real = np.asarray(batch.partners.entry_pair) < len(batch.partners.object)
-        features = np.asarray(batch.partners.entry_features)[real]
-        around = batch.surroundings
+        real = np.asarray(batch.neighbours.entry_neighbour) < len(batch.neighbours.object)
+        features = np.asarray(batch.neighbours.entry_features)[real]
+        around = batch.global_graph
         links = np.asarray(around.link_features)[np.asarray(around.link_subject) < graph.num_entities]
         shipped.append((np.asarray(around.activity), links, np.array(len(features) > 0)))
     assert same_bits(shipped[0], shipped[1])
@@ -259,7 +259,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+    gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
     assert not np.allclose(
         entity_intensities(model, on_device(gathered, rounded_bucket(gathered))), entity_intensities(model, batches[0])
     )

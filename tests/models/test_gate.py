@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tirgn_eqx.config import preset
-from tirgn_eqx.models import Evidence, Gate
-from tirgn_eqx.models.combined import PACES, QUERY_FEATURES
+from tirgn_eqx.models import PACES, QUERY_FEATURES, Evidence, Gate
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False}
 

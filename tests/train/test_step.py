@@ -46,7 +46,7 @@ def model(graph):
     model = eqx.filter_jit(lambda key: Linear(graph.num_entities, graph.num_relations, config, None, key=key))(
         jr.key(0)
     )
-    return eqx.tree_at(lambda m: m.word_embedding, model, jnp.ones((1, 8)), is_leaf=lambda x: x is None)
+    return eqx.tree_at(lambda m: m.encoder.word_embedding, model, jnp.ones((1, 8)), is_leaf=lambda x: x is None)
 
 
 def batch_of(graph, target, key=None, **options):
@@ -92,13 +92,15 @@ def test_the_gradient_is_the_mean_over_answers_and_over_targets(graph, model, to
     targets = range(max(1, target - together + 1), target + 1)
     numbers = [together - (target - t) for t in targets] if together > 1 else [1]
     entity, relation = by_hand(graph, targets, numbers)
-    np.testing.assert_allclose(found.gradient.entity_embedding[:, 0], entity, rtol=1e-5)
-    np.testing.assert_allclose(found.gradient.relation_embedding[:, 0], relation, rtol=1e-5)
-    assert not np.asarray(found.gradient.entity_embedding[:, 1:]).any()
+    np.testing.assert_allclose(found.gradient.encoder.entity_embedding[:, 0], entity, rtol=1e-5)
+    np.testing.assert_allclose(found.gradient.encoder.relation_embedding[:, 0], relation, rtol=1e-5)
+    assert not np.asarray(found.gradient.encoder.entity_embedding[:, 1:]).any()
     assert float(found.gradient.word_embedding[0, 0]) == STATIC_LOSS == float(found.metrics["loss_static"])
     of_targets = zip(targets, numbers)
     parts = [by_hand(graph, [t], [n]) for t, n in of_targets]
-    loss = np.mean([model.entity_embedding[:, 0] @ e + model.relation_embedding[:, 0] @ r for e, r in parts])
+    loss = np.mean(
+        [model.encoder.entity_embedding[:, 0] @ e + model.encoder.relation_embedding[:, 0] @ r for e, r in parts]
+    )
     assert float(found.metrics["loss"]) == pytest.approx(float(loss) + STATIC_LOSS, rel=1e-4)
 
 
@@ -110,11 +112,11 @@ def test_every_micro_batch_and_the_encoder_have_keys_of_their_own(graph, model):
     answer = jnp.broadcast_to(jnp.arange(micros)[:, None], batch.entity_queries.answer.shape).astype(jnp.int32)
     batch = eqx.tree_at(lambda b: b.entity_queries.answer, batch, answer)
     DRAWN.clear()
-    found = np.asarray(gradient_of(model, batch).gradient.entity_embedding[:micros, 0])
+    found = np.asarray(gradient_of(model, batch).gradient.encoder.entity_embedding[:micros, 0])
     assert DRAWN and all(key is not None for key in DRAWN)
     assert (found > 0).all() and len(set(found.tolist())) == micros
     DRAWN.clear()
-    frozen = gradient_of(model, batch, training=False).gradient.entity_embedding[:micros, 0]
+    frozen = gradient_of(model, batch, training=False).gradient.encoder.entity_embedding[:micros, 0]
     np.testing.assert_allclose(frozen, np.full(micros, frozen[0]), rtol=1e-5)
     assert DRAWN and all(key is None for key in DRAWN)
 
@@ -125,7 +127,7 @@ def test_the_evidence_loss_weighs_entity_and_relation_questions():
         embedding_dim=4, evidence_heads=2, evidence_hidden=3, evidence_background=False, task_weight=TASK
     )
     model = eqx.filter_jit(lambda key: Evidence(graph.num_entities, graph.num_relations, config, key=key))(jr.key(0))
-    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.needs)
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
     batch = loader.build(len(loader) - 1).batch
 
     @eqx.filter_jit

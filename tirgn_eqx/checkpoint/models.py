@@ -21,7 +21,7 @@ from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
-from tirgn_eqx.models import MODEL_TYPES, Model, build_combined, build_model
+from tirgn_eqx.models import MODEL_TYPES, Model, build_mixture, build_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
@@ -54,7 +54,7 @@ def save_model(
     evidence: TiRGNTrainingConfig | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics; `evidence`:
-    the config of the evidence in a `Combined` model."""
+    the config of the evidence in a `Mixture` model."""
     static, words = None, model.word_embedding
     if model.static_edges is not None and words is not None:
         static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
@@ -127,7 +127,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
     build: Any = lambda: build_model(entities, relations, config, **shared)
     if evidence is not None:
-        build = lambda: build_combined(entities, relations, config, evidence, **shared)
+        build = lambda: build_mixture(entities, relations, config, evidence, **shared)
     try:
         skeleton = eqx.filter_eval_shape(build)
     except (ValueError, TypeError, OverflowError, ConfigError) as error:

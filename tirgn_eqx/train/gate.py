@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.batches.prefetch import prefetch
-from tirgn_eqx.models.combined import Combined, Gate, Informed
+from tirgn_eqx.models import Gate, Mixture, MixtureAtTarget
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.train.evidence_step import mean_nll
 from tirgn_eqx.train.non_finite import is_finite, kept_unless
@@ -33,12 +33,12 @@ STRAYING = 1e-2  # weight of the squares of what distinguishes questions and rel
 Metrics = dict[str, Float[Array, ""]]
 
 
-def gate_loss(gate: Gate, informed: Informed, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
+def gate_loss(gate: Gate, informed: MixtureAtTarget, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
     """Mean NLL of the entity answers plus that of the relation answers, in nats, plus what keeps the gate simple."""
     informed = eqx.tree_at(lambda i: i.model.gate, informed, gate)
     entity, relation = informed.answer_log_probabilities(batch)
     losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
-    loss = losses[0] + losses[1] + STRAYING * gate.strays()
+    loss = losses[0] + losses[1] + STRAYING * gate.l2_penalty()
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1]}
 
 
@@ -46,7 +46,9 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
     """The pure `step(gate, opt_state, informed, batch) -> (gate, opt_state, metrics)`."""
 
     @jaxtyped(typechecker=beartype)
-    def step(gate: Gate, opt_state: PyTree, informed: Informed, batch: EvidenceBatch) -> tuple[Gate, PyTree, Metrics]:
+    def step(
+        gate: Gate, opt_state: PyTree, informed: MixtureAtTarget, batch: EvidenceBatch
+    ) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
         updates, new_state = optimizer.update(gradient, opt_state)
         metrics = metrics | {"gradient_norm": global_norm(gradient)}
@@ -59,17 +61,17 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
 class GateFit:
     """Fits gates on chosen snapshots of one loader; every batch shape is compiled once, whatever the choice.
 
-    **Arguments:** `loader`: of the held-out split; `at`: the model at a target, such as a `CombinedEvaluator`'s
+    **Arguments:** `loader`: of the held-out split; `at`: the model at a target, such as a `MixtureEvaluator`'s
     `forecaster`; `model`; `on_record`: called with a dict now and then.
     """
 
     def __init__(
-        self, model: Combined, loader: EvidenceLoader, at: Callable[[int], Any], on_record: Callable[[dict], None]
+        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: Callable[[dict], None]
     ):
         self.model, self.loader, self.at, self.emit = model, loader, at, on_record
         self._programs: dict[int, Programs] = {}
 
-    def __call__(self, chosen: np.ndarray, stop: Callable[[], bool], name: str = "gate") -> Combined | None:
+    def __call__(self, chosen: np.ndarray, stop: Callable[[], bool], name: str = "gate") -> Mixture | None:
         """The model with a gate fitted on the snapshots `chosen`; None when it was stopped on its way."""
         parts = np.flatnonzero(np.isin([target for target, _ in self.loader.parts], chosen))
         if len(parts) > MOST_PARTS:

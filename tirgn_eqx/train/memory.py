@@ -31,7 +31,7 @@ from tirgn_eqx.runtime.meshes import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.step import make_step
-from tirgn_eqx.types import Batch, Queries, Rows, Window
+from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 PRECISIONS = ("bf16", "f32")
 POLICIES = ("none", "dots", "full")
@@ -124,14 +124,14 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
     def queries(sizes: tuple[int, ...], sampled: bool) -> Queries:
         unit, answer, seen, _ = sizes
         micro = bucket.num_micro * together
-        fields = {name: ints(micro, unit) for name in ("subject", "given")}
-        fields |= {name: ints(micro, answer) for name in ("answer_unit", "answer")}
-        fields |= {name: ints(micro, seen) for name in ("seen_unit", "seen_candidate")}
+        fields = {name: ints(micro, unit) for name in ("subject", "condition")}
+        fields |= {name: ints(micro, answer) for name in ("answer_query", "answer")}
+        fields |= {name: ints(micro, seen) for name in ("history_query", "history_candidate")}
         if sampled:
             fields["negatives"] = ints(micro, answer, config.num_negatives)
-            fields["candidate_seen"] = of(jnp.bool_, micro, answer, 1 + config.num_negatives)
+            fields["candidate_in_history"] = of(jnp.bool_, micro, answer, 1 + config.num_negatives)
         weights = {"weight": floats(micro, unit), "answer_weight": floats(micro, answer)}
-        weights["answer_seen"] = of(jnp.bool_, micro, answer)
+        weights["answer_in_history"] = of(jnp.bool_, micro, answer)
         return _build(Queries, fields | weights)
 
     key = jax.eval_shape(lambda: jr.key(0))
@@ -145,7 +145,7 @@ def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Buc
     if together > 1:
         fields["target_of_micro"] = ints(bucket.num_micro * together)
     if bucket.rows:
-        fields["rows"] = _build(Rows, {"index": ints(bucket.rows), "weight": floats(bucket.rows)})
+        fields["rows"] = _build(EntityRows, {"index": ints(bucket.rows), "weight": floats(bucket.rows)})
     return _build(Batch, fields)
 
 

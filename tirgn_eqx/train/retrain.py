@@ -30,7 +30,7 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Combined, Model, build_combined, build_model
+from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
 from tirgn_eqx.train.api import Record, train_tirgn
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
 from tirgn_eqx.train.warm_start import NameMap, warm_start
@@ -42,7 +42,7 @@ LOCK = ".retrain.lock"
 @dataclass(frozen=True)
 class Predecessor:
     """A checkpoint that is to be retrained: its file and the sha256 of it, the model, its settings (`evidence`: those
-    of the evidence in a `Combined` model), and its metadata."""
+    of the evidence in a `Mixture` model), and its metadata."""
 
     path: Path
     sha256: str
@@ -77,7 +77,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"
         )
-    evidence = saved_config(described.get("evidence_config"), file) if isinstance(model, Combined) else None
+    evidence = saved_config(described.get("evidence_config"), file) if isinstance(model, Mixture) else None
     return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, described)
 
 
@@ -241,7 +241,7 @@ def _fresh(graph: TemporalGraph, config: TiRGNTrainingConfig, evidence: TiRGNTra
     sizes = (graph.num_entities, graph.num_relations)
     if evidence is None:
         return build_model(*sizes, config, graph.static, key=key)
-    return build_combined(*sizes, config, evidence, graph.static, key=key)
+    return build_mixture(*sizes, config, evidence, graph.static, key=key)
 
 
 def _compared(

@@ -26,10 +26,10 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import VOCABULARIES, describe_vocabulary, reorder_ids
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
+from tirgn_eqx.models import Evidence, Gate, Mixture, Model, RecurrentGraphModel
 from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
@@ -170,7 +170,7 @@ def train_staged(
     """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
 
     **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
-    `start`: a `Combined` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
+    `start`: a `Mixture` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
     preset says that `config` names.
 
     **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
@@ -186,7 +186,7 @@ def train_staged(
         stages = Stages(graph, config, folder, emit, resume, stop, force)
         alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
         beside = evidence_config(config) if beside is None else beside
-        if not (start is None or isinstance(start, Combined)):
+        if not (start is None or isinstance(start, Mixture)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
@@ -203,10 +203,10 @@ def train_staged(
         # A structure that was given may have been trained with another clock on the same facts.
         graph = apply_clock(graph, described, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
-        model = Combined(base, part, Gate(part, jr.key(config.seed)))
-        shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
+        model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
+        shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
-        evaluator = CombinedEvaluator(graph, "valid", **shared)
+        evaluator = MixtureEvaluator(graph, "valid", **shared)
         fitted, validation = fit_gate(model, evaluator, emit, stop)
         if fitted is None or validation is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
@@ -218,7 +218,7 @@ def train_staged(
         best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
         emit({"event": "checkpoint", "path": str(best)})
         options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-        test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)
+        test = MixtureEvaluator(graph, "test", **shared, **options)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
         with TrainingLogger(config.logdir, **logs) as logger:
             logged = {f"eval/{name}": value for name, value in validation.entity.items()}
@@ -247,13 +247,13 @@ def _trained(stages: Stages) -> dict[str, Any]:
 
 
 def fit_gate(
-    model: Combined, evaluator: CombinedEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
-) -> tuple[Combined | None, Evaluation | None]:
+    model: Mixture, evaluator: MixtureEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
+) -> tuple[Mixture | None, Evaluation | None]:
     """The model with its gate fitted on all snapshots of the evaluator's split, and the evaluation of that split with
     gates fitted on either half of it, each forecasting the other; None where it was stopped."""
     asked = evaluator.loader
     # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
-    options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.needs}
+    options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.loader_options}
     loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.forecaster(model), emit)
     # A single snapshot cannot be halved: the gate as it begins forecasts it.

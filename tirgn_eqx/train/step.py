@@ -17,13 +17,14 @@ from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
+from tirgn_eqx.models import RecurrentGraphModel
+from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.evidence_step import make_evidence_step
 from tirgn_eqx.train.non_finite import is_finite, kept_unless
 from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
-from tirgn_eqx.types import Batch, Rows
+from tirgn_eqx.types import Batch, EntityRows
 
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
@@ -66,7 +67,7 @@ def loss_and_gradient(
 
     def encode(parameters):
         options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
-        return ready(parameters).encode(batch.window, rows=batch.rows, **options)
+        return ready(parameters).encoder(batch.window, rows=batch.rows, **options)
 
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
@@ -93,7 +94,7 @@ def loss_and_gradient(
 
         def body(carry, step):
             ((to_decoder, to_state), losses, buffers), (queries, key, some, target) = carry, step
-            seen = encoding if target is None else encoding.of_target(target)
+            seen = encoding if target is None else encoding.at_target(target)
             result = differentiate(parameters, seen, buffers, queries, key, some, target)
             (_, (new, buffers)), (more_to_decoder, more_to_state) = result
             add = lambda total, part: total + part.astype(total.dtype)
@@ -126,13 +127,13 @@ def loss_and_gradient(
     return Gradients(metrics, gradient, buffers)
 
 
-def _take_rows(tree: PyTree, rows: Rows) -> PyTree:
+def _take_rows(tree: PyTree, rows: EntityRows) -> PyTree:
     """`tree` with its entity tables cut down to `rows`."""
-    take = lambda path, leaf: split(rows.of(leaf), "entity") if is_entity_table(path) else leaf
+    take = lambda path, leaf: split(rows.take(leaf), "entity") if is_entity_table(path) else leaf
     return jax.tree_util.tree_map_with_path(take, tree)
 
 
-def _put_rows(tree: PyTree, rows: Rows, part: PyTree) -> PyTree:
+def _put_rows(tree: PyTree, rows: EntityRows, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, in which `rows` are those of `part`."""
     put = lambda path, whole, few: whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
     return jax.tree_util.tree_map_with_path(put, tree, part)
