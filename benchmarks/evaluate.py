@@ -31,7 +31,7 @@ def main() -> None:
     graph, config = common.load_arguments(args)
     if args.checkpoint:
         model, config, metadata = load_model(args.checkpoint)
-        graph = for_checkpoint(graph, metadata, args.checkpoint)
+        graph = match_checkpoint(graph, metadata, args.checkpoint)
     else:
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))

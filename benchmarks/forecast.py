@@ -94,7 +94,7 @@ def main() -> None:
             checkpoint = trained["checkpoint"]
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
-        graph = for_checkpoint(graph, metadata, checkpoint)
+        graph = match_checkpoint(graph, metadata, checkpoint)
         shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
         test: Any = make_evaluator(model, graph, split="test", **shape)
         valid: Any = make_evaluator(model, graph, split="valid", **shape)

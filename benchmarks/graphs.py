@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, from_facts
-from tirgn_eqx.data.readers.mapped_write import Facts
+from tirgn_eqx.data.readers.mapped import FactBlock
 
 GDELT = {"entities": 7691, "relations": 240, "snapshots": 2975, "facts": 1_700_000}
 
@@ -57,7 +57,7 @@ def random_graph(
 
 def streamed_facts(
     *, entities: int, relations: int, snapshots: int, facts: int, recurring: float = 0.6, seed: int = 0
-) -> Iterator[Facts]:
+) -> Iterator[FactBlock]:
     """Facts in order of time, about a million at once: never are all of them in memory.
 
     The entity of rank i is drawn with a chance of 1 / (i + 1000), the relation with 1 / (i + 3) (Zipf and Mandelbrot).
@@ -84,4 +84,4 @@ def streamed_facts(
         repeats = rng.random(len(time)) < recurring
         triples[:, repeats] = pool[:, rng.integers(0, pool.shape[1], int(repeats.sum()))]
         split = np.digitize(time, [snapshots - 2 * held_out, snapshots - held_out])
-        yield Facts._make((*triples, time, split))
+        yield FactBlock._make((*triples, time, split))

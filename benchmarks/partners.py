@@ -30,7 +30,7 @@ def main() -> None:
 
     model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)
-    graph = for_checkpoint(load_graph(args.data_path), metadata, args.checkpoint)
+    graph = match_checkpoint(load_graph(args.data_path), metadata, args.checkpoint)
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:

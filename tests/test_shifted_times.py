@@ -107,7 +107,7 @@ def test_nothing_else_depends_on_when_the_times_begin(graphs):
         index = build_recurrence_index(graph)
         model = search_recurrency(graph, index=index)
         figures = RecurrencyEvaluator(graph, "test", index=index)(model).to_dict()["entity"]
-        ahead = outlook(graph, int(graph.times[-1]) + 3 * graph.time_interval)
+        ahead = make_forecast_target(graph, int(graph.times[-1]) + 3 * graph.time_interval)
         counted = graph_statistics(graph)
         time = {key: value for key, value in counted.pop("time").items() if key in ("gaps", "missing")}
         known = Known(graph.num_snapshots, 10.0)

@@ -42,7 +42,7 @@ def write(folder: Path, name: str, rows=None, *, negatives=6, protocol=pickle.HI
 
 
 def draw(graph, split, number, seed):
-    """Candidates by question; among them, as in TGB's files, now and then the answer itself."""
+    """Candidates by query; among them, as in TGB's files, now and then the answer itself."""
     random, drawn = np.random.default_rng(seed), {}
     chosen = np.flatnonzero(graph.split == SPLITS.index(split))
     subject, relation, _ = both_directions(graph, chosen)

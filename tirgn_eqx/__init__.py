@@ -8,7 +8,7 @@
 | for | names |
 |---|---|
 | data | `TemporalGraph`, `build_history_vocabulary`, `from_facts`, `graph_statistics`, `load_graph`, `simulate` |
-| data by a checkpoint's ids | `for_checkpoint` |
+| data by a checkpoint's ids | `match_checkpoint` |
 | settings | `TiRGNTrainingConfig`, `preset` |
 | models | `Evidence`, `REGCN`, `RecurrentGraphModel`, `TiRGN`, `build_model` |
 | training | `train_tirgn`, `load_model`, `save_model`, `TrainingLogger` |
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from tirgn_eqx.config import preset as preset
     from tirgn_eqx.data import TemporalGraph as TemporalGraph
     from tirgn_eqx.data import build_history_vocabulary as build_history_vocabulary
-    from tirgn_eqx.data import for_checkpoint as for_checkpoint
     from tirgn_eqx.data import from_facts as from_facts
     from tirgn_eqx.data import graph_statistics as graph_statistics
     from tirgn_eqx.data import load_graph as load_graph
+    from tirgn_eqx.data import match_checkpoint as match_checkpoint
     from tirgn_eqx.data import simulate as simulate
     from tirgn_eqx.errors import CheckpointError as CheckpointError
     from tirgn_eqx.errors import ConfigError as ConfigError
@@ -71,7 +71,7 @@ _HOMES = {
     "data": (
         "TemporalGraph",
         "build_history_vocabulary",
-        "for_checkpoint",
+        "match_checkpoint",
         "from_facts",
         "graph_statistics",
         "load_graph",

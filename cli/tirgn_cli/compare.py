@@ -137,7 +137,7 @@ def _load_graphs(models: list[str], loaded: dict[str, Any], data_path: str | Non
     from tirgn_cli import show
     from tirgn_cli.eval import checksum_message, load_data
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.vocabulary import for_checkpoints
+    from tirgn_eqx.data.vocabulary import match_checkpoints
 
     metadata = {name: found[2] for name, found in loaded.items() if not isinstance(found, str)}
     if not metadata:
@@ -146,7 +146,7 @@ def _load_graphs(models: list[str], loaded: dict[str, Any], data_path: str | Non
         return dict.fromkeys(loaded, load_graph(data_path, **load))
     first = next(name for name in models if name in metadata)
     data = load_data(Path(first), data_path, (metadata[first].get("data") or {}).get("provenance") or {}, load)
-    graphs = dict(zip(metadata, for_checkpoints(data, metadata)))
+    graphs = dict(zip(metadata, match_checkpoints(data, metadata)))
     for name, graph in graphs.items():
         difference = checksum_message(graph, data, metadata[name])
         if difference is not None:

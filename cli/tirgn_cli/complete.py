@@ -76,6 +76,6 @@ def data(incomplete: str) -> list[str]:
 
 def published(incomplete: str) -> list[str]:
     """Names of published data sets, however they are begun."""
-    from tirgn_eqx.data.readers.published import published as known
+    from tirgn_eqx.data.readers.published import list_published as known
 
     return [name for name in known() if name.casefold().startswith(incomplete.casefold())]

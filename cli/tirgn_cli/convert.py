@@ -79,8 +79,8 @@ def convert(
     check_writable(out, folder=True)
     keep_freed_memory()
     with show.clean_stdout():
-        from tirgn_eqx.data.convert import TABLES, convert_data
-        from tirgn_eqx.data.writers import reading_options
+        from tirgn_eqx.data.convert import TABLE_SUFFIXES, convert_data
+        from tirgn_eqx.data.writers import options_to_read_back
 
         if num_days is None and not source.partition(":")[0] == "sim":
             num_days = 0
@@ -93,8 +93,8 @@ def convert(
             skip_bad_rows=skip_bad_rows,
         )
         graph = convert_data(source, out, split=split, force=force, **load)
-        is_table = out.suffix.lower() in TABLES
-        reading = reading_options(graph) if is_table else {}
+        is_table = out.suffix.lower() in TABLE_SUFFIXES
+        reading = options_to_read_back(graph).given() if is_table else {}
     counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
     told: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
     told |= {"options": reading} if is_table else {"splits": counts}

@@ -124,10 +124,10 @@ def evaluate(
             columns=columns,
             skip_bad_rows=skip_bad_rows,
         )
-        from tirgn_eqx.data.vocabulary import for_checkpoint
+        from tirgn_eqx.data.vocabulary import match_checkpoint
 
         data = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        graph = for_checkpoint(data, metadata, checkpoint)
+        graph = match_checkpoint(data, metadata, checkpoint)
         difference = checksum_message(graph, data, metadata)
         if difference is not None:
             show.warning(difference)

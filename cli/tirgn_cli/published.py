@@ -16,9 +16,9 @@ def list_data(as_json: options.Json = False, debug: options.Debug = False) -> No
     from tirgn_cli import show
 
     with show.clean_stdout():
-        from tirgn_eqx.data.readers.published import SOURCE, published
+        from tirgn_eqx.data.readers.published import SOURCE, list_published
 
-        known = published()
+        known = list_published()
     if as_json:
         show.document({"source": SOURCE, "datasets": [one.to_dict() for one in known.values()]})
         return

@@ -104,7 +104,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     from tirgn_cli import show
     from tirgn_cli.eval import checksum_message, load_data
     from tirgn_eqx.checkpoint.models import load_model
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.report import measure
 
     if run.checkpoint is None:
@@ -114,7 +114,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
         data = load_data(run.checkpoint, data_path, provenance, {})
-        graph = for_checkpoint(data, metadata, run.checkpoint)
+        graph = match_checkpoint(data, metadata, run.checkpoint)
         if (difference := checksum_message(graph, data, metadata)) is not None:
             missing.append(difference)
             show.warning(f"{run.checkpoint}: {difference}")

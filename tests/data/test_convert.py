@@ -57,7 +57,10 @@ def test_splits_that_cannot_be_used_are_cut_anew_and_no_fact_is_lost(tmp_path_fa
     if to_table:
         convert_data(place / "in", place / "out.parquet")
         graph = load_graph(place / "out.parquet", time_format="steps")
-        number = lambda names, ids: [int(names[i]) for i in ids]
+
+        def number(names, ids):
+            return [int(names[i]) for i in ids]
+
         columns = [number(graph.entity_names, x) for x in (graph.subject, graph.object)]
         found = zip(columns[0], number(graph.relation_names, graph.relation), columns[1], graph.times[graph.snapshot])
         assert sorted(tuple(map(int, row)) for row in found) == lines

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import facts_of_a_graph, make_graph
 from tirgn_eqx.data import StaticGraph, load_graph, map_graph, simulate
-from tirgn_eqx.data.writers import reading_options, write_events, write_folder
+from tirgn_eqx.data.writers import options_to_read_back, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 FIELDS = ("subject", "relation", "object", "snapshot", "split", "times")
@@ -102,7 +102,7 @@ def test_an_event_table_gives_the_same_facts_by_name(tmp_path, unit, interval, g
     graph = dated(unit, interval)
     write_events(graph, tmp_path / "a.parquet")
     assert pl.read_parquet(tmp_path / "a.parquet").columns == ["entity1", "relation", "entity2", "timestamp"]
-    options = reading_options(graph)
+    options = options_to_read_back(graph).given()
     assert options == {"num_days": 0, "granularity": granularity}
     again = load_graph(tmp_path / "a.parquet", **options)
     assert named(again) == named(graph)
@@ -126,17 +126,17 @@ def test_step_numbers_of_data_without_names_stay_what_they_are(tmp_path, scale):
     rows = np.array([(i % 4, i % 2, (i + 1) % 4, i // 3 * scale) for i in range(36)])
     graph = make_graph(rows, num_entities=4, num_relations=2, valid=24, test=30)
     write_events(graph, tmp_path / "a.parquet")
-    again = load_graph(tmp_path / "a.parquet", **reading_options(graph))
+    again = load_graph(tmp_path / "a.parquet", **options_to_read_back(graph).given())
     assert named(again) == named(graph) and again.time_unit is None and again.entity_names is not None
-    assert (again.time_interval, reading_options(graph)) == (scale, {"time_format": "steps"})
+    assert (again.time_interval, options_to_read_back(graph).given()) == (scale, {"time_format": "steps"})
 
 
 def test_seconds_are_written_whole_though_reading_tells_quarter_hours_apart(tmp_path):
     graph = dated(1, 900)
-    assert reading_options(graph)["granularity"] == "15min"
+    assert options_to_read_back(graph).granularity == "15min"
     odd = dataclasses.replace(graph, times=graph.times + np.arange(20))
     with pytest.warns(DataWarning, match="no whole quarters of an hour"):
-        reading_options(odd)
+        options_to_read_back(odd)
     write_events(odd, tmp_path / "a.parquet")
     written = pl.read_parquet(tmp_path / "a.parquet")["timestamp"].dt.epoch("s").to_numpy()
     np.testing.assert_array_equal(written, odd.times[odd.snapshot])

@@ -13,7 +13,7 @@ import pytest
 
 from tests import tgb_files
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data import for_checkpoint, load_graph
+from tirgn_eqx.data import load_graph, match_checkpoint
 from tirgn_eqx.data.graph import both_directions, from_facts
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.encoding import encode_rows
@@ -162,7 +162,7 @@ def test_negatives_are_not_taken_for_other_entities(tmp_path):
     facts = np.stack([times % 5, times % 2, (times + 1) % 5, times], 1)
     names = {"entity_names": tuple("QRSTU"), "relation_names": ("a", "b"), "provenance": {"kind": "tgb"}}
     data = from_facts("tkgl-wikidata", facts, np.repeat([0, 1, 2], [14, 3, 3]), 5, 2, **names)
-    paired = for_checkpoint(data, {"entities": list("RQSTU"), "relations": ["a", "b"]})
+    paired = match_checkpoint(data, {"entities": list("RQSTU"), "relations": ["a", "b"]})
     check_tgb(data, data)
     with pytest.raises(DataError, match="another order of them than these files, in whose ids TGB's negatives"):
         check_tgb(paired, data)

@@ -13,9 +13,9 @@ import pytest
 from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.forecast_target import outlook
-from tirgn_eqx.data.snapshot_time import parse_time
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.forecast_target import make_forecast_target
+from tirgn_eqx.data.times import parse_snapshot_time
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.forecast import Forecaster, forecaster, states
@@ -112,7 +112,7 @@ def test_nothing_from_the_target_time_on_is_read(models, graph, kind):
     at, model, config = int(graph.times[8]), models[kind], forecaster_config(kind)
     whole = Forecaster(model, config, graph, at=at)
     assert whole.graph.num_facts == graph.offsets[8] and whole.graph.offsets[-1] == whole.graph.offsets[-2]
-    known = outlook(graph, at).graph
+    known = make_forecast_target(graph, at).graph
     assert int(known.times[-1]) == at and known.num_snapshots == 9
     rng = np.random.default_rng(1)
     changed = graph.object.copy()
@@ -135,7 +135,7 @@ def test_a_target_further_ahead_knows_no_more(models, graph):
     with pytest.raises(DataError, match="nothing is known before"):
         Forecaster(models["evidence"], forecaster_config("evidence"), graph, at="2010-01-01")
     with pytest.raises(DataError, match="not a date or time"):
-        parse_time(graph, "tomorrow")
+        parse_snapshot_time(graph, "tomorrow")
     with pytest.raises(DataError, match="the model was trained with 12 and 3"):
         Forecaster(models["evidence"], forecaster_config("evidence"), load_graph("sim"))
 
@@ -250,7 +250,7 @@ def test_newer_data_is_read_in_the_vocabulary_of_the_checkpoint(models, graph, e
     assert found.graph.num_facts == 180
     everybody = {"entities": ["X"], "relations": ["Y"]}
     with pytest.raises(DataError, match="no fact is left, each has a name that the checkpoint does not know .* 'ACTOR"):
-        for_checkpoint(graph, everybody)
+        match_checkpoint(graph, everybody)
 
 
 def test_shapes_are_few(models, graph):

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.evaluate.combined import MixtureEvaluator
 
 from tests.helpers import make_graph, random_graph, same_bits
@@ -15,7 +16,6 @@ from tests.models.test_evidence import answer_log_probabilities, asked_at, batch
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError

@@ -22,10 +22,10 @@ from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.released import read_state
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.readers.integer_text import read_blocks
+from tirgn_eqx.data.readers.integer_text import read_text_blocks
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
 from tirgn_eqx.gdelt.sources import Source, Unreadable
-from tirgn_eqx.gdelt.sources import read_blocks as read_raw
+from tirgn_eqx.gdelt.sources import read_text_blocks as read_raw
 from tirgn_eqx.gdelt.verified import Verified
 from tirgn_eqx.storage.download import zip_trouble
 from tirgn_eqx.storage.npz import read_arrays
@@ -166,7 +166,7 @@ def test_a_line_without_end_is_not_held(tmp_path):
 
     def refused():
         with pytest.raises(DataError, match=r"train.txt:1: a line of more than 65,536 bytes"):
-            list(read_blocks(tmp_path / "train.txt", "split it"))
+            list(read_text_blocks(tmp_path / "train.txt", "split it"))
 
     assert peak(refused) < 64 << 20
 
@@ -175,7 +175,7 @@ def test_a_device_is_no_file(tmp_path):
     for name in ("train.txt", "m.npz", "run.toml"):
         (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises(DataError, match="a device or a pipe"):
-        list(read_blocks(tmp_path / "train.txt", "give another"))
+        list(read_text_blocks(tmp_path / "train.txt", "give another"))
     with pytest.raises(CheckpointError, match="a device or a pipe"):
         load_checkpoint(tmp_path / "m.npz")
     with pytest.raises(ConfigError, match="a device or a pipe"):

@@ -108,7 +108,7 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
 
 def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_path, graph):
     made_with = {"config": {"seed": 0}, "sha256": "a", "start": "b"}
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(graph))
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(graph))
     result = {"best": "tirgn_best.npz", "status": "complete"}
     (tmp_path / staged.STAGE_FILE).write_text(json.dumps(made_with | {"result": result}))
 
@@ -121,7 +121,7 @@ def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_
     without = {key: value for key, value in made_with.items() if key != "start"}
     assert staged.Stages._done(types.SimpleNamespace(graph=graph), tmp_path, without) is None  # pyright: ignore
     named = dataclasses.replace(graph, entity_names=tuple("abcd"), relation_names=tuple("rs"))
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(named))
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(named))
     assert done(named) == result
     assert done(dataclasses.replace(named, entity_names=tuple("abdc"))) is None
     (tmp_path / "tirgn_best.npz").unlink()

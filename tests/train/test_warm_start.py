@@ -12,8 +12,8 @@ import pytest
 from tests.helpers import random_graph, same_bits, tiny_config
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.names import places, with_further_names
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.names import add_names, find_names
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import build_mixture, build_model
@@ -62,8 +62,8 @@ def graph():
 
 def renumbered(graph, entities, relations):
     """The same facts, with the names in another order."""
-    s, o = (places(graph.entity_names, entities)[x].astype(np.int32) for x in (graph.subject, graph.object))
-    r = places(graph.relation_names, relations)[graph.relation].astype(np.int32)
+    s, o = (find_names(graph.entity_names, entities)[x].astype(np.int32) for x in (graph.subject, graph.object))
+    r = find_names(graph.relation_names, relations)[graph.relation].astype(np.int32)
     named = {"entity_names": entities, "relation_names": relations}
     return dataclasses.replace(graph, subject=s, relation=r, object=o, **named)
 
@@ -71,7 +71,7 @@ def renumbered(graph, entities, relations):
 def mapped(entities, relations):
     """From the names of the old model to these."""
     known = len(ENTITIES), len(RELATIONS)
-    return NameMap(places(entities, ENTITIES), places(relations, RELATIONS), *known)
+    return NameMap(find_names(entities, ENTITIES), find_names(relations, RELATIONS), *known)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,13 +128,13 @@ def test_another_shape_is_refused_with_the_array():
 
 
 def test_further_names_stand_after_the_others_and_have_no_facts(graph):
-    longer = with_further_names(graph, ["Z", "A", "Y"], ["take"])
+    longer = add_names(graph, ["Z", "A", "Y"], ["take"])
     assert longer.entity_names == (*ENTITIES, "Z", "Y") and longer.relation_names == RELATIONS
     assert longer.num_entities == 12 and longer.num_relations == 3 and longer.subject is graph.subject
-    assert with_further_names(graph, ENTITIES) is graph
+    assert add_names(graph, ENTITIES) is graph
     described = {"entities": [*ENTITIES, "Z", "Y"], "relations": list(RELATIONS)}
-    assert for_checkpoint(graph, described).checksum == longer.checksum != graph.checksum
-    assert for_checkpoint(graph, {}) is graph
+    assert match_checkpoint(graph, described).checksum == longer.checksum != graph.checksum
+    assert match_checkpoint(graph, {}) is graph
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.readers.integer_text import TIME_MAX
+from tirgn_eqx.data.times import TIME_MAX
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.storage.untrusted import told
 

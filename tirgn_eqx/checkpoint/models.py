@@ -17,9 +17,9 @@ from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import check_described, check_sizes, static_graph
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import clock_of
+from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.models import MODEL_TYPES, Model, build_mixture, build_model
 from tirgn_eqx.runtime.meshes import for_files
@@ -63,10 +63,10 @@ def save_model(
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
         **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
-        **vocabulary(graph),
+        **describe_vocabulary(graph),
         "static_graph": static,
         "metrics": metrics or {},
-        "data": graph.describe() | {"provenance": graph.provenance} | clock_of(graph),
+        "data": graph.describe() | {"provenance": graph.provenance} | describe_clock(graph),
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

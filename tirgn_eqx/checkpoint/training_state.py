@@ -19,9 +19,9 @@ from jax.sharding import Mesh
 from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import check_data
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
+from tirgn_eqx.data.vocabulary import VOCABULARIES, match_checkpoint, reorder_ids
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataWarning, shown
 from tirgn_eqx.runtime.meshes import put_leaf
 
@@ -80,16 +80,16 @@ def as_begun(graph: TemporalGraph, *folders: Path, force: bool = False) -> Tempo
     refuses.
 
     **Raises:** CheckpointError for a state that cannot be read; DataError for another step, and by force as
-    `for_checkpoint`.
+    `match_checkpoint`.
     """
     for folder in folders:
         if (folder / f"{STATE_FILE}.npz").is_file():
             described = read_state(folder).metadata
             # States of earlier versions do not say their names.
-            known = all(isinstance(described.get(kind), list) for kind in KINDS)
+            known = all(isinstance(described.get(kind), list) for kind in VOCABULARIES)
             if force and known:
-                return for_checkpoint(graph, described, f"the training in {folder}", learning=True)
-            return with_clock(reordered(graph, described), described, learning=True)
+                return match_checkpoint(graph, described, f"the training in {folder}", learning=True)
+            return apply_clock(reorder_ids(graph, described), described, learning=True)
     return graph
 
 
@@ -170,7 +170,7 @@ def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str
             f"was trained on {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not on {now['name']} "
             f"({now['sha256'][:12]}); give the same data"
         )
-    for kind in KINDS:
+    for kind in VOCABULARIES:
         if described.get(kind) is not None and run.get(kind) is not None and described[kind] != run[kind]:
             yield f"its {kind} have other names than those of {now['name']}; give data with the same names"
     if described.get("start") != run.get("start"):

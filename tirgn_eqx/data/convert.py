@@ -1,4 +1,4 @@
-"""Data of any form made into a folder of text or an event table, with splits cut by time."""
+"""Data of any form converted to a folder of text or an event table, with splits cut by time."""
 
 import dataclasses
 import logging
@@ -12,55 +12,54 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.readers.events import split_by_snapshot
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.data.readers.regcn_text import read_unsplit
-from tirgn_eqx.data.snapshot_time import parse_time
+from tirgn_eqx.data.times import parse_snapshot_time
 from tirgn_eqx.data.writers import check_free, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, shown
 
+TABLE_SUFFIXES = (".parquet", ".pq")
 _log = logging.getLogger(__name__)
-SHARES = (80, 10, 10)
-TABLES = (".parquet", ".pq")
 
 
 def convert_data(
     path: Any, out: str | Path, *, split: str | None = None, force: bool = False, **options: Any
 ) -> TemporalGraph:
-    """The data at `path`, whatever form it has, written as a folder (`write_folder`) or, where `out` ends in
-    `.parquet`, as an event table (`write_events`).
+    """Write the data at `path` as a folder (`write_folder`) or, where `out` ends in `.parquet`, as an event table.
 
     **Arguments:**
 
-    - `path`: as of `load_graph`; also a folder in the RE-GCN text format whose splits cannot be used, because they
+    - `path`: as for `load_graph`; also a folder in the RE-GCN text format whose splits cannot be used, because they
       overlap in time, one is missing, or there is no `stat.txt`.
+    - `out`: the folder, or the file of the table (`write_events`).
     - `split`: how facts are cut by time, see `cut_by_time`; None keeps the splits that the data have, and cuts by
       80/10/10 where those cannot be used.
     - `force`: replace what is at `out`, if it is of the same form.
     - `options`: of `load_graph`.
 
-    **Returns:** the graph as it was written.
+    **Returns:** the graph that was written.
 
     **Raises:** DataError, ConfigError as `load_graph`, `cut_by_time`, `write_folder` and `write_events`.
     """
     place = Path(os.path.expanduser(out))
-    write = write_events if place.suffix.lower() in TABLES else write_folder
-    if write is write_events and split is not None:
+    to_table = place.suffix.lower() in TABLE_SUFFIXES
+    if to_table and split is not None:
         raise ConfigError(
             f"split {split}: an event table has no splits; reading it cuts 80, 10 and 10 % of its snapshots"
         )
     if isinstance(path, str | Path) and os.path.exists(place) and os.path.exists(os.path.expanduser(path)):
         if os.path.samefile(place, os.path.expanduser(path)):
             raise ConfigError(f"{out}: is what is converted; name another place")
-    check_free(place, write is write_folder, force)
+    check_free(place, not to_table, force)
     if split is not None:
-        _parsed(split)
-    graph = _read(path, options)
+        _parse_split(split)
+    graph = _load(path, options)
     if split is not None or not all(graph.split_counts.sum(1)):
         graph = cut_by_time(graph, split)
-    write(graph, place, force=force)
+    (write_events if to_table else write_folder)(graph, place, force=force)
     return graph
 
 
-def _read(path: Any, options: dict[str, Any]) -> TemporalGraph:
-    """As `load_graph`; of facts whose splits cannot be used, all are in train."""
+def _load(path: Any, options: dict[str, Any]) -> TemporalGraph:
+    """As `load_graph`; facts in text form whose splits cannot be used are all in train."""
     try:
         return load_graph(path, **options)
     except DataError as error:
@@ -68,7 +67,7 @@ def _read(path: Any, options: dict[str, Any]) -> TemporalGraph:
         if place is None or not _holds_facts(place):
             raise
         reason = str(error).split("; ")[0]
-    # Other faults than those of splits are faults to this reader, too.
+    # Faults other than those of the splits are raised again here.
     graph = read_unsplit(place)
     if place.is_dir():
         _log.info("the splits of %s are not used: %s", place, reason)
@@ -76,7 +75,7 @@ def _read(path: Any, options: dict[str, Any]) -> TemporalGraph:
 
 
 def _holds_facts(place: Path) -> bool:
-    """Whether there are facts in text form: in a folder, or in a file that is no table."""
+    """Whether there are facts in text form: in a folder, or in a `.txt` file."""
     if place.is_dir():
         return any(os.path.lexists(place / f"{split}.txt") for split in SPLITS)
     return place.is_file() and place.suffix.lower() == ".txt"
@@ -85,18 +84,18 @@ def _holds_facts(place: Path) -> bool:
 def cut_by_time(graph: TemporalGraph, split: str | None = None) -> TemporalGraph:
     """`graph` with other splits: whole snapshots, the earliest for train, the latest for test.
 
-    **Arguments:** `split`: the shares of the snapshots in percent, `80/10/10` (None), or the times at which valid and
+    **Arguments:** `split`: the shares of the snapshots in percent (None: `80/10/10`), or the times at which valid and
     test begin, `2018-09-01/2018-10-01`, in the form that the times of the graph have. Each split gets at least one
     snapshot.
 
     **Raises:** ConfigError for what is neither; DataError where a split would have no facts.
     """
-    parts = _parsed(split or "/".join(map(str, SHARES)))
+    parts = _parse_split(split or "80/10/10")
     if len(parts) == 3:
-        shares = (int(parts[0]), int(parts[1]), int(parts[2]))
-        of_snapshot = split_by_snapshot(graph.times, graph.name, shares)
+        train, valid, test = map(int, parts)
+        of_snapshot = split_by_snapshot(graph.times, graph.name, (train, valid, test))
     else:
-        begins = [parse_time(graph, part) for part in parts]
+        begins = [parse_snapshot_time(graph, part) for part in parts]
         if begins[0] >= begins[1]:
             raise ConfigError(f"split {split}: valid begins at {parts[0]}, but must begin before test, at {parts[1]}")
         of_snapshot = np.searchsorted(begins, graph.times, side="right").astype(np.int8)
@@ -109,8 +108,8 @@ def cut_by_time(graph: TemporalGraph, split: str | None = None) -> TemporalGraph
     return dataclasses.replace(graph, split=of_snapshot[graph.snapshot], provenance={})
 
 
-def _parsed(split: str) -> list[str]:
-    """The parts of `split`. **Raises:** ConfigError for what is neither three shares nor two times."""
+def _parse_split(split: str) -> list[str]:
+    """Three shares or two times, as text. **Raises:** ConfigError for what is neither."""
     parts = [part.strip() for part in split.split("/")]
     shares = [int(part) if part.isascii() and part.isdecimal() and len(part) < 4 else -1 for part in parts]
     if len(parts) == 3 and min(shares) > 0 and sum(shares) == 100:

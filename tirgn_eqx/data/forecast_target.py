@@ -1,4 +1,4 @@
-"""What is known before a moment, with the moment itself as an empty snapshot that can be forecast."""
+"""A graph that ends at a time to be forecast: the history before it, and the time itself as an empty snapshot."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,29 +10,33 @@ from tirgn_eqx.errors import DataError
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """A graph that ends with empty snapshots; the last one, `target`, is to be forecast, and nothing from snapshot
-    `known` on happened before it, `known` being the first empty one."""
+class ForecastTarget:
+    """A snapshot without facts that is to be forecast, at the end of a graph.
+
+    **Arguments:** `graph`: the history, then one or two empty snapshots; `target`: index of the last one;
+    `history_end`: index of the first empty one, so that the history is all snapshots before it.
+    """
 
     graph: TemporalGraph
     target: int
-    known: int
+    history_end: int
 
     @property
     def time_index(self) -> np.float64:
-        """The model's clock at the target, held where as many steps lie ahead of the last known snapshot as the known
-        ones last: further from what it learnt, a linear time vector says nothing."""
+        """The model's clock at the target, but at most as many steps after the history as the history has.
+
+        Further from the times of its training, a linear time vector says nothing.
+        """
         clock = self.graph.time_index
-        last = clock[self.known - 1]
+        last = clock[self.history_end - 1]
         return np.minimum(clock[self.target], 2 * last - clock[0] + 1)
 
 
-def outlook(graph: TemporalGraph, time: int | None = None) -> Outlook:
-    """What was known before `time`, in the unit of `graph.times`; None: the step after the last snapshot.
+def make_forecast_target(graph: TemporalGraph, time: int | None = None) -> ForecastTarget:
+    """The forecast target at `time`, in the unit of `graph.times`; None takes the step after the last snapshot.
 
-    Facts at `time` and later are left out. A target further than a step ahead is forecast as in the multi-step
-    setting: what is known ends a step after the last snapshot, and the clock alone goes on, in models for as many steps
-    as are known.
+    Facts at `time` and later are left out. A target more than a step ahead is forecast as in the multi-step setting:
+    the history ends a step after its last snapshot, and only the clock goes on to the target.
 
     **Raises:** DataError where nothing happened before `time`.
     """
@@ -45,8 +49,8 @@ def outlook(graph: TemporalGraph, time: int | None = None) -> Outlook:
             "ask for a later time"
         )
     last = int(graph.times[kept - 1])
-    further = [last + step] * (last + step < time)
+    between = [last + step] if last + step < time else []
     facts = slice(0, int(graph.offsets[kept]))
     fields = {name: getattr(graph, name)[facts] for name in ("subject", "relation", "object", "snapshot", "split")}
-    times = np.concatenate([graph.times[:kept], np.array([*further, time], np.int64)])
-    return Outlook(dataclasses.replace(graph, times=times, **fields), kept + len(further), kept)
+    times = np.concatenate([graph.times[:kept], np.array([*between, time], np.int64)])
+    return ForecastTarget(dataclasses.replace(graph, times=times, **fields), kept + len(between), kept)

@@ -1,5 +1,6 @@
 """`TemporalGraph`: facts (subject, relation, object, time) in time order, with names, splits and provenance."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from tirgn_eqx.errors import DataError
 
 SPLITS = ("train", "valid", "test")
-BLOCK = 1 << 20  # facts that are gone through at once, where all of them are
+BLOCK_FACTS = 1 << 20  # facts that a pass over all facts holds at a time
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,20 @@ class StaticGraph:
 
 @dataclass(frozen=True)
 class ReadReport:
-    """How a reader accounts for its source: every line or row that it read is counted exactly once.
+    """How a reader accounts for its source: every line or row is counted exactly once.
 
-    **Arguments:** all are numbers of lines or rows.
+    **Arguments:** numbers of lines or rows, but for `times`.
 
-    - `lines`: read in all, without a header.
-    - `blank`: empty lines.
-    - `bad`: rows with a null or an unusable value, set aside because the caller asked for that.
-    - `outside`: events before the window that `num_days` keeps, or after it.
-    - `thinned`: events that `max_events` left out.
+    - `lines`: all of them, without a header.
     - `facts`: those that became facts of the graph.
+    - `blank`: empty lines.
+    - `bad`: rows with a null or an unusable value, left out because the caller asked for that.
+    - `outside`: events before or after the window that `num_days` keeps.
+    - `thinned`: events that `max_events` left out.
     - `times`: how the times were understood, such as `unix milliseconds, 2021-03-01 to 2021-03-20`; None for plain
       step numbers.
 
-    **Raises:** ValueError where the parts do not sum to `lines`: a reader lost something.
+    **Raises:** ValueError where the parts do not sum to `lines`, so that the reader has lost some.
     """
 
     lines: int
@@ -72,9 +73,9 @@ class TemporalGraph:
     - `subject`, `relation`, `object`: int32 `(fact,)`; ids are `0 .. num_entities - 1` and
       `0 .. num_relations - 1`. Inverse relations (`r + num_relations`) are never stored.
     - `snapshot`: int32 `(fact,)`, non-decreasing: which entry of `times` the fact happened at.
-    - `split`: int8 `(fact,)`: 0 train, 1 valid, 2 test; inside a snapshot non-decreasing.
+    - `split`: int8 `(fact,)`: 0 train, 1 valid, 2 test; non-decreasing inside a snapshot.
     - `times`: int64 `(snapshot,)`, strictly increasing: the distinct timestamps, in the unit of the source.
-      A gap between two timestamps gives no empty snapshot.
+      A gap between two timestamps makes no empty snapshot.
     - `time_interval`: length of one step of the model's clock, in the unit of `times`.
     - `clock_origin`: the time at which the model's clock is 0, in the unit of `times`; see `time_index`.
     - `time_unit`: seconds in one unit of `times`, which then count from 1970-01-01 UTC; None for plain step numbers.
@@ -83,9 +84,9 @@ class TemporalGraph:
     - `provenance`: where the facts came from and with which options; JSON-compatible, and enough for
       `tirgn_eqx.data.load_graph(**provenance)` to load them again.
     - `read`: how the reader accounts for every line of the source, or None for data that were not read from lines.
-    - `left_out`: how many facts of train, valid and test `for_checkpoint` left out, because a checkpoint lacks a name.
+    - `left_out`: facts of train, valid and test that `match_checkpoint` left out, because the checkpoint lacks a name.
 
-    `home` is set by `read_mapped` alone: the folder that the graph is mapped from, where what takes long is kept.
+    `mapped_folder` is set by `read_mapped` alone: the folder that the graph is mapped from, where indices are kept.
     """
 
     name: str
@@ -106,27 +107,30 @@ class TemporalGraph:
     read: ReadReport | None = field(default=None, compare=False)
     time_unit: int | None = None
     left_out: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)
-    home: Path | None = field(default=None, init=False, compare=False, repr=False)
+    mapped_folder: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.subject) == 0:
             raise DataError(f"{self.name}: no facts; nothing can be trained on an empty graph")
         if any(
-            np.any(np.diff(self.snapshot[begin : begin + BLOCK + 1]) < 0) for begin in range(0, self.num_facts, BLOCK)
+            np.any(np.diff(self.snapshot[begin : begin + BLOCK_FACTS + 1]) < 0)
+            for begin in range(0, self.num_facts, BLOCK_FACTS)
         ):
             raise DataError(f"{self.name}: facts are not in time order; build the graph with `from_facts`")
 
-    @classmethod
-    def from_events(cls, source: Any, **options: Any) -> "TemporalGraph":
-        """The graph of an event table: a DataFrame of polars or pandas, or a file of one.
+    def relabel(self, **changes: Any) -> "TemporalGraph":
+        """`dataclasses.replace` of fields that say nothing of facts, splits and ids, such as `name` or the clock.
 
-        **Arguments:** `source`, `options`: as of `tirgn_eqx.data.read_events`.
-
-        **Raises:** ConfigError, DataError.
+        What was computed from the facts is kept, and `mapped_folder`; `dataclasses.replace` drops both.
         """
-        from tirgn_eqx.data.readers.events import read_events
+        known = {name: vars(self)[name] for name in ("checksum", "offsets", "split_counts") if name in vars(self)}
+        return dataclasses.replace(self, **changes).with_known(mapped_folder=self.mapped_folder, **known)
 
-        return read_events(source, **options)
+    def with_known(self, **values: Any) -> "TemporalGraph":
+        """This graph, told values of its cached properties, and of `mapped_folder`, that are known already."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        return self
 
     @property
     def num_facts(self) -> int:
@@ -139,15 +143,15 @@ class TemporalGraph:
     @cached_property
     def offsets(self) -> np.ndarray:
         """int64 `(snapshot + 1,)`: facts of snapshot i are rows `offsets[i]:offsets[i + 1]`."""
-        # Numbers of the column's own type: of any other, the whole column would be copied into a common one.
+        # Search for numbers of the column's own type: numpy would copy the whole column to convert it.
         return np.searchsorted(self.snapshot, np.arange(self.num_snapshots + 1, dtype=self.snapshot.dtype))
 
     @cached_property
     def time_index(self) -> np.ndarray:
-        """float64 `(snapshot,)`: the model's clock at each snapshot, in steps from `clock_origin`:
-        `(time - clock_origin) // time_interval`, negative before the origin.
+        """float64 `(snapshot,)`: the model's clock, `(time - clock_origin) // time_interval`.
 
-        With origin 0, which the published datasets have, this is the clock of TiRGN's released code.
+        It is negative before the origin. With origin 0, as for the published datasets, it is that of TiRGN's released
+        code.
         """
         return ((self.times - self.clock_origin) // self.time_interval).astype(np.float64)
 
@@ -165,14 +169,14 @@ class TemporalGraph:
         return counts.reshape(len(SPLITS), self.num_snapshots)
 
     def split_snapshots(self, split: str) -> np.ndarray:
-        """int64: the snapshots that hold at least one fact of `split`, in time order."""
+        """int64 `(snapshot,)`: those that hold at least one fact of `split`, in time order."""
         return np.flatnonzero(self.split_counts[SPLITS.index(split)])
 
     def blocks(self) -> Iterator[slice]:
-        """All facts in order, in ranges of whole snapshots: each of at most `BLOCK` facts, or a single snapshot."""
+        """Ranges of whole snapshots that cover all facts, each of at most `BLOCK_FACTS` facts or of one snapshot."""
         offsets, begin = self.offsets, 0
         while begin < self.num_snapshots:
-            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK, side="right")) - 1)
+            end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_FACTS, side="right")) - 1)
             if offsets[end] > offsets[begin]:
                 yield slice(int(offsets[begin]), int(offsets[end]))
             begin = end
@@ -195,7 +199,7 @@ class TemporalGraph:
         snapshot -= snapshot[0]
         fits = all(int(column.min()) >= 0 and int(column.max()) < size for column, size in zip(columns, sizes))
         if fits and (int(snapshot[-1]) + 1) * math.prod(sizes) < 2**63:
-            # One number for each fact: many times faster to sort than five columns.
+            # One number per fact sorts many times faster than five columns.
             code = snapshot
             for column, size in zip(columns, sizes):
                 code *= size
@@ -210,8 +214,8 @@ class TemporalGraph:
         return np.stack([subject, relation, object_, split], 1, dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
-        """What every shown result carries: name, checksum and counts, and by split the facts that were left out."""
-        told = {
+        """Name, checksum and counts, which every shown result carries; and the facts left out, if any, by split."""
+        description = {
             "name": self.name,
             "sha256": self.checksum,
             "facts": self.num_facts,
@@ -219,7 +223,8 @@ class TemporalGraph:
             "relations": self.num_relations,
             "snapshots": self.num_snapshots,
         }
-        return told | ({"left_out": dict(zip(SPLITS, self.left_out))} if any(self.left_out) else {})
+        left_out = {"left_out": dict(zip(SPLITS, self.left_out))} if any(self.left_out) else {}
+        return description | left_out
 
 
 def both_directions(
@@ -242,13 +247,15 @@ def from_facts(
     clock_origin: int | None = None,
     **fields: Any,
 ) -> TemporalGraph:
-    """A `TemporalGraph` from rows in any order.
+    """A `TemporalGraph` from facts in any order.
 
-    **Arguments:** `facts`: int64 `(fact, 4)`, columns subject, relation, object, time; `split`: `(fact,)` of
-    0, 1, 2; `time_interval`: None takes the greatest common divisor of the distances between the distinct train
-    times, so that no two of them share a step of the clock (1 when there is only one). For the published sets, that
-    is the distance of their first two times, which the released code takes. `clock_origin`: None takes
-    `default_origin`. Further `fields` go to `TemporalGraph`.
+    **Arguments:**
+
+    - `facts`: int64 `(fact, 4)`, columns subject, relation, object, time.
+    - `split`: `(fact,)` of 0, 1, 2.
+    - `time_interval`: None takes `default_interval` of the train times.
+    - `clock_origin`: None takes `default_origin`.
+    - `fields`: further ones of `TemporalGraph`.
     """
     facts = np.asarray(facts, np.int64).reshape(-1, 4)
     split = np.asarray(split, np.int8)
@@ -258,12 +265,12 @@ def from_facts(
     first = int(times[0]) if len(times) else 0
     if time_interval is None:
         time_interval = default_interval(np.unique(facts[split == 0, 3]))
-    column = lambda i: facts[:, i].astype(np.int32)
+    subject, relation, object_ = (facts[:, column].astype(np.int32) for column in range(3))
     return TemporalGraph(
         name=name,
-        subject=column(0),
-        relation=column(1),
-        object=column(2),
+        subject=subject,
+        relation=relation,
+        object=object_,
         snapshot=snapshot.astype(np.int32),
         split=split,
         times=times,
@@ -276,8 +283,9 @@ def from_facts(
 
 
 def default_interval(times: np.ndarray) -> int:
-    """The step of the clock of data that do not say it: the greatest that all distances between the distinct train
-    times are multiples of; 1 when there is only one time.
+    """The greatest step that divides all distances between train times, so that no two share a step; 1 for one time.
+
+    For the published datasets this is the distance of their first two times, which the released code takes.
 
     **Arguments:** `times`: int64 `(time,)`, increasing.
     """
@@ -285,11 +293,10 @@ def default_interval(times: np.ndarray) -> int:
 
 
 def default_origin(first: int, interval: int) -> int:
-    """The origin of the clock of data that do not say it: 0 where the first time index is 0 or 1, as in the published
-    datasets, else the first time.
+    """0 where the first time index is 0 or 1, as for the published datasets, else the first time.
 
-    Times that count from far away, such as unix seconds or days since 1970, would otherwise give the linear time vector
-    of TiRGN numbers so large that its gradient drowns all others.
+    The linear time vector of TiRGN grows with the time index. Counted from far away, as unix seconds are, it would be
+    so large that its gradient drowns all others.
 
     **Arguments:** `first`: the earliest time; `interval`: the length of a step in the same unit.
     """

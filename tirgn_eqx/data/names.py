@@ -1,4 +1,4 @@
-"""Names of entities and relations: how they are compared, and where those of one vocabulary stand in another."""
+"""Names of entities and relations: how they are compared, and how they are added to a graph."""
 
 import dataclasses
 import unicodedata
@@ -9,35 +9,31 @@ import numpy as np
 from tirgn_eqx.data.graph import TemporalGraph
 
 
-def folded(name: str) -> str:
-    """`name` as it is looked up where no name is exactly as given: without outer spaces, case and Unicode form."""
+def fold_name(name: str) -> str:
+    """`name` as it is looked up where none is exactly equal: without outer spaces, case and Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name.strip()).casefold())
 
 
-def places(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """int64 `(name,)`: where each of `names` stands in `known`, -1 for those that do not."""
-    ids = {name: number for number, name in enumerate(known)}
+def find_names(names: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """int64 `(name,)`: the id of each of `names` in `vocabulary` (names by id), -1 where it has none."""
+    ids = {name: number for number, name in enumerate(vocabulary)}
     return np.array([ids.get(name, -1) for name in names], np.int64)
 
 
-def with_further_names(
-    graph: TemporalGraph, entities: Sequence[str] = (), relations: Sequence[str] = ()
-) -> TemporalGraph:
-    """`graph` with those of the names that it lacks after its own: entities and relations without facts.
+def add_names(graph: TemporalGraph, entities: Sequence[str] = (), relations: Sequence[str] = ()) -> TemporalGraph:
+    """`graph`, which has names, with those that it lacks added after its own as entities and relations without facts.
 
-    **Arguments:** `graph`: with names; ids that it has stay what they are.
+    Ids that it has stay what they are.
     """
     assert graph.entity_names is not None and graph.relation_names is not None
-    both = [
-        tuple(dict.fromkeys((*own, *further)))
-        for own, further in ((graph.entity_names, entities), (graph.relation_names, relations))
-    ]
-    if both == [graph.entity_names, graph.relation_names]:
+    entity_names = tuple(dict.fromkeys((*graph.entity_names, *entities)))
+    relation_names = tuple(dict.fromkeys((*graph.relation_names, *relations)))
+    if (entity_names, relation_names) == (graph.entity_names, graph.relation_names):
         return graph
     return dataclasses.replace(
         graph,
-        num_entities=len(both[0]),
-        num_relations=len(both[1]),
-        entity_names=both[0],
-        relation_names=both[1],
+        num_entities=len(entity_names),
+        num_relations=len(relation_names),
+        entity_names=entity_names,
+        relation_names=relation_names,
     )

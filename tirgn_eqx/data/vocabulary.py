@@ -1,4 +1,4 @@
-"""Data and checkpoints: a graph gets the ids of a checkpoint, matched by name, and its clock."""
+"""The ids of a checkpoint, given to the data that it is used with: entities and relations are matched by name."""
 
 import dataclasses
 import warnings
@@ -9,20 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph
-from tirgn_eqx.data.names import folded, places
+from tirgn_eqx.data.names import find_names, fold_name
 from tirgn_eqx.errors import DataError, DataWarning, shown
 
-KINDS = ("entities", "relations")
-_ONE = {"entities": "entity", "relations": "relation"}
+VOCABULARIES = ("entities", "relations")
+_SINGULAR = {"entities": "entity", "relations": "relation"}
 _EXAMPLES = 3  # names that a message quotes
-_LONGEST = 30  # letters of each
+_MOST_LETTERS = 30  # of each
 
 
-def vocabulary(graph: TemporalGraph) -> dict[str, Any]:
-    """What a checkpoint and a training state say of the ids of `graph`; JSON-compatible, and what `for_checkpoint`
-    reads: `num_entities`, `num_relations`, and `entities` and `relations`, the names by id or None."""
+def describe_vocabulary(graph: TemporalGraph) -> dict[str, Any]:
+    """What a checkpoint or training state keeps of the ids of `graph`, and `match_checkpoint` reads; JSON-compatible.
+
+    **Returns:** `num_entities`, `num_relations`, and `entities` and `relations`: the names by id, or None.
+    """
     return {
         "num_entities": graph.num_entities,
         "num_relations": graph.num_relations,
@@ -31,52 +33,52 @@ def vocabulary(graph: TemporalGraph) -> dict[str, Any]:
     }
 
 
-def for_checkpoint(
+def match_checkpoint(
     graph: TemporalGraph,
     metadata: Mapping[str, Any],
     checkpoint: str | Path = "the checkpoint",
     *,
     learning: bool = False,
 ) -> TemporalGraph:
-    """`graph` with the ids and the clock of a checkpoint, so that every fact means to the model what its names and its
-    time say.
+    """`graph` with the ids and the clock of a checkpoint, so that the model knows its facts by name and time.
 
-    Every command that takes a checkpoint and data pairs the two here and nowhere else. Entities and relations are
-    matched by name: the order of their ids, the window that was read and names that the checkpoint has in addition
-    make no difference. Facts with a name that the checkpoint does not know cannot be ranked or encoded. They are left
-    out with one DataWarning, and counted in `left_out`, which every result carries.
+    Every command that takes a checkpoint and data calls this. Entities and relations are matched by name, so that the
+    order of ids, the window that was read and further names of the checkpoint make no difference. Facts with a name
+    that the checkpoint lacks can be neither encoded nor ranked: they are left out with one DataWarning, and counted in
+    `left_out`, which every result carries. Where the data or the checkpoint have no names, ids are taken as they are,
+    if both count as many entities and as many relations.
 
-    Names match only when they are exactly equal. A match without regard to case would depend on which other spellings
-    the data hold, so that a later event could change what an earlier one means; the warning names spellings that are
-    close instead. Where the data or the checkpoint have no names, ids are taken as they are, but only if both count
-    as many entities and as many relations.
+    Only names that are exactly equal match. A match without regard to case would depend on which other spellings the
+    data hold, so that a later event could change what an earlier one means; the warning names close spellings instead.
 
-    **Arguments:** `metadata`: of the checkpoint, the third value of `load_model`; `checkpoint`: what messages call it;
-    `learning`: it is to be trained on these data, see `with_clock`.
+    **Arguments:** `metadata`: of the checkpoint, the third value of `load_model`; `checkpoint`: its name in messages;
+    `learning`: it is to be trained on these data, see `apply_clock`.
 
     **Returns:** `graph` itself where nothing differs. The order of the facts stays.
 
     **Raises:** DataError where no fact is left, where there are no names and the counts differ, for a name that stands
-    for several ids which cannot be told apart, or for another step of the clock (`with_clock`).
+    for several ids which cannot be told apart, or for another step of the clock.
     """
-    return for_checkpoints(graph, {checkpoint: metadata}, learning=learning)[0]
+    return match_checkpoints(graph, {checkpoint: metadata}, learning=learning)[0]
 
 
-def for_checkpoints(
+def match_checkpoints(
     graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str, Any]], *, learning: bool = False
 ) -> list[TemporalGraph]:
-    """`graph` with the ids of each of several checkpoints, all with the same facts in the same order: those that every
-    one of them knows, so that all answer the same queries from the same history. See `for_checkpoint`.
+    """`graph` with the ids of each of several checkpoints: see `match_checkpoint`.
 
-    **Arguments:** `checkpoints`: the metadata of each by the name that messages call it.
+    All have the same facts in the same order, those that every checkpoint knows, so that all answer the same queries
+    from the same history.
+
+    **Arguments:** `checkpoints`: the metadata of each, by its name in messages.
     """
     matches = [_match(graph, metadata, checkpoint) for checkpoint, metadata in checkpoints.items()]
-    lacking = [match for match in matches if not match.kept.all()]
-    kept = np.logical_and.reduce([match.kept for match in lacking]) if lacking else None
-    left_out = graph.left_out
-    if kept is not None:
+    incomplete = [match for match in matches if not match.kept.all()]
+    kept, left_out = None, graph.left_out
+    if incomplete:
+        kept = np.logical_and.reduce([match.kept for match in incomplete])
         missing = np.bincount(graph.split[~kept], minlength=len(SPLITS))
-        who, examples = " or ".join(str(match.checkpoint) for match in lacking), _unknown(graph, lacking)
+        who, examples = " or ".join(str(match.checkpoint) for match in incomplete), _unknown_names(graph, incomplete)
         if not kept.any():
             raise DataError(
                 f"{graph.name}: no fact is left, each has a name that {who} does not know ({examples}); give data of "
@@ -90,30 +92,34 @@ def for_checkpoints(
             stacklevel=3,
         )
         left_out = tuple((np.array(left_out) + missing).tolist())
-    graphs = (_in_ids_of(graph, match, kept, left_out) for match in matches)
-    both = zip(graphs, checkpoints.values())
-    return [with_clock(found, dict(metadata), learning=learning) for found, metadata in both]
+    return [
+        apply_clock(_with_ids(graph, match, kept, left_out), dict(metadata), learning=learning)
+        for match, metadata in zip(matches, checkpoints.values())
+    ]
 
 
-def reordered(graph: TemporalGraph, metadata: Mapping[str, Any]) -> TemporalGraph:
-    """`graph` with the ids of a checkpoint or training state where both have the very same names; else as it is.
-    Its clock stays."""
-    names = [metadata.get(kind) for kind in KINDS]
-    own = [graph.entity_names, graph.relation_names]
-    same = all(a is not None and b is not None and sorted(a) == sorted(b) for a, b in zip(names, own))
-    return _in_ids_of(graph, _match(graph, metadata, "the checkpoint"), None, graph.left_out) if same else graph
+def reorder_ids(graph: TemporalGraph, metadata: Mapping[str, Any]) -> TemporalGraph:
+    """`graph` with the ids of a checkpoint or training state that has the very same names, else as it is.
+
+    Its clock stays.
+    """
+    for kind, names in zip(VOCABULARIES, (graph.entity_names, graph.relation_names)):
+        theirs = metadata.get(kind)
+        if names is None or theirs is None or sorted(names) != sorted(theirs):
+            return graph
+    return _with_ids(graph, _match(graph, metadata, "the checkpoint"), None, graph.left_out)
 
 
 @dataclass(frozen=True)
 class _Match:
-    """How the ids of a graph become those of a checkpoint.
+    """How the ids of a graph become those of a checkpoint; pairs are for entities and relations.
 
-    **Arguments:** `places`: by kind, the new id of every old one or -1, None where all stay what they are; `names`:
-    by kind, or None; `sizes`; `kept`: bool `(fact,)` or of one element, whether all names of a fact are known.
+    **Arguments:** `new_ids`: the new id of every old one or -1, None where all stay what they are; `names`: by new id,
+    or None; `sizes`: numbers of ids; `kept`: bool `(fact,)` or `(1,)`, whether all names of a fact are known.
     """
 
     checkpoint: str | Path
-    places: tuple[np.ndarray | None, np.ndarray | None]
+    new_ids: tuple[np.ndarray | None, np.ndarray | None]
     names: tuple[tuple[str, ...] | None, tuple[str, ...] | None]
     sizes: tuple[int, int]
     kept: np.ndarray
@@ -121,53 +127,56 @@ class _Match:
 
 def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | Path) -> _Match:
     own = graph.entity_names, graph.relation_names
-    known = tuple(None if (names := metadata.get(kind)) is None else tuple(names) for kind in KINDS)
-    found = graph.num_entities, graph.num_relations
+    theirs = tuple(None if (names := metadata.get(kind)) is None else tuple(names) for kind in VOCABULARIES)
+    own_sizes = graph.num_entities, graph.num_relations
     sizes = tuple(
-        len(names) if names is not None else int(metadata.get(f"num_{kind}", number))
-        for kind, names, number in zip(KINDS, known, found)
+        len(names) if names is not None else int(metadata.get(f"num_{kind}", size))
+        for kind, names, size in zip(VOCABULARIES, theirs, own_sizes)
     )
-    nameless = [kind for kind, a, b in zip(KINDS, own, known) if a is None or b is None]
-    if nameless:
+    nameless = [kind for kind, a, b in zip(VOCABULARIES, own, theirs) if a is None or b is None]
+    if nameless and own_sizes != sizes:
         what = f"{'the data have' if None in own else 'it has'} no names of {' and '.join(nameless)}"
-        if found != sizes:
-            raise DataError(
-                f"{graph.name}: has {_counted(*found)}, but {checkpoint} was trained with {_counted(*sizes)}, and "
-                f"{what} to match them by; name the data that it was trained on with --data-path, or data with names"
-            )
-    new: list[np.ndarray | None] = [None, None]
-    for number, (kind, a, b) in enumerate(zip(KINDS, own, known)):
-        if a is not None and b is not None and a != b:
-            place = _matched(graph, kind, a, b, checkpoint)
-            new[number] = None if np.array_equal(place, np.arange(len(place))) else place
+        raise DataError(
+            f"{graph.name}: has {_count_both(*own_sizes)}, but {checkpoint} was trained with {_count_both(*sizes)}, "
+            f"and {what} to match them by; name the data that it was trained on with --data-path, or data with names"
+        )
+    new_ids: list[np.ndarray | None] = [None, None]
     kept = np.ones(1, bool)
-    for place, columns in ((new[0], (graph.subject, graph.object)), (new[1], (graph.relation,))):
-        if place is not None and (place < 0).any():
-            for column in columns:
-                kept = kept & (place >= 0)[column]
-    names = tuple(a if b is None else b for a, b in zip(own, known))
-    return _Match(checkpoint, (new[0], new[1]), (names[0], names[1]), (sizes[0], sizes[1]), kept)
+    columns = ((graph.subject, graph.object), (graph.relation,))
+    for number, (kind, a, b) in enumerate(zip(VOCABULARIES, own, theirs)):
+        if a is None or b is None or a == b:
+            continue
+        ids = _match_names(graph, kind, a, b, checkpoint)
+        if not np.array_equal(ids, np.arange(len(ids))):
+            new_ids[number] = ids
+        if (ids < 0).any():
+            for column in columns[number]:
+                kept = kept & (ids >= 0)[column]
+    names = tuple(a if b is None else b for a, b in zip(own, theirs))
+    return _Match(checkpoint, (new_ids[0], new_ids[1]), (names[0], names[1]), (sizes[0], sizes[1]), kept)
 
 
-def _matched(
-    graph: TemporalGraph, kind: str, own: tuple[str, ...], known: tuple[str, ...], checkpoint: str | Path
+def _match_names(
+    graph: TemporalGraph, kind: str, own: tuple[str, ...], theirs: tuple[str, ...], checkpoint: str | Path
 ) -> np.ndarray:
     """int64 `(id,)`: the checkpoint's id of every name of the data, -1 for none."""
-    place = places(own, known)
-    here, there = _of_several(own), _of_several(known)
+    ids = find_names(own, theirs)
+    here, there = _ambiguous(own), _ambiguous(theirs)
     for name in here | there:
         if here.get(name) == there.get(name):
-            place[here[name]] = here[name]
+            ids[here[name]] = here[name]
         elif name in here or name in own:
-            said = lambda ids: ", ".join(map(str, ids[:5])) if ids else "one"
-            raise DataError(
-                f"{graph.name}: the name {shown(name, 40)} stands for several {kind} (here id {said(here.get(name))}, "
-                f"in {checkpoint} id {said(there.get(name))}), which cannot be told apart; give each its own name"
+            here_ids, there_ids = (
+                ", ".join(map(str, names[name][:5])) if name in names else "one" for names in (here, there)
             )
-    return place
+            raise DataError(
+                f"{graph.name}: the name {shown(name, 40)} stands for several {kind} (here id {here_ids}, in "
+                f"{checkpoint} id {there_ids}), which cannot be told apart; give each its own name"
+            )
+    return ids
 
 
-def _of_several(names: tuple[str, ...]) -> dict[str, list[int]]:
+def _ambiguous(names: tuple[str, ...]) -> dict[str, list[int]]:
     """Names that stand for more than one id, with their ids."""
     if len(set(names)) == len(names):
         return {}
@@ -177,62 +186,61 @@ def _of_several(names: tuple[str, ...]) -> dict[str, list[int]]:
     return {name: found for name, found in ids.items() if len(found) > 1}
 
 
-def _unknown(graph: TemporalGraph, lacking: list[_Match]) -> str:
-    """How many entities and relations with facts are not known, and some of them."""
-    told = []
-    columns = {"entities": (graph.subject, graph.object), "relations": (graph.relation,)}
-    for number, (kind, own) in enumerate(zip(KINDS, (graph.entity_names, graph.relation_names))):
+def _unknown_names(graph: TemporalGraph, matches: list[_Match]) -> str:
+    """How many entities and relations with facts some checkpoint lacks, and a few of them with close spellings."""
+    texts = []
+    columns = ((graph.subject, graph.object), (graph.relation,))
+    for number, (kind, own) in enumerate(zip(VOCABULARIES, (graph.entity_names, graph.relation_names))):
         missing = np.zeros(len(own or ()), bool)
         spellings: dict[str, str] = {}
-        for match in lacking:
-            place = match.places[number]
-            if place is not None:
-                missing |= place < 0
-                spellings |= {folded(name): name for name in match.names[number] or ()}
+        for match in matches:
+            ids = match.new_ids[number]
+            if ids is not None:
+                missing |= ids < 0
+                spellings |= {fold_name(name): name for name in match.names[number] or ()}
         if own is None or not missing.any():
             continue
-        used = np.unique(np.concatenate([column[missing[column]] for column in columns[kind]])).tolist()
-        said = []
+        used = np.unique(np.concatenate([column[missing[column]] for column in columns[number]])).tolist()
+        examples = []
         for name in (own[entry] for entry in used[:_EXAMPLES]):
-            near = spellings.get(folded(name))
-            said.append(shown(name, _LONGEST) + (f" (known is {shown(near, _LONGEST)})" if near else ""))
+            close = spellings.get(fold_name(name))
+            hint = f" (known is {shown(close, _MOST_LETTERS)})" if close else ""
+            examples.append(shown(name, _MOST_LETTERS) + hint)
         if used:
-            told.append(f"{_number(len(used), kind)}, such as {', '.join(said)}")
-    return "; ".join(told)
+            texts.append(f"{_count(len(used), kind)}, such as {', '.join(examples)}")
+    return "; ".join(texts)
 
 
-def _number(count: int, kind: str) -> str:
-    return f"{count:,} {kind if count != 1 else _ONE[kind]}"
+def _count(count: int, kind: str) -> str:
+    return f"{count:,} {kind if count != 1 else _SINGULAR[kind]}"
 
 
-def _counted(*sizes: int) -> str:
-    return " and ".join(map(_number, sizes, KINDS))
+def _count_both(*sizes: int) -> str:
+    return " and ".join(map(_count, sizes, VOCABULARIES))
 
 
-def _in_ids_of(
-    graph: TemporalGraph, match: _Match, kept: np.ndarray | None, left_out: tuple[int, ...]
-) -> TemporalGraph:
-    entity, relation = match.places
+def _with_ids(graph: TemporalGraph, match: _Match, kept: np.ndarray | None, left_out: tuple[int, ...]) -> TemporalGraph:
+    """`graph` with the ids of a match, of the facts that are `kept` (None: all)."""
+    entity, relation = match.new_ids
     own = (graph.entity_names, graph.relation_names), (graph.num_entities, graph.num_relations)
     if kept is None and entity is None and relation is None and own == (match.names, match.sizes):
         return graph
     changes: dict[str, Any] = {"entity_names": match.names[0], "relation_names": match.names[1]}
     changes |= {"num_entities": match.sizes[0], "num_relations": match.sizes[1], "left_out": left_out}
-    for name, place in (("subject", entity), ("relation", relation), ("object", entity)):
+    for name, ids in (("subject", entity), ("relation", relation), ("object", entity)):
         column = getattr(graph, name)
         column = column if kept is None else column[kept]
-        changes[name] = column if place is None else place.astype(np.int32)[column]
+        changes[name] = column if ids is None else ids.astype(np.int32)[column]
     if kept is not None:
         snapshots, snapshot = np.unique(graph.snapshot[kept], return_inverse=True)
         changes |= {"snapshot": snapshot.astype(np.int32), "times": graph.times[snapshots], "split": graph.split[kept]}
     if graph.static is not None and entity is not None:
-        changes["static"] = _static_in_ids_of(graph.static, entity)
+        changes["static"] = _static_with_ids(graph.static, entity)
     return dataclasses.replace(graph, **changes)
 
 
-def _static_in_ids_of(static: StaticGraph, entity: np.ndarray) -> StaticGraph:
-    """The static facts of the entities that are known; words have no names and keep their ids."""
-    place = entity.astype(np.int32)[static.entity]
-    known = place >= 0
-    columns = {"relation": static.relation[known], "word": static.word[known]}
-    return dataclasses.replace(static, entity=place[known], **columns)
+def _static_with_ids(static: StaticGraph, new_ids: np.ndarray) -> StaticGraph:
+    """The static facts of the entities that the checkpoint knows; words have no names and keep their ids."""
+    entity = new_ids.astype(np.int32)[static.entity]
+    known = entity >= 0
+    return dataclasses.replace(static, entity=entity[known], relation=static.relation[known], word=static.word[known])

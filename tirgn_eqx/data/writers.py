@@ -4,38 +4,38 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from tirgn_eqx.data.dates import DAY
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, default_interval, default_origin
-from tirgn_eqx.data.readers.events import GRANULARITIES
+from tirgn_eqx.data.readers.events import GRANULARITIES, ReadingOptions
 from tirgn_eqx.data.readers.name_files import read_names
 from tirgn_eqx.data.readers.regcn_text import TIMES_FILE
+from tirgn_eqx.data.times import DAY
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
 from tirgn_eqx.storage.atomic_write import atomic_write, flush, scratch_folder
 
 _FILES = {"stat.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", TIMES_FILE}
 _FILES |= {f"{split}.txt" for split in SPLITS}
-# Endings of tables that are read, but not written: nobody means a folder of that name.
-_TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc", ".gz", ".zst", ".npz")
+# Suffixes of tables that are read, but not written: nobody means a folder of that name.
+_OTHER_TABLES = tuple(".csv .tsv .txt .json .jsonl .ndjson .arrow .feather .ipc .gz .zst .npz".split())
 
 
 def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) -> None:
     """Write `graph` as a folder in the RE-GCN text format, which `load_graph` and other programs read.
 
     `train.txt`, `valid.txt` and `test.txt` hold lines `subject relation object time` of ids, `stat.txt` the numbers of
-    entities and relations, `entity2id.txt` and `relation2id.txt` the names, `e-w-graph.txt` the static graph, as far as
-    there are any. Times are the whole numbers that the graph has. What those mean, `times.json` says, where it does not
-    follow from them: `unit_seconds` (null for step numbers), `interval` and `origin` of the model's clock.
+    entities and relations, `entity2id.txt` and `relation2id.txt` the names, `e-w-graph.txt` the static graph, if there
+    are any. Times are the whole numbers of the graph. `times.json` says what they mean where that does not follow
+    from them: `unit_seconds` (null for step numbers), `interval` and `origin` of the model's clock.
 
     **Arguments:** `out`: made where needed; `force`: replace a folder that holds such files and no others.
 
-    **Raises:** ConfigError for a folder that may not be replaced; DataError for names that such a folder cannot hold,
-    and a graph with an empty split; OSError when it cannot be written. Nothing is left behind then.
+    **Raises:** ConfigError for a folder that may not be replaced; DataError for names that such a folder cannot hold
+    and for a graph with an empty split; OSError when it cannot be written. Nothing is left behind then.
     """
     out = Path(os.path.realpath(os.path.expanduser(out)))
     check_free(out, True, force)
@@ -53,15 +53,15 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
             if names is not None:
                 _write_names(new / f"{kind}2id.txt", names, kind, graph.name)
         if graph.static is not None:
-            columns = (graph.static.entity, graph.static.relation, graph.static.word)
             with (new / "e-w-graph.txt").open("wb") as file:
-                _write_rows(file, *columns)
-        said = {"unit_seconds": graph.time_unit, "interval": graph.time_interval, "origin": graph.clock_origin}
-        if said != _default_times(graph):
-            (new / TIMES_FILE).write_text(json.dumps(said) + "\n", encoding="utf-8")
-        for file in new.iterdir():
-            flush(file)
-        flush(new)
+                _write_rows(file, graph.static.entity, graph.static.relation, graph.static.word)
+        times = {"unit_seconds": graph.time_unit, "interval": graph.time_interval, "origin": graph.clock_origin}
+        interval = default_interval(graph.times[graph.split_snapshots("train")])
+        origin = default_origin(int(graph.times[0]), interval)
+        if times != {"unit_seconds": None, "interval": interval, "origin": origin}:
+            (new / TIMES_FILE).write_text(json.dumps(times) + "\n", encoding="utf-8")
+        for path in (*new.iterdir(), new):
+            flush(path)
         with _moved_away(out, work / "old"):
             os.rename(new, out)
         flush(out.parent)
@@ -70,8 +70,8 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
 def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) -> None:
     """Write `graph` as an event table in order of time: parquet with the columns entity1, relation, entity2, timestamp.
 
-    Ids become names, numbers where the graph has none. Dates and times are written as such, step numbers as they are.
-    An event table holds no splits, no static graph and no entities without facts.
+    Ids become names, or text of the numbers where the graph has no names. Dates and times are written as such, step
+    numbers as they are. An event table holds no splits, no static graph and no entities without facts.
 
     **Arguments:** `out`: a `.parquet` file; `force`: replace a file.
 
@@ -81,14 +81,8 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
 
     out = Path(os.path.expanduser(out))
     check_free(out, False, force)
-    columns = {}
-    for kind, names, size in (
-        ("entity", graph.entity_names, graph.num_entities),
-        ("relation", graph.relation_names, graph.num_relations),
-    ):
-        names = tuple(map(str, range(size))) if names is None else names
-        _check_distinct(names, kind, graph.name)
-        columns[kind] = pl.Series(names, dtype=pl.String)
+    entities = _name_series(graph.entity_names, graph.num_entities, "entity", graph.name)
+    relations = _name_series(graph.relation_names, graph.num_relations, "relation", graph.name)
     times = pl.Series(graph.times)
     if graph.time_unit == DAY:
         times = times.cast(pl.Int32).cast(pl.Date)
@@ -96,39 +90,41 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
         times = (times * graph.time_unit * 1_000_000).cast(pl.Datetime("us"))
     table = pl.DataFrame(
         {
-            "entity1": columns["entity"].gather(pl.Series(np.asarray(graph.subject))),
-            "relation": columns["relation"].gather(pl.Series(np.asarray(graph.relation))),
-            "entity2": columns["entity"].gather(pl.Series(np.asarray(graph.object))),
+            "entity1": entities.gather(pl.Series(np.asarray(graph.subject))),
+            "relation": relations.gather(pl.Series(np.asarray(graph.relation))),
+            "entity2": entities.gather(pl.Series(np.asarray(graph.object))),
             "timestamp": times.gather(pl.Series(np.asarray(graph.snapshot))),
         }
     )
-    # An open file: polars takes no path whose bytes are not UTF-8.
-    with atomic_write(out) as temporary, temporary.open("wb") as file:
+    # An open file, because polars takes no path whose bytes are not UTF-8.
+    with replacing(out) as temporary, temporary.open("wb") as file:
         table.write_parquet(file)
 
 
-def reading_options(graph: TemporalGraph) -> dict[str, Any]:
-    """The options by which `load_graph` finds the snapshots of `graph` in what `write_events` wrote of it; with a
-    DataWarning for snapshots that no granularity tells apart."""
+def options_to_read_back(graph: TemporalGraph) -> ReadingOptions:
+    """The options with which `load_graph` finds the snapshots of `graph` in the event table written of it.
+
+    A DataWarning tells of snapshots that no granularity tells apart.
+    """
     if graph.time_unit is None:
-        return {"time_format": "steps"}
+        return ReadingOptions(time_format="steps")
     starts = graph.times * graph.time_unit
     for name in ("day", "hour", "15min"):
-        seconds = GRANULARITIES[name][0] * GRANULARITIES[name][1]
-        if not np.any(starts % seconds):
-            return {"num_days": 0, "granularity": name}
+        unit, count = GRANULARITIES[name]
+        if not np.any(starts % (unit * count)):
+            return ReadingOptions(num_days=0, granularity=name)
     warnings.warn(
         f"{graph.name}: has snapshots that are no whole quarters of an hour, the finest that are told apart when an "
         "event table is read; write a folder to keep them",
         DataWarning,
         stacklevel=2,
     )
-    return {"num_days": 0, "granularity": "15min"}
+    return ReadingOptions(num_days=0, granularity="15min")
 
 
 def check_free(out: Path, folder: bool, force: bool) -> None:
     """**Raises:** ConfigError for a place that holds something, unless it may be replaced."""
-    if folder and out.suffix.lower() in _TABLES:
+    if folder and out.suffix.lower() in _OTHER_TABLES:
         raise ConfigError(f"{out}: a table is written as .parquet, and a folder has no such ending; name another --out")
     if os.path.isdir(out):
         inside = sorted(os.listdir(out))
@@ -145,28 +141,19 @@ def check_free(out: Path, folder: bool, force: bool) -> None:
             raise ConfigError(f"{out}: exists; --force replaces it, or name another file")
 
 
-def _default_times(graph: TemporalGraph) -> dict[str, Any]:
-    """What a folder says of its times that holds no word on them."""
-    interval = default_interval(graph.times[graph.split_snapshots("train")])
-    return {"unit_seconds": None, "interval": interval, "origin": default_origin(int(graph.times[0]), interval)}
-
-
 def _write_facts(graph: TemporalGraph, folder: Path) -> None:
-    files = [(folder / f"{split}.txt").open("wb") for split in SPLITS]
-    try:
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{split}.txt").open("wb")) for split in SPLITS]
         for block in graph.blocks():
+            columns = graph.subject[block], graph.relation[block], graph.object[block]
             split, times = graph.split[block], graph.times[graph.snapshot[block]]
             for number, file in enumerate(files):
                 rows = np.flatnonzero(split == number)
                 if len(rows):
-                    columns = (graph.subject[block], graph.relation[block], graph.object[block], times)
-                    _write_rows(file, *(column[rows] for column in columns))
-    finally:
-        for file in files:
-            file.close()
+                    _write_rows(file, *(column[rows] for column in (*columns, times)))
 
 
-def _write_rows(file: Any, *columns: np.ndarray) -> None:
+def _write_rows(file: BinaryIO, *columns: np.ndarray) -> None:
     """Columns of numbers as lines, tabs between them."""
     import polars as pl
 
@@ -174,10 +161,10 @@ def _write_rows(file: Any, *columns: np.ndarray) -> None:
     frame.write_csv(file, separator="\t", include_header=False)
 
 
-def _write_names(path: Path, names: tuple[str, ...], kind: str, name: str) -> None:
+def _write_names(path: Path, names: tuple[str, ...], kind: str, graph_name: str) -> None:
     """**Raises:** DataError for names that would not be read as they are."""
-    _check_distinct(names, kind, name)
-    text = "".join(f"{each}\t{number}\n" for number, each in enumerate(names))
+    _check_distinct(names, kind, graph_name)
+    text = "".join(f"{name}\t{number}\n" for number, name in enumerate(names))
     try:
         path.write_bytes(text.encode())
         with warnings.catch_warnings():
@@ -185,42 +172,47 @@ def _write_names(path: Path, names: tuple[str, ...], kind: str, name: str) -> No
             read: dict[int, str] = read_names(path, len(names), kind, path.with_name("stat.txt")) or {}
     except (UnicodeEncodeError, DataError, DataWarning):
         read = {}
-    wrong = next(
-        (each for number, each in enumerate(names) if not _plain(each) or read.get(number, each) != each), None
-    )
-    if wrong is None and len(read) < len(names):
-        wrong = next((each for number, each in enumerate(names) if number not in read), None)
-    if wrong is not None:
+    wrong = [name for number, name in enumerate(names) if not _fits_line(name) or read.get(number, name) != name]
+    wrong += [name for number, name in enumerate(names) if number not in read]
+    if wrong:
         raise DataError(
-            f"{name}: {kind} {shown(wrong)} cannot stand in {path.name}, which holds a line for each name, without "
-            "spaces around it; rename it, or write an event table (--out NAME.parquet)"
+            f"{graph_name}: {kind} {shown(wrong[0])} cannot stand in {path.name}, which holds a line for each name, "
+            "without spaces around it; rename it, or write an event table (--out NAME.parquet)"
         )
 
 
-def _plain(name: str) -> bool:
+def _fits_line(name: str) -> bool:
     return bool(name) and name == name.strip() and not any(letter in name for letter in "\n\r\0\x1a")
 
 
-def _check_distinct(names: tuple[str, ...], kind: str, name: str) -> None:
-    if len(set(names)) < len(names):
-        known: dict[str, int] = {}
-        for number, each in enumerate(names):
-            if known.setdefault(each, number) != number:
-                raise DataError(
-                    f"{name}: {kind} {shown(each)} is the name of {known[each]} and of {number}; give each a name of "
-                    "its own"
-                )
+def _name_series(names: tuple[str, ...] | None, size: int, kind: str, graph_name: str) -> Any:
+    """A polars Series of the name of every id."""
+    import polars as pl
+
+    names = tuple(map(str, range(size))) if names is None else names
+    _check_distinct(names, kind, graph_name)
+    return pl.Series(names, dtype=pl.String)
+
+
+def _check_distinct(names: tuple[str, ...], kind: str, graph_name: str) -> None:
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if first.setdefault(name, number) != number:
+            raise DataError(
+                f"{graph_name}: {kind} {shown(name)} is the name of {first[name]} and of {number}; give each a name of "
+                "its own"
+            )
 
 
 @contextmanager
 def _moved_away(out: Path, old: Path) -> Iterator[None]:
-    """What is at `out` is put aside, and back where the new does not take its place."""
-    there = os.path.lexists(out)
-    if there:
+    """Move what is at `out` to `old`, and back if the block fails."""
+    exists = os.path.lexists(out)
+    if exists:
         os.rename(out, old)
     try:
         yield
     except BaseException:
-        if there:
+        if exists:
             os.rename(old, out)
         raise

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.names import places
+from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, Document, Evaluation, Figures
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
@@ -209,7 +209,7 @@ def _check_queries(first: EvaluatedModel, second: EvaluatedModel) -> None:
         mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
         ids, others = getattr(one.graph, column), getattr(two.graph, column)
         if mine != theirs and mine is not None and theirs is not None:
-            others = places(theirs, mine)[others]
+            others = find_names(theirs, mine)[others]
         same = same and np.array_equal(ids, others)
     if not same or not np.array_equal(one.snapshot, two.snapshot) or not np.array_equal(one.inverse, two.inverse):
         raise DataError(

@@ -17,7 +17,7 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import Cutoff, EvidenceIndex
 from tirgn_eqx.data.index.occurrences import Occurrences
-from tirgn_eqx.data.snapshot_time import moment
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.compare import relation_name
 from tirgn_eqx.evaluate.encoding import model_at

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot

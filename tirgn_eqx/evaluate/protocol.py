@@ -91,7 +91,7 @@ def evaluate_model(
         print(found.entity["mrr"])
     """
     if metadata is not None:
-        graph = for_checkpoint(graph, metadata, "the model")
+        graph = match_checkpoint(graph, metadata, "the model")
     sizes = model.num_entities, model.num_relations
     if sizes != (graph.num_entities, graph.num_relations):
         raise DataError(

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.tgb import DATASETS, SAMPLED
-from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
+from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Document, Evaluation, Figures, summarize

@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.forecast_target import outlook
+from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.readers.load import load_graph, reading_of
-from tirgn_eqx.data.snapshot_time import moment, parse_time
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.times import format_snapshot_time, parse_snapshot_time
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.forecast.facts import Fact, probable_facts
@@ -86,7 +86,7 @@ class Forecaster:
         temperature: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        graph = graph if metadata is None else for_checkpoint(graph, metadata, "the model")
+        graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
         sizes = (model.num_entities, model.num_relations)
         if sizes != (graph.num_entities, graph.num_relations):
             raise DataError(

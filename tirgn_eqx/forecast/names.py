@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.names import folded
+from tirgn_eqx.data.names import fold_name
 from tirgn_eqx.errors import DataError, shown
 
 MAX_SHOWN = 5  # names in a message
@@ -43,7 +43,7 @@ class Names:
         """The id of a name. **Raises:** as `entity`."""
         found = self._exact[kind].get(name) or self._folded[kind].get(folded(name))
         if found is None:
-            raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, folded(name))}")
+            raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, fold_name(name))}")
         if len(found) > 1:
             matching = list(dict.fromkeys(self.of[kind][number] for number in found))
             listed = ", ".join(map(shown, matching[:MAX_SHOWN]))

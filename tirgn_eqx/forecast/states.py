@@ -19,7 +19,7 @@ from tirgn_eqx.data.batches.evidence_queries import (
     pad,
 )
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.forecast_target import Outlook
+from tirgn_eqx.data.forecast_target import ForecastTarget
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.snapshot_time import moment

@@ -6,8 +6,8 @@ import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
-from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary

@@ -21,11 +21,11 @@ from tirgn_eqx.checkpoint.models import load_model, save_calibration, saved_conf
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.names import places, with_further_names
-from tirgn_eqx.data.snapshot_time import moment
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.names import add_names, find_names
+from tirgn_eqx.data.times import format_snapshot_time
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
@@ -120,13 +120,16 @@ def retrain(
     known = old.described["entities"], old.described["relations"]
     found = _mapping(old, graph)
     _check_news(old, graph, found)
-    graph = with_clock(graph, old.described, learning=True)
+    graph = apply_clock(graph, old.described, learning=True)
     if keep_gone:
-        graph = with_further_names(graph, *known)
+        graph = add_names(graph, *known)
     graph = as_begun(graph, *(model_dir / part for part in (".", "evidence", "structure"))) if resume else graph
     assert graph.entity_names is not None and graph.relation_names is not None
     names = NameMap(
-        places(graph.entity_names, known[0]), places(graph.relation_names, known[1]), len(known[0]), len(known[1])
+        find_names(graph.entity_names, known[0]),
+        find_names(graph.relation_names, known[1]),
+        len(known[0]),
+        len(known[1]),
     )
     beside = old.evidence
     if beside is not None:
@@ -208,7 +211,7 @@ def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
 def _check_news(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
     """Warn where the facts are those that `old` was trained on, whatever order the ids have now."""
     same = not any(mapping[kind]["new"] for kind in mapping)
-    if same and for_checkpoint(graph, old.described, learning=True).checksum == (old.described.get("data") or {}).get(
+    if same and match_checkpoint(graph, old.described, learning=True).checksum == (old.described.get("data") or {}).get(
         "sha256"
     ):
         warnings.warn(
@@ -224,9 +227,12 @@ def window(graph: TemporalGraph) -> dict[str, Any]:
     for split, counts in zip(SPLITS, graph.split_counts):
         snapshots = graph.split_snapshots(split)
         if len(snapshots):
-            first, last = moment(graph, int(snapshots[0])), moment(graph, int(snapshots[-1]))
+            first, last = (
+                format_snapshot_time(graph, int(snapshots[0])),
+                format_snapshot_time(graph, int(snapshots[-1])),
+            )
             splits[split] = {"from": first, "to": last, "facts": int(counts.sum())}
-    ends = {"from": moment(graph, 0), "to": moment(graph, graph.num_snapshots - 1)}
+    ends = {"from": format_snapshot_time(graph, 0), "to": format_snapshot_time(graph, graph.num_snapshots - 1)}
     return ends | {"provenance": graph.provenance, "splits": splits}
 
 

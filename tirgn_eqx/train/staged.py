@@ -24,7 +24,7 @@ from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
+from tirgn_eqx.data.vocabulary import VOCABULARIES, describe_vocabulary, reorder_ids
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
@@ -135,7 +135,7 @@ class Stages:
             why += "forecast"
             if expected == self.graph.checksum:
                 why = f"has other names for the ids of {self.graph.name}"
-            elif reordered(self.graph, described).checksum == expected:
+            elif reorder_ids(self.graph, described).checksum == expected:
                 why = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {why}; leave --{name} out to train it")
         words = trained.static_graph and self.graph.static is not None
@@ -181,7 +181,7 @@ def train_staged(
         folder = Path(model_dir)
         graph = as_begun(graph, folder / "evidence", folder / "structure", force=force) if resume else graph
         for given in (evidence, structure):
-            graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
+            graph = graph if given is None else reorder_ids(graph, load_checkpoint(given).metadata)
         stop, emit = stop or (lambda: False), on_record or (lambda record: None)
         stages = Stages(graph, config, folder, emit, resume, stop, force)
         alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
@@ -201,7 +201,7 @@ def train_staged(
         part, settings, _ = load_model(path["evidence"])
         base, structure_config, described = load_model(path["structure"])
         # A structure that was given may have been trained with another clock on the same facts.
-        graph = with_clock(graph, described, learning=True)
+        graph = apply_clock(graph, described, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
         model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
@@ -235,8 +235,8 @@ def train_staged(
 
 def _same_names(graph: TemporalGraph, described: dict[str, Any]) -> bool:
     """Whether every id has the same name, where both have names."""
-    ours, theirs = vocabulary(graph), [described.get(kind) for kind in KINDS]
-    return all(None in (ours[kind], names) or ours[kind] == names for kind, names in zip(KINDS, theirs))
+    ours, theirs = describe_vocabulary(graph), [described.get(kind) for kind in VOCABULARIES]
+    return all(None in (ours[kind], names) or ours[kind] == names for kind, names in zip(VOCABULARIES, theirs))
 
 
 def _trained(stages: Stages) -> dict[str, Any]:

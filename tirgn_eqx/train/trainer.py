@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import numbered, prune
 from tirgn_eqx.checkpoint.training_state import Progress, load_state, resumed, save_state
-from tirgn_eqx.data.clock import clock_of
-from tirgn_eqx.data.snapshot_time import moment
-from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.data.clock import describe_clock
+from tirgn_eqx.data.times import format_snapshot_time
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, for_files, made, placed
@@ -92,8 +92,8 @@ class Run:
     # --- going on after a break ------------------------------------------------------------------------------
 
     def _described(self) -> dict[str, Any]:
-        data = self.graph.describe() | {"provenance": self.graph.provenance} | clock_of(self.graph)
-        return {"config": self.config.to_dict(), "data": data, **vocabulary(self.graph), **self.begun_from}
+        data = self.graph.describe() | {"provenance": self.graph.provenance} | describe_clock(self.graph)
+        return {"config": self.config.to_dict(), "data": data, **describe_vocabulary(self.graph), **self.begun_from}
 
     def save_state(self, epoch: int, step: int) -> None:
         """Keep everything that the rest of the training depends on; `step`: finished steps of `epoch`."""
@@ -275,7 +275,7 @@ class Run:
         while len(unseen) > waiting:
             step, target, metrics = unseen.popleft()
             if is_bad(metrics):
-                when = moment(self.graph, target)
+                when = format_snapshot_time(self.graph, target)
                 message, at = bad.report(step, when, metrics), self.global_step - len(unseen)
                 self.logger.log_text("bad_step", message, at)
                 self.emit({"event": "bad_step", "epoch": bad.epoch, "step": step, "time": when, "message": message})

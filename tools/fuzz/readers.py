@@ -278,12 +278,12 @@ SEEDS: dict[str, Callable[[], list[Files]]] = {
 
 def _load(place: Path, **options: Any) -> None:
     from tirgn_eqx.data import graph_statistics, load_graph
-    from tirgn_eqx.data.snapshot_time import moment
+    from tirgn_eqx.data.times import format_snapshot_time
 
     graph = load_graph(place, **options)
     json.dumps(graph_statistics(graph))
     for snapshot in (0, graph.num_snapshots - 1):
-        moment(graph, snapshot)
+        format_snapshot_time(graph, snapshot)
 
 
 def _load_mapped(place: Path) -> None:
@@ -319,13 +319,13 @@ def _parse(place: Path) -> None:
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
-    from tirgn_eqx.gdelt.feed import parse_span, parse_time
+    from tirgn_eqx.gdelt.feed import parse_snapshot_time, parse_span
     from tirgn_eqx.storage.download import checked_url
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
     readers = [
         lambda text: TiRGNTrainingConfig().replace(**parse_assignments([text])),
-        *(parse_bytes, parse_shape, checked_url, parse_span, parse_time),
+        *(parse_bytes, parse_shape, checked_url, parse_span, parse_snapshot_time),
         lambda text: load_graph(text) if _is_small(text) else None,
     ]
     last: TirgnError | None = None

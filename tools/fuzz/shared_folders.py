@@ -37,12 +37,12 @@ def tgb() -> list[Files]:
 def load_tgb(place: Path) -> None:
     """The facts, and where there are any the drawn negatives of both splits."""
     from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.readers.tgb_negatives import DrawnNegatives
+    from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
 
     graph = load_graph(place)
     if list(place.glob("*.pkl")):
         for split in ("valid", "test"):
-            DrawnNegatives(graph, split)
+            TGBNegatives(graph, split)
 
 
 def _study(place: Path) -> Any:

@@ -7,19 +7,9 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-<<<<<<<< HEAD:tests/data/batches/test_loader.py
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.helpers import make_graph, random_graph, same_bits
-from tirgn_eqx.data.batches.buckets import group_loads, round_up
-from tirgn_eqx.data.batches.loader import BatchLoader
-from tirgn_eqx.data.batches.prefetch import prefetch
-========
-from helpers import make_graph, random_graph, same_bits
-
-from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
->>>>>>>> 5a135668ffcf3021e16822d39a4d3fa75355ff27:tests/data/batches/test_graph_loader.py
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import DataError
 
@@ -179,14 +169,10 @@ def test_negatives_change_with_the_epoch_and_nothing_else_does(graph):
     other_seed = make_loader(graph, num_negatives=3, seed=1).build(5, 1).batch
     assert same_bits(first, again)
     for changed in (next_, other_seed):
-<<<<<<<< HEAD:tests/data/batches/test_loader.py
-        where = lambda b: (b.entity_queries.negatives, b.entity_queries.candidate_in_history)
-========
 
         def where(b):
             return (b.entity_queries.negatives, b.entity_queries.candidate_in_history)
 
->>>>>>>> 5a135668ffcf3021e16822d39a4d3fa75355ff27:tests/data/batches/test_graph_loader.py
         assert not np.array_equal(where(first)[0], where(changed)[0])
         assert same_bits(eqx.tree_at(where, first, where(changed)), changed)
 

@@ -2,10 +2,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers import both_directions, facts_of_a_graph, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import both_directions, facts_of_a_graph, make_graph
 from tirgn_eqx.data.batches.queries import Shards, SnapshotQueries, build_queries, divide, division_sizes, pack
 from tirgn_eqx.data.index.history import build_history_vocabulary
 

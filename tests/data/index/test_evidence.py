@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from helpers import both_directions, facts_of_a_graph, make_graph, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import both_directions, facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data.index.evidence import LEAST_STRENGTH, NEVER, SCALE, EvidenceIndex
 from tirgn_eqx.data.index.occurrences import HALF_LIVES
 from tirgn_eqx.errors import DataError

@@ -171,7 +171,7 @@ def test_what_is_damaged_is_built_again(tmp_path, damage):
 def test_a_graph_made_of_a_mapped_one_has_its_own(tmp_path):
     mapped = map_graph(random_graph(5), tmp_path)
     wider = dataclasses.replace(mapped, num_entities=20)
-    assert wider.home is None and isinstance(wider.subject, np.memmap)
+    assert wider.mapped_folder is None and isinstance(wider.subject, np.memmap)
     plain = dataclasses.replace(random_graph(5), num_entities=20)
     same(build_history_vocabulary(wider), build_history_vocabulary(plain))
     assert not list(tmp_path.glob("history-*"))

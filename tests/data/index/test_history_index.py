@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from helpers import both_directions, facts_of_a_graph, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import both_directions, facts_of_a_graph, make_graph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import DataError
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data import TemporalGraph, load_graph
-from tirgn_eqx.data.readers.events import read_events
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.readers.events import ReadingOptions, read_events
 from tirgn_eqx.data.readers.table_files import SUFFIXES
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.storage.table_probe import kept
@@ -87,7 +87,7 @@ def write(place: Path, table: pl.DataFrame, name: str) -> Path:
 
 
 def read(path, **options):
-    return read_events(path, **{"num_days": 0, "granularity": "15min"} | options)
+    return read_events(path, ReadingOptions(**{"num_days": 0, "granularity": "15min"} | options))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -521,7 +521,10 @@ def test_packed_files_that_are_damaged_or_bombs(tmp_path, suffix):
 def test_a_bomb_of_zstd_is_refused(tmp_path):
     """Blocks of one repeated byte: four bytes for 128 KiB each."""
     size = 1 << 17
-    block = lambda last: (size << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\n"
+
+    def block(last):
+        return (size << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\n"
+
     path = tmp_path / "a.csv.zst"
     path.write_bytes(b"\x28\xb5\x2f\xfd\x00\x38" + block(0) * 5000 + block(1))
     with pytest.raises(DataError, match=r"unpacks to more than|damaged|out of memory"):
@@ -567,11 +570,9 @@ def test_frames_of_polars(tmp_path):
     for table in (frame(), frame().lazy(), frame().rename({"entity1": "subject", "entity2": "object"})):
         graph = load_graph(table, num_days=0, granularity="15min")
         assert dated(graph) == expected and graph.provenance["kind"] == "frame" and graph.name == "events"
-    graph = TemporalGraph.from_events(frame(), num_days=0, granularity="15min")
+    graph = load_graph(frame(), num_days=0, granularity="15min")
     assert dated(graph) == expected
-    assert (
-        dated(TemporalGraph.from_events(write(tmp_path, frame(), "a.csv"), num_days=0, granularity="15min")) == expected
-    )
+    assert dated(load_graph(write(tmp_path, frame(), "a.csv"), num_days=0, granularity="15min")) == expected
     with pytest.raises(DataError, match=r"these data were a DataFrame in memory, .* give it with --data-path"):
         load_graph(**graph.provenance)
     with pytest.raises(DataError, match=r"the table: missing columns entity1; found who"):
@@ -646,7 +647,12 @@ def test_frames_of_pandas():
 LETTERS = string.ascii_letters + string.digits + "éЖ中😀 ,;\"'\t|._-()#\\/="
 name = st.text(LETTERS, min_size=1, max_size=8).filter(lambda text: text.strip() != "" and text == text.strip())
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
-unix = lambda t: int((t - EPOCH).total_seconds())
+
+
+def unix(t):
+    return int((t - EPOCH).total_seconds())
+
+
 TIMES = {
     "datetime": (SECOND, lambda t: t),
     "date": (DAY, lambda t: t.date()),

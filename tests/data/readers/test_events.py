@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.helpers import dataset
 from tirgn_eqx.data import load_graph, read_folder
 from tirgn_eqx.data.graph import ReadReport
-from tirgn_eqx.data.readers.events import read_events, split_by_snapshot, thin
-from tirgn_eqx.data.snapshot_time import moment
+from tirgn_eqx.data.readers.events import ReadingOptions, read_events, split_by_snapshot, thin
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"
@@ -55,7 +55,7 @@ def named(graph):
     ],
 )
 def test_real_events(options, facts, snapshots, interval):
-    graph = read_events(dataset(REAL), **options)
+    graph = read_events(dataset(REAL), ReadingOptions(**options))
     assert graph.name == "gdelt_events_2018-01"
     assert graph.num_facts == facts
     assert tuple(len(graph.split_snapshots(split)) for split in ("train", "valid", "test")) == snapshots
@@ -69,7 +69,7 @@ def test_real_events(options, facts, snapshots, interval):
 
 
 def test_last_three_days_of_real_events_are_the_benchmark_of_the_same_days():
-    graph = read_events(dataset(REAL), num_days=3, granularity="15min")
+    graph = read_events(dataset(REAL), ReadingOptions(num_days=3, granularity="15min"))
     folder = read_folder(dataset("GDELT-resplit"))
     assert folder.entity_names is not None and folder.relation_names is not None
     np.testing.assert_array_equal(graph.times - graph.times[0], folder.times)
@@ -84,7 +84,7 @@ def test_names_are_kept_and_ids_follow_first_appearance(tmp_path):
         schema=["entity1", "relation", "entity2", "timestamp"],
         orient="row",
     ).with_columns(pl.col("timestamp") * 3600 + YEAR_2000 + 1)
-    graph = read_events(write(tmp_path, table), num_days=0, granularity="hour")
+    graph = read_events(write(tmp_path, table), ReadingOptions(num_days=0, granularity="hour"))
     assert graph.entity_names == ("c", "y", "z", " A b ", "b", "a")
     assert graph.relation_names == ("r1", "r2", "r0")
     assert named(graph) == [
@@ -103,7 +103,7 @@ def test_later_events_change_nothing_about_earlier_ids(tmp_path):
         .otherwise("entity1")
         .alias("entity1")
     )
-    one, other = (read_events(write(tmp_path, version), num_days=0) for version in (table, later))
+    one, other = (read_events(write(tmp_path, version), ReadingOptions(num_days=0)) for version in (table, later))
     before = one.snapshot < np.searchsorted(one.times, (dt.datetime(2018, 1, 20) - EPOCH).days)
     for column in ("subject", "relation", "object", "snapshot", "split"):
         np.testing.assert_array_equal(getattr(one, column)[before], getattr(other, column)[before])
@@ -116,8 +116,8 @@ def test_later_events_change_nothing_about_earlier_ids(tmp_path):
 def test_row_order_does_not_matter(tmp_path):
     table = events(12, per_day=20)
     options = {"num_days": 0, "max_events": 100, "granularity": "hour"}
-    one = read_events(write(tmp_path, table), **options)
-    other = read_events(write(tmp_path, table.sample(fraction=1, shuffle=True, seed=1)), **options)
+    one = read_events(write(tmp_path, table), ReadingOptions(**options))
+    other = read_events(write(tmp_path, table.sample(fraction=1, shuffle=True, seed=1)), ReadingOptions(**options))
     assert one.checksum == other.checksum and named(one) == named(other)
 
 
@@ -125,10 +125,10 @@ def test_num_days_counts_calendar_days_back_from_the_newest_event(tmp_path):
     table = pl.concat([events(5, per_day=3), events(5, per_day=3, start=dt.datetime(2018, 1, 20))])
     path = write(tmp_path, table)
     day = (dt.datetime(2018, 1, 24) - EPOCH).days
-    assert read_events(path, num_days=3).times.tolist() == [day - 2, day - 1, day]
-    assert read_events(path, num_days=7).num_snapshots == 5
-    assert read_events(path, num_days=12).times[0] == day - 11
-    assert read_events(path).num_facts == read_events(path, num_days=0).num_facts == 30
+    assert read_events(path, ReadingOptions(num_days=3)).times.tolist() == [day - 2, day - 1, day]
+    assert read_events(path, ReadingOptions(num_days=7)).num_snapshots == 5
+    assert read_events(path, ReadingOptions(num_days=12)).times[0] == day - 11
+    assert read_events(path).num_facts == read_events(path, ReadingOptions(num_days=0)).num_facts == 30
 
 
 def test_granularity_floors_to_the_snapshot(tmp_path):
@@ -136,21 +136,24 @@ def test_granularity_floors_to_the_snapshot(tmp_path):
     step = dt.timedelta(minutes=5)
     table = events(12).with_columns(pl.Series("timestamp", [start + index * step for index in range(12)]))
     path = write(tmp_path, table)
-    quarter = read_events(path, granularity="15min")
+    quarter = read_events(path, ReadingOptions(granularity="15min"))
     minute = int((dt.datetime(2018, 1, 9, 23, 30) - EPOCH).total_seconds()) // 60
     assert quarter.times.tolist() == [minute + 15 * index for index in range(5)]
     assert np.bincount(quarter.snapshot).tolist() == [1, 3, 3, 3, 2]
     with pytest.raises(DataError, match=r"at granularity hour: 2 distinct times.*finer granularity \(15min"):
-        read_events(path, granularity="hour")
+        read_events(path, ReadingOptions(granularity="hour"))
     with pytest.raises(DataError, match=r"events.parquet at granularity day: 2 distinct times"):
         read_events(path)
 
 
 def test_thinning_keeps_the_shape_over_days_and_hours():
-    full = read_events(dataset(REAL), num_days=0, granularity="hour")
-    thinned = read_events(dataset(REAL), num_days=0, granularity="hour", max_events=50_000)
+    full = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour"))
+    thinned = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour", max_events=50_000))
     assert thinned.num_facts == 50_000
-    per_hour = lambda graph: dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
+
+    def per_hour(graph):
+        return dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
+
     before, after = per_hour(full), per_hour(thinned)
     scale = 50_000 / full.num_facts
     assert max(abs(after.get(hour, 0) - count * scale) for hour, count in before.items()) <= 2
@@ -160,7 +163,7 @@ def test_thinning_keeps_the_shape_over_days_and_hours():
         total[0] += count * scale
         total[1] += after.get(hour, 0)
     assert max(abs(expected - kept) for expected, kept in days.values()) < 1
-    again = read_events(dataset(REAL), num_days=0, granularity="hour", max_events=50_000)
+    again = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour", max_events=50_000))
     assert again.checksum == thinned.checksum
     assert set(named(thinned)) <= set(named(full))
 
@@ -170,7 +173,10 @@ def test_thinning_a_day_does_not_depend_on_other_days():
     facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
     other = facts.copy()
     other[facts[:, 3] >= 86_400, :3] += 1
-    first_day = lambda rows: sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
+
+    def first_day(rows):
+        return sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
+
     assert first_day(thin(facts, 300)) == first_day(thin(other, 300))
     assert len(thin(facts, 1)) == 1 and len(thin(facts, 899)) == 899
     # Names that other days alone have move the places of all names among the sorted ones.
@@ -187,13 +193,16 @@ def test_thinning_does_not_depend_on_the_date():
     # Days that hold the same number of other events do not keep the same places.
     twice = np.concatenate([facts[:300] % 86_400, facts[300:600] % 86_400 + [0, 0, 0, 86_400]])
     kept = thin(twice, 200)
-    place = lambda day: np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
+
+    def place(day):
+        return np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
+
     assert place(twice[:300]).tolist() != place(twice[300:]).tolist()
 
 
 def test_max_events_above_the_count_keeps_all(tmp_path):
     path = write(tmp_path, events())
-    assert read_events(path, max_events=10).num_facts == read_events(path, max_events=11).num_facts == 10
+    assert [read_events(path, ReadingOptions(max_events=most)).num_facts for most in (10, 11)] == [10, 10]
 
 
 def test_duplicate_events_count_twice_and_further_columns_are_ignored(tmp_path):
@@ -232,7 +241,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_timestamp_agree(tmp_path, form):
     table = events(12).with_columns(FORMS[form].alias("timestamp"))
-    graph = read_events(write(tmp_path, table), granularity="hour")
+    graph = read_events(write(tmp_path, table), ReadingOptions(granularity="hour"))
     assert graph.times.tolist() == [int((moment - EPOCH).total_seconds()) // 3600 for moment in MOMENTS]
 
 
@@ -374,7 +383,7 @@ def test_missing_and_foreign_files(tmp_path):
 )
 def test_bad_options(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
-        read_events(write(tmp_path, events()), **options)
+        read_events(write(tmp_path, events()), ReadingOptions(**options))
 
 
 def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
@@ -426,7 +435,7 @@ def test_small_whole_numbers_are_steps(tmp_path):
     graph = load_graph(path)
     assert graph.times.tolist() == list(range(0, 100, 5)) and graph.time_interval == 5
     assert graph.read is not None and graph.read.times == "step numbers, 0 to 95"
-    assert moment(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
+    assert format_snapshot_time(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
     for options in ({"num_days": 3}, {"granularity": "hour"}):
         with pytest.warns(DataWarning, match=r"is ignored; its times are step numbers, each of which is a snapshot"):
             assert load_graph(path, **options).checksum == graph.checksum
@@ -466,11 +475,11 @@ def test_a_window_counts_back_from_the_last_day_that_is_one(tmp_path, days, coun
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if last == 4000:
-            graph = read_events(path, num_days=0)
+            graph = read_events(path, ReadingOptions(num_days=0))
             with pytest.raises(DataError, match=WAY_OUT):
-                read_events(path, num_days=5)
+                read_events(path, ReadingOptions(num_days=5))
         else:
-            graph = read_events(path, num_days=0 if days[-1] > 100 and days[1] > 1 else 8)
+            graph = read_events(path, ReadingOptions(num_days=0 if days[-1] > 100 and days[1] > 1 else 8))
     shown = [str(warning.message) for warning in caught if "stray" in str(warning.message)]
     assert len(shown) == (stray > 0)
     if stray:
@@ -499,7 +508,10 @@ def test_every_row_is_accounted_for(tmp_path):
 def test_ids_have_one_order_whatever_is_kept(data):
     """The order of two names is the same for every window, granularity and thinning, and no later event changes it."""
     count = data.draw(st.integers(20, 60))
-    draw = lambda low, high: data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
+    def draw(low, high):
+        return data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
     seconds = sorted(draw(0, 20 * 86_400))
     table = pl.DataFrame(
         {
@@ -512,7 +524,7 @@ def test_ids_have_one_order_whatever_is_kept(data):
 
     def ids(table, **options):
         try:
-            graph = read_events(table, **options)
+            graph = read_events(table, ReadingOptions(**options))
         except DataError:  # fewer than three snapshots
             return [[], []]
         return [list(graph.entity_names or ()), list(graph.relation_names or ())]

@@ -13,10 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import dataset, facts_of_a_graph, make_graph, random_graph
-from tirgn_eqx.data import Facts, build_history_vocabulary, load_graph, map_data, map_graph, read_folder, write_mapped
+from tirgn_eqx.data import (
+    FactBlock,
+    build_history_vocabulary,
+    load_graph,
+    map_data,
+    map_graph,
+    read_folder,
+    write_mapped,
+)
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph
 from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot
+from tirgn_eqx.data.readers.load import READERS
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.npy_columns import Column, check_column, map_column
@@ -55,7 +63,7 @@ def test_what_goes_block_by_block_is_what_it_was_at_once(facts, large, block):
     if large:  # too many ids for one number per fact
         graph = dataclasses.replace(graph, num_entities=2**30, num_relations=2**20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tirgn_eqx.data.graph.BLOCK", block)
+        patch.setattr("tirgn_eqx.data.graph.BLOCK_FACTS", block)
         assert graph.checksum == old_checksum(graph)
         for number, split in enumerate(SPLITS):
             mask = graph.split_mask(split)
@@ -102,15 +110,17 @@ def test_what_is_mapped_is_what_it_was(tmp_path):
 def test_facts_are_written_as_they_come(tmp_path_factory, facts, size):
     graph = make_graph(**facts)
     columns = (graph.subject, graph.relation, graph.object, graph.times[graph.snapshot], graph.split)
-    blocks = (Facts(*(column[n : n + size] for column in columns)) for n in range(0, graph.num_facts + size, size))
+    blocks = (FactBlock(*(column[n : n + size] for column in columns)) for n in range(0, graph.num_facts + size, size))
     place = tmp_path_factory.mktemp("graph")
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
     same(graph, write_mapped(place, blocks, name="made", **sizes))
 
 
 def block(subject, time, split=0):
-    fill = lambda value: np.full(len(time), value, np.int64)
-    return Facts(np.array(subject), fill(0), fill(0), np.array(time), fill(split))
+    def fill(value):
+        return np.full(len(time), value, np.int64)
+
+    return FactBlock(np.array(subject), fill(0), fill(0), np.array(time), fill(split))
 
 
 @pytest.mark.parametrize(
@@ -176,9 +186,7 @@ def write_folder(place, train):
 def test_a_folder_is_mapped_in_any_order(tmp_path, times, monkeypatch):
     write_folder(tmp_path / "data", [(number % 3, number % 2, 1, time) for number, time in enumerate(times)])
     in_memory = []
-    monkeypatch.setattr(
-        "tirgn_eqx.data.readers.load.read_folder", lambda path: (in_memory.append(path), read_folder(path))[1]
-    )
+    monkeypatch.setitem(READERS, "folder", lambda path: (in_memory.append(path), read_folder(path))[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # a time that two splits share
         made = map_data(tmp_path / "data", tmp_path / "graph")
@@ -252,7 +260,8 @@ def resaved(name, values):
     return apply
 
 
-HEADER = lambda old, new: lambda raw: raw.replace(old.ljust(len(new)), new, 1)
+def HEADER(old, new):
+    return lambda raw: raw.replace(old.ljust(len(new)), new, 1)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +330,7 @@ def test_damage_is_one_line(sound, tmp_path, damage, words):
     assert str(error.value).isprintable() and "tirgn data map" in str(error.value)
 
 
-def test_a_graph_of_an_earlier_version_says_nothing_of_its_reading(sound, tmp_path):
+def test_a_graph_may_say_nothing_of_its_reading(sound, tmp_path):
     shutil.copytree(sound, tmp_path / "graph")
     said = json.loads((tmp_path / "graph" / "graph.json").read_text())
     del said["read"], said["time_unit"]

@@ -7,8 +7,7 @@ import pytest
 
 from tests.helpers import DATASETS
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.readers import published
-from tirgn_eqx.data.readers.published import Published, find_published, get_published
+from tirgn_eqx.data.readers.published import PublishedDataset, find_published, get_published, list_published
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.storage.download import Patience, digest_of
 
@@ -24,7 +23,7 @@ DIGESTS = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, conte
 
 def made(**changes):
     files = {name: (len(content), DIGESTS[name]) for name, content in CONTENT.items()}
-    return Published("TINY", "day", files | changes, None, None, None, None, None)
+    return PublishedDataset("TINY", "day", files | changes, None, None, None, None, None)
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_a_file_here_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_names():
-    assert find_published("icews14S").name == "ICEWS14s" and len(published.published()) == 7
+    assert find_published("icews14S").name == "ICEWS14s" and len(list_published()) == 7
     with pytest.raises(ConfigError, match="'yagoo': no published data set; did you mean 'YAGO'"):
         find_published("yagoo")
 

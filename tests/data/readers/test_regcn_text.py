@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import dataset
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.data.readers.integer_text import _read_clean, _read_lines, read_integers
+from tirgn_eqx.data.readers.integer_text import Layout, _read_clean, _read_lines, read_integers
 from tirgn_eqx.data.readers.regcn_text import read_folder
 from tirgn_eqx.errors import DataError, DataWarning
 
@@ -115,9 +115,9 @@ def test_padding_and_fifth_column_read_the_same_at_once_and_line_by_line(tmp_pat
     raw = (dataset("ICEWS18") / "valid.txt").read_bytes()
     (tmp_path / "at-once.txt").write_bytes(raw)
     (tmp_path / "by-line.txt").write_bytes(raw + b"1\t2\t3\t4\ta fifth column of words\n")
-    columns = ("subject", "relation", "object", "time")
-    fast = read_integers(tmp_path / "at-once.txt", columns, "", most=5)
-    slow = read_integers(tmp_path / "by-line.txt", columns, "", most=5)
+    layout = Layout(("subject", "relation", "object", "time"), "", most=5)
+    fast = read_integers(tmp_path / "at-once.txt", layout)
+    slow = read_integers(tmp_path / "by-line.txt", layout)
     np.testing.assert_array_equal(slow.values, np.append(fast.values, [[1, 2, 3, 4]], 0))
     np.testing.assert_array_equal(slow.numbers, np.append(fast.numbers, len(fast.values) + 1))
     assert (fast.lines, fast.blank, slow.lines, slow.blank) == (len(fast.values), 0, len(fast.values) + 1, 0)
@@ -132,9 +132,10 @@ def test_padding_and_fifth_column_read_the_same_at_once_and_line_by_line(tmp_pat
 )
 def test_what_is_read_at_once_is_what_is_read_line_by_line(parts, most):
     raw = "".join(parts).encode()
-    at_once = _read_clean(raw, ("id", "time"), most)
+    layout = Layout(("id", "time"), "", most)
+    at_once = _read_clean(raw, layout)
     if at_once is not None:
-        by_line = _read_lines(Path("table.txt"), raw, ("id", "time"), 1, most)
+        by_line = _read_lines(Path("table.txt"), raw, layout, 1)
         np.testing.assert_array_equal(at_once.values, by_line.values)
         np.testing.assert_array_equal(at_once.numbers, by_line.numbers)
         assert at_once[2:] == by_line[2:] and at_once.lines == at_once.blank + len(at_once.values)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tirgn_eqx.data.readers.timestamps import NAMED, check_time_format, doubts, read_times
+from tirgn_eqx.data.readers.timestamps import NAMED_FORMS, check_time_format, find_doubts, read_times
 from tirgn_eqx.errors import ConfigError, DataError
 
 EPOCH = dt.datetime(1970, 1, 1)
@@ -212,7 +212,7 @@ def test_a_form_that_does_not_fit_is_refused(form, values, message):
 def test_rows_of_another_form_are_set_aside_when_asked_to():
     times = read_times(pl.Series(with_one(numbers("%Y%m%d"), 0, 0)), "the column", skip=True)
     assert np.flatnonzero(times.bad).tolist() == [0] and times.values[1:].tolist() == DAYS[1:]
-    assert times.described() == f"YYYYMMDD, {MOMENTS[1].date()} to {MOMENTS[-1].date()}"
+    assert times.describe() == f"YYYYMMDD, {MOMENTS[1].date()} to {MOMENTS[-1].date()}"
     mostly_wrong = pl.Series(["2021-03-01", *["?"] * 5])
     with pytest.raises(DataError, match="5 of 6 values are no ISO 8601 date"):
         read_times(mostly_wrong, "the column", skip=True)
@@ -234,18 +234,20 @@ def test_rows_of_another_form_are_set_aside_when_asked_to():
 def test_forms_that_do_not_exist(form, message):
     with pytest.raises(ConfigError, match=message):
         check_time_format(form)
-    for known in NAMED:
+    for known in NAMED_FORMS:
         check_time_format(known)
 
 
 def test_what_is_doubted():
-    row = lambda number: f"row {number + 1}"
+    def row(number):
+        return f"row {number + 1}"
+
     year = dt.datetime.now(dt.UTC).year
     soon, far = (int(dt.datetime(year + more, 6, 1, tzinfo=dt.UTC).timestamp()) for more in (1, 2))
     times = read_times(pl.Series([*UNIX, soon, far, -5]), "c")
-    early, late = doubts(times, "c", row, explicit=False)
+    early, late = find_doubts(times, "c", row, explicit=False)
     assert "c: 1 of 43 times, read as unix second, lie before 1979: 1969-12-31 23:59, first in row 43" in early
     assert late.startswith("c: 1 of 43 times, read as unix second, lie after next year: ") and "first in row 42" in late
-    assert doubts(times, "c", row, explicit=True) == [late]
-    assert doubts(read_times(pl.Series(UNIX), "c"), "c", row, explicit=False) == []
-    assert doubts(read_times(pl.Series([1, 2, 3]), "c"), "c", row, explicit=False) == []
+    assert find_doubts(times, "c", row, explicit=True) == [late]
+    assert find_doubts(read_times(pl.Series(UNIX), "c"), "c", row, explicit=False) == []
+    assert find_doubts(read_times(pl.Series([1, 2, 3]), "c"), "c", row, explicit=False) == []

@@ -1,30 +1,27 @@
-"""Text files whose first columns are whole numbers: read in blocks, each at once when clean, line by line when not."""
+"""Text files whose first columns are whole numbers, read in blocks: all rows at once if clean, else line by line."""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from tirgn_eqx.data import dates
-from tirgn_eqx.data.dates import Form
 from tirgn_eqx.data.graph import ReadReport
+from tirgn_eqx.data.times import TIME_ADVICE, TIME_MAX, TimeForm, describe_times, join_dates, parse_number_or_date
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.storage.untrusted import check_regular
 
 INT32_MAX = 2**31 - 1
-# The model's clock is float64, exact for whole numbers up to 2^53.
-TIME_MAX = 2**53
-BLOCK = 1 << 23  # bytes that are read at once
-LONGEST = 1 << 16  # bytes of a line
-_SHORT = "complete or delete the line"
-# What a vocabulary may count: so many beside so many for each line that speaks of it. Memory grows with the count.
-_SPARE, _PER_LINE = 1_000_000, 16
+BLOCK_BYTES = 1 << 23  # bytes that are read at once
+LONGEST_LINE = 1 << 16  # bytes of a line
+# Memory grows with the number of ids, so that a line must not claim billions: see `most_ids`.
+_FREE_IDS, _IDS_PER_LINE = 1_000_000, 16
 _BOM = b"\xef\xbb\xbf"
-# Of UTF-32 before UTF-16: its mark begins with the same bytes.
-_WIDE = {b"\xff\xfe\0\0": 32, b"\0\0\xfe\xff": 32, b"\xff\xfe": 16, b"\xfe\xff": 16}
+# The mark of UTF-32 begins with the bytes of that of UTF-16, so it is looked for first.
+_WIDE_MARKS = {b"\xff\xfe\0\0": 32, b"\0\0\xfe\xff": 32, b"\xff\xfe": 16, b"\xfe\xff": 16}
 _END = 64  # bytes in which a mark at the end of a file is looked for
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 # The ids of a fact, and its time: a date may be followed by a time of day.
@@ -34,42 +31,40 @@ _FACT = re.compile(
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _EMPTY_FIRST = re.compile(rb" *\t")
 _EMPTY_FIELD = re.compile(rb"[\t\n] +\t")
-_TAB, _NEWLINE, _MINUS = 9, 10, 45
-_SPACE = np.zeros(256, bool)
-_SPACE[[_TAB, _NEWLINE, 32]] = True
-_DIGIT = np.zeros(256, bool)
-_DIGIT[48:58] = True
+_NEWLINE, _MINUS = ord("\n"), ord("-")
+# By byte: whether it separates, is a digit, or is any that a clean file has.
+_SPACE, _DIGIT = (np.isin(np.arange(256), list(letters)) for letters in (b"\t\n ", b"0123456789"))
 _CLEAN = _SPACE | _DIGIT
 _CLEAN[_MINUS] = True
 
 
-def most_ids(told: int) -> int:
-    """How many ids data may count that speak of some `told` times."""
-    return _SPARE + _PER_LINE * told
+def most_ids(mentions: int) -> int:
+    """How many ids data may count whose lines mention ids `mentions` times."""
+    return _FREE_IDS + _IDS_PER_LINE * mentions
 
 
-def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
+def read_text_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
     """A file in blocks of whole lines, without byte order mark, and the number of each block's first line, from 1.
-    LF, CRLF and CR all end a line, and stand as LF in the blocks.
 
-    **Raises:** DataError for a file that cannot be read, which ends in `need` (what to do), for one that is no text in
-    one byte a letter (UTF-16, NUL bytes), that ends in Ctrl-Z, or has a line that is longer than `LONGEST`: no more
-    than a block is ever held.
+    LF, CRLF and CR all end a line, and are LF in the blocks. Only one block is in memory at a time.
+
+    **Raises:** DataError for a file that cannot be read, with `need` (what to do) at its end; for one that is no text
+    in one byte a letter (UTF-16, NUL bytes), ends in Ctrl-Z, or has a line longer than `LONGEST_LINE`.
     """
     number, rest = 1, b""
     try:
         check_regular(path)
         with path.open("rb") as file:
             _check_ends(path, file)
-            while data := file.read(BLOCK):
+            while data := file.read(BLOCK_BYTES):
                 data = rest + data
                 # A CR at the end may be the first half of a CRLF.
                 half = b"\r" if data.endswith(b"\r") else b""
                 data = _with_lf(data.removesuffix(half))
                 ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-                long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST + 1)
+                long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST_LINE + 1)
                 if len(long):
-                    raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST:,} bytes; {need}")
+                    raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST_LINE:,} bytes; {need}")
                 if (place := data.find(b"\0")) >= 0:
                     raise DataError(
                         f"{path}:{number + data.count(10, 0, place)}: a NUL byte (0x00), which no text holds: the file "
@@ -88,14 +83,23 @@ def read_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
         yield number, _with_lf(rest)
 
 
+def decode_block(path: Path, first: int, block: bytes) -> str:
+    """A block of `read_text_blocks` as text. **Raises:** DataError for one that is not UTF-8."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = first + block.count(b"\n", 0, error.start)
+        raise DataError(f"{path}:{number}: not UTF-8 text; convert the file to UTF-8") from error
+
+
 def _with_lf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
 
 
 def _check_ends(path: Path, file: BinaryIO) -> None:
-    """Goes past a byte order mark. **Raises:** DataError for one of another encoding, and for a mark at the end."""
+    """Skip a byte order mark. **Raises:** DataError for one of another encoding, and for a mark at the end."""
     begin = file.read(4)
-    wide = next((bits for mark, bits in _WIDE.items() if begin.startswith(mark)), None)
+    wide = next((bits for mark, bits in _WIDE_MARKS.items() if begin.startswith(mark)), None)
     if wide is not None:
         raise DataError(f"{path}: is in UTF-{wide}; convert the file to UTF-8")
     file.seek(max(0, file.seek(0, os.SEEK_END) - _END))
@@ -104,108 +108,105 @@ def _check_ends(path: Path, file: BinaryIO) -> None:
     file.seek(len(_BOM) if begin.startswith(_BOM) else 0)
 
 
-class Rows(NamedTuple):
-    """What some lines of a table hold.
+@dataclass(frozen=True)
+class Layout:
+    """What the lines of a file hold.
 
-    **Arguments:** `values`: int64 `(row, column)`; `numbers`: int64 `(row,)`, the line of each row, counted from 1;
-    `lines`: how many lines there are, of which `blank` are empty; `form`: how the times are written; dates stand in
-    `values` as seconds since 1970.
+    **Arguments:**
+
+    - `columns`: the name of each wanted column, from the first one on. `time` may be negative, has 53 bits, and may be
+      a whole float or a date; any other is an id from 0 to 2^31 - 1.
+    - `need`: what to do when the file is missing, for messages.
+    - `most`: how many columns a line may have, the last ones being ignored; None: any number.
+    - `short`: what to do about a line with too few columns, for messages.
+    """
+
+    columns: tuple[str, ...]
+    need: str
+    most: int | None = None
+    short: str = "complete or delete the line"
+
+
+class TextRows(NamedTuple):
+    """The numbers of some lines.
+
+    **Arguments:** `values`: int64 `(row, column)`, dates as seconds since 1970; `numbers`: int64 `(row,)`, the line of
+    each row, from 1; `lines`: how many lines there are, of which `blank` are empty; `form`: how times are written.
     """
 
     values: np.ndarray
     numbers: np.ndarray
     lines: int
     blank: int
-    form: Form = Form.NUMBER
+    form: TimeForm = TimeForm.NUMBER
 
 
-def integer_blocks(
-    path: Path, columns: tuple[str, ...], need: str, *, most: int | None = None, short: str = _SHORT
-) -> Iterator[Rows]:
-    """The first columns of a whitespace-separated file as whole numbers, some lines at a time; blank lines are
-    skipped.
-
-    **Arguments:** `path`; `columns`: the name of each wanted column; `time` may be negative and has 53 bits, and may be
-    a whole float or a date; any other is an id from 0 to 2^31 - 1; `need`: what to do when the file is missing; `most`:
-    how many columns a line may have, the last ones being ignored; None: any number; `short`: what to do about a line
-    with too few.
-
-    **Raises:** DataError with file and line for a missing column, one too many, or a value that is no such number.
-    """
-    for first, block in read_blocks(path, need):
-        yield read_rows(path, first, block, columns, most=most, short=short)
-
-
-def read_integers(
-    path: Path,
-    columns: tuple[str, ...],
-    need: str,
-    forms: "Forms | None" = None,
-    *,
-    most: int | None = None,
-    short: str = _SHORT,
-) -> Rows:
-    """All that `integer_blocks` gives, as one table. **Arguments:** `forms`: of the times in other files before."""
-    return gathered(path, integer_blocks(path, columns, need, most=most, short=short), columns, forms or Forms())
-
-
-def gathered(path: Path, blocks: Iterator[Rows], columns: tuple[str, ...], forms: "Forms") -> Rows:
-    """The rows of all blocks of a file. **Raises:** DataError where some times are dates and others are not."""
-    found = []
-    for rows in blocks:
-        forms.add(path, rows)
-        found.append(rows)
-    none = Rows(np.zeros((0, len(columns)), np.int64), np.zeros(0, np.int64), 0, 0)
-    values = np.concatenate([none.values, *(rows.values for rows in found)])
-    numbers = np.concatenate([none.numbers, *(rows.numbers for rows in found)])
-    lines, blank = sum(rows.lines for rows in found), sum(rows.blank for rows in found)
-    return Rows(values, numbers, lines, blank, forms.form)
-
-
-def report_of(parts: list[Rows], facts: np.ndarray, form: Form, unit: int | None) -> ReadReport:
-    """What was read of all files together. **Arguments:** `facts`: those of all parts, time last, in `unit`."""
-    lines, blank = sum(rows.lines for rows in parts), sum(rows.blank for rows in parts)
-    times = dates.told(form, int(facts[:, 3].min()), int(facts[:, 3].max()), unit)
-    return ReadReport(lines, len(facts), blank, times=times)
-
-
-class Forms:
-    """How the times of several blocks or files are written: all as numbers, or all as dates."""
+class FormCheck:
+    """Checks that the times of several blocks or files are either all numbers or all dates; `form`: the latest one."""
 
     def __init__(self) -> None:
-        self.form = Form.NUMBER
+        self.form = TimeForm.NUMBER
         self._first: str | None = None
 
-    def add(self, path: Path, rows: Rows) -> None:
+    def add(self, path: Path, rows: TextRows) -> None:
         """**Raises:** DataError where these are dates and those before are not, or the reverse."""
         if not len(rows.values):
             return
-        here = f"{path}:{rows.numbers[0]}"
+        place = f"{path}:{rows.numbers[0]}"
         if self._first is None:
-            self._first, self.form = here, rows.form
+            self._first, self.form = place, rows.form
         elif self.form.dated != rows.form.dated:
-            raise mixed(here, rows.form.dated, self._first)
+            raise mixed_times(place, rows.form.dated, self._first)
         self.form = max(self.form, rows.form)
 
 
-def mixed(here: str, dated: bool, before: str) -> DataError:
-    """Of a time that is a date, or is none, while one before it was none, or was one."""
+def mixed_times(place: str, dated: bool, before: str) -> DataError:
+    """The error for a time that is a date while one before is a number, or the reverse; each by file and line."""
     kinds = ("a date", "a number") if dated else ("a number", "a date")
-    return DataError(f"{here}: time is {kinds[0]}, but {kinds[1]} at {before}; write all times in one way")
+    return DataError(f"{place}: time is {kinds[0]}, but {kinds[1]} at {before}; write all times in one way")
 
 
-def read_rows(
-    path: Path, first: int, block: bytes, columns: tuple[str, ...], *, most: int | None = None, short: str = _SHORT
-) -> Rows:
-    """As `integer_blocks`, of one block. **Arguments:** `first`: the number of its first line."""
-    rows = _read_clean(block, columns, most) or _read_times(block, columns, most)
+def integer_blocks(path: Path, layout: Layout) -> Iterator[TextRows]:
+    """The rows of a whitespace-separated file, some lines at a time; blank lines are skipped.
+
+    **Raises:** DataError with file and line for a missing column, one too many, or a value that is no such number.
+    """
+    for first, block in read_text_blocks(path, layout.need):
+        yield read_rows(path, first, block, layout)
+
+
+def read_integers(path: Path, layout: Layout, forms: FormCheck | None = None) -> TextRows:
+    """All rows of `integer_blocks`. **Arguments:** `forms`: of the times in the files before."""
+    return gather_rows(path, integer_blocks(path, layout), layout, forms or FormCheck())
+
+
+def gather_rows(path: Path, blocks: Iterable[TextRows], layout: Layout, forms: FormCheck) -> TextRows:
+    """The rows of all blocks of a file. **Raises:** DataError where some times are dates and others are not."""
+    found = [TextRows(np.zeros((0, len(layout.columns)), np.int64), np.zeros(0, np.int64), 0, 0)]
+    for rows in blocks:
+        forms.add(path, rows)
+        found.append(rows)
+    values, numbers, lines, blank, _ = zip(*found)
+    return TextRows(np.concatenate(values), np.concatenate(numbers), sum(lines), sum(blank), forms.form)
+
+
+def make_report(parts: list[TextRows], facts: np.ndarray, form: TimeForm, unit: int | None) -> ReadReport:
+    """What was read of all files. **Arguments:** `facts`: those of all parts, time last, in `unit`."""
+    lines, blank = sum(rows.lines for rows in parts), sum(rows.blank for rows in parts)
+    times = describe_times(form, int(facts[:, 3].min()), int(facts[:, 3].max()), unit)
+    return ReadReport(lines, len(facts), blank, times=times)
+
+
+def read_rows(path: Path, first: int, block: bytes, layout: Layout) -> TextRows:
+    """The rows of one block. **Arguments:** `first`: the number of its first line; **Raises:** see `integer_blocks`."""
+    rows = _read_clean(block, layout) or _read_dates(block, layout)
     if rows is None:
-        return _read_lines(path, block, columns, first, most, short)
+        return _read_lines(path, block, layout, first)
     return rows._replace(numbers=rows.numbers + (first - 1))
 
 
-def _read_clean(raw: bytes, columns: tuple[str, ...], most: int | None = None) -> Rows | None:
-    """All rows at once, or None when anything at all is unusual, so that the slow pass can name it."""
+def _read_clean(raw: bytes, layout: Layout) -> TextRows | None:
+    """All rows at once, or None when anything at all is unusual, so that `_read_lines` can name it."""
     data = np.frombuffer(raw, np.uint8)
     if not len(data) or not _CLEAN[data].all() or _has_empty_field(raw):
         return None
@@ -222,16 +223,20 @@ def _read_clean(raw: bytes, columns: tuple[str, ...], most: int | None = None) -
     lines = np.flatnonzero(per_line)
     counts = per_line[lines]
     values = np.fromstring(raw, dtype=np.int64, sep=" ") if len(tokens) else np.zeros(0, np.int64)
+    columns, most = layout.columns, layout.most
     if len(values) != len(tokens) or (counts < len(columns)).any() or (most is not None and (counts > most).any()):
         return None
     first = np.cumsum(counts) - counts
     table = values[first[:, None] + np.arange(len(columns))]
     # fromstring clips what exceeds 64 bits to the limit, which is out of range here too.
-    low = [-TIME_MAX if column == "time" else 0 for column in columns]
-    high = [TIME_MAX if column == "time" else INT32_MAX for column in columns]
+    low, high = np.array([_limits(column) for column in columns]).T
     if not ((table >= low) & (table <= high)).all():
         return None
-    return Rows(table, lines + 1, len(ends), len(ends) - len(lines))
+    return TextRows(table, lines + 1, len(ends), len(ends) - len(lines))
+
+
+def _limits(column: str) -> tuple[int, int]:
+    return (-TIME_MAX, TIME_MAX) if column == "time" else (0, INT32_MAX)
 
 
 def _has_empty_field(raw: bytes) -> bool:
@@ -241,84 +246,85 @@ def _has_empty_field(raw: bytes) -> bool:
     return b" " in raw and _EMPTY_FIELD.search(raw) is not None
 
 
-def _read_times(raw: bytes, columns: tuple[str, ...], most: int | None) -> Rows | None:
+def _read_dates(raw: bytes, layout: Layout) -> TextRows | None:
     """As `_read_clean`, of facts whose times are dates or whole floats; None when anything is unusual."""
-    if columns[3:] != ("time",):
+    if layout.columns[3:] != ("time",):
         return None
-    forms: set[Form] = set()
+    forms: set[TimeForm] = set()
 
-    def number(fact: re.Match[bytes]) -> bytes:
-        time = dates.parse(fact[2].decode("utf-8", "replace"))
+    def to_number(fact: re.Match[bytes]) -> bytes:
+        time = parse_number_or_date(fact[2].decode("utf-8", "replace"))
         if time is None:
             return fact[0]
         forms.add(time[1])
         return b"%b%d" % (fact[1], time[0])
 
-    made, count = _FACT.subn(number, raw)
-    # What was not understood stays as it is, and is no whole number. A line that was passed over may be one.
-    rows = _read_clean(made, columns, most) if len({form.dated for form in forms}) == 1 else None
+    numbers, count = _FACT.subn(to_number, raw)
+    # A time that was not understood is still there and is no whole number. A line that did not match may be one.
+    rows = _read_clean(numbers, layout) if len({form.dated for form in forms}) == 1 else None
     return rows._replace(form=max(forms)) if rows is not None and len(rows.values) == count else None
 
 
-def _read_lines(
-    path: Path, raw: bytes, columns: tuple[str, ...], first: int, most: int | None = None, short: str = _SHORT
-) -> Rows:
+def _read_lines(path: Path, raw: bytes, layout: Layout, first: int) -> TextRows:
     """As `_read_clean`, one line after the other; `first` is the number of the first one, for messages."""
-    rows, lines, blank, form = [], [], 0, Form.NUMBER
-    seen: dict[bool, int] = {}
-    texts = raw.decode("utf-8", "replace").split("\n")
-    if not texts[-1]:
-        texts.pop()
+    rows, numbers, blank, form = [], [], 0, TimeForm.NUMBER
+    columns = layout.columns
     time = columns.index("time") if "time" in columns else None
-    for number, line in enumerate(texts, first):
+    line_of_kind: dict[bool, int] = {}  # the first line with a date, and with a number
+    lines = raw.decode("utf-8", "replace").removesuffix("\n").split("\n") if raw else []
+    for number, line in enumerate(lines, first):
         if not line.strip():
             blank += 1
             continue
-        fields = _fields(line, most)
-        if len(fields) < len(columns) or (most is not None and len(fields) > most):
-            told = f"at least {len(columns)}"
-            if most is not None:
-                told = str(most) if most == len(columns) else f"{len(columns)} or {most}"
-            fix = short if len(fields) < len(columns) else "was a line end lost? Give each its own line"
-            if len(fields) < len(columns) and line.count(",") >= len(columns) - 1:
-                fix = "separate the columns by tabs or spaces, not by commas"
-            raise DataError(
-                f"{path}:{number}: {len(fields)} columns in {shown(line.strip(), 40)}, expected {told} "
-                f"({' '.join(columns)}); {fix}"
-            )
-        values = [_value(path, number, *pair) for pair in zip(columns, fields)]
+        fields = _split_line(line, layout.most)
+        if len(fields) < len(columns) or (layout.most is not None and len(fields) > layout.most):
+            raise _wrong_count(f"{path}:{number}", line, len(fields), layout)
+        values = [_parse_value(f"{path}:{number}", *pair) for pair in zip(columns, fields)]
         rows.append([value for value, _ in values])
-        lines.append(number)
+        numbers.append(number)
         if time is not None:
-            form = max(form, values[time][1])
-            seen.setdefault(values[time][1].dated, number)
-            if len(seen) == 2:
-                before = seen[not values[time][1].dated]
-                raise mixed(f"{path}:{number}", values[time][1].dated, f"{path}:{before}")
+            found = values[time][1]
+            form = max(form, found)
+            line_of_kind.setdefault(found.dated, number)
+            if (before := line_of_kind.get(not found.dated)) is not None:
+                raise mixed_times(f"{path}:{number}", found.dated, f"{path}:{before}")
     table = np.array(rows, np.int64).reshape(-1, len(columns))
-    return Rows(table, np.array(lines, np.int64), len(texts), blank, form)
+    return TextRows(table, np.array(numbers, np.int64), len(lines), blank, form)
 
 
-def _fields(line: str, most: int | None) -> list[str]:
-    """The columns of a line. Spaces pad or separate; between tabs nothing at all is an empty field."""
+def _wrong_count(place: str, line: str, count: int, layout: Layout) -> DataError:
+    """The error for a line with too few or too many columns."""
+    needed, most = len(layout.columns), layout.most
+    expected = f"at least {needed}" if most is None else f"{needed} or {most}" if most > needed else str(most)
+    advice = layout.short if count < needed else "was a line end lost? Give each its own line"
+    if count < needed and line.count(",") >= needed - 1:
+        advice = "separate the columns by tabs or spaces, not by commas"
+    return DataError(
+        f"{place}: {count} columns in {shown(line.strip(), 40)}, expected {expected} ({' '.join(layout.columns)}); "
+        f"{advice}"
+    )
+
+
+def _split_line(line: str, most: int | None) -> list[str]:
+    """The columns of a line. Spaces pad or separate; nothing between two tabs is an empty field."""
     parts = [part.split() or [""] for part in line.rstrip().split("\t")]
-    fields = dates.joined([token for part in parts for token in part])
+    fields = join_dates([token for part in parts for token in part])
     if most is not None and len(fields) > most and len(parts) > 1:
         # Words in a last column that is ignored are no columns of their own. Numbers there may be those of a fact.
-        begin = dates.joined([token for part in parts[:-1] for token in part])
+        begin = join_dates([token for part in parts[:-1] for token in part])
         if len(begin) == most - 1 and not any(map(_NUMBER.fullmatch, parts[-1])):
             return [*begin, " ".join(parts[-1])]
     return fields
 
 
-def _value(path: Path, number: int, column: str, text: str) -> tuple[int, Form]:
-    low, high = (-TIME_MAX, TIME_MAX) if column == "time" else (0, INT32_MAX)
+def _parse_value(place: str, column: str, text: str) -> tuple[int, TimeForm]:
+    low, high = _limits(column)
     whole = _INTEGER.fullmatch(text)
-    found = dates.parse(text) if column == "time" or whole else None
+    found = parse_number_or_date(text) if column == "time" or whole else None
     if found is not None and low <= found[0] <= high:
         return found
-    where = f"{path}:{number}: {column} is {shown(text, 40)}"
+    problem = f"{place}: {column} is {shown(text, 40)}"
     if whole or found:
-        raise DataError(f"{where}, outside {low} to {high}; correct it")
-    fix = dates.ACCEPTED if column == "time" else "write the id, a number from 0"
-    raise DataError(f"{where}, not a whole number; {fix}")
+        raise DataError(f"{problem}, outside {low} to {high}; correct it")
+    advice = TIME_ADVICE if column == "time" else "write the id, a number from 0"
+    raise DataError(f"{problem}, not a whole number; {advice}")

@@ -1,122 +1,119 @@
-"""One way in for every form of data: folder, event table, or simulated world."""
+"""`load_graph` and `map_data`: one entry for every form of data."""
 
-import dataclasses
 import inspect
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.event_table import is_frame
-from tirgn_eqx.data.readers.events import EVENT_KINDS, READING, read_events
-from tirgn_eqx.data.readers.mapped_read import is_mapped, read_mapped
-from tirgn_eqx.data.readers.mapped_write import in_order, map_graph, write_mapped
-from tirgn_eqx.data.readers.regcn_text import Unsorted, read_folder, stream_folder
-from tirgn_eqx.data.readers.table_files import ACCEPTED, form_of, is_table, table_form
+from tirgn_eqx.data.readers.events import EVENT_KINDS, READING_OPTIONS, ReadingOptions, read_events
+from tirgn_eqx.data.readers.mapped import is_mapped, map_graph, read_mapped, write_mapped
+from tirgn_eqx.data.readers.regcn_text import FolderStream, StreamingError, is_folder, read_folder
+from tirgn_eqx.data.readers.table_files import ACCEPTED_TABLES, form_of, is_table, table_form
 from tirgn_eqx.data.readers.tgb import read_tgb, tgb_name
 from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
 from tirgn_eqx.storage.untrusted import is_utf8, parse_toml
 
-KINDS = ("folder", "tgb", *EVENT_KINDS, "sim", "mapped")
-_ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED}"
-# Any of these makes a folder one of facts, whatever tables lie beside them.
-_FACTS = ("stat.txt", "train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt")
+_ACCEPTED = f"a folder in the RE-GCN text format or of TGB, a mapped graph, sim, or {ACCEPTED_TABLES}"
 
 
-def load_graph(
-    path: Any = "sim",
-    *,
-    kind: str | None = None,
-    name: str | None = None,
-    num_days: int | None = None,
-    max_events: int = 0,
-    granularity: str = "day",
-    time_format: str | None = None,
-    columns: str | Mapping[str, str] | None = None,
-    skip_bad_rows: bool = False,
-    **options: Any,
-) -> TemporalGraph:
+class Form(NamedTuple):
+    """A form of data.
+
+    **Arguments:** `kind`: its name, in a graph's provenance; `matches`: whether data at a path have it; `read`: gives
+    their graph, from a path, and for event tables from `ReadingOptions` too.
+    """
+
+    kind: str
+    matches: Callable[[str], bool]
+    read: Callable[..., TemporalGraph]
+
+
+def _simulate(path: str, **options: Any) -> TemporalGraph:
+    """The simulated world with the settings in a path such as `sim:seed=3`, and with `options`."""
+    return simulate(**_check_simulation(path, _parse_simulation(path) | options)).graph
+
+
+# The first form that matches a path is taken. Tables may lie in a folder of facts, but not the other way round.
+FORMS = (
+    Form("sim", lambda path: path == "sim" or path.startswith("sim:"), _simulate),
+    Form("mapped", is_mapped, read_mapped),
+    Form("tgb", lambda path: tgb_name(path) is not None, read_tgb),
+    Form("folder", lambda path: is_folder(path) or (os.path.isdir(path) and not is_table(path)), read_folder),
+    Form("parquet", lambda path: table_form(path) == "parquet", read_events),
+    Form("table", is_table, read_events),
+    Form("frame", lambda path: False, read_events),
+)
+READERS = {form.kind: form.read for form in FORMS}
+
+
+def load_graph(path: Any = "sim", *, kind: str | None = None, name: str | None = None, **options: Any) -> TemporalGraph:
     """The temporal graph at `path`, whatever form it has; `load_graph(**graph.provenance)` loads it again.
 
     **Arguments:**
 
-    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a folder that `map_data` made (`read_mapped`), an
-      event table as a file, a folder of parts or a DataFrame of polars or pandas (`read_events`), or the simulated
-      world: `sim`, or with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
+    - `path`: a folder (`read_folder`; of TGB 2.0: `read_tgb`), a folder that `map_data` made, an event table as a
+      file, a folder of parts or a DataFrame of polars or pandas (`read_events`), or the simulated world: `sim`, or
+      with settings `sim:seed=3,num_entities=50` (`simulate`). `./sim` is a folder of that name.
     - `kind`: `folder`, `tgb`, `mapped`, `sim`, or for event tables `parquet`, `table` (of another form) or `frame`;
       None decides from `path`.
     - `name`: shown with every result; None takes the name of the folder or file.
-    - `num_days`: days of an event table (None = 30, 0 = all) or of the simulated world (None = its default).
-    - `max_events`, `granularity`, `time_format`, `columns`, `skip_bad_rows`: of an event table, see `read_events`.
-    - `options`: of the simulated world, see `simulate`.
+    - `options`: of an event table those of `ReadingOptions`, of the simulated world those of `simulate`.
 
-    **Raises:** DataError for data that cannot be read, ConfigError for an option that does not exist. An
-    option without meaning for this kind of data raises a DataWarning.
+    **Raises:** DataError for data that cannot be read, ConfigError for an option that does not exist. DataWarning for
+    one of `ReadingOptions` that has no meaning for this kind of data.
     """
+    text = "the table" if is_frame(path) else _to_text(path)
     if is_frame(path):
-        kind, text = "frame", "the table"
-    else:
-        text = _text_of(path)
-        kind = _kind_of(text) if kind is None else kind
-        if kind == "frame":
-            raise DataError(
-                "these data were a DataFrame in memory, which cannot be loaded again; write them as a parquet file, "
-                "and give it with --data-path"
-            )
-    unused: dict[str, Any] = {"max_events": max_events, "granularity": granularity != "day" and granularity}
-    unused |= {"time_format": time_format, "columns": columns, "skip_bad_rows": skip_bad_rows}
+        kind = "frame"
+    elif kind == "frame":
+        raise DataError(
+            "these data were a DataFrame in memory, which cannot be loaded again; write them as a parquet file, "
+            "and give it with --data-path"
+        )
+    elif kind is None:
+        kind = _find_kind(text)
+    if kind not in READERS:
+        raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, READERS)}; known: {', '.join(READERS)}")
+    reading = {option: options.pop(option) for option in READING_OPTIONS if option in options}
     if kind == "sim":
-        days = {} if num_days is None else {"num_days": num_days}
-        graph = simulate(**_sim_options(text, _settings(text) | options | days)).graph
-    elif kind not in KINDS:
-        raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, KINDS)}; known: {', '.join(KINDS)}")
+        days = reading.pop("num_days", None)
+        graph = _simulate(text, **options | ({} if days is None else {"num_days": days}))
     elif options:
         raise ConfigError(f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out")
-    elif kind in ("folder", "tgb"):
-        unused["num_days"] = num_days or 0
-        graph = read_folder(text) if kind == "folder" else read_tgb(text)
-    elif kind == "mapped":
-        unused["num_days"] = num_days or 0
-        graph, name = read_mapped(text, name), None
+    elif kind in EVENT_KINDS:
+        graph = read_events(path if kind == "frame" else text, ReadingOptions(**reading))
+        reading = {}
     else:
-        unused = {}
-        how: dict[str, Any] = {"num_days": num_days, "max_events": max_events, "granularity": granularity}
-        how |= {"time_format": time_format, "columns": columns, "skip_bad_rows": skip_bad_rows}
-        graph = read_events(path if kind == "frame" else text, **how)
-    for option, value in unused.items():
-        if value:
+        graph = READERS[kind](text)
+    for option, value in reading.items():
+        if value and (option, value) != ("granularity", "day"):
             warnings.warn(
-                f"{text}: {option} = {value} is ignored; it applies to an event table only",
-                DataWarning,
-                stacklevel=2,
+                f"{text}: {option} = {value} is ignored; it applies to an event table only", DataWarning, stacklevel=2
             )
-    if name is not None:
-        graph = dataclasses.replace(graph, name=name, provenance=graph.provenance | {"name": name})
-    return graph
+    return graph if name is None else graph.relabel(name=name, provenance=graph.provenance | {"name": name})
 
 
 def reading_of(provenance: dict[str, Any], path: Any) -> dict[str, Any]:
-    """How an event table was read, for another one at `path` that is read in its place; nothing for other data."""
+    """The reading options of an event table with `provenance`, for another at `path`; nothing for other data."""
     if provenance.get("kind") not in EVENT_KINDS:
         return {}
-    if not is_frame(path) and not is_event_table(os.fspath(path)):
-        return {}
-    return {key: provenance[key] for key in READING if key in provenance}
-
-
-def is_event_table(path: str) -> bool:
-    """Whether data at a path are an event table, as far as the path tells."""
-    try:
-        return _kind_of(path) in EVENT_KINDS
-    except DataError:
-        return form_of(path) is not None
+    if not is_frame(path):
+        try:
+            is_events = _find_kind(os.fspath(path)) in EVENT_KINDS
+        except DataError:
+            is_events = form_of(path) is not None
+        if not is_events:
+            return {}
+    return {option: provenance[option] for option in READING_OPTIONS if option in provenance}
 
 
 def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
-    """The data at `path`, whatever form it has, made into a mapped graph in the folder `out`, and mapped from there.
+    """Make the data at `path` a mapped graph in the folder `out`, and load it from there.
 
     A folder in the RE-GCN text format whose files are each in order of time is never in memory as a whole; any other
     data are read first.
@@ -125,22 +122,18 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
 
     **Raises:** as `load_graph` and `write_mapped`.
     """
-    if not options and not is_frame(path) and _kind_of(_text_of(path)) == "folder":
-        found: dict[str, Any] = {}
-
-        def finish() -> dict[str, Any]:
-            return found | {"source": found.pop("provenance")} | ({} if name is None else {"name": name})
-
+    if not options and not is_frame(path) and _find_kind(_to_text(path)) == "folder":
+        facts = FolderStream(path)
+        names = {} if name is None else {"name": name}
         try:
-            facts = in_order(stream_folder(path, found))
-            return write_mapped(out, facts, name=os.fspath(path), finish=finish)
-        except Unsorted:
+            return write_mapped(out, facts, name=os.fspath(path), finish=lambda: facts.fields | names)
+        except StreamingError:
             pass
     return map_graph(load_graph(path, name=name, **options), out)
 
 
-def _text_of(path: Any) -> str:
-    """A path as text. **Raises:** DataError for one that no record can hold."""
+def _to_text(path: Any) -> str:
+    """A path as text. **Raises:** DataError for one that no JSON document can hold."""
     text = os.fspath(path)
     if not is_utf8(text):
         raise DataError(
@@ -149,25 +142,17 @@ def _text_of(path: Any) -> str:
     return text
 
 
-def _kind_of(path: str) -> str:
-    if path == "sim" or path.startswith("sim:"):
-        return "sim"
-    place = Path(os.path.expanduser(path))
-    if os.path.isdir(place):
-        if is_mapped(place):
-            return "mapped"
-        if tgb_name(place) is not None:
-            return "tgb"
-        if any(os.path.exists(place / name) for name in _FACTS) or not is_table(place):
-            return "folder"
-        return "parquet" if table_form(place) == "parquet" else "table"
-    if is_table(place):
-        return "parquet" if table_form(place) == "parquet" else "table"
+def _find_kind(path: str) -> str:
+    """The kind of the data at a path. **Raises:** DataError for none that is known."""
+    place = os.path.expanduser(path)
+    for form in FORMS:
+        if form.matches(place):
+            return form.kind
     state = "is neither a folder nor a table" if os.path.exists(place) else "does not exist"
     raise DataError(f"{path}: {state}; expected {_ACCEPTED}")
 
 
-def _settings(path: str) -> dict[str, Any]:
+def _parse_simulation(path: str) -> dict[str, Any]:
     """`sim:seed=3,num_days=90` as `{"seed": 3, "num_days": 90}`."""
     world, _, text = path.partition(":")
     if world != "sim":
@@ -182,8 +167,8 @@ def _settings(path: str) -> dict[str, Any]:
     return settings
 
 
-def _sim_options(path: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`options` as `simulate` takes them, or a ConfigError that names the first one it does not take."""
+def _check_simulation(path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` as `simulate` takes them. **Raises:** ConfigError for the first one that it does not take."""
     known = inspect.signature(simulate).parameters
     for key, value in options.items():
         if key not in known:

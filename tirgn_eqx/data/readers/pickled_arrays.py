@@ -1,7 +1,7 @@
 """Pickles of one form, read without unpickling: a dict from tuples of whole numbers to arrays of whole numbers.
 
-A pickle is a program. This reader takes the few instructions that make numbers, bytes, texts, tuples, dtypes and
-arrays, looks nothing up by name, and calls nothing that a file names; whatever else a file asks for is refused.
+A pickle is a program for a stack machine. This reader carries out the few instructions that make numbers, bytes, text,
+tuples, dtypes and arrays. It imports nothing and calls nothing that a file names, and refuses any other instruction.
 """
 
 import io
@@ -15,9 +15,9 @@ import numpy as np
 from tirgn_eqx.storage.untrusted import Unsound, check_regular
 
 _MOST_NUMBERS = 8  # of a key
-_SMALL = 64  # bytes; larger things are never spoken of twice, and not kept for it
+_SMALL = 64  # bytes; larger values are used once, and are not kept for the memo
 _MOST_KEPT = 1 << 27
-# What numpy's pickles name, as stand-ins of our own. The module moved between versions of numpy.
+# What numpy's pickles name; each is a `_Name` here. The module moved between versions of numpy.
 _NAMES = {("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): "dtype"} | {
     (f"numpy.{core}.{module}", name): name
     for core in ("core", "_core")
@@ -29,16 +29,16 @@ _TEXTS = (b"\x8c", b"X")
 _TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
 _NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H"}
 _CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
-_GONE = object()
+_DROPPED = object()
 Entry = tuple[tuple[int, ...], np.ndarray]
 
 
 class _Name(str):
-    """One of `_NAMES`."""
+    """A value of `_NAMES`."""
 
 
 class _Dtype:
-    """A dtype of whole numbers; little-endian until a state says otherwise."""
+    """A dtype of whole numbers; little-endian until its state says otherwise."""
 
     def __init__(self, kind: str):
         self.kind, self.order = kind, "<"
@@ -48,30 +48,30 @@ class _Dtype:
 
 
 class _Array:
-    """An array that is made by a state."""
+    """An array whose values come with its state."""
 
     values: np.ndarray | None = None
 
 
 class _Dict:
-    """The dict, whose entries are handed on and not kept."""
+    """The dict, whose entries are yielded and not kept."""
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """Keys and arrays of the dict in a pickle, one after the other; arrays are 1-D, int64.
+    """Keys and arrays of the dict in a pickle, one after the other; arrays are int64 `(number,)`.
 
     **Raises:** Unsound for anything but such a dict; OSError when it cannot be read.
     """
     check_regular(path)
     with path.open("rb") as file:
         try:
-            yield from _Reader(file, path.stat().st_size).run()
+            yield from _Machine(file, path.stat().st_size).run()
         except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise Unsound(f"no pickled dict of arrays, or damaged at byte {file.tell():,}") from error
 
 
-class _Reader:
-    """The machine that a pickle is a program of, with what is needed here."""
+class _Machine:
+    """The stack machine of pickles, as far as such a dict needs it."""
 
     def __init__(self, file: io.BufferedReader, size: int):
         self.file, self.size = file, size
@@ -83,37 +83,38 @@ class _Reader:
         while True:
             op = self.file.read(1)
             if op in _LENGTHS:
-                raw = self._take(*struct.unpack(_LENGTHS[op], self._exactly(struct.calcsize(_LENGTHS[op]))))
+                (length,) = self._unpack(_LENGTHS[op])
+                if length > self.size:
+                    raise Unsound(f"{length:,} bytes announced in a file of {self.size:,}")
+                raw = self._exactly(length)
                 self.stack.append(raw.decode("utf-8", "surrogatepass") if op in _TEXTS else raw)
             elif op == b"\x94":
                 self._keep(len(self.memo))
             elif op in (b"h", b"j", b"q", b"r"):
-                number = self._exactly(1)[0] if op in (b"h", b"q") else struct.unpack("<I", self._exactly(4))[0]
+                (number,) = self._unpack("<B" if op in (b"h", b"q") else "<I")
                 if op in (b"q", b"r"):
                     self._keep(number)
                 else:
-                    if self.memo[number] is _GONE:
-                        raise Unsound("an array that is spoken of twice")
+                    if self.memo[number] is _DROPPED:
+                        raise Unsound("an array that is used twice")
                     self.stack.append(self.memo[number])
             elif op in _TUPLES:
                 self.stack[-_TUPLES[op] :] = [tuple(self._last(_TUPLES[op]))]
             elif op in _NUMBERS:
-                form = _NUMBERS[op]
-                self.stack += struct.unpack(form, self._exactly(struct.calcsize(form)))
+                self.stack += self._unpack(_NUMBERS[op])
             elif op in _CONSTANTS:
                 self.stack.append(_CONSTANTS[op])
             elif op == b"R":
                 name, arguments = self._last(2)
-                self.stack[-2:] = [_made(name, arguments)]
+                self.stack[-2:] = [_call(name, arguments)]
             elif op == b"b":
-                thing, state = self._last(2)
-                _set(thing, state)
+                _set_state(*self._last(2))
                 self.stack.pop()
             elif op == b"(":
                 self.marks.append(len(self.stack))
             elif op == b"t":
-                found = tuple(self._since_mark())
-                self.stack.append(found)
+                values = tuple(self._since_mark())
+                self.stack.append(values)
             elif op == b")":
                 self.stack.append(())
             elif op == b"}":
@@ -125,7 +126,7 @@ class _Reader:
             elif op == b"\x8a":
                 self.stack.append(int.from_bytes(self._exactly(self._exactly(1)[0]), "little", signed=True))
             elif op == b"\x95":
-                self._exactly(8)  # the length of a frame, which says nothing about what is in it
+                self._exactly(8)  # the length of a frame
             elif op == b"\x80":
                 if self._exactly(1)[0] > 5:
                     raise Unsound("a pickle of a version that is not known")
@@ -143,10 +144,8 @@ class _Reader:
             raise Unsound("cut off")
         return found
 
-    def _take(self, number: int) -> bytes:
-        if number > self.size:
-            raise Unsound(f"{number:,} bytes announced in a file of {self.size:,}")
-        return self._exactly(number)
+    def _unpack(self, form: str) -> tuple[int, ...]:
+        return struct.unpack(form, self._exactly(struct.calcsize(form)))
 
     def _last(self, number: int) -> list[Any]:
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < number:
@@ -162,12 +161,12 @@ class _Reader:
     def _keep(self, number: int) -> None:
         if len(self.memo) >= _MOST_KEPT:
             raise Unsound("more parts than any dict of arrays has")
-        thing = self._last(1)[0]
-        parts = thing if isinstance(thing, tuple) else (thing,)
+        value = self._last(1)[0]
         large = any(
-            isinstance(p, np.ndarray | _Array) or (isinstance(p, bytes | str) and len(p) > _SMALL) for p in parts
+            isinstance(part, np.ndarray | _Array) or (isinstance(part, bytes | str) and len(part) > _SMALL)
+            for part in (value if isinstance(value, tuple) else (value,))
         )
-        self.memo[number] = _GONE if large else thing
+        self.memo[number] = _DROPPED if large else value
 
     def _name(self, on_stack: bool) -> _Name:
         if on_stack:
@@ -193,8 +192,8 @@ class _Reader:
             yield key, value
 
 
-def _made(name: Any, arguments: Any) -> Any:
-    """What calling one of numpy's own makes."""
+def _call(name: Any, arguments: Any) -> Any:
+    """What a call of a function of numpy would return."""
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
         raise Unsound("a call of what is no part of numpy")
     if name == "dtype" and arguments and arguments[0] in _KINDS:
@@ -208,7 +207,7 @@ def _made(name: Any, arguments: Any) -> Any:
     raise Unsound(f"{name} of something that is no whole numbers")
 
 
-def _set(thing: Any, state: Any) -> None:
+def _set_state(thing: Any, state: Any) -> None:
     if isinstance(thing, _Dtype) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
         # '=' and '|' are the order of the machine that wrote it, and of one byte.
         thing.order = state[1] if state[1] in "<>" else "<"

@@ -1,4 +1,4 @@
-"""The published data sets by name: what is in them, where they come from, and how to have them.
+"""The published data sets by name: what is in them, where they come from, and how to get them.
 
 Counts and checksums are those of `published.json`, which `tools/docs/registry.py` writes from the files themselves.
 """
@@ -6,7 +6,7 @@ Counts and checksums are those of `published.json`, which `tools/docs/registry.p
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,9 +22,13 @@ _LOCK = ".get.lock"
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published data set. `files`: by name, `(bytes, digest)`, each None where it is not known; `facts`, `snapshots`:
-    by split, as `entities`, `relations` and `sha256` (of all facts) None where they were not counted."""
+class PublishedDataset:
+    """A published data set.
+
+    **Arguments:** `step`: length of a snapshot; `files`: by name, `(bytes, digest)`, each None where it is not known;
+    `facts`, `snapshots`: by split; `entities`, `relations`; `sha256`: checksum of all facts. The last five are None
+    where they were not counted.
+    """
 
     name: str
     step: str | None
@@ -41,34 +45,32 @@ class Published:
         return vars(self) | {"files": known}
 
 
-def published() -> dict[str, Published]:
-    """All of them, by name."""
+def list_published() -> dict[str, PublishedDataset]:
+    """All published data sets, by name."""
     text = files("tirgn_eqx.data").joinpath("published.json").read_text(encoding="utf-8")
-    keys = ("facts", "snapshots", "entities", "relations", "sha256")
+    counts = ("facts", "snapshots", "entities", "relations", "sha256")
     return {
-        name: Published(
+        name: PublishedDataset(
             name,
-            found["step"],
-            {file: (entry["bytes"], entry["digest"]) for file, entry in found["files"].items()},
-            **{key: found.get(key) for key in keys},
+            entry["step"],
+            {file: (content["bytes"], content["digest"]) for file, content in entry["files"].items()},
+            **{key: entry.get(key) for key in counts},
         )
-        for name, found in json.loads(text).items()
+        for name, entry in json.loads(text).items()
     }
 
 
-def find_published(name: str) -> Published:
-    """The set of this name, however it is written in capitals. **Raises:** ConfigError for a name that is not known."""
-    known = published()
-    plain = {one.casefold(): one for one in known}
-    if (found := plain.get(name.casefold())) is None:
-        raise ConfigError(
-            f"{shown(name)}: no published data set{nearest(name.upper(), known)}; known: {', '.join(known)}"
-        )
-    return known[found]
+def find_published(name: str) -> PublishedDataset:
+    """The data set of this name, in any case. **Raises:** ConfigError for a name that is not known."""
+    known = list_published()
+    for dataset in known.values():
+        if dataset.name.casefold() == name.casefold():
+            return dataset
+    raise ConfigError(f"{shown(name)}: no published data set{nearest(name.upper(), known)}; known: {', '.join(known)}")
 
 
 def get_published(
-    one: Published,
+    dataset: PublishedDataset,
     out: str | Path,
     source: str | Path = SOURCE,
     *,
@@ -76,27 +78,25 @@ def get_published(
     stop: threading.Event | None = None,
     tell: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, str]:
-    """The files of a set, brought to the folder `out`; broken off, the same call goes on where it was.
+    """Bring the files of a data set to the folder `out`; after an interruption, the same call goes on where it was.
 
-    A file is fetched beside its name and gets it when size and checksum are right, so that what has its name is whole.
+    A file is fetched beside its name and renamed once size and checksum are right, so that what has its name is whole.
 
-    **Arguments:** `source`: address of the folder that holds a folder for each set, or such a folder here, or that of
-    the set itself; `tell`: takes a record of every piece that came and of every attempt that failed.
+    **Arguments:** `source`: address of the folder that holds a folder for each data set, or such a folder here, or that
+    of the data set itself; `tell`: takes a record of every piece that came and of every attempt that failed.
 
     **Returns:** by file what was done: `there`, `fetched`, or `unverified` where no checksum is known.
 
-    **Raises:** DataError for a file that could not be had or is another one; ConfigError for no source or folder.
+    **Raises:** DataError for a file that cannot be obtained or is another one; ConfigError for no source or folder.
     """
     place, done = Path(out), {}
     busy = ConfigError(f"{place}: another `tirgn data get` is at work here; wait for its end")
+    options = patience or Patience(), stop or threading.Event(), tell
     try:
-        with exclusive_lock(place / _LOCK, busy):
-            bring, close = _bringer(one, source, patience or Patience(), stop or threading.Event(), tell)
-            try:
-                for name, (size, digest) in one.files.items():
-                    done[name] = _one(place / name, size, digest, lambda name=name: bring(name, place / name))
-            finally:
-                close()
+        with alone(place / _LOCK, busy):
+            with _open_source(dataset, str(source), *options) as fetch:
+                for name in dataset.files:
+                    done[name] = _obtain(dataset, name, place / name, fetch)
             with suppress(OSError):  # some systems keep a file that is open
                 (place / _LOCK).unlink()
     except OSError as error:
@@ -105,59 +105,63 @@ def get_published(
     return done
 
 
-def _one(place: Path, size: int | None, digest: str | None, bring: Callable[[], None]) -> str:
-    """Make sure of one file."""
+def _obtain(dataset: PublishedDataset, name: str, place: Path, fetch: Callable[[str, Path], None]) -> str:
+    """Fetch a file unless it is there; returns what was done."""
+    known = dataset.files[name][1] is not None
     if place.exists():
-        if digest is not None and digest_of(place, digest.partition(":")[0]) != digest:
+        if not _matches(dataset, name, place):
             raise DataError(f"{place}: is there, and is not the published file; move it away, or choose another --out")
-        return "there" if digest is not None else "unverified"
+        return "there" if known else "unverified"
     try:
-        bring()
+        fetch(name, place)
     except Unobtainable as error:
         raise DataError(f"{place.name}: {error}; try again later, or give the files with --from DIR") from error
-    return "unverified" if digest is None else "fetched"
+    return "fetched" if known else "unverified"
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """What is in a file, bit by bit. **Raises:** DataError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(2**20):
-                yield piece
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give another folder") from error
+def _matches(dataset: PublishedDataset, name: str, path: Path) -> bool:
+    """Whether a file has the checksum of a published one, as far as that is known."""
+    digest = dataset.files[name][1]
+    return digest is None or digest_of(path, digest.partition(":")[0]) == digest
 
 
-def _bringer(
-    one: Published,
-    source: str | Path,
+@contextmanager
+def _open_source(
+    dataset: PublishedDataset,
+    source: str,
     patience: Patience,
     stop: threading.Event,
     tell: Callable[[dict[str, Any]], None],
-) -> tuple[Callable[[str, Path], None], Callable[[], None]]:
-    """(brings a file of the set to a place, ends that)."""
-    text = str(source)
-    if "://" in text:
-        server = Server(text, 1, patience, stop, tell)
-        return (lambda name, place: server.fetch(f"/{one.name}/{name}", place, *one.files[name])), server.close
+) -> Iterator[Callable[[str, Path], None]]:
+    """A function that brings the file of a name to a place, from a server or a folder."""
+    if "://" in source:
+        server = Server(source, 1, patience, stop, tell)
+        try:
+            yield lambda name, place: server.fetch_known(f"/{dataset.name}/{name}", place, *dataset.files[name])
+        finally:
+            server.close()
+        return
     try:
-        folder = next((path for path in (Path(text) / one.name, Path(text)) if (path / "train.txt").is_file()), None)
+        found = [path for path in (Path(source) / dataset.name, Path(source)) if (path / "train.txt").is_file()]
     except OSError as error:
-        raise ConfigError(f"--from {shown(text)}: cannot be read ({error.strerror}); give another folder") from error
-    if folder is None:
-        raise ConfigError(f"--from {shown(text)}: no folder with {one.name}, and no address; write it like {SOURCE}")
+        raise ConfigError(f"--from {shown(source)}: cannot be read ({error.strerror}); give another folder") from error
+    if not found:
+        raise ConfigError(
+            f"--from {shown(source)}: no folder with {dataset.name}, and no address; write it like {SOURCE}"
+        )
 
     def copy(name: str, place: Path) -> None:
-        part = place.with_name(f"{name}.part")
-        if not (folder / name).is_file():
-            raise DataError(f"{folder / name}: file is missing; give a folder with all files of {one.name}")
-        with part.open("wb") as copied:
-            for piece in _pieces(folder / name):
-                copied.write(piece)
-        digest = one.files[name][1]
-        if digest is not None and digest_of(part, digest.partition(":")[0]) != digest:
+        path, part = found[0] / name, place.with_name(f"{name}.part")
+        if not path.is_file():
+            raise DataError(f"{path}: file is missing; give a folder with all files of {dataset.name}")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); give another folder") from error
+        part.write_bytes(content)
+        if not _matches(dataset, name, part):
             part.unlink()
-            raise DataError(f"{folder / name}: is not the published file (checksum differs); give another folder")
+            raise DataError(f"{path}: is not the published file (checksum differs); give another folder")
         publish(part, place)
 
-    return copy, lambda: None
+    yield copy

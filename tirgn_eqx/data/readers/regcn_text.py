@@ -10,192 +10,239 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data import dates
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.readers.integer_text import (
     INT32_MAX,
-    TIME_MAX,
-    Forms,
-    Rows,
+    FormCheck,
+    Layout,
+    TextRows,
     integer_blocks,
+    make_report,
     most_ids,
     read_integers,
-    report_of,
 )
-from tirgn_eqx.data.readers.name_files import filled, read_names
+from tirgn_eqx.data.readers.mapped import FactBlock
+from tirgn_eqx.data.readers.name_files import complete_names, read_names
+from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES, describe_times, in_units, to_text
 from tirgn_eqx.errors import DataError, DataWarning, shown
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
-COLUMNS = ("subject", "relation", "object", "time")
-_MOST = 5  # columns of a fact; the published sets end a line in a 0 or -1 that means nothing
 TIMES_FILE = "times.json"
+# Any of these makes a folder one of facts, whatever tables lie beside them.
+_FILES = ("stat.txt", "train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt")
+_COLUMNS = ("subject", "relation", "object", "time")
+_MOST = 5  # columns of a fact; the published sets end a line in a 0 or -1 that means nothing
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path is a folder that holds any file of the format."""
+    return any(os.path.exists(os.path.join(path, name)) for name in _FILES)
 
 
 def read_folder(path: str | Path) -> TemporalGraph:
     """The temporal graph in a folder of the RE-GCN text format.
 
-    Facts are lines `subject relation object time`, separated by tabs or spaces; a fifth column is ignored, order does
-    not matter, exact duplicates are kept. Time is any whole number in any unit, or a date or time of ISO 8601; gaps are
-    fine. `entity2id.txt` and `relation2id.txt` (`name<TAB>id`, see `read_names`) and `e-w-graph.txt`
-    (`entity relation word`) are optional; an id without a name is called `entity 17`. What numbers for times mean, a
-    `times.json` may say, as `write_folder` writes it: `unit_seconds`, `interval` and `origin`.
+    Facts are lines `subject relation object time`, separated by tabs or spaces, in any order; a fifth column is
+    ignored, and exact duplicates are kept. Times are whole numbers in any unit, or dates and times of ISO 8601; gaps
+    are fine. `entity2id.txt` and `relation2id.txt` (`name<TAB>id`, see `read_names`) and `e-w-graph.txt`
+    (`entity relation word`) are optional; an id without a name is called `entity 17`. A `times.json` may say what
+    numbers for times mean, as `write_folder` writes it: `unit_seconds`, `interval` and `origin`.
 
     **Arguments:** `path`: the folder; its name becomes the graph's name.
 
-    **Raises:** DataError for anything that is no such folder, with file, line and value. Two splits that
-    share a boundary timestamp only raise a DataWarning: each fact stays in its split, and what is known
-    before a time never includes that time.
+    **Raises:** DataError for anything that is no such folder, with file, line and value. Two splits that share a
+    timestamp only raise a DataWarning: each fact stays in its split, and the history before a time never includes it.
 
     Source: the layout of https://github.com/Lee-zix/RE-GCN.
     """
-    folder, stat, num_entities, num_relations = _open_folder(path)
-    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
-    parts, forms = [], Forms()
+    folder = _Folder(_existing(path))
+    parts, forms = [], FormCheck()
     for split in SPLITS:
-        file = _split_file(folder, split)
-        rows = read_integers(file, COLUMNS, _NEED, forms, most=_MOST, short=_short(folder))
+        file = folder.split_file(split)
+        rows = read_integers(file, folder.layout, forms)
         if len(rows.values) == 0:
-            raise _empty(folder, file)
-        _check_ids(file, rows, COLUMNS, sizes, stat)
+            raise folder.no_facts(file)
+        folder.check_ids(file, rows)
         parts.append(rows)
-    facts, unit = dates.in_units(np.concatenate([rows.values for rows in parts]), forms.form)
-    ends = np.cumsum([len(rows.values) for rows in parts])
-    parts = [rows._replace(values=values) for rows, values in zip(parts, np.split(facts, ends[:-1]))]
+    facts, unit = in_units(np.concatenate([rows.values for rows in parts]), forms.form)
+    sizes = [len(rows.values) for rows in parts]
+    parts = [rows._replace(values=values) for rows, values in zip(parts, np.split(facts, np.cumsum(sizes)[:-1]))]
     for split, (early, late) in enumerate(pairwise(parts)):
-        _check_boundary(folder, split, early, late, unit)
-    fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
-    split = np.repeat(np.arange(len(SPLITS)), [len(rows.values) for rows in parts])
-    return from_facts(
-        facts=facts,
-        split=split,
-        read=report_of(parts, facts, forms.form, unit),
-        **fields,
-        **_read_times(folder, unit),
-    )
+        folder.check_boundary(split, early, late, unit)
+    fields = folder.read_fields(len(facts), unit)
+    report = make_report(parts, facts, forms.form, unit)
+    return from_facts(facts=facts, split=np.repeat(np.arange(len(SPLITS)), sizes), read=report, **fields)
 
 
 def read_unsplit(path: str | Path) -> TemporalGraph:
     """All facts of a folder in the RE-GCN text format, however they were split: every one is in `train`.
 
-    For data whose splits cannot be used as they are, because they were drawn at random or one is missing, and which
-    are to be cut by time. As `read_folder`, but of `train.txt`, `valid.txt` and `test.txt` only one must be there, none
-    needs a fact of its own, they may overlap in time, and without a `stat.txt` the ids and names say how many there
-    are. Facts that stand in several files are kept as often.
+    For data whose splits cannot be used and which are to be cut by time: they were drawn at random, or one is missing.
+    As `read_folder`, but of `train.txt`, `valid.txt` and `test.txt` only one must be there, none needs a fact, they may
+    overlap in time, and without a `stat.txt` the ids and names say how many there are. Facts that stand in several
+    files are kept as often.
 
     **Arguments:** `path`: the folder, or a file of facts in it, which is then the only one.
 
-    **Returns:** a graph with ids, names, static graph and times of the folder; its `provenance` is empty, because
-    `load_graph` would not load it as it is.
+    **Returns:** a graph without `provenance`, because `load_graph` would not load it as it is.
 
     **Raises:** DataError as `read_folder`.
     """
     alone = Path(os.path.expanduser(path))
-    folder = alone.parent if os.path.isfile(alone) else _existing(path)
-    files = [alone] if os.path.isfile(alone) else [folder / f"{split}.txt" for split in SPLITS]
+    place = alone.parent if os.path.isfile(alone) else _existing(path)
+    files = [alone] if os.path.isfile(alone) else [place / f"{split}.txt" for split in SPLITS]
     files = [file for file in files if os.path.lexists(file)]
     if not files:
-        raise DataError(f"{folder}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
-    parts, forms = [], Forms()
-    for file in files:
-        short = "a fact needs its time; complete the line"
-        parts.append(read_integers(file, COLUMNS, _NEED, forms, most=_MOST, short=short))
+        raise DataError(f"{place}: none of train.txt, valid.txt and test.txt is there; {_NEED}")
+    forms, layout = FormCheck(), Layout(_COLUMNS, _NEED, _MOST, "a fact needs its time; complete the line")
+    parts = [read_integers(file, layout, forms) for file in files]
     facts = np.concatenate([rows.values for rows in parts])
     if len(facts) == 0:
-        raise DataError(f"{folder}: no facts in {', '.join(file.name for file in files)}")
-    stat = folder / "stat.txt"
-    if os.path.lexists(stat):
-        num_entities, num_relations = _read_sizes(stat)
-    else:
-        ids = {"entity": facts[:, [0, 2]], "relation": facts[:, 1]}
-        num_entities, num_relations = (
-            1 + max(int(found.max()), *(read_names(folder / f"{kind}2id.txt", None, kind, stat) or (0,)))
-            for kind, found in ids.items()
-        )
-    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
+        raise DataError(f"{place}: no facts in {', '.join(file.name for file in files)}")
+    folder = _Folder(place, facts)
     for file, rows in zip(files, parts):
-        _check_ids(file, rows, COLUMNS, sizes, stat)
-    facts, unit = dates.in_units(facts, forms.form)
-    fields = _read_fields(folder, stat, num_entities, num_relations, len(facts))
-    fields |= {"provenance": {}, "name": alone.stem if alone in files else fields["name"]}
-    fields |= {"read": report_of(parts, facts, forms.form, unit)} | _read_times(folder, unit)
-    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), **fields)
+        folder.check_ids(file, rows)
+    facts, unit = in_units(facts, forms.form)
+    fields = folder.read_fields(len(facts), unit)
+    fields["provenance"] = {}
+    if alone in files:
+        fields["name"] = alone.stem
+    report = make_report(parts, facts, forms.form, unit)
+    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), read=report, **fields)
 
 
-class Unsorted(Exception):
-    """The facts of a folder cannot be taken as they come: not in order of time, or in a unit that changes."""
+class StreamingError(Exception):
+    """Facts of a folder that cannot be taken as they come: not in order of time, or in a unit that changes."""
 
 
-def stream_folder(path: str | Path, finish: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The facts of a folder whose files are each in order of time, some at a time: int64 `(fact, 4)` as `from_facts`
-    takes them, and the split of each, int8.
+class FolderStream:
+    """The facts of a folder whose files are each in order of time, block by block, as `write_mapped` takes them.
 
-    **Arguments:** `path`: as of `read_folder`; `finish`: takes, at the end, what else `from_facts` needs.
+    After the last block, `fields` is what `write_mapped` needs besides.
 
-    **Raises:** DataError as `read_folder`; Unsorted for files in another order, and for times that begin as dates and
-    go on with times of day, so that days are not their unit.
+    **Arguments:** `path`: as of `read_folder`.
+
+    **Raises:** DataError as `read_folder`; while iterating, StreamingError for files in another order, and for times
+    that begin as dates and go on with times of day, so that days are not their unit.
     """
-    folder, stat, num_entities, num_relations = _open_folder(path)
-    sizes = {"subject": num_entities, "relation": num_relations, "object": num_entities}
-    number, before, unit = 0, None, None
-    forms, counts, ends = Forms(), [], []
-    for split, name in enumerate(SPLITS):
-        file = _split_file(folder, name)
-        newest = None
-        for rows in integer_blocks(file, COLUMNS, _NEED, most=_MOST, short=_short(folder)):
-            counts.append((rows.lines, rows.blank))
-            if len(rows.values) == 0:
-                continue
-            _check_ids(file, rows, COLUMNS, sizes, stat)
-            forms.add(file, rows)
-            values, now = dates.in_units(rows.values, forms.form)
-            if number and now != unit:
-                raise Unsorted
-            rows, unit = rows._replace(values=values), now
-            time = values[:, 3]
-            if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
-                raise Unsorted
-            if newest is None and before is not None:
-                _check_boundary(folder, split - 1, before, rows._replace(values=values[:1]), unit)
-            if newest is None or time[-1] > newest.values[0, 3]:
-                last = int(np.searchsorted(time, time[-1]))
-                newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
-            number += len(values)
-            ends += [int(time[0]), int(time[-1])]
-            yield values, np.full(len(values), split, np.int8)
-        if newest is None:
-            raise _empty(folder, file)
-        before = newest
-    finish.update(_read_fields(folder, stat, num_entities, num_relations, number))
-    lines, blank = (sum(count) for count in zip(*counts))
-    times = dates.told(forms.form, min(ends), max(ends), unit)
-    finish.update(_read_times(folder, unit), read=ReadReport(lines, number, blank, times=times))
+
+    def __init__(self, path: str | Path):
+        self.fields: dict[str, Any] = {}
+        self._path = path
+
+    def __iter__(self) -> Iterator[FactBlock]:
+        folder = _Folder(_existing(self._path))
+        number, lines, blank, before, unit = 0, 0, 0, None, None
+        forms, ends = FormCheck(), []
+        for split, name in enumerate(SPLITS):
+            file = folder.split_file(name)
+            newest = None  # the first row with the latest time of this split
+            for rows in integer_blocks(file, folder.layout):
+                lines, blank = lines + rows.lines, blank + rows.blank
+                if len(rows.values) == 0:
+                    continue
+                folder.check_ids(file, rows)
+                forms.add(file, rows)
+                values, block_unit = in_units(rows.values, forms.form)
+                if number and block_unit != unit:
+                    raise StreamingError
+                rows, unit = rows._replace(values=values), block_unit
+                time = values[:, 3]
+                if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
+                    raise StreamingError
+                if newest is None and before is not None:
+                    folder.check_boundary(split - 1, before, rows._replace(values=values[:1]), unit)
+                if newest is None or time[-1] > newest.values[0, 3]:
+                    last = int(np.searchsorted(time, time[-1]))
+                    newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
+                number += len(values)
+                ends += [int(time[0]), int(time[-1])]
+                yield FactBlock._make((*values.T, np.full(len(values), split, np.int8)))
+            if newest is None:
+                raise folder.no_facts(file)
+            before = newest
+        fields = folder.read_fields(number, unit)
+        report = ReadReport(lines, number, blank, times=describe_times(forms.form, min(ends), max(ends), unit))
+        self.fields = fields | {"source": fields["provenance"], "read": report}
 
 
-def _convert(folder: Path) -> str:
-    """The command that makes splits."""
-    return f"`tirgn data convert {shlex.quote(str(folder))} --out DIR`"
+class _Folder:
+    """A folder and the sizes in its `stat.txt`; without one, those of `facts`, int64 `(fact, 4)`, and the names."""
 
+    def __init__(self, path: Path, facts: np.ndarray | None = None):
+        self.path, self.stat = path, path / "stat.txt"
+        if facts is None or os.path.lexists(self.stat):
+            self.num_entities, self.num_relations = _read_sizes(self.stat)
+        else:
+            self.num_entities, self.num_relations = (
+                1 + max(int(ids.max()), *(self._read_names(kind, None) or (0,)))
+                for kind, ids in (("entity", facts[:, [0, 2]]), ("relation", facts[:, 1]))
+            )
+        self.convert = f"`tirgn data convert {shlex.quote(str(path))} --out DIR`"
+        short = f"complete the line; facts need times, by which {self.convert} can then cut the splits"
+        self.layout = Layout(_COLUMNS, _NEED, _MOST, short)
 
-def _split_file(folder: Path, split: str) -> Path:
-    """The file of a split. **Raises:** DataError where it is missing while others are there."""
-    file = folder / f"{split}.txt"
-    if not os.path.lexists(file) and any(os.path.lexists(folder / f"{other}.txt") for other in SPLITS):
-        raise DataError(
-            f"{file}: file is missing; {_NEED}; {_convert(folder)} cuts the facts that are there into all three"
+    def split_file(self, split: str) -> Path:
+        """The file of a split. **Raises:** DataError where it is missing while others are there."""
+        file = self.path / f"{split}.txt"
+        if not os.path.lexists(file) and any(os.path.lexists(self.path / f"{other}.txt") for other in SPLITS):
+            raise DataError(
+                f"{file}: file is missing; {_NEED}; {self.convert} cuts the facts that are there into all three"
+            )
+        return file
+
+    def no_facts(self, file: Path) -> DataError:
+        return DataError(
+            f"{file}: no facts; every split needs at least one, and {self.convert} cuts all facts into three"
         )
-    return file
 
+    def check_ids(self, file: Path, rows: TextRows) -> None:
+        """**Raises:** DataError for an id beyond those of `stat.txt`."""
+        _check_ids(file, rows, _COLUMNS, (self.num_entities, self.num_relations, self.num_entities), self.stat)
 
-def _short(folder: Path) -> str:
-    """What to do about a line with too few columns."""
-    return f"complete the line; facts need times, by which {_convert(folder)} can then cut the splits"
+    def check_boundary(self, split: int, early: TextRows, late: TextRows, unit: int | None) -> None:
+        """**Raises:** DataError for a fact of `split` after one of the next split. DataWarning for the same time."""
+        newest, oldest = int(np.argmax(early.values[:, 3])), int(np.argmin(late.values[:, 3]))
+        end, start = int(early.values[newest, 3]), int(late.values[oldest, 3])
+        names = f"{SPLITS[split]}.txt", f"{SPLITS[split + 1]}.txt"
+        end_text, start_text = to_text(end, unit, seconds=unit == 1), to_text(start, unit, seconds=unit == 1)
+        if end > start:
+            raise DataError(
+                f"{self.path / names[0]}:{early.numbers[newest]}: time {end_text} is later than time {start_text} at "
+                f"{names[1]}:{late.numbers[oldest]}; every {SPLITS[split]} fact must come before the "
+                f"{SPLITS[split + 1]} facts, so cut the splits by time: {self.convert}"
+            )
+        if end == start:
+            warnings.warn(
+                f"{self.path}: {names[0]} and {names[1]} share the timestamp {end_text}; each fact stays in its "
+                "split, and none of them counts as history at that time",
+                DataWarning,
+                stacklevel=3,
+            )
 
+    def read_fields(self, number: int, unit: int | None) -> dict[str, Any]:
+        """What `from_facts` takes beside `number` facts. **Arguments:** `unit`: of dates; None for numbers."""
+        sizes = {"entity": self.num_entities, "relation": self.num_relations}
+        names = {kind: self._read_names(kind, size) for kind, size in sizes.items()}
+        for kind, plural in (("entity", "entities"), ("relation", "relations")):
+            named, size = len(names[kind] or ()), sizes[kind]
+            if size > most_ids(number + named):
+                raise DataError(
+                    f"{self.stat}: {size:,} {plural}, but {number:,} facts and {named:,} names; correct the count"
+                )
+        absolute = os.path.abspath(self.path)
+        return {
+            "name": os.path.basename(absolute),
+            "num_entities": self.num_entities,
+            "num_relations": self.num_relations,
+            **{f"{kind}_names": complete_names(names[kind], sizes[kind], kind, self.path) for kind in sizes},
+            "static": _read_static(self.path / "e-w-graph.txt", self.num_entities, self.stat),
+            "provenance": {"kind": "folder", "path": absolute},
+        } | ({"time_unit": unit} if unit is not None else _read_times_file(self.path / TIMES_FILE))
 
-def _empty(folder: Path, file: Path) -> DataError:
-    return DataError(
-        f"{file}: no facts; every split needs at least one, and {_convert(folder)} cuts all facts into three"
-    )
+    def _read_names(self, kind: str, size: int | None) -> dict[int, str] | None:
+        return read_names(self.path / f"{kind}2id.txt", size, kind, self.stat)
 
 
 def _existing(path: str | Path) -> Path:
@@ -206,65 +253,31 @@ def _existing(path: str | Path) -> Path:
     return folder
 
 
-def _open_folder(path: str | Path) -> tuple[Path, Path, int, int]:
-    """The folder, its `stat.txt`, and the two numbers in it."""
-    folder = _existing(path)
-    return folder, folder / "stat.txt", *_read_sizes(folder / "stat.txt")
-
-
-def _read_fields(folder: Path, stat: Path, num_entities: int, num_relations: int, number: int) -> dict[str, Any]:
-    """What `from_facts` takes beside the `number` facts of a folder."""
-    names = {
-        kind: read_names(folder / f"{kind}2id.txt", size, kind, stat)
-        for kind, size in (("entity", num_entities), ("relation", num_relations))
-    }
-    for column, size, kind in (("entities", num_entities, "entity"), ("relations", num_relations, "relation")):
-        told = number + len(names[kind] or ())
-        if size > most_ids(told):
-            raise DataError(
-                f"{stat}: {size:,} {column}, but {number:,} facts and {told - number:,} names; correct the count"
-            )
-    absolute = os.path.abspath(folder)
-    return {
-        "name": os.path.basename(absolute),
-        "num_entities": num_entities,
-        "num_relations": num_relations,
-        "entity_names": filled(names["entity"], num_entities, "entity", folder),
-        "relation_names": filled(names["relation"], num_relations, "relation", folder),
-        "static": _read_static(folder / "e-w-graph.txt", num_entities, stat),
-        "provenance": {"kind": "folder", "path": absolute},
-    }
-
-
-def _read_times(folder: Path, unit: int | None) -> dict[str, Any]:
-    """What `from_facts` takes on times. **Arguments:** `unit`: of dates; None for numbers, which `times.json` explains.
-
-    **Raises:** DataError for a `times.json` that cannot be read.
-    """
-    path = folder / TIMES_FILE
-    if unit is not None or not os.path.lexists(path):
-        return {"time_unit": unit}
+def _read_times_file(path: Path) -> dict[str, Any]:
+    """What a `times.json` says of the clock, if it is there. **Raises:** DataError for one that cannot be read."""
+    if not os.path.lexists(path):
+        return {"time_unit": None}
     try:
         check_regular(path)
-        said = parse_json(path.read_bytes())
+        document = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({told(error)}); delete it, or write the folder anew") from error
-    said = said if isinstance(said, dict) else {}
-    unit = said.get("unit_seconds")
-    if unit is not None and not (type(unit) is int and unit in dates.UNITS):
-        known = ", ".join(map(str, dates.UNITS))
+    document = document if isinstance(document, dict) else {}
+    unit = document.get("unit_seconds")
+    if unit is not None and not (type(unit) is int and unit in UNIT_NAMES):
+        known = ", ".join(map(str, UNIT_NAMES))
         raise DataError(f"{path}: unit_seconds is {shown(unit)}, expected one of {known}; correct or delete it")
     for key, (low, high) in {"interval": (1, 2 * TIME_MAX), "origin": (-TIME_MAX, TIME_MAX)}.items():
-        value = said.get(key)
+        value = document.get(key)
         if not (type(value) is int and low <= value <= high):
             raise DataError(
                 f"{path}: {key} is {shown(value)}, expected a whole number from {low} to {high}; correct or delete it"
             )
-    return {"time_unit": unit, "time_interval": said["interval"], "clock_origin": said["origin"]}
+    return {"time_unit": unit, "time_interval": document["interval"], "clock_origin": document["origin"]}
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:
-    rows, numbers, *_ = read_integers(path, ("entities", "relations"), _NEED)
+    rows, numbers, *_ = read_integers(path, Layout(("entities", "relations"), _NEED))
     if len(rows) != 1:
         raise DataError(f"{path}: {len(rows)} lines, expected one: entities relations; correct the file")
     # Inverse relations are ids r + relations, and must fit in 32 bits as well.
@@ -274,38 +287,16 @@ def _read_sizes(path: Path) -> tuple[int, int]:
     return int(rows[0, 0]), int(rows[0, 1])
 
 
-def _check_ids(path: Path, rows: Rows, columns: tuple[str, ...], sizes: dict[str, int], stat: Path) -> None:
-    limit = np.array([sizes.get(column, np.iinfo(np.int64).max) for column in columns])
-    beyond = rows.values >= limit
+def _check_ids(file: Path, rows: TextRows, columns: tuple[str, ...], sizes: tuple[int, ...], stat: Path) -> None:
+    """**Raises:** DataError for an id in the first columns that is beyond their `sizes`."""
+    beyond = rows.values[:, : len(sizes)] >= sizes
     if beyond.any():
         row = int(np.argmax(beyond.any(1)))
-        column = columns[int(np.argmax(beyond[row]))]
-        value = rows.values[row, columns.index(column)]
-        kind = "relations" if column == "relation" else "entities"
+        place = int(np.argmax(beyond[row]))
+        kind = "relations" if columns[place] == "relation" else "entities"
         raise DataError(
-            f"{path}:{rows.numbers[row]}: {column} {value} is beyond {stat.name}, which counts {sizes[column]} "
-            f"{kind} (ids 0 to {sizes[column] - 1}); correct the id, or the count in {stat}"
-        )
-
-
-def _check_boundary(folder: Path, split: int, early: Rows, late: Rows, unit: int | None) -> None:
-    """No fact of `split` comes after one of the next split."""
-    newest, oldest = int(np.argmax(early.values[:, 3])), int(np.argmin(late.values[:, 3]))
-    end, start = early.values[newest, 3], late.values[oldest, 3]
-    names = f"{SPLITS[split]}.txt", f"{SPLITS[split + 1]}.txt"
-    text = lambda time: dates.text_of(int(time), unit, seconds=unit == 1)
-    if end > start:
-        raise DataError(
-            f"{folder / names[0]}:{early.numbers[newest]}: time {text(end)} is later than time {text(start)} at "
-            f"{names[1]}:{late.numbers[oldest]}; every {SPLITS[split]} fact must come before the "
-            f"{SPLITS[split + 1]} facts, so cut the splits by time: {_convert(folder)}"
-        )
-    if end == start:
-        warnings.warn(
-            f"{folder}: {names[0]} and {names[1]} share the timestamp {text(end)}; each fact stays in its "
-            "split, and none of them counts as history at that time",
-            DataWarning,
-            stacklevel=3,
+            f"{file}:{rows.numbers[row]}: {columns[place]} {rows.values[row, place]} is beyond {stat.name}, which "
+            f"counts {sizes[place]} {kind} (ids 0 to {sizes[place] - 1}); correct the id, or the count in {stat}"
         )
 
 
@@ -314,10 +305,10 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
     if not os.path.lexists(path):
         return None
     columns = ("entity", "static relation", "word")
-    rows = read_integers(path, columns, "expected lines `entity relation word`", most=len(columns) + 1)
+    rows = read_integers(path, Layout(columns, "expected lines `entity relation word`", len(columns) + 1))
     if len(rows.values) == 0:
         raise DataError(f"{path}: no static facts; delete the file if there are none")
-    _check_ids(path, rows, columns, {"entity": num_entities}, stat)
+    _check_ids(path, rows, columns, (num_entities,), stat)
     num_relations, num_words = (rows.values[:, 1:].max(0) + 1).tolist()
     most = min(most_ids(len(rows.values)), INT32_MAX - num_entities)
     if num_words > most or num_relations > most // 2:

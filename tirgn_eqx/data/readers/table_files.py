@@ -1,7 +1,7 @@
 """The files of an event table: which there are, what columns they have, and some of the columns as polars frames.
 
-Every file is read within limits: parquet, Arrow and packed files are read by the helper process of
-`tirgn_eqx.storage.table_probe` first.
+Every file is read within limits: the helper process of `tirgn_eqx.storage.table_probe` reads parquet, Arrow and packed
+files first.
 """
 
 import gzip
@@ -14,23 +14,21 @@ from urllib.parse import unquote
 
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.storage.table_probe import check_parquet, check_table
-from tirgn_eqx.storage.untrusted import Unsound, check_regular, is_utf8
+from tirgn_eqx.storage.untrusted import Unsound, check_regular, is_utf8, parse_json
 
-FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
-FORMS |= {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
-FORMS |= {".arrow": "arrow", ".arrows": "arrow", ".feather": "arrow", ".ipc": "arrow"}
-PACKED = (".gz", ".zst")
-SUFFIXES = tuple(
-    suffix + packed
-    for suffix, form in FORMS.items()
-    if suffix != ".json"
-    for packed in ("", *(PACKED if form in ("csv", "ndjson") else ()))
+TABLE_FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
+TABLE_FORMS |= dict.fromkeys((".ndjson", ".jsonl", ".json"), "ndjson")
+TABLE_FORMS |= dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow")
+PACKED_SUFFIXES = (".gz", ".zst")
+SUFFIXES = tuple(suffix for suffix in TABLE_FORMS if suffix != ".json")
+SUFFIXES += tuple(
+    suffix + packed for suffix in SUFFIXES if TABLE_FORMS[suffix] in ("csv", "ndjson") for packed in PACKED_SUFFIXES
 )
-ACCEPTED = "a table as parquet, CSV, TSV or NDJSON (also .gz, .zst), Arrow or Feather, or a folder of such parts"
+ACCEPTED_TABLES = "a table as parquet, CSV, TSV or NDJSON (also .gz, .zst), Arrow or Feather, or a folder of such parts"
 COUNT = "\N{NULL}fields without a value"  # the name of a column that counts them
 _MAGIC = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"\x78\x01": "zlib", b"\x78\x9c": "zlib", b"\x78\xda": "zlib"}
 _HEADER = 1 << 20  # bytes of a text table's first line
-_COLUMNS = 10_000  # that a text table may have
+_MOST_COLUMNS = 10_000  # of a text table
 _DEEPEST = 12  # folders below that of a table
 _SEPARATORS = ",\t;|"
 # Folders that also hold files which are not, or no longer, part of the table.
@@ -39,8 +37,10 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Part(NamedTuple):
-    """One file of a table: `path`; `name` that messages use; `form`; `values`: what the names of the folders say,
-    such as year=2021."""
+    """One file of a table.
+
+    **Arguments:** `path`; `name` in messages; `form`; `values`: columns by the names of its folders, as `year=2021`.
+    """
 
     path: Path
     name: str
@@ -51,39 +51,39 @@ class Part(NamedTuple):
 def form_of(name: str | os.PathLike[str]) -> str | None:
     """`parquet`, `csv`, `ndjson` or `arrow` by the end of a file's name, or None for one that is no table."""
     text = os.path.basename(os.fspath(name)).lower()
-    for packed in PACKED:
+    for packed in PACKED_SUFFIXES:
         if text.endswith(packed):
-            form = FORMS.get(os.path.splitext(text.removesuffix(packed))[1])
+            form = TABLE_FORMS.get(os.path.splitext(text.removesuffix(packed))[1])
             return form if form in ("csv", "ndjson") else None
-    return FORMS.get(os.path.splitext(text)[1])
+    return TABLE_FORMS.get(os.path.splitext(text)[1])
 
 
-def _files(folder: Path) -> list[tuple[Path, str]]:
-    """The files below a folder that belong to a table, with their forms; hidden ones do not."""
+def _list_files(folder: Path) -> list[tuple[Path, str]]:
+    """The files below a folder that belong to a table, with their forms; hidden ones are left out."""
     found = []
     for place, folders, files in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if name[0] not in "._" and depth < _DEEPEST)
         for name in sorted(files):
             form = None if name[0] in "._" else form_of(name)
-            # Spark's parts alone: a .json in other folders is a record of something else.
+            # Only parts of Spark: any other .json file beside a table describes something else.
             if form is not None and (not name.lower().endswith(".json") or name.startswith("part-")):
                 found.append((Path(place) / name, form))
     return found
 
 
-def table_form(path: Path) -> str | None:
+def table_form(path: str | Path) -> str | None:
     """The form of a file, or of the first part in a folder; None for a path that is no table."""
-    found = _files(path) if os.path.isdir(path) else []
+    found = _list_files(Path(path)) if os.path.isdir(path) else []
     return found[0][1] if found else form_of(path)
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: str | Path) -> bool:
     """Whether a path is named like a table, or is a folder that holds parts of one."""
     return table_form(path) is not None
 
 
-def parts(path: Path, need: str) -> list[Part]:
+def find_parts(path: Path, need: str) -> list[Part]:
     """The files of a table. **Raises:** DataError for a path that is none, or a folder of files of several forms."""
     if not os.path.isdir(path):
         form = form_of(path)
@@ -96,7 +96,7 @@ def parts(path: Path, need: str) -> list[Part]:
             raise DataError(
                 f"{path}: a table of {maker}, which also keeps files of older versions; write it as parquet"
             )
-    found = _files(path)
+    found = _list_files(path)
     if not found:
         raise DataError(f"{path}: a folder without parts of a table; {need}")
     forms: dict[str, Path] = {}
@@ -115,10 +115,10 @@ def _partition(folders: Sequence[str]) -> dict[str, str | None]:
 
 
 class Empty(Unsound):
-    """A text table without a single byte, as some programs write a part to which no row has come."""
+    """A text table without a single byte, which some programs write for a part without rows."""
 
 
-class Reader:
+class PartReader:
     """Reads one part. `columns` are the names it has, those of its folders included.
 
     **Arguments:** `likely`: columns that will probably be read; `header`: whether the first line of a text table names
@@ -133,17 +133,15 @@ class Reader:
             raise Unsound("its name is not UTF-8 text; rename it")
         self.part, self.header = part, header
         self._options: dict[str, Any] = {}
+        self._checked: set[str] | None = None  # columns that the helper process has read; None for text
         if part.form in ("csv", "ndjson"):
-            self._packed = _packing(part.path)
+            self._packed = _find_packing(part.path)
             if self._packed and check_table(part.path, self._packed).rows == 0:
                 raise Empty("it is empty")
-            own = self._csv_columns() if part.form == "csv" else self._json_columns()
-            self._checked: set[str] | None = None
+            self._own = self._csv_columns() if part.form == "csv" else self._json_columns()
         else:
-            answer = self._check(likely)
-            own, self._checked = list(answer.columns), set(likely)
-        self._own = own
-        self.columns = [*own, *(key for key in part.values if key not in own)]
+            self._own, self._checked = list(self._check(likely).columns), set(likely)
+        self.columns = [*self._own, *(key for key in part.values if key not in self._own)]
 
     def _check(self, columns: Sequence[str]) -> Any:
         if self.part.form == "parquet":
@@ -176,9 +174,9 @@ class Reader:
                 table = pl.read_ndjson(file, schema=schema).select(inside)
         else:
             table = self._read_csv(inside)
-        given = {name: pl.lit(self.part.values[name], pl.String) for name in columns if name not in inside}
-        table = table.with_columns(**given)
-        return table.select(*columns, *([COUNT] if COUNT in table.columns else []))
+        of_folders = {name: pl.lit(self.part.values[name], pl.String) for name in columns if name not in inside}
+        counts = [COUNT] if COUNT in table.columns else []
+        return table.with_columns(**of_folders).select(*columns, *counts)
 
     # --- CSV -------------------------------------------------------------------------------------------------------
 
@@ -214,43 +212,45 @@ class Reader:
         end = "\n"
         if b"\r" in first.rstrip(b"\r\n"):
             first, end = first.partition(b"\r")[0], "\r"
-        text = first.decode("utf-8", "replace")
-        tabs = ".tsv" in self.part.path.name.lower() or ".tab" in self.part.path.name.lower()
-        separator = max(_SEPARATORS, key=lambda mark: (text.count(mark) + (tabs and mark == "\t") * 1000, -ord(mark)))
-        if text.count(separator) >= _COLUMNS:
-            raise Unsound(f"it has more than {_COLUMNS:,} columns")
-        self._options = {"separator": separator, "eol_char": end, "has_header": self.header, "infer_schema": False}
-        self._options["glob"] = False
+        text, name = first.decode("utf-8", "replace"), self.part.path.name.lower()
+        counts = {mark: text.count(mark) for mark in _SEPARATORS}
+        if ".tsv" in name or ".tab" in name:
+            counts["\t"] += 1000
+        separator = max(counts, key=lambda mark: (counts[mark], -ord(mark)))
+        if text.count(separator) >= _MOST_COLUMNS:
+            raise Unsound(f"it has more than {_MOST_COLUMNS:,} columns")
+        self._options = {"separator": separator, "eol_char": end, "has_header": self.header}
+        self._options |= {"infer_schema": False, "glob": False}
         names = pl.scan_csv(self.part.path, **self._options).collect_schema().names()
         return names if self.header else [str(number) for number in range(1, len(names) + 1)]
 
     def _read_csv(self, columns: list[str]) -> Any:
-        """All columns are read, since only then a line with too many fields is an error; few are kept."""
+        """Some columns. All are read, since only then a line with too many fields is an error."""
         import polars as pl
 
         scanned = pl.scan_csv(self.part.path, **self._options)
         own = scanned.collect_schema().names()
-        there = dict(zip(self._own, own))
-        others = [name for name in own if name not in {there[column] for column in columns}]
+        column_of = dict(zip(self._own, own))
+        chosen = []
+        for name in columns:
+            column = pl.col(column_of[name])
+            # Where spaces surround the separators of the first line, they surround those of the others, too.
+            chosen.append((column if name == name.strip() else column.str.strip_chars()).alias(name))
+        others = [column for column in own if column not in {column_of[name] for name in columns}]
         count = pl.sum_horizontal(pl.col(others).is_null()) if others else pl.lit(0)
-        trim = lambda column: (
-            pl.col(there[column]).str.strip_chars() if column != column.strip() else pl.col(there[column])
-        )
-        chosen = [trim(column).alias(column) for column in columns]
         try:
-            table = scanned.select(*chosen, (count - len(others)).alias(COUNT)).collect(engine="streaming")
+            return scanned.select(*chosen, (count - len(others)).alias(COUNT)).collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
-            raise self._explained(error) from error
-        return table
+            raise self._explain(error) from error
 
-    def _explained(self, error: Exception) -> Unsound:
+    def _explain(self, error: Exception) -> Unsound:
         """What is wrong with a text table, by file and line where that can be found."""
         text = str(error).strip().splitlines()[0]
         if "utf-8" in text:
-            return Unsound(f"{self._bad_text() or 'its text is not UTF-8'}; save it as UTF-8")
+            return Unsound(f"{self._find_bad_text() or 'its text is not UTF-8'}; save it as UTF-8")
         if "more fields" in text:
             expected = len(self._own)
-            where = self._long_line(expected) or "a line has more columns"
+            where = self._find_long_line(expected) or "a line has more columns"
             return Unsound(f"{where}, but the first line has {expected:,}; is the end of a line lost, or a quote?")
         return Unsound(text[:200])
 
@@ -260,7 +260,7 @@ class Reader:
             with gzip.open(self.part.path) if self._packed else self.part.path.open("rb") as file:
                 yield from file
 
-    def _bad_text(self) -> str | None:
+    def _find_bad_text(self) -> str | None:
         for number, line in enumerate(self._lines(), 1):
             try:
                 line.decode()
@@ -268,13 +268,12 @@ class Reader:
                 return f"line {number:,} is not UTF-8 ({shown(line[max(0, error.start - 10) : error.start + 10])})"
         return None
 
-    def _long_line(self, expected: int) -> str | None:
+    def _find_long_line(self, expected: int) -> str | None:
         """The first line with more columns than `expected`, and how many it has, where it can be found."""
-        lines = (line.decode("utf-8", "replace").rstrip("\r\n") for line in self._lines())
-        mark = self._options["separator"]
-        for number, line in enumerate(lines, 1):
-            if line.count(mark) >= expected and '"' not in line:
-                carriage = " and a carriage return within" if "\r" in line else ""
+        mark = self._options["separator"].encode()
+        for number, line in enumerate(self._lines(), 1):
+            if line.count(mark) >= expected and b'"' not in line:
+                carriage = " and a carriage return within" if b"\r" in line.rstrip(b"\r\n") else ""
                 return f"line {number:,} has {line.count(mark) + 1:,} columns{carriage}"
         return None
 
@@ -282,8 +281,6 @@ class Reader:
 
     def _json_columns(self) -> list[str]:
         """The keys of the first objects; others are null where they do not occur."""
-        from tirgn_eqx.storage.untrusted import parse_json
-
         names: dict[str, None] = {}
         lines = self._first_lines(100)
         if not lines:
@@ -292,18 +289,18 @@ class Reader:
             if not line.strip() or len(line) > _HEADER:
                 continue
             try:
-                found = parse_json(line)
+                document = parse_json(line)
             except ValueError as error:
                 raise Unsound("its first lines are no JSON objects, one a line") from error
-            if not isinstance(found, dict):
+            if not isinstance(document, dict):
                 raise Unsound("its first lines are no JSON objects, one a line; a JSON array is no table")
-            names |= dict.fromkeys(found)
-        if not names or len(names) > _COLUMNS:
+            names |= dict.fromkeys(document)
+        if not names or len(names) > _MOST_COLUMNS:
             raise Unsound(f"it has {len(names):,} keys in its first lines")
         return list(names)
 
 
-def _packing(path: Path) -> str | None:
+def _find_packing(path: Path) -> str | None:
     """How a file is packed, by its first bytes. **Raises:** Unsound for a way that is not read."""
     with path.open("rb") as file:
         begin = file.read(4)

@@ -1,4 +1,4 @@
-"""How the simulated event world behaves: who acts on whom, at which rate, on which day."""
+"""Behaviours of the simulated event world: who acts on whom, at which rate, on which day."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ SparseRates = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Floor:
-    """The one-off part: rate `total * subject[s] * relation[r] * object[o]` for every fact with s != o.
+    """One-off facts: rate `total * subject[s] * relation[r] * object[o]` for every fact with s != o.
 
-    **Arguments:** `total`: expected facts per day; `subject`, `object`: float64 `(entity,)`, `relation`:
-    float64 `(relation,)`; each sums to 1.
+    **Arguments:** `total`: expected facts per day; float64 `subject`, `object` `(entity,)` and `relation`
+    `(relation,)`, which each sum to 1.
     """
 
     total: float
@@ -27,10 +27,10 @@ class Floor:
 
 @dataclass(frozen=True)
 class Steady:
-    """Recurring and periodic behaviour: `rate` on days with `day % period == phase`, else 0.
+    """Recurring and periodic behaviours: `rate` on days with `day % period == phase`, else 0.
 
-    **Arguments:** arrays `(behaviour,)`: int64 `subject`, `relation`, `object`, `period` (days; 1 is
-    recurring), `phase`; float64 `rate`, expected events on such a day.
+    **Arguments:** arrays `(behaviour,)`: int64 `subject`, `relation`, `object`, `period` (days; 1 is recurring),
+    `phase`; float64 `rate`, expected events on such a day.
     """
 
     subject: np.ndarray
@@ -43,10 +43,10 @@ class Steady:
 
 @dataclass(frozen=True)
 class Drifting:
-    """Drifting behaviour: `rate` for the partner of the day.
+    """Drifting behaviours: `rate` for the partner of the day.
 
-    **Arguments:** int64 `subject`, `relation` and float64 `rate`: `(group,)`; `partner`: int32
-    `(day, group)`, the entity that is the object on that day, -1 on a quiet day.
+    **Arguments:** int64 `subject`, `relation` and float64 `rate` `(behaviour,)`; int32 `partner` `(day, behaviour)`:
+    the entity that is the object on that day, -1 on a quiet day.
     """
 
     subject: np.ndarray
@@ -56,7 +56,7 @@ class Drifting:
 
 
 def active(steady: Steady, drifting: Drifting, day: int, shape: Shape) -> SparseRates:
-    """Sparse (subject, relation, object, rate) of a day; behaviours on the same fact add up."""
+    """(subject, relation, object, rate) of the facts with a behaviour on a day; several on the same fact add up."""
     on = day % steady.period == steady.phase
     partner = drifting.partner[day].astype(np.int64)
     busy = partner >= 0
@@ -70,7 +70,7 @@ def active(steady: Steady, drifting: Drifting, day: int, shape: Shape) -> Sparse
 
 
 class Society:
-    """Who tends to act on whom, and how: what behaviours are drawn from."""
+    """The distributions that behaviours are drawn from: who tends to act on whom, and in which relation."""
 
     def __init__(self, cast: Cast, num_relations: int, rng: np.random.Generator):
         num_entities = len(cast.names)
@@ -82,14 +82,14 @@ class Society:
         self.relation = relation / relation.sum()
         self.taste = rng.dirichlet(0.6 * num_relations * self.relation + 0.05, size=len(cast.kinds))
 
-    def actor(self) -> tuple[int, int]:
+    def draw_actor(self) -> tuple[int, int]:
         """A (subject, relation)."""
         subject = int(self.rng.choice(len(self.importance), p=self.importance))
         relation = int(self.rng.choice(len(self.relation), p=self.taste[self.cast.kind[subject]]))
         return subject, relation
 
-    def partners(self, subject: int, count: int) -> np.ndarray:
-        """Up to `count` different partners of `subject`, the most likely ones mostly first."""
+    def draw_partners(self, subject: int, count: int) -> np.ndarray:
+        """Up to `count` different partners of `subject`, the likely ones mostly first."""
         cast = self.cast
         close = 1.0 + 3.0 * (cast.region == cast.region[subject])
         close += 12.0 * ((cast.home == cast.home[subject]) & (cast.home >= 0))
@@ -105,44 +105,44 @@ def _rate(probability: float) -> float:
 
 
 def make_steady(society: Society, recurring: float, periodic: float) -> Steady:
-    """Behaviour that adds up to `recurring` and `periodic` expected facts a day."""
+    """Behaviours that add up to `recurring` and `periodic` expected facts a day."""
     rng, rows = society.rng, []
     total = 0.0
     while total < recurring:
-        subject, relation = society.actor()
+        subject, relation = society.draw_actor()
         top = min(0.9, float(rng.lognormal(np.log(0.25), 0.5)))
-        for place, partner in enumerate(society.partners(subject, int(rng.integers(3, 9)))):
+        for place, partner in enumerate(society.draw_partners(subject, int(rng.integers(3, 9)))):
             probability = top / (1 + place)
             rows.append((subject, relation, partner, _rate(probability), 1, 0))
             total += probability
     total = 0.0
     while total < periodic:
-        subject, relation = society.actor()
+        subject, relation = society.draw_actor()
         period = int(rng.choice((7, 14)))
-        partners = society.partners(subject, int(rng.integers(2, 5)))
+        partners = society.draw_partners(subject, int(rng.integers(2, 5)))
         for partner, phase in zip(partners, rng.permutation(period)):
             probability = float(rng.uniform(0.7, 0.95))
             rows.append((subject, relation, partner, _rate(probability), period, phase))
             total += probability / period
-    columns = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 6
-    ids = [column.astype(np.int64) for column in columns]
-    return Steady(ids[0], ids[1], ids[2], columns[3].astype(np.float64), ids[4], ids[5])
+    *ids, rate, period, phase = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 6
+    subject, relation, object_, period, phase = (column.astype(np.int64) for column in (*ids, period, phase))
+    return Steady(subject, relation, object_, rate.astype(np.float64), period, phase)
 
 
 def make_drifting(society: Society, expected: float, num_days: int, seed: int) -> Drifting:
-    """Groups that add up to `expected` facts a day, half of them slow and half in bursts."""
-    rng, groups, pools = society.rng, [], []
+    """Behaviours that add up to `expected` facts a day, half of them slow and half in bursts."""
+    rng, rows, pools = society.rng, [], []
     total = 0.0
     while total < expected:
-        subject, relation = society.actor()
-        pool = society.partners(subject, int(rng.integers(3, 7)))
+        subject, relation = society.draw_actor()
+        pool = society.draw_partners(subject, int(rng.integers(3, 7)))
         probability = float(rng.uniform(0.4, 0.85))
         length = float(rng.uniform(25, 60))
         pause = float(rng.choice((0.0, length)))
-        groups.append((subject, relation, _rate(probability), 1 / length, pause and 1 / pause))
+        rows.append((subject, relation, _rate(probability), 1 / length, pause and 1 / pause))
         pools.append(pool)
         total += probability * length / (length + pause)
-    columns = [np.asarray(column) for column in zip(*groups)] or [np.zeros(0)] * 5
+    columns = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 5
     subject, relation = columns[0].astype(np.int64), columns[1].astype(np.int64)
     end, start = columns[3].astype(np.float64), columns[4].astype(np.float64)
     size = np.array([len(pool) for pool in pools], np.int64)
@@ -150,7 +150,7 @@ def make_drifting(society: Society, expected: float, num_days: int, seed: int) -
     for row, pool in zip(table, pools):
         row[: len(pool)] = pool
 
-    # one draw of the same size per day, so that more days leave the earlier ones as they were
+    # One draw of the same size per day, so that more days leave the earlier ones as they are.
     draws = np.random.default_rng([seed, 1])
     state = np.full(len(pools), -1)
     partner = np.full((num_days, len(pools)), -1, np.int32)
@@ -163,7 +163,7 @@ def make_drifting(society: Society, expected: float, num_days: int, seed: int) -
             ends = (state >= 0) & (change < end)
             begins |= ends & (start == 0)
             state = np.where(ends & (start > 0), -1, state)
-        # squared: the first of a pool come back more often than the last
+        # The square makes the first of a pool more frequent than the last.
         state = np.where(begins, _other(state, (choice**2 * size).astype(np.int64), size), state)
         busy = state >= 0
         partner[day, busy] = table[busy, state[busy]]
@@ -171,12 +171,12 @@ def make_drifting(society: Society, expected: float, num_days: int, seed: int) -
 
 
 def _other(state: np.ndarray, chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """`chosen`, moved on by one where it is the partner that is just leaving."""
+    """`chosen`, or the next one where it is the partner that is leaving."""
     return np.where(chosen == state, (chosen + 1) % np.maximum(size, 1), chosen)
 
 
 def draw_facts(floor: Floor, steady: Steady, drifting: Drifting, shape: Shape, num_days: int, seed: int) -> np.ndarray:
-    """int64 `(fact, 4)`: the facts of all days, drawn day by day from a stream of its own each."""
+    """int64 `(fact, 4)`: the facts of all days, each day drawn with a random generator of its own."""
     days = []
     for day in range(num_days):
         rng = np.random.default_rng([seed, 2, day])

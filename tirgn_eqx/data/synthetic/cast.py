@@ -1,4 +1,4 @@
-"""The cast of the simulated event world: invented countries, their organisations, and their relations."""
+"""Who acts in the simulated event world: invented countries and their organisations; and the names of relations."""
 
 from dataclasses import dataclass
 
@@ -6,65 +6,20 @@ import numpy as np
 
 REGIONS = ("Northern", "Southern", "Eastern", "Western", "Central")
 
-RELATIONS = (
-    "Make statement",
-    "Consult",
-    "Appeal for help",
-    "Express intent to cooperate",
-    "Cooperate diplomatically",
-    "Cooperate materially",
-    "Provide aid",
-    "Yield",
-    "Investigate",
-    "Demand",
-    "Disapprove",
-    "Reject",
-    "Threaten",
-    "Protest",
-    "Show military force",
-    "Reduce relations",
-    "Coerce",
-    "Assault",
-    "Fight",
-    "Use mass violence",
+_RELATIONS = tuple(
+    (
+        "Make statement, Consult, Appeal for help, Express intent to cooperate, Cooperate diplomatically, Cooperate "
+        "materially, Provide aid, Yield, Investigate, Demand, Disapprove, Reject, Threaten, Protest, Show military "
+        "force, Reduce relations, Coerce, Assault, Fight, Use mass violence"
+    ).split(", ")
 )
-
 DOMESTIC = ("Government", "Police", "Armed forces", "Press", "Opposition", "Business", "Citizens", "Courts")
 
 _STEMS = (
-    *("Arvel", "Bress", "Caldor", "Drov", "Elmar", "Fenn", "Galt", "Hessem", "Ilv", "Jorr", "Kestr", "Lirr"),
-    *(
-        "Marv",
-        "Nevar",
-        "Ostr",
-        "Pel",
-        "Querr",
-        "Rost",
-        "Selv",
-        "Tarr",
-        "Ulm",
-        "Vesp",
-        "Wern",
-        "Xand",
-        "Ystr",
-    ),
-    *(
-        "Zol",
-        "Amber",
-        "Boral",
-        "Cress",
-        "Dalm",
-        "Esk",
-        "Farr",
-        "Grend",
-        "Hald",
-        "Ister",
-        "Keld",
-        "Lysk",
-        "Mirr",
-    ),
-    *("Noss", "Orm", "Prav", "Rulm", "Skel", "Thorv", "Umbr", "Vald"),
-)
+    "Arvel Bress Caldor Drov Elmar Fenn Galt Hessem Ilv Jorr Kestr Lirr Marv Nevar Ostr Pel Querr Rost Selv Tarr Ulm "
+    "Vesp Wern Xand Ystr Zol Amber Boral Cress Dalm Esk Farr Grend Hald Ister Keld Lysk Mirr Noss Orm Prav Rulm Skel "
+    "Thorv Umbr Vald"
+).split()
 _ENDINGS = ("ia", "land", "ovia", "mark", "essa", "heim", "ora", "avar")
 _PREFIXES = ("", "Upper ", "Lower ", "Old ", "New ", "Greater ")
 _COUNTRIES = len(_PREFIXES) * len(_STEMS) * len(_ENDINGS)
@@ -74,11 +29,11 @@ MAX_ENTITIES = 2 * _COUNTRIES
 
 @dataclass(frozen=True)
 class Cast:
-    """Who acts in a simulated world.
+    """The entities of a simulated world.
 
-    **Arguments:** `names`: by entity id, all different; `kinds`: what kinds of entity exist; int32
-    `(entity,)` `kind`: index into `kinds`, `region`: index into `REGIONS`, `home`: id of the home country (a
-    country is its own home; an alliance has -1).
+    **Arguments:** `names`: by entity id, all different; `kinds`: names of the kinds of entity; and int32 `(entity,)`:
+    `kind`, index into `kinds`; `region`, index into `REGIONS`; `home`, id of the home country (its own of a country, -1
+    of an alliance).
     """
 
     names: tuple[str, ...]
@@ -94,7 +49,7 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
     count = max(2, round(0.4 * num_entities))
     names, kind, region, home = [], [], [], []
     for country in range(count):
-        # a run through stems and endings that shows every stem once before any stem comes back
+        # Every stem is used once before any is used again.
         lap, stem = divmod(country, len(stems))
         prefix, ending = divmod(lap, len(endings))
         root = _STEMS[stems[stem]] + _ENDINGS[(endings[stem % len(endings)] + ending) % len(endings)]
@@ -115,12 +70,11 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
         kind.append(2 + domestic)
         region.append(region[country])
         home.append(country)
-    as_ids = lambda values: np.asarray(values, np.int32)
-    kinds = ("Country", "Alliance", *DOMESTIC)
-    return Cast(tuple(names), kinds, as_ids(kind), as_ids(region), as_ids(home))
+    columns = (np.asarray(values, np.int32) for values in (kind, region, home))
+    return Cast(tuple(names), ("Country", "Alliance", *DOMESTIC), *columns)
 
 
 def relation_names(num_relations: int) -> tuple[str, ...]:
-    """`num_relations` different names; beyond the twenty of `RELATIONS`, numbered forms of them."""
-    laps = [divmod(number, len(RELATIONS)) for number in range(num_relations)]
-    return tuple(RELATIONS[i] + (f", form {lap + 1}" if lap else "") for lap, i in laps)
+    """`num_relations` different names; beyond the twenty of `_RELATIONS`, numbered forms of them."""
+    laps = [divmod(number, len(_RELATIONS)) for number in range(num_relations)]
+    return tuple(_RELATIONS[i] + (f", form {lap + 1}" if lap else "") for lap, i in laps)

@@ -1,13 +1,12 @@
-"""The simulated event world: facts drawn from known intensities, so that the best-possible score is known.
+"""The simulated event world: facts drawn from known intensities, so that the best possible score is known.
 
-Countries and organisations act on each other in CAMEO-like relations. On day t every possible fact (s, r, o),
-s != o, happens with probability `1 - exp(-rate_t(s, r, o))`, independently of all others, where the rate is a
-sum of
+Countries and organisations act on each other in CAMEO-like relations. On day t every possible fact (s, r, o), s != o,
+happens with probability `1 - exp(-rate_t(s, r, o))`, independently of all others, where the rate is the sum of
 
 - recurring behaviour: (s, r, o) at a stable rate;
 - periodic behaviour: (s, r) meets one partner after the other, each on its own day of a week or fortnight;
-- drifting behaviour: (s, r) has one partner at a time, who is replaced slowly, or only in bursts with quiet
-  times between them;
+- drifting behaviour: (s, r) has one partner at a time, who is replaced slowly, or only in bursts with quiet times
+  between them;
 - one-off facts: a small floor under every possible fact, `rate * subject[s] * relation[r] * object[o]`.
 
 Who acts on whom depends on importance, region and home country, and in which relation on the kind of entity.
@@ -34,8 +33,8 @@ from tirgn_eqx.data.synthetic.behaviours import (
 from tirgn_eqx.data.synthetic.cast import MAX_ENTITIES, REGIONS, Cast, make_cast, relation_names
 from tirgn_eqx.errors import DataError, shown
 
-Number = int | float
-_MOST_FACTS = 100_000_000  # of a world: they are drawn in memory
+_Number = int | float
+_MOST_FACTS = 100_000_000  # they are drawn in memory
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,10 @@ class World:
     drifting: Drifting
 
     def intensity(self, snapshot: int | np.integer) -> SparseRates:
-        """The behaviours active at `snapshot` (an index into `graph.times`), without the one-off floor.
+        """The rates of behaviours at `snapshot` (an index into `graph.times`), without the floor of one-off facts.
 
-        Returns int64 subject, relation, object and float64 rate (expected events per day), one entry per
-        fact, sorted by (subject, relation, object).
+        **Returns:** int64 subject, relation, object and float64 rate (expected events per day), one entry per fact,
+        sorted by (subject, relation, object).
         """
         return active(self.steady, self.drifting, int(self.graph.times[snapshot]), self._shape)
 
@@ -68,31 +67,32 @@ class World:
         `inverse` (?, relation, entity).
         """
         floor, num_relations = self.floor, self.graph.num_relations
-        known, asked = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
-        rates = (floor.total * known[entity] * floor.relation[relation])[:, None] * asked
+        given, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
+        rates = (floor.total * given[entity] * floor.relation[relation])[:, None] * candidate
         rates[np.arange(len(entity)), entity] = 0.0
         s, r, o, rate = self.intensity(snapshot)
-        known, asked = (o, s) if inverse else (s, o)
+        given, candidate = (o, s) if inverse else (s, o)
         queries, row = np.unique(_pair(entity, relation, num_relations), return_inverse=True)
-        query = _pair(known, r, num_relations)
+        query = _pair(given, r, num_relations)
         place = np.minimum(np.searchsorted(queries, query), len(queries) - 1)
         hit = queries[place] == query
         extra = np.zeros((len(queries), self.graph.num_entities))
-        extra[place[hit], asked[hit]] = rate[hit]
+        extra[place[hit], candidate[hit]] = rate[hit]
         return rates + extra[row]
 
     def best_mrr(self, split: str = "test") -> dict[str, float]:
-        """The score of the forecaster that knows every intensity: no forecaster does better, up to chance.
+        """The score of a forecaster that knows every intensity: no other does better, up to chance.
 
-        Each fact of `split` is asked both ways, (s, r, ?) and (?, r, o), over all entities. The truth is
-        ranked by its rate, with the time-aware filter (other true answers of the same query on the same
-        day are removed) and ties at the mean of the optimistic and the pessimistic rank. The facts of a day
-        are independent, so the order by rate has the greatest expected reciprocal rank: exchanging two
-        neighbours in it never helps. This is an upper bound for whoever sees only the past: the partner that
-        a burst starts with, or the day on which it ends, cannot be known in advance.
+        Each fact of `split` is two queries, (s, r, ?) and (?, r, o), over all entities. The answer is ranked by its
+        rate, with the time-aware filter (other true answers of the same query on the same day are removed) and ties at
+        the mean of the optimistic and the pessimistic rank. The facts of a day are independent, so the order by rate
+        has the greatest expected reciprocal rank: exchanging two neighbours in it never helps. For whoever sees only
+        the past it is an upper bound: the partner that a burst starts with, or the day on which it ends, cannot be
+        known in advance.
 
-        Returns `mrr`, `hits_at_1`, `hits_at_3`, `hits_at_10` as fractions; raises DataError for an unknown
-        split.
+        **Returns:** `mrr`, `hits_at_1`, `hits_at_3`, `hits_at_10` as fractions.
+
+        **Raises:** DataError for an unknown split.
         """
         if split not in SPLITS:
             raise DataError(f"split {split!r} does not exist; use one of {', '.join(SPLITS)}")
@@ -100,9 +100,9 @@ class World:
         for snapshot in graph.split_snapshots(split):
             rows = slice(*graph.offsets[snapshot : snapshot + 2])
             s, r, o = graph.subject[rows], graph.relation[rows], graph.object[rows]
-            for entity, truth, inverse in ((s, o, False), (o, s, True)):
+            for entity, answer, inverse in ((s, o, False), (o, s, True)):
                 rates = self.rates(snapshot, entity, r, inverse=inverse)
-                ranks.append(_filtered_ranks(rates, truth, _pair(entity, r, graph.num_relations)))
+                ranks.append(_filtered_ranks(rates, answer, _pair(entity, r, graph.num_relations)))
         rank = np.concatenate(ranks)
         hits = {f"hits_at_{k}": float(np.mean(rank <= k)) for k in (1, 3, 10)}
         return {"mrr": float(np.mean(1 / rank)), **hits}
@@ -117,29 +117,28 @@ def simulate(
     num_entities: int = 100,
     num_relations: int = 20,
     num_days: int = 150,
-    facts_per_day: Number = 100.0,
-    recurring: Number = 0.60,
-    periodic: Number = 0.08,
-    drifting: Number = 0.17,
-    one_off: Number = 0.15,
+    facts_per_day: _Number = 100.0,
+    recurring: _Number = 0.60,
+    periodic: _Number = 0.08,
+    drifting: _Number = 0.17,
+    one_off: _Number = 0.15,
     static_graph: bool = False,
     seed: int = 0,
 ) -> World:
-    """A simulated event world, the same for the same arguments.
+    """A simulated event world, the same for the same arguments, split 80/10/10 by snapshot in time order.
 
-    More `num_days` only add days: the earlier ones keep their facts. The split is 80/10/10 by snapshot, in
-    time order.
+    More `num_days` only add days: the earlier ones keep their facts.
 
     **Arguments:**
 
     - `num_entities`, `num_relations`, `num_days`: sizes.
     - `facts_per_day`: expected facts a day.
-    - `recurring`, `periodic`, `drifting`, `one_off`: weights of the behaviours; what share of the facts each
-      brings (scaled to a sum of 1).
+    - `recurring`, `periodic`, `drifting`, `one_off`: the share of the facts that each behaviour brings, scaled to a sum
+      of 1.
     - `static_graph`: give the graph words for each entity (kind, region, home).
     - `seed`: of everything.
 
-    Raises DataError for a size or weight that no world can have.
+    **Raises:** DataError for a size or share that no world can have.
     """
     options = dict(sorted(locals().items()))
     _check(options)
@@ -171,7 +170,7 @@ def simulate(
 
 
 def _check(options: dict[str, Any]) -> None:
-    """Raises DataError for the first option of `simulate` that cannot be."""
+    """**Raises:** DataError for the first option of `simulate` that cannot be."""
     possible = options["num_entities"] * (options["num_entities"] - 1) * options["num_relations"]
     limits = {
         "num_entities": (3, MAX_ENTITIES),
@@ -207,19 +206,19 @@ def _pair(entity: np.ndarray, relation: np.ndarray, num_relations: int) -> np.nd
     return entity.astype(np.int64) * num_relations + relation
 
 
-def _filtered_ranks(rates: np.ndarray, truth: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """float64 `(query,)`: ranks of `truth`; facts with the same `query` are each other's filter."""
+def _filtered_ranks(rates: np.ndarray, answer: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """float64 `(query,)`: ranks of `answer`; those of the same `query` are filtered from each other's ranking."""
     queries, row = np.unique(query, return_inverse=True)
     answers = np.zeros((len(queries), rates.shape[1]), bool)
-    answers[row, truth] = True
+    answers[row, answer] = True
     others = ~answers[row]
-    true = np.take_along_axis(rates, truth[:, None].astype(np.int64), 1)
+    true = np.take_along_axis(rates, answer[:, None].astype(np.int64), 1)
     above, equal = ((rates > true) & others).sum(1), ((rates == true) & others).sum(1)
     return 1 + above + equal / 2
 
 
 def _static_graph(cast: Cast) -> StaticGraph:
-    """Words of every entity: what it is (relation 0), its region (1), its home country or own name (2)."""
+    """Three words of every entity: its kind (relation 0), its region (1), its home country or itself (2)."""
     num_entities = len(cast.names)
     entity = np.arange(num_entities, dtype=np.int32)
     own = np.where(cast.home >= 0, cast.home, entity)

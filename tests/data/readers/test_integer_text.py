@@ -103,9 +103,14 @@ def read_both(place: Path) -> tuple[TemporalGraph | str, set[str]]:
 
 
 CR, CRLF = b"\r", b"\r\n"
-MIXED = lambda raw: b"".join(
-    line + (CR, b"\n", CRLF)[number % 3] for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"))
-)
+
+
+def MIXED(raw):
+    return b"".join(
+        line + (CR, b"\n", CRLF)[number % 3] for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"))
+    )
+
+
 READ_WHOLE: dict[str, Files] = {
     "as it is": files(),
     # Line ends.
@@ -158,7 +163,7 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
     for number, content in enumerate((READ_WHOLE["CRLF"], READ_WHOLE["all three, mixed"], READ_WHOLE["CR"])):
         place = write(tmp_path / str(number), content)
         for block in (1, 2, 3, 5, 7, 64):
-            monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", block)
+            monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", block)
             graph, _ = read_both(place)
             assert not isinstance(graph, str)
             assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
@@ -166,7 +171,12 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
 
 
 FACT = "0\t0\t1\t3\n"
-JOINED = lambda gap, fifth="": files(fifth=fifth)["train.txt"].replace("\n", gap, 1)  # pyright: ignore
+
+
+def JOINED(gap, fifth=""):
+    return files(fifth=fifth)["train.txt"].replace("\n", gap, 1)  # pyright: ignore
+
+
 REFUSED: dict[str, tuple[Files, str]] = {
     # A line end that was lost.
     "joined by a tab": (files(train=JOINED("\t")), r"train.txt:1: 8 columns in .* expected 4 or 5"),
@@ -337,7 +347,7 @@ INTERVALS: dict[str, tuple[list[int], int]] = {
 
 @pytest.mark.parametrize("case", INTERVALS)
 def test_the_interval_is_that_of_all_train_times(tmp_path, monkeypatch, case):
-    monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK", 8)  # a line or two in each
+    monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", 8)  # a line or two in each
     times, interval = INTERVALS[case]
     # Those of the other splits do not count.
     content = files(
