@@ -5,8 +5,10 @@ from tirgn_eqx.config.presets import RECIPES as RECIPES
 from tirgn_eqx.config.presets import Preset as Preset
 from tirgn_eqx.config.presets import preset as preset
 from tirgn_eqx.config.presets import published_configs as published_configs
+from tirgn_eqx.config.read import HISTORIES as HISTORIES
 from tirgn_eqx.config.read import Given as Given
 from tirgn_eqx.config.read import parse_assignments as parse_assignments
+from tirgn_eqx.config.read import parse_value as parse_value
 from tirgn_eqx.config.read import read_config as read_config
 from tirgn_eqx.config.setting import Range as Range
 from tirgn_eqx.config.setting import Setting as Setting
@@ -20,6 +22,7 @@ from tirgn_eqx.config.training_config import REGCNTrainingConfig as REGCNTrainin
 from tirgn_eqx.config.training_config import TiRGNTrainingConfig as TiRGNTrainingConfig
 from tirgn_eqx.config.training_config import TrainingConfig as TrainingConfig
 from tirgn_eqx.config.training_config import all_settings as all_settings
+from tirgn_eqx.config.training_config import check_names as check_names
 from tirgn_eqx.config.training_config import config_from_dict as config_from_dict
 from tirgn_eqx.config.training_config import flatten as flatten
 from tirgn_eqx.config.training_config import outputs as outputs

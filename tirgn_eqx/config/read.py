@@ -89,6 +89,15 @@ class Given:
         file = [] if self.file is None else [(f"{self.file}: ", read_config(self.file))]
         return [*file, ("", parse_assignments(self.assignments)), ("", dict(self.options or {}))]
 
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, without the keys that choose a family. Those of a preset are the ones that it sets."""
+        layers = self.layers()
+        _chosen(layers)
+        found = dict(find_preset(self.preset).settings) if self.preset else {}
+        for changes in (recipe(self.recipe) if self.recipe else {}, *(layer for _, layer in layers)):
+            found |= changes
+        return found
+
     def config(self, otherwise: str | None = None) -> TrainingConfig:
         """The configuration.
 
@@ -130,7 +139,10 @@ class Given:
         history = chosen.get("history", "evidence" if mixed else "mask")
         if chosen.get("family", family) != family or (history == "evidence") != mixed:
             asked = chosen.get("family", family) + ("-evidence" if history == "evidence" else "")
-            raise ConfigError(f"is {config.model_type}, and the settings ask for {asked}; leave the model as it is")
+            raise ConfigError(
+                f"the checkpoint holds {config.model_type}, and the settings ask for {asked}; leave family and history "
+                "as they were, or train anew with `tirgn train`"
+            )
         if mixed and "evidence_preset" in chosen:
             config = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"])).replace(
                 logdir=config.logdir
