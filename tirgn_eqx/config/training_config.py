@@ -41,8 +41,7 @@ class TrainingConfig:
 
     def replace(self: Config, **changes: Any) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
-        check_names(type(self), changes)
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **_checked(type(self), changes))
 
     @property
     def model_type(self) -> str:
@@ -337,6 +336,13 @@ def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
         raise ConfigError(f"config key {shown(name)} does not exist for {config.label}{nearest(name, known)}")
 
 
+def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
+    check_names(config, changes)
+    known = settings(config)
+    return {name: known[name].checked(value) if name in known else value for name, value in changes.items()}
+
+
 def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes` without the family, which must be that of `config`."""
     if (family := changes.get("family", config.family)) != config.family:
@@ -344,15 +350,14 @@ def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, 
     return {name: value for name, value in changes.items() if name != "family"}
 
 
-def config_from_dict(document: Any) -> TrainingConfig:
+def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
     """The configuration that `to_dict` wrote. **Raises:** ConfigError for a family, key or value that cannot be."""
     if not isinstance(document, Mapping):
-        raise ConfigError(f"expected settings by name, found {type(document).__name__}")
+        raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
-    given = {name: value for name, value in document.items() if name != "family"}
-    check_names(config, given)
+    given = _checked(config, {name: value for name, value in document.items() if name != "family"})
     for name in PARTS if config is MixtureTrainingConfig else ():
-        given[name] = config_from_dict(given.get(name))
+        given[name] = config_from_dict(given.get(name), f"{name}: ")
     return config(**given)
 
 

@@ -85,7 +85,7 @@ def format_part(part: Mapping[str, Any]) -> str:
 def _without_effect(name: str, space: Space, config: TrainingConfig, static: bool) -> str | None:
     """Why a setting has no effect in a training of `config`, or None. A setting that `space` varies as well may have
     any value."""
-    other, values = settings(type(config))[name].requires or ("", ())
+    other, values = settings(type(config))[name].requires or ("", (None,))
     if not static and "static_graph" in (name, other):
         return "has no effect without a static graph in the data"
     if other and other not in space and getattr(config, other) not in values:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.checkpoint.training_state import STATE_FILE
-from tirgn_eqx.config import TrainingConfig, outputs
+from tirgn_eqx.config import ModelTrainingConfig, outputs
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
 from tirgn_eqx.storage.files import alone
@@ -44,9 +44,9 @@ class Claim:
 class SharedStudy:
     """The study at `path`, made where there is none; its trials have their folders next to it.
 
-    **Arguments:** `config`: what every trial has in common; `space`: what differs; `seed`: of the sampler; `pruner`: how
-    bad trials are recognised, one of `PRUNERS`; `startup`: trials that are sampled at random, and completed before any
-    is pruned.
+    **Arguments:** `config`: what every trial has in common; `space`: what differs; `seed`: of the sampler; `pruner`:
+    how bad trials are recognised, one of `PRUNERS`; `startup`: trials that are sampled at random, and completed before
+    any is pruned.
 
     **Raises:** ConfigError without optuna, or where the study is of other data, settings or space, each named;
     DataError for a file that is no study.
@@ -56,7 +56,7 @@ class SharedStudy:
         self,
         path: Path,
         graph: TemporalGraph,
-        config: TrainingConfig,
+        config: ModelTrainingConfig,
         space: Space,
         *,
         seed: int = 0,
@@ -168,7 +168,7 @@ class SharedStudy:
         if claim.resumed:
             claim.trial.set_user_attr("resumed", claim.trial.user_attrs.get("resumed", 0) + 1)
 
-    def trial_config(self, params: Mapping[str, Any]) -> TrainingConfig:
+    def trial_config(self, params: Mapping[str, Any]) -> ModelTrainingConfig:
         """The configuration of a trial. **Raises:** DataError for values that a setting cannot have."""
         try:
             return self.config.replace(**{name: params[name] for name in self.space})
