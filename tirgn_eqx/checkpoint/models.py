@@ -85,7 +85,10 @@ def _saved_config(document: Any, path: Path) -> TrainingConfig:
     try:
         return config_from_dict(document)
     except ConfigError as error:
-        raise CheckpointError(f"{path}: its config is not usable: {error}; train again") from error
+        reason = str(error).partition(";")[0]  # what follows is for people who type settings
+        raise CheckpointError(
+            f"{path}: its config is not usable ({reason}); written by another version, or train again"
+        ) from error
 
 
 def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -11,6 +11,8 @@ from tirgn_eqx.config.setting import Range, Setting, setting, settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
+
+PARTS = ("structure", "evidence")  # of a mixture
 
 _model = partial(setting, group="Model")
 _loss = partial(setting, group="Loss")
@@ -36,8 +38,9 @@ class TrainingConfig:
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        for name, one in settings(type(self)).items():
-            object.__setattr__(self, name, one.checked(getattr(self, name)))
+        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        for name, value in _checked(type(self), given).items():
+            object.__setattr__(self, name, value)
 
     def replace(self: Config, **changes: Any) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
@@ -249,27 +252,26 @@ class MixtureTrainingConfig(TrainingConfig):
     family: ClassVar[str] = "mixture"
     label: ClassVar[str] = "a mixture"
 
-    structure: TiRGNTrainingConfig | REGCNTrainingConfig = TiRGNTrainingConfig()
-    evidence: EvidenceTrainingConfig = EvidenceTrainingConfig()
+    structure: TiRGNTrainingConfig | REGCNTrainingConfig = field(default_factory=TiRGNTrainingConfig)
+    evidence: EvidenceTrainingConfig = field(default_factory=EvidenceTrainingConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in PARTS:
-            part = getattr(self, name)
-            if not isinstance(part, RecurrentTrainingConfig if name == "structure" else EvidenceTrainingConfig):
-                kind = "settings of TiRGN or RE-GCN" if name == "structure" else "settings of the evidence model"
-                raise ConfigError(f"{name} = {getattr(part, 'label', shown(part))}: must be {kind}")
-            object.__setattr__(self, name, dataclasses.replace(part, logdir=f"{self.logdir}/{name}"))
+            part = dataclasses.replace(getattr(self, name), logdir=f"{self.logdir}/{name}")
+            object.__setattr__(self, name, part)
 
     @classmethod
     def of(
         cls,
         structure: TiRGNTrainingConfig | REGCNTrainingConfig,
-        evidence: EvidenceTrainingConfig = EvidenceTrainingConfig(),
+        evidence: EvidenceTrainingConfig | None = None,
     ) -> "MixtureTrainingConfig":
-        """`structure` with `evidence`, which takes over the seed, the monitor and what else both parts share."""
+        """`structure` with `evidence` (None: its defaults), which takes over the seed, the monitor and what else both parts share."""
         shared = {name: getattr(structure, name) for name in SHARED}
-        return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
+        return cls(
+            structure.seed, structure.logdir, structure, (evidence or EvidenceTrainingConfig()).replace(**shared)
+        )
 
     def replace(self, **changes: Any) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
@@ -291,7 +293,7 @@ class MixtureTrainingConfig(TrainingConfig):
         shared = {name: value for name, value in changes.items() if name in SHARED}
         parts["evidence"] = parts["evidence"].replace(**shared)
         own = {name: value for name, value in shared.items() if name in settings(MixtureTrainingConfig)}
-        return dataclasses.replace(self, **parts, **own)
+        return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
 
     @property
     def model_type(self) -> str:
@@ -304,11 +306,11 @@ class MixtureTrainingConfig(TrainingConfig):
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
 
 
+SHARED = tuple(name for name, one in settings(ModelTrainingConfig).items() if one.shared)
+_PART_TYPES = {"structure": (TiRGNTrainingConfig, REGCNTrainingConfig), "evidence": EvidenceTrainingConfig}
 FAMILIES: dict[str, type[TrainingConfig]] = {
     one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
 }
-PARTS = ("structure", "evidence")  # of a mixture
-SHARED = tuple(name for name, one in settings(ModelTrainingConfig).items() if one.shared)
 
 
 def family_of(name: Any) -> type[TrainingConfig]:
@@ -339,8 +341,13 @@ def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
 def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
     check_names(config, changes)
-    known = settings(config)
-    return {name: known[name].checked(value) if name in known else value for name, value in changes.items()}
+    known, found = settings(config), {}
+    for name, value in changes.items():
+        if name in PARTS and not isinstance(value, _PART_TYPES[name]):
+            kind = "TiRGN or RE-GCN" if name == "structure" else "the evidence model"
+            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {kind}")
+        found[name] = value if name in PARTS else known[name].checked(value)
+    return found
 
 
 def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,10 +362,10 @@ def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
-    given = _checked(config, {name: value for name, value in document.items() if name != "family"})
+    given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
-    return config(**given)
+    return config(**_checked(config, given))
 
 
 def flatten(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
