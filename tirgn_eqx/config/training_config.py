@@ -267,11 +267,11 @@ class MixtureTrainingConfig(TrainingConfig):
         structure: TiRGNTrainingConfig | REGCNTrainingConfig,
         evidence: EvidenceTrainingConfig | None = None,
     ) -> "MixtureTrainingConfig":
-        """`structure` with `evidence` (None: its defaults), which takes over the seed, the monitor and what else both parts share."""
+        """`structure` with `evidence` (None: its defaults), which takes over the settings that both parts share, such
+        as the seed."""
+        evidence = evidence or EvidenceTrainingConfig()
         shared = {name: getattr(structure, name) for name in SHARED}
-        return cls(
-            structure.seed, structure.logdir, structure, (evidence or EvidenceTrainingConfig()).replace(**shared)
-        )
+        return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
 
     def replace(self, **changes: Any) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
