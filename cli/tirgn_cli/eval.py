@@ -132,7 +132,7 @@ def evaluate(
         if difference is not None:
             show.warning(difference)
 
-        shape: dict[str, Any] = config.window()
+        shape = config.window()
         calibration, explanations = None, []
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb

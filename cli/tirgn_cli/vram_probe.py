@@ -94,7 +94,7 @@ def vram_probe(
     if as_json:
         show.document(report)
     else:
-        _show(report, rows[-1]["precision"], config.remat)
+        _show(report, rows[-1]["precision"], rows[-1]["remat"])
 
 
 def _show(report: dict[str, Any], precision: str, remat: str) -> None:
