@@ -80,7 +80,7 @@ def tune(
         options.option(
             min=0,
             metavar="N",
-            help="seed of the search; with several processes, their timing matters as well; the seed of the trainings is "
+            help="seed of the search; with several processes, their timing matters too; that of the trainings is "
             "--set seed=N (default: 0)",
             panel=SEARCH,
         ),
