@@ -26,6 +26,7 @@ from tirgn_eqx.storage.files import write_text
 
 
 def train(
+    ctx: typer.Context,
     data_path: options.DataPath = None,
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
@@ -138,29 +139,7 @@ def train(
         raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    flags = options.given(
-        family=model,
-        embedding_dim=embedding_dim,
-        num_layers=num_layers,
-        history_len=history_len,
-        history=history,
-        history_rate=history_rate,
-        history_window=history_window,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        precision=precision,
-        remat=remat,
-        seed=seed,
-        eval_interval=eval_interval,
-        patience=patience,
-        monitor=monitor,
-        max_bad_steps=max_bad_steps,
-        checkpoint_interval=checkpoint_interval,
-        keep=keep,
-        logdir=logdir,
-    )
-    flags |= options.save_every(save_every)
+    flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
     config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
     load = options.given(
         num_days=num_days,
