@@ -192,6 +192,7 @@ def train(
 class TrainCommand(TyperCommand):
     """`tirgn train`, whose help shows the settings of the model family that the other words choose."""
 
+    context_class = typer.Context  # what `train` says it takes
     _words, _helping = f"{__name__}.words", f"{__name__}.helping"  # keys of the context
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
