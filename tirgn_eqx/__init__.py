@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from tirgn_eqx import models as models
     from tirgn_eqx import nn as nn
     from tirgn_eqx import train as train
+    from tirgn_eqx.config import EvidenceTrainingConfig as EvidenceTrainingConfig
+    from tirgn_eqx.config import MixtureTrainingConfig as MixtureTrainingConfig
+    from tirgn_eqx.config import REGCNTrainingConfig as REGCNTrainingConfig
     from tirgn_eqx.config import TiRGNTrainingConfig as TiRGNTrainingConfig
+    from tirgn_eqx.config import TrainingConfig as TrainingConfig
     from tirgn_eqx.config import preset as preset
     from tirgn_eqx.data import TemporalGraph as TemporalGraph
     from tirgn_eqx.data import build_history_vocabulary as build_history_vocabulary
@@ -67,7 +71,14 @@ if TYPE_CHECKING:
     from tirgn_eqx.train.optimizer import init_optimizer as init_optimizer
 
 _HOMES = {
-    "config": ("TiRGNTrainingConfig", "preset"),
+    "config": (
+        "EvidenceTrainingConfig",
+        "MixtureTrainingConfig",
+        "REGCNTrainingConfig",
+        "TiRGNTrainingConfig",
+        "TrainingConfig",
+        "preset",
+    ),
     "data": (
         "TemporalGraph",
         "build_history_vocabulary",

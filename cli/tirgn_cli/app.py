@@ -26,7 +26,7 @@ from tirgn_cli.manners import START, mannered
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
-from tirgn_cli.train import train
+from tirgn_cli.train import TrainCommand, train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
@@ -273,7 +273,7 @@ def tirgn(
     """
 
 
-app.command("train")(mannered(train))
+app.command("train", cls=TrainCommand)(mannered(train))
 app.command("tune")(mannered(tune))
 app.command("eval")(mannered(evaluate))
 app.command("retrain")(mannered(retrain))

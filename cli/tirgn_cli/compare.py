@@ -173,7 +173,7 @@ def _evaluated(name: str, found: Any, graph: Any, split: Any, setting: Any, sear
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
         model, config, metadata = found
-        window = {"history_len": config.history_len, "history_window": config.history_window}
+        window = config.window()
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
         matches = (metadata.get("data") or {}).get("sha256") == graph.checksum
         return EvaluatedModel(name, metadata["model_type"], evaluation, matches)

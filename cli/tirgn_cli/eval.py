@@ -132,7 +132,7 @@ def evaluate(
         if difference is not None:
             show.warning(difference)
 
-        shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        shape = config.window()
         calibration, explanations = None, []
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
@@ -153,7 +153,7 @@ def evaluate(
             if calibrate:
                 with show.working(f"calibrating on the valid split of {graph.name}"):
                     calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
-            explanations = explained(model, evaluation, explain, config.history_len) if explain else []
+            explanations = explained(model, evaluation, explain, shape["history_len"]) if explain else []
     measured |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": config.model_type}
     measured |= {"seed": config.seed, "versions": metadata.get("versions")}
     if explain:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
+from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -130,7 +131,7 @@ def retrain(
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    changes = {"logdir": str(model_dir / "logs")} | options.overrides(None, config_file, assignments, flags)
+    given = Given(file=config_file, assignments=assignments or (), options=flags)
 
     from tirgn_cli import show
     from tirgn_cli.eval import load_data
@@ -144,7 +145,7 @@ def retrain(
         from tirgn_eqx.train.retrain import retrain as run
 
         old = read_predecessor(checkpoint)
-        config = old.config.replace(**changes)
+        config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
         load = options.given(
             num_days=num_days,
             max_events=max_events,

@@ -1,20 +1,32 @@
 """`tirgn train`."""
 
+import copy
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tirgn_cli import complete, options
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    Given,
+    MixtureTrainingConfig,
+    TiRGNTrainingConfig,
+    TrainingConfig,
+    all_settings,
+    settings,
+)
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
 
 def train(
+    ctx: typer.Context,
     data_path: options.DataPath = None,
     num_days: options.NumDays = None,
     max_events: options.MaxEvents = None,
@@ -108,6 +120,8 @@ def train(
     """Train a model, validate as it learns, and keep the best checkpoint.
 
     A setting comes from the first place that has it: its own option, --set, --config, --recipe, --preset, the default.
+    This help ends with the settings of TiRGN; `tirgn train --model regcn --help` shows those of RE-GCN, --model
+    evidence those of the evidence model, and --history evidence those of a model with both.
 
     Example: tirgn train
 
@@ -125,36 +139,8 @@ def train(
         raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    config = options.resolve_config(
-        preset,
-        config_file,
-        assignments,
-        options.given(
-            model=model,
-            embedding_dim=embedding_dim,
-            num_layers=num_layers,
-            history_len=history_len,
-            history=history,
-            history_rate=history_rate,
-            history_window=history_window,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            precision=precision,
-            remat=remat,
-            seed=seed,
-            eval_interval=eval_interval,
-            patience=patience,
-            monitor=monitor,
-            max_bad_steps=max_bad_steps,
-            checkpoint_interval=checkpoint_interval,
-            keep=keep,
-            logdir=logdir,
-        )
-        | options.save_every(save_every),
-        recipe,
-        "sim" if source.partition(":")[0] == "sim" else None,
-    )
+    flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
+    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
     load = options.given(
         num_days=num_days,
         max_events=max_events,
@@ -199,19 +185,80 @@ def train(
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
             show.line(show.stderr(), told)
-        # Of several processes, another one may have been asked.
+        # Of several processes, another one may have received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
 
+class TrainCommand(TyperCommand):
+    """`tirgn train`, whose help shows the settings of the model family that the other words choose."""
+
+    context_class = typer.Context  # what `train` says it takes
+    _words, _helping = f"{__name__}.words", f"{__name__}.helping"  # keys of the context
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[self._words] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.meta[self._helping] = True
+        super().format_help(ctx, formatter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        return family_params(params, ctx.meta[self._words]) if ctx.meta.get(self._helping) else params
+
+
+def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
+    """The options that the help shows: of those that are settings the ones that the family has, with its defaults, and
+    then its other settings, by name."""
+    config = _chosen_family(words)
+    parts = {"": config}
+    if issubclass(config, MixtureTrainingConfig):
+        parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
+    known, shown = settings(parts[""]), []
+    for param in map(copy.copy, params):
+        if (described := all_settings().get(param.name)) is not None:
+            one = known.get(param.name)
+            param.hidden = one is None
+            param.help = param.help if one in (None, described) else options.setting_help(one)
+        shown.append(param)
+    own = {param.name for param in params}
+    template = next(param for param in params if param.name == "logdir")
+    for prefix, part in parts.items():
+        for name, one in settings(part).items():
+            if prefix or name not in own:
+                further = copy.copy(template)
+                further.name, further.opts = f"set_{prefix}{name}", [name]
+                further.help, further.metavar = options.setting_help(one), options.value_name(one) or "true|false"
+                further.rich_help_panel = f"Settings of {part.label}, as --set {prefix}NAME=VALUE"  # pyright: ignore
+                shown.append(further)
+    return shown
+
+
+def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
+    """The family that the words of a command line choose; TiRGN where they choose none that there is."""
+    found: dict[str, str] = {}
+    for word, following in zip(words, [*words[1:], ""]):
+        flag, equals, value = word.partition("=")
+        if flag in ("--model", "--history", "--preset"):
+            found[flag] = value if equals else following
+    chosen = {"family": found.get("--model"), "history": found.get("--history")}
+    try:
+        return type(Given(found.get("--preset"), options=options.given(**chosen)).config())
+    except ConfigError:
+        return TiRGNTrainingConfig
+
+
 class Signals:
-    """While in use, the first SIGINT or SIGTERM is only noted, so that a training can finish its step and save; the
-    second one interrupts at once."""
+    """A context in which the first SIGINT or SIGTERM is only recorded, so that a training can finish its step and save;
+    the second one interrupts at once."""
 
     def __init__(self) -> None:
         self.number = 0
         self._before: dict[int, Any] = {}
 
     def received(self) -> bool:
+        """Whether a signal has come."""
         return self.number != 0
 
     def _handle(self, number: int, frame: Any) -> None:
@@ -220,7 +267,7 @@ class Signals:
         self.number = number
 
     def __enter__(self) -> "Signals":
-        # Python lets only the main thread change handlers; elsewhere, signals are left to the caller.
+        # Only the main thread may change handlers; in another one, signals are left to the caller.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
@@ -230,8 +277,8 @@ class Signals:
             signal.signal(number, handler)
 
 
-def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
-    """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole.
+def save_config(config: TrainingConfig, model_dir: Path) -> Path:
+    """Write the configuration to `config.toml` in `model_dir`; a file that is there is replaced whole.
 
     **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
     """

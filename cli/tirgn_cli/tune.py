@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.config import parse_assignments
+from tirgn_eqx.config import Given, parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -30,8 +30,7 @@ def tune(
         options.option(
             "--set",
             metavar="KEY=VALUE",
-            help="any setting by name, repeatable, the same for all trials; one that would be searched is not then "
-            "(default: none)",
+            help="any setting by name, repeatable, the same for all trials and then not searched (default: none)",
             panel=options.TRAINING,
         ),
     ] = None,
@@ -44,8 +43,8 @@ def tune(
         Path,
         options.option(
             metavar="FILE",
-            help="everything that is known of the search; trials get folders beside it, and every process that is "
-            "started with it takes part (default: tuning/study.journal)",
+            help="file of the search; the trials have their folders next to it, and every process that is started with "
+            "it takes part (default: tuning/study.journal)",
             panel=SEARCH,
         ),
     ] = Path("tuning/study.journal"),
@@ -55,7 +54,7 @@ def tune(
             min=1,
             max=9999,
             metavar="N",
-            help="trials that the study is to have in the end, by all processes together (default: 30)",
+            help="trials that the study has in the end, by all processes together (default: 30)",
             panel=SEARCH,
         ),
     ] = 30,
@@ -64,7 +63,7 @@ def tune(
         options.option(
             "--param",
             metavar="NAME=LOW:HIGH",
-            help="search this setting over a range, LOW:HIGH:log for one by magnitude, or choices A,B; repeatable "
+            help="search this setting over a range, LOW:HIGH:log for a logarithmic one, or choices A,B; repeatable "
             "(default: history_len, num_layers, dropout, history_rate, angle, learning_rate, as far as the model has "
             "them)",
             panel=SEARCH,
@@ -81,7 +80,7 @@ def tune(
         options.option(
             min=0,
             metavar="N",
-            help="seed of the search; with several processes, what is drawn depends on their pace too; trainings have "
+            help="seed of the search; with several processes, their timing matters too; that of the trainings is "
             "--set seed=N (default: 0)",
             panel=SEARCH,
         ),
@@ -90,7 +89,7 @@ def tune(
         str,
         options.option(
             metavar="median|hyperband|none",
-            help="how trials are given up: below the median validation MRR of the others, by hyperband, or never "
+            help="when trials are pruned: below the median validation MRR of the others, by hyperband, or never "
             "(default: median)",
             autocompletion=lambda: ["median", "hyperband", "none"],
             panel=SEARCH,
@@ -101,7 +100,7 @@ def tune(
         options.option(
             min=1,
             metavar="N",
-            help="trials that are drawn at random, and finished before any is given up by the median (default: 5)",
+            help="trials that are sampled at random, and completed before the median prunes any (default: 5)",
             panel=SEARCH,
         ),
     ] = 5,
@@ -128,9 +127,9 @@ def tune(
 ) -> None:
     """Search for the settings with the highest validation MRR.
 
-    Every trial is a training in a folder of its own; hopeless ones are given up early. Start the command several times,
-    on one or several machines, and they share the work; start it again after a break, and it goes on. The trial of a
-    process that was killed is taken over where it was saved.
+    Every trial is a training in a folder of its own; bad ones are pruned early. Start the command several times, on one
+    or several machines, and the processes share the work; start it again after a break, and it goes on. The trial of a
+    process that was killed is taken over from its last saved state.
 
     Example: tirgn tune --trials 20 --epochs 10
 
@@ -141,21 +140,20 @@ def tune(
     keep_freed_memory()
     source = data_path or options.default_data_path()
     flags = options.given(
-        model=model,
+        family=model,
         epochs=epochs,
         batch_size=batch_size,
         precision=precision,
         eval_interval=eval_interval,
         patience=patience,
     )
-    otherwise = "sim" if source.partition(":")[0] == "sim" else None
     flags |= options.save_every(save_every)
-    config = options.resolve_config(preset, config_file, assignments, flags, recipe, otherwise)
+    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
     fixed = set(parse_assignments(assignments or [])) | set(flags)
 
     from tirgn_eqx.tune.space import default_space, parse_space
 
-    given = parse_space(params or [])
+    given = parse_space(params or [], config)
     for name in sorted(fixed & set(given)):
         raise ConfigError(f"--param {name}: is given by --set or an option of its own too; leave one of them out")
     if only and not given:
@@ -185,8 +183,8 @@ def tune(
                 skip_bad_rows=skip_bad_rows,
             ),
         )
-        usual = {} if only else default_space(config, graph.static is not None)
-        space = {name: part for name, part in (usual | given).items() if name not in fixed}
+        default = {} if only else default_space(config, graph.static is not None)
+        space = {name: part for name, part in (default | given).items() if name not in fixed}
 
         from tirgn_eqx.tune.search import tune as search
 
@@ -200,7 +198,7 @@ def tune(
     else:
         _show(found)
     if found["status"] != "complete":
-        show.line(show.stderr(), f"interrupted; {study} holds what is known, and the same command goes on from there")
+        show.line(show.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there")
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
 
@@ -213,7 +211,7 @@ def _show(found: dict[str, Any]) -> None:
         for row in sorted(found["trials"], key=lambda row: -(row["mrr"] if row["state"] == "complete" else -1.0))
     ]
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)
-    caption = f"MRR on valid, entity, single-step, time-aware filter; of trials given up, the best until then; {counts}"
+    caption = f"MRR on valid, entity, single-step, time-aware filter; of pruned trials, the best until then; {counts}"
     show.result(show.table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",)))
     best = found["best"]
     if best is not None:

@@ -37,7 +37,7 @@ def at_times(times, **fields):
     return make_graph(facts, **sizes | fields)
 
 
-def described(graph, model="tirgn", **config):
+def described(graph, family="tirgn", **config):
     """The metadata of a checkpoint that was trained on `graph`."""
     data = graph.describe() | {"provenance": graph.provenance} | describe_clock(graph)
     return json.loads(json.dumps({"config": {"model": model, **config}, "data": data}))

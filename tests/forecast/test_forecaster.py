@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import TiRGNTrainingConfig, preset
+from tirgn_eqx.config import FAMILIES, MixtureTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.times import parse_snapshot_time
@@ -33,7 +33,7 @@ def config_of(kind):
     if kind == "evidence":
         changes = {"embedding_dim": 6, "evidence_heads": 3, "evidence_hidden": 4, "precision": "f32"}
         return preset("evidence").replace(**changes)
-    return TiRGNTrainingConfig(model="regcn" if kind == "regcn" else "tirgn", **small)
+    return FAMILIES[kind](**small)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
     model, config = models[kind], forecaster_config(kind)
     days = graph.split_snapshots("test").tolist()
     cut = Forecaster(model, config, graph, at=int(graph.times[days[0]]))
-    found = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    found = evaluate_model(model, graph, **config.window())
     here = slice(*graph.offsets[days[0] : days[0] + 2].tolist())
     s, r, o = (x[here].astype(np.int64) for x in (graph.subject, graph.relation, graph.object))
     facts, number = found.snapshot == days[0], graph.num_relations

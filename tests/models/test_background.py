@@ -12,6 +12,7 @@ from tests.helpers import random_graph
 from tests.models.test_evidence import batch_at, entity_intensities, rough, small
 from tests.models.test_mixture import settings
 from tirgn_eqx.checkpoint.models import load_model, save_model
+from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import CheckpointError
@@ -93,7 +94,7 @@ def test_a_structure_with_evidence_and_words_comes_back(graph, tmp_path, structu
     make = lambda key: build_mixture(ENTITIES, RELATIONS, config, small(), graph.static, key=key)
     model = eqx.filter_jit(make)(jax.random.key(1))
     assert (model.structure.static_edges is not None) == structure and model.evidence.static_edges is not None
-    path = save_model(tmp_path / "m", model, config, graph, evidence=small())
+    path = save_model(tmp_path / "m", model, config, graph)
     assert eqx.tree_equal(load_model(path)[0], model)
 
 

@@ -14,7 +14,7 @@ from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, Given, MixtureTrainingConfig
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -31,10 +31,17 @@ HISTORY_LEN = 2
 SLOW = pytest.mark.slow
 
 
-def settings(**changes):
+TINY = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
+
+
+def structure_settings(family="tirgn", **changes):
     fixed = {"embedding_dim": 6, "history_len": HISTORY_LEN, "num_layers": 1, "conv_channels": 3, "precision": "f32"}
-    fixed |= {"history": "evidence", "remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
-    return TiRGNTrainingConfig(**fixed | changes)
+    fixed |= {"remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
+    return FAMILIES[family](**fixed | changes)
+
+
+def settings(family="tirgn", evidence=None, **changes):
+    return MixtureTrainingConfig.of(structure_settings(family, **changes), evidence or EvidenceTrainingConfig(**TINY))
 
 
 @functools.cache
@@ -205,14 +212,11 @@ def world():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def tiny_stages():
-    """Evidence small enough for tests, and few steps of the gate."""
-    from tirgn_eqx.config import PRESETS
+def few_steps():
+    """Few steps of the gate."""
     from tirgn_eqx.train import gate
 
     patch = pytest.MonkeyPatch()
-    changes = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
-    patch.setitem(PRESETS, "evidence", PRESETS["evidence"] | changes)
     patch.setattr(gate, "STEPS", 6)
     yield
     patch.undo()
@@ -233,12 +237,12 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
     assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
-    assert config.history == "evidence" and described["metrics"]["cross_fitted"]
+    assert config.family == "mixture" and described["metrics"]["cross_fitted"]
     structure, _, _ = load_model(models / "structure" / "tirgn_best.npz", "tirgn")
     evidence, _, _ = load_model(models / "evidence" / "tirgn_best.npz", "evidence")
     assert same_bits(model.structure, structure) and same_bits(model.evidence, evidence)
     assert not np.allclose(model.gate.by_relation, 0) and np.isfinite(np.asarray(model.gate.base)).all()
-    again = evaluate_model(model, world, history_len=config.history_len)
+    again = evaluate_model(model, world, history_len=config.structure.history_len)
     assert again.entity["mrr"] == result["test"]["entity"]["mrr"]
     with pytest.raises(CheckpointError, match="'tirgn-evidence', not 'tirgn'"):
         load_model(result["checkpoint"], "tirgn")
@@ -313,20 +317,22 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
     with pytest.raises(CheckpointError, match="'tirgn', not 'evidence'"):
         train_tirgn(world, config, model_dir=tmp_path / "other", evidence=given["structure"])
     with pytest.raises(ConfigError, match="--structure .*history = evidence"):
-        train_tirgn(world, config.replace(history="mask"), model_dir=tmp_path / "other", structure=given["structure"])
+        train_tirgn(world, config.structure, model_dir=tmp_path / "other", structure=given["structure"])
 
 
-def test_settings_that_mean_nothing_are_refused(world, tmp_path):
-    with pytest.raises(ConfigError, match="is evidence already"):
-        TiRGNTrainingConfig(model="evidence", history="evidence")
-    config = settings(evidence_preset="evidense", logdir=str(tmp_path))
+def test_settings_that_mean_nothing_are_refused():
+    with pytest.raises(ConfigError, match="for tirgn and regcn, not for evidence"):
+        Given(options={"family": "evidence", "history": "evidence"}).config()
     with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
-        train_tirgn(world, config, model_dir=tmp_path)
+        Given(options={"history": "evidence", "evidence_preset": "evidense"}).config()
 
 
 def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp_path):
-    path = save_model(tmp_path / "m", build(graph), settings(), graph, evidence=None)
-    with pytest.raises(CheckpointError, match="settings not known here"):
+    path = save_model(tmp_path / "m", build(graph), settings(), graph)
+    found = load_checkpoint(path)
+    config = {name: value for name, value in found.metadata["config"].items() if name != "evidence"}
+    save_checkpoint(path, found.arrays, found.metadata | {"config": config})
+    with pytest.raises(CheckpointError, match=r"its config is not usable \(evidence: expected settings by name"):
         load_model(path)
 
 

@@ -34,8 +34,9 @@ BY_ENTITY = {
 
 def build(kind, entities, relations, seed, **changes):
     """A model with numbers for weights, of the shapes that it begins with."""
-    config = tiny_config(model=kind if kind == "regcn" else "tirgn", history_len=2, **changes)
+    config = tiny_config(kind if kind == "regcn" else "tirgn", history_len=2, **changes)
     evidence = preset("evidence").replace(**EVIDENCE)
+    mixture = MixtureTrainingConfig.of(config, evidence)
     make = {
         "evidence": lambda: build_model(entities, relations, evidence, key=jax.random.key(0)),
         "combined": lambda: build_mixture(entities, relations, config, evidence, key=jax.random.key(0)),

@@ -79,7 +79,7 @@ class Forecaster:
     def __init__(
         self,
         model: Model,
-        config: TiRGNTrainingConfig,
+        config: TrainingConfig,
         graph: TemporalGraph,
         *,
         at: str | int | None = None,

@@ -3,7 +3,7 @@
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import MixtureTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models.encoder import Encoding as Encoding
@@ -26,7 +26,7 @@ MODEL_TYPES = (*MODELS, "tirgn-evidence", "regcn-evidence")
 def build_model(
     num_entities: int,
     num_relations: int,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     static: StaticGraph | None = None,
     *,
     key: PRNGKeyArray,

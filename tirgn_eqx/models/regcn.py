@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import REGCNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.models.encoder import Encoding, RecurrentEncoder
 from tirgn_eqx.models.logits import HistoryMask
@@ -32,7 +32,7 @@ class REGCN(RecurrentGraphModel):
         self,
         num_entities: int,
         num_relations: int,
-        config: TiRGNTrainingConfig,
+        config: REGCNTrainingConfig,
         static: StaticGraph | None = None,
         *,
         key: PRNGKeyArray,

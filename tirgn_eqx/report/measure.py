@@ -8,7 +8,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
@@ -81,7 +81,7 @@ def from_evaluation(document: EvaluationDocument) -> Measurements:
 
 def measure(
     model: Model,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     graph: TemporalGraph,
     *,
     split: Literal["valid", "test"] = "test",
@@ -143,7 +143,7 @@ def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[
 
 def _samples(
     model: Model,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     evaluation: Evaluation,
     number: int,
     seed: int,

@@ -42,24 +42,13 @@ from tirgn_eqx.train.warm_start import fingerprint
 STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
 
 
-def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
-    """How the evidence that goes with `config` is trained."""
-    name = config.evidence_preset
-    known = [key for key, settings in PRESETS.items() if settings.get("model") == "evidence"]
-    if name not in known:
-        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
-    shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
-    shared |= {"save_minutes": config.save_minutes, "max_bad_steps": config.max_bad_steps}
-    return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
-
-
 class Stages:
     """The stages of one training, each in a folder of its own below `model_dir`."""
 
     def __init__(
         self,
         graph: TemporalGraph,
-        config: TiRGNTrainingConfig,
+        config: MixtureTrainingConfig,
         model_dir: Path,
         emit: Callable[[Record], None],
         resume: bool,
@@ -73,7 +62,7 @@ class Stages:
     def part(
         self,
         name: str,
-        config: TiRGNTrainingConfig,
+        config: ModelTrainingConfig,
         given: Path | None,
         run_name: str | None,
         start: Model | None = None,
@@ -126,7 +115,7 @@ class Stages:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
+    def _given(self, name: str, path: Path, config: ModelTrainingConfig) -> Path:
         """A checkpoint that takes the place of a stage, looked through."""
         model, trained, described = load_model(path, config.model_type)
         expected = (described.get("data") or {}).get("sha256")
@@ -138,8 +127,9 @@ class Stages:
             elif reorder_ids(self.graph, described).checksum == expected:
                 why = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {why}; leave --{name} out to train it")
+        assert isinstance(trained, ModelTrainingConfig)
         words = trained.static_graph and self.graph.static is not None
-        words = words and (trained.model != "evidence" or trained.evidence_background)
+        words = words and not (isinstance(trained, EvidenceTrainingConfig) and not trained.evidence_background)
         if words != (model.static_edges is not None):
             raise CheckpointError(
                 f"{path}: has {'no' if words else 'a'} static graph, unlike a training on {self.graph.name} with its "
@@ -154,7 +144,7 @@ class Stages:
 
 def train_staged(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: MixtureTrainingConfig,
     *,
     model_dir: str | Path = "models/tkg",
     on_record: Callable[[Record], None] | None = None,
@@ -165,9 +155,8 @@ def train_staged(
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
     start: Model | None = None,
-    beside: TiRGNTrainingConfig | None = None,
 ) -> dict[str, Any]:
-    """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
+    """Train a mixture; see `train_tirgn`, which calls it.
 
     **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
     `start`: a `Mixture` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
@@ -191,7 +180,8 @@ def train_staged(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
         path = {}
-        for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
+        for name, given in (("evidence", evidence), ("structure", structure)):
+            settings = config.evidence if name == "evidence" else config.structure
             begin_from = None if start is None else getattr(start, name)
             found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
             if found is None:
@@ -210,12 +200,10 @@ def train_staged(
         fitted, validation = fit_gate(model, evaluator, emit, stop)
         if fitted is None or validation is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-        # The structure's own settings, in case it was given.
-        config = structure_config.replace(
-            history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir
-        )
+        # The parts' own settings, in case they were given.
+        config = config.replace(structure=structure_config, evidence=settings)
         metrics = {"validation": validation.entity, "cross_fitted": True}
-        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
+        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics)
         emit({"event": "checkpoint", "path": str(best)})
         test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}

@@ -149,7 +149,7 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
 
 
 def make_step(
-    config: TiRGNTrainingConfig,
+    config: ModelTrainingConfig,
     optimizer: optax.GradientTransformation | None = None,
     num_entities: int | None = None,
 ) -> Step:
@@ -162,7 +162,7 @@ def make_step(
     **Arguments:** `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
     """
     optimizer = optimizer or make_optimizer(config)
-    if config.model == "evidence":
+    if not isinstance(config, RecurrentTrainingConfig):
         return make_evidence_step(optimizer)
 
     @jaxtyped(typechecker=beartype)

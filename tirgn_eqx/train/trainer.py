@@ -42,13 +42,14 @@ class Run:
 
     def __init__(self, graph, config, model_dir: Path, emit, start: Model | None = None, mesh: Mesh | None = None):
         # Settled here, so that records and checkpoints say what was used.
-        unroll = config.unroll and jax.default_backend() == "cpu"
         precision = compute_type(config.precision)
-        if config.model == "evidence" and precision == "bf16":
+        if isinstance(config, RecurrentTrainingConfig):
+            config = config.replace(unroll=config.unroll and jax.default_backend() == "cpu")
+        elif precision == "bf16":
             if config.precision == "bf16":
                 raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
             precision = "f32"
-        config = config.replace(precision=precision, unroll=unroll)
+        config = config.replace(precision=precision)
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.mesh, self.agreement, placement = mesh, Agreement(mesh), Placement(mesh)
@@ -148,7 +149,7 @@ class Run:
         **Raises:** `error` when there is no lighter form.
         """
         now = self.config.replace(**self.given_up)
-        if now.model == "evidence":
+        if isinstance(now, EvidenceTrainingConfig):
             # A smaller part is another step, not the same one in pieces: that would be another training.
             questions = self.data.most_questions(self.loader)
             raise DataError(
