@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
-from tirgn_cli.files import check_writable
+from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.files import write_text
@@ -76,9 +76,9 @@ def report(
     check_writable(out)
     if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
         raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
-    from tirgn_cli import show
+    from tirgn_cli import output, tables
 
-    with show.clean_stdout():
+    with output.stdout_to_stderr():
         from tirgn_eqx.report import read_all, render
         from tirgn_eqx.report.page import MOST_RUNS
 
@@ -91,15 +91,15 @@ def report(
     write_text(out, page)
     told = {"report": str(out), "bytes": len(page.encode()), "runs": [_told(run) for run in found]}
     if as_json:
-        show.document(told)
+        output.print_json(told)
     else:
-        show.line(show.stdout(), f"{out}: {show.size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
+        output.print_result(f"{out}: {tables.format_size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
 def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
     """`run` with its figures, or with a word on why there are none."""
-    from tirgn_cli import show
-    from tirgn_cli.eval import checksum_message, load_data
+    from tirgn_cli import output
+    from tirgn_cli.common import describe_difference, load_evaluation_graph
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data.vocabulary import for_checkpoint
     from tirgn_eqx.report import measure
@@ -110,18 +110,18 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     try:
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
-        data = load_data(run.checkpoint, data_path, provenance, {})
+        data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
         graph = for_checkpoint(data, metadata, run.checkpoint)
-        if (difference := checksum_message(graph, data, metadata)) is not None:
+        if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
-            show.warning(f"{run.checkpoint}: {difference}")
+            output.print_warning(f"{run.checkpoint}: {difference}")
         calibration = (metadata.get("calibration") or {}).get("temperature")
         options_ = {"split": split, "samples": samples, "seed": seed, "temperature": calibration}
-        with show.working(f"evaluating {run.checkpoint}"):
+        with output.working(f"evaluating {run.checkpoint}"):
             measured = measure(model, config, graph, **options_)
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.
-        show.warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
+        output.print_warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
         return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
     return dataclasses.replace(run, missing=tuple(missing), measured=measured)
 

@@ -161,14 +161,12 @@ def tune(
     if only and not given:
         raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
 
-    from tirgn_cli import show
+    from tirgn_cli import output
     from tirgn_cli.progress import TuneView
     from tirgn_cli.train import Signals
 
-    if quiet:
-        show.only_warnings()
-    show.notes_once()
-    with show.clean_stdout():
+    output.hide_repeated_notes()
+    with output.stdout_to_stderr():
         from tirgn_eqx.tune.journal import import_optuna
 
         import_optuna()  # before the data is read
@@ -196,16 +194,18 @@ def tune(
             found = search(graph, config, study=study, on_record=view, stop=signals.received, **choose, **outputs)
     found = {"dataset": graph.describe(), **found}
     if as_json:
-        show.document(found)
+        output.print_json(found)
     else:
         _show(found)
     if found["status"] != "complete":
-        show.line(show.stderr(), f"interrupted; {study} holds what is known, and the same command goes on from there")
+        output.print_line(
+            output.stderr(), f"interrupted; {study} holds what is known, and the same command goes on from there"
+        )
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
 
 def _show(found: dict[str, Any]) -> None:
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
     names = list(found["space"])
     rows = [
@@ -214,18 +214,20 @@ def _show(found: dict[str, Any]) -> None:
     ]
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)
     caption = f"MRR on valid, entity, single-step, time-aware filter; of trials given up, the best until then; {counts}"
-    show.result(show.table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",)))
+    tables.print_table(
+        tables.make_table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",))
+    )
     best = found["best"]
     if best is not None:
-        show.result(
-            show.pairs(
+        tables.print_table(
+            tables.make_pairs(
                 "Search",
                 {
-                    "data": show.dataset(found["dataset"]),
-                    "best trial": f"{best['number']}, validation MRR {show.cell(best['mrr'])}",
+                    "data": tables.format_dataset(found["dataset"]),
+                    "best trial": f"{best['number']}, validation MRR {tables.format_cell(best['mrr'])}",
                     "settings": best["config"],
                     "checkpoint": best["checkpoint"],
-                    "time": show.duration(found["seconds"]),
+                    "time": tables.format_duration(found["seconds"]),
                     "next": f"tirgn train --config {best['config']}",
                 },
             )

@@ -1,21 +1,67 @@
-"""Rows of raw event files as events of the table: facts, without what the options leave out."""
+"""Turn rows of raw event files into events of the table, without those that the options leave out."""
 
 from typing import NamedTuple
 
 import polars as pl
 
-from tirgn_eqx.gdelt.columns import TABLE
-from tirgn_eqx.gdelt.generic import GENERIC_ACTORS
 from tirgn_eqx.gdelt.options import IngestOptions
 
-# Why a row is dropped, in the order in which it is asked: a row counts under the first that holds.
+# The table: a fact, then what else is kept of its event.
+SCHEMA: dict[str, pl.DataType] = {
+    "entity1": pl.String(),
+    "relation": pl.String(),
+    "entity2": pl.String(),
+    "timestamp": pl.Datetime("us"),
+    "EventCode": pl.String(),
+    "QuadClass": pl.Int8(),
+    "GoldsteinScale": pl.Float32(),
+    "NumMentions": pl.Int32(),
+    "AvgTone": pl.Float32(),
+    "GlobalEventID": pl.Int64(),
+}
+FACT = ("entity1", "relation", "entity2", "timestamp")
+# Why a row is dropped. The conditions are tested in this order, and a row counts under the first that holds.
 DROPPED = ("no_actor", "quad_class", "not_root", "few_mentions", "generic_actor")
 _DAY = 86_400
-SCHEMA = {name: pl.Datetime("us") if kind == "Datetime" else getattr(pl, kind)() for name, kind in TABLE.items()}
+
+# Names of actors that stand for a kind of person or body, which differs from report to report. GDELT writes POLICE for
+# the police of any town, so a graph of names would connect events that have nothing in common. Names of countries,
+# cities, peoples, religions and bodies that exist once (UNITED NATIONS, HAMAS) are not in the list. GDELT writes most
+# names in the singular; where it uses both forms, both are listed.
+GENERIC_ACTORS = frozenset(
+    name.strip()
+    for line in """
+        GOVERNMENT, GOVERNMENT OFFICIAL, ADMINISTRATION, AUTHORITIES, THE AUTHORITIES, REGIME, CABINET, MINISTRY
+        PRESIDENT, VICE PRESIDENT, PRIME MINISTER, PREMIER, CHANCELLOR, KING, QUEEN, PRINCE, EMPEROR, MONARCH
+        MINIST, MINISTER, DEPUTY, SECRETARY, GOVERNOR, MAYOR, AMBASSADOR, DIPLOMAT, ENVOY, CONSULATE, EMBASSY
+        PARLIAMENT, CONGRESS, SENATE, SENATOR, LAWMAKER, LEGISLATOR, LEGISLATURE, CONGRESSMAN, COUNCILLOR
+        POLITICIAN, CANDIDATE, OPPOSITION, RULING PARTY, POLITICAL PARTY, SPOKESMAN, SPOKESWOMAN, SPOKESPERSON
+        POLICE, POLICE OFFICER, POLICE FORCE, POLICE DEPARTMENT, SHERIFF, DETECTIVE, SECURITY FORCE, SECURITY GUARD
+        MILITARY, ARMY, NAVY, AIR FORCE, TROOP, SOLDIER, COMMANDER, GENERAL, VETERAN, MILITIA, INTELLIGENCE
+        COURT, SUPREME COURT, JUDGE, JUSTICE, PROSECUTOR, ATTORNEY, ATTORNEY GENERAL, LAWYER, TRIBUNAL, JURY
+        PRISON, PRISONER, INMATE, DETAINEE, CRIMINAL, GANG, GUNMAN, KILLER, ROBBER, HACKER, SMUGGLER, DRUG DEALER
+        REBEL, INSURGENT, MILITANT, GUERRILLA, TERRORIST, EXTREMIST, RADICAL, SEPARATIST, HIJACKER, PIRATE
+        PROTESTER, PROTESTOR, DEMONSTRATOR, ACTIVIST, DISSIDENT, RIOTER, MOB
+        CITIZEN, CIVILIAN, RESIDENTS, RESIDENT, POPULATION, COMMUNITY, VILLAGE, VILLAGER, SETTLEMENT, SETTLER
+        VOTER, WORKER, EMPLOYEE, EMPLOYER, LABOR UNION, UNION, FARMER, HUNTER, FISHERMAN, DRIVER, TAXPAYER, CONSUMER
+        MAN, WOMAN, MALE, FEMALE, CHILD, CHILDREN, YOUTH, FAMILY, MOTHER, FATHER
+        REFUGEE, MIGRANT, IMMIGRANT, ASYLUM SEEKER, DISPLACED, HOSTAGE, VICTIM, ETHNIC MINORITY, MINORITY, TRIBE
+        SCHOOL, COLLEGE, UNIVERSITY, STUDENT, TEACHER, PROFESSOR, SCIENTIST, RESEARCHER, ACADEMIC
+        HOSPITAL, DOCTOR, PHYSICIAN, NURSE, PATIENT
+        MEDIA, NEWSPAPER, JOURNALIST, REPORTER, EDITOR, TELEVISION, TELEVISION STATION, RADIO, WEBSITE, BROADCASTER
+        COMPANY, COMPANIES, BUSINESS, BUSINESSMAN, INDUSTRY, BANK, INVESTOR, MANUFACTURER, CORPORATION, AIRLINE
+        CHIEF EXECUTIVE, ENTREPRENEUR, TRADER, CONTRACTOR, BANKER, LENDER, RETAILER
+        CHURCH, PRIEST, BISHOP, CLERIC, IMAM, MOSQUE, PASTOR
+        ACTOR, ACTRESS, SINGER, ATHLETE, WRITER, AUTHOR, ARTIST, CELEBRITY
+        CHARITY, AID WORKER, NGO, NON-GOVERNMENTAL ORGANIZATION, HUMAN RIGHTS GROUP, OBSERVER, PEACEKEEPER
+    """.splitlines()
+    for name in line.split(",")
+    if name.strip()
+)
 
 
 class Events(NamedTuple):
-    """Events in the table's columns, the days by which each became known late, and rows dropped by reason."""
+    """Events in the table's columns, by how many days each became known late, and the rows dropped by reason."""
 
     frame: pl.DataFrame
     late: pl.Series
@@ -23,12 +69,11 @@ class Events(NamedTuple):
 
 
 def clean_rows(rows: pl.DataFrame, options: IngestOptions) -> Events:
-    """The events among well-formed rows (see `Rows`), in their order.
+    """The events among well-formed rows (see `ParsedLines.frame`), in their order.
 
-    A name is an actor's without the white space around it, white space inside made one space, in capitals. An
-    event has two actors.
+    Names of actors are written in capitals, with single spaces inside and none around them. An event has two actors.
     """
-    rows = rows.with_columns(_name("actor1"), _name("actor2"))
+    rows = rows.with_columns(_normalize_name("actor1"), _normalize_name("actor2"))
     conditions = {
         "no_actor": pl.col("actor1").eq("") | pl.col("actor2").eq(""),
         "quad_class": ~pl.col("QuadClass").is_in(options.quad_class),
@@ -50,11 +95,11 @@ def clean_rows(rows: pl.DataFrame, options: IngestOptions) -> Events:
         (pl.col("code") + suffix).alias("relation"),
         pl.col("actor2").alias("entity2"),
         (time * 1_000_000).cast(SCHEMA["timestamp"]).alias("timestamp"),
-        *(pl.col(name).cast(kind) for name, kind in list(SCHEMA.items())[4:]),
+        *(pl.col(name).cast(kind) for name, kind in list(SCHEMA.items())[len(FACT) :]),
     )
     return Events(frame, late, {DROPPED[number]: count for number, count in counts.items()})
 
 
-def _name(column: str) -> pl.Expr:
+def _normalize_name(column: str) -> pl.Expr:
     text = pl.col(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     return text.str.to_uppercase()

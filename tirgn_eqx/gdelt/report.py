@@ -1,46 +1,166 @@
-"""What an ingest counts, and the report that is made of it."""
+"""What an ingest counts, and the report of it."""
 
 import datetime as dt
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import polars as pl
+import pydantic
+from pydantic import JsonValue
 
-from tirgn_eqx.gdelt.clean import DROPPED, Events
-from tirgn_eqx.gdelt.columns import FACT
-from tirgn_eqx.gdelt.read import Rows
+from tirgn_eqx.gdelt.clean import DROPPED, FACT, Events
+from tirgn_eqx.gdelt.parse import ParsedLines
+from tirgn_eqx.gdelt.table import Ranges, TimesSeen, Totals
 
-# Days between what an event says happened and when it became known: name and largest number.
+# Classes of days between the day of an event and the day on which it became known, each up to a largest number.
 LATE = {"1 day": 1, "2 to 7 days": 7, "8 to 31 days": 31, "32 to 365 days": 365, "more": None}
-UNITS = {"quarter_hours": 900, "days": 86_400}
-Ranges = list[list[int]]
+QUARTER_HOUR, DAY = 900, 86_400  # seconds
 
 
-class Counts:
-    """Counts of a run: `rows` by what became of them, `late` events by how late, times `seen` by unit."""
+class UnreadableFile(pydantic.BaseModel):
+    """A file that could not be read."""
+
+    file: str
+    reason: str
+
+
+class FilesSummary(pydantic.BaseModel):
+    """How many files were found, and what became of them."""
+
+    found: int = 0
+    read: int = 0
+    empty: int = 0
+    already_in_table: int = 0
+    unreadable: list[UnreadableFile] = []
+
+
+class RejectedLine(pydantic.BaseModel):
+    """A malformed line: its file, its number from 1, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class CommonReason(RejectedLine):
+    """The first line with the most common reason, and the number of all lines with it."""
+
+    count: int
+
+
+class MalformedSummary(pydantic.BaseModel):
+    """Malformed lines: counts by reason, the first lines, the most common reason, and the file that holds all."""
+
+    reasons: dict[str, int]
+    first: list[RejectedLine]
+    most: CommonReason | None
+    file: str | None
+
+
+class EventsSummary(pydantic.BaseModel):
+    """What the table holds."""
+
+    events: int
+    repeated_facts: int
+    self_loops: int
+    actors: int
+    relations: int
+    first: str | None
+    last: str | None
+
+
+class Gap(pydantic.BaseModel):
+    """Times without a file, `first` and `last` included."""
+
+    first: str
+    last: str
+    count: int
+
+
+class Gaps(pydantic.BaseModel):
+    """All times without a file between the first and the last time with one."""
+
+    count: int
+    ranges: list[Gap]
+
+
+class MissingTimes(pydantic.BaseModel):
+    """The gaps in the files of GDELT 2.0 and of GDELT 1.0."""
+
+    quarter_hours: Gaps
+    days: Gaps
+
+
+class IngestReport(pydantic.BaseModel):
+    """The report of an ingest, a document on disk beside the table.
+
+    `rows`: lines by what became of them; `late`: events by how many days after they happened they became known;
+    `totals`: both for all ingests into the table.
+    """
+
+    table: str
+    written: bool
+    options: dict[str, JsonValue]
+    files: FilesSummary
+    rows: dict[str, int]
+    malformed: MalformedSummary
+    late: dict[str, int]
+    events: EventsSummary
+    missing: MissingTimes
+    totals: Totals
+
+    def describe_malformed(self) -> str:
+        """How many lines were malformed, the most common reason with its first line, and where all of them are."""
+        most = self.malformed.most
+        if most is None:
+            return "no line is malformed"
+        value, hint = most.reason.partition(" ")[2], ""
+        if value.startswith(("'\"", "\"'")):
+            hint = "; GDELT puts nothing in quotes: write the file again without them"
+        elif re.fullmatch(r"'[0-9]\.[0-9]+E\+?[0-9]+'", value, re.IGNORECASE):
+            hint = "; a spreadsheet has rounded it: take the file as GDELT wrote it"
+        return (
+            f"{self.rows['malformed']:,} of {self.rows['read']:,} lines malformed, most: {most.reason} "
+            f"({most.file}:{most.line}){hint}; see {self.malformed.file}"
+        )
+
+    def explain_nothing(self) -> str:
+        """Why the ingest found no events."""
+        if self.files.unreadable:
+            first = self.files.unreadable[0]
+            count = f"{len(self.files.unreadable)} of {self.files.found} files"
+            return f"{count} cannot be read, first {first.file}: {first.reason}"
+        if self.rows["malformed"] and self.rows["malformed"] == self.rows["read"]:
+            return self.describe_malformed()
+        counts = [f"{count:,} {name.replace('_', ' ')}" for name, count in self.rows.items() if count]
+        return f"{', '.join(counts) or 'all files are empty'}; give other files or fewer filters"
+
+
+class RowCounts:
+    """Counts of an ingest: `rows` by what became of them, `late` events by how late, and the times `seen`."""
 
     def __init__(self):
         names = ("read", "malformed", *DROPPED, "repeated_ids", "accepted", "blank_lines", "latin1")
         self.rows: Counter[str] = Counter(dict.fromkeys(names, 0))
         self.late: Counter[str] = Counter(dict.fromkeys((*LATE, "early"), 0))
-        self.seen: dict[str, set[int]] = {name: set() for name in UNITS}
+        self.quarter_hours: set[int] = set()
+        self.days: set[int] = set()
 
-    def add_lines(self, filled: int, blank: int, rejects: int) -> None:
-        """Counts lines of a file: those that hold something, those that do not, and those that are no event."""
-        self.rows.update({"read": filled, "blank_lines": blank, "malformed": rejects})
+    def add_lines(self, filled: int, blank: int, malformed: int) -> None:
+        """Count the lines of a file; `filled` are all that are not `blank`."""
+        self.rows.update({"read": filled, "blank_lines": blank, "malformed": malformed})
 
-    def add_rows(self, rows: Rows) -> None:
-        """Counts what does not belong to one file of a block: its encoding and its times."""
-        self.rows["latin1"] += rows.latin1
-        self.seen["quarter_hours"].update(rows.quarters.tolist())
-        self.seen["days"].update(rows.days.tolist())
+    def add_parsed(self, parsed: ParsedLines) -> None:
+        """Count what does not belong to one file of a block: encodings and times."""
+        self.rows["latin1"] += parsed.latin1
+        self.quarter_hours.update(parsed.quarters.tolist())
+        self.days.update(parsed.days.tolist())
 
     def add_events(self, events: Events, new: np.ndarray) -> None:
-        """Counts its events; `new` `(event,)` says which GlobalEventIDs were not there before."""
+        """Count events; `new` `(event,)` says which GlobalEventIDs occur for the first time."""
         accepted = int(new.sum())
         self.rows.update(events.dropped | {"accepted": accepted, "repeated_ids": len(new) - accepted})
         late = events.late.filter(pl.Series(new, dtype=pl.Boolean)).to_numpy()
@@ -49,17 +169,26 @@ class Counts:
         self.late.update(dict(zip(LATE, counts[1:].tolist())))
         self.late["early"] += int((late < 0).sum())
 
-    def plus(self, totals: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-        """The counts with those of earlier runs."""
-        add = lambda now, before: {name: count + before.get(name, 0) for name, count in now.items()}
-        return {"rows": add(self.rows, totals.get("rows", {})), "late": add(self.late, totals.get("late", {}))}
+    def add_to(self, totals: Totals) -> Totals:
+        """The totals of earlier ingests with these counts added."""
+        return Totals(
+            rows={name: count + totals.rows.get(name, 0) for name, count in self.rows.items()},
+            late={name: count + totals.late.get(name, 0) for name, count in self.late.items()},
+        )
+
+    def merge_seen(self, seen: TimesSeen) -> TimesSeen:
+        """The times that earlier ingests saw with those of this one."""
+        return TimesSeen(
+            quarter_hours=merge_ranges(seen.quarter_hours, self.quarter_hours),
+            days=merge_ranges(seen.days, self.days),
+        )
 
 
 class TableCounts:
-    """Counts the events on their way into the table and takes out, or leaves in, those that repeat a fact.
+    """Counts events on their way into the table, and drops those that repeat a fact.
 
-    Of events with the same fact the one with the smallest GlobalEventID is the first. **Arguments:**
-    `keep_duplicates`: leave repeated facts in.
+    Of events with the same fact, the one with the smallest GlobalEventID stays. **Arguments:** `keep_duplicates`: count
+    the repeated facts but keep them.
     """
 
     def __init__(self, keep_duplicates: bool):
@@ -71,7 +200,7 @@ class TableCounts:
         self.last: dt.datetime | None = None
 
     def __call__(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """Events in order of time as they go into the table. A time's events are held together until all are there."""
+        """The events of the table, in order of time. The events of one time are collected before any is returned."""
         held: list[pl.DataFrame] = []
         for frame in itertools.chain(frames, [None]):
             if frame is None:
@@ -94,59 +223,43 @@ class TableCounts:
         frame = frame if self._keep else distinct
         self.events += frame.height
         self.self_loops += int((frame["entity1"] == frame["entity2"]).sum())
-        for names, columns in ((self.actors, ("entity1", "entity2")), (self.relations, ("relation",))):
-            for column in columns:
-                names.update(frame[column].unique())
+        self.actors.update(frame["entity1"].unique(), frame["entity2"].unique())
+        self.relations.update(frame["relation"].unique())
         self.first = self.first or frame["timestamp"][0]
         self.last = frame["timestamp"][-1]
         return frame
 
-    def to_dict(self, accepted: int) -> dict[str, Any]:
-        """The counts of the table. **Arguments:** `accepted`: events of all runs that came to it."""
-        return {
-            "events": self.events,
-            "repeated_facts": self.repeated if self._keep else accepted - self.events,
-            "self_loops": self.self_loops,
-            "actors": len(self.actors),
-            "relations": len(self.relations),
-            "first": None if self.first is None else self.first.isoformat(sep=" "),
-            "last": None if self.last is None else self.last.isoformat(sep=" "),
-        }
+    def summarize(self, accepted: int) -> EventsSummary:
+        """The counts of the table. **Arguments:** `accepted`: events that all ingests have accepted."""
+        return EventsSummary(
+            events=self.events,
+            repeated_facts=self.repeated if self._keep else accepted - self.events,
+            self_loops=self.self_loops,
+            actors=len(self.actors),
+            relations=len(self.relations),
+            first=None if self.first is None else self.first.isoformat(sep=" "),
+            last=None if self.last is None else self.last.isoformat(sep=" "),
+        )
 
 
-def malformed_in_words(report: dict[str, Any]) -> str:
-    """How many lines of a run were no event, the commonest reason with its first line, and where they all are."""
-    rows, malformed = report["rows"], report["malformed"]
-    most = malformed["most"]
-    value = most["reason"].partition(" ")[2]
-    hint = ""
-    if value.startswith(("'\"", "\"'")):
-        hint = "; GDELT puts nothing in quotes: write the file again without them"
-    elif re.fullmatch(r"'[0-9]\.[0-9]+E\+?[0-9]+'", value, re.IGNORECASE):
-        hint = "; a spreadsheet has rounded it: take the file as GDELT wrote it"
-    return (
-        f"{rows['malformed']:,} of {rows['read']:,} lines malformed, most: {most['reason']} "
-        f"({most['file']}:{most['line']}){hint}; see {malformed['file']}"
-    )
-
-
-def merged_ranges(ranges: Ranges, values: Iterable[int]) -> Ranges:
-    """The values and those in `ranges` (first and last included) as ranges, in order."""
+def merge_ranges(ranges: Ranges, values: Iterable[int]) -> Ranges:
+    """The union of `ranges` (first and last included) and of single values, as ascending ranges."""
     merged: Ranges = []
-    for first, last in sorted([*map(tuple, ranges), *((value, value) for value in values)]):
+    for first, last in sorted([*ranges, *((value, value) for value in values)]):
         if merged and first <= merged[-1][1] + 1:
-            merged[-1][1] = max(last, merged[-1][1])
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
         else:
-            merged.append([first, last])
+            merged.append((first, last))
     return merged
 
 
-def missing(ranges: Ranges, unit: int) -> dict[str, Any]:
-    """What lies between the ranges of times that were seen: how many units of time, and their ranges."""
-    gaps = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(ranges)]
-    form = "%Y-%m-%d" if unit == UNITS["days"] else "%Y-%m-%d %H:%M"
-    told = lambda value: dt.datetime.fromtimestamp(value * unit, dt.UTC).strftime(form)
-    return {
-        "count": sum(last - first + 1 for first, last in gaps),
-        "ranges": [{"first": told(first), "last": told(last), "count": last - first + 1} for first, last in gaps],
-    }
+def find_gaps(ranges: Ranges, unit: int) -> Gaps:
+    """The times between ascending ranges. **Arguments:** `unit`: seconds of one step of time."""
+    form = "%Y-%m-%d" if unit == DAY else "%Y-%m-%d %H:%M"
+    gaps = []
+    for (_, before), (after, _) in itertools.pairwise(ranges):
+        first, last = (
+            dt.datetime.fromtimestamp(value * unit, dt.UTC).strftime(form) for value in (before + 1, after - 1)
+        )
+        gaps.append(Gap(first=first, last=last, count=after - before - 1))
+    return Gaps(count=sum(gap.count for gap in gaps), ranges=gaps)
