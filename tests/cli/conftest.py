@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from called import ROOT, SMALL, call_app, write_folder
+from cli_helpers import ROOT, SMALL, call_app, write_folder
 from typer.testing import Result
 
 

@@ -5,7 +5,7 @@ import os
 
 import polars as pl
 import pytest
-from called import write_folder
+from cli_helpers import write_folder
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from called import SMALL
+from cli_helpers import SMALL
 
 from tirgn_eqx.data import load_graph
 

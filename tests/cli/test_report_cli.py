@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from called import SMALL, call_app, write_folder
+from cli_helpers import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from called import write_folder
+from cli_helpers import write_folder
 
 from tirgn_cli.train import Signals
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint

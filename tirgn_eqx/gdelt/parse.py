@@ -171,8 +171,9 @@ def _parse(data: bytes, width: int, options: IngestOptions) -> pl.DataFrame:
     return table.drop("Day", "DATEADDED", "is_code")
 
 
-def _map_distinct(column: pl.Series, function: Callable[[Any], Any], kind: type[pl.DataType]) -> pl.Series:
-    """`function` of each value, called once for each distinct value; null stays null."""
+def _map_distinct(column: pl.Series, function: Callable[[Any], Any], kind: Any) -> pl.Series:
+    """`function` of each value, called once for each distinct value; null stays null. `kind`: polars type of the
+    results; beartype cannot check `type[pl.DataType]`."""
     values = column.drop_nulls().unique()
     results = pl.Series([function(value) for value in values], dtype=kind)
     return column.replace_strict(values, results, return_dtype=kind, default=None)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from called import ROOT, call_app, write_folder
-from test_manners import COMMANDS, PALE, calls, in_terminal, lines
+from cli_helpers import ROOT, call_app, write_folder
+from test_output import COMMANDS, PALE, calls, in_terminal, lines
 
 sys.path.append(str(Path(__file__).parents[1] / "gdelt"))
 

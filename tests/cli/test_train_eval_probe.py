@@ -151,15 +151,15 @@ def test_stats_of_an_event_table(run, events):
 
 
 def test_a_copied_event_table_is_read_as_the_one_trained_on(events, tmp_path):
-    from tirgn_cli.eval import load_data
+    from tirgn_cli.common import load_evaluation_graph
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(events, granularity="hour", num_days=0)
     copy = shutil.copy(events, tmp_path / "copy.parquet")
-    assert load_data(tmp_path / "x.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
-    assert load_data(tmp_path / "x.npz", None, graph.provenance, {}).checksum == graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", None, graph.provenance, {}).checksum == graph.checksum
     by_day = {"granularity": "15min"}
-    assert load_data(tmp_path / "x.npz", str(copy), graph.provenance, by_day).checksum != graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", str(copy), graph.provenance, by_day).checksum != graph.checksum
 
 
 def test_stats_of_a_folder(run, folder):
