@@ -9,7 +9,7 @@ from tirgn_eqx.errors import ConfigError, IncompleteError
 from tirgn_eqx.gdelt.feed import BASE_URL, FEEDS, parse_span, parse_time
 
 if TYPE_CHECKING:
-    from tirgn_eqx.gdelt.collect import CollectReport
+    from tirgn_eqx.gdelt.documents import CollectReport
 
 ROWS_SHOWN = 20  # of a table; --json has all rows
 SERVER = "Server"

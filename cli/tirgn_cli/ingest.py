@@ -14,8 +14,8 @@ from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
+    from tirgn_eqx.gdelt.documents import IngestReport
     from tirgn_eqx.gdelt.ingest import IngestProgress
-    from tirgn_eqx.gdelt.report import IngestReport
 
 EVENTS = "Events"
 UNREADABLE = 3  # exit code: done, except for files that cannot be read
@@ -184,7 +184,7 @@ def _show(report: "IngestReport") -> None:
         print_table(make_pairs("Days late", _spell(report.late)))
     events = {name.replace("_", " "): value for name, value in report.events}
     print_table(make_pairs(f"{report.table}, {'written' if report.written else 'unchanged'}", events))
-    for name, gaps in report.missing:
+    for name, gaps in report.missing.items():
         if gaps.count:
             rows = [[gap.first, gap.last, gap.count] for gap in gaps.ranges[:ROWS_SHOWN]]
             more = len(gaps.ranges) - len(rows)

@@ -8,19 +8,25 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-import pydantic
-
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.gdelt.documents import (
+    CollectReport,
+    FailedFile,
+    ListSummary,
+    MalformedLines,
+    MissingFiles,
+    MissingRange,
+)
 from tirgn_eqx.gdelt.feed import (
     BASE_URL,
     Feed,
     ListedFile,
     Listing,
-    MalformedLine,
     clip_range,
     find_feed,
     format_time,
@@ -95,71 +101,6 @@ class FetchEnded:
 CollectEvent = ListRead | FilesChecked | FetchStarted | BytesFetched | FetchRetried | FetchEnded
 
 
-class FailedFile(pydantic.BaseModel):
-    """A file that could not be fetched."""
-
-    name: str
-    url: str
-    why: str
-
-
-class MissingRange(pydantic.BaseModel):
-    """Times without a file, `first` and `last` included, because it is not in the list or not on the server."""
-
-    first: str
-    last: str
-    count: int
-    why: str
-
-
-class MissingFiles(pydantic.BaseModel):
-    """All times without a file."""
-
-    count: int
-    ranges: list[MissingRange]
-
-
-class MalformedLines(pydantic.BaseModel):
-    """How many lines of the lists were malformed, and the first of them."""
-
-    count: int
-    first: list[MalformedLine]
-
-
-class ListSummary(pydantic.BaseModel):
-    """What the lists of a feed hold: `files_after_newest` counts times in the range after the newest listed one."""
-
-    url: str
-    lines: int
-    newest: str
-    files_after_newest: int
-    duplicates: int
-    malformed: MalformedLines
-
-
-class CollectReport(pydantic.BaseModel):
-    """What a collection found and fetched.
-
-    `status` is `complete` when every listed file is there, apart from a few that the server does not have. Those, and
-    the files that the list lacks, are `missing`. It is `incomplete` when files have `failed`, or when the server has
-    none of the files that it lists.
-    """
-
-    feed: str
-    directory: str
-    first: str
-    last: str
-    status: Literal["complete", "incomplete"]
-    listed: int
-    present: int
-    fetched: int
-    bytes_fetched: int
-    failed: list[FailedFile]
-    missing: MissingFiles
-    list: ListSummary
-    seconds: float = 0.0
-
-
 def collect(
     directory: str | Path,
     start: dt.datetime,
@@ -199,7 +140,8 @@ def collect(
             wanted = _find_wanted(known, listing, place, verified, pool.on_event)
             size = sum(listed.size or 0 for listed in wanted)
             pool.on_event(FetchStarted(len(listing.files), len(wanted), size, str(place)))
-            pool.run([_make_job(server, known, place, listed, pool) for listed in wanted], workers)
+            fetch = partial(_fetch_file, server, known, place, pool.put)
+            pool.run([partial(fetch, listed) for listed in wanted], workers)
         finally:
             pool.stop.set()
             server.close()
@@ -288,18 +230,7 @@ def _fetch_lists(
 ) -> Listing:
     """What the feed's lists say about the range, from copies that are kept beside the files."""
     copies = {path: place / path.rpartition("/")[2] for path in feed.lists}
-
-    def make_job(path: str) -> Callable[[], None]:
-        def follow() -> None:
-            try:
-                server.follow(path, copies[path])
-            except Unobtainable as error:
-                url = server.base_url + path
-                raise DataError(f"{url}: {error}; try again later, or another --base-url") from error
-
-        return follow
-
-    pool.run([make_job(path) for path in copies], len(copies))
+    pool.run([partial(_fetch_list, server, path, copy) for path, copy in copies.items()], len(copies))
     with ExitStack() as stack:
         files = [stack.enter_context(copy.open("rb")) for copy in copies.values()]
         listing = read_lists(feed, [iterate_lines(file) for file in files], *span)
@@ -312,20 +243,24 @@ def _fetch_lists(
     return listing
 
 
-def _make_job(server: Server, feed: Feed, place: Path, listed: ListedFile, pool: WorkerPool) -> Callable[[], None]:
-    """The job of fetching one file."""
+def _fetch_list(server: Server, path: str, copy: Path) -> None:
+    try:
+        server.follow(path, copy)
+    except Unobtainable as error:
+        raise DataError(f"{server.base_url}{path}: {error}; try again later, or another --base-url") from error
+
+
+def _fetch_file(
+    server: Server, feed: Feed, place: Path, put: Callable[[CollectEvent], None], listed: ListedFile
+) -> None:
     target = place / feed.file_name(listed.time)
-
-    def fetch() -> None:
-        try:
-            server.fetch(feed.path(listed.time), target, listed.size, listed.md5)
-        except Unobtainable as error:
-            status = "not found" if isinstance(error, NotFound) else "failed"
-            pool.put(FetchEnded(target.name, listed.time, status, why=str(error)))
-        else:
-            pool.put(FetchEnded(target.name, listed.time, "fetched", target.stat().st_size))
-
-    return fetch
+    try:
+        server.fetch(feed.path(listed.time), target, listed.size, listed.md5)
+    except Unobtainable as error:
+        status = "not found" if isinstance(error, NotFound) else "failed"
+        put(FetchEnded(target.name, listed.time, status, why=str(error)))
+    else:
+        put(FetchEnded(target.name, listed.time, "fetched", target.stat().st_size))
 
 
 def _find_wanted(

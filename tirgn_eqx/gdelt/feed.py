@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 
@@ -154,57 +154,49 @@ def read_lists(feed: Feed, lists: Sequence[Iterable[bytes]], start: dt.datetime,
     """
     listing = Listing()
     names = [path.rpartition("/")[2] for path in feed.lists]
+
+    def read(index: int, forms: Sequence[re.Pattern[bytes]], words: str, file: str) -> Iterator[tuple]:
+        parse = feed.parse_name if feed.name == "v1" else lambda url: _parse_url(feed, url)
+        return _read_list(names[index], lists[index], forms, parse, (f"not `{words}`", f"not the {file}"), listing)
+
     if feed.name == "v2":
-        for time, size, md5 in _read_master_list(feed, names[0], lists[0], listing):
+        for time, size, md5 in read(0, (_SIZE, _MD5), "size md5 url", "address of a quarter hour's events"):
             listing.add_file(ListedFile(time, int(size), md5.decode().lower()), start, end)
         return listing
-    sizes = {time: int(size) for time, size in _read_daily_list(feed, names[1], lists[1], _SIZE, listing)}
-    for time, md5 in _read_daily_list(feed, names[0], lists[0], _MD5, listing):
+    sizes = {time: int(size) for time, size in read(1, (_SIZE,), "size file", "name of a day's events")}
+    for time, md5 in read(0, (_MD5,), "md5 file", "name of a day's events"):
         listing.add_file(ListedFile(time, sizes.get(time), md5.decode().lower()), start, end)
     return listing
 
 
-def _read_master_list(
-    feed: Feed, name: str, lines: Iterable[bytes], listing: Listing
-) -> Iterator[tuple[dt.datetime, bytes, bytes]]:
-    """(time, size, md5) of the lines `size md5 url` about event files."""
+def _read_list(
+    name: str,
+    lines: Iterable[bytes],
+    forms: Sequence[re.Pattern[bytes]],
+    parse: Callable[[str], dt.datetime | None],
+    faults: tuple[str, str],
+    listing: Listing,
+) -> Iterator[tuple]:
+    """(time, *values) of the lines about event files, each of which holds a value of every form and then a file."""
     for number, line in enumerate(lines, 1):
         listing.lines += 1
         words = line.split()
         if not words:
             continue
-        if len(words) != 3 or not _SIZE.fullmatch(words[0]) or not _MD5.fullmatch(words[1]):
-            listing.add_malformed(name, number, line, "not `size md5 url`")
-        elif words[2].endswith(_SUFFIX.encode()):
-            time = _parse_url(feed, words[2])
+        *values, file = words
+        if len(values) != len(forms) or not all(form.fullmatch(value) for form, value in zip(forms, values)):
+            listing.add_malformed(name, number, line, faults[0])
+        elif file.endswith(_SUFFIX.encode()):
+            time = parse(file.decode("ascii", "replace"))
             if time is None:
-                listing.add_malformed(name, number, line, "not the address of a quarter hour's events")
+                listing.add_malformed(name, number, line, faults[1])
             else:
-                yield time, words[0], words[1]
+                yield time, *values
 
 
-def _read_daily_list(
-    feed: Feed, name: str, lines: Iterable[bytes], form: re.Pattern[bytes], listing: Listing
-) -> Iterator[tuple[dt.datetime, bytes]]:
-    """(time, value) of the lines `value file` about event files."""
-    for number, line in enumerate(lines, 1):
-        listing.lines += 1
-        words = line.split()
-        if not words:
-            continue
-        if len(words) != 2 or not form.fullmatch(words[0]):
-            listing.add_malformed(name, number, line, "not `md5 file`" if form is _MD5 else "not `size file`")
-        elif words[1].endswith(_SUFFIX.encode()):
-            time = feed.parse_name(words[1].decode("ascii", "replace"))
-            if time is None:
-                listing.add_malformed(name, number, line, "not the name of a day's events")
-            else:
-                yield time, words[0]
-
-
-def _parse_url(feed: Feed, url: bytes) -> dt.datetime | None:
+def _parse_url(feed: Feed, url: str) -> dt.datetime | None:
     """The time of the file at `url`; None for any address but a plain one in the feed's folder."""
-    head, folder, name = url.decode("ascii", "replace").rpartition(feed.folder)
+    head, folder, name = url.rpartition(feed.folder)
     plain = folder and re.fullmatch(r"https?://[\w.:-]+(/[\w~-][\w.~-]*)*", head, re.ASCII)
     return feed.parse_name(name) if plain else None
 

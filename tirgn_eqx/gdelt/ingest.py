@@ -11,20 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.gdelt.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
+from tirgn_eqx.gdelt.documents import IngestReport, MalformedSummary, TableState
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.pipeline import Pipeline, parse_ahead
-from tirgn_eqx.gdelt.report import (
-    DAY,
-    QUARTER_HOUR,
-    IngestReport,
-    MalformedSummary,
-    MissingTimes,
-    TableCounts,
-    find_gaps,
-)
 from tirgn_eqx.gdelt.sort import RUN_ROWS
 from tirgn_eqx.gdelt.sources import BLOCK_BYTES, find_sources
-from tirgn_eqx.gdelt.table import TableState, read_frames, write_table
+from tirgn_eqx.gdelt.table import read_frames, write_table
 from tirgn_eqx.storage.files import flush, lock
 
 
@@ -116,7 +109,10 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         ),
         late=counts.late,
         events=table.summarize(totals.rows["accepted"]),
-        missing=MissingTimes(quarter_hours=find_gaps(seen.quarter_hours, QUARTER_HOUR), days=find_gaps(seen.days, DAY)),
+        missing={
+            "quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR),
+            "days": find_gaps(seen.days, DAY),
+        },
         totals=totals,
     )
     _publish(pipeline, report)

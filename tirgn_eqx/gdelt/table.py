@@ -4,65 +4,24 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pydantic
 from polars.io.plugins import register_io_source
-from pydantic import Field, JsonValue, StrictInt, StrictStr
 
 from tirgn_eqx.errors import ConfigError, shown
 from tirgn_eqx.gdelt.clean import SCHEMA
+from tirgn_eqx.gdelt.documents import TABLE_FORMAT, TableState
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.storage.files import flush
 from tirgn_eqx.storage.table_probe import check_parquet
 from tirgn_eqx.storage.untrusted import Unsound, parse_json, told
 
 METADATA = "tirgn.ingest"
-FORMAT = 1
 ROW_GROUP = 1 << 17
 _IDS_AT_ONCE = 1 << 22
-
-Count = Annotated[StrictInt, Field(ge=0, lt=2**62)]
-Time = Annotated[StrictInt, Field(gt=-(2**26), lt=2**28)]  # of a date, in quarter hours or days since 1970
-Ranges = list[tuple[Time, Time]]  # first and last, both included
-
-
-class TimesSeen(pydantic.BaseModel):
-    """The times of the files in a table, as ascending ranges of quarter hours and days since 1970."""
-
-    quarter_hours: Ranges = []
-    days: Ranges = []
-
-    @pydantic.field_validator("quarter_hours", "days")
-    @classmethod
-    def _check_order(cls, ranges: Ranges) -> Ranges:
-        if any(first > last for first, last in ranges):
-            raise ValueError("a range that ends before it begins")
-        return ranges
-
-
-class Totals(pydantic.BaseModel):
-    """The counts of all ingests into a table: rows by what became of them, events by how late they became known."""
-
-    rows: dict[str, Count] = {}
-    late: dict[str, Count] = {}
-
-
-class TableState(pydantic.BaseModel):
-    """What a table records of itself.
-
-    `sources`: name, size and sha256 of every file in it; `rejects_bytes`: the part of the rejects file that belongs to
-    it; `seen`, `totals`: what its files brought.
-    """
-
-    format: int = FORMAT
-    options: dict[str, JsonValue]
-    sources: list[tuple[StrictStr, StrictInt, StrictStr]] = []
-    rejects_bytes: Count = 0
-    seen: TimesSeen = TimesSeen()
-    totals: Totals = Totals()
 
 
 def read_state(path: Path, options: IngestOptions) -> TableState | None:
@@ -80,7 +39,7 @@ def read_state(path: Path, options: IngestOptions) -> TableState | None:
         raise ConfigError(f"{path}: exists and is no readable parquet file ({told(error)}); {elsewhere}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: its record of itself is damaged ({told(error)}); {elsewhere}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != TABLE_FORMAT:
         raise ConfigError(f"{path}: exists and was not made by this version of `tirgn data ingest`; {elsewhere}")
     damaged = ConfigError(f"{path}: its record of itself is damaged or not of this table; {elsewhere}")
     if found.columns != {name: str(kind) for name, kind in SCHEMA.items()}:

@@ -1,142 +1,20 @@
-"""What an ingest counts, and the report of it."""
+"""What an ingest counts: lines, late events, repeated facts, and gaps in time."""
 
 import datetime as dt
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
-import pydantic
-from pydantic import JsonValue
 
 from tirgn_eqx.gdelt.clean import DROPPED, FACT, Events
+from tirgn_eqx.gdelt.documents import EventsSummary, Gap, Gaps, Ranges, TimesSeen, Totals
 from tirgn_eqx.gdelt.parse import ParsedLines
-from tirgn_eqx.gdelt.table import Ranges, TimesSeen, Totals
 
 # Classes of days between the day of an event and the day on which it became known, each up to a largest number.
 LATE = {"1 day": 1, "2 to 7 days": 7, "8 to 31 days": 31, "32 to 365 days": 365, "more": None}
 QUARTER_HOUR, DAY = 900, 86_400  # seconds
-
-
-class UnreadableFile(pydantic.BaseModel):
-    """A file that could not be read."""
-
-    file: str
-    reason: str
-
-
-class FilesSummary(pydantic.BaseModel):
-    """How many files were found, and what became of them."""
-
-    found: int = 0
-    read: int = 0
-    empty: int = 0
-    already_in_table: int = 0
-    unreadable: list[UnreadableFile] = []
-
-
-class RejectedLine(pydantic.BaseModel):
-    """A malformed line: its file, its number from 1, and the reason."""
-
-    file: str
-    line: int
-    reason: str
-
-
-class CommonReason(RejectedLine):
-    """The first line with the most common reason, and the number of all lines with it."""
-
-    count: int
-
-
-class MalformedSummary(pydantic.BaseModel):
-    """Malformed lines: counts by reason, the first lines, the most common reason, and the file that holds all."""
-
-    reasons: dict[str, int]
-    first: list[RejectedLine]
-    most: CommonReason | None
-    file: str | None
-
-
-class EventsSummary(pydantic.BaseModel):
-    """What the table holds."""
-
-    events: int
-    repeated_facts: int
-    self_loops: int
-    actors: int
-    relations: int
-    first: str | None
-    last: str | None
-
-
-class Gap(pydantic.BaseModel):
-    """Times without a file, `first` and `last` included."""
-
-    first: str
-    last: str
-    count: int
-
-
-class Gaps(pydantic.BaseModel):
-    """All times without a file between the first and the last time with one."""
-
-    count: int
-    ranges: list[Gap]
-
-
-class MissingTimes(pydantic.BaseModel):
-    """The gaps in the files of GDELT 2.0 and of GDELT 1.0."""
-
-    quarter_hours: Gaps
-    days: Gaps
-
-
-class IngestReport(pydantic.BaseModel):
-    """The report of an ingest, a document on disk beside the table.
-
-    `rows`: lines by what became of them; `late`: events by how many days after they happened they became known;
-    `totals`: both for all ingests into the table.
-    """
-
-    table: str
-    written: bool
-    options: dict[str, JsonValue]
-    files: FilesSummary
-    rows: dict[str, int]
-    malformed: MalformedSummary
-    late: dict[str, int]
-    events: EventsSummary
-    missing: MissingTimes
-    totals: Totals
-
-    def describe_malformed(self) -> str:
-        """How many lines were malformed, the most common reason with its first line, and where all of them are."""
-        most = self.malformed.most
-        if most is None:
-            return "no line is malformed"
-        value, hint = most.reason.partition(" ")[2], ""
-        if value.startswith(("'\"", "\"'")):
-            hint = "; GDELT puts nothing in quotes: write the file again without them"
-        elif re.fullmatch(r"'[0-9]\.[0-9]+E\+?[0-9]+'", value, re.IGNORECASE):
-            hint = "; a spreadsheet has rounded it: take the file as GDELT wrote it"
-        return (
-            f"{self.rows['malformed']:,} of {self.rows['read']:,} lines malformed, most: {most.reason} "
-            f"({most.file}:{most.line}){hint}; see {self.malformed.file}"
-        )
-
-    def explain_nothing(self) -> str:
-        """Why the ingest found no events."""
-        if self.files.unreadable:
-            first = self.files.unreadable[0]
-            count = f"{len(self.files.unreadable)} of {self.files.found} files"
-            return f"{count} cannot be read, first {first.file}: {first.reason}"
-        if self.rows["malformed"] and self.rows["malformed"] == self.rows["read"]:
-            return self.describe_malformed()
-        counts = [f"{count:,} {name.replace('_', ' ')}" for name, count in self.rows.items() if count]
-        return f"{', '.join(counts) or 'all files are empty'}; give other files or fewer filters"
 
 
 class RowCounts:

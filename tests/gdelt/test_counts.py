@@ -12,7 +12,7 @@ from raw_rows import raw
 
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.gdelt.clean import SCHEMA, Events
-from tirgn_eqx.gdelt.report import RowCounts, TableCounts, find_gaps, merge_ranges
+from tirgn_eqx.gdelt.counts import RowCounts, TableCounts, find_gaps, merge_ranges
 
 BEGIN = dt.datetime(2020, 1, 1)
 
