@@ -311,13 +311,13 @@ def tirgn(
     """
 
 
-app.command("train")(options.command()(train))
-app.command("tune")(options.command()(tune))
+app.command("train")(train)
+app.command("tune")(tune)
 app.command("eval")(evaluate)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("compare")(compare)
-app.command("report")(options.command()(report))
+app.command("report")(report)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")

@@ -13,6 +13,7 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.files import write_text
 
 
+@options.command()
 def report(
     runs: Annotated[
         list[Path],
@@ -58,7 +59,6 @@ def report(
         str | None, options.option(metavar="TEXT", help="of the page (default: the runs' names)", panel=options.OUTPUT)
     ] = None,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write a page about trainings: curves, figures, reliability, settings, forecasts beside what happened.
 

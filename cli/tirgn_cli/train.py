@@ -14,14 +14,11 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.files import write_text
 
 
+@options.command()
 def train(
+    *,
     data_path: options.DataPath = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingOptions,
     model: options.Model = None,
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,
@@ -101,9 +98,7 @@ def train(
             panel=options.TRAINING,
         ),
     ] = False,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Train a model, validate as it learns, and keep the best checkpoint.
 
@@ -155,14 +150,6 @@ def train(
         recipe,
         "sim" if source.partition(":")[0] == "sim" else None,
     )
-    load = options.given(
-        num_days=num_days,
-        max_events=max_events,
-        granularity=granularity,
-        time_format=time_format,
-        columns=columns,
-        skip_bad_rows=skip_bad_rows,
-    )
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
@@ -176,7 +163,7 @@ def train(
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.runtime.processes import Watch, is_first
 
-        graph = load_graph(source, **load)
+        graph = load_graph(source, **reading.given())
         if is_first():
             save_config(config, model_dir)
 
@@ -184,8 +171,7 @@ def train(
 
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
-        quiet = quiet or not is_first()
-        with Signals() as signals, Watch(exit_on_lost_process), TrainingView(quiet=quiet) as view:
+        with Signals() as signals, Watch(exit_on_lost_process), TrainingView(quiet=not is_first()) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:

@@ -13,14 +13,11 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 SEARCH = "Search"
 
 
+@options.command()
 def tune(
+    *,
     data_path: options.DataPath = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingOptions,
     model: options.Model = None,
     preset: options.Preset = None,
     recipe: options.Recipe = None,
@@ -122,9 +119,7 @@ def tune(
         ),
     ] = False,
     save_every: options.SaveEvery = None,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Search for the settings with the highest validation MRR.
 
@@ -172,17 +167,7 @@ def tune(
         import_optuna()  # before the data is read
         from tirgn_eqx.data import load_graph
 
-        graph = load_graph(
-            source,
-            **options.given(
-                num_days=num_days,
-                max_events=max_events,
-                granularity=granularity,
-                time_format=time_format,
-                columns=columns,
-                skip_bad_rows=skip_bad_rows,
-            ),
-        )
+        graph = load_graph(source, **reading.given())
         usual = {} if only else default_space(config, graph.static is not None)
         space = {name: part for name, part in (usual | given).items() if name not in fixed}
 
@@ -190,7 +175,7 @@ def tune(
 
         choose: dict[str, Any] = {"trials": trials, "space": space, "seed": seed, "pruner": pruner, "startup": startup}
         outputs: dict[str, Any] = {"out": out, "keep_trials": keep_trials}
-        with Signals() as signals, TuneView(quiet=quiet) as view:
+        with Signals() as signals, TuneView() as view:
             found = search(graph, config, study=study, on_record=view, stop=signals.received, **choose, **outputs)
     found = {"dataset": graph.describe(), **found}
     if as_json:
