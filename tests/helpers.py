@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES, TrainingConfig, settings
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.models.tirgn import TiRGN
 
@@ -122,9 +122,15 @@ def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def tiny_config(**changes) -> TiRGNTrainingConfig:
+def family_config(family: str = "tirgn", **given) -> TrainingConfig:
+    """The configuration of a family, with those of the settings that it has."""
+    config = FAMILIES[family]
+    return config(**{name: value for name, value in given.items() if name in settings(config)})
+
+
+def tiny_config(family: str = "tirgn", **changes) -> TrainingConfig:
     """A model that compiles and runs in no time, in f32 and without dropout."""
-    settings = {
+    small = {
         "embedding_dim": 8,
         "history_len": 3,
         "num_layers": 1,
@@ -137,7 +143,7 @@ def tiny_config(**changes) -> TiRGNTrainingConfig:
         "precision": "f32",
         "remat": "none",
     }
-    return TiRGNTrainingConfig(**settings | changes)
+    return FAMILIES[family](**small | changes)
 
 
 def tiny_model(num_entities: int, num_relations: int, static: StaticGraph | None = None, **changes) -> TiRGN:

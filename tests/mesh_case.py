@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.evaluate.protocol import Evaluator
@@ -46,8 +46,8 @@ CASES = {
     "tirgn": {},
     "tirgn-sampled": {"loss": "sampled", "num_negatives": 6, "remat": "full"},
     "tirgn-shared": {"loss": "shared", "num_shared": 7, "unique_questions": True, "ema_decay": 0.9},
-    "regcn": {"model": "regcn", "batch_size": 0},
-    "regcn-sampled": {"model": "regcn", "loss": "sampled", "num_negatives": 6, "static_graph": False},
+    "regcn": {"batch_size": 0},
+    "regcn-sampled": {"loss": "sampled", "num_negatives": 6, "static_graph": False},
 }
 
 
@@ -98,7 +98,7 @@ def figures(graph, config, mesh):
 
 def compare(case: str, text: str) -> dict:
     graph = world()
-    config = TiRGNTrainingConfig(**SMALL | CASES[case])
+    config = FAMILIES[case.partition("-")[0]](**SMALL | CASES[case])
     mesh = make_mesh(parse_mesh(text, jax.device_count()))
     one, many = figures(graph, config, None), figures(graph, config, mesh)
 

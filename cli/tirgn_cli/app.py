@@ -25,7 +25,7 @@ from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
-from tirgn_cli.train import train
+from tirgn_cli.train import TrainCommand, train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
@@ -311,7 +311,7 @@ def tirgn(
     """
 
 
-app.command("train")(train)
+app.command("train", cls=TrainCommand)(train)
 app.command("tune")(tune)
 app.command("eval")(evaluate)
 app.command("retrain")(retrain)

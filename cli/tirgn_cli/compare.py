@@ -164,7 +164,7 @@ def _evaluate(
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
         model, config, metadata = loaded
-        window = {"history_len": config.history_len, "history_window": config.history_window}
+        window = config.window()
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
         matches = (metadata.get("data") or {}).get("sha256") == graph.checksum
         return Entrant(name, metadata["model_type"], evaluation, matches)

@@ -113,7 +113,7 @@ def evaluate(
         if difference is not None:
             output.print_warning(difference)
 
-        window: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        window: dict[str, Any] = config.window()
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 
@@ -134,7 +134,7 @@ def evaluate(
                         on_valid = make_evaluator(model, graph, split="valid", setting=setting, **window)
                     document["calibrated"] = _calibrate(checkpoint, model, evaluator, on_valid)
             if explain:
-                document["explanations"] = _explain(model, evaluation, explain, config.history_len)
+                document["explanations"] = _explain(model, evaluation, explain, window["history_len"])
     document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": kind}
     document |= {"seed": config.seed, "versions": metadata.get("versions")}
     if as_json:

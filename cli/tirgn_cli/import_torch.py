@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tirgn_cli import options
+from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 
 
@@ -49,7 +50,10 @@ def import_torch(
     flags = options.given(
         num_layers=num_layers, history_len=history_len, history_rate=history_rate, l2_normalize=l2_normalize
     )
-    settings = options.overrides(preset, config_file, assignments, flags)
+    given = Given(preset, file=config_file, assignments=assignments or (), options=flags)
+    if (family := given.config().family) != "tirgn":
+        raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
+    settings = given.settings()
 
     from tirgn_cli import output, tables
 

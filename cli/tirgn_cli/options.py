@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become settings, reading options, sizes and shapes."""
+"""Options that several commands share, and how they become reading options, sizes and shapes."""
 
 import dataclasses
 import functools
@@ -6,15 +6,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tirgn_cli import complete
-from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments, preset, read_config
+from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, Setting, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
-FIELDS = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT_SPLITS = ("valid", "test")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
@@ -35,23 +34,30 @@ def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> Any:
 
 
 def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> Any:
-    """The option of one config field; its help, default and choices are the config's own.
+    """The option of one setting; help, default and choices are those of `tirgn_eqx.config`.
 
-    **Arguments:** `name`: field of `TiRGNTrainingConfig`; `flags`: names of the option, by default the
-    field's; `panel`: heading in the help; `metavar`: name of the value, by default by the field's type; `default`:
-    what the help says of it, where it is not the config's.
+    **Arguments:** `name`: of the setting; `flags`: names of the option, by default the setting's; `panel`: heading in
+    the help; `metavar`: name of the value, by default by its type; `default`: what the help says of it, where it is not
+    the default of the family.
     """
-    field = FIELDS[name]
-    hint = get_type_hints(TiRGNTrainingConfig)[name]
-    choices = get_args(hint)
-    shown = f"default: {default or field.default}" if name != "l2_normalize" else "default: normalise"
+    one = all_settings()[name]
     return option(
         *(flags or (f"--{name.replace('_', '-')}",)),
-        help=f"{field.metadata['help']} ({shown})",
-        metavar=metavar or "|".join(choices) or {int: "N", float: "X", bool: None}.get(hint, "TEXT"),
-        autocompletion=(lambda: list(choices)) if choices else None,
+        help=setting_help(one, default),
+        metavar=metavar or value_name(one),
+        autocompletion=(lambda: list(one.choices)) if one.choices else None,
         panel=panel,
     )
+
+
+def setting_help(one: Setting, default: str | None = None) -> str:
+    """What a setting does, and its default."""
+    return f"{one.help} (default: {one.default if default is None else default})"
+
+
+def value_name(one: Setting) -> str | None:
+    """What a setting's value is called in the help; None for a switch."""
+    return "|".join(one.choices) or {int: "N", float: "X", bool: None}.get(one.type, "TEXT")
 
 
 def data_path(help: str) -> Any:
@@ -161,7 +167,7 @@ Recipe = Annotated[
     str | None,
     option(
         metavar="|".join(RECIPES),
-        help="exact: every entity at every step, as published; fast: equal questions once, only the entities that a "
+        help="exact: every entity at every step, as published; fast: equal queries once, only the entities that a "
         "snapshot touches with a sample of the others, larger steps and averaged weights (default: exact)",
         autocompletion=lambda: list(RECIPES),
         panel=TRAINING,
@@ -181,19 +187,41 @@ Assignments = Annotated[
     option(
         "--set",
         metavar="KEY=VALUE",
-        help="any setting by name, repeatable, such as --set angle=10; the config.toml of a training and "
-        "docs/cli.md list them all (default: none)",
+        help="any setting by name, repeatable, such as --set angle=10, or evidence.epochs=5 with --history evidence; "
+        "`tirgn train --help` and docs/cli.md list them all (default: none)",
         panel=TRAINING,
     ),
 ]
-Model = Annotated[str | None, setting("model", panel=MODEL)]
+Model = Annotated[
+    str | None,
+    option(
+        "--model",
+        metavar="tirgn|regcn|evidence",
+        help="what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events, summed "
+        "(default: tirgn, or what --preset is of)",
+        autocompletion=lambda: ["tirgn", "regcn", "evidence"],
+        panel=MODEL,
+    ),
+]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
-History = Annotated[str | None, setting("history", panel=MODEL)]
+History = Annotated[
+    str | None,
+    option(
+        "--history",
+        metavar="|".join(HISTORIES),
+        help="what is made of the past beside the window: the history mode as published, or evidence: the evidence "
+        "model as well, and a gate that weighs both (default: mask)",
+        autocompletion=lambda: list(HISTORIES),
+        panel=MODEL,
+    ),
+]
 HistoryRate = Annotated[float | None, setting("history_rate", panel=MODEL)]
 HistoryWindow = Annotated[int | None, setting("history_window", panel=MODEL)]
 EmbeddingDim = Annotated[int | None, setting("embedding_dim", panel=MODEL)]
 NumLayers = Annotated[int | None, setting("num_layers", panel=MODEL)]
-Normalize = Annotated[bool | None, setting("l2_normalize", "--l2-normalize/--no-l2-normalize", panel=MODEL)]
+Normalize = Annotated[
+    bool | None, setting("l2_normalize", "--l2-normalize/--no-l2-normalize", panel=MODEL, default="normalise")
+]
 Epochs = Annotated[int | None, setting("epochs", panel=TRAINING)]
 LearningRate = Annotated[float | None, setting("learning_rate", "--lr", panel=TRAINING)]
 BatchSize = Annotated[int | None, setting("batch_size", panel=TRAINING)]
@@ -351,64 +379,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def overrides(
-    preset_name: str | None,
-    file: Path | None,
-    assignments: list[str] | None,
-    flags: dict[str, Any],
-    recipe: str | None = None,
-) -> dict[str, Any]:
-    """The settings that were given: preset, recipe, then the file, `--set`, and last the options of their own.
-
-    **Arguments:** `flags`: the fields that have an option of their own and were given. Raises ConfigError for
-    a key that does not exist or a value that is out of range.
-    """
-    if preset_name is not None:
-        preset(preset_name)
-    settings = dict(PRESETS[preset_name]) if preset_name is not None else {}
-    if recipe is not None:
-        if recipe not in RECIPES:
-            raise ConfigError(
-                f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}; known: {', '.join(RECIPES)}"
-            )
-        settings |= RECIPES[recipe]
-    if file is not None:
-        settings |= (from_file := read_config(file))
-        try:
-            TiRGNTrainingConfig().replace(**from_file)
-        except ConfigError as error:
-            raise ConfigError(f"{file}: {error}") from error
-    settings |= parse_assignments(assignments or []) | flags
-    TiRGNTrainingConfig().replace(**settings)
-    return settings
-
-
-def resolve_config(
-    preset_name: str | None,
-    file: Path | None,
-    assignments: list[str] | None,
-    flags: dict[str, Any],
-    recipe: str | None = None,
-    otherwise: str | None = None,
-) -> TiRGNTrainingConfig:
-    """The config of a run: the defaults, changed by what `overrides` finds.
-
-    **Arguments:** `otherwise`: the preset where none is given; but evidence has one of its own.
-    """
-    given = (file, assignments, flags, recipe)
-    settings = overrides(preset_name, *given)
-    if settings.get("model") == "evidence":
-        if recipe not in (None, "exact"):
-            raise ConfigError(f"--recipe {recipe}: a way to train tirgn and regcn; leave it out for evidence")
-        otherwise = "evidence"
-    if preset_name is None and otherwise is not None:
-        settings = overrides(otherwise, *given)
-    return TiRGNTrainingConfig().replace(**settings)
-
-
 def default_data_path() -> str:
     """The default of `--data-path`: the processed GDELT events if they exist, otherwise the simulated world."""
     return str(EVENTS_FILE) if EVENTS_FILE.exists() else "sim"
+
+
+def default_preset(data_path: str) -> str | None:
+    """The default of `--preset`: the simulated world has a preset of its own."""
+    return "sim" if data_path.partition(":")[0] == "sim" else None
 
 
 def parse_bytes(text: str, option: str = "--budget") -> int:

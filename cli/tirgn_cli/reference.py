@@ -5,12 +5,19 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
 
 from tirgn_cli.app import app
-from tirgn_cli.options import FIELDS
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    ModelTrainingConfig,
+    RecurrentTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
+    settings,
+)
 
 HEAD = """# The command line
 
@@ -28,8 +35,19 @@ shell to complete commands and options.
 SETTINGS = """## Settings
 
 Every setting of a training, for `--set key=value` and for `--config FILE`, which
-takes the same names in TOML (`angle = 10.0`) or JSON.
+takes the same names in TOML (`angle = 10.0`) or JSON. With `--history evidence`
+a name is that of the structure, and `evidence.NAME` (in a file, the table
+`[evidence]`) one of the evidence model. A file may name the `family`: tirgn,
+regcn, evidence or mixture.
 """
+# The headings of the settings: of a class, those that its base has not or has otherwise.
+SECTIONS = (
+    ("All models", ModelTrainingConfig, None),
+    ("TiRGN and RE-GCN", RecurrentTrainingConfig, ModelTrainingConfig),
+    ("TiRGN", TiRGNTrainingConfig, RecurrentTrainingConfig),
+    ("RE-GCN, otherwise than above", REGCNTrainingConfig, RecurrentTrainingConfig),
+    ("Evidence, and what is otherwise than above", EvidenceTrainingConfig, ModelTrainingConfig),
+)
 EXAMPLE = "Example: "
 # Made by typer itself, with words that differ between its versions; HEAD speaks of them.
 BUILT_IN = ("--help", "--install-completion", "--show-completion")
@@ -72,20 +90,12 @@ def reference() -> str:
         for panel, lines in panels.items():
             parts.append(f"**{panel}**\n\n" + "\n".join(lines) + "\n")
     parts.append(SETTINGS)
-    parts.append("\n".join(_wrapped(_setting(field)) for field in FIELDS.values()) + "\n")
+    for title, config, base in SECTIONS:
+        known = {} if base is None else settings(base)
+        found = [one for name, one in settings(config).items() if known.get(name) != one]
+        lines = [_wrapped(f"- `{one.name}`: {one.help}; {one.described()}") for one in found]
+        parts.append(f"**{title}**\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
-
-
-def _setting(field: Any) -> str:
-    """One config field: name, meaning, choices, range and default."""
-    default = "true" if field.default is True else "false" if field.default is False else field.default
-    text = f"- `{field.name}`: {field.metadata['help']}"
-    choices, low, high = get_args(field.type), field.metadata["low"], field.metadata["high"]
-    if choices:
-        text += f"; one of {', '.join(choices)}"
-    elif low is not None:
-        text += f"; at least {low}" if high is None else f"; {low} to {high}"
-    return f"{text} (default: {default})"
 
 
 def _name(param: Any) -> str:

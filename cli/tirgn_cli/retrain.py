@@ -7,6 +7,7 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_cli.common import load_evaluation_graph
+from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -109,7 +110,7 @@ def retrain(
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    changes = {"logdir": str(model_dir / "logs")} | options.overrides(None, config_file, assignments, flags)
+    given = Given(file=config_file, assignments=assignments or (), options=flags)
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
@@ -120,7 +121,7 @@ def retrain(
         from tirgn_eqx.train.retrain import retrain as train_successor
 
         old = read_predecessor(checkpoint)
-        config = old.config.replace(**changes)
+        config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
         graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading.given())
         with Signals() as signals, TrainingView() as view:
             result = train_successor(

@@ -1,14 +1,25 @@
 """`tirgn train`."""
 
+import copy
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tirgn_cli import complete, options
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    Given,
+    MixtureTrainingConfig,
+    TiRGNTrainingConfig,
+    TrainingConfig,
+    all_settings,
+    settings,
+)
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.files import write_text
@@ -103,6 +114,8 @@ def train(
     """Train a model, validate as it learns, and keep the best checkpoint.
 
     A setting comes from the first place that has it: its own option, --set, --config, --recipe, --preset, the default.
+    This help ends with the settings of TiRGN; `tirgn train --model regcn --help` shows those of RE-GCN, --model
+    evidence those of the evidence model, and --history evidence those of a model with both.
 
     Example: tirgn train
 
@@ -120,36 +133,30 @@ def train(
         raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    config = options.resolve_config(
-        preset,
-        config_file,
-        assignments,
-        options.given(
-            model=model,
-            embedding_dim=embedding_dim,
-            num_layers=num_layers,
-            history_len=history_len,
-            history=history,
-            history_rate=history_rate,
-            history_window=history_window,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            precision=precision,
-            remat=remat,
-            seed=seed,
-            eval_interval=eval_interval,
-            patience=patience,
-            monitor=monitor,
-            max_bad_steps=max_bad_steps,
-            checkpoint_interval=checkpoint_interval,
-            keep=keep,
-            logdir=logdir,
-        )
-        | options.save_every(save_every),
-        recipe,
-        "sim" if source.partition(":")[0] == "sim" else None,
+    flags = options.given(
+        family=model,
+        embedding_dim=embedding_dim,
+        num_layers=num_layers,
+        history_len=history_len,
+        history=history,
+        history_rate=history_rate,
+        history_window=history_window,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        precision=precision,
+        remat=remat,
+        seed=seed,
+        eval_interval=eval_interval,
+        patience=patience,
+        monitor=monitor,
+        max_bad_steps=max_bad_steps,
+        checkpoint_interval=checkpoint_interval,
+        keep=keep,
+        logdir=logdir,
     )
+    flags |= options.save_every(save_every)
+    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
@@ -187,6 +194,59 @@ def train(
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
 
+class TrainCommand(TyperCommand):
+    """`tirgn train`, whose help shows the settings of the model family that the other words choose."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = list(args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params, words = super().get_params(ctx), ctx.meta.get(__name__, ())
+        return family_params(params, words) if {"--help", "-h"} & set(words) else params
+
+
+def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
+    """The options that the help shows: of those that are settings the ones that the family has, with its defaults, and
+    then its other settings as `--set NAME`."""
+    config = _chosen_family(words)
+    parts = {"": config}
+    if issubclass(config, MixtureTrainingConfig):
+        parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
+    known, shown = settings(parts[""]), []
+    for param in map(copy.copy, params):
+        if (described := all_settings().get(param.name)) is not None:
+            one = known.get(param.name)
+            param.hidden = one is None
+            param.help = param.help if one in (None, described) else options.setting_help(one)
+        shown.append(param)
+    own = {param.name for param in params}
+    template = next(param for param in params if param.name == "logdir")
+    for prefix, part in parts.items():
+        for name, one in settings(part).items():
+            if prefix or name not in own:
+                further = copy.copy(template)
+                further.name, further.opts = f"set_{prefix}{name}", [f"--set {prefix}{name}"]
+                further.help, further.metavar = options.setting_help(one), options.value_name(one) or "true|false"
+                further.rich_help_panel = f"Settings of {part.label}, as --set {prefix}NAME=VALUE"  # pyright: ignore
+                shown.append(further)
+    return shown
+
+
+def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
+    """The family that the words of a command line choose; TiRGN where they choose none that there is."""
+    found: dict[str, str] = {}
+    for word, following in zip(words, [*words[1:], ""]):
+        flag, equals, value = word.partition("=")
+        if flag in ("--model", "--history", "--preset"):
+            found[flag] = value if equals else following
+    chosen = {"family": found.get("--model"), "history": found.get("--history")}
+    try:
+        return type(Given(found.get("--preset"), options=options.given(**chosen)).config())
+    except ConfigError:
+        return TiRGNTrainingConfig
+
+
 class Signals:
     """While in use, the first SIGINT or SIGTERM is only noted, so that a training can finish its step and save; the
     second one interrupts at once."""
@@ -214,8 +274,8 @@ class Signals:
             signal.signal(number, handler)
 
 
-def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
-    """Writes the resolved config to `config.toml` in `model_dir`; a file that is there is replaced whole.
+def save_config(config: TrainingConfig, model_dir: Path) -> Path:
+    """Write the configuration to `config.toml` in `model_dir`; a file that is there is replaced whole.
 
     **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
     """

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.config import parse_assignments
+from tirgn_eqx.config import Given, parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -136,21 +136,20 @@ def tune(
     keep_freed_memory()
     source = data_path or options.default_data_path()
     flags = options.given(
-        model=model,
+        family=model,
         epochs=epochs,
         batch_size=batch_size,
         precision=precision,
         eval_interval=eval_interval,
         patience=patience,
     )
-    otherwise = "sim" if source.partition(":")[0] == "sim" else None
     flags |= options.save_every(save_every)
-    config = options.resolve_config(preset, config_file, assignments, flags, recipe, otherwise)
+    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
     fixed = set(parse_assignments(assignments or [])) | set(flags)
 
     from tirgn_eqx.tune.space import default_space, parse_space
 
-    given = parse_space(params or [])
+    given = parse_space(params or [], config)
     for name in sorted(fixed & set(given)):
         raise ConfigError(f"--param {name}: is given by --set or an option of its own too; leave one of them out")
     if only and not given:
@@ -168,8 +167,8 @@ def tune(
         from tirgn_eqx.data import load_graph
 
         graph = load_graph(source, **reading.given())
-        usual = {} if only else default_space(config, graph.static is not None)
-        space = {name: part for name, part in (usual | given).items() if name not in fixed}
+        default = {} if only else default_space(config, graph.static is not None)
+        space = {name: part for name, part in (default | given).items() if name not in fixed}
 
         from tirgn_eqx.tune.search import tune as search
 

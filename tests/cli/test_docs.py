@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tirgn_cli.options import FIELDS
 from tirgn_cli.reference import commands, options, reference
+from tirgn_eqx.config import all_settings
 
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "docs" / "cli.md"
@@ -27,7 +27,7 @@ def test_every_command_and_option_is_documented(path):
             assert not name.startswith("-") or f"`{name}" in section, f"{path} {name}"
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", all_settings())
 def test_every_setting_is_documented(name):
     assert f"- `{name}`:" in written()
 

@@ -31,7 +31,7 @@ def check(result, code: int, text: str) -> None:
         (["train", "--preset", "icews8"], "preset 'icews8' does not exist; did you mean 'icews18'?"),
         (
             ["train", "--set", "embeding_dim=8"],
-            "'embeding_dim' does not exist; did you mean 'embedding_dim'?",
+            "'embeding_dim' does not exist for TiRGN; did you mean 'embedding_dim'?",
         ),
         (["train", "--set", "angle"], "expected key=value"),
         (["train", "--set", "angle=steep"], "angle = 'steep': must be float"),
@@ -61,7 +61,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(run, arguments, text):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("epoch = 3\n", "config key 'epoch' does not exist; did you mean 'epochs'?"),
+        ("epoch = 3\n", "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
         ('epochs = "three"\n', "epochs = 'three': must be int, not str"),
         ("epochs = = 3\n", "not valid toml"),
     ],

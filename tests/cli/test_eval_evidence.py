@@ -5,8 +5,6 @@ import json
 import pytest
 from cli_helpers import SMALL, call_app, write_folder
 
-from tirgn_cli import options
-
 TINY = (
     "--set",
     "max_buckets=1",
@@ -37,23 +35,6 @@ def test_it_trains_with_its_own_preset(trained):
     config = json.loads(trained["checkpoint"].with_suffix(".json").read_text())["config"]
     assert config["learning_rate"] == 5e-3 and config["lr_schedule"] == "cosine" and config["embedding_dim"] == 4
     assert "evidence: " in trained["result"].stderr and "past triples" in trained["result"].stderr
-
-
-def test_the_preset_comes_however_the_model_is_named(tmp_path):
-    for words in (["--set", "model=evidence"], ["--model", "evidence"]):
-        config = options.resolve_config(
-            None,
-            None,
-            words[1:] if words[0] == "--set" else None,
-            {"model": words[1]} if words[0] == "--model" else {},
-            None,
-            "sim",
-        )
-        assert (config.model, config.epochs, config.lr_schedule) == ("evidence", 3, "cosine")
-    file = tmp_path / "own.toml"
-    file.write_text('model = "evidence"\nepochs = 7\n')
-    config = options.resolve_config(None, file, None, {})
-    assert (config.model, config.epochs, config.lr_schedule) == ("evidence", 7, "cosine")
 
 
 def test_explanations_as_json(run, trained):

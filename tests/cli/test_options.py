@@ -1,51 +1,26 @@
-"""Options become configs, bytes and shapes; the order of precedence."""
-
-import dataclasses
-from typing import get_args, get_type_hints
+"""Options become bytes and shapes; settings are saved."""
 
 import pytest
 
 from tirgn_cli import options
 from tirgn_cli.train import save_config
-from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig, read_config
+from tirgn_eqx.config import TiRGNTrainingConfig, config_from_dict, read_config, settings
 from tirgn_eqx.errors import ConfigError
-
-
-def test_precedence_is_default_preset_file_set_flag(tmp_path):
-    file = tmp_path / "run.toml"
-    file.write_text("epochs = 7\nangle = 3\nhistory_len = 4\nnum_layers = 1\n")
-    resolve = options.resolve_config
-    assert resolve(None, None, None, {}) == TiRGNTrainingConfig()
-    named = resolve("icews18", None, None, {})
-    assert (named.history_len, named.angle, named.epochs) == (10, 10.0, PRESETS["icews18"]["epochs"])
-    config = resolve("icews18", file, ["angle=2", "num_layers=3"], {"num_layers": 5})
-    assert (config.epochs, config.history_len, config.angle, config.num_layers) == (7, 4, 2.0, 5)
-    assert config.batch_size == PRESETS["icews18"]["batch_size"]
-
-
-def test_a_recipe_is_over_the_preset_and_under_everything_given():
-    fast = options.resolve_config("yago", None, None, {}, "fast")
-    assert (fast.loss, fast.unique_questions) == ("shared", True) and fast.history_len == PRESETS["yago"]["history_len"]
-    assert options.resolve_config("yago", None, ["loss=full"], {}, "fast").loss == "full"
-    assert options.resolve_config("yago", None, None, {}, "exact") == options.resolve_config("yago", None, None, {})
-    with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):
-        options.resolve_config(None, None, None, {}, "fats")
-
-
-def test_overrides_are_only_what_was_given():
-    assert options.overrides(None, None, ["angle=2"], {"num_layers": 1}) == {"angle": 2, "num_layers": 1}
-    assert options.overrides("yago", None, None, {}) == PRESETS["yago"]
-    assert options.given(a=None, b=0, c=False) == {"b": 0, "c": False}
 
 
 def test_the_saved_config_is_read_back(tmp_path):
     config = TiRGNTrainingConfig().replace(angle=3.5, loss="sampled", static_graph=False, weight_decay=1e-5)
     file = save_config(config, tmp_path / "models" / "tkg")
     assert file.name == "config.toml"
-    assert TiRGNTrainingConfig().replace(**read_config(file)) == config
+    assert config_from_dict(read_config(file)) == config
     save_config(config.replace(epochs=3), file.parent)
     assert read_config(file)["epochs"] == 3
     assert {path.name for path in file.parent.iterdir()} == {"config.toml", ".train.lock"}
+
+
+def test_given_options_and_the_preset_of_the_simulated_world():
+    assert options.given(a=None, b=0, c=False) == {"b": 0, "c": False}
+    assert [options.default_preset(path) for path in ("sim", "sim:seed=3", "data/sim")] == ["sim", "sim", None]
 
 
 def test_the_default_data_is_the_event_file_if_there_is_one(tmp_path, monkeypatch):
@@ -86,9 +61,7 @@ def test_shapes():
 
 
 def test_choices_and_defaults_are_those_of_the_config():
-    """The shared options carry what the config says, so that neither can move without the other."""
-    hints = get_type_hints(TiRGNTrainingConfig)
-    by_name = {field.name: field for field in dataclasses.fields(TiRGNTrainingConfig)}
+    """The shared options say what the settings say, so that neither can change without the other."""
     shared = {
         "precision": options.Precision,
         "remat": options.Remat,
@@ -97,8 +70,6 @@ def test_choices_and_defaults_are_those_of_the_config():
         "learning_rate": options.LearningRate,
     }
     for name, alias in shared.items():
-        info = alias.__metadata__[0]
-        assert by_name[name].metadata["help"] in info.help
-        assert f"(default: {by_name[name].default})" in info.help
-        if get_args(hints[name]):
-            assert info.metavar == "|".join(get_args(hints[name]))
+        info, one = alias.__metadata__[0], settings(TiRGNTrainingConfig)[name]
+        assert info.help == f"{one.help} (default: {one.default})"
+        assert not one.choices or info.metavar == "|".join(one.choices)

@@ -13,9 +13,9 @@ from cli_helpers import write_folder
 from tirgn_cli.train import Signals
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import TiRGNTrainingConfig, preset
+from tirgn_eqx.config import MixtureTrainingConfig, REGCNTrainingConfig, TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.train import gate
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
@@ -34,14 +34,12 @@ def write_events(path, days, names):
     return path
 
 
-def write_old(path, events, config, evidence=None):
+def write_old(path, events, config):
     """A checkpoint of the last 10 days of a table, as if it had been trained."""
     graph = load_graph(events, num_days=10)
     sizes = (graph.num_entities, graph.num_relations)
-    plain = lambda key: build_model(*sizes, config, key=key)
-    both = lambda key: build_combined(*sizes, config, evidence, key=key)
-    model = jax.jit(plain if evidence is None else both)(jax.random.key(1))
-    return save_model(path, model, config, graph, None, evidence)
+    model = jax.jit(lambda key: build_model(*sizes, config, key=key))(jax.random.key(1))
+    return save_model(path, model, config, graph)
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +185,10 @@ def test_an_interrupted_retraining_goes_on(run, place, checkpoint, monkeypatch):
 def both(place, tmp_path):
     """A checkpoint of a structure with evidence, whose steps are of length 0."""
     small = {"embedding_dim": 4, "history_len": 2, "num_layers": 1, "conv_channels": 2, "batch_size": 0}
-    small |= {"precision": "f32", "remat": "none", "max_buckets": 1, "history": "evidence", "learning_rate": 0.0}
-    config = TiRGNTrainingConfig(model="regcn", **small, epochs=1)
-    beside = preset("evidence").replace(**SETTINGS | {"learning_rate": 0.0, "epochs": 1})
-    return write_old(tmp_path / "both", place / "old.parquet", config, beside)
+    small |= {"precision": "f32", "remat": "none", "max_buckets": 1, "learning_rate": 0.0}
+    evidence = preset("evidence").replace(**SETTINGS | {"learning_rate": 0.0, "epochs": 1})
+    config = MixtureTrainingConfig.of(REGCNTrainingConfig(**small, epochs=1), evidence)
+    return write_old(tmp_path / "both", place / "old.parquet", config)
 
 
 def assert_parts_of(new, now, old, described):
@@ -206,16 +204,16 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
     old, _, described = load_model(both)
     trained = []
 
-    def stages(graph, config, *, model_dir, start, beside, **options):
-        path = save_model(model_dir / "tirgn_best", start, config, graph, None, beside)
-        trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, beside))
+    def stages(graph, config, *, model_dir, start, **options):
+        path = save_model(model_dir / "tirgn_best", start, config, graph)
+        trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, config.evidence))
         return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 
-    monkeypatch.setattr("tirgn_eqx.train.retrain.train_staged", stages)
+    monkeypatch.setattr("tirgn_eqx.train.retrain.train_tirgn", stages)
     found = retrained(run, place, both, "--seed", "7")
-    ((start, names, beside),) = trained
+    ((start, names, evidence),) = trained
     assert_parts_of(start, names, old, described)
-    assert beside.evidence_heads == 2 and beside.seed == 7 and beside.logdir.endswith("retrain/logs/evidence")
+    assert evidence.evidence_heads == 2 and evidence.seed == 7 and evidence.logdir.endswith("retrain/logs/evidence")
     # As nothing was learnt, both are the same model.
     assert found["status"] == "replaced" and found["decision"]["difference"] == 0
 
@@ -228,7 +226,7 @@ def test_a_structure_with_evidence_begins_with_both_parts(run, place, both, monk
     assert found["status"] == "replaced" and found["model_type"] == "regcn-evidence"
     assert set(found["training"]["stages"]) == {"evidence", "structure"}
     new, _, now = load_model(both)
-    assert now["evidence_config"]["evidence_heads"] == 2
+    assert now["config"]["evidence"]["evidence_heads"] == 2
     assert_parts_of(new, now, old, described)
     assert not np.array_equal(old.gate.base, new.gate.base)
 
@@ -254,10 +252,10 @@ def test_what_cannot_be_retrained_is_refused_in_one_line(run, place, checkpoint,
     strangers = write_events(tmp_path / "strangers.parquet", range(12), list("ABCDE"))
     line = refused(data=strangers)
     assert "none of its entities" in line and "'A'" in line and "give data of the same kind" in line
-    assert "holds evidence, and the settings ask for tirgn" in refused("--set", "model=tirgn", code=2)
+    assert "holds evidence, and the settings ask for tirgn" in refused("--set", "family=tirgn", code=2)
     assert "[3, 2] in the model to begin from, and [3, 5]" in refused("--set", "evidence_heads=5", code=2)
     assert "--max-regression 3: must be between" in refused("--max-regression", "3", code=2)
-    assert "'evidence_haeds' does not exist" in refused("--set", "evidence_haeds=5", code=2)
+    assert "'evidence_haeds' does not exist for evidence" in refused("--set", "evidence_haeds=5", code=2)
     assert "would write over" in refused("--model-dir", tmp_path, code=2)
     assert "no training to resume" in refused("--resume", "--quiet", "--model-dir", tmp_path / "empty")
     assert bits(checkpoint) == before and not (tmp_path / "tirgn_state.npz").exists()

@@ -69,7 +69,7 @@ def test_what_is_named_twice_or_not_at_all(tune):
         (("--param", "dropout=0:0.1", "--set", "dropout=0.2"), "is given by --set or an option"),
         (("--param", "batch_size=16:64", "--batch-size", "32"), "--param batch_size: is given by --set or an option"),
         (("--only",), "nothing is named by --param"),
-        (("--param", "angle=1:9"), "has no meaning without a static graph"),
+        (("--param", "angle=1:9"), "has no effect without a static graph in the data"),
     ):
         result = tune(*words)
         assert result.exit_code == 2 and expected in result.stderr

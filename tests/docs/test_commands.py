@@ -25,7 +25,8 @@ from typer.testing import CliRunner
 
 from tirgn_cli.app import app
 from tirgn_cli.options import parse_bytes, parse_shape
-from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments
+from tirgn_eqx.config import PRESETS, RECIPES, Given
+from tirgn_eqx.errors import ConfigError
 
 ALL = [block for page in PAGES for block in blocks(page)]
 EVERY_COMMAND = [
@@ -43,10 +44,21 @@ RUN = [
 INNER = {
     "preset": lambda value: PRESETS[value],
     "recipe": lambda value: RECIPES[value],
-    "assignments": lambda values: TiRGNTrainingConfig().replace(**parse_assignments(list(values))),
+    "assignments": lambda values: configured(assignments=list(values)),
     "budget": parse_bytes,
     "shape": parse_shape,
 }
+
+
+def configured(**given):
+    """The configuration of a family that has all these settings."""
+    errors = []
+    for chosen in ({}, {"family": "regcn"}, {"family": "evidence"}, {"history": "evidence"}):
+        try:
+            return Given(**given | {"options": chosen | given.get("options", {})}).config()
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def place(block: Block) -> str:
@@ -117,7 +129,7 @@ def test_files_that_are_shown_are_well_formed(block):
         return
     content = tomllib.loads(block.text) if block.language == "toml" else json.loads(block.text)
     if block.language == "toml" and "settings" in block.text.partition("\n")[0]:
-        TiRGNTrainingConfig().replace(**content)
+        configured(options=content)
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=place)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tgb_files
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES
 from tirgn_eqx.data import for_checkpoint, load_graph
 from tirgn_eqx.data.graph import both_directions, from_facts
 from tirgn_eqx.errors import ConfigError, DataError
@@ -27,7 +27,7 @@ SMALL = {"embedding_dim": 8, "conv_channels": 2, "num_layers": 1, "history_len":
 
 def model_of(graph, kind):
     small = SMALL if kind != "evidence" else {"embedding_dim": 8, "evidence_heads": 4, "evidence_hidden": 4}
-    config = TiRGNTrainingConfig(model=kind, **small)
+    config = FAMILIES[kind](**small)
     return build_model(graph.num_entities, graph.num_relations, config, key=jr.key(3))
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import TiRGNTrainingConfig, preset
+from tirgn_eqx.config import FAMILIES, MixtureTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.forecast_target import outlook
 from tirgn_eqx.data.snapshot_time import parse_time
@@ -20,7 +20,7 @@ from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.forecast import Forecaster, forecaster, states
 from tirgn_eqx.forecast.facts import HALF_LIFE
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.nn import ConvDecoder
 
 NAMES = [f"ACTOR {letter}" for letter in "ABCDEFGHIJKL"]
@@ -33,7 +33,7 @@ def config_of(kind):
     if kind == "evidence":
         changes = {"embedding_dim": 6, "evidence_heads": 3, "evidence_hidden": 4, "precision": "f32"}
         return preset("evidence").replace(**changes)
-    return TiRGNTrainingConfig(model="regcn" if kind == "regcn" else "tirgn", **small)
+    return FAMILIES[kind](**small)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def models(graph):
     for kind in ("tirgn", "regcn", "evidence"):
         make = functools.partial(build_model, *sizes, config_of(kind))
         made[kind] = eqx.filter_jit(lambda key, make=make: make(key=key))(key)
-    combine = lambda key: build_combined(*sizes, config_of("tirgn"), config_of("evidence"), key=key)
+    combine = lambda key: build_model(*sizes, settled("combined"), key=key)
     made["combined"] = eqx.filter_jit(combine)(key)
     # Decoders as if trained: without statistics of their own, an untrained one is sure of everything.
     decoders = lambda m: [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]
@@ -81,7 +81,9 @@ def is_decoder(part):
 
 def settled(kind):
     """The config that a forecaster of this model gets."""
-    return config_of("tirgn").replace(history="evidence") if kind == "combined" else config_of(kind)
+    if kind == "combined":
+        return MixtureTrainingConfig.of(config_of("tirgn"), config_of("evidence"))
+    return config_of(kind)
 
 
 KINDS = ("tirgn", "regcn", "evidence", "combined")
@@ -92,7 +94,7 @@ def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
     model, config = models[kind], settled(kind)
     days = graph.split_snapshots("test").tolist()
     cut = Forecaster(model, config, graph, at=int(graph.times[days[0]]))
-    found = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    found = evaluate_model(model, graph, **config.window())
     here = slice(*graph.offsets[days[0] : days[0] + 2].tolist())
     s, r, o = (x[here].astype(np.int64) for x in (graph.subject, graph.relation, graph.object))
     facts, number = found.snapshot == days[0], graph.num_relations

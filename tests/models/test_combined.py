@@ -11,8 +11,9 @@ import pytest
 from helpers import make_graph, random_graph, same_bits
 from test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES, Given, MixtureTrainingConfig, preset
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.batches.windows import WindowLoader
@@ -22,7 +23,7 @@ from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_combined, products
+from tirgn_eqx.models import build_model, products
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.gate import GateFit
@@ -31,17 +32,20 @@ HISTORY_LEN = 2
 SLOW = pytest.mark.slow
 
 
-def settings(**changes):
+def structure_settings(family="tirgn", **changes):
     fixed = {"embedding_dim": 6, "history_len": HISTORY_LEN, "num_layers": 1, "conv_channels": 3, "precision": "f32"}
-    fixed |= {"history": "evidence", "remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
-    return TiRGNTrainingConfig(**fixed | changes)
+    fixed |= {"remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
+    return FAMILIES[family](**fixed | changes)
+
+
+def settings(family="tirgn", evidence=None, **changes):
+    return MixtureTrainingConfig.of(structure_settings(family, **changes), evidence or preset("evidence"))
 
 
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
-    make = lambda key: build_combined(
-        entities, relations, settings(model=model), small(evidence_background=background), key=key
-    )
+    config = settings(model, small(evidence_background=background))
+    make = lambda key: build_model(entities, relations, config, key=key)
     made = eqx.filter_jit(make)(jax.random.key(1))
     # Running statistics stay as they are: variances below 0 would mean nothing.
     return eqx.tree_at(lambda m: (m.evidence, m.gate), made, (rough(made.evidence, 1), rough(made.gate, 2)))
@@ -232,12 +236,12 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
     assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
-    assert config.history == "evidence" and described["metrics"]["cross_fitted"]
+    assert config.family == "mixture" and described["metrics"]["cross_fitted"]
     structure, _, _ = load_model(models / "structure" / "tirgn_best.npz", "tirgn")
     evidence, _, _ = load_model(models / "evidence" / "tirgn_best.npz", "evidence")
     assert same_bits(model.structure, structure) and same_bits(model.evidence, evidence)
     assert not np.allclose(model.gate.by_relation, 0) and np.isfinite(np.asarray(model.gate.base)).all()
-    again = evaluate_model(model, world, history_len=config.history_len)
+    again = evaluate_model(model, world, history_len=config.structure.history_len)
     assert again.entity["mrr"] == result["test"]["entity"]["mrr"]
     with pytest.raises(CheckpointError, match="'tirgn-evidence', not 'tirgn'"):
         load_model(result["checkpoint"], "tirgn")
@@ -246,7 +250,7 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 @pytest.mark.ci
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
-    evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
+    evaluator = CombinedEvaluator(world, "valid", history_len=config.structure.history_len, **model.evidence.needs)
     fitted_on, call = [], GateFit.__call__
 
     def spy(self, chosen, stop):
@@ -312,26 +316,29 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
     with pytest.raises(CheckpointError, match="'tirgn', not 'evidence'"):
         train_tirgn(world, config, model_dir=tmp_path / "other", evidence=given["structure"])
     with pytest.raises(ConfigError, match="--structure .*history = evidence"):
-        train_tirgn(world, config.replace(history="mask"), model_dir=tmp_path / "other", structure=given["structure"])
+        train_tirgn(world, config.structure, model_dir=tmp_path / "other", structure=given["structure"])
 
 
-def test_settings_that_mean_nothing_are_refused(world, tmp_path):
+def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ConfigError, match="is evidence already"):
-        TiRGNTrainingConfig(model="evidence", history="evidence")
-    config = settings(evidence_preset="evidense", logdir=str(tmp_path))
+        Given(options={"family": "evidence", "history": "evidence"}).config()
     with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
-        train_tirgn(world, config, model_dir=tmp_path)
+        Given(options={"history": "evidence", "evidence_preset": "evidense"}).config()
 
 
 def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp_path):
-    path = save_model(tmp_path / "m", build(graph), settings(), graph, evidence=None)
-    with pytest.raises(CheckpointError, match="settings not known here"):
+    path = save_model(tmp_path / "m", build(graph), settings(), graph)
+    found = load_checkpoint(path)
+    config = {name: value for name, value in found.metadata["config"].items() if name != "evidence"}
+    save_checkpoint(path, found.arrays, found.metadata | {"config": config})
+    with pytest.raises(CheckpointError, match=r"its config is not usable \(evidence: expected settings by name"):
         load_model(path)
 
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
+    config = settings(evidence=small())
+    make = lambda key: build_model(world.num_entities, world.num_relations, config, key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = CombinedEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
     fit = GateFit(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)

@@ -25,7 +25,7 @@ def graph():
 
 @pytest.fixture(scope="module")
 def config():
-    return tiny_config(model="regcn")
+    return tiny_config("regcn")
 
 
 @pytest.fixture(scope="module")

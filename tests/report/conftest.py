@@ -3,8 +3,9 @@
 import dataclasses
 
 import pytest
+from helpers import family_config
 
-from tirgn_eqx import TiRGNTrainingConfig, load_model, simulate, train_tirgn
+from tirgn_eqx import load_model, simulate, train_tirgn
 from tirgn_eqx.report import measure, read_run
 
 SMALL = {
@@ -22,8 +23,8 @@ def graph():
 def trainings(graph, tmp_path_factory):
     """Folders of a TiRGN and of an evidence model."""
     place = tmp_path_factory.mktemp("trainings")
-    for name, changes in (("plain", {}), ("evidence", {"model": "evidence"})):
-        config = TiRGNTrainingConfig(**SMALL | changes, logdir=str(place / "logs" / name))
+    for name, changes in (("plain", {}), ("evidence", {"family": "evidence"})):
+        config = family_config(**SMALL | changes, logdir=str(place / "logs" / name))
         train_tirgn(graph, config, model_dir=place / name)
     return place
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tirgn_eqx import TiRGNTrainingConfig
+from tirgn_eqx import config_from_dict
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
@@ -79,7 +79,7 @@ def test_a_training_that_was_stopped_before_its_first_checkpoint(trainings, tmp_
     assert run.checkpoint is None and run.missing[0] == "there is no checkpoint yet, so nothing was evaluated"
     assert run.config["embedding_dim"] == 8 and len(run.curves["train/loss"]) == 2
     (tmp_path / "tirgn_state.json").rename(tmp_path / "gone")
-    (tmp_path / "config.toml").write_text(TiRGNTrainingConfig(**run.config).to_toml())
+    (tmp_path / "config.toml").write_text(config_from_dict(run.config).to_toml())
     settings_alone = read_run(tmp_path)
     assert settings_alone.config["embedding_dim"] == 8 and settings_alone.ended is None
 

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from helpers import family_config
 
-from tirgn_eqx import TiRGNTrainingConfig, train_tirgn
+from tirgn_eqx import train_tirgn
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import DataError
 
@@ -28,8 +29,8 @@ FORMS = {
     "one question at a time": {"batch_size": 1},
     "fast": {"loss": "shared", "num_shared": 2, "unique_questions": True, "targets_per_step": 2, "ema_decay": 0.5},
     "sampled": {"loss": "sampled", "num_negatives": 2},
-    "regcn": {"model": "regcn"},
-    "evidence": {"model": "evidence"},
+    "regcn": {"family": "regcn"},
+    "evidence": {"family": "evidence"},
 }
 # Facts (s, r, o, t); the last two times are valid and test.
 GRAPHS = {
@@ -65,7 +66,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_it_is_trained_and_evaluated_without_a_nan(tmp_path, name, form):
     changes = {"history_len": 9} if name == "shorter than the history" else {}
-    config = TiRGNTrainingConfig(**SMALL | FORMS[form] | changes, logdir=str(tmp_path / "logs"))
+    config = family_config(**SMALL | FORMS[form] | changes, logdir=str(tmp_path / "logs"))
     records = []
     result = train_tirgn(graph_of(name), config, model_dir=tmp_path, on_record=records.append)
     assert result["status"] == "complete" and result["bad_steps"] == 0
@@ -79,7 +80,7 @@ def test_it_is_trained_and_evaluated_without_a_nan(tmp_path, name, form):
 
 
 def test_a_vocabulary_without_a_false_answer_has_nothing_to_draw(tmp_path):
-    config = TiRGNTrainingConfig(**SMALL | FORMS["sampled"], logdir=str(tmp_path / "logs"))
+    config = family_config(**SMALL | FORMS["sampled"], logdir=str(tmp_path / "logs"))
     with pytest.raises(DataError, match="answered by all 1 entities.*use --set loss=full"):
         train_tirgn(graph_of("a single entity"), config, model_dir=tmp_path)
 
@@ -88,6 +89,6 @@ def test_a_vocabulary_without_a_false_answer_has_nothing_to_draw(tmp_path):
 def test_a_single_training_snapshot_is_refused(tmp_path, form):
     rows = np.array([(0, 0, 1, t) for t in range(3)])
     graph = from_facts("short", rows, np.array([0, 1, 2], np.int8), 2, 1)
-    config = TiRGNTrainingConfig(**SMALL | FORMS[form], logdir=str(tmp_path / "logs"))
+    config = family_config(**SMALL | FORMS[form], logdir=str(tmp_path / "logs"))
     with pytest.raises(DataError, match="the train split has one snapshot"):
         train_tirgn(graph, config, model_dir=tmp_path)

@@ -12,14 +12,14 @@ import pytest
 from helpers import make_graph, tiny_config
 
 from tirgn_eqx.checkpoint.files import save_checkpoint
-from tirgn_eqx.config import preset
+from tirgn_eqx.config import MixtureTrainingConfig, preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Encoding, build_combined
+from tirgn_eqx.models import Encoding, build_model
 from tirgn_eqx.models.combined import Informed
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.gate import STRAYING, gate_loss
@@ -36,7 +36,7 @@ def graph():
 @pytest.fixture(scope="module")
 def model():
     evidence = preset("evidence").replace(**SMALL)
-    make = lambda key: build_combined(4, 2, tiny_config(history_len=1), evidence, key=key)
+    make = lambda key: build_model(4, 2, MixtureTrainingConfig.of(tiny_config(history_len=1), evidence), key=key)
     shape = eqx.filter_eval_shape(make, jax.random.key(0))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 

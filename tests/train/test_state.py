@@ -10,6 +10,7 @@ from tirgn_eqx import TiRGNTrainingConfig, preset, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
+from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
 
@@ -122,7 +123,7 @@ def test_a_given_part_is_matched_by_name_or_refused(graph, turned, tmp_path):
     for name, kind, data in made:
         config = configured(tmp_path / name, kind, epochs=1)
         paths[name] = train_tirgn(data, config, model_dir=tmp_path / name)["checkpoint"]
-    config = configured(tmp_path / "both", history="evidence", epochs=1)
+    config = MixtureTrainingConfig.of(configured(tmp_path / "both", epochs=1))
     both = {"structure": paths["structure"], "evidence": paths["evidence"]}
     result = train_tirgn(graph, config, model_dir=tmp_path / "both", **both)
     metadata = load_model(result["checkpoint"])[2]

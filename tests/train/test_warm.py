@@ -11,12 +11,12 @@ import pytest
 from helpers import random_graph, same_bits, tiny_config
 
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.config import preset
+from tirgn_eqx.config import MixtureTrainingConfig, preset
 from tirgn_eqx.data.names import places, with_further_names
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.nn import RunningStatistics
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.warm_start import NameMap, fingerprint, leading_axes, warm_start
@@ -34,11 +34,12 @@ BY_ENTITY = {
 
 def build(kind, entities, relations, seed, **changes):
     """A model with numbers for weights, of the shapes that it begins with."""
-    config = tiny_config(model=kind if kind == "regcn" else "tirgn", history_len=2, **changes)
+    config = tiny_config(kind if kind == "regcn" else "tirgn", history_len=2, **changes)
     evidence = preset("evidence").replace(**EVIDENCE)
+    mixture = MixtureTrainingConfig.of(config, evidence)
     make = {
         "evidence": lambda: build_model(entities, relations, evidence, key=jax.random.key(0)),
-        "combined": lambda: build_combined(entities, relations, config, evidence, key=jax.random.key(0)),
+        "combined": lambda: build_model(entities, relations, mixture, key=jax.random.key(0)),
     }.get(kind, lambda: build_model(entities, relations, config, key=jax.random.key(0)))
     shape, rng = eqx.filter_eval_shape(make), np.random.default_rng(seed)
     number = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
@@ -126,7 +127,7 @@ def test_another_shape_is_refused_with_the_array():
     with pytest.raises(ConfigError, match=r"'entity_embedding' is \[10, 8\] .* \[4, 8\]"):
         warm_start(shape(), old)
     with pytest.raises(ConfigError, match="model with the array 'entity_decoder"):
-        warm_start(shape(model="regcn"), old, names)
+        warm_start(shape(family="regcn"), old, names)
 
 
 def test_further_names_stand_after_the_others_and_have_no_facts(graph):

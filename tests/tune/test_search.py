@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import worker
 
-from tirgn_eqx.config import TiRGNTrainingConfig, read_config
+from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
 from tirgn_eqx.tune import journal, search
 from tirgn_eqx.tune.space import Choices, Range
@@ -40,7 +40,7 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     complete = [row for row in found["trials"] if row["state"] == "complete"]
     best = max(complete, key=lambda row: row["mrr"])
     assert found["best"]["number"] == best["number"]
-    config = TiRGNTrainingConfig(**read_config(tmp_path / "best.toml"))
+    config = config_from_dict(read_config(tmp_path / "best.toml"))
     assert config == worker.config(learning_rate=best["params"]["learning_rate"])
     for row in found["trials"]:
         done = epochs(tmp_path, row["number"])
@@ -209,7 +209,7 @@ def test_without_optuna_it_says_how_to_install_it(graph, tmp_path, monkeypatch):
 
 def test_parts_trained_apart_are_not_tuned(graph, tmp_path):
     with pytest.raises(ConfigError, match="history = evidence"):
-        tune(graph, tmp_path, config=worker.config(history="evidence"))
+        tune(graph, tmp_path, config=MixtureTrainingConfig.of(worker.config()))
 
 
 def test_without_locks_it_warns_and_works(graph, tmp_path, monkeypatch):
@@ -228,10 +228,10 @@ def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
         (b"a\n" + b"b" * 9000, b"a\n"),
     ):
         file.write_bytes(content)
-        with journal.Lock(place, lambda: journal._mend(file)):
+        with journal.JournalLock(place, lambda: journal.truncate_partial_line(file)):
             assert file.read_bytes() == kept
-    journal._mend(tmp_path / "missing")
-    assert journal.locks_hold(tmp_path / "probe")
+    journal.truncate_partial_line(tmp_path / "missing")
+    assert journal.locks_work(tmp_path / "probe")
 
 
 def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
@@ -240,11 +240,11 @@ def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
     def meanwhile(path, *how):
         file = opened(path, *how)
         monkeypatch.setattr(Path, "open", opened)
-        assert journal.locks_hold(tmp_path / "probe")  # another worker, from its begin to its end
+        assert journal.locks_work(tmp_path / "probe")  # another worker, from its begin to its end
         return file
 
     monkeypatch.setattr(Path, "open", meanwhile)
-    assert journal.locks_hold(tmp_path / "probe") and not list(tmp_path.iterdir())
+    assert journal.locks_work(tmp_path / "probe") and not list(tmp_path.iterdir())
 
 
 def test_a_trial_from_another_range_is_refused(graph, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig, flatten
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.readers.integer_text import TIME_MAX
 from tirgn_eqx.errors import CheckpointError, shown
@@ -72,16 +72,18 @@ def check_sizes(
     arrays: dict[str, np.ndarray],
     path: Path,
     sizes: dict[str, int],
-    config: TiRGNTrainingConfig,
-    evidence: TiRGNTrainingConfig | None,
+    config: TrainingConfig,
 ) -> None:
     """No size that a model is built by goes beyond what the file holds: nothing is built for what it only claims.
 
     **Raises:** CheckpointError that names the size.
     """
     numbers = sum(array.size for array in arrays.values())
-    for settings in filter(None, (config, evidence)):
-        sizes |= {f"{name}": max(getattr(settings, name), sizes.get(name, 0)) for name in _SIZES}
+    # Of a mixture, either part has sizes.
+    given = [(name.rpartition(".")[2], value) for name, value in flatten(config.to_dict())]
+    for name, value in given:
+        if name in _SIZES:
+            sizes[name] = max(value, sizes.get(name, 0))
     for name, size in sizes.items():
         if size > numbers + _SPARE:
             raise CheckpointError(

@@ -1,6 +1,5 @@
 """Models in checkpoints: what is written with the weights, and a model built again from the file alone."""
 
-import dataclasses
 import datetime
 import platform
 from importlib import metadata
@@ -16,12 +15,12 @@ import numpy as np
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import check_described, check_sizes, static_graph
 from tirgn_eqx.checkpoint.run_folder import working_alone
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig, config_from_dict
 from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
-from tirgn_eqx.models import MODEL_TYPES, Model, build_combined, build_model
+from tirgn_eqx.models import MODEL_TYPES, Model, build_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
@@ -48,13 +47,11 @@ def named_leaves(model: Any) -> dict[str, Any]:
 def save_model(
     path: str | Path,
     model: Model,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     graph: TemporalGraph,
     metrics: dict[str, Any] | None = None,
-    evidence: TiRGNTrainingConfig | None = None,
 ) -> Path:
-    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics; `evidence`:
-    the config of the evidence in a `Combined` model."""
+    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics."""
     static, words = None, model.word_embedding
     if model.static_edges is not None and words is not None:
         static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
@@ -62,7 +59,6 @@ def save_model(
         "model_type": config.model_type,
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
-        **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
         **vocabulary(graph),
         "static_graph": static,
         "metrics": metrics or {},
@@ -84,19 +80,18 @@ def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
 
 
-def saved_config(settings: Any, path: Path) -> TiRGNTrainingConfig:
-    """The settings that a checkpoint holds, checked."""
-    known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
-    if not isinstance(settings, dict) or not known >= set(settings):
-        spare = ", ".join(sorted(set(settings) - known)[:5]) if isinstance(settings, dict) else "config"
-        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version, or train again")
+def _saved_config(document: Any, path: Path) -> TrainingConfig:
+    """The configuration that a checkpoint holds. **Raises:** CheckpointError."""
     try:
-        return TiRGNTrainingConfig(**settings)
+        return config_from_dict(document)
     except ConfigError as error:
-        raise CheckpointError(f"{path}: its config is not usable: {error}; train again") from error
+        reason = str(error).partition(";")[0]  # what follows is for people who type settings
+        raise CheckpointError(
+            f"{path}: its config is not usable ({reason}); written by another version, or train again"
+        ) from error
 
 
-def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
+def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, dict[str, Any]]:
     """(model, config, metadata) of a checkpoint; the npz alone is enough.
 
     **Arguments:** `path`; `model_type`: what the checkpoint must hold, one of `MODEL_TYPES`; None takes any.
@@ -115,21 +110,16 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         raise CheckpointError(
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
         )
-    config = saved_config(described.get("config"), path)
+    config = _saved_config(described.get("config"), path)
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     check_described(described, path)
     entities, relations = described["num_entities"], described["num_relations"]
-    combined = config.history == "evidence"
-    evidence = saved_config(described.get("evidence_config"), path) if combined else None
-    check_sizes(arrays, path, {"num_entities": entities, "num_relations": relations}, config, evidence)
+    check_sizes(arrays, path, {"num_entities": entities, "num_relations": relations}, config)
     static = static_graph(described.get("static_graph"), arrays, path, entities)
     shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
-    build: Any = lambda: build_model(entities, relations, config, **shared)
-    if evidence is not None:
-        build = lambda: build_combined(entities, relations, config, evidence, **shared)
     try:
-        skeleton = eqx.filter_eval_shape(build)
+        skeleton = eqx.filter_eval_shape(lambda: build_model(entities, relations, config, **shared))
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config describes no model ({told(error)}); train again") from error
     expected = named_leaves(skeleton)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import check_data
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TiRGNTrainingConfig, resumable
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
@@ -27,8 +27,6 @@ from tirgn_eqx.runtime.meshes import put_leaf
 
 STATE_FILE = "tirgn_state"
 STATE_TYPE = "tirgn-training-state"
-# What may differ between the two halves of a run: when to stop, and where to write.
-_FREE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "logdir", "save_every", "save_minutes", "keep"}
 
 
 @dataclass(frozen=True)
@@ -175,13 +173,10 @@ def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str
             yield f"its {kind} have other names than those of {now['name']}; give data with the same names"
     if described.get("start") != run.get("start"):
         yield "this training began from other weights; begin it from the same ones"
-    # States of earlier versions lack settings that came later, and were as these, or the defaults, say.
-    missing = TiRGNTrainingConfig().to_dict() | {"model": "tirgn", "unroll": False, "ema_decay": 0.0}
-    before, after = missing | described["config"], run["config"]
-    bound = set(before) | set(after)
+    before, after = described["config"], run["config"]
     # A falling step size depends on the length of the run.
-    free = _FREE - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
-    for key in sorted(bound - free):
+    free = resumable() - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
+    for key in sorted((set(before) | set(after)) - free):
         if before.get(key) != after.get(key):
             was, now = shown(before.get(key)), shown(after.get(key))
             yield f"was trained with {key} = {was}, not {now}; give the same settings"

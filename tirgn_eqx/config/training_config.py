@@ -1,299 +1,395 @@
-"""Every setting of a training run, with its default; JSON and TOML in and out; published presets."""
+"""The settings of a training: one class for each model family, with the defaults that suit event streams."""
 
 import dataclasses
 import json
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
 
+from tirgn_eqx.config.setting import Range, Setting, setting, settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
-from tirgn_eqx.storage.untrusted import check_regular, parse_json, parse_toml
 
-Number = int | float
-_LARGEST = 2**31 - 1  # of a whole number without a limit of its own
-_LONGEST_FILE = 1 << 20  # bytes of a file of settings
+Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
 
+PARTS = ("structure", "evidence")  # of a mixture
 
-def _setting(default: Any, help: str, *, low: Number | None = None, high: Number | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+_model = partial(setting, group="Model")
+_loss = partial(setting, group="Loss")
+_optimisation = partial(setting, group="Optimisation")
+_computation = partial(setting, group="Computation", searchable=False)
+_stopping = partial(setting, group="Validation and stopping", searchable=False, resumable=True)
+_output = partial(setting, group="Output", searchable=False, resumable=True)
 
 
 @dataclass(frozen=True)
-class TiRGNTrainingConfig:
-    """Model and training settings. Defaults suit event streams; `PRESETS` hold the published settings."""
+class TrainingConfig:
+    """What the configurations of all families have in common. `family` names the family, `label` is its name in prose.
 
-    # model
-    model: Literal["tirgn", "regcn", "evidence"] = _setting(
-        "tirgn", "what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events, summed"
+    Values are checked when a configuration is made, so one that exists is valid.
+    """
+
+    family: ClassVar[str]
+    label: ClassVar[str]
+
+    seed: int = setting(
+        0, "seed of initialisation, order and dropout", low=0, group="Optimisation", searchable=False, shared=True
     )
-    embedding_dim: int = _setting(200, "width d of entity and relation embeddings", low=2)
-    history_len: int = _setting(7, "snapshots in the local window that the encoder evolves over", low=1)
-    num_layers: int = _setting(2, "graph convolution layers per snapshot", low=1)
-    l2_normalize: bool = _setting(True, "L2-normalise entity and relation states at every step")
-    static_graph: bool = _setting(True, "use the static graph when the data has one")
-    static_blocks: int = _setting(100, "diagonal blocks in the static graph's relation weights", low=1)
-    history: Literal["mask", "evidence"] = _setting(
-        "mask",
-        "what is made of the past beside the window: the history mode as published, or evidence, a model of its own, "
-        "and a gate that weighs both",
-    )
-    history_rate: float = _setting(0.3, "share of history mode in the mixture", low=0, high=1)
-    history_window: int = _setting(50, "snapshots the history vocabulary looks back; 0 = all", low=0)
-    history_mask: Literal["multiply", "exclude"] = _setting(
-        "multiply", "unseen candidates in history mode: logit 0 (as released) or excluded (-inf)"
-    )
-    conv_channels: int = _setting(50, "channels of the decoders' convolution", low=1)
-    conv_kernel: int = _setting(3, "width of the decoders' convolution; odd", low=1)
-    dropout: float = _setting(0.2, "dropout after each graph layer", low=0, high=0.99)
-    input_dropout: float = _setting(0.2, "dropout on the decoders' input", low=0, high=0.99)
-    feature_dropout: float = _setting(0.2, "dropout on the decoders' feature maps", low=0, high=0.99)
-    hidden_dropout: float = _setting(0.2, "dropout on the decoders' output vector", low=0, high=0.99)
-    evidence_preset: str = _setting("evidence", "with history = evidence: the preset that the evidence is trained with")
-    evidence_heads: int = _setting(32, "evidence: kinds of past events that it tells apart", low=1)
-    evidence_hidden: int = _setting(32, "evidence: width of the hidden layer between ages, counts and intensity", low=1)
-    evidence_context: bool = _setting(
-        True, "evidence: let what subject and object did with others weigh in, beside what they did together"
-    )
-    evidence_background: bool = _setting(
-        True,
-        "evidence: an embedding of every entity, for candidates that never met the subject; costs most of the time",
-    )
-    max_partners: int = _setting(512, "evidence: of a subject, only the partners met last, this many; 0 = all", low=0)
-    # loss
-    loss_filter: bool = _setting(
-        False, "evidence: compare an answer with what is not true alone, as the time-aware filter ranks it"
-    )
-    task_weight: float = _setting(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
-    static_weight: float = _setting(0.5, "weight of the static loss", low=0)
-    angle: float = _setting(14.0, "degrees that a state may turn from its static embedding per step", low=0)
-    angle_grows: bool = _setting(True, "let the allowed angle grow with the position in the window")
-    loss: Literal["full", "sampled", "shared"] = _setting(
-        "full", "softmax over all entities, over negatives drawn per query, or over entities drawn per snapshot"
-    )
-    num_negatives: int = _setting(10, "negatives per query when loss = sampled", low=1)
-    num_shared: int = _setting(
-        1024, "entities drawn per snapshot when loss = shared, beside all that it touches", low=1
-    )
-    unique_questions: bool = _setting(False, "decode equal questions of a snapshot once, counted by their facts")
-    targets_per_step: int = _setting(
-        1, "consecutive target snapshots that share one evolution and one update; 1 = as published", low=1
-    )
-    # optimisation
-    epochs: int = _setting(100, "passes over the training snapshots", low=0)
-    learning_rate: float = _setting(1e-3, "Adam's step size", low=0)
-    lr_schedule: Literal["constant", "linear", "cosine"] = _setting(
-        "constant", "step size over the run: constant as published, or falling to 0 at the last of `epochs`"
-    )
-    weight_decay: float = _setting(1e-5, "L2 term added to the gradient before Adam", low=0)
-    grad_clip: float = _setting(1.0, "global gradient norm limit; 0 = none", low=0)
-    ema_decay: float = _setting(
-        0.0, "moving average of the weights, validated and saved: its decay per step; 0 = none", low=0, high=0.99999
-    )
-    batch_size: int = _setting(1024, "queries scored at once; 0 = the whole snapshot", low=0)
-    precision: Literal["auto", "bf16", "f32", "f64"] = _setting(
-        "auto", "compute type, auto: bf16, but f32 on a CPU; parameters stay f32 (f64: f64)"
-    )
-    remat: Literal["none", "dots", "full"] = _setting("dots", "what the window scan keeps for the backward pass")
-    unroll: bool = _setting(
-        False,
-        "on a CPU, evolve the window without a loop: faster by a tenth, compiled in twice the time, with no remat",
-    )
-    seed: int = _setting(0, "seed of initialisation, order and dropout", low=0)
-    # validation, stopping, output
-    eval_interval: int = _setting(5, "epochs between validations", low=1)
-    patience: int = _setting(15, "epochs without a better validation before stopping; 0 = never stop", low=0)
-    monitor: Literal["mrr", "nll"] = _setting("mrr", "validation figure that early stopping follows")
-    checkpoint_interval: int = _setting(10, "epochs between numbered checkpoints; 0 = none", low=0)
-    save_every: int = _setting(
-        0, "steps between saves of the training's state, beside those after each epoch; 0 = those alone", low=0
-    )
-    save_minutes: float = _setting(
-        10.0, "minutes between saves of the training's state inside an epoch; 0 = none", low=0
-    )
-    keep: int = _setting(0, "numbered checkpoints that stay, the newest ones; 0 = all", low=0)
-    max_bad_steps: int = _setting(
-        10,
-        "steps of an epoch that may give no finite loss or gradient, and are passed over; more, or all, end the run",
-        low=0,
-    )
-    max_buckets: int = _setting(3, "padded batch shapes, each compiled once", low=1)
-    logdir: str = _setting("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
+    logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = _checked(field, hints[field.name], getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-        if self.conv_kernel % 2 == 0:
-            raise ConfigError(f"conv_kernel = {self.conv_kernel}: must be odd; try {self.conv_kernel + 1}")
-        if self.history == "evidence" and self.model == "evidence":
-            raise ConfigError("history = evidence: for tirgn and regcn; the evidence model is evidence already")
+        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        for name, value in _checked(type(self), given).items():
+            object.__setattr__(self, name, value)
 
-    def replace(self, **changes: Any) -> "TiRGNTrainingConfig":
-        """A copy with `changes`; raises ConfigError for a key that does not exist or a value out of range."""
-        known = {field.name: field for field in dataclasses.fields(self)}
-        hints = get_type_hints(type(self))
-        for key, value in changes.items():
-            if key not in known:
-                raise ConfigError(f"config key {key!r} does not exist{nearest(key, known)}")
-            changes[key] = _checked(known[key], hints[key], value)
-        return dataclasses.replace(self, **changes)
+    def replace(self: Config, **changes: Any) -> Config:
+        """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
+        return dataclasses.replace(self, **_checked(type(self), changes))
 
     @property
     def model_type(self) -> str:
-        """What checkpoints call the model: `model`, and whether evidence goes with it."""
-        return f"{self.model}-evidence" if self.history == "evidence" else self.model
+        """What checkpoints and results call the model."""
+        return self.family
+
+    def window(self) -> dict[str, int]:
+        """`history_len` and `history_window` of the recurrent graph encoder, as evaluators take them. A family without
+        an encoder has zeros, which its evaluator does not read."""
+        return {"history_len": 0, "history_window": 0}
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON-compatible values."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
+        """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
+        return {"family": self.family} | {name: getattr(self, name) for name in settings(type(self))}
 
     def to_toml(self) -> str:
-        """The settings as TOML that `read_config` reads back."""
-        text = [f"{key} = {json.dumps(value)}" for key, value in self.to_dict().items()]
-        return "\n".join(text) + "\n"
+        """The family and all settings as TOML, which `read_config` reads back."""
+        document = self.to_dict()
+        tables = {name: value for name, value in document.items() if isinstance(value, dict)}
+        lines = [_toml_line(name, value) for name, value in document.items() if name not in tables]
+        for table, values in tables.items():
+            lines += ["", f"[{table}]", *(_toml_line(name, value) for name, value in values.items())]
+        return "\n".join(lines) + "\n"
 
 
-def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
-    """`value` as the type of `field`, or a ConfigError that says what would be accepted."""
-    choices = get_args(hint)
-    where = f"{field.name} = {shown(value)}"
-    if choices:
-        if value not in choices:
-            raise ConfigError(f"{where}: must be one of {', '.join(choices)}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 2**1000 else math.inf
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{where}: must be {hint.__name__}, not {type(value).__name__}")
-    low, high = field.metadata["low"], field.metadata["high"]
-    if low is not None and not value >= low:
-        raise ConfigError(f"{where}: must be at least {low}")
-    if high is not None and not value <= high:
-        raise ConfigError(f"{where}: must be at most {high}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where}: must be a finite number")
-    if hint is int and high is None and value > _LARGEST:
-        raise ConfigError(f"{where}: must be at most {_LARGEST}")
-    return value
+def _toml_line(name: str, value: Any) -> str:
+    return f"{name} = {json.dumps(value)}"
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["angle=10", "loss=sampled"]` as typed settings (the command line's `--set key=value`)."""
-    hints = get_type_hints(TiRGNTrainingConfig)
-    changes = {}
-    for text in assignments:
-        key, equals, raw = text.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals:
-            raise ConfigError(f"--set {shown(text)}: expected key=value, such as --set angle=10")
-        if key not in hints:
-            raise ConfigError(f"config key {shown(key)} does not exist{nearest(key, hints)}")
-        try:
-            value = parse_toml(f"value = {raw.strip()}")["value"]
-        except ValueError:
-            value = raw.strip()
-        changes[key] = value
-    return changes
+@dataclass(frozen=True)
+class ModelTrainingConfig(TrainingConfig):
+    """What the families that gradient steps train have in common: all but the mixture, whose two parts are such."""
+
+    embedding_dim: int = _model(200, "width d of entity and relation embeddings", low=2)
+    static_graph: bool = _model(True, "use the static graph when the data has one")
+    dropout: float = _model(0.2, "dropout after each graph layer", low=0, high=0.99, search=Range(0.0, 0.5))
+    task_weight: float = _loss(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
+    learning_rate: float = _optimisation(1e-3, "Adam's step size", low=0, search=Range(1e-4, 1e-2, log=True))
+    lr_schedule: Literal["constant", "linear", "cosine"] = _optimisation(
+        "constant", "step size over the run: constant as published, or falling to 0 at the last of `epochs`"
+    )
+    weight_decay: float = _optimisation(1e-5, "L2 term added to the gradient before Adam", low=0)
+    grad_clip: float = _optimisation(1.0, "global gradient norm limit; 0 = none", low=0)
+    ema_decay: float = _optimisation(
+        0.0, "moving average of the weights, validated and saved: its decay per step; 0 = none", low=0, high=0.99999
+    )
+    batch_size: int = _optimisation(1024, "queries scored at once; 0 = the whole snapshot", low=0)
+    precision: Literal["auto", "bf16", "f32", "f64"] = _computation(
+        "auto", "compute type, auto: bf16, but f32 on a CPU; parameters stay f32 (f64: f64)"
+    )
+    max_buckets: int = _computation(3, "padded batch shapes, each compiled once", low=1)
+    epochs: int = _stopping(100, "passes over the training snapshots", low=0)
+    eval_interval: int = _stopping(5, "epochs between validations", low=1)
+    patience: int = _stopping(15, "epochs without a better validation before stopping; 0 = never stop", low=0)
+    monitor: Literal["mrr", "nll"] = _stopping(
+        "mrr", "validation figure that early stopping follows", resumable=False, shared=True
+    )
+    max_bad_steps: int = _stopping(
+        10, "non-finite steps of an epoch that are skipped; more, or only such steps, end the run", low=0, shared=True
+    )
+    checkpoint_interval: int = _output(10, "epochs between numbered checkpoints; 0 = none", low=0)
+    save_every: int = _output(
+        0,
+        "steps between saves of the training state, beside those after each epoch; 0 = only those",
+        low=0,
+        shared=True,
+    )
+    save_minutes: float = _output(
+        10.0, "minutes between saves of the training state inside an epoch; 0 = none", low=0, shared=True
+    )
+    keep: int = _output(0, "numbered checkpoints that stay, the newest ones; 0 = all", low=0)
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The settings in a TOML or JSON file, as a dict for `replace`; raises ConfigError with file and line."""
-    path = Path(path)
-    try:
-        check_regular(path)
-        if path.stat().st_size > _LONGEST_FILE:
-            raise ConfigError(f"{path}: longer than {_LONGEST_FILE:,} bytes, as no settings are; check --config")
-        text = path.read_text(encoding="utf-8")
-        settings = parse_json(text) if path.suffix == ".json" else parse_toml(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
-    except ValueError as error:
-        kind = path.suffix.lstrip(".") or "TOML"
-        raise ConfigError(f"{path}: not valid {kind}: {error}; write lines like epochs = 20") from error
-    known = [field.name for field in dataclasses.fields(TiRGNTrainingConfig)]
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected settings by name, found {type(settings).__name__}")
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"{path}: config key {shown(key)} does not exist{nearest(key, known)}")
-    return settings
+@dataclass(frozen=True)
+class RecurrentTrainingConfig(ModelTrainingConfig):
+    """What TiRGN and RE-GCN have in common: the graph encoder, the convolutional decoders and the loss."""
+
+    history_len: int = _model(
+        7, "snapshots in the local window that the encoder evolves over", low=1, search=Range(1, 10)
+    )
+    history_window: int = _model(50, "snapshots the history vocabulary looks back; 0 = all", low=0)
+    num_layers: int = _model(2, "graph convolution layers per snapshot", low=1, search=Range(1, 3))
+    l2_normalize: bool = _model(True, "L2-normalise entity and relation states at every step")
+    static_blocks: int = _model(
+        100, "diagonal blocks in the static graph's relation weights", low=1, requires=("static_graph", (True,))
+    )
+    conv_channels: int = _model(50, "channels of the decoders' convolution", low=1)
+    conv_kernel: int = _model(3, "width of the decoders' convolution; odd", low=1, odd=True)
+    input_dropout: float = _model(0.2, "dropout on the decoders' input", low=0, high=0.99)
+    feature_dropout: float = _model(0.2, "dropout on the decoders' feature maps", low=0, high=0.99)
+    hidden_dropout: float = _model(0.2, "dropout on the decoders' output vector", low=0, high=0.99)
+    static_weight: float = _loss(0.5, "weight of the static loss", low=0, requires=("static_graph", (True,)))
+    angle: float = _loss(
+        14.0,
+        "degrees that a state may turn from its static embedding per step",
+        low=0,
+        search=Range(0.0, 20.0),
+        requires=("static_graph", (True,)),
+    )
+    angle_grows: bool = _loss(
+        True, "let the allowed angle grow with the position in the window", requires=("static_graph", (True,))
+    )
+    loss: Literal["full", "sampled", "shared"] = _loss(
+        "full", "softmax over all entities, over negatives drawn per query, or over entities drawn per snapshot"
+    )
+    num_negatives: int = _loss(10, "negatives per query when loss = sampled", low=1, requires=("loss", ("sampled",)))
+    num_shared: int = _loss(
+        1024,
+        "entities drawn per snapshot when loss = shared, beside all that it touches",
+        low=1,
+        requires=("loss", ("shared",)),
+    )
+    unique_questions: bool = _loss(False, "decode equal queries of a snapshot once, counted by their facts")
+    targets_per_step: int = _optimisation(
+        1, "consecutive target snapshots that share one evolution and one update; 1 = as published", low=1
+    )
+    remat: Literal["none", "dots", "full"] = _computation("dots", "what the window scan keeps for the backward pass")
+    unroll: bool = _computation(
+        False, "on a CPU, evolve the window without a loop: a tenth faster, twice the compile time, and no remat"
+    )
+
+    def window(self) -> dict[str, int]:
+        return {"history_len": self.history_len, "history_window": self.history_window}
 
 
-# Published settings (Li et al., IJCAI 2022, and for `regcn-`: Li et al., SIGIR 2021, and the released codes' scripts).
-# The whole snapshot is one batch and the history vocabulary is never cut, as published. Ours: `sim`, sized for the
-# simulated world and two CPU cores, and `gdelt-events`, for daily event streams.
-_PUBLISHED = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1, "unroll": True}
-_RE_GCN = _PUBLISHED | {"model": "regcn", "angle": 10.0}
-_EVIDENCE = {
-    "model": "evidence",
-    "embedding_dim": 64,
-    "dropout": 0.3,
-    "learning_rate": 5e-3,
-    "lr_schedule": "cosine",
-    "weight_decay": 0.0,
-    "epochs": 3,
-    "eval_interval": 1,
-    "patience": 3,
-    "batch_size": 2048,
-    "max_buckets": 2,
+@dataclass(frozen=True)
+class TiRGNTrainingConfig(RecurrentTrainingConfig):
+    """TiRGN (Li et al., IJCAI 2022): a recurrent graph encoder, mixed with a mode that knows the history."""
+
+    family: ClassVar[str] = "tirgn"
+    label: ClassVar[str] = "TiRGN"
+
+    history_rate: float = _model(0.3, "share of history mode in the mixture", low=0, high=1, search=Range(0.0, 0.9))
+    history_mask: Literal["multiply", "exclude"] = _model(
+        "multiply", "candidates outside the history in history mode: logit 0 (as released) or excluded (-inf)"
+    )
+
+
+@dataclass(frozen=True)
+class REGCNTrainingConfig(RecurrentTrainingConfig):
+    """RE-GCN (Li et al., SIGIR 2021), which TiRGN grew out of: no history mode and no time vectors."""
+
+    family: ClassVar[str] = "regcn"
+    label: ClassVar[str] = "RE-GCN"
+
+    history_window: int = _model(
+        50,
+        "snapshots that the candidates beside the drawn ones are looked up in when loss = sampled or shared; 0 = all",
+        low=0,
+        requires=("loss", ("sampled", "shared")),
+    )
+
+
+@dataclass(frozen=True)
+class EvidenceTrainingConfig(ModelTrainingConfig):
+    """The evidence model: intensities of past events, summed. It learns in a few epochs and needs no GPU."""
+
+    family: ClassVar[str] = "evidence"
+    label: ClassVar[str] = "evidence"
+
+    embedding_dim: int = _model(
+        64, "width of the background's embeddings", low=2, requires=("evidence_background", (True,))
+    )
+    static_graph: bool = _model(
+        True, "use the static graph when the data has one", requires=("evidence_background", (True,))
+    )
+    dropout: float = _model(
+        0.3,
+        "dropout on the background's embeddings",
+        low=0,
+        high=0.99,
+        search=Range(0.0, 0.5),
+        requires=("evidence_background", (True,)),
+    )
+    evidence_heads: int = _model(32, "kinds of past events that it tells apart", low=1)
+    evidence_hidden: int = _model(32, "width of the hidden layer between ages, counts and intensity", low=1)
+    evidence_context: bool = _model(
+        True, "weigh in what subject and object did with others, beside what they did together"
+    )
+    evidence_background: bool = _model(
+        True, "an embedding of every entity, for candidates that never met the subject; costs most of the time"
+    )
+    max_partners: int = _model(512, "most recent neighbours of a subject that are looked at; 0 = all", low=0)
+    loss_filter: bool = _loss(False, "leave other true answers out of an answer's loss, as the time-aware filter does")
+    learning_rate: float = _optimisation(5e-3, "Adam's step size", low=0, search=Range(1e-3, 2e-2, log=True))
+    lr_schedule: Literal["constant", "linear", "cosine"] = _optimisation(
+        "cosine", "step size over the run: constant, or falling to 0 at the last of `epochs`"
+    )
+    weight_decay: float = _optimisation(0.0, "L2 term added to the gradient before Adam", low=0)
+    batch_size: int = _optimisation(2048, "queries scored at once; 0 = the whole snapshot", low=0)
+    max_buckets: int = _computation(2, "padded batch shapes, each compiled once", low=1)
+    epochs: int = _stopping(3, "passes over the training snapshots", low=0)
+    eval_interval: int = _stopping(1, "epochs between validations", low=1)
+    patience: int = _stopping(3, "epochs without a better validation before stopping; 0 = never stop", low=0)
+
+
+@dataclass(frozen=True)
+class MixtureTrainingConfig(TrainingConfig):
+    """A recurrent graph model (the structure) and the evidence model, trained one after the other, and a gate that
+    weighs the two, fitted last. `seed` is that of the gate.
+
+    The parts log in `structure` and `evidence` below `logdir`.
+    """
+
+    family: ClassVar[str] = "mixture"
+    label: ClassVar[str] = "a mixture"
+
+    structure: TiRGNTrainingConfig | REGCNTrainingConfig = field(default_factory=TiRGNTrainingConfig)
+    evidence: EvidenceTrainingConfig = field(default_factory=EvidenceTrainingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in PARTS:
+            part = dataclasses.replace(getattr(self, name), logdir=f"{self.logdir}/{name}")
+            object.__setattr__(self, name, part)
+
+    @classmethod
+    def of(
+        cls,
+        structure: TiRGNTrainingConfig | REGCNTrainingConfig,
+        evidence: EvidenceTrainingConfig | None = None,
+    ) -> "MixtureTrainingConfig":
+        """`structure` with `evidence` (None: its defaults), which takes over the seed, the monitor and what else both parts share."""
+        shared = {name: getattr(structure, name) for name in SHARED}
+        return cls(
+            structure.seed, structure.logdir, structure, (evidence or EvidenceTrainingConfig()).replace(**shared)
+        )
+
+    def replace(self, **changes: Any) -> "MixtureTrainingConfig":
+        """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
+        share it; `structure` and `evidence` are whole configurations, or settings by name."""
+        parts = {}
+        for name in PARTS:
+            part, change = getattr(self, name), changes.pop(name, {})
+            if not isinstance(change, TrainingConfig | Mapping):
+                raise ConfigError(f"{name} = {shown(change)}: must be settings by name")
+            parts[name] = change if isinstance(change, TrainingConfig) else part.replace(**_of_family(part, change))
+        if "logdir" in changes:
+            parts["logdir"] = changes.pop("logdir")
+        for name in changes:
+            if name in settings(EvidenceTrainingConfig) and name not in settings(type(self.structure)):
+                raise ConfigError(
+                    f"{name} is a setting of evidence, not of {self.structure.label}; give evidence.{name}"
+                )
+        parts["structure"] = parts["structure"].replace(**changes)
+        shared = {name: value for name, value in changes.items() if name in SHARED}
+        parts["evidence"] = parts["evidence"].replace(**shared)
+        own = {name: value for name, value in shared.items() if name in settings(MixtureTrainingConfig)}
+        return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
+
+    @property
+    def model_type(self) -> str:
+        return f"{self.structure.family}-evidence"
+
+    def window(self) -> dict[str, int]:
+        return self.structure.window()
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
+
+
+SHARED = tuple(name for name, one in settings(ModelTrainingConfig).items() if one.shared)
+_PART_TYPES = {"structure": (TiRGNTrainingConfig, REGCNTrainingConfig), "evidence": EvidenceTrainingConfig}
+FAMILIES: dict[str, type[TrainingConfig]] = {
+    one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
 }
-PRESETS: dict[str, dict[str, Any]] = {
-    "icews14s": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
-    "icews14": _PUBLISHED | {"history_len": 9, "num_layers": 2, "static_graph": True, "angle": 14.0},
-    "icews18": _PUBLISHED | {"history_len": 10, "num_layers": 2, "static_graph": True, "angle": 10.0},
-    "icews05-15": _PUBLISHED | {"history_len": 15, "num_layers": 2, "static_graph": True, "angle": 10.0},
-    "gdelt": _PUBLISHED | {"history_len": 7, "num_layers": 2, "static_graph": False},
-    "wiki": _PUBLISHED | {"history_len": 2, "num_layers": 2, "static_graph": False, "evidence_preset": "evidence-wiki"},
-    "yago": _PUBLISHED | {"history_len": 1, "num_layers": 1, "static_graph": False, "evidence_preset": "evidence-yago"},
-    "regcn-icews14s": _RE_GCN | {"history_len": 3, "num_layers": 2, "static_graph": True},
-    "regcn-icews18": _RE_GCN | {"history_len": 6, "num_layers": 2, "static_graph": True},
-    "regcn-icews05-15": _RE_GCN | {"history_len": 10, "num_layers": 2, "static_graph": True},
-    "regcn-gdelt": _RE_GCN | {"history_len": 1, "num_layers": 2, "static_graph": False},
-    "regcn-wiki": _RE_GCN
-    | {"history_len": 2, "num_layers": 2, "static_graph": False, "evidence_preset": "evidence-wiki"},
-    "regcn-yago": _RE_GCN
-    | {"history_len": 1, "num_layers": 1, "static_graph": False, "evidence_preset": "evidence-yago"},
-    "sim": {
-        "embedding_dim": 64,
-        "history_len": 3,
-        "num_layers": 1,
-        "history_rate": 0.5,
-        "learning_rate": 2e-3,
-        "epochs": 30,
-        "ema_decay": 0.995,
-        "precision": "f32",
-        "remat": "none",
-        "max_buckets": 1,
-    },
-    "evidence": _EVIDENCE,
-    "evidence-yago": _EVIDENCE | {"evidence_background": False, "loss_filter": True, "batch_size": 512, "epochs": 8},
-    "evidence-wiki": _EVIDENCE | {"evidence_background": False, "loss_filter": True, "batch_size": 1024, "epochs": 5},
-    "gdelt-events": {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50},
-}
 
 
-# How to train what a preset describes. `exact` is the published training. `fast` estimates its loss: equal questions
-# are decoded once, and only the entities that a snapshot touches are evolved and scored, with a few drawn ones that
-# stand for the others. Larger steps and an average of the weights make up for the noise of the estimate.
-RECIPES: dict[str, dict[str, Any]] = {
-    "exact": {},
-    "fast": {
-        "unique_questions": True,
-        "loss": "shared",
-        "num_shared": 512,
-        "learning_rate": 1.5e-3,
-        "ema_decay": 0.998,
-    },
-}
+def family_of(name: Any) -> type[TrainingConfig]:
+    """The configuration class of a family. **Raises:** ConfigError with the nearest name."""
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ConfigError(f"family = {shown(name)}: must be one of {', '.join(FAMILIES)}{nearest(str(name), FAMILIES)}")
+    return FAMILIES[name]
 
 
-def preset(name: str) -> TiRGNTrainingConfig:
-    """The config of a preset by name; raises ConfigError with the nearest name."""
-    if name not in PRESETS:
-        raise ConfigError(f"preset {name!r} does not exist{nearest(name, PRESETS)}; known: {', '.join(PRESETS)}")
-    return TiRGNTrainingConfig(**PRESETS[name])
+def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
+    """**Raises:** ConfigError for a name that is no setting of this family: it says which families have it, or what
+    was probably meant."""
+    known = [*settings(config), *(PARTS if config is MixtureTrainingConfig else ())]
+    for name in names:
+        if name in known:
+            continue
+        owners = [
+            one for one in FAMILIES.values() if name in settings(one) or name in PARTS and one.family == "mixture"
+        ]
+        if owners:
+            labels, families = (" and ".join(getattr(one, key) for one in owners) for key in ("label", "family"))
+            raise ConfigError(
+                f"{name} is a setting of {labels}, not of {config.label}; leave it out, or train {families}"
+            )
+        raise ConfigError(f"config key {shown(name)} does not exist for {config.label}{nearest(name, known)}")
+
+
+def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
+    check_names(config, changes)
+    known, found = settings(config), {}
+    for name, value in changes.items():
+        if name in PARTS and not isinstance(value, _PART_TYPES[name]):
+            kind = "TiRGN or RE-GCN" if name == "structure" else "the evidence model"
+            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {kind}")
+        found[name] = value if name in PARTS else known[name].checked(value)
+    return found
+
+
+def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` without the family, which must be that of `config`."""
+    if (family := changes.get("family", config.family)) != config.family:
+        raise ConfigError(f"family = {shown(family)}: these are settings of {config.label} ({config.family})")
+    return {name: value for name, value in changes.items() if name != "family"}
+
+
+def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
+    """The configuration that `to_dict` wrote. **Raises:** ConfigError for a family, key or value that cannot be."""
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
+    config = family_of(document.get("family"))
+    given = {name: value for name, value in document.items() if name != "family"}
+    for name in PARTS if config is MixtureTrainingConfig else ():
+        given[name] = config_from_dict(given.get(name), f"{name}: ")
+    return config(**_checked(config, given))
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a document by name, those of a mixture's parts as `structure.epochs`."""
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def all_settings() -> dict[str, Setting]:
+    """The settings of all families by name; one that several families have is described as in the first of them."""
+    found: dict[str, Setting] = {}
+    for config in FAMILIES.values():
+        found |= {name: one for name, one in settings(config).items() if name not in found}
+    return found
+
+
+def resumable() -> frozenset[str]:
+    """Names of the settings that `--resume` may change."""
+    return frozenset(name for name, one in all_settings().items() if one.resumable)
+
+
+def outputs() -> frozenset[str]:
+    """Names of the settings that say where and how often something is written, and change no result."""
+    return frozenset(name for name, one in all_settings().items() if one.group == "Output")

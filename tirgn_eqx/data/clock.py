@@ -38,11 +38,13 @@ def with_clock(graph: TemporalGraph, described: dict[str, Any], *, learning: boo
     the training that TiRGN, whose linear time vector grows with every step, forecasts badly from them.
     """
     config, data = described.get("config") or {}, described.get("data") or {}
-    if config.get("model") == "regcn" and config.get("history") != "evidence":
+    structure = config.get("structure")
+    families = (config.get("family"), structure.get("family") if isinstance(structure, dict) else None)
+    if families[0] == "regcn":
         return graph
     interval, origin = data.get("time_interval", graph.time_interval), data.get("clock_origin", 0)
     _check_step(graph, data, interval)
-    if config.get("model") == "tirgn" and not learning:
+    if "tirgn" in families and not learning:
         _doubt(graph, data, interval)
     if (interval, origin) == (graph.time_interval, graph.clock_origin):
         return graph

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.forecast_target import outlook
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
@@ -71,7 +71,7 @@ class Forecaster:
     def __init__(
         self,
         model: Model,
-        config: TiRGNTrainingConfig,
+        config: TrainingConfig,
         graph: TemporalGraph,
         *,
         at: str | int | None = None,
@@ -90,7 +90,7 @@ class Forecaster:
         self.graph, self.target = self.outlook.graph, self.outlook.target
         self.index = EvidenceIndex(self.graph)
         self.known = self.index.known(self.target, self.outlook.known)
-        self.state = state_at(model, self.outlook, self.index, config.history_len, config.history_window)
+        self.state = state_at(model, self.outlook, self.index, **config.window())
 
     @classmethod
     def load(

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import EvidenceTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.background import Background, Words
@@ -85,7 +85,7 @@ class Evidence(eqx.Module):
         self,
         num_entities: int,
         num_relations: int,
-        config: TiRGNTrainingConfig,
+        config: EvidenceTrainingConfig,
         static: StaticGraph | None = None,
         *,
         key: PRNGKeyArray,

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import REGCNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.models import scores
 from tirgn_eqx.models.evolution import Encoding, RecurrentGraphModel
@@ -67,7 +67,7 @@ class REGCN(RecurrentGraphModel):
         self,
         num_entities: int,
         num_relations: int,
-        config: TiRGNTrainingConfig,
+        config: REGCNTrainingConfig,
         static: StaticGraph | None = None,
         *,
         key: PRNGKeyArray,

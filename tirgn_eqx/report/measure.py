@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.snapshot_time import moment
@@ -25,7 +25,7 @@ MOST_RELATIONS = 300
 
 def measure(
     model: Model,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     graph: TemporalGraph,
     *,
     split: Literal["valid", "test"] = "test",
@@ -40,7 +40,7 @@ def measure(
     question, as the checkpoint holds it; `told`: called with what is being done.
     """
     told(f"evaluating on the {split} split of {graph.name}")
-    window: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+    window: dict[str, Any] = config.window()
     run: Any = make_evaluator(model, graph, split=split, **window)
     pair = None
     if temperature:
@@ -93,7 +93,7 @@ def _by_kind(evaluation: Evaluation) -> dict[str, Any]:
 
 def _samples(
     model: Model,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     evaluation: Evaluation,
     number: int,
     seed: int,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
+from tirgn_eqx.config import resumable
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.reading import described, figure, mapping, whole
 from tirgn_eqx.storage.files import locked
@@ -150,7 +151,7 @@ def _without_checkpoint(folder: Path, missing: list[str]) -> dict[str, Any]:
             continue
         if found["config"]:
             missing.append("there is no checkpoint yet, so nothing was evaluated")
-            return found | {"model_type": found["config"].get("model", "?")}
+            return found | {"model_type": found["config"].get("family", "?")}
     broken = f" ({missing[0]})" if missing else ""
     raise CheckpointError(f"{folder}: holds no {BEST}; give a checkpoint, or the --model-dir of a training{broken}")
 
@@ -220,9 +221,7 @@ def _is_of(place: Path, config: dict[str, Any]) -> bool:
         found = parse_json(read_end(place / "config.json", MOST_STATE_BYTES))
     except (OSError, ValueError):
         return False
-    # What --resume may change.
-    free = ("epochs", "patience", "eval_interval", "checkpoint_interval", "save_every", "save_minutes", "keep")
-    free += ("max_bad_steps",)
+    free = resumable()
     same = lambda one: {key: value for key, value in one.items() if key not in free}
     return isinstance(found, dict) and same(found) == same(config)
 

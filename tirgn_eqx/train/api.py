@@ -10,7 +10,7 @@ from beartype import beartype
 
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.checkpoint.training_state import as_begun
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
@@ -24,7 +24,7 @@ from tirgn_eqx.train.trainer import Record, Run
 @beartype
 def train_tirgn(
     data_path: str | Path | TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     model_dir: str | Path = "models/tkg",
     max_events: int = 0,
     num_days: int | None = None,
@@ -57,7 +57,7 @@ def train_tirgn(
     training in `model_dir`, which then ends as it would have without the break (ids in another order are matched by
     name); `force`: resume it with other data or
     settings too, as far as the arrays fit; `stop`: asked after every step, and True
-    saves the state and ends the training; `structure`, `evidence`: with `history = "evidence"`, checkpoints to use
+    saves the state and ends the training; `structure`, `evidence`: with a `MixtureTrainingConfig`, checkpoints to use
     instead of training these parts; `start`: a model of this vocabulary whose weights it begins with (a gate is fitted
     anew); `mesh`: the devices to split it over (one, unless given). With several processes, all call this; the first
     one writes to `model_dir`, which all must see, and calls `on_record`.
@@ -76,15 +76,16 @@ def train_tirgn(
     graph = _loaded(data_path, max_events, num_days)
     options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
     options |= {"resume": resume, "force": force, "stop": stop, "start": start}
-    if mesh is not None and (config.model == "evidence" or config.history == "evidence"):
+    if mesh is not None and not isinstance(config, RecurrentTrainingConfig):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
-    if config.history == "evidence":
+    if isinstance(config, MixtureTrainingConfig):
         from tirgn_eqx.train.staged import train_staged  # which trains its parts through this module
 
         return train_staged(graph, config, structure=structure, evidence=evidence, **options)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
-            raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
+            raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.family}")
+    assert isinstance(config, ModelTrainingConfig)
     return train_alone(graph, config, mesh=mesh, **options)
 
 
@@ -101,7 +102,7 @@ def _loaded(data_path: str | Path | TemporalGraph, max_events: int, num_days: in
 
 def train_alone(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: ModelTrainingConfig,
     *,
     model_dir: str | Path,
     on_record: Callable[[Record], None] | None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.train.data import Loader, PreparedBatch
@@ -17,7 +17,7 @@ class CompiledStep:
 
     def __init__(
         self,
-        config: TiRGNTrainingConfig,
+        config: ModelTrainingConfig,
         on_record: Callable[[dict[str, Any]], None],
         optimizer: Any = None,
         num_entities: int | None = None,

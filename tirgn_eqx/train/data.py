@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.batches.loader import BatchLoader, Prepared
 from tirgn_eqx.data.graph import TemporalGraph
@@ -21,7 +21,7 @@ PreparedBatch = Prepared | PreparedEvidence
 
 def make_loader(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: RecurrentTrainingConfig,
     vocabulary: Any = None,
     store: Any = None,
     placement: Placement | None = None,
@@ -46,7 +46,7 @@ def make_loader(
     )
 
 
-def evidence_needs(config: TiRGNTrainingConfig) -> dict[str, Any]:
+def evidence_needs(config: EvidenceTrainingConfig) -> dict[str, Any]:
     """What a loader of evidence must be told."""
     return {
         "context": config.evidence_context,
@@ -59,28 +59,28 @@ class TrainingData:
     """A graph with the indexes that the model of `config` looks things up in, built once; `placement`: the devices that
     batches go to."""
 
-    def __init__(self, graph: TemporalGraph, config: TiRGNTrainingConfig, placement: Placement | None = None):
+    def __init__(self, graph: TemporalGraph, config: ModelTrainingConfig, placement: Placement | None = None):
         self.graph, self.config, self.placement = graph, config, placement
-        if config.model == "evidence":
+        if isinstance(config, EvidenceTrainingConfig):
             self.index = EvidenceIndex(graph)
         else:
             self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
 
-    def loader(self, config: TiRGNTrainingConfig) -> Loader:
+    def loader(self, config: ModelTrainingConfig) -> Loader:
         """The batches of the training split as `config` asks for them."""
-        if config.model != "evidence":
+        if isinstance(config, RecurrentTrainingConfig):
             return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
+        assert isinstance(config, EvidenceTrainingConfig)
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
         return EvidenceLoader(self.graph, self.index, "train", **options, **evidence_needs(config))
 
     def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
         """What ranks the questions of `split`; `programs`: of another such evaluator, to be shared."""
-        if self.config.model == "evidence":
+        if isinstance(self.config, EvidenceTrainingConfig):
             found = {"index": self.index, "programs": programs}
             return EvidenceEvaluator(self.graph, split, **found, **evidence_needs(self.config))
-        options: dict[str, Any] = {"history_len": self.config.history_len, "history_window": self.config.history_window}
-        options |= {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
-        options |= {"placement": self.placement}
+        options: dict[str, Any] = {"vocabulary": self.vocabulary, "store": self.store, "programs": programs}
+        options |= {"placement": self.placement, **self.config.window()}
         return Evaluator(self.graph, split, **options)
 
     def most_questions(self, loader: Loader) -> int:
@@ -91,7 +91,7 @@ class TrainingData:
 
     def report(self) -> dict[str, Any]:
         """Size of the index of the past, for people and the log."""
-        if self.config.model != "evidence":
+        if not isinstance(self.config, EvidenceTrainingConfig):
             return self.vocabulary.report()
         index, facts = self.index, self.graph.num_facts
         return {

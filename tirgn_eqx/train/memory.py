@@ -19,7 +19,7 @@ import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
@@ -55,15 +55,15 @@ class ProblemShape:
     history: int = 20
 
     @classmethod
-    def from_graph(cls, graph: TemporalGraph, config: TiRGNTrainingConfig) -> "ProblemShape":
+    def from_graph(cls, graph: TemporalGraph, config: TrainingConfig) -> "ProblemShape":
         """The largest training batch of `graph`."""
+        config = _recurrent(config)
         loader = BatchLoader(
             graph,
             build_history_vocabulary(graph),
             "train",
-            history_len=config.history_len,
-            history_window=config.history_window,
             max_buckets=1,
+            **config.window(),
         )
         facts = np.diff(graph.offsets)
         targets = facts[loader.targets] if len(loader) else facts
@@ -80,13 +80,16 @@ class ProblemShape:
         )
 
 
-def _check_model(config: TiRGNTrainingConfig) -> None:
+def _recurrent(config: TrainingConfig) -> RecurrentTrainingConfig:
     """**Raises:** ConfigError for a model that evolves no window: nothing here describes what it holds."""
-    if config.model == "evidence":
-        raise ConfigError("vram-probe: knows tirgn and regcn, not evidence; give another --preset or --set model=tirgn")
+    if not isinstance(config, RecurrentTrainingConfig):
+        raise ConfigError(
+            f"vram-probe: knows tirgn and regcn, not {config.family}; give another --preset or --set family=tirgn"
+        )
+    return config
 
 
-def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
+def _bucket(shape: ProblemShape, config: RecurrentTrainingConfig) -> Bucket:
     units = 2 * shape.queries
     micro = 1 if config.batch_size == 0 else max(1, -(-units // config.batch_size))
     unit = -(-units // micro)
@@ -100,7 +103,7 @@ def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
     return Bucket(window, micro, sizes, sizes, rows)
 
 
-def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None) -> Batch:
+def abstract_batch(shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None) -> Batch:
     """A batch of `shape` as `jax.ShapeDtypeStruct`s."""
     bucket = bucket or _bucket(shape, config)
     of = lambda dtype, *dims: jax.ShapeDtypeStruct(dims, dtype)
@@ -157,7 +160,7 @@ def _build(kind: type, fields: dict[str, Any]) -> Any:
     return instance
 
 
-def _abstract_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> RecurrentGraphModel:
+def _abstract_model(shape: ProblemShape, config: RecurrentTrainingConfig) -> RecurrentGraphModel:
     static = _zero_static(shape)
     build = lambda: cast_parameters(
         build_model(shape.entities, shape.relations, config, static, key=jr.key(0)), config.precision
@@ -166,7 +169,7 @@ def _abstract_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> Recurre
 
 
 def compile_step(
-    shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
+    shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
 ) -> Any:
     """The compiled training step for abstract arguments, its model and optimizer state donated; on `mesh`, what one of
     its devices runs."""
@@ -181,9 +184,9 @@ def compile_step(
         return compile_lowered(step.lower(model, opt_state, batch))
 
 
-def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:
+def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int:
     """Peak device memory of a training step in bytes: arguments, results and temporaries, less what is shared."""
-    _check_model(config)
+    config = _recurrent(config)
     analysis = compile_step(shape, config).memory_analysis()
     return int(
         analysis.argument_size_in_bytes
@@ -195,7 +198,7 @@ def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:
 
 def probe_memory(
     shape: ProblemShape,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     *,
     budget: int | None = None,
     measure: bool | None = None,
@@ -208,7 +211,7 @@ def probe_memory(
     **Returns:** rows with `precision`, `remat`, `batch_size`, `predicted_bytes`, `fits` (None without a
     budget), `measured_bytes` (None where not measured).
     """
-    _check_model(config)
+    config = _recurrent(config)
     if measure is None:
         measure = jax.default_backend() == "gpu"
     config = config.replace(precision=compute_type(config.precision))
@@ -232,7 +235,7 @@ def probe_memory(
     return rows
 
 
-def largest_batch(shape: ProblemShape, config: TiRGNTrainingConfig, budget: int) -> int:
+def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> int:
     """The largest `batch_size` found whose predicted peak fits `budget` bytes; 0 when none does.
 
     A micro-batch's memory grows linearly with its size, so two compiled sizes give a third that just fits;
@@ -257,7 +260,7 @@ def largest_batch(shape: ProblemShape, config: TiRGNTrainingConfig, budget: int)
     return batch
 
 
-def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | None:
+def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int | None:
     """The device's own peak after two real steps on zeros, in a process of its own; None where it has none.
 
     A process per setting, because a peak can be read but not reset.
@@ -280,7 +283,7 @@ def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | No
 
 def _measure_here(request: dict[str, Any]) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
-    shape, config = ProblemShape(**request["shape"]), TiRGNTrainingConfig(**request["config"])
+    shape, config = ProblemShape(**request["shape"]), _recurrent(config_from_dict(request["config"]))
     model = cast_parameters(
         build_model(shape.entities, shape.relations, config, _zero_static(shape), key=jr.key(0)), config.precision
     )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tirgn_eqx.checkpoint.models import named_leaves
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.errors import DivergedError
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class BadSteps:
         )
 
 
-def diagnosis(model: Any, config: TiRGNTrainingConfig, kept: str) -> str:
+def diagnosis(model: Any, config: ModelTrainingConfig, kept: str) -> str:
     """How a model that diverged stands, and what to do next; `kept`: what there is of it."""
     sizes = {
         name: float(np.abs(np.asarray(leaf, np.float64)).max())

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 
@@ -81,7 +81,7 @@ def averaged(model: Model, opt_state: PyTree) -> Model:
     return model
 
 
-def step_size(config: TiRGNTrainingConfig, num_steps: int) -> optax.Schedule:
+def step_size(config: ModelTrainingConfig, num_steps: int) -> optax.Schedule:
     """Adam's step size by the number of steps done, over a run of `num_steps`."""
     rate, steps = config.learning_rate, max(num_steps, 1)
     if config.lr_schedule == "linear":
@@ -91,7 +91,7 @@ def step_size(config: TiRGNTrainingConfig, num_steps: int) -> optax.Schedule:
     return optax.constant_schedule(rate)
 
 
-def make_optimizer(config: TiRGNTrainingConfig, num_steps: int = 1) -> optax.GradientTransformation:
+def make_optimizer(config: ModelTrainingConfig, num_steps: int = 1) -> optax.GradientTransformation:
     """Clip, then Adam with L2 in the gradient (not AdamW): as published when the step size is constant.
 
     **Arguments:** `num_steps`: of the whole run, for a step size that falls.

@@ -2,7 +2,7 @@
 
 import jax
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import RecurrentTrainingConfig
 
 SMALLEST_BATCH = 16
 _STRONGER = {"none": "dots", "dots": "full"}
@@ -16,7 +16,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in words)
 
 
-def lighter(config: TiRGNTrainingConfig, units: int) -> TiRGNTrainingConfig | None:
+def lighter(config: RecurrentTrainingConfig, units: int) -> RecurrentTrainingConfig | None:
     """The next rung below `config`, None below the last.
 
     First the loop over the window, without which rematerialisation has no effect, then a stronger one, which changes no

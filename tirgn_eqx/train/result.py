@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.evaluate.results import Evaluation
 
 
 def result_of(
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     status: str,
     *,
     epoch: int,

@@ -17,10 +17,10 @@ import numpy as np
 from beartype import beartype
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
-from tirgn_eqx.checkpoint.models import load_model, save_calibration, saved_config
+from tirgn_eqx.checkpoint.models import load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.names import places, with_further_names
@@ -30,9 +30,9 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Combined, Model, build_combined, build_model
+from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.train.api import Record, train_tirgn
-from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
+from tirgn_eqx.train.staged import STAGE_FILE
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
@@ -41,14 +41,12 @@ LOCK = ".retrain.lock"
 
 @dataclass(frozen=True)
 class Predecessor:
-    """A checkpoint that is to be retrained: its file and the sha256 of it, the model, its settings (`evidence`: those
-    of the evidence in a `Combined` model), and its metadata."""
+    """A checkpoint that is to be retrained: its file and the sha256 of it, the model, its settings and its metadata."""
 
     path: Path
     sha256: str
     model: Model
-    config: TiRGNTrainingConfig
-    evidence: TiRGNTrainingConfig | None
+    config: TrainingConfig
     described: dict[str, Any]
 
     @property
@@ -77,15 +75,14 @@ def read_predecessor(path: str | Path) -> Predecessor:
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"
         )
-    evidence = saved_config(described.get("evidence_config"), file) if isinstance(model, Combined) else None
-    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, described)
+    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, described)
 
 
 @beartype
 def retrain(
     old: Predecessor,
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     *,
     model_dir: str | Path,
     max_regression: float = MAX_REGRESSION,
@@ -128,15 +125,6 @@ def retrain(
     names = NameMap(
         places(graph.entity_names, known[0]), places(graph.relation_names, known[1]), len(known[0]), len(known[1])
     )
-    beside = old.evidence
-    if beside is not None:
-        shared = evidence_config(config)
-        same = config.evidence_preset == old.config.evidence_preset
-        kept = {
-            name: getattr(shared, name)
-            for name in ("seed", "monitor", "save_every", "save_minutes", "max_bad_steps", "logdir")
-        }
-        beside = beside.replace(**kept) if same else shared
     key = jr.split(jr.key(config.seed))[0]  # as a training begins
     report = {
         "status": "interrupted",
@@ -149,16 +137,15 @@ def retrain(
     with working_alone(model_dir, LOCK, "retraining"):
         if not resume:
             _forget(model_dir)
-        start = warm_start(_fresh(graph, config, beside, key), old.model, names)
+        start = warm_start(_fresh(graph, config, key), old.model, names)
         options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
         options |= {"resume": resume, "stop": stop, "start": start}
-        options |= {} if beside is None else {"beside": beside}
-        training = (train_tirgn if beside is None else train_staged)(graph, config, **options)
+        training = train_tirgn(graph, config, **options)
         report |= {"model_type": training["model_type"], "training": training}
         if training["status"] != "complete":
             return report
         emit({"event": "stage", "stage": "comparison"})
-        former = warm_start(_fresh(graph, old.config, old.evidence, key), old.model, names)
+        former = warm_start(_fresh(graph, old.config, key), old.model, names)
         comparison = _compared(Path(training["checkpoint"]), former, old, graph, stop)
         if comparison is None or stop():
             return report
@@ -174,7 +161,7 @@ def retrain(
 
 
 def _check(
-    old: Predecessor, graph: TemporalGraph, config: TiRGNTrainingConfig, model_dir: Path, max_regression: float
+    old: Predecessor, graph: TemporalGraph, config: TrainingConfig, model_dir: Path, max_regression: float
 ) -> None:
     if config.model_type != old.config.model_type:
         raise ConfigError(
@@ -230,12 +217,9 @@ def window(graph: TemporalGraph) -> dict[str, Any]:
     return ends | {"provenance": graph.provenance, "splits": splits}
 
 
-def _fresh(graph: TemporalGraph, config: TiRGNTrainingConfig, evidence: TiRGNTrainingConfig | None, key: Any) -> Model:
+def _fresh(graph: TemporalGraph, config: TrainingConfig, key: Any) -> Model:
     """The model of `config` for the vocabulary of `graph`, as it begins."""
-    sizes = (graph.num_entities, graph.num_relations)
-    if evidence is None:
-        return build_model(*sizes, config, graph.static, key=key)
-    return build_combined(*sizes, config, evidence, graph.static, key=key)
+    return build_model(graph.num_entities, graph.num_relations, config, graph.static, key=key)
 
 
 def _compared(
@@ -244,13 +228,12 @@ def _compared(
     """The new checkpoint against the old model on the test split, which neither has seen; None where it was stopped.
     Where the old one was calibrated, the new one is as well."""
     model, config, _ = load_model(checkpoint)
-    shape = lambda config: {"history_len": config.history_len, "history_window": config.history_window}
-    make = lambda model, config, split: make_evaluator(model, graph, split=split, **shape(config))
+    make = lambda model, config, split: make_evaluator(model, graph, split=split, **config.window())
     evaluator: Any = make(model, config, "test")
     new = evaluator(model)
     if stop():
         return None
-    same = jax.tree.structure(model) == jax.tree.structure(former) and shape(config) == shape(old.config)
+    same = jax.tree.structure(model) == jax.tree.structure(former) and config.window() == old.config.window()
     before: Any = evaluator if same else make(former, old.config, "test")
     former_evaluation = before(former)
     report = compare(

@@ -18,14 +18,20 @@ from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import working_alone
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
-from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    MixtureTrainingConfig,
+    ModelTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
+)
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import KINDS, reordered, vocabulary
-from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
+from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.combined import CombinedEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
@@ -42,24 +48,13 @@ from tirgn_eqx.train.warm_start import fingerprint
 STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
 
 
-def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
-    """How the evidence that goes with `config` is trained."""
-    name = config.evidence_preset
-    known = [key for key, settings in PRESETS.items() if settings.get("model") == "evidence"]
-    if name not in known:
-        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
-    shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
-    shared |= {"save_minutes": config.save_minutes, "max_bad_steps": config.max_bad_steps}
-    return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
-
-
 class Stages:
     """The stages of one training, each in a folder of its own below `model_dir`."""
 
     def __init__(
         self,
         graph: TemporalGraph,
-        config: TiRGNTrainingConfig,
+        config: MixtureTrainingConfig,
         model_dir: Path,
         emit: Callable[[Record], None],
         resume: bool,
@@ -73,7 +68,7 @@ class Stages:
     def part(
         self,
         name: str,
-        config: TiRGNTrainingConfig,
+        config: ModelTrainingConfig,
         given: Path | None,
         run_name: str | None,
         start: Model | None = None,
@@ -126,7 +121,7 @@ class Stages:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _given(self, name: str, path: Path, config: TiRGNTrainingConfig) -> Path:
+    def _given(self, name: str, path: Path, config: ModelTrainingConfig) -> Path:
         """A checkpoint that takes the place of a stage, looked through."""
         model, trained, described = load_model(path, config.model_type)
         expected = (described.get("data") or {}).get("sha256")
@@ -138,8 +133,9 @@ class Stages:
             elif reordered(self.graph, described).checksum == expected:
                 why = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {why}; leave --{name} out to train it")
+        assert isinstance(trained, ModelTrainingConfig)
         words = trained.static_graph and self.graph.static is not None
-        words = words and (trained.model != "evidence" or trained.evidence_background)
+        words = words and not (isinstance(trained, EvidenceTrainingConfig) and not trained.evidence_background)
         if words != (model.static_edges is not None):
             raise CheckpointError(
                 f"{path}: has {'no' if words else 'a'} static graph, unlike a training on {self.graph.name} with its "
@@ -154,7 +150,7 @@ class Stages:
 
 def train_staged(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: MixtureTrainingConfig,
     *,
     model_dir: str | Path = "models/tkg",
     on_record: Callable[[Record], None] | None = None,
@@ -165,13 +161,11 @@ def train_staged(
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
     start: Model | None = None,
-    beside: TiRGNTrainingConfig | None = None,
 ) -> dict[str, Any]:
-    """Train what `config` describes with `history = "evidence"`; see `train_tirgn`, which calls it.
+    """Train a mixture; see `train_tirgn`, which calls it.
 
     **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
-    `start`: a `Combined` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
-    preset says that `config` names.
+    `start`: a `Combined` model whose parts they begin from.
 
     **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
     forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
@@ -184,14 +178,13 @@ def train_staged(
             graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
         stop, emit = stop or (lambda: False), on_record or (lambda record: None)
         stages = Stages(graph, config, folder, emit, resume, stop, force)
-        alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-        beside = evidence_config(config) if beside is None else beside
         if not (start is None or isinstance(start, Combined)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
         path = {}
-        for name, settings, given in (("evidence", beside, evidence), ("structure", alone, structure)):
+        for name, given in (("evidence", evidence), ("structure", structure)):
+            settings: ModelTrainingConfig = getattr(config, name)
             begin_from = None if start is None else getattr(start, name)
             found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
             if found is None:
@@ -203,6 +196,7 @@ def train_staged(
         # A structure that was given may have been trained with another clock on the same facts.
         graph = with_clock(graph, described, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
+        assert isinstance(structure_config, TiRGNTrainingConfig | REGCNTrainingConfig)
         model = Combined(base, part, Gate(part, jr.key(config.seed)))
         shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
@@ -210,12 +204,10 @@ def train_staged(
         fitted, validation = fit_gate(model, evaluator, emit, stop)
         if fitted is None or validation is None:
             return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-        # The structure's own settings, in case it was given.
-        config = structure_config.replace(
-            history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir
-        )
+        # The parts' own settings, in case they were given.
+        config = config.replace(structure=structure_config, evidence=settings)
         metrics = {"validation": validation.entity, "cross_fitted": True}
-        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics, settings)
+        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics)
         emit({"event": "checkpoint", "path": str(best)})
         options = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
         test = CombinedEvaluator(graph, "test", **shared, **options)(fitted)

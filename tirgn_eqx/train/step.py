@@ -16,7 +16,7 @@ import optax
 from beartype import beartype
 from jaxtyping import Array, Float, PyTree, jaxtyped
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.evidence_step import make_evidence_step
@@ -148,7 +148,7 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
 
 
 def make_step(
-    config: TiRGNTrainingConfig,
+    config: ModelTrainingConfig,
     optimizer: optax.GradientTransformation | None = None,
     num_entities: int | None = None,
 ) -> Step:
@@ -161,7 +161,7 @@ def make_step(
     **Arguments:** `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
     """
     optimizer = optimizer or make_optimizer(config)
-    if config.model == "evidence":
+    if not isinstance(config, RecurrentTrainingConfig):
         return make_evidence_step(optimizer)
 
     @jaxtyped(typechecker=beartype)

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import numbered, prune
 from tirgn_eqx.checkpoint.training_state import Progress, load_state, resumed, save_state
+from tirgn_eqx.config import EvidenceTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.data.clock import clock_of
 from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.data.vocabulary import vocabulary
@@ -42,13 +43,14 @@ class Run:
 
     def __init__(self, graph, config, model_dir: Path, emit, start: Model | None = None, mesh: Mesh | None = None):
         # Settled here, so that records and checkpoints say what was used.
-        unroll = config.unroll and jax.default_backend() == "cpu"
         precision = compute_type(config.precision)
-        if config.model == "evidence" and precision == "bf16":
+        if isinstance(config, RecurrentTrainingConfig):
+            config = config.replace(unroll=config.unroll and jax.default_backend() == "cpu")
+        elif precision == "bf16":
             if config.precision == "bf16":
                 raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
             precision = "f32"
-        config = config.replace(precision=precision, unroll=unroll)
+        config = config.replace(precision=precision)
         self.graph, self.config, self.model_dir, self.emit = graph, config, model_dir, emit
         self.logger: Any = None
         self.mesh, self.agreement, placement = mesh, Agreement(mesh), Placement(mesh)
@@ -148,7 +150,7 @@ class Run:
         **Raises:** `error` when there is no lighter form.
         """
         now = self.config.replace(**self.given_up)
-        if now.model == "evidence":
+        if isinstance(now, EvidenceTrainingConfig):
             # A smaller part is another step, not the same one in pieces: that would be another training.
             questions = self.data.most_questions(self.loader)
             raise DataError(

@@ -1,7 +1,7 @@
-"""The study file: optuna's journal, one JSON line for every change, which several processes and hosts write to.
+"""The study file: optuna's journal, one JSON line for every change, written by several processes and hosts.
 
-Every line is written under a lock that the system takes back when its holder dies, so that a killed process blocks
-nobody; what it left of an unfinished line is cut off before the next one.
+Every line is written under a lock of the operating system, which is released when its holder dies, so a killed process
+blocks nobody. What it left of an unfinished line is cut off before the next one.
 """
 
 import contextlib
@@ -10,8 +10,7 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +18,7 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.storage.files import lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
-_PAUSE = 0.02  # seconds between two looks at a lock that another has
+_PAUSE = 0.02  # seconds between two attempts to take a lock
 _FIRST = b'{"op_code":'  # how a journal begins
 
 
@@ -36,20 +35,21 @@ def import_optuna() -> Any:
     return optuna
 
 
-class Lock:
-    """A lock file that is waited for, in the form that optuna's journal takes. **Arguments:** `place`: the file;
-    `mend`: called once the lock is held."""
+class JournalLock:
+    """An exclusive lock on the file `path`, with the methods that optuna's journal calls. **Arguments:**
+    `on_acquire`: called once the lock is held."""
 
-    def __init__(self, place: Path, mend: Callable[[], None] = lambda: None):
-        self.place, self.mend = place, mend
+    def __init__(self, path: Path, on_acquire: Callable[[], None] = lambda: None):
+        self.path, self.on_acquire = path, on_acquire
         self._file: IO | None = None
 
     def acquire(self) -> bool:
-        file = self.place.open("a")
+        """Wait for the lock and take it."""
+        file = self.path.open("a")
         try:
             while not lock(file):
                 time.sleep(_PAUSE)
-            self.mend()
+            self.on_acquire()
         except BaseException:
             file.close()
             raise
@@ -57,11 +57,12 @@ class Lock:
         return True
 
     def release(self) -> None:
+        """Give the lock back."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> "Lock":
+    def __enter__(self) -> "JournalLock":
         self.acquire()
         return self
 
@@ -69,8 +70,13 @@ class Lock:
         self.release()
 
 
+def study_lock(path: Path) -> JournalLock:
+    """The lock under which one worker at a time decides which trial is next and which files stay."""
+    return JournalLock(_hidden(path, "turn"))
+
+
 def open_storage(path: Path) -> Any:
-    """The journal at `path` as optuna's storage; it is made where needed.
+    """The journal at `path` as optuna's storage; it is made where there is none.
 
     **Raises:** DataError for a file that is no journal, or cannot be read or written.
     """
@@ -80,8 +86,8 @@ def open_storage(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check(path)
-        guard = Lock(beside(path, "lock"), lambda: _mend(path))
-        if not locks_hold(beside(path, "probe")):
+        guard = JournalLock(_hidden(path, "lock"), lambda: truncate_partial_line(path))
+        if not locks_work(_hidden(path, "probe")):
             warnings.warn(
                 f"{path}: there are no file locks here, so a second worker would take over running trials; "
                 "start one only, or put the study on a file system with locks",
@@ -97,64 +103,49 @@ def open_storage(path: Path) -> Any:
         raise DataError(f"{path}: is no study of tirgn tune ({told(error)}); choose another --study") from error
 
 
-def beside(path: Path, what: str) -> Path:
-    """A hidden file that goes with the study at `path`."""
-    return path.with_name(f".{path.name}.{what}")
-
-
-def locks_hold(place: Path) -> bool:
-    """Whether a lock that one handle has is refused to another one here; a file beside `place` is made for it, and
+def locks_work(path: Path) -> bool:
+    """Whether a lock that one file handle has is refused to another one. A file next to `path` is made for the test and
     removed."""
-    # A name of its own: another worker that tries the same would remove the file between the two looks at it.
-    place = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
+    # Under one name, a second worker that tests at the same time would remove the file between the two attempts.
+    path = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        with place.open("a") as first, place.open("a") as second:
+        with path.open("a") as first, path.open("a") as second:
             return not lock(first) or not lock(second)
     finally:
         with contextlib.suppress(OSError):
-            place.unlink()
+            path.unlink()
 
 
-def _mend(path: Path) -> None:
-    """Cut off what a process that died in writing left of a line."""
+def truncate_partial_line(path: Path) -> None:
+    """Cut off what a process that died while writing left of a line."""
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        keep = end
+        end = keep = file.seek(0, os.SEEK_END)
         while keep > 0:
             begin = max(0, keep - 4096)
             file.seek(begin)
             found = file.read(keep - begin).rfind(b"\n")
+            keep = begin + found + 1
             if found >= 0:
-                keep = begin + found + 1
                 break
-            keep = begin
         if keep < end:
             file.truncate(keep)
 
 
+def _hidden(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{suffix}")
+
+
 def _check(path: Path) -> None:
-    """**Raises:** DataError for a file with a line that is none of a journal."""
+    """**Raises:** DataError for a file with a line that does not belong in a journal."""
     check_regular(path)
-    for number, line in _lines(path):
-        try:
-            found = parse_json(line)
-        except ValueError:
-            found = None
-        if not (isinstance(found, dict) and isinstance(found.get("op_code"), int)):
-            raise DataError(f"{path}:{number}: no line of a study; choose another --study")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            # A last line without an end is one that is being written, or was when its writer died.
-            begun = number > 1 or _FIRST.startswith(line[: len(_FIRST)])
-            if line.endswith(b"\n") or not begun:
-                yield number, line
-
-
-@contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """One worker at a time decides what is tried next, and which files stay."""
-    with Lock(beside(path, "turn")):
-        yield
+            # A last line without an end is being written, or was when its writer died.
+            if not line.endswith(b"\n") and (number > 1 or _FIRST.startswith(line[: len(_FIRST)])):
+                continue
+            try:
+                found = parse_json(line)
+            except ValueError:
+                found = None
+            if not (isinstance(found, dict) and isinstance(found.get("op_code"), int)):
+                raise DataError(f"{path}:{number}: no line of a study; choose another --study")

@@ -1,4 +1,4 @@
-"""The search: trial after trial, each a training of its own, until the study has as many as were asked for."""
+"""The search: one training per trial, until the study has as many trials as were asked for."""
 
 import gc
 import math
@@ -11,23 +11,23 @@ from typing import Any
 import jax
 from beartype import beartype
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.train.api import Record, train_tirgn
 from tirgn_eqx.train.out_of_memory import ran_out_of_memory
-from tirgn_eqx.tune.journal import turn
-from tirgn_eqx.tune.space import Space, check_space, default_space, to_dict
+from tirgn_eqx.tune.journal import study_lock
+from tirgn_eqx.tune.space import Space, check_space, default_space, space_to_dict
 from tirgn_eqx.tune.study import Claim, SharedStudy
 
-_PAUSE = 2.0  # seconds between two looks at the trials that others work on
+_PAUSE = 2.0  # seconds between two checks of the trials that other processes work on
 
 
 @beartype
 def tune(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: TrainingConfig,
     *,
     study: str | Path = "tuning/study.journal",
     trials: int = 30,
@@ -42,25 +42,25 @@ def tune(
 ) -> dict[str, Any]:
     """Search for the settings with the highest validation MRR, alone or with other processes at the same `study`.
 
-    A trial whose process died is taken over, and its training goes on from where it was saved. Where others still work
-    on the last trials, they are waited for, and taken over if need be.
+    A trial whose process died is taken over, and its training goes on from its last saved state. While other processes
+    still work on the last trials, this one waits, and takes over a trial whose process dies.
 
-    **Main arguments:** `graph`; `config`: what all trials have in common; `study`: the file that everything is kept in,
-    trials in folders beside it; `trials`: how many the study is to have in the end, whoever works on them; `space`:
-    what is searched, None for `default_space`.
+    **Main arguments:** `graph`; `config`: what all trials have in common; `study`: the file that keeps everything, with
+    the trials in folders next to it; `trials`: how many the study has in the end, by all processes; `space`: what is
+    searched, None for `default_space`.
 
     **Other arguments:** `seed`, `pruner`, `startup`: see `SharedStudy`; `out`: where the best settings so far are
-    written as TOML, None for `best.toml` beside the study; `keep_trials`: keep the checkpoints of all trials, not
-    those of the best alone; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end`
-    around them; `stop`: asked after every step, and True saves the trial's state and ends the search.
+    written as TOML, None for `best.toml` next to the study; `keep_trials`: keep the checkpoints of all trials, not only
+    those of the best; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end` around
+    them; `stop`: called after every step, and True saves the trial's state and ends the search.
 
     **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
     (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.
 
     **Raises:** ConfigError without optuna, or for a study of other data, settings or space; DataError for a file that
-    is no study, or when all trials failed; CheckpointError when a trial cannot be written or gone on with.
+    is no study, or when all trials failed; CheckpointError when a trial cannot be written or resumed.
     """
-    if config.history == "evidence":
+    if not isinstance(config, ModelTrainingConfig):
         raise ConfigError("history = evidence: has parts that are trained apart; tune each of them by itself")
     if trials < 1 or startup < 1:
         raise ConfigError(f"trials = {trials}, startup = {startup}: must be at least 1")
@@ -83,7 +83,7 @@ def tune(
             ended = _work(shared, claim, graph, emit, stop)
         finally:
             claim.release()
-        # The programs of one trial are of no use to the next, whose shapes differ.
+        # The compiled steps of one trial do not fit the shapes of the next.
         jax.clear_caches()
         gc.collect()
         if not ended:
@@ -103,7 +103,7 @@ def tune(
         "counts": {state: counts[state] for state in ("complete", "pruned", "failed", "running")},
         "best": best,
         "trials": rows,
-        "space": to_dict(space),
+        "space": space_to_dict(space),
         "seed": seed,
         "seconds": time.perf_counter() - begin,
     }
@@ -112,23 +112,23 @@ def tune(
 def _work(
     shared: SharedStudy, claim: Claim, graph: TemporalGraph, emit: Callable[[Record], None], stop: Callable[[], bool]
 ) -> bool:
-    """Train one trial to its end; False when it was interrupted, and can be gone on with."""
+    """Train one trial to its end; False when it was interrupted and can be resumed."""
     number, folder = claim.trial.number, claim.folder
-    config = shared.settings(claim.trial.params).replace(logdir=str(folder / "logs"))
+    config = shared.trial_config(claim.trial.params).replace(logdir=str(folder / "logs"))
     emit({"event": "trial", "number": number, "params": dict(claim.trial.params), "resumed": claim.resumed})
-    hopeless = False
+    pruned = False
 
     def record(one: Record) -> None:
-        nonlocal hopeless
+        nonlocal pruned
         if one["event"] == "validation" and one["epoch"] > 0 and math.isfinite(one["mrr"]):
-            hopeless = shared.report(claim, one["epoch"], one["mrr"])
+            pruned = shared.report(claim, one["epoch"], one["mrr"])
         if one["event"] != "end":
             emit(one)
 
     try:
         write_text(folder / "config.toml", f"# settings of trial {number}\n{config.to_toml()}")
         outputs: dict[str, Any] = {"model_dir": folder, "run_name": f"trial-{number:04d}", "resume": claim.resumed}
-        found = train_tirgn(graph, config, on_record=record, stop=lambda: hopeless or stop(), **outputs)
+        found = train_tirgn(graph, config, on_record=record, stop=lambda: pruned or stop(), **outputs)
     except CheckpointError as error:
         if not claim.resumed:
             raise
@@ -136,18 +136,18 @@ def _work(
             f"trial {number} cannot be gone on with: {error}; or remove {folder}, and it begins anew"
         ) from error
     except Exception as error:
-        if not _its_own_fault(error):
+        if not _caused_by_settings(error):
             raise
         shared.finish(claim, "failed", reason=one_line(str(error))[:300])
         emit({"event": "trial_end", "number": number, "state": "failed", "mrr": None})
         return True
-    known = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
+    attributes = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
     if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
-        shared.finish(claim, "complete", float(found["best_mrr"]), **known)
+        shared.finish(claim, "complete", float(found["best_mrr"]), **attributes)
     elif found["status"] == "complete":
-        shared.finish(claim, "failed", **known, reason="no validation gave a number")
-    elif hopeless:
-        shared.finish(claim, "pruned", **known)
+        shared.finish(claim, "failed", **attributes, reason="no validation gave a number")
+    elif pruned:
+        shared.finish(claim, "pruned", **attributes)
     else:
         return False
     row = shared.rows()[number]
@@ -155,20 +155,21 @@ def _work(
     return True
 
 
-def _its_own_fault(error: BaseException) -> bool:
-    """Whether a trial failed for its settings: its loss diverged, or they need too much memory."""
+def _caused_by_settings(error: BaseException) -> bool:
+    """Whether the settings made the trial fail: its loss diverged, or it needs too much memory."""
     causes = (error, error.__cause__)
     return isinstance(error, DivergedError) or any(cause is not None and ran_out_of_memory(cause) for cause in causes)
 
 
 def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, Any] | None:
     """Write the best settings so far to `out`, and remove the checkpoints of the other finished trials."""
-    with turn(shared.path):
-        shared.clear(keep_trials)
+    with study_lock(shared.path):
+        if not keep_trials:
+            shared.remove_checkpoints()
         best = shared.best()
         if best is None:
             return None
-        config = shared.settings(best["params"])
+        config = shared.trial_config(best["params"])
         head = f"# trial {best['number']} of {shared.path.name}, validation MRR {best['mrr']:.6f}\n"
         write_text(out, head + config.to_toml())
     checkpoint = shared.folder(best["number"]) / "tirgn_best.npz"

@@ -1,0 +1,185 @@
+"""Settings from presets, recipes, files and assignments: precedence, families, and what is refused."""
+
+import pytest
+
+from tirgn_eqx.config import (
+    PRESETS,
+    EvidenceTrainingConfig,
+    Given,
+    MixtureTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
+    config_from_dict,
+    parse_assignments,
+    preset,
+    read_config,
+)
+from tirgn_eqx.errors import ConfigError
+
+
+def test_precedence_is_default_preset_recipe_file_set_option(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("epochs = 7\nangle = 3\nhistory_len = 4\nnum_layers = 1\n")
+    assert Given().config() == TiRGNTrainingConfig()
+    named = Given("icews18").config()
+    assert (named.history_len, named.angle, named.epochs) == (10, 10.0, 500)
+    config = Given("icews18", None, file, ["angle=2", "num_layers=3"], {"num_layers": 5}).config()
+    assert (config.epochs, config.history_len, config.angle, config.num_layers) == (7, 4, 2.0, 5)
+    assert config.batch_size == 0
+    fast = Given("yago", "fast").config()
+    assert (fast.loss, fast.unique_questions, fast.history_len) == ("shared", True, 1)
+    assert Given("yago", "fast", assignments=["loss=full"]).config().loss == "full"
+    assert Given("yago", "exact").config() == Given("yago").config() == preset("yago")
+    with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):
+        Given(recipe="fats").config()
+
+
+def test_the_settings_are_only_what_was_given():
+    assert Given(assignments=["angle=2"], options={"num_layers": 1}).settings() == {"angle": 2, "num_layers": 1}
+    assert Given("yago").settings() == PRESETS["yago"].settings
+    assert Given("yago", options={"family": "tirgn", "epochs": 3}).settings() == {
+        **PRESETS["yago"].settings,
+        "epochs": 3,
+    }
+
+
+def test_the_family_comes_from_wherever_it_is_named(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('family = "evidence"\nepochs = 7\n')
+    kinds = [
+        (Given(options={"family": "evidence"}), EvidenceTrainingConfig),
+        (Given(assignments=["family=evidence"]), EvidenceTrainingConfig),
+        (Given(file=file), EvidenceTrainingConfig),
+        (Given("regcn-yago"), REGCNTrainingConfig),
+        (Given("yago", options={"family": "regcn"}), REGCNTrainingConfig),
+        (Given("yago", options={"history": "evidence"}), MixtureTrainingConfig),
+        (Given("regcn-yago", options={"family": "mixture"}), MixtureTrainingConfig),
+    ]
+    for given, kind in kinds:
+        assert type(given.config("sim")) is kind
+    assert (Given(file=file).config().epochs, Given(file=file).config().lr_schedule) == (7, "cosine")
+    assert kinds[-1][0].config().structure == preset("regcn-yago").replace(logdir="runs/tirgn/structure")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Given(assignments=["epoch=3"]), "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
+        (
+            Given(options={"family": "regcn", "history_rate": 0.5}),
+            "history_rate is a setting of TiRGN, not of RE-GCN; leave it out, or train tirgn",
+        ),
+        (
+            Given(options={"family": "evidence"}, assignments=["angle=3"]),
+            "angle is a setting of TiRGN and RE-GCN, not of evidence; leave it out, or train tirgn and regcn",
+        ),
+        (
+            Given(options={"history": "evidence"}, assignments=["evidence_heads=3"]),
+            "evidence_heads is a setting of evidence, not of TiRGN; give evidence.evidence_heads",
+        ),
+        (
+            Given(options={"history": "evidence"}, assignments=["evidence.angle=3"]),
+            "angle is a setting of TiRGN and RE-GCN, not of evidence; leave it out, or train tirgn and regcn",
+        ),
+        (
+            Given(assignments=["evidence.epochs=3"]),
+            "evidence is a setting of a mixture, not of TiRGN; leave it out, or train mixture",
+        ),
+        (Given(options={"family": "gru"}), "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        (Given(options={"history": "both"}), "history = 'both': must be one of mask, evidence"),
+        (
+            Given("yago", options={"family": "evidence"}),
+            "--preset yago: is a preset of tirgn, not of evidence; leave one out",
+        ),
+        (
+            Given(recipe="fast", options={"family": "evidence"}),
+            "--recipe fast: a way to train tirgn and regcn; leave it out for evidence",
+        ),
+        (Given(assignments=["conv_kernel=4"]), "conv_kernel = 4: must be odd; try 5"),
+        (Given(assignments=["angle"]), "--set 'angle': expected key=value, such as --set angle=10"),
+        (Given(assignments=["epochs=three"]), "epochs = 'three': must be int, not str"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(given, message):
+    with pytest.raises(ConfigError) as error:
+        given.config()
+    assert str(error.value) == message
+
+
+def test_errors_of_a_file_begin_with_its_name(tmp_path):
+    file = tmp_path / "run.toml"
+    for text, message in (
+        ("epoch = 3\n", "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
+        ('family = "gru"\n', "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        ("epochs = -1\n", "epochs = -1: must be at least 0"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError) as error:
+            Given(file=file).config()
+        assert str(error.value) == f"{file}: {message}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TiRGNTrainingConfig(angle=3.5, logdir='a "quoted"\\place'),
+        REGCNTrainingConfig(epochs=3),
+        EvidenceTrainingConfig(evidence_background=False),
+        MixtureTrainingConfig.of(REGCNTrainingConfig(seed=4), EvidenceTrainingConfig(epochs=9)),
+    ],
+    ids=lambda config: config.family,
+)
+def test_a_document_is_read_back(tmp_path, config):
+    file = tmp_path / "config.toml"
+    file.write_text(config.to_toml())
+    assert config_from_dict(read_config(file)) == config_from_dict(config.to_dict()) == config
+    assert Given(file=file).config() == Given("icews18" if config.family != "evidence" else None, file=file).config()
+    assert Given(file=file).config() == config
+
+
+def test_a_document_says_its_family_and_nothing_of_another_one():
+    document = MixtureTrainingConfig().to_dict()
+    assert document["family"] == "mixture" and document["structure"]["family"] == "tirgn"
+    without = {name: value for name, value in document.items() if name != "evidence"}
+    for broken, message in (
+        (document | {"family": None}, "family = None: must be one of"),
+        (without, "evidence: expected settings by name"),
+        (document | {"evidence": document["structure"]}, "evidence = TiRGN: must be settings of the evidence model"),
+        (TiRGNTrainingConfig().to_dict() | {"gates": 3}, "config key 'gates' does not exist for TiRGN"),
+        ([], "expected settings by name, found list"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config_from_dict(broken)
+
+
+def test_a_mixture_passes_changes_on():
+    config = MixtureTrainingConfig.of(preset("yago"), preset("evidence-yago"))
+    changed = config.replace(seed=5, epochs=9, monitor="nll", logdir="logs", evidence={"epochs": 2})
+    assert (changed.seed, changed.structure.seed, changed.evidence.seed) == (5, 5, 5)
+    assert (changed.structure.epochs, changed.evidence.epochs) == (9, 2)
+    assert (changed.structure.monitor, changed.evidence.monitor) == ("nll", "nll")
+    assert (changed.structure.logdir, changed.evidence.logdir) == ("logs/structure", "logs/evidence")
+    assert config.window() == {"history_len": 1, "history_window": 0} and config.model_type == "tirgn-evidence"
+    with pytest.raises(ConfigError, match="evidence = 3: must be settings by name"):
+        config.replace(evidence=3)
+    with pytest.raises(ConfigError, match="family = 'regcn': these are settings of TiRGN"):
+        config.replace(structure={"family": "regcn"})
+
+
+def test_changing_the_configuration_of_a_checkpoint():
+    config = MixtureTrainingConfig.of(preset("yago"), EvidenceTrainingConfig(epochs=7, seed=1))
+    assert Given(options={"epochs": 3, "history": "evidence"}).changed(config).evidence.epochs == 7
+    other = Given(assignments=["evidence_preset=evidence-wiki"]).changed(config.replace(logdir="logs"))
+    assert (other.evidence.epochs, other.logdir, other.evidence.logdir) == (5, "logs", "logs/evidence")
+    with pytest.raises(ConfigError, match="holds tirgn-evidence, and the settings ask for regcn-evidence"):
+        Given(options={"family": "regcn"}).changed(config)
+    with pytest.raises(ConfigError, match="holds tirgn, and the settings ask for tirgn-evidence"):
+        Given(options={"history": "evidence"}).changed(preset("yago"))
+
+
+def test_assignments_are_toml_or_text():
+    texts = ["angle=10", "loss = sampled", "static-graph=false", "logdir=a=b", "evidence.epochs=5", "structure.seed=1"]
+    assert parse_assignments(texts) == {
+        **{"angle": 10, "loss": "sampled", "static_graph": False, "logdir": "a=b"},
+        **{"evidence": {"epochs": 5}, "seed": 1},
+    }

@@ -1,0 +1,179 @@
+"""Settings that people give: files, assignments, presets and recipes, put together to one configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
+from tirgn_eqx.config.setting import settings
+from tirgn_eqx.config.training_config import (
+    PARTS,
+    MixtureTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
+    TrainingConfig,
+    family_of,
+)
+from tirgn_eqx.errors import ConfigError, shown
+from tirgn_eqx.storage.untrusted import check_regular, parse_json, parse_toml
+
+HISTORIES = ("mask", "evidence")
+_MOST_BYTES = 1 << 20  # of a file of settings
+# Keys beside the settings: they choose the family and, in a mixture, the settings of the evidence.
+_CHOICES = ("family", "history", "evidence_preset")
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """`["angle=10", "loss=sampled", "evidence.epochs=5"]` as `{"angle": 10, "loss": "sampled", "evidence": {"epochs":
+    5}}`: what follows `--set` on the command line. Names are checked when the settings are used."""
+    changes: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, raw = text.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals:
+            raise ConfigError(f"--set {shown(text)}: expected key=value, such as --set angle=10")
+        part, dot, name = key.partition(".")
+        target = changes
+        if dot and part in PARTS:
+            # A setting of a mixture by its name alone is the structure's.
+            target, key = (changes if part == "structure" else changes.setdefault(part, {})), name
+        target[key] = parse_value(raw)
+    return changes
+
+
+def parse_value(text: str) -> Any:
+    """The value that a text stands for in TOML, or else the text itself."""
+    try:
+        return parse_toml(f"value = {text.strip()}")["value"]
+    except ValueError:
+        return text.strip()
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML or JSON file, as they are there. **Raises:** ConfigError with file and line."""
+    path = Path(path)
+    try:
+        check_regular(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"{path}: longer than {_MOST_BYTES:,} bytes, as no settings are; check --config")
+        text = path.read_text(encoding="utf-8")
+        found = parse_json(text) if path.suffix == ".json" else parse_toml(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
+    except ValueError as error:
+        kind = path.suffix.lstrip(".") or "TOML"
+        raise ConfigError(f"{path}: not valid {kind}: {error}; write lines like epochs = 20") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected settings by name, found {type(found).__name__}")
+    return found
+
+
+@dataclass(frozen=True)
+class Given:
+    """The settings that were given for one configuration; of two that contradict each other the later one counts.
+
+    **Arguments:** in the order of precedence, lowest first: `preset` and `recipe` by name; `file` of TOML or JSON;
+    `assignments` such as `angle=10`; `options`: settings by name. The last three may hold, beside settings, `family`,
+    `history` ("evidence" for a mixture) and `evidence_preset`.
+    """
+
+    preset: str | None = None
+    recipe: str | None = None
+    file: str | Path | None = None
+    assignments: Sequence[str] = ()
+    options: Mapping[str, Any] | None = None
+
+    def layers(self) -> list[tuple[str, dict[str, Any]]]:
+        """What file, assignments and options hold, each with the words that begin a message about it."""
+        file = [] if self.file is None else [(f"{self.file}: ", read_config(self.file))]
+        return [*file, ("", parse_assignments(self.assignments)), ("", dict(self.options or {}))]
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, without the keys that choose a family. Those of a preset are the ones that it sets."""
+        layers = self.layers()
+        _chosen(layers)
+        found = dict(find_preset(self.preset).settings) if self.preset else {}
+        for changes in (recipe(self.recipe) if self.recipe else {}, *(layer for _, layer in layers)):
+            found |= changes
+        return found
+
+    def config(self, otherwise: str | None = None) -> TrainingConfig:
+        """The configuration.
+
+        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, which has its own.
+
+        **Raises:** ConfigError for a preset, recipe, family or key that does not exist, or a value out of range.
+        """
+        layers = self.layers()
+        chosen = _chosen(layers)
+        named = None if self.preset is None else find_preset(self.preset)
+        family = chosen.get("family") or (named.family if named else "tirgn")
+        mixed = chosen.get("history", "mask") == "evidence"
+        if family == "evidence" and mixed:
+            raise ConfigError("history = evidence: for tirgn and regcn; the evidence model is evidence already")
+        base = family_of(family)
+        if named is None and otherwise is not None and family != "evidence":
+            named = find_preset(otherwise)
+        if named is not None and (named.family == "evidence") != (family == "evidence"):
+            raise ConfigError(f"--preset {self.preset}: is a preset of {named.family}, not of {family}; leave one out")
+        # Of a preset of TiRGN, RE-GCN takes what it has as well.
+        known = settings(base)
+        config = base(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
+        changes = {} if self.recipe is None else recipe(self.recipe)
+        if changes and family == "evidence":
+            raise ConfigError(f"--recipe {self.recipe}: a way to train tirgn and regcn; leave it out for evidence")
+        config = config.replace(**changes)
+        if mixed:
+            assert isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig)
+            name = chosen.get("evidence_preset") or ("evidence" if named is None else named.evidence)
+            config = MixtureTrainingConfig.of(config, evidence_preset(name))
+        return _changed(config, layers)
+
+    def changed(self, config: TrainingConfig) -> TrainingConfig:
+        """`config` with what was given. **Raises:** ConfigError as `config()`, and for another family."""
+        layers = self.layers()
+        chosen = _chosen(layers)
+        mixed = isinstance(config, MixtureTrainingConfig)
+        family = config.structure.family if mixed else config.family
+        history = chosen.get("history", "evidence" if mixed else "mask")
+        if chosen.get("family", family) != family or (history == "evidence") != mixed:
+            asked = chosen.get("family", family) + ("-evidence" if history == "evidence" else "")
+            raise ConfigError(
+                f"the checkpoint holds {config.model_type}, and the settings ask for {asked}; leave family and history "
+                "as they were, or train anew with `tirgn train`"
+            )
+        if mixed and "evidence_preset" in chosen:
+            config = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"])).replace(
+                logdir=config.logdir
+            )
+        return _changed(config, layers)
+
+
+def _chosen(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    """The family and what else is chosen by keys that are no settings, which are taken out of `layers`."""
+    chosen: dict[str, str] = {}
+    for where, layer in layers:
+        found = {key: layer.pop(key) for key in _CHOICES if key in layer}
+        if (history := found.get("history", "mask")) not in HISTORIES:
+            raise ConfigError(f"{where}history = {shown(history)}: must be one of {', '.join(HISTORIES)}")
+        if "family" in found:
+            try:
+                family_of(found["family"])
+            except ConfigError as error:
+                raise ConfigError(f"{where}{error}") from error
+        if found.get("family") == "mixture":
+            structure = layer.get("structure")
+            found |= {"family": structure.get("family")} if isinstance(structure, Mapping) else {"family": None}
+            found["history"] = "evidence"
+        chosen |= {key: value for key, value in found.items() if value is not None}
+    return chosen
+
+
+def _changed(config: TrainingConfig, layers: list[tuple[str, dict[str, Any]]]) -> TrainingConfig:
+    for where, layer in layers:
+        try:
+            config = config.replace(**layer)
+        except ConfigError as error:
+            raise ConfigError(f"{where}{error}") from error
+    return config

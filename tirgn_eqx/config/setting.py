@@ -1,0 +1,107 @@
+"""What is known of a setting beside its value: its meaning, what it may be, and who may change or search it."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from tirgn_eqx.errors import ConfigError, shown
+
+Number = int | float
+_LARGEST = 2**31 - 1  # of an integer setting without an upper limit of its own
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; integers where the setting is one. `log`: sampled uniformly in the
+    logarithm."""
+
+    low: Number
+    high: Number
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a configuration.
+
+    **Arguments:**
+
+    - `name`, `type`, `default`: of the field. `choices`: all values it may have; empty where it has any of its type.
+    - `help`: what it does, in one line. `group`: the heading it is listed under.
+    - `low`, `high`: limits of a number, both included. `odd`: whether it must be odd.
+    - `resumable`: whether `--resume` may change it: it says when a training ends or what it writes, and enters no
+      computation before that.
+    - `searchable`: whether a search may vary it. `search`: the range it is searched over by default.
+    - `requires`: `(name, values)` of the setting without one of whose values this one has no effect.
+    - `shared`: whether both parts of a mixture have the same value.
+    """
+
+    name: str
+    type: type
+    default: Any
+    choices: tuple[str, ...]
+    help: str
+    group: str
+    low: Number | None = None
+    high: Number | None = None
+    odd: bool = False
+    resumable: bool = False
+    searchable: bool = True
+    search: Range | None = None
+    requires: tuple[str, tuple[Any, ...]] | None = None
+    shared: bool = False
+
+    def checked(self, value: Any) -> Any:
+        """`value` as the type of the setting. **Raises:** ConfigError that says what would be accepted."""
+        where = f"{self.name} = {shown(value)}"
+        if self.choices:
+            if value not in self.choices:
+                raise ConfigError(f"{where}: must be one of {', '.join(self.choices)}")
+            return value
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value) if abs(value) < 2**1000 else math.inf
+        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+            raise ConfigError(f"{where}: must be {self.type.__name__}, not {type(value).__name__}")
+        # Not `value < low`, which would let NaN pass.
+        if self.low is not None and not value >= self.low:
+            raise ConfigError(f"{where}: must be at least {self.low}")
+        if self.high is not None and not value <= self.high:
+            raise ConfigError(f"{where}: must be at most {self.high}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}: must be a finite number")
+        if self.type is int and self.high is None and value > _LARGEST:
+            raise ConfigError(f"{where}: must be at most {_LARGEST}")
+        if self.odd and value % 2 == 0:
+            raise ConfigError(f"{where}: must be odd; try {value + 1}")
+        return value
+
+    def described(self) -> str:
+        """What it may be and what it is by default, such as `0 to 1 (default: 0.3)`."""
+        default = str(self.default).lower() if isinstance(self.default, bool) else self.default
+        limits = ""
+        if self.choices:
+            limits = f"one of {', '.join(self.choices)} "
+        elif self.low is not None:
+            limits = f"at least {self.low} " if self.high is None else f"{self.low} to {self.high} "
+        return f"{limits}(default: {default})"
+
+
+def setting(default: Any, help: str, **traits: Any) -> Any:
+    """A dataclass field that is a setting; `traits` are further arguments of `Setting`."""
+    return dataclasses.field(default=default, metadata={"setting": {"help": help, **traits}})
+
+
+@functools.cache
+def settings(config: type) -> Mapping[str, Setting]:
+    """The settings of a configuration class by name, in order."""
+    hints, found = get_type_hints(config), {}
+    for field in dataclasses.fields(config):
+        if "setting" in field.metadata:
+            # All that have choices are texts.
+            choices = get_args(hints[field.name])
+            kind = str if choices else hints[field.name]
+            found[field.name] = Setting(field.name, kind, field.default, choices, **field.metadata["setting"])
+    return found
