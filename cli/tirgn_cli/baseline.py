@@ -18,7 +18,7 @@ baseline_app = typer.Typer(
 def recurrency(
     *,
     data_path: options.DataPath = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     variant: Annotated[

@@ -36,7 +36,7 @@ def compare(
             "folder, event table or 'sim' to evaluate on (default: the data that the first checkpoint was trained on)"
         ),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     threshold: Annotated[

@@ -48,7 +48,7 @@ def convert(
             panel=options.DATA,
         ),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     force: Annotated[
         bool,
         options.option(

@@ -124,7 +124,7 @@ def stats(
         ),
     ],
     *,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     as_json: options.Json = False,
 ) -> None:
     """Count what a data set holds: facts, entities, snapshots, gaps, duplicates, and a checksum.

@@ -30,7 +30,7 @@ def evaluate(
         str | None,
         options.data_path("folder, event table or 'sim' to evaluate on (default: the data that it was trained on)"),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     model_type: Annotated[
         str | None,
         options.option(

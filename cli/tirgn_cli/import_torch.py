@@ -21,7 +21,7 @@ def import_torch(
     out: Annotated[
         Path, options.option(metavar="CKPT.npz", help="checkpoint to write (required)", panel=options.OUTPUT)
     ],
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     num_layers: Annotated[
         int | None,
         options.option(

@@ -49,7 +49,7 @@ def map_data(
             min=16, metavar="MIB", help="with --history, memory for building it (default: 2048)", panel=options.OUTPUT
         ),
     ] = 2048,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     as_json: options.Json = False,
 ) -> None:
     """Make a mapped graph of data: a folder with one npy file per column, for facts and an index of the history that

@@ -320,7 +320,7 @@ SWITCHES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadingOptions:
+class ReadingFlags:
     """How facts are read. None stands for an option that was not given, so that the reader's default holds.
 
     A command with a parameter of this type gets the options of `READING` from `command`.
@@ -341,7 +341,7 @@ class ReadingOptions:
 def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that turns a function into a command.
 
-    It replaces a parameter of type `ReadingOptions` by the options of `READING`, and adds the `SWITCHES` that the
+    It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
     function does not declare itself; these act through their callbacks.
 
     **Arguments:** `replaced`: options in place of those of `READING` that have the same name.
@@ -352,7 +352,7 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
         parameters = list(signature.parameters.values())
         switches = {name: kind for name, kind in SWITCHES.items() if name not in signature.parameters}
         parameters += [_keyword(name, kind, False) for name, kind in switches.items()]
-        reading = next((parameter for parameter in parameters if parameter.annotation is ReadingOptions), None)
+        reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)
         if reading is not None:
             place = parameters.index(reading)
             parameters[place : place + 1] = [_keyword(*item, None) for item in (READING | replaced).items()]
@@ -360,7 +360,7 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
         @functools.wraps(function)
         def run(**values: Any) -> None:
             if reading is not None:
-                values[reading.name] = ReadingOptions(**{name: values.pop(name) for name in READING})
+                values[reading.name] = ReadingFlags(**{name: values.pop(name) for name in READING})
             function(**{name: value for name, value in values.items() if name not in switches})
 
         run.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore

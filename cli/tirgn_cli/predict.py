@@ -74,7 +74,7 @@ def predict(
             "folder, event table or 'sim' that holds the history (default: the data that it was trained on)"
         ),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     out: Annotated[
         Path | None,
         options.option(

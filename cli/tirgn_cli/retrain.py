@@ -41,7 +41,7 @@ def retrain(
         str | None,
         options.data_path("event table with the newest events (default: the data of CKPT, read again)"),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     keep_gone: Annotated[
         bool,
         options.option(

@@ -29,7 +29,7 @@ from tirgn_eqx.storage.files import write_text
 def train(
     *,
     data_path: options.DataPath = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     model: options.Model = None,
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,

@@ -17,7 +17,7 @@ SEARCH = "Search"
 def tune(
     *,
     data_path: options.DataPath = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     model: options.Model = None,
     preset: options.Preset = None,
     recipe: options.Recipe = None,

@@ -22,7 +22,7 @@ def vram_probe(
             panel=options.DATA,
         ),
     ] = None,
-    reading: options.ReadingOptions,
+    reading: options.ReadingFlags,
     budget: Annotated[
         str | None,
         options.option(
