@@ -5,8 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from harness import clock
 
+from benchmarks.harness import clock
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step

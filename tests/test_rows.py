@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import random_graph, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import random_graph, tiny_config
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph

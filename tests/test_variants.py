@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from golden_case import load_golden
 
+from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from bad_input_files import (
+
+from tests.cli.bad_input_files import (
     HEADER,
     Make,
     described,

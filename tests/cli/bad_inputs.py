@@ -1,4 +1,4 @@
-"""Run the table of bad inputs; `python tests/cli/bad_inputs.py FILE` writes what the commands say as a page."""
+"""Run the table of bad inputs; `python -m tests.cli.bad_inputs FILE` writes what the commands say as a page."""
 
 import os
 import re
@@ -8,15 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bad_input_cases import CASES, Case
-from bad_input_files import write_sound_files
 from typer.testing import CliRunner, Result
 
+from tests.cli.bad_input_cases import CASES, Case
+from tests.cli.bad_input_files import write_sound_files
 from tirgn_cli.app import app
 
 HEAD = """# What is refused, and how it is said
 
-Written by `python tests/cli/bad_inputs.py docs/errors.md`; a test compares it with what the commands say.
+Written by `python -m tests.cli.bad_inputs docs/errors.md`; a test compares it with what the commands say.
 
 Whatever is wrong, a command says it in one line on stderr that begins with `error: `, prints nothing on stdout, and
 leaves with an exit code: 1 for data, checkpoints and runs, 2 for options and settings. Names and values in a message
@@ -63,7 +63,7 @@ def make_page(messages: dict[str, list[str]]) -> str:
 
 def main() -> None:
     if len(sys.argv) != 2:
-        sys.exit("usage: python tests/cli/bad_inputs.py FILE")
+        sys.exit("usage: python -m tests.cli.bad_inputs FILE")
     with tempfile.TemporaryDirectory() as work:
         base = Path(work).resolve() / "base"
         base.mkdir()

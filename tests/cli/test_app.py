@@ -9,10 +9,10 @@ import sys
 
 import polars as pl
 import pytest
-from cli_helpers import PLAIN, ROOT, SMALL, call_app, write_folder
-from test_output import COMMANDS
 from typer.testing import CliRunner
 
+from tests.cli.cli_helpers import PLAIN, ROOT, SMALL, call_app, write_folder
+from tests.cli.test_output import COMMANDS
 from tirgn_cli import output, tables
 from tirgn_cli.app import app
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from bad_input_cases import CASES
-from bad_input_files import write_sound_files
-from bad_inputs import generic_message, make_page, run_case
+
+from tests.cli.bad_input_cases import CASES
+from tests.cli.bad_input_files import write_sound_files
+from tests.cli.bad_inputs import generic_message, make_page, run_case
 
 ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 ALL = [(group, number) for group, cases in CASES.items() for number in range(len(cases))]
@@ -35,7 +36,7 @@ def test_the_page_of_errors_is_up_to_date():
     if len(MESSAGES) < len(ALL):
         pytest.skip("not all inputs were read in this process")
     told = {group: [MESSAGES[group, n] for n in range(len(cases))] for group, cases in CASES.items()}
-    assert ERRORS.read_text(encoding="utf-8") == make_page(told), "run: python tests/cli/bad_inputs.py docs/errors.md"
+    assert ERRORS.read_text(encoding="utf-8") == make_page(told), "run: python -m tests.cli.bad_inputs docs/errors.md"
 
 
 def test_there_are_enough_of_them():

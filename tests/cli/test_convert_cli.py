@@ -5,7 +5,8 @@ import os
 
 import polars as pl
 import pytest
-from cli_helpers import write_folder
+
+from tests.cli.cli_helpers import write_folder
 
 
 @pytest.fixture

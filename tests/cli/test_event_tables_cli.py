@@ -5,9 +5,9 @@ import json
 import jax.random as jr
 import polars as pl
 import pytest
-from bad_input_files import events
-from cli_helpers import SMALL, call_app
 
+from tests.cli.bad_input_files import events
+from tests.cli.cli_helpers import SMALL, call_app
 from tirgn_cli.common import load_evaluation_graph
 from tirgn_cli.complete import SUFFIXES
 from tirgn_eqx.checkpoint.models import save_model

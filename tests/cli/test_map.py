@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from cli_helpers import SMALL
 
+from tests.cli.cli_helpers import SMALL
 from tirgn_eqx.data import load_graph
 
 

@@ -12,10 +12,10 @@ import termios
 
 import numpy as np
 import pytest
-from cli_helpers import ROOT, SMALL, call_app, write_folder
 
+from tests.cli.cli_helpers import ROOT, SMALL, call_app, write_folder
 from tirgn_cli import output
-from tirgn_cli.reference import commands, options
+from tools.docs.cli_reference import commands, options
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 GROUPS = ("tirgn", "tirgn data", "tirgn baseline")

@@ -4,7 +4,8 @@ import json
 
 import polars as pl
 import pytest
-from cli_helpers import call_app
+
+from tests.cli.cli_helpers import call_app
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from cli_helpers import SMALL, call_app, write_folder
+
+from tests.cli.cli_helpers import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 

@@ -4,8 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from gdelt_server import FIRST, GDELT
-
+from tests.gdelt_server import FIRST, GDELT
 from tirgn_eqx.gdelt.collect import collect
 from tirgn_eqx.gdelt.feed import FEEDS
 from tirgn_eqx.storage.download import Patience

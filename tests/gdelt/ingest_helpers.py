@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from raw_rows import raw
 
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.gdelt import ingest as module
 
 NAME = "20200101001500.export.CSV"

@@ -2,9 +2,9 @@
 
 import polars as pl
 import pytest
-from ingest_helpers import ingest
-from raw_rows import raw
 
+from tests.gdelt.ingest_helpers import ingest
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.clean import GENERIC_ACTORS
 from tirgn_eqx.gdelt.options import IngestOptions

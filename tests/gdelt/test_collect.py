@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from collect_helpers import QUARTER, QUICK, V2, run, whole
-from gdelt_server import FIRST, GDELT
 
+from tests.gdelt.collect_helpers import QUARTER, QUICK, V2, run, whole
+from tests.gdelt_server import FIRST, GDELT
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt.collect import BytesFetched, FetchEnded, FetchStarted, FilesChecked, ListRead, collect
 from tirgn_eqx.storage.download import Patience, checked_url

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest_helpers import ROWS, ingest, rejects, write
-from raw_rows import raw
 
+from tests.gdelt.ingest_helpers import ROWS, ingest, rejects, write
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.gdelt.clean import SCHEMA, Events
 from tirgn_eqx.gdelt.counts import RowCounts, TableCounts, find_gaps, merge_ranges

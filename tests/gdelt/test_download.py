@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from collect_helpers import QUARTER, V2, run, whole
-from gdelt_server import FIRST, md5, rows, zipped
 
+from tests.gdelt.collect_helpers import QUARTER, V2, run, whole
+from tests.gdelt_server import FIRST, md5, rows, zipped
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt.collect import FetchRetried, collect
 from tirgn_eqx.storage.download import Patience, zip_trouble

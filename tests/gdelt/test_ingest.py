@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
-from raw_rows import raw
 
+from tests.gdelt.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.data import graph_statistics, load_graph
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt.clean import SCHEMA

@@ -1,9 +1,9 @@
 """Lines of raw files: columns, times, encodings, and malformed lines."""
 
 import pytest
-from ingest_helpers import NAME, ROWS, facts, ingest, rejects, write
-from raw_rows import raw
 
+from tests.gdelt.ingest_helpers import NAME, ROWS, facts, ingest, rejects, write
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.gdelt.parse import LAYOUTS, parse_seconds
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ingest_helpers import facts, ingest, rejects, write
-from raw_rows import expected, raw
 
+from tests.gdelt.ingest_helpers import facts, ingest, rejects, write
+from tests.gdelt.raw_rows import expected, raw
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.pipeline import KnownIds
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
-from raw_rows import raw
 
+from tests.gdelt.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.gdelt.sources import Source, Unreadable, find_sources, read_blocks
 
 

@@ -3,9 +3,8 @@
 import os
 import time
 
-from collect_helpers import run
-from gdelt_server import FIRST, md5
-
+from tests.gdelt.collect_helpers import run
+from tests.gdelt_server import FIRST, md5
 from tirgn_eqx.gdelt import verified
 from tirgn_eqx.gdelt.feed import ListedFile
 from tirgn_eqx.gdelt.verified import VerifiedFiles

@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from helpers import make_graph, random_graph, same_bits
-from test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 
+from tests.helpers import make_graph, random_graph, same_bits
+from tests.models.test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import FAMILIES, Given, MixtureTrainingConfig, preset

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import both_directions, make_graph, random_graph, same_bits
 
+from tests.helpers import both_directions, make_graph, random_graph, same_bits
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import simulate

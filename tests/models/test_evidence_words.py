@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_graph
-from test_combined import settings, structure_settings
-from test_evidence_model import batch_at, entity_intensities, rough, small
 
+from tests.helpers import random_graph
+from tests.models.test_combined import settings, structure_settings
+from tests.models.test_evidence_model import batch_at, entity_intensities, rough, small
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data import simulate

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import normal
 
+from tests.helpers import normal
 from tirgn_eqx.models import scores
 from tirgn_eqx.types import Queries, Rows
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import normal
 
+from tests.helpers import normal
 from tirgn_eqx.nn import feature_maps
 from tirgn_eqx.nn.feature_maps import projected_features, thin_product
 from tirgn_eqx.nn.numerics import keep_mask

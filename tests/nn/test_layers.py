@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import both_directions, close, make_graph, normal
 
+from tests.helpers import both_directions, close, make_graph, normal
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.snapshots import build_snapshot, stack_window
 from tirgn_eqx.nn import (

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import make_graph, tiny_config
 
+from tests.helpers import make_graph, tiny_config
 from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.config import MixtureTrainingConfig, preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader

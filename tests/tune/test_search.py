@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import worker
 
+from tests.tune import worker
 from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
 from tirgn_eqx.tune import journal, search

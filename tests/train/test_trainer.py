@@ -1,0 +1,182 @@
+"""What a run keeps, draws and judges by, with steps and evaluations that cost nothing."""
+
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from tests.helpers import random_graph
+from tirgn_eqx.checkpoint.training_state import _differences
+from tirgn_eqx.config import preset
+from tirgn_eqx.tracking.logger import NoLogger
+from tirgn_eqx.train.compiled import with_key
+from tirgn_eqx.train.non_finite import BadSteps, is_bad, is_finite, kept_unless
+from tirgn_eqx.train.optimizer import Average
+from tirgn_eqx.train.trainer import Run
+
+SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False, "max_buckets": 1}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return random_graph(2)
+
+
+@pytest.fixture
+def make(graph, tmp_path):
+    """A run whose steps and evaluations are told what to give; it keeps the keys of its steps."""
+
+    def make(figures=None, **changes) -> Run:
+        settings = SMALL | {"precision": "f32", "learning_rate": 0.5, "logdir": str(tmp_path / "logs")}
+        run = Run(graph, preset("evidence").replace(**settings | changes), tmp_path, lambda record: None)
+        run.logger = NoLogger()
+        run.keys = []
+        run.step = Steps(run.keys)
+        figures = iter(figures or [])
+        run.validate = Validation(lambda: SimpleNamespace(entity=next(figures)))
+        return run
+
+    return make
+
+
+class Steps:
+    """In place of compiled ones: nothing is trained."""
+
+    def __init__(self, keys):
+        self.keys = keys
+
+    def compile(self, *_):
+        pass
+
+    def __call__(self, model, opt_state, prepared, key):
+        self.keys.append(tuple(jr.key_data(key).tolist()))
+        one = jnp.ones(())
+        return model, opt_state, {"loss": one, "gradient_norm": one}
+
+
+class Validation:
+    programs = None
+
+    def __init__(self, give):
+        self.give = give
+
+    def compile(self, *_):
+        pass
+
+    def __call__(self, model):
+        return self.give()
+
+
+def test_every_step_of_every_epoch_drops_other_numbers(make):
+    run = make()
+    for epoch in (1, 2):
+        assert run.epoch(epoch, lambda: False)
+    steps = len(run.loader)
+    assert len(run.keys) == 2 * steps == run.global_step
+    assert run.keys == [tuple(jr.key_data(jr.fold_in(run.step_key, n)).tolist()) for n in range(2 * steps)]
+    assert len(set(run.keys)) == 2 * steps
+
+
+def test_the_key_of_a_step_is_in_its_batch(make):
+    run = make()
+    prepared, key = run.loader.build(0), jr.key(7)
+    assert prepared.batch.key is None
+    batch = with_key(prepared, key)
+    assert batch.key is key and eqx.tree_equal(eqx.tree_at(lambda b: b.key, batch, None), prepared.batch)
+
+
+def test_the_step_size_falls_over_all_epochs(make):
+    run = make(epochs=4, lr_schedule="linear")
+    steps = 4 * len(run.loader)
+    assert [float(run.step_size(n)) for n in (0, steps // 2, steps)] == pytest.approx([0.5, 0.25, 0.0])
+
+
+def test_the_average_of_the_weights_is_what_forecasts(make):
+    run = make(ema_decay=0.5)
+    moved = lambda state: Average(state.updates, jax.tree.map(lambda x: x + 1, state.weights))
+    is_average = lambda node: isinstance(node, Average)
+    run.opt_state = tuple(moved(state) if is_average(state) else state for state in run.opt_state)
+    assert any(map(is_average, run.opt_state))
+    found, own = run.forecaster(), run.model
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(own), strict=True):
+        np.testing.assert_allclose(ours, theirs + 1)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("mrr", 3), ("nll", 2)])
+def test_the_best_model_is_the_best_by_what_is_monitored(make, monitor, best):
+    figures = [{"mrr": 0.2, "nll": 3.0}, {"mrr": 0.1, "nll": 2.0}, {"mrr": 0.3, "nll": 2.5}]
+    run, saved = make(figures, monitor=monitor), []
+    run.save = lambda name, epoch, figures=None: saved.append((name, epoch))
+    for epoch in (1, 2, 3):
+        run.validation(epoch)
+    assert run.stopping.best_epoch == best and saved[-1] == ("tirgn_best", best)
+    assert run.stopping.best_value == figures[best - 1][monitor]
+
+
+@pytest.mark.parametrize(("epochs", "interval", "validated"), [(3, 2, [2, 3]), (4, 2, [2, 4]), (2, 5, [2])])
+def test_every_interval_and_the_last_epoch_are_validated(make, epochs, interval, validated):
+    run, asked = make(epochs=epochs, eval_interval=interval, patience=0), []
+    run.epoch = lambda epoch, stop: True
+    run.validation = asked.append
+
+    def ended(name, epoch, figures=None):
+        raise StopIteration
+
+    run.save = ended
+    with pytest.raises(StopIteration):
+        run.train(lambda: False)
+    assert asked == validated
+
+
+def test_a_run_goes_on_from_all_that_it_kept(make):
+    run = make(patience=3, ema_decay=0.5)
+    run.model = jax.tree.map(lambda x: x + 1, run.model)
+    run.opt_state = jax.tree.map(lambda x: x + 2, run.opt_state)
+    run.global_step, run.validated, run.bad_steps = 41, 5, 7
+    run.stopping = run.stopping.update(5, 0.25)[0]
+    run.measured = [{"loss": 2.0 + n, "gradient_norm": 1.0} for n in range(2)]
+    run.save_state(6, 2)
+    again = make(patience=3, ema_decay=0.5)
+    again.resume()
+    assert (again.global_step, again.start_epoch, again.validated, again.bad_steps) == (41, 6, 5, 7)
+    assert again.stopping == run.stopping and again.stopping.best_value == 0.25
+    assert [m["loss"] for m in again.measured] == [2.0, 3.0]
+    assert eqx.tree_equal((again.model, again.opt_state), (run.model, run.opt_state))
+    assert again.seconds() >= again.earlier_seconds > 0
+    # The next epoch begins after the two steps that were done, with the keys that they would have had.
+    assert again.epoch(6, lambda: False)
+    left = len(again.loader) - 2
+    assert again.keys == [tuple(jr.key_data(jr.fold_in(again.step_key, 41 + n)).tolist()) for n in range(left)]
+
+
+def test_only_a_run_of_constant_steps_can_be_made_longer():
+    whole = lambda config: preset("gdelt").replace(**config).to_dict()
+    described = lambda **config: {"config": whole(config), "data": {"sha256": "0", "name": "x"}}
+    settings = {"epochs": 3, "lr_schedule": "constant", "patience": 2}
+    same = lambda was, now: list(_differences(described(**was), described(**now)))
+    assert same(settings, settings | {"epochs": 9, "patience": 5}) == []
+    falling = settings | {"lr_schedule": "cosine"}
+    (told,) = same(falling, falling | {"epochs": 9, "patience": 5})
+    assert told.startswith("was trained with epochs = 3, not 9")
+
+
+def test_as_many_bad_steps_as_allowed_are_not_too_many():
+    many = lambda count, steps=10: BadSteps(2, 1, steps, count).too_many
+    assert [many(count) for count in (0, 1, 2, 3, 4)] == [False, False, False, True, True]
+    assert many(2, steps=2) and not many(1, steps=2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+def test_a_loss_or_a_gradient_that_is_no_number_is_bad(name, bad):
+    good = {"loss": jnp.asarray(1.0), "gradient_norm": jnp.asarray(2.0)}
+    metrics = good | {name: jnp.asarray(bad)}
+    assert bool(is_finite(good)) and not bool(is_finite(metrics))
+    assert not is_bad(good) and is_bad(metrics)
+    new, old = {"a": jnp.ones(2), "b": "word"}, {"a": jnp.zeros(2), "b": "word"}
+    kept = kept_unless(is_finite(metrics), new, old)
+    assert kept["a"].tolist() == [0, 0] and kept_unless(is_finite(good), new, old)["a"].tolist() == [1, 1]
