@@ -165,7 +165,7 @@ def main() -> None:
     from tirgn_eqx.checkpoint.models import versions
     from tirgn_eqx.gdelt.options import IngestOptions
 
-    payload = {"dataset": dataset, "setting": dict(IngestOptions().to_dict()), "seed": 0, "result": result}
+    payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
     payload["versions"] = versions() | {"polars": metadata.version("polars")}
     title = "-".join(filter(None, ["ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag]))
     document = common.record(title, payload, args.results)

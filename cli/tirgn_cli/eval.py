@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from tirgn_cli import complete, options
+from tirgn_cli import options
 from tirgn_cli.common import describe_difference, load_evaluation_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -17,14 +15,7 @@ SHARES_SHOWN = 6
 
 @options.command()
 def evaluate(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CKPT",
-            help="checkpoint, such as models/tkg/tirgn_best.npz",
-            autocompletion=complete.checkpoints,
-        ),
-    ],
+    checkpoint: options.Checkpoint,
     *,
     data_path: Annotated[
         str | None,
@@ -124,7 +115,7 @@ def evaluate(
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
             with output.working(f"evaluating {graph.name}"):
-                evaluator = make_evaluator(model, graph, split=held_out, setting=setting, **window)
+                evaluator: Any = make_evaluator(model, graph, split=held_out, setting=setting, **window)
                 evaluation = evaluator(model)
             document = evaluation.to_dict()
             if calibrate:

@@ -135,6 +135,12 @@ READING = {
     "skip_bad_rows": SkipBadRows,
 }
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz", autocompletion=complete.checkpoints
+    ),
+]
 Split = Annotated[str, choice(choices=HELD_OUT_SPLITS, help="facts to forecast (default: test)", panel=DATA)]
 MultiStep = Annotated[
     bool,
@@ -165,11 +171,10 @@ Preset = Annotated[
 ]
 Recipe = Annotated[
     str | None,
-    option(
-        metavar="|".join(RECIPES),
+    choice(
+        choices=RECIPES,
         help="exact: every entity at every step, as published; fast: equal queries once, only the entities that a "
         "snapshot touches with a sample of the others, larger steps and averaged weights (default: exact)",
-        autocompletion=lambda: list(RECIPES),
         panel=TRAINING,
     ),
 ]
@@ -194,24 +199,20 @@ Assignments = Annotated[
 ]
 Model = Annotated[
     str | None,
-    option(
-        "--model",
-        metavar="tirgn|regcn|evidence",
-        help="what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events, summed "
-        "(default: tirgn, or what --preset is of)",
-        autocompletion=lambda: ["tirgn", "regcn", "evidence"],
+    choice(
+        choices=("tirgn", "regcn", "evidence"),
+        help="the model to train: TiRGN, its predecessor RE-GCN, or evidence, which sums intensities of past events "
+        "(default: the model of --preset, otherwise tirgn)",
         panel=MODEL,
     ),
 ]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
 History = Annotated[
     str | None,
-    option(
-        "--history",
-        metavar="|".join(HISTORIES),
-        help="what is made of the past beside the window: the history mode as published, or evidence: the evidence "
-        "model as well, and a gate that weighs both (default: mask)",
-        autocompletion=lambda: list(HISTORIES),
+    choice(
+        choices=HISTORIES,
+        help="how the past before the window is used: by the history mode as published, or evidence: by the evidence "
+        "model too, with a gate that weighs both (default: mask)",
         panel=MODEL,
     ),
 ]
@@ -238,7 +239,7 @@ MeshOption = Annotated[
     option(
         "--mesh",
         metavar="SHAPE",
-        help="devices along each axis, as data=2,entity=2 (questions, entities), or auto for all along entity "
+        help="devices along each axis, as data=2,entity=2 (queries, entities), or auto for all devices along entity "
         "(default: one device)",
         panel=DEVICES,
     ),
@@ -247,24 +248,26 @@ Coordinator = Annotated[
     str | None,
     option(
         metavar="HOST:PORT",
-        help="train with several processes; where process 0 listens, or auto under SLURM or Open MPI "
+        help="train with several processes: the address at which process 0 listens, or auto under SLURM or Open MPI "
         "(default: one process)",
         panel=DEVICES,
     ),
 ]
 NumProcesses = Annotated[
     int | None,
-    option(min=1, metavar="N", help="how many processes there are, with --coordinator (default: none)", panel=DEVICES),
+    option(min=1, metavar="N", help="with --coordinator, the number of processes (default: none)", panel=DEVICES),
 ]
 ProcessId = Annotated[
     int | None,
-    option(min=0, metavar="I", help="which of them this is, from 0 (default: none)", panel=DEVICES),
+    option(
+        min=0, metavar="I", help="with --coordinator, the number of this process, from 0 (default: none)", panel=DEVICES
+    ),
 ]
 SaveEvery = Annotated[
     str | None,
     option(
         metavar="N|Nmin",
-        help="save the training's state after so many steps, or minutes, inside epochs as well as after each "
+        help="save the training state after this many steps or minutes, within epochs as well as after each "
         "(default: 10min)",
         panel=OUTPUT,
     ),

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from tirgn_cli import complete, options
+from tirgn_cli import options
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -26,14 +24,7 @@ def _name(help: str) -> Any:
 
 @options.command()
 def predict(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CKPT",
-            help="checkpoint, such as models/tkg/tirgn_best.npz",
-            autocompletion=complete.checkpoints,
-        ),
-    ],
+    checkpoint: options.Checkpoint,
     *,
     subject: Annotated[str | None, _name("who does it")] = None,
     relation: Annotated[str | None, _name("what is done")] = None,

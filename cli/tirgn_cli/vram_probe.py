@@ -82,10 +82,10 @@ def vram_probe(
     if as_json:
         output.print_json(report)
     else:
-        _show(report, rows[-1]["precision"], config.remat)
+        _show(report)
 
 
-def _show(report: dict[str, Any], precision: str, remat: str) -> None:
+def _show(report: dict[str, Any]) -> None:
     from tirgn_cli import output, tables
 
     if report["dataset"] is not None:
@@ -105,4 +105,5 @@ def _show(report: dict[str, Any], precision: str, remat: str) -> None:
     tables.print_table(tables.make_table("Peak device memory of a training step", columns, rows))
     if limit is not None:
         found = f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"
-        output.print_result(f"largest batch with {precision} and remat {remat}: {found}")
+        own = report["settings"][-1]  # the last row has the settings that were given
+        output.print_result(f"largest batch with {own['precision']} and remat {own['remat']}: {found}")

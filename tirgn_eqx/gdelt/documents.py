@@ -4,11 +4,12 @@ import re
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import Field, JsonValue, StrictInt, StrictStr
+from pydantic import Field, StrictInt, StrictStr
 
 from tirgn_eqx.gdelt.feed import MalformedLine
 
 TABLE_FORMAT = 1
+Options = dict[str, str | bool | int | list[int]]  # see `IngestOptions.to_dict`
 Count = Annotated[StrictInt, Field(ge=0, lt=2**62)]
 Time = Annotated[StrictInt, Field(gt=-(2**26), lt=2**28)]  # of a date, in quarter hours or days since 1970
 Ranges = list[tuple[Time, Time]]  # first and last, both included
@@ -43,7 +44,7 @@ class TableState(pydantic.BaseModel):
     """
 
     format: int = TABLE_FORMAT
-    options: dict[str, JsonValue]
+    options: Options
     sources: list[tuple[StrictStr, StrictInt, StrictStr]] = []
     rejects_bytes: Count = 0
     seen: TimesSeen = TimesSeen()
@@ -127,7 +128,7 @@ class IngestReport(pydantic.BaseModel):
 
     table: str
     written: bool
-    options: dict[str, JsonValue]
+    options: Options
     files: FilesSummary
     rows: dict[str, int]
     malformed: MalformedSummary

@@ -1,7 +1,7 @@
 """How an ingest turns raw events into facts: actors, relation, time and filters. A table keeps the same options."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from tirgn_eqx.errors import ConfigError, nearest
 
@@ -54,7 +54,7 @@ class IngestOptions:
                 f"drop_generic_actors: a list of names, but actor = {self.actor!r}; leave one of them out"
             )
 
-    def to_dict(self) -> Mapping[str, str | bool | int | list[int]]:
+    def to_dict(self) -> dict[str, str | bool | int | list[int]]:
         """The options in JSON types."""
         return dataclasses.asdict(self) | {"quad_class": list(self.quad_class)}
 

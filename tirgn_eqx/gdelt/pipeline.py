@@ -48,7 +48,7 @@ class Pipeline:
         self.out, self.options, self.folder, self.block_bytes = out, options, folder, block_bytes
         before = read_state(out, options)
         self.exists = before is not None
-        self.state = before or TableState(options=dict(options.to_dict()))
+        self.state = before or TableState(options=options.to_dict())
         self.sources = set(self.state.sources)
         self.known_ids = KnownIds(read_ids(out) if self.exists else ())
         self.rejects_file = out.with_suffix(".rejects.tsv")
