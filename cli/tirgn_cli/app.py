@@ -278,10 +278,7 @@ def _show_diagnostics() -> Iterator[None]:
 
 
 app = typer.Typer(
-    name="tirgn",
-    cls=Group,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    name="tirgn", cls=Group, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]}
 )
 
 

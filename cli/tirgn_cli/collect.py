@@ -78,8 +78,7 @@ def collect(
         int, options.option(min=1, metavar="N", help="attempts for each file (default: 5)", panel=SERVER)
     ] = 5,
     timeout: Annotated[
-        float,
-        options.option(min=0.1, metavar="SECONDS", help="longest wait for an answer (default: 30)", panel=SERVER),
+        float, options.option(min=0.1, metavar="SECONDS", help="longest wait for an answer (default: 30)", panel=SERVER)
     ] = 30.0,
     as_json: options.Json = False,
 ) -> None:

@@ -64,8 +64,7 @@ def ingest(
         ),
     ] = "added",
     quad_class: Annotated[
-        str,
-        options.option(metavar="N,N", help="quad classes to keep, such as 1,2 (default: 1,2,3,4)", panel=EVENTS),
+        str, options.option(metavar="N,N", help="quad classes to keep, such as 1,2 (default: 1,2,3,4)", panel=EVENTS)
     ] = "1,2,3,4",
     root_only: Annotated[
         bool,

@@ -105,5 +105,5 @@ def _show(report: dict[str, Any]) -> None:
     tables.print_table(tables.make_table("Peak device memory of a training step", columns, rows))
     if limit is not None:
         found = f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"
-        own = report["settings"][-1]  # the last row has the settings that were given
+        own = report["settings"][-1]  # the last row has the given precision and remat
         output.print_result(f"largest batch with {own['precision']} and remat {own['remat']}: {found}")

@@ -234,11 +234,7 @@ CASES: dict[str, list[Case]] = {
         Case("columns that are gone", MAPPED, recorded(folder="facts-0123456789abcdef-1")),
         Case("another version", MAPPED, recorded(version=9)),
         Case("a column that is cut off", MAPPED, stored("subject", lambda raw: raw[:-4])),
-        Case(
-            "a column that is pickled",
-            MAPPED,
-            stored("subject", lambda raw: raw.replace(b"'<i4'", b"'|O' ")),
-        ),
+        Case("a column that is pickled", MAPPED, stored("subject", lambda raw: raw.replace(b"'<i4'", b"'|O' "))),
         Case("a header that claims 4 TB", MAPPED, stored("subject", lambda raw: raw.replace(*FEW_AND_MANY))),
         Case("a column of another type", MAPPED, stored("subject", lambda raw: raw.replace(b"<i4", b"<f4"))),
         Case("an id beyond the count", MAPPED, stored("subject", lambda raw: raw[:-4] + b"\x09\0\0\0")),

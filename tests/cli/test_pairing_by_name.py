@@ -119,7 +119,7 @@ def by_hand(path, checkpoint, facts):
     """The figures of a checkpoint on facts by name, and how many facts it lacks names of."""
     model, config, metadata = load_model(checkpoint)
     graph, lacking = made_by_hand(path, metadata, facts)
-    found = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    found = evaluate_model(model, graph, **config.window())
     return timeless(found.to_dict()), lacking
 
 
@@ -316,7 +316,7 @@ def test_the_library_pairs_where_it_is_given_the_metadata(place):
     model, config, metadata = load_model(place / "evidence.npz")
     folder, turned = load_graph(str(place / "folder")), load_graph(str(place / "turned"))
     figures = [
-        evaluate_model(model, graph, history_len=config.history_len, metadata=metadata).to_dict()
+        evaluate_model(model, graph, **config.window(), metadata=metadata).to_dict()
         for graph in (folder, turned)
     ]
     assert timeless(figures[0]) | {"dataset": 0} == timeless(figures[1]) | {"dataset": 0}

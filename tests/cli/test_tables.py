@@ -6,8 +6,7 @@ from tirgn_cli import tables
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "0.0 s"), (12.34, "12.3 s"), (59.97, "0:01:00"), (3725, "1:02:05"), (float("inf"), "-")],
+    ("seconds", "text"), [(0.0, "0.0 s"), (12.34, "12.3 s"), (59.97, "0:01:00"), (3725, "1:02:05"), (float("inf"), "-")]
 )
 def test_durations(seconds, text):
     assert tables.format_duration(seconds) == text

@@ -76,15 +76,7 @@ def test_eval(run, trained, checkpoint):
 def test_eval_shows_a_table(run, checkpoint):
     result = run("eval", checkpoint)
     assert result.exit_code == 0, result.output
-    for word in (
-        "tiny: 60 facts",
-        "entity, raw",
-        "subject",
-        "relation, raw",
-        "MRR",
-        "Hits@10",
-        "single-step",
-    ):
+    for word in ("tiny: 60 facts", "entity, raw", "subject", "relation, raw", "MRR", "Hits@10", "single-step"):
         assert word in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines()[1:])
 

@@ -14,14 +14,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.gdelt.documents import (
-    CollectReport,
-    FailedFile,
-    ListSummary,
-    MalformedLines,
-    MissingFiles,
-    MissingRange,
-)
+from tirgn_eqx.gdelt.documents import CollectReport, FailedFile, ListSummary, MalformedLines, MissingFiles, MissingRange
 from tirgn_eqx.gdelt.feed import (
     BASE_URL,
     Feed,
@@ -264,11 +257,7 @@ def _fetch_file(
 
 
 def _find_wanted(
-    feed: Feed,
-    listing: Listing,
-    place: Path,
-    verified: VerifiedFiles,
-    on_event: Callable[[CollectEvent], None],
+    feed: Feed, listing: Listing, place: Path, verified: VerifiedFiles, on_event: Callable[[CollectEvent], None]
 ) -> list[ListedFile]:
     """The listed files that are not there yet. A file that differs from what is listed loses its name."""
     wanted = []

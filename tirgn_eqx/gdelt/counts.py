@@ -57,8 +57,7 @@ class RowCounts:
     def merge_seen(self, seen: TimesSeen) -> TimesSeen:
         """The times that earlier ingests saw with those of this one."""
         return TimesSeen(
-            quarter_hours=merge_ranges(seen.quarter_hours, self.quarter_hours),
-            days=merge_ranges(seen.days, self.days),
+            quarter_hours=merge_ranges(seen.quarter_hours, self.quarter_hours), days=merge_ranges(seen.days, self.days)
         )
 
 

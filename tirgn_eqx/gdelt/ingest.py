@@ -109,10 +109,7 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         ),
         late=counts.late,
         events=table.summarize(totals.rows["accepted"]),
-        missing={
-            "quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR),
-            "days": find_gaps(seen.days, DAY),
-        },
+        missing={"quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR), "days": find_gaps(seen.days, DAY)},
         totals=totals,
     )
     _publish(pipeline, report)
