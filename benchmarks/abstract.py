@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from benchmarks.harness import clock
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -16,7 +16,7 @@ from tirgn_eqx.train.precision import cast_parameters
 SORTED = ("active", "edge_target", "pair_entity", "seen_unit", "answer_unit")
 
 
-def random_batch(shape: ProblemShape, config: TiRGNTrainingConfig, seed: int) -> Any:
+def random_batch(shape: ProblemShape, config: RecurrentTrainingConfig, seed: int) -> Any:
     """A batch of `shape` whose facts are drawn at random: every place is filled, none is padding."""
     rng = np.random.default_rng(seed)
     batch = abstract_batch(shape, config)
@@ -49,7 +49,7 @@ def _bound(name: str, kind: str, units: int, rows: int, relations: int) -> int:
     return 2 * relations if name == "given" and of_relation else relations if of_relation else rows
 
 
-def step_seconds(shape: ProblemShape, config: TiRGNTrainingConfig, steps: int) -> tuple[list[float], list[float]]:
+def step_seconds(shape: ProblemShape, config: RecurrentTrainingConfig, steps: int) -> tuple[list[float], list[float]]:
     """(seconds, losses) of so many steps on the default device, after one that is not counted."""
     model: Any = build_model(shape.entities, shape.relations, config, None, key=jax.random.key(config.seed))
     model = cast_parameters(model, config.precision)

@@ -128,11 +128,12 @@ def batch(folder: Path, settings: dict) -> dict:
     import jax
     import numpy as np
 
-    from tirgn_eqx.config import TiRGNTrainingConfig
+    from tirgn_eqx.config import RecurrentTrainingConfig, config_from_dict
     from tirgn_eqx.data import build_history_vocabulary, load_graph
     from tirgn_eqx.data.batches.loader import BatchLoader
 
-    config = TiRGNTrainingConfig(**settings)
+    config = config_from_dict(settings)
+    assert isinstance(config, RecurrentTrainingConfig)
     graph = load_graph(folder)
     vocabulary = build_history_vocabulary(graph)
     begin = time.perf_counter()
@@ -212,7 +213,7 @@ def main() -> None:
     sizes = dict(QUICK_SIZES if args.quick else SIZES)
     sizes |= {"facts": args.facts} if args.facts else {}
     seed = {} if args.seed is None else {"seed": args.seed}
-    config = TiRGNTrainingConfig(**SETTINGS | parse_assignments(args.set) | seed)
+    config = TiRGNTrainingConfig().replace(**SETTINGS | parse_assignments(args.set) | seed)
     if args.child:
         return child(args.child, args, sizes, config.to_dict())
     with tempfile.TemporaryDirectory(prefix="benchmark-") as work:

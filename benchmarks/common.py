@@ -334,18 +334,18 @@ def load(
     Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
     `load_graph`.
     """
-    from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments, read_config
-    from tirgn_eqx.config import preset as named_preset
+    from tirgn_eqx.config import Given, settings
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(dataset_path, **options)
-    name = preset or preset_for(dataset_path)
-    config = named_preset(name) if name else TiRGNTrainingConfig()
-    settings = dict(QUICK_SETTINGS) if quick else {}
-    settings |= read_config(config_file) if config_file else {}
-    settings |= parse_assignments(list(assignments))
-    settings |= {} if seed is None else {"seed": seed}
-    return graph, config.replace(**settings)
+    later: dict[str, Any] = {"file": config_file, "assignments": assignments}
+    later["options"] = {} if seed is None else {"seed": seed}
+    config = Given(preset or preset_for(dataset_path), **later).config()
+    if quick:
+        kept = Given(**later).settings()
+        known = settings(type(config))
+        config = config.replace(**{k: v for k, v in QUICK_SETTINGS.items() if k in known and k not in kept})
+    return graph, config
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -42,8 +42,7 @@ def main() -> None:
         lambda: Evaluator(
             graph,
             args.split,
-            history_len=config.history_len,
-            history_window=config.history_window,
+            **config.window(),
             vocabulary=vocabulary,
         )
     )

@@ -91,13 +91,13 @@ def main() -> None:
         graph, config = common.load(path, args.preset, config_file=args.config, **given, **load)
         checkpoint = args.checkpoint
         if checkpoint is None:
-            note(f"training {config.model} on {graph.name}: {graph.num_facts:,} facts")
+            note(f"training {config.family} on {graph.name}: {graph.num_facts:,} facts")
             trained = train_tirgn(graph, config.replace(logdir=str(folder / "log")), model_dir=folder / "models")
             checkpoint = trained["checkpoint"]
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
         graph = for_checkpoint(graph, metadata, checkpoint)
-        shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+        shape = config.window()
         test: Any = make_evaluator(model, graph, split="test", **shape)
         valid: Any = make_evaluator(model, graph, split="valid", **shape)
         note("evaluating and calibrating")

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
     keep_freed_memory()
     sizes = dict(QUICK_SIZES if args.quick else SIZES)
     sizes |= {name: value for name in ("entities", "facts") if (value := getattr(args, name))}
-    config = TiRGNTrainingConfig(**SETTINGS | parse_assignments(args.set) | ({"seed": args.seed} if args.seed else {}))
+    seed = {"seed": args.seed} if args.seed else {}
+    config = TiRGNTrainingConfig().replace(**SETTINGS | parse_assignments(args.set) | seed)
     memory = {"python": common.peak_rss()}
     note(f"drawing {sizes['facts']:,} facts over {sizes['entities']:,} entities")
     graph = shortened(random_graph(**sizes, seed=config.seed), args.snapshots)

@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
 
     settings: dict[str, Any] = SETTINGS | (QUICK if args.quick else {}) | {"loss": args.loss}
     settings |= parse_assignments(args.set)
-    config = TiRGNTrainingConfig(**settings)
+    config = TiRGNTrainingConfig().replace(**settings)
     entities = args.entities or (QUICK_ENTITIES if args.quick else ENTITIES)
     entities = -(-entities // 8) * 8  # so that the same table is divided in every mesh
     shape = ProblemShape(entities, 12, 128, 64, history=4) if args.quick else ProblemShape(entities, 596, 5120, 5120)

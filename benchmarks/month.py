@@ -28,17 +28,16 @@ QUICK = {"entities": 60, "relations": 6, "snapshots": 8, "facts": 800, "last_fac
 
 def child(args: argparse.Namespace) -> None:
     """Train for an epoch or until the time is over; prints what it took."""
-    from tirgn_eqx.config import RECIPES, TiRGNTrainingConfig, parse_assignments
-    from tirgn_eqx.config import preset as named
+    from tirgn_eqx.config import Given, RecurrentTrainingConfig
     from tirgn_eqx.runtime.malloc import keep_freed_memory
     from tirgn_eqx.train.api import train_tirgn
 
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))
-    config = named(args.preset) if args.preset else TiRGNTrainingConfig()
-    config = config.replace(**RECIPES[args.recipe]) if args.recipe else config
-    config = config.replace(**(common.QUICK_SETTINGS if args.quick and config.model != "evidence" else {}))
-    config = config.replace(**parse_assignments(args.set)).replace(epochs=1, eval_interval=1)
+    config = Given(args.preset, args.recipe).config()
+    if args.quick and isinstance(config, RecurrentTrainingConfig):
+        config = config.replace(**common.QUICK_SETTINGS)
+    config = Given(assignments=args.set).changed(config).replace(epochs=1, eval_interval=1)
     begin, seen = time.perf_counter(), {}
 
     def on_record(record: dict[str, Any]) -> None:
@@ -88,7 +87,7 @@ def main() -> None:
         sys.exit(f"the training left with exit code {run.returncode}")
     found = common.last_json(run.stdout)
     found["setting"].pop("logdir")
-    name = "-".join(filter(None, ["month", found["setting"]["model"], args.recipe, args.tag]))
+    name = "-".join(filter(None, ["month", found["setting"]["family"], args.recipe, args.tag]))
     document = common.record(name, found, args.results)
     result = found["result"]
     row = [result.get("epoch_seconds"), result["facts"] / result["seconds_of_steps"], result["peak_rss_bytes"] / 2**30]

@@ -74,8 +74,7 @@ def test_figures(graph, model_dir: Path) -> dict | None:
     if not best.exists():
         return None
     model, config, _ = load_model(best)
-    window, length = config.history_window, config.history_len
-    figures = evaluate_model(model, graph, split="test", history_len=length, history_window=window).to_dict()
+    figures = evaluate_model(model, graph, split="test", **config.window()).to_dict()
     del figures["snapshots"], figures["dataset"]
     return figures
 

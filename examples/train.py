@@ -36,7 +36,7 @@ def main() -> None:
 
     # The figures of the result are those of the best checkpoint; the same again, from the file alone:
     model, config, _ = tg.load_model(result["checkpoint"])
-    test = tg.evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    test = tg.evaluate_model(model, graph, **config.window())
     print(f"test MRR {test.entity['mrr']:.4f}, Hits@10 {test.entity['hits_at_10']:.4f}: {result['checkpoint']}")
 
 

@@ -9,7 +9,8 @@
 |---|---|
 | data | `TemporalGraph`, `build_history_vocabulary`, `from_facts`, `graph_statistics`, `load_graph`, `simulate` |
 | data by a checkpoint's ids | `for_checkpoint` |
-| settings | `TiRGNTrainingConfig`, `preset` |
+| settings | `TrainingConfig`, `TiRGNTrainingConfig`, `REGCNTrainingConfig`, `preset` |
+| settings with evidence | `EvidenceTrainingConfig`, `MixtureTrainingConfig` |
 | models | `Evidence`, `REGCN`, `RecurrentGraphModel`, `TiRGN`, `build_model` |
 | training | `train_tirgn`, `load_model`, `save_model`, `TrainingLogger` |
 | own loops | `init_optimizer`, `make_loader`, `make_optimizer`, `make_step` |
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from tirgn_eqx import models as models
     from tirgn_eqx import nn as nn
     from tirgn_eqx import train as train
+    from tirgn_eqx.config import EvidenceTrainingConfig as EvidenceTrainingConfig
+    from tirgn_eqx.config import MixtureTrainingConfig as MixtureTrainingConfig
+    from tirgn_eqx.config import REGCNTrainingConfig as REGCNTrainingConfig
     from tirgn_eqx.config import TiRGNTrainingConfig as TiRGNTrainingConfig
+    from tirgn_eqx.config import TrainingConfig as TrainingConfig
     from tirgn_eqx.config import preset as preset
     from tirgn_eqx.data import TemporalGraph as TemporalGraph
     from tirgn_eqx.data import build_history_vocabulary as build_history_vocabulary
@@ -66,7 +71,14 @@ if TYPE_CHECKING:
     from tirgn_eqx.train.optimizer import init_optimizer as init_optimizer
 
 _HOMES = {
-    "config": ("TiRGNTrainingConfig", "preset"),
+    "config": (
+        "EvidenceTrainingConfig",
+        "MixtureTrainingConfig",
+        "REGCNTrainingConfig",
+        "TiRGNTrainingConfig",
+        "TrainingConfig",
+        "preset",
+    ),
     "data": (
         "TemporalGraph",
         "build_history_vocabulary",

@@ -104,7 +104,7 @@ def evaluate(
         if difference is not None:
             output.print_warning(difference)
 
-        window: dict[str, Any] = config.window()
+        window = config.window()
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 

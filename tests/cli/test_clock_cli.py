@@ -37,7 +37,7 @@ def graph(trained):
 def expected(folder, graph, origin):
     """The test figures of the checkpoint, with a clock from `origin`."""
     model, config, _ = load_model(folder / "tirgn_best.npz")
-    window: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
+    window: dict[str, Any] = config.window()
     return evaluate_model(model, dataclasses.replace(graph, clock_origin=origin), split="test", **window).entity
 
 

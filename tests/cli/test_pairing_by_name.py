@@ -207,7 +207,7 @@ def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     asked(run, "eval", tmp_path / "copy.npz", "--calibrate", "--data-path", table, "--num-days", "0")
     model, config, metadata = load_model(tmp_path / "copy.npz")
     graph, _ = made_by_hand(table, metadata, facts)
-    on_valid = make_evaluator(model, graph, split="valid", history_len=config.history_len)
+    on_valid = make_evaluator(model, graph, split="valid", history_len=config.window()["history_len"])
     expected = fit_temperature(lambda temperature: on_valid(model, temperature))
     assert metadata["calibration"]["temperature"] == expected["temperature"]
 
@@ -316,7 +316,7 @@ def test_the_library_pairs_where_it_is_given_the_metadata(place):
     model, config, metadata = load_model(place / "evidence.npz")
     folder, turned = load_graph(str(place / "folder")), load_graph(str(place / "turned"))
     figures = [
-        evaluate_model(model, graph, **config.window(), metadata=metadata).to_dict()
+        evaluate_model(model, graph, history_len=config.window()["history_len"], metadata=metadata).to_dict()
         for graph in (folder, turned)
     ]
     assert timeless(figures[0]) | {"dataset": 0} == timeless(figures[1]) | {"dataset": 0}
@@ -325,4 +325,4 @@ def test_the_library_pairs_where_it_is_given_the_metadata(place):
     ]
     assert forecasts[0] == forecasts[1]
     with pytest.raises(DataError, match="the model was trained with 6 and 2; give its metadata"):
-        evaluate_model(model, load_graph("sim"), history_len=config.history_len)
+        evaluate_model(model, load_graph("sim"), history_len=config.window()["history_len"])

@@ -13,7 +13,7 @@ from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import FAMILIES, Given, MixtureTrainingConfig, preset
+from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, Given, MixtureTrainingConfig
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.batches.windows import WindowLoader
@@ -32,6 +32,9 @@ HISTORY_LEN = 2
 SLOW = pytest.mark.slow
 
 
+TINY = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
+
+
 def structure_settings(family="tirgn", **changes):
     fixed = {"embedding_dim": 6, "history_len": HISTORY_LEN, "num_layers": 1, "conv_channels": 3, "precision": "f32"}
     fixed |= {"remat": "none", "epochs": 2, "eval_interval": 1, "max_buckets": 1}
@@ -39,7 +42,7 @@ def structure_settings(family="tirgn", **changes):
 
 
 def settings(family="tirgn", evidence=None, **changes):
-    return MixtureTrainingConfig.of(structure_settings(family, **changes), evidence or preset("evidence"))
+    return MixtureTrainingConfig.of(structure_settings(family, **changes), evidence or EvidenceTrainingConfig(**TINY))
 
 
 @functools.cache
@@ -208,14 +211,11 @@ def world():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def tiny_stages():
-    """Evidence small enough for tests, and few steps of the gate."""
-    from tirgn_eqx.config import PRESETS
+def few_steps():
+    """Few steps of the gate."""
     from tirgn_eqx.train import gate
 
     patch = pytest.MonkeyPatch()
-    changes = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
-    patch.setitem(PRESETS, "evidence", PRESETS["evidence"] | changes)
     patch.setattr(gate, "STEPS", 6)
     yield
     patch.undo()

@@ -43,7 +43,7 @@ class Elements(HTMLParser):
 
 def test_figures_are_those_of_the_evaluation(runs, graph):
     model, config, _ = load_model(runs[0].checkpoint)
-    evaluation = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    evaluation = evaluate_model(model, graph, **config.window())
     measured = runs[0].measured
     assert measured["entity"] == evaluation.entity
     weighted = sum(row["questions"] * row["mrr"] for row in measured["strata"])

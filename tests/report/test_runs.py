@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from tirgn_eqx import config_from_dict
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
+from tirgn_eqx.config import config_from_dict
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.runs import read_curves

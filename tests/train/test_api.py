@@ -93,7 +93,7 @@ def test_the_checkpoint_alone_gives_the_same_figures(trained, graph, config):
     model, loaded, metadata = load_model(folder / "tirgn_best.npz")
     (folder / "aside").rename(folder / "tirgn_best.json")
     assert loaded == config.replace(precision="f32") and model.static_edges is not None
-    options = {"history_len": config.history_len, "history_window": config.history_window}
+    options = config.window()
     again = evaluate_model(model, graph, split="test", **options).to_dict()
     assert again["entity"] == pytest.approx(result["test"]["entity"])
     assert again["dataset"]["sha256"] == metadata["data"]["sha256"]

@@ -7,6 +7,7 @@ from typing import Any
 from tirgn_eqx.config.training_config import (
     EvidenceTrainingConfig,
     MixtureTrainingConfig,
+    ModelTrainingConfig,
     RecurrentTrainingConfig,
     TrainingConfig,
     family_of,
@@ -22,8 +23,11 @@ class Preset:
     settings: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = "evidence"
 
-    def config(self) -> TrainingConfig:
-        return family_of(self.family)(**self.settings)
+    def config(self) -> ModelTrainingConfig:
+        """The configuration of the preset."""
+        config = family_of(self.family)(**self.settings)
+        assert isinstance(config, ModelTrainingConfig)
+        return config
 
 
 def _published(family: str, history_len: int, num_layers: int, evidence: str = "evidence", **more: Any) -> Preset:
@@ -97,7 +101,7 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def preset(name: str) -> TrainingConfig:
+def preset(name: str) -> ModelTrainingConfig:
     """The configuration of a preset by name. **Raises:** ConfigError with the nearest name."""
     return find_preset(name).config()
 

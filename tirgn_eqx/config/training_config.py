@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from tirgn_eqx.config.setting import Range, Setting, setting, settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
@@ -20,6 +20,13 @@ _optimisation = partial(setting, group="Optimisation")
 _computation = partial(setting, group="Computation", searchable=False)
 _stopping = partial(setting, group="Validation and stopping", searchable=False, resumable=True)
 _output = partial(setting, group="Output", searchable=False, resumable=True)
+
+
+class Window(TypedDict):
+    """What an evaluator must know of a configuration, as keyword arguments."""
+
+    history_len: int
+    history_window: int
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,10 @@ class TrainingConfig:
         """What checkpoints and results call the model."""
         return self.family
 
-    def window(self) -> dict[str, int]:
-        """`history_len` and `history_window` of the recurrent graph encoder, as evaluators take them. A family without
-        an encoder has zeros, which its evaluator does not read."""
-        return {"history_len": 0, "history_window": 0}
+    def window(self) -> Window:
+        """`history_len` and `history_window` of the recurrent graph encoder. A family without an encoder has zeros,
+        which its evaluator does not read."""
+        return Window(history_len=0, history_window=0)
 
     def to_dict(self) -> dict[str, Any]:
         """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
@@ -166,8 +173,8 @@ class RecurrentTrainingConfig(ModelTrainingConfig):
         False, "on a CPU, evolve the window without a loop: a tenth faster, twice the compile time, and no remat"
     )
 
-    def window(self) -> dict[str, int]:
-        return {"history_len": self.history_len, "history_window": self.history_window}
+    def window(self) -> Window:
+        return Window(history_len=self.history_len, history_window=self.history_window)
 
 
 @dataclass(frozen=True)
@@ -267,11 +274,11 @@ class MixtureTrainingConfig(TrainingConfig):
         structure: TiRGNTrainingConfig | REGCNTrainingConfig,
         evidence: EvidenceTrainingConfig | None = None,
     ) -> "MixtureTrainingConfig":
-        """`structure` with `evidence` (None: its defaults), which takes over the seed, the monitor and what else both parts share."""
+        """`structure` with `evidence` (None: its defaults), which takes over the settings that both parts share, such
+        as the seed."""
+        evidence = evidence or EvidenceTrainingConfig()
         shared = {name: getattr(structure, name) for name in SHARED}
-        return cls(
-            structure.seed, structure.logdir, structure, (evidence or EvidenceTrainingConfig()).replace(**shared)
-        )
+        return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
 
     def replace(self, **changes: Any) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
@@ -299,7 +306,7 @@ class MixtureTrainingConfig(TrainingConfig):
     def model_type(self) -> str:
         return f"{self.structure.family}-evidence"
 
-    def window(self) -> dict[str, int]:
+    def window(self) -> Window:
         return self.structure.window()
 
     def to_dict(self) -> dict[str, Any]:

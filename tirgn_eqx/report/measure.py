@@ -40,7 +40,7 @@ def measure(
     question, as the checkpoint holds it; `told`: called with what is being done.
     """
     told(f"evaluating on the {split} split of {graph.name}")
-    window: dict[str, Any] = config.window()
+    window = config.window()
     run: Any = make_evaluator(model, graph, split=split, **window)
     pair = None
     if temperature:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.files import alone, write_text
 from tirgn_eqx.storage.strict_json import plain, to_json
@@ -50,7 +51,8 @@ class TrainingLogger:
         resume_step: int | None = None,
     ):
         self.logdir = Path(logdir)
-        self._config = plain({} if config is None else config)
+        document = config.to_dict() if isinstance(config, TrainingConfig) else config
+        self._config = plain({} if document is None else document)
         self._given_up: set[str] = set()
         self._held = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")

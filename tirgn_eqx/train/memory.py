@@ -241,6 +241,7 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     A micro-batch's memory grows linearly with its size, so two compiled sizes give a third that just fits;
     what is returned has been compiled and fits.
     """
+    config = _recurrent(config)
     predict = lambda batch: predicted_bytes(shape, config.replace(batch_size=batch))
     whole = 2 * shape.queries
     if predict(whole) <= budget:

@@ -184,7 +184,7 @@ def train_staged(
             )
         path = {}
         for name, given in (("evidence", evidence), ("structure", structure)):
-            settings: ModelTrainingConfig = getattr(config, name)
+            settings = config.evidence if name == "evidence" else config.structure
             begin_from = None if start is None else getattr(start, name)
             found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
             if found is None:

@@ -202,7 +202,7 @@ def events(place: Path) -> list[str]:
 def unreadable(place: Path) -> list[str]:
     """Files at published names that are not whole, each with why."""
     from tirgn_eqx.checkpoint.files import load_checkpoint
-    from tirgn_eqx.config import TiRGNTrainingConfig, read_config
+    from tirgn_eqx.config import config_from_dict, read_config
     from tirgn_eqx.errors import DataWarning
 
     found = []
@@ -216,7 +216,7 @@ def unreadable(place: Path) -> list[str]:
             elif path.suffix == ".json":
                 json.loads(path.read_bytes())
             elif path.suffix == ".toml":
-                TiRGNTrainingConfig(**read_config(path))
+                config_from_dict(read_config(path))
             elif path.suffix == ".jsonl":
                 # The last one may be cut off until the training is resumed.
                 for line in path.read_bytes().splitlines(keepends=True):

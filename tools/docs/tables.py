@@ -77,7 +77,7 @@ def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
 def recipe(record: dict[str, Any]) -> str:
     """What the training was: as published, by the fast recipe, or something between."""
     setting = record["setting"]
-    if setting.get("model") == "evidence" or setting.get("history") == "evidence":
+    if record["result"]["model_type"].endswith("evidence"):
         return "evidence"
     if all(setting.get(name) == value for name, value in RECIPES["fast"].items()):
         return "fast"

@@ -106,11 +106,13 @@ def _text_tables() -> list[Files]:
     return made
 
 
-def _tiny(**more: Any) -> Any:
-    from tirgn_eqx.config import TiRGNTrainingConfig
+def _tiny(family: str = "tirgn", **more: Any) -> Any:
+    from tirgn_eqx.config import FAMILIES, settings
 
-    small: Any = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2}
-    return TiRGNTrainingConfig(**small, evidence_heads=2, evidence_hidden=2, history_len=2, **more)
+    small: Any = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2, "history_len": 2}
+    small |= {"evidence_heads": 2, "evidence_hidden": 2} | more
+    config = FAMILIES[family]
+    return config(**{name: value for name, value in small.items() if name in settings(config)})
 
 
 def _graph(place: Path) -> Any:
@@ -136,7 +138,7 @@ def _checkpoint() -> list[Files]:
     made = []
     for model in ("tirgn", "evidence"):
         with tempfile.TemporaryDirectory() as work:
-            graph, config = _graph(Path(work) / "data"), _tiny(model=model)
+            graph, config = _graph(Path(work) / "data"), _tiny(model)
             built = build_model(graph.num_entities, graph.num_relations, config, graph.static, key=jr.key(0))
             save_model(Path(work) / "out" / "m", built, config, graph)
             files = _files(Path(work) / "out")
@@ -308,15 +310,15 @@ def _resume(place: Path) -> None:
 
 
 def _configure(place: Path) -> None:
-    from tirgn_eqx.config import TiRGNTrainingConfig, read_config
+    from tirgn_eqx.config import Given
 
     for file in place.iterdir():
-        TiRGNTrainingConfig().replace(**read_config(file)).to_toml()
+        Given(file=file).config().to_toml()
 
 
 def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
-    from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
+    from tirgn_eqx.config import Given
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
     from tirgn_eqx.gdelt.feed import parse_span, parse_time
@@ -324,7 +326,7 @@ def _parse(place: Path) -> None:
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
     readers = [
-        lambda text: TiRGNTrainingConfig().replace(**parse_assignments([text])),
+        lambda text: Given(assignments=[text]).config(),
         *(parse_bytes, parse_shape, checked_url, parse_span, parse_time),
         lambda text: load_graph(text) if _is_small(text) else None,
     ]
