@@ -190,7 +190,7 @@ def train(
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
             output.print_line(output.stderr(), told)
-        # Of several processes, another one may have been asked.
+        # Of several processes, another one may have received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
 
@@ -248,14 +248,15 @@ def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
 
 
 class Signals:
-    """While in use, the first SIGINT or SIGTERM is only noted, so that a training can finish its step and save; the
-    second one interrupts at once."""
+    """A context in which the first SIGINT or SIGTERM is only recorded, so that a training can finish its step and save;
+    the second one interrupts at once."""
 
     def __init__(self) -> None:
         self.number = 0
         self._before: dict[int, Any] = {}
 
     def received(self) -> bool:
+        """Whether a signal has come."""
         return self.number != 0
 
     def _handle(self, number: int, frame: Any) -> None:
@@ -264,7 +265,7 @@ class Signals:
         self.number = number
 
     def __enter__(self) -> "Signals":
-        # Python lets only the main thread change handlers; elsewhere, signals are left to the caller.
+        # Only the main thread may change handlers; in another one, signals are left to the caller.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self

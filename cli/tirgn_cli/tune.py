@@ -27,8 +27,7 @@ def tune(
         options.option(
             "--set",
             metavar="KEY=VALUE",
-            help="any setting by name, repeatable, the same for all trials; one that would be searched is not then "
-            "(default: none)",
+            help="any setting by name, repeatable, the same for all trials and then not searched (default: none)",
             panel=options.TRAINING,
         ),
     ] = None,
@@ -41,8 +40,8 @@ def tune(
         Path,
         options.option(
             metavar="FILE",
-            help="everything that is known of the search; trials get folders beside it, and every process that is "
-            "started with it takes part (default: tuning/study.journal)",
+            help="file of the search; the trials have their folders next to it, and every process that is started with "
+            "it takes part (default: tuning/study.journal)",
             panel=SEARCH,
         ),
     ] = Path("tuning/study.journal"),
@@ -52,7 +51,7 @@ def tune(
             min=1,
             max=9999,
             metavar="N",
-            help="trials that the study is to have in the end, by all processes together (default: 30)",
+            help="trials that the study has in the end, by all processes together (default: 30)",
             panel=SEARCH,
         ),
     ] = 30,
@@ -61,7 +60,7 @@ def tune(
         options.option(
             "--param",
             metavar="NAME=LOW:HIGH",
-            help="search this setting over a range, LOW:HIGH:log for one by magnitude, or choices A,B; repeatable "
+            help="search this setting over a range, LOW:HIGH:log for a logarithmic one, or choices A,B; repeatable "
             "(default: history_len, num_layers, dropout, history_rate, angle, learning_rate, as far as the model has "
             "them)",
             panel=SEARCH,
@@ -78,7 +77,7 @@ def tune(
         options.option(
             min=0,
             metavar="N",
-            help="seed of the search; with several processes, what is drawn depends on their pace too; trainings have "
+            help="seed of the search; with several processes, their timing matters too; that of the trainings is "
             "--set seed=N (default: 0)",
             panel=SEARCH,
         ),
@@ -87,7 +86,7 @@ def tune(
         str,
         options.option(
             metavar="median|hyperband|none",
-            help="how trials are given up: below the median validation MRR of the others, by hyperband, or never "
+            help="when trials are pruned: below the median validation MRR of the others, by hyperband, or never "
             "(default: median)",
             autocompletion=lambda: ["median", "hyperband", "none"],
             panel=SEARCH,
@@ -98,7 +97,7 @@ def tune(
         options.option(
             min=1,
             metavar="N",
-            help="trials that are drawn at random, and finished before any is given up by the median (default: 5)",
+            help="trials that are sampled at random, and completed before the median prunes any (default: 5)",
             panel=SEARCH,
         ),
     ] = 5,
@@ -123,9 +122,9 @@ def tune(
 ) -> None:
     """Search for the settings with the highest validation MRR.
 
-    Every trial is a training in a folder of its own; hopeless ones are given up early. Start the command several times,
-    on one or several machines, and they share the work; start it again after a break, and it goes on. The trial of a
-    process that was killed is taken over where it was saved.
+    Every trial is a training in a folder of its own; bad ones are pruned early. Start the command several times, on one
+    or several machines, and the processes share the work; start it again after a break, and it goes on. The trial of a
+    process that was killed is taken over from its last saved state.
 
     Example: tirgn tune --trials 20 --epochs 10
 
@@ -183,7 +182,7 @@ def tune(
         _show(found)
     if found["status"] != "complete":
         output.print_line(
-            output.stderr(), f"interrupted; {study} holds what is known, and the same command goes on from there"
+            output.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there"
         )
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
@@ -197,7 +196,7 @@ def _show(found: dict[str, Any]) -> None:
         for row in sorted(found["trials"], key=lambda row: -(row["mrr"] if row["state"] == "complete" else -1.0))
     ]
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)
-    caption = f"MRR on valid, entity, single-step, time-aware filter; of trials given up, the best until then; {counts}"
+    caption = f"MRR on valid, entity, single-step, time-aware filter; of pruned trials, the best until then; {counts}"
     tables.print_table(
         tables.make_table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",))
     )

@@ -5,6 +5,7 @@ import shlex
 import pytest
 import typer
 
+from tirgn_eqx.config import FAMILIES, settings
 from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())
@@ -29,6 +30,37 @@ def test_every_command_has_help_with_an_example_and_described_options(run, path)
 def test_every_example_parses(line):
     path, command, words = find(line)
     command.make_context(path, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "family", "here", "elsewhere"),
+    [
+        ([], "TiRGN", ["--history-rate", "--set angle", "(default: 100)"], ["--set evidence_heads"]),
+        (["--model", "regcn"], "RE-GCN", ["--history-window", "--set angle"], ["--history-rate", "--set history_mask"]),
+        (["--preset=regcn-yago"], "RE-GCN", ["--set conv_kernel"], ["--history-rate"]),
+        (["--model=evidence"], "evidence", ["--set evidence_heads", "(default: 0.005)"], ["--history-len", "--remat"]),
+        (["--history", "evidence"], "TiRGN", ["--set evidence.evidence_heads", "--set evidence.epochs"], []),
+        (["--model", "gru"], "TiRGN", ["--history-rate"], ["--set evidence_heads"]),
+    ],
+)
+def test_help_shows_the_settings_of_the_chosen_family(run, words, family, here, elsewhere):
+    result = run("train", *words, "--help")
+    assert result.exit_code == 0, result.stderr
+    assert f"Settings of {family}, as --set NAME=VALUE" in result.stdout
+    for text in here:
+        assert text in result.stdout
+    for text in elsewhere:
+        assert f"{text} " not in result.stdout
+    if "evidence" in words:
+        assert "Settings of evidence, as --set evidence.NAME=VALUE" in result.stdout
+
+
+def test_every_setting_of_a_family_is_in_its_help(run):
+    for family in ("tirgn", "regcn", "evidence"):
+        shown = run("train", "--model", family, "--help").stdout
+        for name in settings(FAMILIES[family]):
+            option = {"learning_rate": "lr", "save_minutes": "save-every"}.get(name, name.replace("_", "-"))
+            assert f"--set {name} " in shown or f"--{option} " in shown, (family, name)
 
 
 def test_help_stands_in_for_missing_arguments(run):

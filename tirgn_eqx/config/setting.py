@@ -79,19 +79,24 @@ class Setting:
         return value
 
     def described(self) -> str:
-        """What it may be and what it is by default, such as `0 to 1 (default: 0.3)`."""
+        """Its help, what it may be, and its default, such as `dropout; 0 to 1 (default: 0.3)`."""
         default = str(self.default).lower() if isinstance(self.default, bool) else self.default
         limits = ""
         if self.choices:
-            limits = f"one of {', '.join(self.choices)} "
+            limits = f"; one of {', '.join(self.choices)}"
         elif self.low is not None:
-            limits = f"at least {self.low} " if self.high is None else f"{self.low} to {self.high} "
-        return f"{limits}(default: {default})"
+            limits = f"; at least {self.low}" if self.high is None else f"; {self.low} to {self.high}"
+        return f"{self.help}{limits} (default: {default})"
 
 
 def setting(default: Any, help: str, **traits: Any) -> Any:
     """A dataclass field that is a setting; `traits` are further arguments of `Setting`."""
     return dataclasses.field(default=default, metadata={"setting": {"help": help, **traits}})
+
+
+def override(base: type, name: str, default: Any, **traits: Any) -> Any:
+    """A field like that of `base` with another default and other `traits`."""
+    return setting(default, **base.__dataclass_fields__[name].metadata["setting"] | traits)
 
 
 @functools.cache

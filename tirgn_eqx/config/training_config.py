@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, Setting, setting, settings
+from tirgn_eqx.config.setting import Range, Setting, override, setting, settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -91,7 +91,7 @@ class ModelTrainingConfig(TrainingConfig):
     task_weight: float = _loss(0.7, "weight of the entity loss; the relation loss gets the rest", low=0, high=1)
     learning_rate: float = _optimisation(1e-3, "Adam's step size", low=0, search=Range(1e-4, 1e-2, log=True))
     lr_schedule: Literal["constant", "linear", "cosine"] = _optimisation(
-        "constant", "step size over the run: constant as published, or falling to 0 at the last of `epochs`"
+        "constant", "step size over the run: constant, as published, or falling to 0 at the last of `epochs`"
     )
     weight_decay: float = _optimisation(1e-5, "L2 term added to the gradient before Adam", low=0)
     grad_clip: float = _optimisation(1.0, "global gradient norm limit; 0 = none", low=0)
@@ -197,12 +197,17 @@ class REGCNTrainingConfig(RecurrentTrainingConfig):
     family: ClassVar[str] = "regcn"
     label: ClassVar[str] = "RE-GCN"
 
-    history_window: int = _model(
+    history_window: int = override(
+        RecurrentTrainingConfig,
+        "history_window",
         50,
-        "snapshots that the candidates beside the drawn ones are looked up in when loss = sampled or shared; 0 = all",
-        low=0,
+        help="when loss = sampled or shared, snapshots back in which the history names entities to score; 0 = all",
         requires=("loss", ("sampled", "shared")),
     )
+
+
+_override = partial(override, ModelTrainingConfig)
+_BACKGROUND: Any = {"requires": ("evidence_background", (True,))}
 
 
 @dataclass(frozen=True)
@@ -212,20 +217,9 @@ class EvidenceTrainingConfig(ModelTrainingConfig):
     family: ClassVar[str] = "evidence"
     label: ClassVar[str] = "evidence"
 
-    embedding_dim: int = _model(
-        64, "width of the background's embeddings", low=2, requires=("evidence_background", (True,))
-    )
-    static_graph: bool = _model(
-        True, "use the static graph when the data has one", requires=("evidence_background", (True,))
-    )
-    dropout: float = _model(
-        0.3,
-        "dropout on the background's embeddings",
-        low=0,
-        high=0.99,
-        search=Range(0.0, 0.5),
-        requires=("evidence_background", (True,)),
-    )
+    embedding_dim: int = _override("embedding_dim", 64, **_BACKGROUND)
+    static_graph: bool = _override("static_graph", True, **_BACKGROUND)
+    dropout: float = _override("dropout", 0.3, help="dropout on the background's embeddings", **_BACKGROUND)
     evidence_heads: int = _model(32, "kinds of past events that it tells apart", low=1)
     evidence_hidden: int = _model(32, "width of the hidden layer between ages, counts and intensity", low=1)
     evidence_context: bool = _model(
@@ -236,16 +230,14 @@ class EvidenceTrainingConfig(ModelTrainingConfig):
     )
     max_partners: int = _model(512, "most recent neighbours of a subject that are looked at; 0 = all", low=0)
     loss_filter: bool = _loss(False, "leave other true answers out of an answer's loss, as the time-aware filter does")
-    learning_rate: float = _optimisation(5e-3, "Adam's step size", low=0, search=Range(1e-3, 2e-2, log=True))
-    lr_schedule: Literal["constant", "linear", "cosine"] = _optimisation(
-        "cosine", "step size over the run: constant, or falling to 0 at the last of `epochs`"
-    )
-    weight_decay: float = _optimisation(0.0, "L2 term added to the gradient before Adam", low=0)
-    batch_size: int = _optimisation(2048, "queries scored at once; 0 = the whole snapshot", low=0)
-    max_buckets: int = _computation(2, "padded batch shapes, each compiled once", low=1)
-    epochs: int = _stopping(3, "passes over the training snapshots", low=0)
-    eval_interval: int = _stopping(1, "epochs between validations", low=1)
-    patience: int = _stopping(3, "epochs without a better validation before stopping; 0 = never stop", low=0)
+    learning_rate: float = _override("learning_rate", 5e-3, search=Range(1e-3, 2e-2, log=True))
+    lr_schedule: Literal["constant", "linear", "cosine"] = _override("lr_schedule", "cosine")
+    weight_decay: float = _override("weight_decay", 0.0)
+    batch_size: int = _override("batch_size", 2048)
+    max_buckets: int = _override("max_buckets", 2)
+    epochs: int = _override("epochs", 3)
+    eval_interval: int = _override("eval_interval", 1)
+    patience: int = _override("patience", 3)
 
 
 @dataclass(frozen=True)
@@ -369,19 +361,21 @@ def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
+    if where and config is MixtureTrainingConfig:
+        raise ConfigError(f"{where}family = 'mixture': must be one of its parts")
     given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
     return config(**_checked(config, given))
 
 
-def flatten(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The settings of a document by name, those of a mixture's parts as `structure.epochs`."""
     for name, value in document.items():
         if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
         else:
-            yield f"{prefix}{name}", value
+            yield name, value
 
 
 def all_settings() -> dict[str, Setting]:

@@ -93,7 +93,7 @@ def reference() -> str:
     for title, config, base in SECTIONS:
         known = {} if base is None else settings(base)
         found = [one for name, one in settings(config).items() if known.get(name) != one]
-        lines = [_wrapped(f"- `{one.name}`: {one.help}; {one.described()}") for one in found]
+        lines = [_wrapped(f"- `{one.name}`: {one.described()}") for one in found]
         parts.append(f"**{title}**\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
