@@ -116,9 +116,7 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK_BYTES) -> Iterato
         return
     checksum(source.path, digest)
     try:
-        small = _small(source, kind, size)
-        if small is None:
-            _read_through(source, kind, size)
+        small = _verify(source, kind, size)
     except BROKEN as error:
         raise Unreadable(f"broken {kind} file: {told(error)}") from error
     if small is not None:
@@ -150,26 +148,23 @@ def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBas
             yield name, cast(io.BufferedIOBase, archive.open(member))
 
 
-def _small(source: Source, kind: str, size: int) -> bytes | None:
-    """The contents of a compressed file, if it holds one file of less than `size` bytes; otherwise None."""
-    with closing(_members(source, kind)) as members:
-        part, file = next(members)
-        with closing(file):
-            data = file.read(size)
-    _check_lines(data, packed=True)
-    return data if part == source.name and len(data) < size else None
+def _verify(source: Source, kind: str, size: int) -> bytes | None:
+    """Read a compressed file to its end, which verifies its checksums.
 
-
-def _read_through(source: Source, kind: str, size: int) -> None:
-    """Read a compressed file to its end, which verifies its checksums."""
-    total = 0
-    for _, file in _members(source, kind):
+    **Returns:** its contents, if it holds one file of less than `size` bytes.
+    """
+    total, first, single = 0, b"", True
+    for part, file in _members(source, kind):
+        single = part == source.name
         with closing(file):
-            _check_lines(data := file.read(max(size, tarfile.BLOCKSIZE)), packed=True)
+            data = file.read(max(size, tarfile.BLOCKSIZE))
+            _check_lines(data, packed=True)
+            first = first or data
             while data:
                 total += len(data)
                 _check_room(source, total)
                 data = file.read(size)
+    return first if single and total == len(first) < size else None
 
 
 def _check_lines(start: bytes, packed: bool = False) -> None:
