@@ -167,7 +167,7 @@ def _settings() -> list[Files]:
     config = _tiny()
     return [
         {"run.toml": config.to_toml().encode()},
-        {"run.json": config.to_json().encode()},
+        {"run.json": json.dumps(config.to_dict()).encode()},
         {"run.toml": b"epochs = 3\n"},
     ]
 
