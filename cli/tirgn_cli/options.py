@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -403,6 +403,13 @@ def parse_bytes(text: str, option: str = "--budget") -> int:
     if size < 1:
         raise ConfigError(f"{option} {text!r}: must be at least one byte")
     return size
+
+
+def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options of a command by name, those that are settings and were given, for `Given`."""
+    known = {**all_settings(), "history": None}
+    found = {name: value for name, value in given(**params).items() if name in known and name != "save_every"}
+    return given(family=params.get("model")) | found | save_every(params.get("save_every"))
 
 
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required

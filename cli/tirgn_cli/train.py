@@ -27,6 +27,7 @@ from tirgn_eqx.storage.files import write_text
 
 @options.command()
 def train(
+    ctx: typer.Context,
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,
@@ -133,29 +134,7 @@ def train(
         raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
     keep_freed_memory()
     source = data_path or options.default_data_path()
-    flags = options.given(
-        family=model,
-        embedding_dim=embedding_dim,
-        num_layers=num_layers,
-        history_len=history_len,
-        history=history,
-        history_rate=history_rate,
-        history_window=history_window,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        precision=precision,
-        remat=remat,
-        seed=seed,
-        eval_interval=eval_interval,
-        patience=patience,
-        monitor=monitor,
-        max_bad_steps=max_bad_steps,
-        checkpoint_interval=checkpoint_interval,
-        keep=keep,
-        logdir=logdir,
-    )
-    flags |= options.save_every(save_every)
+    flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
     config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
 
     from tirgn_cli import output
@@ -197,18 +176,24 @@ def train(
 class TrainCommand(TyperCommand):
     """`tirgn train`, whose help shows the settings of the model family that the other words choose."""
 
+    _words, _helping = f"{__name__}.words", f"{__name__}.helping"  # keys of the context
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.meta[__name__] = list(args)
+        ctx.meta[self._words] = list(args)
         return super().parse_args(ctx, args)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.meta[self._helping] = True
+        super().format_help(ctx, formatter)
+
     def get_params(self, ctx: Any) -> list[Any]:
-        params, words = super().get_params(ctx), ctx.meta.get(__name__, ())
-        return family_params(params, words) if {"--help", "-h"} & set(words) else params
+        params = super().get_params(ctx)
+        return family_params(params, ctx.meta[self._words]) if ctx.meta.get(self._helping) else params
 
 
 def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
     """The options that the help shows: of those that are settings the ones that the family has, with its defaults, and
-    then its other settings as `--set NAME`."""
+    then its other settings, by name."""
     config = _chosen_family(words)
     parts = {"": config}
     if issubclass(config, MixtureTrainingConfig):
@@ -226,7 +211,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
         for name, one in settings(part).items():
             if prefix or name not in own:
                 further = copy.copy(template)
-                further.name, further.opts = f"set_{prefix}{name}", [f"--set {prefix}{name}"]
+                further.name, further.opts = f"set_{prefix}{name}", [name]
                 further.help, further.metavar = options.setting_help(one), options.value_name(one) or "true|false"
                 further.rich_help_panel = f"Settings of {part.label}, as --set {prefix}NAME=VALUE"  # pyright: ignore
                 shown.append(further)

@@ -86,6 +86,19 @@ def test_the_family_comes_from_wherever_it_is_named(tmp_path):
             "evidence is a setting of a mixture, not of TiRGN; leave it out, or train mixture",
         ),
         (Given(options={"family": "gru"}), "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        (
+            Given(options={"family": "evidence", "history": "evidence"}),
+            "history = evidence: for tirgn and regcn, not for evidence; leave one of them out",
+        ),
+        (
+            Given(assignments=["evidence_preset=evidence-yago"]),
+            "evidence_preset: only with history = evidence; leave it out, or give both",
+        ),
+        (
+            Given(options={"history": "evidence"}, assignments=["evidence=3"]),
+            "evidence = 3: must be settings by name",
+        ),
+        (Given(options={"self": 1}), "config key 'self' does not exist for TiRGN; did you mean 'seed'?"),
         (Given(options={"history": "both"}), "history = 'both': must be one of mask, evidence"),
         (
             Given("yago", options={"family": "evidence"}),
@@ -112,6 +125,7 @@ def test_errors_of_a_file_begin_with_its_name(tmp_path):
         ("epoch = 3\n", "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
         ('family = "gru"\n', "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
         ("epochs = -1\n", "epochs = -1: must be at least 0"),
+        ("self = 1\n", "config key 'self' does not exist for TiRGN; did you mean 'seed'?"),
     ):
         file.write_text(text)
         with pytest.raises(ConfigError) as error:

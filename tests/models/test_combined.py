@@ -320,7 +320,7 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
 
 
 def test_settings_that_mean_nothing_are_refused():
-    with pytest.raises(ConfigError, match="is evidence already"):
+    with pytest.raises(ConfigError, match="for tirgn and regcn, not for evidence"):
         Given(options={"family": "evidence", "history": "evidence"}).config()
     with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
         Given(options={"history": "evidence", "evidence_preset": "evidense"}).config()

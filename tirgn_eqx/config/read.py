@@ -8,8 +8,8 @@ from typing import Any
 from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
 from tirgn_eqx.config.setting import settings
 from tirgn_eqx.config.training_config import (
-    PARTS,
     MixtureTrainingConfig,
+    RecurrentTrainingConfig,
     REGCNTrainingConfig,
     TiRGNTrainingConfig,
     TrainingConfig,
@@ -28,18 +28,18 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """`["angle=10", "loss=sampled", "evidence.epochs=5"]` as `{"angle": 10, "loss": "sampled", "evidence": {"epochs":
     5}}`: what follows `--set` on the command line. Names are checked when the settings are used."""
     changes: dict[str, Any] = {}
+    evidence: dict[str, Any] = {}
     for text in assignments:
         key, equals, raw = text.partition("=")
         key = key.strip().replace("-", "_")
         if not equals:
             raise ConfigError(f"--set {shown(text)}: expected key=value, such as --set angle=10")
-        part, dot, name = key.partition(".")
-        target = changes
-        if dot and part in PARTS:
+        if key.startswith("evidence."):
+            evidence[key.removeprefix("evidence.")] = parse_value(raw)
+        else:
             # A setting of a mixture by its name alone is the structure's.
-            target, key = (changes if part == "structure" else changes.setdefault(part, {})), name
-        target[key] = parse_value(raw)
-    return changes
+            changes[key.removeprefix("structure.")] = parse_value(raw)
+    return changes | ({"evidence": evidence} if evidence else {})
 
 
 def parse_value(text: str) -> Any:
@@ -109,10 +109,11 @@ class Given:
         chosen = _chosen(layers)
         named = None if self.preset is None else find_preset(self.preset)
         family = chosen.get("family") or (named.family if named else "tirgn")
-        mixed = chosen.get("history", "mask") == "evidence"
-        if family == "evidence" and mixed:
-            raise ConfigError("history = evidence: for tirgn and regcn; the evidence model is evidence already")
-        base = family_of(family)
+        base, mixed = family_of(family), chosen.get("history") == "evidence"
+        if mixed and not issubclass(base, RecurrentTrainingConfig):
+            raise ConfigError(f"history = evidence: for tirgn and regcn, not for {family}; leave one of them out")
+        if "evidence_preset" in chosen and not mixed:
+            raise ConfigError("evidence_preset: only with history = evidence; leave it out, or give both")
         if named is None and otherwise is not None and family != "evidence":
             named = find_preset(otherwise)
         if named is not None and (named.family == "evidence") != (family == "evidence"):
@@ -144,9 +145,8 @@ class Given:
                 "as they were, or train anew with `tirgn train`"
             )
         if mixed and "evidence_preset" in chosen:
-            config = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"])).replace(
-                logdir=config.logdir
-            )
+            mixture = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"]))
+            config = mixture.replace(logdir=config.logdir)
         return _changed(config, layers)
 
 

@@ -49,7 +49,7 @@ class TrainingConfig:
         for name, value in _checked(type(self), given).items():
             object.__setattr__(self, name, value)
 
-    def replace(self: Config, **changes: Any) -> Config:
+    def replace(self: Config, /, **changes: Any) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
         return dataclasses.replace(self, **_checked(type(self), changes))
 
@@ -272,7 +272,7 @@ class MixtureTrainingConfig(TrainingConfig):
         shared = {name: getattr(structure, name) for name in SHARED}
         return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
 
-    def replace(self, **changes: Any) -> "MixtureTrainingConfig":
+    def replace(self, /, **changes: Any) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
         share it; `structure` and `evidence` are whole configurations, or settings by name."""
         parts = {}
