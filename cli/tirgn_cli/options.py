@@ -345,7 +345,8 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
     """A decorator that turns a function into a command.
 
     It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
-    function does not declare itself; these act through their callbacks.
+    function does not declare itself; these act through their callbacks. A parameter `ctx` receives the context of the
+    call: it is declared as `Any`, because its class differs between versions of typer.
 
     **Arguments:** `replaced`: options in place of those of `READING` that have the same name.
     """
@@ -353,6 +354,8 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
+        if "ctx" in signature.parameters:
+            parameters[0] = parameters[0].replace(annotation=typer.Context)
         switches = {name: kind for name, kind in SWITCHES.items() if name not in signature.parameters}
         parameters += [_keyword(name, kind, False) for name, kind in switches.items()]
         reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)

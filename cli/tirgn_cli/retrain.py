@@ -144,7 +144,7 @@ def retrain(
         output.print_line(
             output.stderr(),
             f"interrupted; {checkpoint} is unchanged, the training is saved in {model_dir}; the same command with "
-            "--resume continues it",
+            "--resume goes on from there",
         )
         raise typer.Exit(128 + signals.number)
     if result["status"] == "kept":

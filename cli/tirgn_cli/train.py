@@ -27,7 +27,7 @@ from tirgn_eqx.storage.files import write_text
 
 @options.command()
 def train(
-    ctx: typer.Context,
+    ctx: Any,  # see `options.command`
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,
