@@ -109,9 +109,9 @@ def child(paths: str, out: Path) -> None:
             "seconds": time.perf_counter() - before,
             "cpu_seconds": {"user": used.user, "system": used.system},
             "peak_rss_bytes": common.peak_rss(),
-            "files": report["files"]["read"],
-            "rows": report["rows"],
-            "events": report["events"],
+            "files": report.files.read,
+            "rows": report.rows,
+            "events": report.events.model_dump(),
         }
     )
 

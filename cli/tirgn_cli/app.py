@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,7 +22,6 @@ from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.import_torch import import_torch
-from tirgn_cli.manners import START, mannered
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
@@ -32,23 +31,50 @@ from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
 
 INTERRUPTED = 130
+WELCOME = """\
+tirgn forecasts events on a temporal knowledge graph: who will do what to whom.
+
+Begin here. The simulated world needs no data, and training on it takes a few
+minutes on 2 cores:
+
+  tirgn train                               train TiRGN on it
+  tirgn eval models/tkg/tirgn_best.npz      measure how often it is right
+  tirgn predict models/tkg/tirgn_best.npz --facts 10
+                                            list the most probable next events
+  tirgn report models/tkg                   write a page about the training
+
+Published data, and the accurate model that needs no GPU:
+
+  tirgn data list                           list data sets with their counts
+  tirgn data get ICEWS14s
+  tirgn train --data-path data/ICEWS14s --model evidence
+
+Events of your own, or of GDELT:
+
+  tirgn data collect --last 30d --dir raw
+  tirgn data ingest raw
+  tirgn train --num-days 30 --preset gdelt-events
+
+All commands: tirgn --help; one command in detail: tirgn COMMAND --help
+Completion for your shell: tirgn --install-completion
+"""
 
 
 @dataclass
 class Session:
-    """What one call of the command line keeps: whether errors show their traceback, and how much is said."""
+    """The switches of one call of the command line."""
 
     debug: bool = False
     quiet: bool = False
     verbose: bool = False
 
-    def heed(self) -> None:
-        """Say as little or as much as was asked for; quiet wins."""
-        from tirgn_cli import show
+    def apply(self) -> None:
+        """Set how much the library and the command say; quiet wins over verbose."""
+        from tirgn_cli import output
 
         level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.getLogger("tirgn_eqx").setLevel(level)
-        show.quiet, show.verbose = self.quiet, self.verbose and not self.quiet
+        output.quiet, output.verbose = self.quiet, self.verbose and not self.quiet
 
 
 class Group(TyperGroup):
@@ -63,32 +89,33 @@ class Group(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Runs a command and leaves with its exit code; errors become one line on stderr."""
-        from tirgn_cli import show
+        """Run a command and exit with its code; an error becomes one line on stderr."""
+        from tirgn_cli import output
 
+        words = sys.argv[1:] if args is None else args
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
-        show.prepare_streams()
-        show.quiet = show.verbose = False
-        if {"--help", "-h"} & set(sys.argv[1:] if args is None else args):
-            _calm_colours()
-        if not (sys.argv[1:] if args is None else args) and not _completing():
-            typer.echo(START, nl=False)
+        output.prepare_streams()
+        output.quiet = output.verbose = False
+        if {"--help", "-h"} & set(words):
+            _avoid_pale_colours()
+        if not words and not _is_completing():
+            typer.echo(WELCOME, nl=False)
             sys.exit(0)
-        with _diagnostics():
+        with _show_diagnostics():
             try:
                 code = run(args, prog_name, complete_var, False, windows_expand_args, obj=session, **extra)
             except Exception as error:
-                code = _report(error, session.debug)
+                code = _report_error(error, session.debug)
             if code == INTERRUPTED:
-                show.line(show.stderr(), "interrupted")
+                output.print_line(output.stderr(), "interrupted")
             if session.verbose and not session.quiet:
-                show.note(show.footing(time.perf_counter() - begin))
+                output.print_note(_describe_run(time.perf_counter() - begin))
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _calm_colours() -> None:
-    """Typer's help without yellow, which a light background swallows."""
+def _avoid_pale_colours() -> None:
+    """Typer's help uses yellow, which is unreadable on a light background."""
     from typer import rich_utils
 
     styles = {"STYLE_TYPES": "magenta", "STYLE_METAVAR": "magenta", "STYLE_USAGE": "bold"}
@@ -97,35 +124,46 @@ def _calm_colours() -> None:
             setattr(rich_utils, name, style)
 
 
-def _completing() -> bool:
-    """Whether a shell asks for words, not a person."""
+def _is_completing() -> bool:
+    """Whether a shell asks for completions."""
     return any(name.startswith("_TIRGN") and name.endswith("_COMPLETE") for name in os.environ)
 
 
-def _report(error: Exception, debug: bool) -> int:
-    """Shows `error` on stderr and returns its exit code."""
-    from tirgn_cli import show
+def _describe_run(seconds: float) -> str:
+    """The time that a command took, and the versions of the packages that it loaded."""
+    from importlib.metadata import version
 
-    # Typer answers the keyboard with an exit code or, in its older versions, with Abort.
+    from tirgn_cli.tables import format_duration
+
+    loaded = [name for name in ("jax", "equinox", "polars") if name in sys.modules]
+    versions = ", ".join(f"{name} {version(name)}" for name in ["tirgn-eqx", *loaded])
+    return f"took {format_duration(seconds)}; {versions}"
+
+
+def _report_error(error: Exception, debug: bool) -> int:
+    """Show `error` on stderr and return its exit code."""
+    from tirgn_cli import output
+
+    # Typer turns Ctrl-C into an exit code or, in its older versions, into Abort.
     if isinstance(error, typer.Abort):
         return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
     # Usage errors come from click or from typer's own copy of it, depending on the version of typer.
     if hasattr(error, "format_message"):
         return _report_usage(error)
     if debug:
-        show.traceback(error)
+        output.print_traceback(error)
     if isinstance(error, TirgnError):
-        show.error(str(error))
+        output.print_error(str(error))
         return error.exit_code
-    if message := _no_device():
-        show.error(message)
+    if message := _describe_missing_device():
+        output.print_error(message)
         return 2
-    show.error(_unexpected(error, debug))
+    output.print_error(_describe_unexpected(error, debug))
     return 1
 
 
 def _report_usage(error: Any) -> int:
-    from tirgn_cli import show
+    from tirgn_cli import output
 
     # Without arguments the help itself is the message, and may have been printed already.
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -136,12 +174,12 @@ def _report_usage(error: Any) -> int:
     text = re.split(r"[.?]? Did you mean | \(Possible options: ", text)[0].rstrip(".")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "tirgn"
-    show.error(f"{text[:1].lower()}{text[1:]}{_meant(error, context, text)}; see `{where} --help`")
+    output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, context, text)}; see `{where} --help`")
     return error.exit_code
 
 
-def _meant(error: Any, context: Any, text: str) -> str:
-    """The command or option that was probably meant."""
+def _suggest(error: Any, context: Any, text: str) -> str:
+    """A suggestion of the command or option that was probably meant."""
     if context is None:
         return ""
     if text.startswith("No such option"):
@@ -151,25 +189,25 @@ def _meant(error: Any, context: Any, text: str) -> str:
     return nearest(found[1], context.command.commands) if found else ""
 
 
-def _unexpected(error: Exception, debug: bool) -> str:
-    """One line for an error that nobody raised on purpose, with what to do about it."""
+def _describe_unexpected(error: Exception, debug: bool) -> str:
+    """One line about an error that nobody raised on purpose, with what to do about it."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "").rstrip(".")
     if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
         return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
     if isinstance(error, OSError) and (error.strerror or first):
-        return _of_the_system(error, first)
+        return _describe_os_error(error, first)
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         text = error.object[max(0, error.start - 40) : error.end + 40]
         return f"a path with bytes that are not UTF-8 cannot be written down: {shown(text)}; rename the file or folder"
     if isinstance(error, ValueError) and re.search("embedded null (byte|character)", first):
         return "a path holds a NUL character; name another"
-    return f"{type(error).__name__}: {first or _place(error)}" + (
+    return f"{type(error).__name__}: {first or _describe_place(error)}" + (
         "" if debug else "; run again with --debug for the traceback"
     )
 
 
-def _place(error: Exception) -> str:
-    """Where an error without a message was raised: the innermost line of these packages, in whole words."""
+def _describe_place(error: Exception) -> str:
+    """Where an error without a message was raised: the innermost line of these packages."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if re.search(r"tirgn_(eqx|cli)[/\\\\]", frame.filename)] or frames
     if not ours:
@@ -178,8 +216,8 @@ def _place(error: Exception) -> str:
     return f"without a message, in {name}:{ours[-1].lineno}; this is a fault of tirgn, not of what it was given"
 
 
-def _no_device() -> str:
-    """What is wrong with the devices that `JAX_PLATFORMS` asks for; empty where they are there, or JAX was not used."""
+def _describe_missing_device() -> str:
+    """What is wrong with the devices that `JAX_PLATFORMS` asks for; empty if they are there, or JAX was not used."""
     jax = sys.modules.get("jax")
     asked = os.environ.get("JAX_PLATFORMS", "")
     if jax is None or not asked:
@@ -188,7 +226,7 @@ def _no_device() -> str:
         if jax.devices():
             return ""
         reason = "none is there"
-    except Exception as error:  # whatever a plugin raises; JAX itself asserts that it has found a device
+    except Exception as error:  # a plugin may raise anything; JAX itself asserts that it has found a device
         told = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         reason = told.partition("(set JAX_PLATFORMS")[0].strip().rstrip(".") or "none is there"
     return (
@@ -197,9 +235,9 @@ def _no_device() -> str:
     )
 
 
-def _of_the_system(error: OSError, first: str) -> str:
-    """One line for what the operating system refused, with what to do about it."""
-    if not error.strerror:  # raised by polars, which knows the number, but tells it in words
+def _describe_os_error(error: OSError, first: str) -> str:
+    """One line about what the operating system refused, with what to do about it."""
+    if not error.strerror:  # raised by polars, which writes the number of the error into its message
         return f"{re.sub(r' ?[(](os error [0-9]+|set POLARS.*)[)]', '', first)}; check the path and its permissions"
     where = f"{error.filename}: " if error.filename is not None else ""
     advice = "check the path and its permissions"
@@ -209,9 +247,9 @@ def _of_the_system(error: OSError, first: str) -> str:
 
 
 @contextmanager
-def _diagnostics():
-    """Shows the library's warnings and log messages as lines on stderr while a command runs."""
-    from tirgn_cli import show
+def _show_diagnostics() -> Iterator[None]:
+    """Show the library's warnings and log messages as lines on stderr while a command runs."""
+    from tirgn_cli import output
 
     said: set[str] = set()
 
@@ -221,7 +259,7 @@ def _diagnostics():
                 if record.getMessage() in said:
                     return
                 said.add(record.getMessage())
-            (show.warning if record.levelno >= logging.WARNING else show.note)(record.getMessage())
+            (output.print_warning if record.levelno >= logging.WARNING else output.print_note)(record.getMessage())
 
     logger, handler = logging.getLogger("tirgn_eqx"), Handler()
     level, propagate = logger.level, logger.propagate
@@ -230,7 +268,7 @@ def _diagnostics():
     logger.propagate = False
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=DataWarning)
-        warnings.showwarning = lambda message, *_, **__: show.warning(str(message))
+        warnings.showwarning = lambda message, *_, **__: output.print_warning(str(message))
         try:
             yield
         finally:
@@ -240,10 +278,7 @@ def _diagnostics():
 
 
 app = typer.Typer(
-    name="tirgn",
-    cls=Group,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    name="tirgn", cls=Group, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]}
 )
 
 
@@ -263,7 +298,7 @@ def _version(value: bool) -> bool:
 @app.callback()
 def tirgn(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and leave")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
     ] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -273,15 +308,15 @@ def tirgn(
     """
 
 
-app.command("train", cls=TrainCommand)(mannered(train))
-app.command("tune")(mannered(tune))
-app.command("eval")(mannered(evaluate))
-app.command("retrain")(mannered(retrain))
-app.command("predict")(mannered(predict))
-app.command("compare")(mannered(compare))
-app.command("report")(mannered(report))
-app.command("vram-probe")(mannered(vram_probe))
-app.command("import-torch")(mannered(import_torch))
+app.command("train", cls=TrainCommand)(train)
+app.command("tune")(tune)
+app.command("eval")(evaluate)
+app.command("retrain")(retrain)
+app.command("predict")(predict)
+app.command("compare")(compare)
+app.command("report")(report)
+app.command("vram-probe")(vram_probe)
+app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(data_app, name="data")
 

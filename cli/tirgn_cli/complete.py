@@ -1,20 +1,21 @@
-"""What the shell may complete: checkpoints, data and runs below the current folder, found in a moment or not at all."""
+"""Completions for the shell: checkpoints, data and runs below the current folder, within a short time limit."""
 
 import os
 from collections.abc import Callable, Iterator
 
-DEEPEST = 4  # folders below the current one
-MOST = 2000  # entries looked at: a key press must not wait for a disk
-# As in tirgn_eqx.data.readers.table_files, which is not imported: a key press must not wait for it.
+MAX_DEPTH = 4  # folders below the current one
+MAX_ENTRIES = 2000  # entries to look at: a key press must not wait for a slow disk
+# A copy of the suffixes in tirgn_eqx.data.readers.table_files, because importing that module takes too long here. A
+# test compares the two.
 TEXT = (".csv", ".tsv", ".tab", ".ndjson", ".jsonl")
 SUFFIXES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", *TEXT)
 SUFFIXES += tuple(f"{suffix}{packed}" for suffix in TEXT for packed in (".gz", ".zst"))
 
 
-def _walk(place: str = ".", depth: int = DEEPEST) -> Iterator[os.DirEntry]:
-    """Files and folders below `place`, nearest first; hidden ones and links to folders are passed over."""
-    level, seen = [place], 0
-    for _ in range(depth):
+def _walk(place: str) -> Iterator[os.DirEntry]:
+    """Files and folders below `place`, nearest first, without hidden ones and what links to folders lead to."""
+    level, count = [place], 0
+    for _ in range(MAX_DEPTH):
         deeper = []
         for folder in level:
             try:
@@ -24,7 +25,7 @@ def _walk(place: str = ".", depth: int = DEEPEST) -> Iterator[os.DirEntry]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if (seen := seen + 1) > MOST:
+                if (count := count + 1) > MAX_ENTRIES:
                     return
                 yield entry
                 if entry.is_dir(follow_symlinks=False):
@@ -33,7 +34,7 @@ def _walk(place: str = ".", depth: int = DEEPEST) -> Iterator[os.DirEntry]:
 
 
 def _matching(incomplete: str, wanted: Callable[[os.DirEntry], bool]) -> list[str]:
-    """Paths that begin with `incomplete`, written as the user began: below `./`, an absolute folder, or neither."""
+    """Paths that begin with `incomplete`, written in the user's style: relative, relative with `./`, or absolute."""
     folder = os.path.dirname(incomplete)
     found = (os.path.normpath(entry.path) for entry in _walk(folder or ".") if wanted(entry))
     dotted = incomplete.startswith("./")
@@ -46,18 +47,17 @@ def _is_checkpoint(entry: os.DirEntry) -> bool:
 
 
 def checkpoints(incomplete: str) -> list[str]:
-    """Checkpoints, the best of a training before its others."""
+    """Checkpoints, the best of each training first."""
     return sorted(_matching(incomplete, _is_checkpoint), key=lambda path: not path.endswith("_best.npz"))
 
 
 def runs(incomplete: str) -> list[str]:
     """Folders of trainings."""
-    held = lambda entry: entry.is_dir() and os.path.exists(os.path.join(entry.path, "tirgn_best.npz"))
-    return _matching(incomplete, held)
+    return _matching(incomplete, lambda entry: os.path.exists(os.path.join(entry.path, "tirgn_best.npz")))
 
 
 def models(incomplete: str) -> list[str]:
-    """Checkpoints, and the baseline that they are compared with."""
+    """Checkpoints and the variants of the baseline."""
     names = ("recurrency", "recurrency:strict", "recurrency:relaxed")
     return checkpoints(incomplete) + [name for name in names if name.startswith(incomplete)]
 
@@ -65,17 +65,17 @@ def models(incomplete: str) -> list[str]:
 def data(incomplete: str) -> list[str]:
     """Folders of facts, event tables and the simulated world."""
 
-    def held(entry: os.DirEntry) -> bool:
+    def holds_data(entry: os.DirEntry) -> bool:
         if entry.is_file():
             return entry.name.lower().endswith(SUFFIXES)
-        inside = ("train.txt", "graph.json", "_SUCCESS", "_metadata")
-        return any(os.path.exists(os.path.join(entry.path, name)) for name in inside)
+        marks = ("train.txt", "graph.json", "_SUCCESS", "_metadata")
+        return any(os.path.exists(os.path.join(entry.path, name)) for name in marks)
 
-    return _matching(incomplete, held) + (["sim"] if "sim".startswith(incomplete) else [])
+    return _matching(incomplete, holds_data) + (["sim"] if "sim".startswith(incomplete) else [])
 
 
 def published(incomplete: str) -> list[str]:
-    """Names of published data sets, however they are begun."""
-    from tirgn_eqx.data.readers.published import list_published as known
+    """Names of published data sets, whatever the case of what was typed."""
+    from tirgn_eqx.data.readers import published as registry
 
-    return [name for name in known() if name.casefold().startswith(incomplete.casefold())]
+    return [name for name in registry.published() if name.casefold().startswith(incomplete.casefold())]

@@ -6,8 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
+from tirgn_cli.common import check_writable
+from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
+@options.command(
+    num_days=Annotated[
+        int | None,
+        options.num_days(
+            "of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
+        ),
+    ]
+)
 def convert(
     source: Annotated[
         str,
@@ -18,6 +28,7 @@ def convert(
             "folder of TGB or of `tirgn data map`; event table; or 'sim' for the simulated world",
         ),
     ],
+    *,
     out: Annotated[
         Path,
         options.option(
@@ -32,39 +43,26 @@ def convert(
         options.option(
             metavar="SHARES|TIMES",
             help="shares of train, valid and test in percent of the snapshots, as 80/10/10, or the times at which "
-            "valid and test begin, as 2018-09-01/2018-10-01 (default: the splits of the data; 80/10/10 where they have "
+            "valid and test begin, as 2018-09-01/2018-10-01 (default: the splits of the data; 80/10/10 if they have "
             "none that can be used)",
             panel=options.DATA,
         ),
     ] = None,
-    num_days: Annotated[
-        int | None,
-        options.option(
-            min=0,
-            metavar="DAYS",
-            help="of an event table, keep the most recent; 0 = all (default: 0); of sim, days to simulate",
-            panel=options.DATA,
-        ),
-    ] = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     force: Annotated[
         bool,
         options.option(
             "--force",
-            help="replace the table, or the folder of such data, at --out (default: refuse)",
+            help="replace the event table or the data folder at --out (default: refuse)",
             panel=options.OUTPUT,
         ),
     ] = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Convert data of any form to a folder in the RE-GCN text format or to an event table, and cut splits by time.
 
-    Names become ids in a folder, and ids names in a table. An event table has no splits: they are cut when it is read.
+    A folder holds ids in place of names, a table names in place of ids. An event table has no splits: they are cut
+    when it is read.
 
     Example: tirgn data convert events.parquet --granularity hour --out data/hours
 
@@ -72,35 +70,27 @@ def convert(
 
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """
-    from tirgn_cli import show
-    from tirgn_cli.files import check_writable
-    from tirgn_eqx.runtime.malloc import keep_freed_memory
+    from tirgn_cli import output, tables
 
     check_writable(out, folder=True)
     keep_freed_memory()
-    with show.clean_stdout():
-        from tirgn_eqx.data.convert import TABLE_SUFFIXES, convert_data
-        from tirgn_eqx.data.writers import options_to_read_back
+    with output.stdout_to_stderr():
+        from tirgn_eqx.data.convert import TABLES, convert_data
+        from tirgn_eqx.data.writers import reading_options
 
-        if num_days is None and not source.partition(":")[0] == "sim":
-            num_days = 0
-        load = options.given(
-            num_days=num_days,
-            max_events=max_events,
-            granularity=granularity,
-            time_format=time_format,
-            columns=columns,
-            skip_bad_rows=skip_bad_rows,
-        )
+        load = reading.given()
+        if source.partition(":")[0] != "sim":
+            load.setdefault("num_days", 0)
         graph = convert_data(source, out, split=split, force=force, **load)
-        is_table = out.suffix.lower() in TABLE_SUFFIXES
-        reading = options_to_read_back(graph).given() if is_table else {}
+        is_table = out.suffix.lower() in TABLES
+        needed = reading_options(graph) if is_table else {}
     counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
-    told: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
-    told |= {"options": reading} if is_table else {"splits": counts}
+    document: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
+    document |= {"options": needed} if is_table else {"splits": counts}
     if as_json:
-        show.document(told)
+        output.print_json(document)
         return
-    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in reading.items())
-    rows = {name: told[name] for name in ("facts", "entities", "relations", "snapshots")} | ({} if is_table else counts)
-    show.result(show.pairs(f"{out}, written", rows | {"next": f"tirgn data stats {out} {flags}".rstrip()}))
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
+    rows = {name: document[name] for name in ("facts", "entities", "relations", "snapshots")}
+    rows |= ({} if is_table else counts) | {"next": f"tirgn data stats {out} {flags}".rstrip()}
+    tables.print_table(tables.make_pairs(f"{out}, written", rows))

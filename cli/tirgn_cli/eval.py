@@ -3,48 +3,31 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from tirgn_cli import complete, options
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_cli import options
+from tirgn_cli.common import describe_difference, load_evaluation_graph
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
-MOST_SHARES = 6
-TYPES = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
+MODELS = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
 PROTOCOLS = ("own", "tgb")
-SCORES = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
+SHARES_SHOWN = 6
 
 
+@options.command()
 def evaluate(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CKPT",
-            help="checkpoint, such as models/tkg/tirgn_best.npz",
-            autocompletion=complete.checkpoints,
-        ),
-    ],
+    checkpoint: options.Checkpoint,
+    *,
     data_path: Annotated[
         str | None,
-        options.option(
-            metavar="PATH",
-            autocompletion=complete.data,
-            help="folder, event table or 'sim' to evaluate on (default: what it was trained on)",
-            panel=options.DATA,
-        ),
+        options.data_path("folder, event table or 'sim' to evaluate on (default: the data that it was trained on)"),
     ] = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     model_type: Annotated[
         str | None,
         options.option(
             "--model",
-            metavar="|".join(TYPES),
-            help="refuse a checkpoint of any other model (default: take what it holds)",
+            metavar="|".join(MODELS),
+            help="refuse a checkpoint of any other model (default: take any)",
             panel=options.MODEL,
         ),
     ] = None,
@@ -53,12 +36,11 @@ def evaluate(
     feed_back: options.FeedBack = False,
     protocol: Annotated[
         str,
-        options.option(
-            metavar="own|tgb",
-            help="how answers are ranked, of a folder of TGB 2.0: as everywhere here, or among the negatives and with "
-            "the figures of TGB (default: own)",
+        options.choice(
+            choices=PROTOCOLS,
+            help="of a folder of TGB 2.0, how answers are ranked: own, among all entities, or tgb, among TGB's "
+            "negatives and with its figures (default: own)",
             panel=options.DATA,
-            autocompletion=lambda: list(PROTOCOLS),
         ),
     ] = "own",
     explain: Annotated[
@@ -66,8 +48,8 @@ def evaluate(
         options.option(
             min=0,
             metavar="N",
-            help="of an evidence checkpoint, explain this many forecasts drawn from the split: the past events that "
-            "carry each, with their shares (default: 0)",
+            help="of an evidence checkpoint, explain this many forecasts from the split: the past events that "
+            "contribute to each, with their shares (default: 0)",
             panel=options.OUTPUT,
         ),
     ] = 0,
@@ -75,17 +57,16 @@ def evaluate(
         bool,
         options.option(
             "--calibrate",
-            help="fit a temperature of the probabilities on the valid split, keep it in the checkpoint, where predict "
-            "finds it, and show what it changes (default: leave the checkpoint as it is)",
+            help="fit a temperature of the probabilities on the valid split, save it in the checkpoint for `tirgn "
+            "predict`, and show its effect (default: leave the checkpoint as it is)",
             panel=options.OUTPUT,
         ),
     ] = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Evaluate a checkpoint: ranks of the true answers among all entities and among all relations.
 
-    Ranks are raw and with the time-aware filter; ties count with their mean rank.
+    Ranks are raw and with the time-aware filter; tied candidates get their mean rank.
 
     Example: tirgn eval models/tkg/tirgn_best.npz --json
 
@@ -96,91 +77,82 @@ def evaluate(
     Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
     """
     keep_freed_memory()
-    options.check_split(split)
-    if model_type not in (None, *TYPES):
-        raise ConfigError(f"--model {model_type!r}: must be one of {', '.join(TYPES)}")
-    setting: Any = options.evaluation_setting(multi_step, feed_back)
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"--protocol {protocol!r}: must be one of {', '.join(PROTOCOLS)}")
-    for option, there in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
-        if there and protocol == "tgb":
+    held_out = options.check_split(split)
+    options.check_choice("--model", model_type, MODELS)
+    setting = options.evaluation_setting(multi_step, feed_back)
+    options.check_choice("--protocol", protocol, PROTOCOLS)
+    for option, given in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
+        if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
 
-    from tirgn_cli import show
+    from tirgn_cli import output
 
-    with show.clean_stdout():
+    with output.stdout_to_stderr():
         from tirgn_eqx.checkpoint.models import load_model
 
         model, config, metadata = load_model(checkpoint, model_type)
         kind = config.model_type
         if explain and not kind.endswith("evidence"):
             raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
-        trained_on = metadata.get("data") or {}
-        given = options.given(
-            num_days=num_days,
-            max_events=max_events,
-            granularity=granularity,
-            time_format=time_format,
-            columns=columns,
-            skip_bad_rows=skip_bad_rows,
-        )
-        from tirgn_eqx.data.vocabulary import match_checkpoint
 
-        data = load_data(checkpoint, data_path, trained_on.get("provenance") or {}, given)
-        graph = match_checkpoint(data, metadata, checkpoint)
-        difference = checksum_message(graph, data, metadata)
+        from tirgn_eqx.data.vocabulary import for_checkpoint
+
+        provenance = (metadata.get("data") or {}).get("provenance") or {}
+        data = load_evaluation_graph(checkpoint, data_path, provenance, reading.given())
+        graph = for_checkpoint(data, metadata, checkpoint)
+        difference = describe_difference(graph, data, metadata)
         if difference is not None:
-            show.warning(difference)
+            output.print_warning(difference)
 
-        shape = config.window()
-        calibration, explanations = None, []
+        window = config.window()
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 
             check_tgb(graph, data)
-            with show.working(f"evaluating {graph.name}"):
-                measured = evaluate_tgb(model, graph, split="valid" if split == "valid" else "test", **shape).to_dict()
+            with output.working(f"evaluating {graph.name}"):
+                document = evaluate_tgb(model, graph, split=held_out, **window)
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
-            def evaluator(split: Any) -> Any:
-                return make_evaluator(model, graph, split=split, setting=setting, **shape)
-
-            with show.working(f"evaluating {graph.name}"):
-                run = evaluator("valid" if split == "valid" else "test")
-                evaluation = run(model)
-            measured = evaluation.to_dict()
+            with output.working(f"evaluating {graph.name}"):
+                evaluator: Any = make_evaluator(model, graph, split=held_out, setting=setting, **window)
+                evaluation = evaluator(model)
+            document = evaluation.to_dict()
             if calibrate:
-                with show.working(f"calibrating on the valid split of {graph.name}"):
-                    calibration = calibrated(checkpoint, model, run, run if split == "valid" else evaluator("valid"))
-            explanations = explained(model, evaluation, explain, shape["history_len"]) if explain else []
-    measured |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": config.model_type}
-    measured |= {"seed": config.seed, "versions": metadata.get("versions")}
-    if explain:
-        measured["explanations"] = explanations
-    if calibration is not None:
-        measured["calibrated"] = calibration
+                with output.working(f"calibrating on the valid split of {graph.name}"):
+                    on_valid = evaluator
+                    if held_out != "valid":
+                        on_valid = make_evaluator(model, graph, split="valid", setting=setting, **window)
+                    document["calibrated"] = _calibrate(checkpoint, model, evaluator, on_valid)
+            if explain:
+                document["explanations"] = _explain(model, evaluation, explain, window["history_len"])
+    document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": kind}
+    document |= {"seed": config.seed, "versions": metadata.get("versions")}
     if as_json:
-        show.document(measured)
+        output.print_json(document)
     else:
-        _show(measured)
+        _show(document)
 
 
-def calibrated(checkpoint: Path, model: Any, run: Any, on_valid: Any) -> dict[str, Any]:
-    """Fits temperatures on the valid split and keeps them in the checkpoint; what they are, and what they make of the
-    split that `run` evaluates."""
+def _calibrate(checkpoint: Path, model: Any, evaluator: Any, on_valid: Any) -> dict[str, Any]:
+    """Fit temperatures on the valid split and save them in the checkpoint.
+
+    **Returns:** the temperatures, and the figures that they give on the split of `evaluator`.
+    """
+    import jax.numpy as jnp
+
     from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
 
     found = fit_temperature(lambda temperature: on_valid(model, temperature))
-    save_calibration(checkpoint, found.to_dict())
-    after = run(model, found.pair)
-    return found.to_dict() | {"nll": after.entity["nll"], **after.calibration.to_dict()}
+    save_calibration(checkpoint, found)
+    after = evaluator(model, tuple(jnp.asarray(value, jnp.float32) for value in found["temperature"].values()))
+    return found | {"nll": after.entity["nll"], **after.calibration["calibration"]}
 
 
-def explained(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
-    """The most probable answers to questions of the split, spread over it evenly, with what carries them and what
-    happened."""
+def _explain(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
+    """The most probable answers to `number` queries spread evenly over the split, each with the events that contribute
+    to it, and the answer that happened."""
     import numpy as np
 
     from tirgn_eqx.evaluate.explain import Explainer
@@ -189,108 +161,53 @@ def explained(model: Any, evaluation: Any, number: int, history_len: int) -> lis
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
     subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
     before = None if evaluation.setting == "single-step" else int(snapshots[0])
-    explain, out = Explainer(model, graph, history_len=history_len), []
-    for place in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
-        asked = int(subject[place]), int(relation[place])
-        forecast = explain(*asked, None, int(snapshot[place]), before)
-        happened = explain(*asked, int(answer[place]), int(snapshot[place]), before)
-        named = happened.to_dict()
-        out.append(
-            forecast.to_dict() | {"happened": named[named["predicted"]], "happened_probability": happened.probability}
-        )
-    return out
+    explain, explanations = Explainer(model, graph, history_len=history_len), []
+    for row in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
+        query = int(subject[row]), int(relation[row])
+        forecast = explain(*query, None, int(snapshot[row]), before)
+        happened = explain(*query, int(answer[row]), int(snapshot[row]), before)
+        named = happened.to_dict(graph)
+        truth = {"happened": named[named["asked_for"]], "happened_probability": happened.probability}
+        explanations.append(forecast.to_dict(graph) | truth)
+    return explanations
 
 
-def load_data(checkpoint: Path, data_path: str | None, provenance: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The graph to evaluate on: the one the checkpoint names, or `data_path` read with the same options."""
-    from tirgn_eqx.data.readers.load import load_graph, reading_of
+def _show(document: dict[str, Any]) -> None:
+    from tirgn_cli import output, tables
 
-    if data_path is not None:
-        # A moved or copied event table is read as the one that was trained on, unless told otherwise.
-        return load_graph(data_path, **reading_of(provenance, data_path) | given)
-    if not provenance:
-        raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
-    try:
-        return load_graph(**provenance | given)
-    except DataError as error:
-        raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
-
-
-def checksum_message(graph: Any, data: Any, metadata: dict[str, Any]) -> str | None:
-    """What to say where the facts are not known to be those that a checkpoint was trained on; None where they are.
-
-    `data`: as they were read; `graph`: the same with the ids of the checkpoint, so that their order does not count.
-    """
-    found, expected = graph.checksum, (metadata.get("data") or {}).get("sha256")
-    if found == expected:
-        return None
-    if expected is None:
-        return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
-    named = all((data.entity_names, data.relation_names, metadata.get("entities"), metadata.get("relations")))
-    by_id = "" if named else "; without names, entities and relations were paired by id"
-    return (
-        f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "
-        f"on (sha256 {expected[:12]}); the figures below say nothing about the original data{by_id}"
-    )
-
-
-def _show(measured: dict[str, Any]) -> None:
-    from tirgn_cli import show
-
-    show.line(show.stdout(), show.dataset(measured["dataset"]))
-    show.result(figures_table(f"{measured['split']} figures of {measured['checkpoint']}", measured))
-    found = measured.get("calibration")
-    if found:
-        show.line(show.stdout(), f"calibration: Brier score {found['brier']:.4f}, expected error {found['ece']:.4f}")
-    after = measured.get("calibrated")
-    if after:
-        degrees = " and ".join(f"{value:.3f} for {kind} questions" for kind, value in after["temperature"].items())
-        show.line(show.stdout(), f"calibrated: temperature {degrees}, fitted on valid and kept in the checkpoint")
-        figures = f"Brier score {after['brier']:.4f}, expected error {after['ece']:.4f}, NLL {after['nll']:.4f}"
-        show.line(show.stdout(), f"with it: {figures}")
-    for forecast in measured.get("explanations", []):
+    output.print_result(tables.format_dataset(document["dataset"]))
+    title = f"{document['split']} figures of {document['checkpoint']}"
+    tables.print_table(tables.make_metrics_table(title, document))
+    figures = "Brier score {brier:.4f}, expected error {ece:.4f}"
+    if before := document.get("calibration"):
+        output.print_result(f"calibration: {figures.format(**before)}")
+    if after := document.get("calibrated"):
+        degrees = " and ".join(f"{value:.3f} for {kind} queries" for kind, value in after["temperature"].items())
+        output.print_result(f"calibrated: temperature {degrees}, fitted on valid and saved in the checkpoint")
+        output.print_result(f"with it: {figures.format(**after)}, NLL {after['nll']:.4f}")
+    for forecast in document.get("explanations", []):
         _show_explanation(forecast)
 
 
 def _show_explanation(forecast: dict[str, Any]) -> None:
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
     asked = forecast["predicted"]
     parts = {key: "?" if key == asked else forecast[key] for key in ("subject", "relation", "object")}
-    rows = []
+    rows: list[list[Any]] = []
     for share in forecast["shares"]:
-        if share["kind"] == "event":
+        what = share["kind"]
+        if what == "event":
             what = f"{share['subject']} - {share['relation']} - {share['object']}"
-        else:
-            what = {
-                "popularity": f"others with {forecast[asked]} in this",
-                "background": "background",
-                "structure": "structure",
-            }[share["kind"]]
+        elif what == "popularity":
+            what = f"others with {forecast[asked]} in this"
         last = share.get("last")
-        last = None if last is None else str(last)
-        rows.append([what, share.get("events"), last, f"{100 * share['share']:.1f} %"])
+        rows.append([what, share.get("events"), None if last is None else str(last), f"{100 * share['share']:.1f} %"])
+    if len(rows) > SHARES_SHOWN:
+        rows[SHARES_SHOWN:] = [[f"{len(rows) - SHARES_SHOWN} more", None, None, ""]]
     title = f"{parts['subject']} - {parts['relation']} - {parts['object']}  at {forecast['time']}"
     caption = (
         f"forecast: {forecast[asked]} ({100 * forecast['probability']:.1f} %); "
         f"happened: {forecast['happened']} ({100 * forecast['happened_probability']:.1f} %)"
     )
-    shown = (
-        rows if len(rows) <= MOST_SHARES else [*rows[:MOST_SHARES], [f"{len(rows) - MOST_SHARES} more", None, None, ""]]
-    )
-    show.result(show.table(title, ["carried by", "events", "last at", "share"], shown, caption))
-
-
-def figures_table(title: str, measured: dict[str, Any]) -> Any:
-    """The table of what `Evaluation.to_dict` holds."""
-    from tirgn_cli import show
-
-    rows = [[name.replace("_", ", "), *show.figures(measured[name])] for name in SCORES if name in measured]
-    if "negatives" in measured:
-        caption = f"TGB's protocol, single-step; negatives: {measured['negatives']}; {measured['queries']:,} questions"
-        return show.table(title, ["", *show.METRICS.values()], rows, caption)
-    caption = (
-        f"{measured['setting']}, {measured['filter']}-aware filter unless raw; entity = both directions; "
-        f"{len(measured['snapshots'])} snapshots in {show.duration(measured['seconds'])}"
-    )
-    return show.table(title, ["", *show.METRICS.values()], rows, caption)
+    tables.print_table(tables.make_table(title, ["source", "events", "last at", "share"], rows, caption))

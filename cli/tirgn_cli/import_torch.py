@@ -5,35 +5,23 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import options
 from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 
 
+@options.command()
 def import_torch(
     state: Annotated[
         Path,
         typer.Argument(metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"),
     ],
-    data_path: Annotated[
-        str,
-        options.option(
-            metavar="DIR",
-            autocompletion=complete.data,
-            help="data set that the model was trained on (required)",
-            panel=options.DATA,
-        ),
-    ],
+    *,
+    data_path: Annotated[str, options.data_path("data set that the model was trained on (required)")],
     out: Annotated[
-        Path,
-        options.option(metavar="CKPT.npz", help="checkpoint to write (required)", panel=options.OUTPUT),
+        Path, options.option(metavar="CKPT.npz", help="checkpoint to write (required)", panel=options.OUTPUT)
     ],
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     num_layers: Annotated[
         int | None,
         options.option(
@@ -49,55 +37,34 @@ def import_torch(
     config_file: options.ConfigFile = None,
     assignments: options.Assignments = None,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Turn the weights of the released PyTorch model into a checkpoint that `tirgn eval` runs.
 
-    Sizes are read from the weights; what they do not show, such as the length of the window, is given as for
-    a training.
+    Sizes are read from the weights. Settings that the weights do not show, such as the length of the window, are given
+    as for a training.
 
     Example: tirgn import-torch state.npz --data-path data/YAGO --preset yago --out models/released.npz
     """
     if out.suffix != ".npz":
         raise ConfigError(f"--out {str(out)!r}: a checkpoint is an .npz file; try {out.name}.npz")
     flags = options.given(
-        num_layers=num_layers,
-        history_len=history_len,
-        history_rate=history_rate,
-        l2_normalize=l2_normalize,
+        num_layers=num_layers, history_len=history_len, history_rate=history_rate, l2_normalize=l2_normalize
     )
     given = Given(preset, file=config_file, assignments=assignments or (), options=flags)
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
-    overrides = given.settings()
+    settings = given.settings()
 
-    from tirgn_cli import show
+    from tirgn_cli import output, tables
 
-    with show.clean_stdout():
-        from tirgn_eqx.checkpoint.released import import_torch as run
+    with output.stdout_to_stderr():
+        from tirgn_eqx.checkpoint.released import import_torch as write_checkpoint
         from tirgn_eqx.data import load_graph
 
-        load = options.given(
-            num_days=num_days,
-            max_events=max_events,
-            granularity=granularity,
-            time_format=time_format,
-            columns=columns,
-            skip_bad_rows=skip_bad_rows,
-        )
-        graph = load_graph(data_path, **load)
-        written = run(state, graph, out, overrides)
+        graph = load_graph(data_path, **reading.given())
+        written = write_checkpoint(state, graph, out, settings)
     if as_json:
-        show.document({"checkpoint": str(written), "dataset": graph.describe(), "config": overrides})
-    else:
-        show.result(
-            show.pairs(
-                "Imported",
-                {
-                    "state": str(state),
-                    "data": show.dataset(graph.describe()),
-                    "checkpoint": str(written),
-                    "next": f"tirgn eval {written}",
-                },
-            )
-        )
+        output.print_json({"checkpoint": str(written), "dataset": graph.describe(), "config": settings})
+        return
+    rows = {"state": str(state), "data": tables.format_dataset(graph.describe()), "checkpoint": str(written)}
+    tables.print_table(tables.make_pairs("Imported", rows | {"next": f"tirgn eval {written}"}))

@@ -1,75 +1,85 @@
-"""`tirgn data ingest`: raw GDELT event files into an event table."""
+"""`tirgn data ingest`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tirgn_cli import options
+from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
+if TYPE_CHECKING:
+    from tirgn_eqx.gdelt.documents import IngestReport
+    from tirgn_eqx.gdelt.ingest import IngestProgress
+
 EVENTS = "Events"
-UNREADABLE = 3  # exit code: all was done, but for files that cannot be read
-_SHOWN = 5
+UNREADABLE = 3  # exit code: done, except for files that cannot be read
+ROWS_SHOWN = 5
 
 
-def _choice(name: str, known: Any, help: str) -> Any:
-    return options.option(metavar="|".join(known), help=help, panel=name, autocompletion=lambda: list(known))
-
-
+@options.command()
 def ingest(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PATH...", help="raw event files (plain, .zip or .gz), or folders that hold them"),
     ],
+    *,
     out: Annotated[
         Path,
         options.option(
             metavar="FILE",
-            help=f"event table, made or added to; its report and rejects stand beside it "
+            help="event table to make or to add to; its report and its malformed lines go to files beside it "
             f"(default: {options.EVENTS_FILE})",
             panel=options.OUTPUT,
         ),
     ] = options.EVENTS_FILE,
     actor: Annotated[
-        str, _choice(EVENTS, ACTORS, "what an entity is: the actor's name, CAMEO code or country (default: name)")
+        str,
+        options.choice(
+            choices=ACTORS,
+            help="what an entity is: the actor's name, CAMEO code or country (default: name)",
+            panel=EVENTS,
+        ),
     ] = "name",
     relation: Annotated[
         str,
-        _choice(
-            EVENTS,
-            RELATIONS,
-            "what a relation is: event code with quad class (010_Q1), event code, base code, root code "
+        options.choice(
+            choices=RELATIONS,
+            help="what a relation is: event code with quad class (010_Q1), event code, base code, root code "
             "(default: code_quad)",
+            panel=EVENTS,
         ),
     ] = "code_quad",
     time: Annotated[
         str,
-        _choice(
-            EVENTS, TIMES, "time of an event: when GDELT knew of it, or the day it is said to be of (default: added)"
+        options.choice(
+            choices=TIMES,
+            help="time of an event: when GDELT added it, or the day on which it happened (default: added)",
+            panel=EVENTS,
         ),
     ] = "added",
     quad_class: Annotated[
-        str,
-        options.option(metavar="N,N", help="quad classes to keep, such as 1,2 (default: 1,2,3,4)", panel=EVENTS),
+        str, options.option(metavar="N,N", help="quad classes to keep, such as 1,2 (default: 1,2,3,4)", panel=EVENTS)
     ] = "1,2,3,4",
     root_only: Annotated[
         bool,
-        options.option("--root-only", help="keep events of a document's lead alone (default: all)", panel=EVENTS),
+        options.option(
+            "--root-only", help="keep only events from the lead paragraph of a document (default: all)", panel=EVENTS
+        ),
     ] = False,
     min_mentions: Annotated[
-        int,
-        options.option(min=0, metavar="N", help="keep events with at least N mentions (default: 0)", panel=EVENTS),
+        int, options.option(min=0, metavar="N", help="keep events with at least N mentions (default: 0)", panel=EVENTS)
     ] = 0,
     drop_generic_actors: Annotated[
         bool,
         options.option(
             "--drop-generic-actors",
-            help="drop events of POLICE, GOVERNMENT and other names of no one in particular (default: kept)",
+            help="drop events of POLICE, GOVERNMENT and other names that stand for many actors (default: keep)",
             panel=EVENTS,
         ),
     ] = False,
@@ -78,17 +88,16 @@ def ingest(
         options.option(
             "--keep-duplicates",
             help="keep events that repeat a fact: same entities, relation and time under another GlobalEventID "
-            "(default: counted and dropped)",
+            "(default: count and drop)",
             panel=EVENTS,
         ),
     ] = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
-    """Make an event table of raw GDELT files, or add to it what is new.
+    """Make an event table of raw GDELT files, or add new events to it.
 
-    What is no event goes to NAME.rejects.tsv beside the table. Exit code 3: the table
-    is made, but the report names files that cannot be read; 1: not one line is an event.
+    Malformed lines go to NAME.rejects.tsv beside the table. Exit code 3: the table is made, but the report names files
+    that cannot be read; 1: all lines are malformed.
 
     Example: tirgn data ingest data/gdelt/raw --out events.parquet
 
@@ -107,38 +116,33 @@ def ingest(
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: an event table is a .parquet file; give it this ending")
 
-    from tirgn_cli import show
-    from tirgn_cli.files import check_writable
-
     check_writable(out)
     keep_freed_memory()
-    with show.clean_stdout():
-        from tirgn_eqx.gdelt.ingest import ingest as run
 
-        with _progress() as on_progress:
-            report = run(paths, out, chosen, on_progress=on_progress)
+    from tirgn_cli import output
+
+    with output.stdout_to_stderr():
+        from tirgn_eqx.gdelt.ingest import ingest as make_table
+
+        with _show_progress() as on_progress:
+            report = make_table(paths, out, chosen, on_progress=on_progress)
     if as_json:
-        show.document(report)
+        output.print_json(report.model_dump())
     else:
         _show(report)
-    malformed, read = report["rows"]["malformed"], report["rows"]["read"]
-    if malformed:
-        from tirgn_eqx.gdelt.report import malformed_in_words
-
-        # A few such lines are everyday; many tell of files that are not as GDELT writes them.
-        if malformed == read:
-            show.error(malformed_in_words(report))
-            raise typer.Exit(1)
-        if 10 * malformed > read:
-            show.warning(malformed_in_words(report))
-        elif not as_json:
-            show.note(malformed_in_words(report))
-    unreadable = report["files"]["unreadable"]
-    if unreadable:
-        first = unreadable[0]
-        show.error(
-            f"{len(unreadable)} of {report['files']['found']} files cannot be read, first {first['file']}: "
-            f"{first['reason']}; fetch them again and repeat the command"
+    malformed, read = report.rows["malformed"], report.rows["read"]
+    # A few malformed lines are normal in GDELT's files; many mean that the files are not as GDELT writes them.
+    if malformed and malformed == read:
+        output.print_error(report.describe_malformed())
+        raise typer.Exit(1)
+    if 10 * malformed > read:
+        output.print_warning(report.describe_malformed())
+    elif malformed and not as_json:
+        output.print_note(report.describe_malformed())
+    if unreadable := report.files.unreadable:
+        output.print_error(
+            f"{len(unreadable)} of {report.files.found} files cannot be read, first {unreadable[0].file}: "
+            f"{unreadable[0].reason}; fetch them again and repeat the command"
         )
         raise typer.Exit(UNREADABLE)
 
@@ -151,40 +155,43 @@ def _quad_classes(text: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[dict[str, int]], None] | None]:
-    """Shows on a terminal how far the ingest has come."""
+def _show_progress() -> "Iterator[Callable[[IngestProgress], None] | None]":
+    """Show on a terminal how far the ingest is."""
     from rich.text import Text
 
-    from tirgn_cli import show
+    from tirgn_cli import output
 
-    console = show.stderr()
-    if not console.is_terminal or show.quiet:
+    console = output.stderr()
+    if not console.is_terminal or output.quiet:
         yield None
         return
-    with show.sharing(console), show.status(console, "reading") as status:
-        yield lambda now: status.update(Text(f"{now['files']:,} of {now['of']:,} files, {now['rows']:,} rows"))
+    with output.share_console(console), output.spinner(console, "reading") as status:
+        yield lambda now: status.update(Text(f"{now.files:,} of {now.total:,} files, {now.rows:,} rows"))
 
 
-def _show(report: dict[str, Any]) -> None:
-    from tirgn_cli import show
+def _show(report: "IngestReport") -> None:
+    from tirgn_cli.tables import make_pairs, make_table, print_table
 
-    found, rows, events = report["files"], report["rows"], report["events"]
-    words = lambda counts: {name.replace("_", " "): count for name, count in counts.items() if count}
-    counts = {name: count for name, count in found.items() if name != "unreadable"}
-    show.result(show.pairs("Files", words(counts) | {"unreadable": len(found["unreadable"])}))
-    show.result(show.pairs("Rows", {"read": rows["read"]} | words(rows)))
-    if report["malformed"]["reasons"]:
-        show.result(show.pairs("Malformed rows by reason", report["malformed"]["reasons"]))
-        first = report["malformed"]["first"][:_SHOWN]
-        show.result(show.table("", ["first", "line", "reason"], [list(reject.values()) for reject in first]))
-    if any(report["late"].values()):
-        show.result(show.pairs("Days late", words(report["late"])))
-    title = f"{report['table']}, {'written' if report['written'] else 'unchanged'}"
-    show.result(show.pairs(title, {name.replace("_", " "): value for name, value in events.items()}))
-    for name, gaps in report["missing"].items():
-        if gaps["count"]:
-            rows = [list(gap.values()) for gap in gaps["ranges"][:_SHOWN]]
-            more = len(gaps["ranges"]) - len(rows)
-            title = f"{gaps['count']:,} missing {name.replace('_', ' ')}"
+    files = _spell(report.files.model_dump(exclude={"unreadable"}))
+    print_table(make_pairs("Files", files | {"unreadable": len(report.files.unreadable)}))
+    print_table(make_pairs("Rows", {"read": report.rows["read"]} | _spell(report.rows)))
+    if report.malformed.reasons:
+        print_table(make_pairs("Malformed rows by reason", report.malformed.reasons))
+        rows = [[bad.file, bad.line, bad.reason] for bad in report.malformed.first[:ROWS_SHOWN]]
+        print_table(make_table("", ["first", "line", "reason"], rows))
+    if any(report.late.values()):
+        print_table(make_pairs("Days late", _spell(report.late)))
+    events = {name.replace("_", " "): value for name, value in report.events}
+    print_table(make_pairs(f"{report.table}, {'written' if report.written else 'unchanged'}", events))
+    for name, gaps in report.missing.items():
+        if gaps.count:
+            rows = [[gap.first, gap.last, gap.count] for gap in gaps.ranges[:ROWS_SHOWN]]
+            more = len(gaps.ranges) - len(rows)
             caption = f"and {more:,} more ranges, see the report" if more else ""
-            show.result(show.table(title, ["first", "last", "count"], rows, caption))
+            title = f"{gaps.count:,} missing {name.replace('_', ' ')}"
+            print_table(make_table(title, ["first", "last", "count"], rows, caption))
+
+
+def _spell(counts: dict[str, int]) -> dict[str, int]:
+    """The counts above 0, by names in plain words."""
+    return {name.replace("_", " "): count for name, count in counts.items() if count}

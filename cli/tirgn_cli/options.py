@@ -1,9 +1,12 @@
-"""Options that several commands share, and how they become load options, bytes and shapes."""
+"""Options that several commands share, and how they become reading options, sizes and shapes."""
 
+import dataclasses
+import functools
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,15 +15,22 @@ from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, Setting, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
-HELD_OUT = ("valid", "test")
+HELD_OUT_SPLITS = ("valid", "test")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
-DATA, MODEL, QUESTION, TRAINING, OUTPUT = "Data", "Model", "Question", "Training", "Output"
-DEVICES = "Devices"
+# Headings of the help.
+DATA, MODEL, QUERY, TRAINING, DEVICES, OUTPUT = "Data", "Model", "Query", "Training", "Devices", "Output"
 
 
 def option(*flags: str, help: str, panel: str, **more: Any) -> Any:
-    """An option under the heading `panel`; the help itself says the default, also where it depends."""
+    """An option under the heading `panel`. The help text states the default itself, because some defaults depend on
+    other options."""
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> Any:
+    """An option with a few possible values, which the shell completes. The command itself refuses other values."""
+    known = list(choices)
+    return option(*flags, metavar="|".join(known), help=help, panel=panel, autocompletion=lambda: known)
 
 
 def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> Any:
@@ -50,44 +60,45 @@ def value_name(one: Setting) -> str | None:
     return "|".join(one.choices) or {int: "N", float: "X", bool: None}.get(one.type, "TEXT")
 
 
+def data_path(help: str) -> Any:
+    """The option `--data-path`."""
+    return option(metavar="PATH", autocompletion=complete.data, help=help, panel=DATA)
+
+
+def num_days(help: str) -> Any:
+    """The option `--num-days`."""
+    return option(min=0, metavar="DAYS", help=help, panel=DATA)
+
+
+def max_events(help: str) -> Any:
+    """The option `--max-events`."""
+    return option(min=0, metavar="EVENTS", help=help, panel=DATA)
+
+
+def granularity(help: str) -> Any:
+    """The option `--granularity`."""
+    return choice(choices=("15min", "hour", "day"), help=help, panel=DATA)
+
+
 DataPath = Annotated[
     str | None,
-    option(
-        metavar="PATH",
-        help="folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event table (parquet, CSV, TSV, "
+    data_path(
+        "folder in the RE-GCN text format, of TGB 2.0 or of `tirgn data map`, event table (parquet, CSV, TSV, "
         "NDJSON, Arrow, or a folder of such parts), or 'sim' for the simulated world, also with its options as "
-        f"sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)",
-        autocompletion=complete.data,
-        panel=DATA,
+        f"sim:seed=3 (default: {EVENTS_FILE} if it exists, else sim)"
     ),
 ]
 NumDays = Annotated[
     int | None,
-    option(
-        min=0,
-        metavar="DAYS",
-        help="of an event table, keep the most recent; 0 = all (default: 30); of sim, days to simulate",
-        panel=DATA,
-    ),
+    num_days("of an event table, keep the most recent days; 0 = all (default: 30); of sim, days to simulate"),
 ]
 MaxEvents = Annotated[
     int | None,
-    option(
-        min=0,
-        metavar="EVENTS",
-        help="of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)",
-        panel=DATA,
+    max_events(
+        "of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)"
     ),
 ]
-Granularity = Annotated[
-    str | None,
-    option(
-        metavar="15min|hour|day",
-        help="of an event table, length of one snapshot (default: day)",
-        autocompletion=lambda: ["15min", "hour", "day"],
-        panel=DATA,
-    ),
-]
+Granularity = Annotated[str | None, granularity("of an event table, length of one snapshot (default: day)")]
 TimeFormat = Annotated[
     str | None,
     option(
@@ -102,8 +113,8 @@ Columns = Annotated[
     str | None,
     option(
         metavar="MAP",
-        help="of an event table, which columns to take, as entity1=subject,relation=verb,entity2=object,timestamp=day; "
-        "numbers for all four are places in a CSV file without a header (default: well-known names)",
+        help="of an event table, the columns to take, as entity1=subject,relation=verb,entity2=object,timestamp=day; "
+        "numbers for all four are positions in a CSV file without a header (default: well-known names)",
         panel=DATA,
     ),
 ]
@@ -111,26 +122,32 @@ SkipBadRows = Annotated[
     bool | None,
     option(
         "--skip-bad-rows",
-        help="of an event table, set rows aside that lack a name or a time, and count them (default: refuse the table)",
+        help="of an event table, leave out and count the rows that lack a name or a time (default: refuse the table)",
         panel=DATA,
     ),
 ]
+READING = {
+    "num_days": NumDays,
+    "max_events": MaxEvents,
+    "granularity": Granularity,
+    "time_format": TimeFormat,
+    "columns": Columns,
+    "skip_bad_rows": SkipBadRows,
+}
 
-Split = Annotated[
-    str,
-    option(
-        metavar="valid|test",
-        help="facts to forecast (default: test)",
-        panel=DATA,
-        autocompletion=lambda: list(HELD_OUT),
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz", autocompletion=complete.checkpoints
     ),
 ]
+Split = Annotated[str, choice(choices=HELD_OUT_SPLITS, help="facts to forecast (default: test)", panel=DATA)]
 MultiStep = Annotated[
     bool,
     option(
         "--multi-step",
-        help="forecast the whole split from what is known before it (default: single-step, where each snapshot is "
-        "known once it was forecast)",
+        help="forecast the whole split from the facts before it (default: single-step, where each snapshot enters the "
+        "history once it was forecast)",
         panel=DATA,
     ),
 ]
@@ -138,7 +155,7 @@ FeedBack = Annotated[
     bool,
     option(
         "--feed-back",
-        help="with --multi-step, let the window go on with what the model forecasts for itself (default: frozen)",
+        help="with --multi-step, extend the history by the model's own forecasts (default: the history stays as it is)",
         panel=DATA,
     ),
 ]
@@ -154,11 +171,10 @@ Preset = Annotated[
 ]
 Recipe = Annotated[
     str | None,
-    option(
-        metavar="|".join(RECIPES),
+    choice(
+        choices=RECIPES,
         help="exact: every entity at every step, as published; fast: equal queries once, only the entities that a "
         "snapshot touches with a sample of the others, larger steps and averaged weights (default: exact)",
-        autocompletion=lambda: list(RECIPES),
         panel=TRAINING,
     ),
 ]
@@ -183,24 +199,20 @@ Assignments = Annotated[
 ]
 Model = Annotated[
     str | None,
-    option(
-        "--model",
-        metavar="tirgn|regcn|evidence",
-        help="what is trained: TiRGN, RE-GCN that it grew out of, or evidence: intensities of past events, summed "
-        "(default: tirgn, or what --preset is of)",
-        autocompletion=lambda: ["tirgn", "regcn", "evidence"],
+    choice(
+        choices=("tirgn", "regcn", "evidence"),
+        help="the model to train: TiRGN, its predecessor RE-GCN, or evidence, which sums intensities of past events "
+        "(default: the model of --preset, otherwise tirgn)",
         panel=MODEL,
     ),
 ]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
 History = Annotated[
     str | None,
-    option(
-        "--history",
-        metavar="|".join(HISTORIES),
-        help="what is made of the past beside the window: the history mode as published, or evidence: the evidence "
-        "model as well, and a gate that weighs both (default: mask)",
-        autocompletion=lambda: list(HISTORIES),
+    choice(
+        choices=HISTORIES,
+        help="how the past before the window is used: by the history mode as published, or evidence: by the evidence "
+        "model too, with a gate that weighs both (default: mask)",
         panel=MODEL,
     ),
 ]
@@ -227,7 +239,7 @@ MeshOption = Annotated[
     option(
         "--mesh",
         metavar="SHAPE",
-        help="devices along each axis, as data=2,entity=2 (questions, entities), or auto for all along entity "
+        help="devices along each axis, as data=2,entity=2 (queries, entities), or auto for all devices along entity "
         "(default: one device)",
         panel=DEVICES,
     ),
@@ -236,24 +248,26 @@ Coordinator = Annotated[
     str | None,
     option(
         metavar="HOST:PORT",
-        help="train with several processes; where process 0 listens, or auto under SLURM or Open MPI "
+        help="train with several processes: the address at which process 0 listens, or auto under SLURM or Open MPI "
         "(default: one process)",
         panel=DEVICES,
     ),
 ]
 NumProcesses = Annotated[
     int | None,
-    option(min=1, metavar="N", help="how many processes there are, with --coordinator (default: none)", panel=DEVICES),
+    option(min=1, metavar="N", help="with --coordinator, the number of processes (default: none)", panel=DEVICES),
 ]
 ProcessId = Annotated[
     int | None,
-    option(min=0, metavar="I", help="which of them this is, from 0 (default: none)", panel=DEVICES),
+    option(
+        min=0, metavar="I", help="with --coordinator, the number of this process, from 0 (default: none)", panel=DEVICES
+    ),
 ]
 SaveEvery = Annotated[
     str | None,
     option(
         metavar="N|Nmin",
-        help="save the training's state after so many steps, or minutes, inside epochs as well as after each "
+        help="save the training state after this many steps or minutes, within epochs as well as after each "
         "(default: 10min)",
         panel=OUTPUT,
     ),
@@ -262,64 +276,108 @@ Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
 
-def _remember(name: str) -> Any:
-    """Keeps a switch where all of the command finds it."""
+def _switch(name: str) -> Callable[[Any, bool], bool]:
+    """A callback that tells the `Session` of a switch, whichever command the switch stands behind."""
 
     def callback(ctx: Any, value: bool) -> bool:
         if value and ctx.obj is not None:
             setattr(ctx.obj, name, True)
-            ctx.obj.heed()
+            ctx.obj.apply()
         return value
 
     return callback
 
 
+Json = Annotated[
+    bool, option("--json", help="print one JSON document on stdout and nothing else (default: a table)", panel=OUTPUT)
+]
 Quiet = Annotated[
     bool,
     option(
-        "--quiet",
-        "-q",
-        callback=_remember("quiet"),
-        help="no progress and no notes on stderr, the result alone (default: progress)",
+        *("--quiet", "-q"),
+        callback=_switch("quiet"),
+        help="print the result only, without progress and notes on stderr (default: progress)",
         panel=OUTPUT,
     ),
 ]
 Verbose = Annotated[
     bool,
     option(
-        "--verbose",
-        "-v",
-        callback=_remember("verbose"),
-        help="say more on stderr: what the library notes, versions, the time taken (default: the essential)",
+        *("--verbose", "-v"),
+        callback=_switch("verbose"),
+        help="print more on stderr: the library's notes, versions, the time taken (default: the essential)",
         panel=OUTPUT,
     ),
 ]
-Json = Annotated[
-    bool,
-    option(
-        "--json",
-        help="one JSON document on stdout and nothing else (default: a table)",
-        panel=OUTPUT,
-    ),
-]
-
-
-def _remember_debug(ctx: Any, value: bool) -> bool:
-    if value and ctx.obj is not None:
-        ctx.obj.debug = True
-    return value
-
-
 Debug = Annotated[
     bool,
     option(
         "--debug",
         envvar="TIRGN_DEBUG",
-        callback=_remember_debug,
+        callback=_switch("debug"),
         help="show the traceback of an error (default: one line)",
         panel=OUTPUT,
     ),
 ]
+SWITCHES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingFlags:
+    """How facts are read. None stands for an option that was not given, so that the reader's default holds.
+
+    A command with a parameter of this type gets the options of `READING` from `command`.
+    """
+
+    num_days: int | None = None
+    max_events: int | None = None
+    granularity: str | None = None
+    time_format: str | None = None
+    columns: str | None = None
+    skip_bad_rows: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given, as arguments of `load_graph`."""
+        return given(**vars(self))
+
+
+def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that turns a function into a command.
+
+    It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
+    function does not declare itself; these act through their callbacks. A parameter `ctx` receives the context of the
+    call: it is declared as `Any`, because its class differs between versions of typer.
+
+    **Arguments:** `replaced`: options in place of those of `READING` that have the same name.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        if "ctx" in signature.parameters:
+            parameters[0] = parameters[0].replace(annotation=typer.Context)
+        switches = {name: kind for name, kind in SWITCHES.items() if name not in signature.parameters}
+        parameters += [_keyword(name, kind, False) for name, kind in switches.items()]
+        reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)
+        if reading is not None:
+            place = parameters.index(reading)
+            parameters[place : place + 1] = [_keyword(*item, None) for item in (READING | replaced).items()]
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            if reading is not None:
+                values[reading.name] = ReadingFlags(**{name: values.pop(name) for name in READING})
+            function(**{name: value for name, value in values.items() if name not in switches})
+
+        run.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -328,27 +386,23 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def default_data_path() -> str:
-    """What `--data-path` is when not given: the processed GDELT events if they exist, else the simulation."""
+    """The default of `--data-path`: the processed GDELT events if they exist, otherwise the simulated world."""
     return str(EVENTS_FILE) if EVENTS_FILE.exists() else "sim"
 
 
 def default_preset(data_path: str) -> str | None:
-    """The preset where `--preset` is not given: the simulated world has one of its own."""
+    """The default of `--preset`: the simulated world has a preset of its own."""
     return "sim" if data_path.partition(":")[0] == "sim" else None
 
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
-
 def parse_bytes(text: str, option: str = "--budget") -> int:
-    """`12GiB`, `8G` (both powers of 1024), `500MB` (powers of 1000) or plain bytes as a number of bytes."""
+    """The number of bytes that `12GiB` or `8G` (powers of 1024), `500MB` (powers of 1000) or `4096` stands for."""
     match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([kmgt]?)(ib|b)?\s*", text.lower())
     if match is None:
         raise ConfigError(f"{option} {shown(text)}: not a size; write it like 12GiB, 8G or 500MB")
     number, unit, suffix = match.groups()
-    scale = _UNITS[unit] if suffix == "b" or not unit else _BINARY[unit]
-    size = int(float(number) * scale)
+    base = 1000 if suffix == "b" else 1024
+    size = int(float(number) * base ** " kmgt".index(unit or " "))
     if size < 1:
         raise ConfigError(f"{option} {text!r}: must be at least one byte")
     return size
@@ -361,11 +415,11 @@ def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
     return given(family=params.get("model")) | found | save_every(params.get("save_every"))
 
 
-SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")
+SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
 
 
 def parse_shape(text: str) -> dict[str, int]:
-    """`entities=7128,relations=230,edges=400,queries=800` as numbers; the further keys may be left out."""
+    """The sizes in `entities=7128,relations=230,edges=400,queries=800`; the other `SHAPE_KEYS` are optional."""
     shape = {}
     for part in text.split(","):
         key, equals, value = (word.strip() for word in part.partition("="))
@@ -394,14 +448,22 @@ def save_every(text: str | None) -> dict[str, Any]:
     return {"save_minutes": float(match[1])} if match[2] else {"save_every": int(match[1])}
 
 
-def check_split(split: str) -> None:
-    """**Raises:** ConfigError for a split that holds no facts to forecast."""
-    if split not in HELD_OUT:
-        raise ConfigError(f"--split {split!r}: must be one of {', '.join(HELD_OUT)}")
+def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
+    """**Raises:** ConfigError unless `value` is one of the choices, or was not given."""
+    if value is not None and value not in (known := tuple(choices)):
+        raise ConfigError(f"{option} {value!r}: must be one of {', '.join(known)}")
 
 
-def evaluation_setting(multi_step: bool, feed_back: bool = False) -> str:
-    """The setting that the options name. **Raises:** ConfigError for a feedback into single-step windows."""
+def check_split(split: str) -> Literal["valid", "test"]:
+    """`split` itself. **Raises:** ConfigError for a split that holds no facts to forecast."""
+    check_choice("--split", split, HELD_OUT_SPLITS)
+    return "valid" if split == "valid" else "test"
+
+
+def evaluation_setting(
+    multi_step: bool, feed_back: bool = False
+) -> Literal["single-step", "multi-step", "multi-step, fed back"]:
+    """The setting that the options name. **Raises:** ConfigError for forecasts fed back into single-step windows."""
     if feed_back and not multi_step:
         raise ConfigError("--feed-back: only with --multi-step; single-step windows hold what happened")
     return "single-step" if not multi_step else "multi-step, fed back" if feed_back else "multi-step"

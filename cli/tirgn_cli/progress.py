@@ -8,7 +8,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from tirgn_cli import show
+from tirgn_cli import tables
 from tirgn_cli.view import Record, View
 
 SECONDS_BETWEEN_STEP_LINES = 30.0
@@ -77,7 +77,7 @@ class TrainingView(View):
         now.epochs = config.get("epochs", 0)
         now.steps_per_epoch = record.get("steps_per_epoch", 0)
         if "dataset" in record:
-            self._line(show.dataset(record["dataset"]))
+            self._line(tables.format_dataset(record["dataset"]))
         history = record.get("history", {})
         if "triples" in history:
             size = history["bytes"] / 2**20
@@ -108,7 +108,7 @@ class TrainingView(View):
 
     def _on_compile(self, record: Record) -> None:
         if self._verbose:
-            self._line(f"compiled for bucket {record['bucket']} in {show.duration(record['seconds'])}")
+            self._line(f"compiled for bucket {record['bucket']} in {tables.format_duration(record['seconds'])}")
 
     def _on_step(self, record: Record) -> None:
         now, figures = self._clock(), self.figures
@@ -137,7 +137,7 @@ class TrainingView(View):
             if now - self._last_line < SECONDS_BETWEEN_EPOCH_LINES:
                 return
         self._last_line = now
-        self._line(*self._epoch(), show.duration(self._epoch_seconds), *self._speed(now))
+        self._line(*self._epoch(), tables.format_duration(self._epoch_seconds), *self._speed(now))
 
     def _on_validation(self, record: Record) -> None:
         self.figures.validation = record
@@ -149,7 +149,9 @@ class TrainingView(View):
             self._held, self._last_line = False, self._clock()
             eta, monitor = self.figures.eta(self._last_line), self.figures.monitor
             figure = f"valid {SHORT[monitor]} {record[monitor]:.4f}"
-            self._line(*self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {show.duration(eta)}")
+            self._line(
+                *self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {tables.format_duration(eta)}"
+            )
 
     def _epoch(self) -> list[str]:
         figures = self.figures
@@ -187,8 +189,8 @@ class TrainingView(View):
         rate, memory = figures.facts_per_second, figures.memory
         return [
             "" if rate is None else f"{rate:,.0f} facts/s",
-            "" if eta is None else f"ETA {show.duration(eta)}",
-            "" if memory is None else f"memory {show.size(memory)}",
+            "" if eta is None else f"ETA {tables.format_duration(eta)}",
+            "" if memory is None else f"memory {tables.format_size(memory)}",
         ]
 
     def _render(self) -> RenderableType:
@@ -204,7 +206,7 @@ class TrainingView(View):
         share = now.steps_done / now.total_steps if now.total_steps else 0.0
         bar.add_row(
             Text(epoch, "bold"),
-            show.bar(now.total_steps, now.steps_done),
+            tables.make_bar(now.total_steps, now.steps_done),
             f"{share:.0%}",
         )
         figures = [part for part in (*rest, *self._speed(self._clock())) if part]

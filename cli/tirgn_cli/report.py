@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
-from tirgn_cli.files import check_writable
+from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
 
+@options.command()
 def report(
     runs: Annotated[
         list[Path],
@@ -60,7 +61,6 @@ def report(
         options.option(metavar="TEXT", help="title of the page (default: the runs' names)", panel=options.OUTPUT),
     ] = None,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write a page about trainings: curves, metrics, reliability, settings, and forecasts beside what happened.
 
@@ -78,11 +78,11 @@ def report(
     check_writable(out)
     if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
         raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
-    from tirgn_cli import show
+    from tirgn_cli import output, tables
 
-    with show.clean_stdout():
-        from tirgn_eqx.report import read_documents, render
-        from tirgn_eqx.report.page import MAX_RUNS
+    with output.stdout_to_stderr():
+        from tirgn_eqx.report import read_all, render
+        from tirgn_eqx.report.page import MOST_RUNS
 
         found, comparisons = read_documents(runs)
         if len(found) > MAX_RUNS:
@@ -93,16 +93,16 @@ def report(
     write_text(out, page)
     size = len(page.encode())
     if as_json:
-        show.document({"report": str(out), "bytes": size, "runs": [_record(run) for run in found]})
+        output.print_json(told)
     else:
-        show.line(show.stdout(), f"{out}: {show.size(size)}, {len(found)} run{'s' * (len(found) > 1)}")
+        output.print_result(f"{out}: {tables.format_size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
 # A run is `Any` here because its class is imported late: `tirgn --help` must not wait for jax.
 def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
-    """`run` with its measurements, or with a line on why there are none."""
-    from tirgn_cli import show
-    from tirgn_cli.eval import checksum_message, load_data
+    """`run` with its figures, or with a word on why there are none."""
+    from tirgn_cli import output
+    from tirgn_cli.common import describe_difference, load_evaluation_graph
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.report import measure
@@ -113,19 +113,20 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     try:
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
-        data = load_data(run.checkpoint, data_path, provenance, {})
-        graph = match_checkpoint(data, metadata, run.checkpoint)
-        if (difference := checksum_message(graph, data, metadata)) is not None:
+        data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
+        graph = for_checkpoint(data, metadata, run.checkpoint)
+        if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
-            show.warning(f"{run.checkpoint}: {difference}")
-        temperature = (metadata.get("calibration") or {}).get("temperature")
-        with show.working(f"evaluating {run.checkpoint}"):
-            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
+            output.print_warning(f"{run.checkpoint}: {difference}")
+        calibration = (metadata.get("calibration") or {}).get("temperature")
+        options_ = {"split": split, "samples": samples, "seed": seed, "temperature": calibration}
+        with output.working(f"evaluating {run.checkpoint}"):
+            measured = measure(model, config, graph, **options_)
     except TirgnError as error:
-        # What the files of the training hold is worth a page even where the data are gone.
-        show.warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")
-        return dataclasses.replace(run, missing=(*missing, f"no metrics: {error}"))
-    return dataclasses.replace(run, missing=tuple(missing), measurements=found)
+        # The files of the training are worth a page without the data, too.
+        output.print_warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
+        return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
+    return dataclasses.replace(run, missing=tuple(missing), measured=measured)
 
 
 def _record(run: Any) -> dict[str, object]:

@@ -6,15 +6,27 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
+from tirgn_cli.common import load_evaluation_graph
 from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
-WORSE = 3
-KEPT = "that of CKPT"
+NEW_MODEL_WORSE = 3  # exit code
+KEPT = "as in CKPT"
 
 
+@options.command(
+    num_days=Annotated[int | None, options.num_days(f"keep the most recent days; 0 = all (default: {KEPT})")],
+    max_events=Annotated[
+        int | None,
+        options.max_events(
+            f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})"
+        ),
+    ],
+    granularity=Annotated[str | None, options.granularity(f"length of one snapshot (default: {KEPT})")],
+)
 def retrain(
+    *,
     checkpoint: Annotated[
         Path,
         options.option(
@@ -27,46 +39,15 @@ def retrain(
     ],
     data_path: Annotated[
         str | None,
-        options.option(
-            metavar="PATH",
-            autocompletion=complete.data,
-            help="event table with the newest events (default: what CKPT was trained on, read again)",
-            panel=options.DATA,
-        ),
+        options.data_path("event table with the newest events (default: the data of CKPT, read again)"),
     ] = None,
-    num_days: Annotated[
-        int | None,
-        options.option(
-            min=0, metavar="DAYS", help=f"keep the most recent; 0 = all (default: {KEPT})", panel=options.DATA
-        ),
-    ] = None,
-    max_events: Annotated[
-        int | None,
-        options.option(
-            min=0,
-            metavar="EVENTS",
-            help=f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})",
-            panel=options.DATA,
-        ),
-    ] = None,
-    granularity: Annotated[
-        str | None,
-        options.option(
-            metavar="15min|hour|day",
-            help=f"length of one snapshot (default: {KEPT})",
-            autocompletion=lambda: ["15min", "hour", "day"],
-            panel=options.DATA,
-        ),
-    ] = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     keep_gone: Annotated[
         bool,
         options.option(
             "--keep-gone",
-            help="keep entities and relations that the new data does not have, as ones without events (default: "
-            "forget them)",
+            help="keep the entities and relations that do not occur in the new data, without events (default: drop "
+            "them)",
             panel=options.MODEL,
         ),
     ] = False,
@@ -107,20 +88,18 @@ def retrain(
         bool,
         options.option(
             "--resume",
-            help="go on with the interrupted retraining in --model-dir (default: begin anew)",
+            help="continue the interrupted retraining in --model-dir (default: start again)",
             panel=options.TRAINING,
         ),
     ] = False,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Retrain a checkpoint on newer data, and replace it unless the new model is worse.
 
-    Training begins with the old weights, entities and relations being matched by name. Old and new then forecast the
-    newest held-out snapshots. The replaced checkpoint stays as CKPT's name with .previous; exit code 3 says that the
-    new model was worse by more than --max-regression and CKPT is untouched. All settings are those of CKPT; options
-    of their own, --set and --config change them.
+    Training begins with the old weights; entities and relations are matched by name. Then both models forecast the
+    newest held-out snapshots. The replaced checkpoint is kept under CKPT's name with .previous. Exit code 3 means that
+    the new model was worse by more than --max-regression, and that CKPT is unchanged. Settings are those of CKPT
+    unless an option, --set or --config changes them.
 
     Example: tirgn retrain --data-path events.parquet --from models/tkg/tirgn_best.npz
 
@@ -133,90 +112,84 @@ def retrain(
     flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
     given = Given(file=config_file, assignments=assignments or (), options=flags)
 
-    from tirgn_cli import show
-    from tirgn_cli.eval import load_data
+    from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
     from tirgn_cli.train import Signals, save_config
 
-    if quiet:
-        show.only_warnings()
-    with show.clean_stdout():
+    with output.stdout_to_stderr():
         from tirgn_eqx.train.retrain import read_predecessor
-        from tirgn_eqx.train.retrain import retrain as run
+        from tirgn_eqx.train.retrain import retrain as train_successor
 
         old = read_predecessor(checkpoint)
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
-        load = options.given(
-            num_days=num_days,
-            max_events=max_events,
-            granularity=granularity,
-            time_format=time_format,
-            columns=columns,
-            skip_bad_rows=skip_bad_rows,
-        )
-        graph = load_data(checkpoint, data_path, old.provenance, load)
-        with Signals() as signals, TrainingView(quiet=quiet) as view:
-            decide: dict[str, Any] = {"max_regression": max_regression, "keep_gone": keep_gone}
-            outputs: dict[str, Any] = {"model_dir": model_dir, "on_record": view, "resume": resume}
-            result = run(old, graph, config, **decide, **outputs, stop=signals.received)
+        graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading.given())
+        with Signals() as signals, TrainingView() as view:
+            result = train_successor(
+                old,
+                graph,
+                config,
+                model_dir=model_dir,
+                max_regression=max_regression,
+                keep_gone=keep_gone,
+                resume=resume,
+                on_record=view,
+                stop=signals.received,
+            )
         save_config(config, model_dir)
     if as_json:
-        show.document(result)
+        output.print_json(result)
     elif result["status"] != "interrupted":
         _show(result)
     if result["status"] == "interrupted":
-        again = "the same command with --resume goes on from there"
-        show.line(
-            show.stderr(), f"interrupted; {checkpoint} is as it was, the training is saved in {model_dir}; {again}"
+        output.print_line(
+            output.stderr(),
+            f"interrupted; {checkpoint} is unchanged, the training is saved in {model_dir}; the same command with "
+            "--resume goes on from there",
         )
         raise typer.Exit(128 + signals.number)
     if result["status"] == "kept":
-        decision = result["decision"]
-        show.warning(
-            f"the new test MRR {decision['mrr'][0]:.4f} is more than {max_regression:g} below the old "
-            f"{decision['mrr'][1]:.4f}; {checkpoint} stays, the new one is {result['training']['checkpoint']}"
+        new_mrr, old_mrr = result["decision"]["mrr"]
+        output.print_warning(
+            f"the new test MRR {new_mrr:.4f} is more than {max_regression:g} below the old {old_mrr:.4f}; "
+            f"{checkpoint} stays, the new one is {result['training']['checkpoint']}"
         )
-        raise typer.Exit(WORSE)
+        raise typer.Exit(NEW_MODEL_WORSE)
 
 
 def _show(result: dict[str, Any]) -> None:
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
-    comparison, span = result["comparison"], result["window"]
-    new, old = (side["entity"] for side in comparison["models"])
-    rows = []
-    for key, heading in show.METRICS.items():
+    comparison, window, training = result["comparison"], result["window"], result["training"]
+    new, old = comparison["models"]
+    rows: list[list[Any]] = []
+    for key, heading in tables.METRICS.items():
         found = comparison["difference"][key]
-        if key == "nll":
-            difference, interval, digits = found["nats"], found["interval_nats"], 4
-        else:
-            difference, interval, digits = found["points"], found["interval_points"], 2
-        low, high = (f"{value:+.{digits}f}" for value in interval)
-        rows.append([heading, new[key], old[key], f"{difference:+.{digits}f}", f"{low} .. {high}"])
-    for key, heading in (("brier", "Brier score"), ("ece", "calibration error")):
-        values = [side["calibration"][key] for side in comparison["models"] if "calibration" in side]
-        rows += [[heading, *values, "", ""]] if len(values) == 2 else []
-    test = span["splits"]["test"]
+        unit, digits = ("nats", 4) if key == "nll" else ("points", 2)
+        low, high = (f"{value:+.{digits}f}" for value in found[f"interval_{unit}"])
+        difference = f"{found[unit]:+.{digits}f}"
+        rows.append([heading, new["entity"][key], old["entity"][key], difference, f"{low} .. {high}"])
+    if "calibration" in new and "calibration" in old:
+        for key, heading in (("brier", "Brier score"), ("ece", "calibration error")):
+            rows.append([heading, new["calibration"][key], old["calibration"][key], "", ""])
+    test = window["splits"]["test"]
     caption = (
         f"entity, both directions, test ({test['from']} to {test['to']}), single-step, time-aware filter; differences "
-        "in points (NLL: nats), with 95 % intervals of a paired bootstrap over questions"
+        "in points (NLL: nats), with 95 % intervals of a paired bootstrap over queries"
     )
-    show.result(show.table("Retraining", ["", "new", "old", "new - old", "interval"], rows, caption))
-    counts = lambda kind: ", ".join(f"{number:,} {name}" for name, number in result["mapping"][kind].items())
-    training = result["training"]
-    show.result(
-        show.pairs(
-            "",
-            {
-                "data": show.dataset(result["dataset"]),
-                "window": f"{span['from']} to {span['to']}",
-                "entities": counts("entities"),
-                "relations": counts("relations"),
-                "epochs trained": training["epochs_trained"],
-                "time": show.duration(training["total_time"]),
-                "checkpoint": f"{result['checkpoint']}, {result['status']}",
-                "new": training["checkpoint"],
-                "previous": result["previous"],
-            },
-        )
-    )
+    columns = ["", "new", "old", "new - old", "interval"]
+    tables.print_table(tables.make_table("Retraining", columns, rows, caption))
+    counts = {
+        kind: ", ".join(f"{number:,} {name}" for name, number in result["mapping"][kind].items())
+        for kind in ("entities", "relations")
+    }
+    summary = {
+        "data": tables.format_dataset(result["dataset"]),
+        "window": f"{window['from']} to {window['to']}",
+        **counts,
+        "epochs trained": training["epochs_trained"],
+        "time": tables.format_duration(training["total_time"]),
+        "checkpoint": f"{result['checkpoint']}, {result['status']}",
+        "new": training["checkpoint"],
+        "previous": result["previous"],
+    }
+    tables.print_table(tables.make_pairs("", summary))

@@ -25,15 +25,12 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
 
+@options.command()
 def train(
-    ctx: typer.Context,
+    ctx: Any,  # see `options.command`
+    *,
     data_path: options.DataPath = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     model: options.Model = None,
     embedding_dim: options.EmbeddingDim = None,
     num_layers: options.NumLayers = None,
@@ -113,9 +110,7 @@ def train(
             panel=options.TRAINING,
         ),
     ] = False,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Train a model, validate as it learns, and keep the best checkpoint.
 
@@ -141,30 +136,20 @@ def train(
     source = data_path or options.default_data_path()
     flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
     config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
-    load = options.given(
-        num_days=num_days,
-        max_events=max_events,
-        granularity=granularity,
-        time_format=time_format,
-        columns=columns,
-        skip_bad_rows=skip_bad_rows,
-    )
 
-    from tirgn_cli import show
+    from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
 
-    if quiet:
-        show.only_warnings()
-    with show.clean_stdout():
-        from tirgn_cli.together import devices, lost, several
+    with output.stdout_to_stderr():
+        from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
 
-        several(coordinator, num_processes, process_id)
-        shape = devices(mesh, coordinator)
+        connect_processes(coordinator, num_processes, process_id)
+        shape = choose_mesh(mesh, coordinator)
 
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.runtime.processes import PeerMonitor, is_first
 
-        graph = load_graph(source, **load)
+        graph = load_graph(source, **reading.given())
         if is_first():
             save_config(config, model_dir)
 
@@ -172,19 +157,18 @@ def train(
 
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
-        quiet = quiet or not is_first()
-        with Signals() as signals, PeerMonitor(lost), TrainingView(quiet=quiet) as view:
+        with Signals() as signals, Watch(exit_on_lost_process), TrainingView(quiet=not is_first()) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:
-        show.document(result)
+        output.print_json(result)
     elif is_first() and result["status"] == "complete":
         _show_result(result)
     if result["status"] != "complete":
         again = "the same command with --resume goes on from there"
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
-            show.line(show.stderr(), told)
+            output.print_line(output.stderr(), told)
         # Of several processes, another one may have received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
@@ -291,32 +275,34 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
 
 
 def _show_result(result: dict[str, Any]) -> None:
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
     rows = []
     for split in ("validation", "test"):
         measured = result.get(split) or {}
         rows += [
-            [f"{split}, {kind}", *show.figures(measured[kind])]
+            [f"{split}, {kind}", *tables.metric_row(measured[kind])]
             for kind in ("entity", "relation")
             if isinstance(measured.get(kind), dict)
-        ] or ([[split, *show.figures(measured)]] if "mrr" in measured else [])
+        ] or ([[split, *tables.metric_row(measured)]] if "mrr" in measured else [])
     if rows:
         caption = "single-step, time-aware filter, both directions, ties at their mean rank"
-        show.result(show.table("Figures of the best checkpoint", ["", *show.METRICS.values()], rows, caption))
+        tables.print_table(
+            tables.make_table("Figures of the best checkpoint", ["", *tables.METRICS.values()], rows, caption)
+        )
     best, epoch = result["best_mrr"], result["best_epoch"]
     checkpoint = result["checkpoint"]
-    show.result(
-        show.pairs(
+    tables.print_table(
+        tables.make_pairs(
             "Training",
             {
-                "data": show.dataset(result["dataset"]),
+                "data": tables.format_dataset(result["dataset"]),
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
-                "best MRR": f"{show.cell(best)} in validation, epoch {show.cell(epoch)}",
+                "best MRR": f"{tables.format_cell(best)} in validation, epoch {tables.format_cell(epoch)}",
                 "steps passed over": result["bad_steps"] or None,
                 "seed": result["seed"],
-                "time": show.duration(result["total_time"]),
+                "time": tables.format_duration(result["total_time"]),
                 "checkpoint": checkpoint,
                 "next": f"tirgn eval {checkpoint}",
             },

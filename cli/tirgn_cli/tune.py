@@ -13,14 +13,11 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 SEARCH = "Search"
 
 
+@options.command()
 def tune(
+    *,
     data_path: options.DataPath = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     model: options.Model = None,
     preset: options.Preset = None,
     recipe: options.Recipe = None,
@@ -121,9 +118,7 @@ def tune(
         ),
     ] = False,
     save_every: options.SaveEvery = None,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Search for the settings with the highest validation MRR.
 
@@ -159,30 +154,18 @@ def tune(
     if only and not given:
         raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
 
-    from tirgn_cli import show
+    from tirgn_cli import output
     from tirgn_cli.progress import TuneView
     from tirgn_cli.train import Signals
 
-    if quiet:
-        show.only_warnings()
-    show.notes_once()
-    with show.clean_stdout():
+    output.hide_repeated_notes()
+    with output.stdout_to_stderr():
         from tirgn_eqx.tune.journal import import_optuna
 
         import_optuna()  # before the data is read
         from tirgn_eqx.data import load_graph
 
-        graph = load_graph(
-            source,
-            **options.given(
-                num_days=num_days,
-                max_events=max_events,
-                granularity=granularity,
-                time_format=time_format,
-                columns=columns,
-                skip_bad_rows=skip_bad_rows,
-            ),
-        )
+        graph = load_graph(source, **reading.given())
         default = {} if only else default_space(config, graph.static is not None)
         space = {name: part for name, part in (default | given).items() if name not in fixed}
 
@@ -190,20 +173,22 @@ def tune(
 
         choose: dict[str, Any] = {"trials": trials, "space": space, "seed": seed, "pruner": pruner, "startup": startup}
         outputs: dict[str, Any] = {"out": out, "keep_trials": keep_trials}
-        with Signals() as signals, TuneView(quiet=quiet) as view:
+        with Signals() as signals, TuneView() as view:
             found = search(graph, config, study=study, on_record=view, stop=signals.received, **choose, **outputs)
     found = {"dataset": graph.describe(), **found}
     if as_json:
-        show.document(found)
+        output.print_json(found)
     else:
         _show(found)
     if found["status"] != "complete":
-        show.line(show.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there")
+        output.print_line(
+            output.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there"
+        )
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
 
 def _show(found: dict[str, Any]) -> None:
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
     names = list(found["space"])
     rows = [
@@ -212,18 +197,20 @@ def _show(found: dict[str, Any]) -> None:
     ]
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)
     caption = f"MRR on valid, entity, single-step, time-aware filter; of pruned trials, the best until then; {counts}"
-    show.result(show.table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",)))
+    tables.print_table(
+        tables.make_table("Trials", ["trial", "state", "MRR", "epoch", *names], rows, caption, text=("state",))
+    )
     best = found["best"]
     if best is not None:
-        show.result(
-            show.pairs(
+        tables.print_table(
+            tables.make_pairs(
                 "Search",
                 {
-                    "data": show.dataset(found["dataset"]),
-                    "best trial": f"{best['number']}, validation MRR {show.cell(best['mrr'])}",
+                    "data": tables.format_dataset(found["dataset"]),
+                    "best trial": f"{best['number']}, validation MRR {tables.format_cell(best['mrr'])}",
                     "settings": best["config"],
                     "checkpoint": best["checkpoint"],
-                    "time": show.duration(found["seconds"]),
+                    "time": tables.format_duration(found["seconds"]),
                     "next": f"tirgn train --config {best['config']}",
                 },
             )

@@ -1,4 +1,4 @@
-"""What shows the records of work that takes long: a live display on a terminal, plain lines anywhere else."""
+"""Views of long work on stderr: a live display on a terminal, plain lines anywhere else."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from tirgn_cli import show
+from tirgn_cli import output
 
 Record = Mapping[str, Any]
 AnyView = TypeVar("AnyView", bound="View")
 
 
 class View:
-    """Shows records on stderr; use it in a `with` statement. A record goes to the method `_on_` + its `event`.
+    """Shows records on stderr, within a `with` statement. A record goes to the method `_on_` + its `event`.
 
-    **Arguments:** `quiet`: show nothing; `verbose`: every figure; each is also so where the command line was told so;
-    `console`: where to, stderr by default; `clock`: seconds, for tests.
+    **Arguments:** `quiet`, `verbose`: show nothing, or every figure, in addition to what `--quiet` and `--verbose` ask
+    for; `console`: by default stderr; `clock`: a function that returns seconds, for tests.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class View:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.console = console or show.stderr()
-        self._quiet, self._clock = quiet or show.quiet, clock
-        self._verbose = verbose or show.verbose
+        self.console = console or output.stderr()
+        self._quiet, self._clock = quiet or output.quiet, clock
+        self._verbose = verbose or output.verbose
         self._last_line = clock()
         self._live: Live | None = None
         self._sharing = ExitStack()
@@ -41,7 +41,7 @@ class View:
         if self.console.is_terminal and not self._quiet:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
-            self._sharing.enter_context(show.sharing(self.console))
+            self._sharing.enter_context(output.share_console(self.console))
         return self
 
     def __exit__(
@@ -52,15 +52,15 @@ class View:
             self._live.stop()
             self._live = None
 
-    def __call__(self, record: dict[str, Any]) -> None:
-        """Takes one record; an event that is not known is passed over."""
+    def __call__(self, record: Any) -> None:  # every view has records of its own
+        """Show one record; an unknown event is ignored."""
         handler = getattr(self, f"_on_{record.get('event')}", None)
         if handler is not None:
             handler(record)
 
     def _line(self, *parts: str) -> None:
         if not self._quiet:
-            show.line(self.console, "  ".join(part for part in parts if part))
+            output.print_line(self.console, "  ".join(part for part in parts if part))
 
     def _render(self) -> RenderableType:
         """The live display."""

@@ -8,7 +8,9 @@ from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 
 
+@options.command()
 def vram_probe(
+    *,
     data_path: options.DataPath = None,
     shape: Annotated[
         str | None,
@@ -16,22 +18,17 @@ def vram_probe(
             metavar="NAME=N,...",
             help="sizes in place of data: entities, relations, edges (facts in the largest snapshot of the "
             "window), queries (facts of the largest target snapshot), and optionally static_edges, words and "
-            "history (known candidates per question) (default: taken from the data)",
+            "history (candidates per query in the history) (default: taken from the data)",
             panel=options.DATA,
         ),
     ] = None,
-    num_days: options.NumDays = None,
-    max_events: options.MaxEvents = None,
-    granularity: options.Granularity = None,
-    time_format: options.TimeFormat = None,
-    columns: options.Columns = None,
-    skip_bad_rows: options.SkipBadRows = None,
+    reading: options.ReadingFlags,
     budget: Annotated[
         str | None,
         options.option(
             metavar="SIZE",
-            help="device memory to stay within, such as 12GiB, 8G (powers of 1024) or 500MB (of 1000): also "
-            "finds the largest batch (default: none)",
+            help="limit of device memory, such as 12GiB, 8G (powers of 1024) or 500MB (powers of 1000), for which the "
+            "largest batch is searched too (default: none)",
             panel=options.TRAINING,
         ),
     ] = None,
@@ -43,11 +40,10 @@ def vram_probe(
     assignments: options.Assignments = None,
     batch_size: options.BatchSize = None,
     as_json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Predict the device memory of a training step for a table of settings, without training.
 
-    The step is compiled from shapes alone. On a GPU the measured peak stands beside the prediction.
+    The step is compiled from shapes alone. On a GPU the table also shows the measured peak.
 
     Example: tirgn vram-probe --shape entities=7128,relations=230,edges=400,queries=800 --budget 12GiB
     """
@@ -60,9 +56,9 @@ def vram_probe(
     limit = None if budget is None else options.parse_bytes(budget)
     sizes = None if shape is None else options.parse_shape(shape)
 
-    from tirgn_cli import show
+    from tirgn_cli import output
 
-    with show.clean_stdout():
+    with output.stdout_to_stderr():
         from tirgn_eqx.train.memory import ProblemShape, largest_batch, probe_memory
 
         description = None
@@ -71,17 +67,9 @@ def vram_probe(
         else:
             from tirgn_eqx.data import load_graph
 
-            load = options.given(
-                num_days=num_days,
-                max_events=max_events,
-                granularity=granularity,
-                time_format=time_format,
-                columns=columns,
-                skip_bad_rows=skip_bad_rows,
-            )
-            graph = load_graph(data_path or options.default_data_path(), **load)
+            graph = load_graph(data_path or options.default_data_path(), **reading.given())
             problem, description = ProblemShape.from_graph(graph, config), graph.describe()
-        with show.working("compiling the training step for each setting"):
+        with output.working("compiling the training step for each setting"):
             rows = probe_memory(problem, config, budget=limit)
             largest = None if limit is None else largest_batch(problem, config, limit)
     report = {
@@ -92,37 +80,30 @@ def vram_probe(
         "largest_batch": largest,
     }
     if as_json:
-        show.document(report)
+        output.print_json(report)
     else:
-        _show(report, rows[-1]["precision"], rows[-1]["remat"])
+        _show(report)
 
 
-def _show(report: dict[str, Any], precision: str, remat: str) -> None:
-    from tirgn_cli import show
+def _show(report: dict[str, Any]) -> None:
+    from tirgn_cli import output, tables
 
     if report["dataset"] is not None:
-        show.line(show.stdout(), show.dataset(report["dataset"]))
-    show.line(show.stdout(), "shape: " + ", ".join(f"{name} {count:,}" for name, count in report["shape"].items()))
-    limit = report["budget_bytes"]
+        output.print_result(tables.format_dataset(report["dataset"]))
+    output.print_result("shape: " + ", ".join(f"{name} {count:,}" for name, count in report["shape"].items()))
+    limit, largest = report["budget_bytes"], report["largest_batch"]
     columns = ["precision", "remat", "batch size", "predicted", "measured"]
-    rows = [
-        [
-            row["precision"],
-            row["remat"],
-            row["batch_size"] or "whole snapshot",
-            show.size(row["predicted_bytes"]),
-            None if row.get("measured_bytes") is None else show.size(row["measured_bytes"]),
-            *([] if limit is None else [row["fits"]]),
-        ]
-        for row in report["settings"]
-    ]
+    rows = []
+    for row in report["settings"]:
+        measured = row.get("measured_bytes")
+        sizes = [tables.format_size(row["predicted_bytes"]), None if measured is None else tables.format_size(measured)]
+        rows.append([row["precision"], row["remat"], row["batch_size"] or "whole snapshot", *sizes])
+        if limit is not None:
+            rows[-1].append(row["fits"])
     if limit is not None:
-        columns.append(f"fits {show.size(limit)}")
-    show.result(show.table("Peak device memory of a training step", columns, rows))
+        columns.append(f"fits {tables.format_size(limit)}")
+    tables.print_table(tables.make_table("Peak device memory of a training step", columns, rows))
     if limit is not None:
-        largest = report["largest_batch"]
-        show.line(
-            show.stdout(),
-            f"largest batch with {precision} and remat {remat}: "
-            + (f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"),
-        )
+        found = f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"
+        own = report["settings"][-1]  # the last row has the given precision and remat
+        output.print_result(f"largest batch with {own['precision']} and remat {own['remat']}: {found}")

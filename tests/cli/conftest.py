@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tests.cli.called import ROOT, SMALL, call_app, write_folder
+from tests.cli.cli_helpers import ROOT, SMALL, call_app, write_folder
 
 
 @pytest.fixture
@@ -41,16 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A folder with `tiny` (data), `models` and `runs` after two epochs, and what the training showed."""
     place = tmp_path_factory.mktemp("trained")
     result = call_app(
-        *(
-            "train",
-            *SMALL,
-            "--data-path",
-            write_folder(place / "tiny"),
-            "--epochs",
-            "2",
-            "--eval-interval",
-            "1",
-        ),
+        *("train", *SMALL, "--data-path", write_folder(place / "tiny"), "--epochs", "2", "--eval-interval", "1"),
         *("--checkpoint-interval", "1", "--model-dir", place / "models", "--logdir", place / "runs"),
         "--json",
     )

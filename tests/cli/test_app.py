@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.called import PLAIN, ROOT, SMALL, call_app, write_folder
-from tests.cli.test_manners import COMMANDS
-from tirgn_cli import show
+from tests.cli.cli_helpers import PLAIN, ROOT, SMALL, call_app, write_folder
+from tests.cli.test_output import COMMANDS
+from tirgn_cli import output, tables
 from tirgn_cli.app import app
 
 ENCODINGS = ("cp1252", "ascii", "latin-1", "utf-8")
@@ -60,9 +60,9 @@ def test_an_error_and_a_document_are_written_in_every_encoding(named, encoding):
 def test_escapes_are_part_of_the_layout_of_a_table(monkeypatch, encoding):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
-    show.prepare_streams()
-    show.result(show.table("", ["name", "n"], [[name, 1] for name in NAMES]))
-    show.result(show.pairs("", {name: name for name in NAMES}))
+    output.prepare_streams()
+    tables.print_table(tables.make_table("", ["name", "n"], [[name, 1] for name in NAMES]))
+    tables.print_table(tables.make_pairs("", {name: name for name in NAMES}))
     stream.write("北京\n")  # what others write is escaped as well
     stream.flush()
     lines = stream.buffer.getvalue().decode(encoding).splitlines()

@@ -1,5 +1,6 @@
 """`tirgn data collect`: what it prints, where, and its exit codes."""
 
+import datetime as dt
 import io
 import json
 import os
@@ -9,7 +10,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from tirgn_cli.collecting import CollectingView
+from tirgn_cli.collect_view import CollectView
+from tirgn_eqx.gdelt.collect import BytesFetched, FetchEnded, FetchRetried, FetchStarted, ListRead
 
 RANGE = ("--from", "2020-11-15T07:00", "--to", "2020-11-15T07:45")
 
@@ -37,7 +39,7 @@ def test_one_json_document(run, gdelt, tmp_path):
     result = run(*arguments(gdelt, tmp_path, "--json", "--quiet"))
     assert (result.exit_code, result.stderr, result.stdout.count("\n")) == (0, "", 1)
     document = json.loads(result.stdout)
-    assert (document["status"], document["fetched"], document["from"]) == ("complete", 4, "2020-11-15T07:00:00Z")
+    assert (document["status"], document["fetched"], document["first"]) == ("complete", 4, "2020-11-15T07:00:00Z")
     again = json.loads(run(*arguments(gdelt, tmp_path, "--json")).stdout)
     assert (again["fetched"], again["present"]) == (0, 4)
 
@@ -48,7 +50,7 @@ def test_what_could_not_be_had_is_exit_code_3_and_the_same_command_goes_on(run, 
     result = run(*arguments(gdelt, tmp_path, "--json", "--quiet"))
     assert result.exit_code == 3
     assert json.loads(result.stdout)["failed"][0]["name"] == names[1]
-    assert result.stderr.startswith("error: 1 of 4 files could not be had, first http://127.0.0.1")
+    assert result.stderr.startswith("error: 1 of 4 files could not be fetched, first http://127.0.0.1")
     assert result.stderr.endswith("HTTP 500, after 1 tries; the same command tries them again\n")
     assert result.stderr.count("\n") == 1
     assert run(*arguments(gdelt, tmp_path)).exit_code == 0
@@ -79,7 +81,7 @@ def test_without_a_list_it_is_exit_code_1(run, gdelt, tmp_path):
         (["--from", "2024-01-02", "--to", "soon"], "--to 'soon': not a time"),
         (["--last", "30"], "--last '30': not a length of time; write days or hours"),
         (["--last", "999999d"], "--last "),
-        (["--last", "30d", "--from", "2024-01-01"], "--last: stands for --from and --to"),
+        (["--last", "30d", "--from", "2024-01-01"], "--last: takes the place of --from and --to"),
         (["--last", "30d", "--feed", "v3"], "feed 'v3' does not exist"),
         (["--last", "30d", "--base-url", "gdelt"], "base URL 'gdelt': not the address of a server"),
         (["--last", "30d", "--workers", "0"], "--workers"),
@@ -126,19 +128,19 @@ def test_the_display():
     def view(terminal):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
         now = [0.0]
-        shown = CollectingView(console=console, clock=lambda: now[0])
+        shown = CollectView(console=console, clock=lambda: now[0])
+        time = dt.datetime(2020, 11, 15)
         with shown:
-            shown({"event": "list", "name": "masterfilelist.txt", "held": 2048})
-            assert "2.0 KiB" in shown._doing
-            shown({"event": "start", "listed": 3, "files": 2, "bytes": 4096, "directory": "raw"})
+            shown(ListRead("masterfilelist.txt", 2048))
+            assert "2.0 KiB" in shown._status
+            shown(FetchStarted(listed=3, files=2, bytes=4096, directory="raw"))
             now[0] = 31.0
-            shown({"event": "bytes", "name": "a.zip.part", "bytes": 1024, "held": 1024})
-            shown({"event": "retry", "name": "a.zip", "why": "HTTP 500", "wait": 2.0})
-            shown({"event": "bytes", "name": "a.zip.part", "bytes": 2048, "held": 2048})
+            shown(BytesFetched("a.zip.part", bytes=1024, held=1024))
+            shown(FetchRetried("a.zip", "HTTP 500", 2.0))
+            shown(BytesFetched("a.zip.part", bytes=2048, held=2048))
             console.print(shown._render())
-            shown({"event": "file", "name": "a.zip", "status": "fetched", "why": "", "bytes": 2048})
-            shown({"event": "file", "name": "b.zip", "status": "failed", "why": "HTTP 500", "bytes": 0})
-            shown({"event": "unknown"})
+            shown(FetchEnded("a.zip", time, "fetched", 2048))
+            shown(FetchEnded("b.zip", time, "failed", why="HTTP 500"))
         return console.file.getvalue()
 
     lines = view(False)

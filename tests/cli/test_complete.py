@@ -38,7 +38,7 @@ def test_data_and_runs(place):
 
 
 def test_a_key_press_never_waits_for_a_disk(place, monkeypatch):
-    monkeypatch.setattr(complete, "MOST", 50)
+    monkeypatch.setattr(complete, "MAX_ENTRIES", 50)
     for number in range(200):
         (place / f"0{number}.txt").touch()
     looked = []

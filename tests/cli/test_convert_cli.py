@@ -6,7 +6,7 @@ import os
 import polars as pl
 import pytest
 
-from tests.cli.called import write_folder
+from tests.cli.cli_helpers import write_folder
 
 
 @pytest.fixture

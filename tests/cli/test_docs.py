@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tirgn_cli.reference import commands, options, reference
 from tirgn_eqx.config import all_settings
+from tools.docs.cli_reference import commands, options, reference
 
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "docs" / "cli.md"

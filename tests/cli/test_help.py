@@ -5,8 +5,8 @@ import shlex
 import pytest
 import typer
 
-from tirgn_cli.reference import commands, examples, options
 from tirgn_eqx.config import FAMILIES, settings
+from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())
 HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "torch", "optuna")

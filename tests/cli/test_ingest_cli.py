@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.gdelt.raw_rows import raw  # noqa: E402
+from tests.gdelt.raw_rows import raw
 
 NAME = "20200101001500.export.CSV"
 

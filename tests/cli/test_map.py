@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.called import SMALL
+from tests.cli.cli_helpers import SMALL
 from tirgn_eqx.data import load_graph
 
 

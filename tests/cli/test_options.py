@@ -1,5 +1,9 @@
 """Options become bytes and shapes; settings are saved."""
 
+import dataclasses
+import inspect
+from typing import Annotated
+
 import pytest
 
 from tirgn_cli import options
@@ -73,3 +77,20 @@ def test_choices_and_defaults_are_those_of_the_config():
         info, one = alias.__metadata__[0], settings(TiRGNTrainingConfig)[name]
         assert info.help == f"{one.help} (default: {one.default})"
         assert not one.choices or info.metavar == "|".join(one.choices)
+
+
+def test_a_command_has_the_reading_options_and_switches():
+    seen = []
+
+    @options.command(num_days=Annotated[int | None, options.num_days("all of them")])
+    def count(path: str, *, reading: options.ReadingFlags, as_json: options.Json = False) -> None:
+        seen.append((path, reading.given(), as_json))
+
+    parameters = inspect.signature(count).parameters
+    assert list(parameters) == ["path", *options.READING, "as_json", *options.SWITCHES]
+    assert parameters["num_days"].annotation.__metadata__[0].help == "all of them"
+    assert parameters["columns"].annotation is options.Columns
+    flags = dict.fromkeys(options.READING) | {"num_days": 3, "skip_bad_rows": False}
+    count(path="a", **flags, as_json=True, **dict.fromkeys(options.SWITCHES, True))
+    assert seen == [("a", {"num_days": 3, "skip_bad_rows": False}, True)]
+    assert [field.name for field in dataclasses.fields(options.ReadingFlags)] == list(options.READING)

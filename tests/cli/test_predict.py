@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from tests.cli.called import call_app
+from tests.cli.cli_helpers import call_app
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 
@@ -57,10 +57,10 @@ def test_a_file_of_questions_gives_a_file_of_answers(run, trained, tmp_path, for
     asked.write_csv(questions) if form == "csv" else asked.write_parquet(questions)
     words = ("--queries", questions, "--out", answers, "--top", "2", "--at", "2017-12-08")
     result = run("predict", trained["checkpoint"], *words)
-    assert "3 questions about 2017-12-08 answered" in result.stderr
+    assert "3 queries about 2017-12-08 answered" in result.stderr
     found = pl.read_csv(answers) if form == "csv" else pl.read_parquet(answers)
     assert found["query"].to_list() == [1, 1, 2, 2, 3, 3] and found["rank"].to_list() == [1, 2] * 3
-    assert found["predicted"].to_list()[::2] == ["object", "subject", "relation"]
+    assert found["asked_for"].to_list()[::2] == ["object", "subject", "relation"]
     assert found.null_count().sum_horizontal().item() == 0 and found["probability"].is_between(0, 1).all()
 
 

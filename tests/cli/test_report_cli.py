@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.called import SMALL, call_app, write_folder
+from tests.cli.cli_helpers import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 

@@ -1,11 +1,11 @@
-"""Raw GDELT rows for tests, and what becomes of files of them by the plainest means: no numpy, no polars."""
+"""Raw GDELT rows for tests, and a reference ingest of them in plain Python."""
 
 import datetime as dt
 import re
 
-from tirgn_eqx.gdelt.columns import LAYOUTS
-from tirgn_eqx.gdelt.generic import GENERIC_ACTORS
+from tirgn_eqx.gdelt.clean import GENERIC_ACTORS
 from tirgn_eqx.gdelt.options import IngestOptions
+from tirgn_eqx.gdelt.parse import LAYOUTS
 
 ROW = {
     "GlobalEventID": "1000",
@@ -30,7 +30,7 @@ ROW = {
 
 
 def raw(number: int = 1000, width: int = 61, **fields: str) -> bytes:
-    """A line of `width` columns with its newline; `fields` wins over `ROW`."""
+    """A line of `width` columns with its newline; `fields` replace those of `ROW`."""
     values = ROW | {"GlobalEventID": str(number)} | ({} if width == 61 else {"DATEADDED": "20200101"}) | fields
     return "\t".join(values.get(column, "") for column in LAYOUTS[width]).encode() + b"\n"
 

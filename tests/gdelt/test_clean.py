@@ -1,10 +1,12 @@
-"""Limits of the options, at their boundaries."""
+"""The options of an ingest, at their limits."""
 
 import polars as pl
 import pytest
 
+from tests.gdelt.ingest_helpers import ingest
 from tests.gdelt.raw_rows import raw
-from tirgn_eqx.gdelt.ingest import ingest
+from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.gdelt.clean import GENERIC_ACTORS
 from tirgn_eqx.gdelt.options import IngestOptions
 
 
@@ -26,3 +28,20 @@ def test_an_event_without_either_actor_is_none(tmp_path):
     rows = [raw(1), raw(2, Actor1Name=""), raw(3, Actor2Name=" "), raw(4, Actor1Name="", Actor2Name="")]
     found, counts = kept(tmp_path, rows)
     assert found == [1] and counts["no_actor"] == 3
+
+
+@pytest.mark.parametrize(
+    "options", [{"actor": "x"}, {"relation": "x"}, {"time": "x"}, {"quad_class": ()}, {"quad_class": (0,)}]
+)
+def test_a_choice_that_does_not_exist_is_refused(options):
+    with pytest.raises(ConfigError):
+        IngestOptions(**options)
+
+
+def test_generic_actors_are_names_as_the_table_has_them(tmp_path):
+    assert {"POLICE", "GOVERNMENT", "PRESIDENT"} <= GENERIC_ACTORS and len(GENERIC_ACTORS) > 150
+    assert all(name == " ".join(name.split()).upper() for name in GENERIC_ACTORS)
+    path = tmp_path / "a.csv"
+    path.write_bytes(raw(1, Actor1Name=" police") + raw(2, Actor2Name="MAYOR") + raw(3))
+    report = ingest([path], tmp_path / "events.parquet", IngestOptions(drop_generic_actors=True))
+    assert (report["rows"]["generic_actor"], report["rows"]["accepted"]) == (2, 1)

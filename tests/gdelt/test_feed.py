@@ -11,15 +11,14 @@ from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.feed import (
     FEEDS,
     LONGEST_LINE,
-    SHOWN_LINES,
-    iso,
-    lines_of,
-    named_feed,
+    MALFORMED_SHOWN,
+    clip_range,
+    find_feed,
+    group_times,
+    iterate_lines,
     parse_span,
     parse_time,
-    ranges,
     read_lists,
-    time_range,
 )
 
 V2, V1 = FEEDS["v2"], FEEDS["v1"]
@@ -40,8 +39,8 @@ def test_names():
     assert V2.file_name(V2.first) == "20150218230000.export.CSV.zip"
     assert V2.path(V2.first) == "/gdeltv2/20150218230000.export.CSV.zip"
     assert V1.path(utc(2015, 12, 7)) == "/events/20151207.export.CSV.zip"
-    assert V2.moment("20150218230000.export.CSV.zip") == V2.first
-    assert V1.moment("20151207.export.CSV.zip") == utc(2015, 12, 7)
+    assert V2.parse_name("20150218230000.export.CSV.zip") == V2.first
+    assert V1.parse_name("20151207.export.CSV.zip") == utc(2015, 12, 7)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_names():
     ],
 )
 def test_what_is_no_name_of_a_quarter_hour(name):
-    assert V2.moment(name) is None
+    assert V2.parse_name(name) is None
 
 
 def test_the_master_list():
@@ -110,13 +109,13 @@ def test_malformed_lines_are_counted_and_named(line):
     assert list(found.files) == [utc(2015, 2, 18, 23, 15)]
     assert found.malformed == 1
     (shown,) = found.shown
-    assert (shown["list"], shown["line"]) == ("masterfilelist.txt", 2) and shown["why"] and len(shown["text"]) <= 200
+    assert (shown.list, shown.line) == ("masterfilelist.txt", 2) and shown.why and len(shown.text) <= 200
 
 
 def test_only_the_first_malformed_lines_are_kept():
     found = listing(*["bad\n"] * 50)
     assert found.malformed == 50
-    assert [bad["line"] for bad in found.shown] == list(range(1, SHOWN_LINES + 1))
+    assert [bad.line for bad in found.shown] == list(range(1, MALFORMED_SHOWN + 1))
 
 
 def test_of_lines_about_the_same_file_the_later_one_counts():
@@ -144,7 +143,7 @@ def test_the_daily_lists():
         utc(2015, 12, 7): 4000,
         utc(2015, 12, 8): None,
     }
-    where = [(bad["list"], bad["line"]) for bad in found.shown]
+    where = [(bad.list, bad.line) for bad in found.shown]
     assert where == [("filesizes", 2), ("md5sums", 4), ("md5sums", 5)]
     assert (found.lines, found.malformed) == (8, 3)
 
@@ -165,7 +164,7 @@ def test_valid_lines_are_found_among_any_others(entries):
         else:
             lines.append(entry + b"\n")
     file = io.BytesIO(b"".join(lines))
-    found = read_lists(V2, [lines_of(file)], V2.first, V2.first + 500_000 * V2.step)
+    found = read_lists(V2, [iterate_lines(file)], V2.first, V2.first + 500_000 * V2.step)
     assert {moment: (entry.size, entry.md5) for moment, entry in found.files.items()} == expected
     assert found.lines == len(lines)
     assert found.exports == len(expected) + found.duplicates
@@ -174,14 +173,14 @@ def test_valid_lines_are_found_among_any_others(entries):
 
 @given(st.binary(max_size=300), st.sampled_from([V1, V2]))
 def test_no_list_at_all_raises(data, feed):
-    lists = [lines_of(io.BytesIO(data)) for _ in feed.lists]
+    lists = [iterate_lines(io.BytesIO(data)) for _ in feed.lists]
     found = read_lists(feed, lists, feed.first, NOW)
     assert found.lines <= 2 * (data.count(b"\n") + 1)
 
 
 def test_a_line_without_end_is_one_malformed_line():
     file = io.BytesIO(b"x" * (5 * LONGEST_LINE) + b"\nnext\n" + b"y" * LONGEST_LINE + b"\n")
-    lines = list(lines_of(file))
+    lines = list(iterate_lines(file))
     assert [len(line) for line in lines] == [LONGEST_LINE, 5, LONGEST_LINE]
     assert lines[1] == b"next\n"
 
@@ -220,15 +219,15 @@ def test_spans():
 
 
 def test_ranges_of_time():
-    assert time_range(V2, utc(2020, 1, 1, 0, 1), utc(2020, 1, 1, 1), NOW) == (
+    assert clip_range(V2, utc(2020, 1, 1, 0, 1), utc(2020, 1, 1, 1), NOW) == (
         utc(2020, 1, 1, 0, 15),
         utc(2020, 1, 1, 1),
     )
-    assert time_range(V2, utc(2015, 1, 1), utc(2030, 1, 1), utc(2016, 1, 1, 0, 20)) == (
+    assert clip_range(V2, utc(2015, 1, 1), utc(2030, 1, 1), utc(2016, 1, 1, 0, 20)) == (
         V2.first,
         utc(2016, 1, 1, 0, 15),
     )
-    assert time_range(V1, utc(2020, 1, 1, 12), utc(2020, 1, 2, 12), NOW) == (utc(2020, 1, 1), utc(2020, 1, 2))
+    assert clip_range(V1, utc(2020, 1, 1, 12), utc(2020, 1, 2, 12), NOW) == (utc(2020, 1, 1), utc(2020, 1, 2))
     for start, end, text in (
         (utc(2020, 1, 2), utc(2020, 1, 1), "ends at 2020-01-01T00:00:00Z, before it starts"),
         (utc(2015, 1, 1), utc(2015, 2, 1), "before the first file of v2, 2015-02-18T23:00:00Z; v1 reaches back"),
@@ -236,24 +235,23 @@ def test_ranges_of_time():
         (utc(2020, 1, 1, 0, 1), utc(2020, 1, 1, 0, 14), "no file of v2 lies between"),
     ):
         with pytest.raises(ConfigError, match=text):
-            time_range(V2, start, end, NOW)
+            clip_range(V2, start, end, NOW)
     with pytest.raises(ConfigError, match="feed 'v3' does not exist; did you mean 'v"):
-        named_feed("v3")
+        find_feed("v3")
 
 
 @given(st.sets(st.integers(0, 60)))
 def test_runs_hold_every_time_once(steps):
     times = [V2.first + step * V2.step for step in sorted(steps)]
-    runs = ranges(times, V2.step)
-    assert sum(run["count"] for run in runs) == len(times)
-    inside = [moment for run in runs for moment in V2.moments(parse_time(run["from"]), parse_time(run["to"]))]
-    assert inside == times
-    assert all(b["from"] > iso(parse_time(a["to"]) + V2.step) for a, b in zip(runs, runs[1:]))
+    runs = group_times(times, V2.step)
+    assert sum((last - first) // V2.step + 1 for first, last in runs) == len(times)
+    assert [time for run in runs for time in V2.times(*run)] == times
+    assert all(b[0] > a[1] + V2.step for a, b in zip(runs, runs[1:]))
 
 
 def test_the_files_of_a_span():
-    assert list(V2.moments(utc(2015, 1, 1), V2.first + V2.step)) == [V2.first, V2.first + V2.step]
-    assert list(V2.moments(utc(2020, 1, 1, 0, 10), utc(2020, 1, 1, 0, 31))) == [
+    assert list(V2.times(utc(2015, 1, 1), V2.first + V2.step)) == [V2.first, V2.first + V2.step]
+    assert list(V2.times(utc(2020, 1, 1, 0, 10), utc(2020, 1, 1, 0, 31))) == [
         utc(2020, 1, 1, 0, 15),
         utc(2020, 1, 1, 0, 30),
     ]

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.gdelt.ingest_helpers import ingest
 from tests.helpers import dataset
-from tirgn_eqx.gdelt.ingest import ingest
 from tirgn_eqx.gdelt.options import IngestOptions
 
 # Where the columns are, counted from 0 in GDELT's code book: 2.0, then 1.0.

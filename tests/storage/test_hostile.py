@@ -202,7 +202,7 @@ def test_a_side_file_of_any_content_is_only_not_verified(tmp_path):
 )
 def test_a_damaged_record_means_that_files_are_read_again(tmp_path, text):
     (tmp_path / "collected.json").write_text(text)
-    Verified(tmp_path / "collected.json").save()
+    VerifiedFiles.load(tmp_path / "collected.json").save(tmp_path / "collected.json")
     assert json.loads((tmp_path / "collected.json").read_text())["files"] == {}
 
 
@@ -270,13 +270,13 @@ def test_messages_are_one_line_and_not_endless():
 def test_a_name_does_not_steer_the_screen(tmp_path):
     from rich.console import Console
 
-    from tirgn_cli import show
+    from tirgn_cli import tables
 
     evil = "\x1b]0;title\x07\x1b[2J[bold]<b>\n"
     out = io.StringIO()
     console = Console(file=out, width=200)
-    console.print(show.table(evil, ["a", "b"], [[evil, evil]], evil, text=["b"]))
-    console.print(show.pairs(evil, {evil: evil}))
+    console.print(tables.make_table(evil, ["a", "b"], [[evil, evil]], evil, text=["b"]))
+    console.print(tables.make_pairs(evil, {evil: evil}))
     assert "\x1b" not in out.getvalue() and "\x07" not in out.getvalue()
     assert issubclass(TirgnError, Exception)
 

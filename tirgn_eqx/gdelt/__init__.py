@@ -1,1 +1,1 @@
-"""GDELT's feed: raw event files collected and made into event tables."""
+"""GDELT's feeds: collect raw event files, and make event tables of them."""

@@ -1,21 +1,43 @@
-"""Rows of raw event files as events of the table: facts, without what the options leave out."""
+"""Turn rows of raw event files into events of the table, without those that the options leave out."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from tirgn_eqx.gdelt.columns import TABLE
-from tirgn_eqx.gdelt.generic import GENERIC_ACTORS
 from tirgn_eqx.gdelt.options import IngestOptions
 
-# Why a row is dropped, in the order in which it is asked: a row counts under the first that holds.
+# The table: a fact, then what else is kept of its event.
+SCHEMA: dict[str, pl.DataType] = {
+    "entity1": pl.String(),
+    "relation": pl.String(),
+    "entity2": pl.String(),
+    "timestamp": pl.Datetime("us"),
+    "EventCode": pl.String(),
+    "QuadClass": pl.Int8(),
+    "GoldsteinScale": pl.Float32(),
+    "NumMentions": pl.Int32(),
+    "AvgTone": pl.Float32(),
+    "GlobalEventID": pl.Int64(),
+}
+FACT = ("entity1", "relation", "entity2", "timestamp")
+# Why a row is dropped. The conditions are tested in this order, and a row counts under the first that holds.
 DROPPED = ("no_actor", "quad_class", "not_root", "few_mentions", "generic_actor")
 _DAY = 86_400
-SCHEMA = {name: pl.Datetime("us") if kind == "Datetime" else getattr(pl, kind)() for name, kind in TABLE.items()}
+
+# Names of actors that stand for a kind of person or body, which differs from report to report. GDELT writes POLICE for
+# the police of any town, so a graph of names would connect events that have nothing in common. Names of countries,
+# cities, peoples, religions and bodies that exist once (UNITED NATIONS, HAMAS) are not in the list. GDELT writes most
+# names in the singular; where it uses both forms, both are listed.
+GENERIC_ACTORS = frozenset(
+    name
+    for line in Path(__file__).with_name("generic_actors.txt").read_text(encoding="utf-8").splitlines()
+    for name in line.split(", ")
+)
 
 
 class Events(NamedTuple):
-    """Events in the table's columns, the days by which each became known late, and rows dropped by reason."""
+    """Events in the table's columns, by how many days each became known late, and the rows dropped by reason."""
 
     frame: pl.DataFrame
     late: pl.Series
@@ -23,12 +45,11 @@ class Events(NamedTuple):
 
 
 def clean_rows(rows: pl.DataFrame, options: IngestOptions) -> Events:
-    """The events among well-formed rows (see `Rows`), in their order.
+    """The events among well-formed rows (see `ParsedLines.frame`), in their order.
 
-    A name is an actor's without the white space around it, white space inside made one space, in capitals. An
-    event has two actors.
+    Names of actors are written in capitals, with single spaces inside and none around them. An event has two actors.
     """
-    rows = rows.with_columns(_name("actor1"), _name("actor2"))
+    rows = rows.with_columns(_normalize_name("actor1"), _normalize_name("actor2"))
     conditions = {
         "no_actor": pl.col("actor1").eq("") | pl.col("actor2").eq(""),
         "quad_class": ~pl.col("QuadClass").is_in(options.quad_class),
@@ -50,11 +71,11 @@ def clean_rows(rows: pl.DataFrame, options: IngestOptions) -> Events:
         (pl.col("code") + suffix).alias("relation"),
         pl.col("actor2").alias("entity2"),
         (time * 1_000_000).cast(SCHEMA["timestamp"]).alias("timestamp"),
-        *(pl.col(name).cast(kind) for name, kind in list(SCHEMA.items())[4:]),
+        *(pl.col(name).cast(kind) for name, kind in list(SCHEMA.items())[len(FACT) :]),
     )
     return Events(frame, late, {DROPPED[number]: count for number, count in counts.items()})
 
 
-def _name(column: str) -> pl.Expr:
+def _normalize_name(column: str) -> pl.Expr:
     text = pl.col(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     return text.str.to_uppercase()

@@ -1,26 +1,97 @@
-"""The files of a range of time, fetched several at once; what is there already is not fetched again."""
+"""Collect GDELT's event files of a range of time, several at once; files that are already complete are kept."""
 
 import datetime as dt
 import errno
 import os
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import Any, Literal
 
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.gdelt import feed as feeds
-from tirgn_eqx.gdelt.feed import BASE_URL, Feed, Listed, Listing, iso
-from tirgn_eqx.gdelt.verified import Verified
-from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Tell, Unobtainable, zip_trouble
-from tirgn_eqx.storage.locks import exclusive_lock
+from tirgn_eqx.gdelt.documents import CollectReport, FailedFile, ListSummary, MalformedLines, MissingFiles, MissingRange
+from tirgn_eqx.gdelt.feed import (
+    BASE_URL,
+    Feed,
+    ListedFile,
+    Listing,
+    clip_range,
+    find_feed,
+    format_time,
+    group_times,
+    iterate_lines,
+    read_lists,
+)
+from tirgn_eqx.gdelt.verified import VerifiedFiles
+from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Unobtainable
+from tirgn_eqx.storage.files import alone
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"
 PATIENCE = Patience()
+
+
+@dataclass(frozen=True)
+class ListRead:
+    """More of the list `name` was read; `held`: bytes of it that are there."""
+
+    name: str
+    held: int
+
+
+@dataclass(frozen=True)
+class FilesChecked:
+    """So many of the listed files were compared with those in the folder."""
+
+    checked: int
+    files: int
+
+
+@dataclass(frozen=True)
+class FetchStarted:
+    """Of `listed` files, `files` with `bytes` in all are to be fetched into `directory`."""
+
+    listed: int
+    files: int
+    bytes: int
+    directory: str
+
+
+@dataclass(frozen=True)
+class BytesFetched:
+    """More `bytes` of a file arrived; `name` ends in `.part`, and `held` bytes of it are there."""
+
+    name: str
+    bytes: int
+    held: int
+
+
+@dataclass(frozen=True)
+class FetchRetried:
+    """An attempt failed because of `why`; the next one follows after `wait` seconds."""
+
+    name: str
+    why: str
+    wait: float
+
+
+@dataclass(frozen=True)
+class FetchEnded:
+    """A file of `bytes` was fetched, or could not be, because of `why`."""
+
+    name: str
+    time: dt.datetime
+    status: Literal["fetched", "not found", "failed"]
+    bytes: int = 0
+    why: str = ""
+
+
+CollectEvent = ListRead | FilesChecked | FetchStarted | BytesFetched | FetchRetried | FetchEnded
 
 
 def collect(
@@ -32,71 +103,79 @@ def collect(
     base_url: str = BASE_URL,
     workers: int = 6,
     patience: Patience = PATIENCE,
-    on_record: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
+    on_record: Callable[[CollectEvent], None] | None = None,
+) -> CollectReport:
     """Fetch the event files of a feed from `start` to `end` into a folder.
 
-    A file gets its name only when its size and md5 are as listed and its zip is sound; until then it is a `.part`
-    file, which another call goes on with. One file that cannot be had does not keep the others back. Interrupted at
-    any point, another call goes on from there.
+    A file gets its name only when its size and md5 are as listed and its zip is sound. Until then it is a `.part`
+    file, from which another call continues. A file that cannot be fetched does not stop the others. After an
+    interruption at any point, another call continues.
 
-    **Arguments:** `start`, `end`: with a time zone, both included; `feed`: `v2` (each quarter hour) or `v1` (each
-    day); `base_url`: GDELT's server or a mirror with the same paths; `workers`: files fetched at a time;
-    `on_record`: takes what happens as it does, in the calling thread: events `list`, `check`, `start`, `bytes`,
-    `retry` and `file`.
+    **Arguments:** `start`, `end`: with a time zone, both included; `feed`: `v2` (a file each quarter hour) or `v1` (a
+    file each day); `base_url`: GDELT's server or a mirror with the same paths; `workers`: files to fetch at a time;
+    `on_record`: called in the calling thread with each event.
 
-    **Returns:** what is there and what is not. `status` is `complete` when every file that is listed is there, apart
-    from a few that the server does not have; those and the ones absent from the list are `missing`. It is
-    `incomplete` when files could not be had, `failed`, or when the server has none of the files that it lists.
-
-    **Raises:** ConfigError for a range without files or an impossible setting; DataError when the lists cannot be had
-    or are none, when the folder cannot be written, or when another call is at work in it.
+    **Raises:** ConfigError for a range without files or an impossible setting; DataError when the lists cannot be
+    fetched or are not GDELT's, when the folder cannot be written, or when another call works in it.
     """
-    known = feeds.named_feed(feed)
+    known = find_feed(feed)
     if workers < 1:
         raise ConfigError(f"workers = {workers}: must be at least 1")
-    span = feeds.time_range(known, start, end, dt.datetime.now(dt.UTC))
-    tell, began, place = on_record or (lambda record: None), time.monotonic(), Path(directory)
-    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    stop = threading.Event()
-    server = Server(base_url, workers, patience, stop, messages.put)
-    ends: list[dict[str, Any]] = []
-
-    def heard(record: dict[str, Any]) -> None:
-        if record["event"] == "file":
-            ends.append(record)
-        tell(record)
-
+    span = clip_range(known, start, end, dt.datetime.now(dt.UTC))
+    began, place = monotonic(), Path(directory)
+    pool = WorkerPool(on_record or (lambda event: None))
+    server = Server(base_url, workers, patience, pool.stop, pool.put_record)
     busy = DataError(f"{place}: another collection is at work here; wait for it, or use another folder")
-    with _in_words(place), exclusive_lock(place / LOCK, busy):
-        verified = Verified(place / RECORD)
-        crew = Crew(messages, stop)
+    with _explain_failures(place), alone(place / LOCK, busy):
+        verified = VerifiedFiles.load(place / RECORD)
         try:
-            listing = _lists(known, server, place, span, crew, tell)
-            wanted = _wanted(known, listing, place, verified, tell)
-            totals = {"files": len(wanted), "bytes": sum(listed.size or 0 for listed in wanted)}
-            tell({"event": "start", "listed": len(listing.files), "directory": str(place)} | totals)
-            crew.run([_job(server, known, place, listed, messages.put) for listed in wanted], workers, heard)
+            listing = _fetch_lists(known, server, place, span, pool)
+            wanted = _find_wanted(known, listing, place, verified, pool.on_event)
+            size = sum(listed.size or 0 for listed in wanted)
+            pool.on_event(FetchStarted(len(listing.files), len(wanted), size, str(place)))
+            fetch = partial(_fetch_file, server, known, place, pool.put)
+            pool.run([partial(fetch, listed) for listed in wanted], workers)
         finally:
-            stop.set()
+            pool.stop.set()
             server.close()
-            with suppress(OSError):  # without a record, files are only read once more
-                verified.save()
-    result = {"feed": feed, "directory": str(place), "from": iso(span[0]), "to": iso(span[1])}
-    return result | _outcome(known, server, listing, span, ends) | {"seconds": time.monotonic() - began}
+            with suppress(OSError):  # without the record, the next call only reads the files again
+                verified.save(place / RECORD)
+    report = _make_report(known, server, place, span, listing, pool.ended)
+    return report.model_copy(update={"seconds": monotonic() - began})
 
 
-class Crew:
-    """Threads that do jobs and put records of them into `messages`, and end when `stop` is set."""
+class WorkerPool:
+    """Threads that do jobs until `stop` is set; their events reach the calling thread.
 
-    def __init__(self, messages: "queue.SimpleQueue[dict[str, Any]]", stop: threading.Event):
-        self._messages, self._stop = messages, stop
+    **Arguments:** `on_event`: called with every event in the thread that calls `run`.
+    """
 
-    def run(self, jobs: list[Callable[[], None]], workers: int, tell: Tell) -> None:
-        """Do the jobs, `workers` at a time, and hand their records to `tell`; the first error ends all and is raised.
+    def __init__(self, on_event: Callable[[CollectEvent], None]):
+        self.on_event = on_event
+        self.stop = threading.Event()
+        self.ended: list[FetchEnded] = []
+        # An exception ends all jobs, None stands for the end of a thread.
+        self._messages: queue.SimpleQueue[CollectEvent | BaseException | None] = queue.SimpleQueue()
 
-        An interruption is raised at once: a thread that waits for a server is left behind, and does nothing more
-        when its wait is over.
+    def put(self, event: CollectEvent) -> None:
+        """Hand an event of a job to the calling thread."""
+        self._messages.put(event)
+
+    def put_record(self, record: Mapping[str, Any]) -> None:
+        """Hand over a record of a `Server`."""
+        name = record["name"]
+        if record["event"] == "retry":
+            self.put(FetchRetried(name, record["why"], record["wait"]))
+        elif name.endswith(".part"):
+            self.put(BytesFetched(name, record["bytes"], record["held"]))
+        else:
+            self.put(ListRead(name, record["held"]))
+
+    def run(self, jobs: list[Callable[[], None]], workers: int) -> None:
+        """Do the jobs, `workers` at a time. The first error ends all jobs and is raised.
+
+        An interruption is raised at once: a thread that waits for a server is left behind, and does nothing more when
+        its wait is over.
         """
         tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         for job in jobs:
@@ -108,60 +187,46 @@ class Crew:
         error, busy = None, len(threads)
         try:
             while busy:
-                record = self._messages.get()
-                busy -= record["event"] == "idle"
-                if record["event"] == "error":
-                    error = error or record["error"]
-                elif record["event"] != "idle":
-                    tell(record)
+                message = self._messages.get()
+                if message is None:
+                    busy -= 1
+                elif isinstance(message, BaseException):
+                    error = error or message
+                else:
+                    if isinstance(message, FetchEnded):
+                        self.ended.append(message)
+                    self.on_event(message)
         finally:
             if busy:
-                self._stop.set()
-            until = time.monotonic() + 1.0
+                self.stop.set()
+            until = monotonic() + 1.0
             for thread in threads:
-                thread.join(max(until - time.monotonic(), 0.0))
+                thread.join(max(until - monotonic(), 0.0))
         if error is not None:
             raise error
 
     def _work(self, tasks: "queue.SimpleQueue[Callable[[], None]]") -> None:
         try:
-            while not self._stop.is_set():
+            while not self.stop.is_set():
                 tasks.get_nowait()()
         except (queue.Empty, Stopped):
             pass
         except BaseException as error:
-            self._stop.set()
-            self._messages.put({"event": "error", "error": error})
+            self.stop.set()
+            self._messages.put(error)
         finally:
-            self._messages.put({"event": "idle"})
+            self._messages.put(None)
 
 
-def _lists(
-    feed: Feed, server: Server, place: Path, span: tuple[dt.datetime, dt.datetime], crew: Crew, tell: Tell
+def _fetch_lists(
+    feed: Feed, server: Server, place: Path, span: tuple[dt.datetime, dt.datetime], pool: WorkerPool
 ) -> Listing:
     """What the feed's lists say about the range, from copies that are kept beside the files."""
-    copies = [place / path.rpartition("/")[2] for path in feed.lists]
-
-    def job(path: str, copy: Path) -> Callable[[], None]:
-        def follow() -> None:
-            try:
-                server.follow(path, copy)
-            except Unobtainable as error:
-                url = server.base_url + path
-                raise DataError(f"{url}: {error}; try again later, or another --base-url") from error
-
-        return follow
-
-    def heard(record: dict[str, Any]) -> None:
-        tell(record | {"event": "list"} if record["event"] == "bytes" else record)
-
-    crew.run([job(path, copy) for path, copy in zip(feed.lists, copies)], len(copies), heard)
-    files = [copy.open("rb") for copy in copies]
-    try:
-        listing = feeds.read_lists(feed, [feeds.lines_of(file) for file in files], *span)
-    finally:
-        for file in files:
-            file.close()
+    copies = {path: place / path.rpartition("/")[2] for path in feed.lists}
+    pool.run([partial(_fetch_list, server, path, copy) for path, copy in copies.items()], len(copies))
+    with ExitStack() as stack:
+        files = [stack.enter_context(copy.open("rb")) for copy in copies.values()]
+        listing = read_lists(feed, [iterate_lines(file) for file in files], *span)
     if not listing.exports:
         raise DataError(
             f"{server.base_url + feed.lists[0]}: none of its {listing.lines} lines is about an event file of feed "
@@ -171,90 +236,95 @@ def _lists(
     return listing
 
 
-def _job(server: Server, feed: Feed, place: Path, listed: Listed, tell: Tell) -> Callable[[], None]:
-    """The fetching of one file; its end is told as a record."""
-    target = place / feed.file_name(listed.moment)
-
-    def fetch() -> None:
-        record = {"event": "file", "name": target.name, "moment": listed.moment, "status": "fetched", "why": ""}
-        try:
-            server.fetch(feed.path(listed.moment), target, listed.size, f"md5:{listed.md5}", zip_trouble)
-            record["bytes"] = target.stat().st_size
-        except NotFound as error:
-            record |= {"status": "not found", "why": str(error), "bytes": 0}
-        except Unobtainable as error:
-            record |= {"status": "failed", "why": str(error), "bytes": 0}
-        tell(record)
-
-    return fetch
+def _fetch_list(server: Server, path: str, copy: Path) -> None:
+    try:
+        server.follow(path, copy)
+    except Unobtainable as error:
+        raise DataError(f"{server.base_url}{path}: {error}; try again later, or another --base-url") from error
 
 
-def _wanted(feed: Feed, listing: Listing, place: Path, verified: Verified, tell: Tell) -> list[Listed]:
-    """The listed files that are not there yet; what bears the name of one and is not it, loses the name."""
+def _fetch_file(
+    server: Server, feed: Feed, place: Path, put: Callable[[CollectEvent], None], listed: ListedFile
+) -> None:
+    target = place / feed.file_name(listed.time)
+    try:
+        server.fetch(feed.path(listed.time), target, listed.size, listed.md5)
+    except Unobtainable as error:
+        status = "not found" if isinstance(error, NotFound) else "failed"
+        put(FetchEnded(target.name, listed.time, status, why=str(error)))
+    else:
+        put(FetchEnded(target.name, listed.time, "fetched", target.stat().st_size))
+
+
+def _find_wanted(
+    feed: Feed, listing: Listing, place: Path, verified: VerifiedFiles, on_event: Callable[[CollectEvent], None]
+) -> list[ListedFile]:
+    """The listed files that are not there yet. A file that differs from what is listed loses its name."""
     wanted = []
     for count, listed in enumerate(listing.files.values(), 1):
-        target = place / feed.file_name(listed.moment)
-        if not verified.holds(target, listed):
+        target = place / feed.file_name(listed.time)
+        if not verified.matches(target, listed):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "is a folder, where a file should be", str(target))
             if target.is_symlink():
                 target.unlink()
             elif target.exists():
-                # Perhaps the beginning of it, with which the download then goes on.
+                # It may be the beginning of the listed file, from which the download then continues.
                 os.replace(target, target.with_name(target.name + ".part"))
             wanted.append(listed)
-        tell({"event": "check", "checked": count, "files": len(listing.files)})
+        on_event(FilesChecked(count, len(listing.files)))
     return wanted
 
 
-def _outcome(
+def _make_report(
     feed: Feed,
     server: Server,
-    listing: Listing,
+    place: Path,
     span: tuple[dt.datetime, dt.datetime],
-    ends: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The counts of a collection, what is missing and what failed."""
+    listing: Listing,
+    ended: list[FetchEnded],
+) -> CollectReport:
     newest = listing.newest or span[1]
-    absent = [moment for moment in feed.moments(*span) if moment not in listing.files]
-    by_status = {
-        status: [end for end in ends if end["status"] == status] for status in ("fetched", "not found", "failed")
-    }
-    not_found = sorted(end["moment"] for end in by_status["not found"])
-    gaps = {"not in the list": [moment for moment in absent if moment <= newest], "not on the server": not_found}
-    missing: list[dict[str, Any]] = [
-        run | {"why": why} for why, moments in gaps.items() for run in feeds.ranges(moments, feed.step)
+    absent = [time for time in feed.times(*span) if time not in listing.files]
+    not_found = sorted(end.time for end in ended if end.status == "not found")
+    gaps = {"not in the list": [time for time in absent if time <= newest], "not on the server": not_found}
+    ranges = [
+        MissingRange(first=format_time(a), last=format_time(b), count=(b - a) // feed.step + 1, why=why)
+        for why, times in gaps.items()
+        for a, b in group_times(times, feed.step)
     ]
     failed = [
-        {"name": end["name"], "url": server.base_url + feed.path(end["moment"]), "why": end["why"]}
-        for end in sorted(by_status["failed"], key=lambda end: end["moment"])
+        FailedFile(name=end.name, url=server.base_url + feed.path(end.time), why=end.why)
+        for end in sorted(ended, key=lambda end: end.time)
+        if end.status == "failed"
     ]
     nothing = bool(not_found) and len(not_found) == len(listing.files)
-    return {
-        "status": "incomplete" if failed or nothing else "complete",
-        "listed": len(listing.files),
-        "present": len(listing.files) - len(ends),
-        "fetched": len(by_status["fetched"]),
-        "bytes_fetched": sum(end["bytes"] for end in by_status["fetched"]),
-        "failed": failed,
-        "missing": {
-            "count": sum(run["count"] for run in missing),
-            "ranges": sorted(missing, key=lambda run: run["from"]),
-        },
-        "list": {
-            "url": server.base_url + feed.lists[0],
-            "lines": listing.lines,
-            "newest": iso(newest),
-            "files_after_newest": sum(moment > newest for moment in absent),
-            "duplicates": listing.duplicates,
-            "malformed": {"count": listing.malformed, "first": listing.shown},
-        },
-    }
+    return CollectReport(
+        feed=feed.name,
+        directory=str(place),
+        first=format_time(span[0]),
+        last=format_time(span[1]),
+        status="incomplete" if failed or nothing else "complete",
+        listed=len(listing.files),
+        present=len(listing.files) - len(ended),
+        fetched=sum(end.status == "fetched" for end in ended),
+        bytes_fetched=sum(end.bytes for end in ended),
+        failed=failed,
+        missing=MissingFiles(count=sum(gap.count for gap in ranges), ranges=sorted(ranges, key=lambda gap: gap.first)),
+        list=ListSummary(
+            url=server.base_url + feed.lists[0],
+            lines=listing.lines,
+            newest=format_time(newest),
+            files_after_newest=sum(time > newest for time in absent),
+            duplicates=listing.duplicates,
+            malformed=MalformedLines(count=listing.malformed, first=listing.shown),
+        ),
+    )
 
 
 @contextmanager
-def _in_words(place: Path) -> Iterator[None]:
-    """Failures of the file system as errors of one line."""
+def _explain_failures(place: Path) -> Iterator[None]:
+    """Turn failures of the file system into errors of one line."""
     try:
         yield
     except OSError as error:

@@ -1,25 +1,33 @@
-"""Raw event files into an event table: cleaned, without repetitions, in order of time, with a report."""
+"""Ingest raw event files into an event table: cleaned, without repetitions, in order of time, with a report."""
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.gdelt.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
+from tirgn_eqx.gdelt.documents import IngestReport, MalformedSummary, TableState
 from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.report import UNITS, TableCounts, malformed_in_words, merged_ranges, missing
-from tirgn_eqx.gdelt.run import Run, ahead
-from tirgn_eqx.gdelt.sort import RUN
-from tirgn_eqx.gdelt.sources import BLOCK, find_sources
+from tirgn_eqx.gdelt.pipeline import Pipeline, parse_ahead
+from tirgn_eqx.gdelt.sort import RUN_ROWS
+from tirgn_eqx.gdelt.sources import BLOCK_BYTES, find_sources
 from tirgn_eqx.gdelt.table import read_frames, write_table
-from tirgn_eqx.gdelt.workplace import workplace
-from tirgn_eqx.storage.atomic_write import flush
+from tirgn_eqx.storage.files import flush, lock
 
-Progress = Callable[[dict[str, int]], None]
+
+@dataclass(frozen=True)
+class IngestProgress:
+    """How far an ingest is: `files` of `total` are done, and so many `rows` were read."""
+
+    files: int
+    total: int
+    rows: int
 
 
 def ingest(
@@ -27,114 +35,139 @@ def ingest(
     out: str | Path,
     options: IngestOptions | None = None,
     *,
-    on_progress: Progress | None = None,
-    block_bytes: int = BLOCK,
-    run_rows: int = RUN,
-) -> dict[str, Any]:
-    """Adds raw event files to the event table `out`, and returns the report.
+    on_progress: Callable[[IngestProgress], None] | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    run_rows: int = RUN_ROWS,
+) -> IngestReport:
+    """Add raw event files to the event table `out`.
 
-    Beside `NAME.parquet` stands `NAME.rejects.tsv` with every malformed line. The table is replaced whole, at the
-    end: a run that is broken off at any moment leaves it as it was. Files that are in the table already (same
-    name, size and checksum) are passed over, and so are events whose GlobalEventID it holds. A file that cannot be
-    read is named in the report under `files.unreadable`, leaves nothing in the table, and stops no other.
+    Beside `NAME.parquet` stand `NAME.rejects.tsv` with every malformed line and `NAME.report.json` with the report. The
+    table is replaced as a whole at the end, so that an interrupted ingest leaves it unchanged. Files that are in the
+    table already (same name, size and checksum) are skipped, and so are events whose GlobalEventID it holds. A file
+    that cannot be read is listed in the report, contributes nothing, and stops no other file.
 
-    Memory grows with the number of distinct names, with 8 bytes per event for its GlobalEventID, and with the
-    events of a single time; all else is bounded by `block_bytes` and `run_rows`.
+    Memory grows with the number of distinct names, with 8 bytes per event for its GlobalEventID, and with the events of
+    a single time; everything else is bounded by `block_bytes` and `run_rows`.
 
     **Arguments:**
 
     - `paths`: raw files, or folders that hold them (see `find_sources`).
-    - `out`: the table, made where there is none.
-    - `options`: what events are made of; of a table that is there, the same as then. None takes the defaults.
-    - `on_progress`: called after each block with the number of `files` done, `of` how many, and `rows` read.
-    - `block_bytes`: bytes that are read at once; `run_rows`: events that are sorted in memory. Neither changes
-      the table.
+    - `out`: the table, made if there is none.
+    - `options`: how events become facts; for an existing table the same as before. None takes the defaults.
+    - `on_progress`: called after each block.
+    - `block_bytes`: bytes to read at once; `run_rows`: events to sort in memory. Neither changes the table.
 
-    **Raises:** ConfigError for a table that was made with other options or by something else; DataError for
-    paths without files, where there would be no events at all, and while another ingest works on the table.
+    **Returns:** the report.
+
+    **Raises:** ConfigError for a table that was made with other options or by something else; DataError for paths
+    without files, if there would be no events at all, and while another ingest works on the table.
     """
     out = Path(os.path.expanduser(out))
     options = options or IngestOptions()
     found = find_sources(paths)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with workplace(out) as folder:
-        run = Run(out, options, folder, run_rows, block_bytes)
-        with closing(run.rejects):
-            for pack, rows in ahead(run.packs(found), options):
-                run.add(pack, rows)
+    with _work_folder(out) as folder:
+        pipeline = Pipeline(out, options, folder, run_rows, block_bytes)
+        with closing(pipeline.rejects):
+            for pack, parsed in parse_ahead(pipeline.read_packs(found), options):
+                pipeline.add(pack, parsed)
                 if on_progress is not None:
-                    rows_read = run.counts.rows["read"] + run.file.filled
-                    on_progress({"files": run.files["found"], "of": len(found), "rows": rows_read})
-        return _finish(run)
+                    rows = pipeline.counts.rows["read"] + pipeline.file.filled
+                    on_progress(IngestProgress(pipeline.files.found, len(found), rows))
+        return _finish(pipeline)
 
 
-def _finish(run: Run) -> dict[str, Any]:
-    """Puts the new table in the place of the old one if there is anything new, and saves the report."""
-    state, totals = run.state, run.counts.plus(run.state["totals"])
-    seen = {name: merged_ranges(state["seen"][name], run.counts.seen[name]) for name in UNITS}
-    table = TableCounts(run.options.keep_duplicates)
-    written = bool(run.files["read"] and (run.exists or run.counts.rows["accepted"]))
+def _finish(pipeline: Pipeline) -> IngestReport:
+    """Replace the table if there is anything new, and save the report."""
+    counts, rejects = pipeline.counts, pipeline.rejects
+    totals, seen = counts.add_to(pipeline.state.totals), counts.merge_seen(pipeline.state.seen)
+    table = TableCounts(pipeline.options.keep_duplicates)
+    written = bool(pipeline.files.read and (pipeline.exists or counts.rows["accepted"]))
     if written:
-        state = {
-            "sources": sorted(run.sources),
-            "rejects_bytes": run.rejects.size,
-            "seen": seen,
-            "totals": totals,
-        }
-        write_table(run.folder / "table", lambda: table(_events(run)), state, run.options)
-    elif run.exists:
-        for _ in table(read_frames(run.out)):
+        state = TableState(
+            options=pipeline.state.options,
+            sources=sorted(pipeline.sources),
+            rejects_bytes=rejects.size,
+            seen=seen,
+            totals=totals,
+        )
+        write_table(pipeline.folder / "table", lambda: table(_merge_events(pipeline)), state)
+    elif pipeline.exists:
+        for _ in table(read_frames(pipeline.out)):
             pass
-    report = {
-        "table": run.out.name,
-        "written": written,
-        "options": run.options.to_dict(),
-        "files": run.files,
-        "rows": dict(run.counts.rows),
-        "malformed": {
-            "reasons": dict(run.rejects.reasons),
-            "first": run.rejects.first,
-            "most": run.rejects.most(),
-            "file": str(run.rejects_file) if run.rejects.reasons else None,
-        },
-        "late": dict(run.counts.late),
-        "events": table.to_dict(totals["rows"]["accepted"]),
-        "missing": {name: missing(seen[name], unit) for name, unit in UNITS.items()},
-        "totals": totals,
-    }
-    _publish(run, report)
-    if not written and not run.exists:
-        raise DataError(f"{run.out}: no events to write; {_nothing(report)}")
+    report = IngestReport(
+        table=pipeline.out.name,
+        written=written,
+        options=pipeline.state.options,
+        files=pipeline.files,
+        rows=counts.rows,
+        malformed=MalformedSummary(
+            reasons=rejects.reasons,
+            first=rejects.first,
+            most=rejects.find_most_common(),
+            file=str(pipeline.rejects_file) if rejects.reasons else None,
+        ),
+        late=counts.late,
+        events=table.summarize(totals.rows["accepted"]),
+        missing={"quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR), "days": find_gaps(seen.days, DAY)},
+        totals=totals,
+    )
+    _publish(pipeline, report)
+    if not written and not pipeline.exists:
+        raise DataError(f"{pipeline.out}: no events to write; {report.explain_nothing()}")
     return report
 
 
-def _events(run: Run) -> Iterator[pl.DataFrame]:
-    return run.sorter.merged([read_frames(run.out)] if run.exists else [])
+def _merge_events(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
+    return pipeline.sorter.merged([read_frames(pipeline.out)] if pipeline.exists else [])
 
 
-def _publish(run: Run, report: dict[str, Any]) -> None:
-    """Moves what was written into its place. The table comes after its rejects: it says how long they are."""
+def _publish(pipeline: Pipeline, report: IngestReport) -> None:
+    """Move the new files into place. The table comes after the rejects, because it records their length."""
     moves = []
-    if run.rejects.size and (report["written"] or not run.exists):
-        flush(run.rejects.path)
-        moves.append((run.rejects.path, run.rejects_file))
-    if report["written"]:
-        moves.append((run.folder / "table", run.out))
-    text = run.folder / "report"
-    text.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if pipeline.rejects.size and (report.written or not pipeline.exists):
+        flush(pipeline.rejects.path)
+        moves.append((pipeline.rejects.path, pipeline.rejects_file))
+    if report.written:
+        moves.append((pipeline.folder / "table", pipeline.out))
+    text = pipeline.folder / "report"
+    text.write_text(json.dumps(report.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
     flush(text)
-    for new, place in (*moves, (text, run.out.with_suffix(".report.json"))):
+    for new, place in (*moves, (text, pipeline.out.with_suffix(".report.json"))):
         os.replace(new, place)
-    flush(run.out.parent)
+    flush(pipeline.out.parent)
 
 
-def _nothing(report: dict[str, Any]) -> str:
-    """Why there are no events, in words."""
-    found, rows = report["files"], report["rows"]
-    if found["unreadable"]:
-        count, first = len(found["unreadable"]), found["unreadable"][0]
-        return f"{count} of {found['found']} files cannot be read, first {first['file']}: {first['reason']}"
-    if rows["malformed"] and rows["malformed"] == rows["read"]:
-        return malformed_in_words(report)
-    told = [f"{count:,} {name.replace('_', ' ')}" for name, count in rows.items() if count]
-    return f"{', '.join(told) or 'all files are empty'}; give other files or fewer filters"
+@contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    """An empty hidden folder beside `out`, locked against a second ingest and removed at the end.
+
+    **Raises:** DataError while another ingest works on the same table.
+    """
+    folder = out.with_name(f".{out.name}.ingest")
+    handle = _lock_folder(folder, out)
+    try:
+        for left in folder.iterdir():  # by an ingest that was killed
+            left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock_folder(folder: Path, out: Path) -> int | None:
+    """An open handle of the folder that holds its lock until the process ends; None on systems that cannot open
+    folders."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        if os.name == "nt":
+            return None
+        handle = os.open(folder, os.O_RDONLY)
+        if not lock(handle):
+            os.close(handle)
+            raise DataError(f"{out}: another ingest is at work on this table; wait for its end")
+        # The process that held the lock before may have removed the folder in the meantime.
+        if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+        os.close(handle)

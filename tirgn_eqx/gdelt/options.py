@@ -1,12 +1,11 @@
-"""What an ingest makes of raw events: actors, relation, time and filters. The same for the whole life of a table."""
+"""How an ingest turns raw events into facts: actors, relation, time and filters. A table keeps the same options."""
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 from tirgn_eqx.errors import ConfigError, nearest
 
-# Name of a choice: the raw column it is made of; {} is the number of the actor.
+# The raw column of each choice; {} is the number of the actor.
 ACTORS = {"name": "Actor{}Name", "code": "Actor{}Code", "country": "Actor{}CountryCode"}
 RELATIONS = {"code_quad": "EventCode", "code": "EventCode", "base": "EventBaseCode", "root": "EventRootCode"}
 TIMES = {"added": "DATEADDED", "day": "Day"}
@@ -24,11 +23,11 @@ class IngestOptions:
     - `time`: `added`, when GDELT knew of the event (DATEADDED), or `day`, when it is said to have happened.
     - `quad_class`: the classes that are kept, of 1 (verbal cooperation), 2 (material cooperation), 3 (verbal
       conflict) and 4 (material conflict).
-    - `root_only`: keep events of a document's lead alone (IsRootEvent = 1).
+    - `root_only`: keep only events from the lead paragraph of a document (IsRootEvent = 1).
     - `min_mentions`: keep events with at least so many mentions.
-    - `drop_generic_actors`: drop events with an actor of `GENERIC_ACTORS`.
+    - `drop_generic_actors`: drop events with an actor of `GENERIC_ACTORS`, such as POLICE.
     - `keep_duplicates`: keep the events that repeat a fact: same entities, relation and time under another
-      GlobalEventID. A repeated GlobalEventID is never kept.
+      GlobalEventID. An event whose GlobalEventID repeats is never kept.
 
     **Raises:** ConfigError for a choice that does not exist.
     """
@@ -55,12 +54,12 @@ class IngestOptions:
                 f"drop_generic_actors: a list of names, but actor = {self.actor!r}; leave one of them out"
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The options in JSON's own types."""
+    def to_dict(self) -> dict[str, str | bool | int | list[int]]:
+        """The options in JSON types."""
         return dataclasses.asdict(self) | {"quad_class": list(self.quad_class)}
 
     def columns(self) -> dict[str, str]:
-        """The raw column of each thing that the options choose."""
+        """The raw columns of the actors and of the code of the relation."""
         actor = ACTORS[self.actor]
         return {"actor1": actor.format(1), "actor2": actor.format(2), "code": RELATIONS[self.relation]}
 

@@ -1,6 +1,6 @@
-"""Events in order of time with bounded memory: sorted runs on disk, merged block by block.
+"""Sort events by time with bounded memory: sorted runs on disk, merged block by block.
 
-Memory holds the rows of one run while runs are made, and a block of each run while they are merged.
+Memory holds the rows of one run while runs are made, and one block of each run while they are merged.
 """
 
 import io
@@ -10,37 +10,37 @@ from pathlib import Path
 
 import polars as pl
 
-KEY = ("timestamp", "GlobalEventID")  # no two events have the same
-RUN = 500_000  # events that are sorted in memory
-BLOCK = 32_768  # events of a run that are read at once
-MOST_RUNS = 48  # that are merged at once
+KEY = ("timestamp", "GlobalEventID")  # unique, because no two events have the same id
+RUN_ROWS = 500_000  # events to sort in memory
+BLOCK_ROWS = 32_768  # events of a run to read at once
+MAX_RUNS = 48  # runs to merge at once
 
 
 class Sorter:
-    """Takes events in any order and gives them in order of `KEY`.
+    """Takes events in any order and returns them in order of `KEY`.
 
-    **Arguments:** `folder`: where runs are kept; `rows`: events that are sorted in memory.
+    **Arguments:** `folder`: where runs are written; `rows`: events to sort in memory.
     """
 
-    def __init__(self, folder: Path, rows: int = RUN):
+    def __init__(self, folder: Path, rows: int = RUN_ROWS):
         self._folder, self._rows = folder, rows
         self._waiting: list[pl.DataFrame] = []
         self._count = 0
         self._names = itertools.count()
-        self._runs: list[Run] = []
+        self._runs: list[SortedRun] = []
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Takes events."""
+        """Add events."""
         self._waiting.append(frame)
         self._count += frame.height
         if self._count >= self._rows:
             self._spill()
 
     def merged(self, others: Iterable[Iterator[pl.DataFrame]] = ()) -> Iterator[pl.DataFrame]:
-        """All events in order of `KEY`, with those of `others`, which are in this order already."""
+        """All events in order of `KEY`, merged with `others`, which are already in this order."""
         self._spill()
-        while len(self._runs) > MOST_RUNS:
-            first, self._runs = self._runs[:MOST_RUNS], self._runs[MOST_RUNS:]
+        while len(self._runs) > MAX_RUNS:
+            first, self._runs = self._runs[:MAX_RUNS], self._runs[MAX_RUNS:]
             self._runs.append(self._write(merge([run.blocks() for run in first])))
             for run in first:
                 run.path.unlink()
@@ -52,24 +52,24 @@ class Sorter:
             self._waiting, self._count = [], 0
             self._runs.append(self._write([frame]))
 
-    def _write(self, frames: Iterable[pl.DataFrame]) -> "Run":
-        run = Run(self._folder / f"run-{next(self._names)}")
+    def _write(self, frames: Iterable[pl.DataFrame]) -> "SortedRun":
+        run = SortedRun(self._folder / f"run-{next(self._names)}")
         run.write(frames)
         return run
 
 
-class Run:
-    """Events on disk in blocks, each an Arrow file of its own inside one file. **Arguments:** `path`: that file."""
+class SortedRun:
+    """Events on disk: blocks, each an Arrow file, one after the other in the file `path`."""
 
     def __init__(self, path: Path):
         self.path = path
         self._sizes: list[int] = []
 
     def write(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Writes the frames one after the other."""
+        """Write the frames one after the other."""
         with self.path.open("wb") as file:
             for frame in frames:
-                for block in frame.iter_slices(BLOCK):
+                for block in frame.iter_slices(BLOCK_ROWS):
                     buffer = io.BytesIO()
                     block.write_ipc(buffer)
                     self._sizes.append(file.write(buffer.getbuffer()))
@@ -82,10 +82,10 @@ class Run:
 
 
 def merge(runs: list[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
-    """The rows of all runs, each in order of `KEY`, in this order."""
+    """The rows of several runs in order of `KEY`; each run is in this order already."""
     heads = [(head, run) for run in runs if (head := _next(run)) is not None]
     while heads:
-        # Nothing that is still to come sorts before the earliest end of the blocks at hand.
+        # No row that is still to be read sorts before the earliest last row of the present blocks.
         limit = min(_last(head) for head, _ in heads)
         taken, left = [], []
         for head, run in heads:
@@ -108,7 +108,7 @@ def _last(frame: pl.DataFrame) -> tuple:
 
 
 def _count_up_to(frame: pl.DataFrame, limit: tuple) -> int:
-    """How many rows of a sorted frame are not after `limit`."""
+    """The number of rows of a sorted frame up to and including `limit`."""
     time, number = limit
     if frame["timestamp"][0] > time:
         return 0

@@ -1,4 +1,4 @@
-"""Raw event files as blocks of whole lines: plain, `.gz` or `.zip`, never more than a block in memory."""
+"""Read raw event files, plain, `.gz` or `.zip`, in blocks of whole lines, with one block in memory at a time."""
 
 import gzip
 import hashlib
@@ -12,14 +12,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tirgn_eqx.errors import DataError, printable
+from tirgn_eqx.errors import DataError
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, check_regular, room_for, told
 
-BLOCK = 1 << 23  # bytes that are read at once
-LONGEST = 1 << 20  # bytes of the longest line that is looked at; of a longer one the rest is passed over
+BLOCK_BYTES = 1 << 23  # bytes to read at once
+LONGEST = 1 << 20  # bytes of the longest line; the rest of a longer one is skipped
 _EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
-# How files begin that hold no lines as they are; tar archives have no such sign, but a header with a checksum.
-_PACKED_OTHERWISE = {
+# The first bytes of files that hold no plain lines. Tar archives have no such mark, but a header with a checksum.
+_OTHER_FORMATS = {
     **{b"BZh": "a bzip2 file", b"\xfd7zXZ\x00": "an xz file", b"\x28\xb5\x2f\xfd": "a zstd file"},
     **{b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!": "a rar archive", b"PAR1": "a parquet file"},
 }
@@ -27,7 +27,7 @@ _OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
 
 
 class Source(NamedTuple):
-    """A raw file: where it is, how it was named, and how large it is in bytes."""
+    """A raw file: its path, the name by which the caller knows it, and its size in bytes."""
 
     path: Path
     name: str
@@ -35,21 +35,21 @@ class Source(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole lines of a file, each with its newline; `part`: the name of the file, or of one inside an archive."""
+    """Whole lines of a file, each with its newline; `part`: the name of the file, or of a file in an archive."""
 
     part: str
     data: bytes
 
 
 class Unreadable(Exception):
-    """Why a file cannot be read; the message is for the report."""
+    """A file cannot be read; the message says why, for the report."""
 
 
 def find_sources(paths: Iterable[str | Path]) -> list[Source]:
-    """The raw files among `paths`, each once; in order of their names, which is GDELT's order of time.
+    """The raw files among `paths`, each once, in order of their names, which is GDELT's order of time.
 
-    Of a folder and its subfolders: files whose name holds `.export.` or ends in `.csv`, `.zip` or `.gz`, but not
-    the tables of mentions and of the knowledge graph. A file that is named itself is taken as it is.
+    Of a folder and its subfolders, these are the files whose name contains `.export.` or ends in `.csv`, `.zip` or
+    `.gz`, without GDELT's tables of mentions and of its knowledge graph. A file among `paths` is always taken.
 
     **Raises:** DataError for a path that does not exist or a folder without such files.
     """
@@ -76,28 +76,29 @@ def _is_events(name: str) -> bool:
 
 
 def checksum(path: Path, digest: Any = None) -> str:
-    """The sha256 of a file's bytes. **Arguments:** `digest`: a running one to update.
+    """The sha256 of a file's bytes. **Arguments:** `digest`: a running hash to update.
 
-    **Raises:** Unreadable when the system does not give the file out.
+    **Raises:** Unreadable when the system cannot read the file.
     """
     digest = digest or hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while data := file.read(BLOCK):
+            while data := file.read(BLOCK_BYTES):
                 digest.update(data)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
-def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Block]:
+def read_blocks(source: Source, digest: Any, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """The lines of a file in blocks of about `size` bytes.
 
-    A compressed file is known to be whole before its first block is given; one larger than a block is read twice.
+    A compressed file is verified to its end before its first block is returned, so a file of more than one block is
+    read twice.
 
-    **Arguments:** `digest`: a running sha256 that is updated with the bytes of the file as it lies there.
+    **Arguments:** `digest`: a running sha256, which is updated with the bytes of the file as they are on the disk.
 
-    **Raises:** Unreadable for a file that is broken or that the system does not give out.
+    **Raises:** Unreadable for a file that is broken or that the system cannot read.
     """
     try:
         check_regular(source.path)
@@ -115,9 +116,7 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK) -> Iterator[Bloc
         return
     checksum(source.path, digest)
     try:
-        small = _small(source, kind, size)
-        if small is None:
-            _read_through(source, kind, size)
+        small = _verify(source, kind, size)
     except BROKEN as error:
         raise Unreadable(f"broken {kind} file: {told(error)}") from error
     if small is not None:
@@ -133,7 +132,7 @@ def _kind(start: bytes) -> str | None:
 
 
 def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBase], None, None]:
-    """Name and contents of each file inside; an archive of one file is named like that."""
+    """Name and contents of each file in an archive; a single file has the name of the archive."""
     if kind == "gzip":
         yield source.name, gzip.GzipFile(source.path)
         return
@@ -149,41 +148,38 @@ def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBas
             yield name, cast(io.BufferedIOBase, archive.open(member))
 
 
-def _small(source: Source, kind: str, size: int) -> bytes | None:
-    """The contents of a compressed file if it holds one file of less than `size` bytes."""
-    with closing(_members(source, kind)) as members:
-        part, file = next(members)
-        with closing(file):
-            data = file.read(size)
-    _check_lines(data, packed=True)
-    return data if part == source.name and len(data) < size else None
+def _verify(source: Source, kind: str, size: int) -> bytes | None:
+    """Read a compressed file to its end, which verifies its checksums.
 
-
-def _read_through(source: Source, kind: str, size: int) -> None:
-    """Reads a compressed file to its end, which compares its checksums."""
-    total = 0
-    for _, file in _members(source, kind):
+    **Returns:** its contents, if it holds one file of less than `size` bytes.
+    """
+    total, first, single = 0, b"", True
+    for part, file in _members(source, kind):
+        single = part == source.name
         with closing(file):
-            _check_lines(data := file.read(max(size, tarfile.BLOCKSIZE)), packed=True)
+            data = file.read(max(size, tarfile.BLOCKSIZE))
+            _check_lines(data, packed=True)
+            first = first or data
             while data:
                 total += len(data)
                 _check_room(source, total)
                 data = file.read(size)
+    return first if single and total == len(first) < size else None
 
 
 def _check_lines(start: bytes, packed: bool = False) -> None:
-    """**Raises:** Unreadable for contents that begin as an archive does, or a file that is packed (once more)."""
+    """**Raises:** Unreadable for contents that begin like an archive, or like a file that is compressed twice."""
     if _is_tar(start):
         raise Unreadable("a tar archive; unpack it and name the files, or the folder that holds them")
     kind = _kind(start) if packed else None
-    other = next((name for sign, name in _PACKED_OTHERWISE.items() if start.startswith(sign)), None)
+    other = next((name for sign, name in _OTHER_FORMATS.items() if start.startswith(sign)), None)
     if kind or other:
         what = f"a {kind} file inside another packed file" if kind else other
         raise Unreadable(f"{what}; give event files as GDELT writes them: lines of text, plain, in a .zip or a .gz")
 
 
 def _is_tar(start: bytes) -> bool:
-    """Whether contents begin with the header of a tar archive, whose checksum is right."""
+    """Whether contents begin with the header of a tar archive and its right checksum."""
     try:
         tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
@@ -192,7 +188,7 @@ def _is_tar(start: bytes) -> bool:
 
 
 def _check_room(source: Source, total: int) -> None:
-    """**Raises:** Unreadable for a file that unpacks to more than text does: it would never come to an end."""
+    """**Raises:** Unreadable for a file that unpacks to far more than text does, such as a zip bomb."""
     most = room_for(source.size)
     if total > most:
         raise Unreadable(
@@ -207,14 +203,9 @@ def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) ->
             digest.update(data)
         data = rest + data
         cut = data.rfind(b"\n") + 1
-        # A line without end shall not fill the memory: its length is told by one byte too many.
+        # Cut an endless line before it fills the memory; one byte more than allowed marks it as too long.
         rest = data[cut:][: LONGEST + 1]
         if cut:
             yield Block(part, data[:cut])
     if rest:
         yield Block(part, rest + b"\n")
-
-
-def display_name(name: str | os.PathLike) -> str:
-    """A file's name without the characters that would break a line of text in two."""
-    return printable(os.fspath(name))

@@ -1,67 +1,78 @@
-"""Which files were found whole before, so that they need not be read again to know it."""
+"""A record of the files whose md5 was verified, so that they need not be read again."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from tirgn_eqx.gdelt.feed import Listed
-from tirgn_eqx.storage.atomic_write import write_text
+import pydantic
+
+from tirgn_eqx.gdelt.feed import ListedFile
 from tirgn_eqx.storage.download import digest_of
-from tirgn_eqx.storage.untrusted import check_regular, parse_json
+from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.untrusted import check_regular
 
-# A change so soon after a check may bear the same time as the check.
+# A file system may give a change the same time stamp as a check that came up to this long before it.
 _CLOCK_STEP = 2 * 10**9  # nanoseconds
 
 
-class Verified:
-    """The files of a folder whose md5 is known, remembered in `path` from run to run.
+class Fingerprint(NamedTuple):
+    """What shows that a file has changed: its size, its times in nanoseconds, and its inode."""
 
-    A file is read again when its size, inode, or any of its times differs from what was noted, or when it had
-    changed only just before it was read: any change to a file sets its change time, which nobody can set back. A
-    record that is missing or damaged means only that files are read again.
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+
+class VerifiedFile(NamedTuple):
+    """The md5 of a file, its fingerprint before it was read, and the time of reading in nanoseconds."""
+
+    md5: str
+    fingerprint: Fingerprint
+    read: int
+
+
+class VerifiedFiles(pydantic.BaseModel):
+    """The verified files of a folder by name; a document on disk.
+
+    A file is read again when its fingerprint has changed, or when it was changed shortly before it was read. Any
+    change to a file sets its change time, which no program can set back.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._files: dict[str, list[Any]] = {}
+    files: dict[str, VerifiedFile] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> "VerifiedFiles":
+        """The record at `path`. It is empty if that file is missing or damaged, so that all files are read again."""
         try:
             check_regular(path)
-            files = parse_json(path.read_text(encoding="utf-8"))["files"]
-            self._files = {name: entry for name, entry in files.items() if _is_entry(entry)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass
+            return cls.model_validate_json(path.read_bytes(), strict=True)
+        except (OSError, ValueError):
+            return cls()
 
-    def holds(self, place: Path, listed: Listed) -> bool:
-        """Whether the file `place` is there, with the size and the md5 that are listed."""
+    def save(self, path: Path) -> None:
+        """Write the record; an earlier one is replaced as a whole."""
+        write_text(path, VerifiedFiles(files=dict(sorted(self.files.items()))).model_dump_json())
+
+    def matches(self, path: Path, listed: ListedFile) -> bool:
+        """Whether the file at `path` exists with the size and the md5 that are listed."""
         try:
-            size = place.stat().st_size
+            size = path.stat().st_size
         except FileNotFoundError:
             return False
-        return listed.size in (None, size) and self._md5(place) == listed.md5
+        return listed.size in (None, size) and self._md5(path) == listed.md5
 
-    def _md5(self, place: Path) -> str:
-        marks, entry = _marks(place), self._files.get(place.name)
-        if entry is not None and entry[1:5] == marks and entry[5] - marks[2] > _CLOCK_STEP:
-            return entry[0]
-        self._files[place.name] = [None, *marks, time.time_ns()]
-        self._files[place.name][0] = digest_of(place, "md5").removeprefix("md5:")
-        return self._files[place.name][0]
-
-    def save(self) -> None:
-        """Write the record; a file that is there is replaced whole or not at all."""
-        known = {name: entry for name, entry in sorted(self._files.items()) if entry[0] is not None}
-        fields = ["md5", "size", "modified", "changed", "inode", "read"]
-        write_text(self.path, json.dumps({"fields": fields, "files": known}))
+    def _md5(self, path: Path) -> str:
+        fingerprint, known = take_fingerprint(path), self.files.get(path.name)
+        if known is not None and known.fingerprint == fingerprint and known.read - fingerprint.changed > _CLOCK_STEP:
+            return known.md5
+        read = time.time_ns()  # before reading, so that a change in the meantime is noticed
+        md5 = digest_of(path, "md5").removeprefix("md5:")
+        self.files[path.name] = VerifiedFile(md5, fingerprint, read)
+        return md5
 
 
-def _is_entry(entry: Any) -> bool:
-    """Whether a part of the record is what `save` writes: an md5 and five whole numbers."""
-    if not (isinstance(entry, list) and len(entry) == 6 and isinstance(entry[0], str)):
-        return False
-    return all(type(mark) is int and abs(mark) < 2**63 for mark in entry[1:])
-
-
-def _marks(place: Path) -> list[int]:
-    stat = place.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+def take_fingerprint(path: Path) -> Fingerprint:
+    """The fingerprint of the file at `path` as it is now."""
+    stat = path.stat()
+    return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)

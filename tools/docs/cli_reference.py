@@ -26,7 +26,7 @@ Written by `python -m tools.docs.cli_reference docs/cli.md`; the same words as `
 Results go to stdout; progress, warnings and errors go to stderr. With `--json`
 stdout holds exactly one JSON document. Exit code 0: done; 1: something is wrong
 with the data, a checkpoint or the run; 2: something is wrong with the options;
-3: done but for a part: files that could not be had or read, or a retrained model
+3: done except for a part: files that could not be fetched or read, or a retrained model
 that is worse than the one it should replace; 130: interrupted; 143: terminated.
 `NO_COLOR=1` turns colour off. Every command has `--help`
 (`-h`), and `tirgn --install-completion` (or `--show-completion`) sets up the

@@ -167,7 +167,7 @@ def _settings() -> list[Files]:
     config = _tiny()
     return [
         {"run.toml": config.to_toml().encode()},
-        {"run.json": config.to_json().encode()},
+        {"run.json": json.dumps(config.to_dict()).encode()},
         {"run.toml": b"epochs = 3\n"},
     ]
 
@@ -208,14 +208,14 @@ def _table() -> list[Files]:
 
 
 def _record() -> list[Files]:
-    from tirgn_eqx.gdelt.verified import Verified, _marks
+    from tirgn_eqx.gdelt.verified import VerifiedFile, VerifiedFiles, take_fingerprint
 
     with tempfile.TemporaryDirectory() as work:
         place = write({"a.zip": b"abc", "b.zip": b""}, Path(work))
-        verified = Verified(place / "collected.json")
+        verified = VerifiedFiles()
         for name in ("a.zip", "b.zip"):
-            verified._files[name] = ["0" * 32, *_marks(place / name), 2**60]
-        verified.save()
+            verified.files[name] = VerifiedFile("0" * 32, take_fingerprint(place / name), 2**60)
+        verified.save(place / "collected.json")
         return [{"collected.json": (place / "collected.json").read_bytes()}]
 
 
@@ -348,13 +348,13 @@ def _is_small(text: str) -> bool:
 def _list(place: Path) -> None:
     import datetime as dt
 
-    from tirgn_eqx.gdelt.feed import FEEDS, lines_of, read_lists
+    from tirgn_eqx.gdelt.feed import FEEDS, iterate_lines, read_lists
 
     span = dt.datetime(2019, 1, 1, tzinfo=dt.UTC), dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
     feed = FEEDS["v2" if (place / "masterfilelist.txt").exists() else "v1"]
     files = [(place / path.rpartition("/")[2]).open("rb") for path in feed.lists]
     try:
-        json.dumps(read_lists(feed, [lines_of(file) for file in files], *span).shown)
+        json.dumps([vars(line) for line in read_lists(feed, [iterate_lines(file) for file in files], *span).shown])
     finally:
         for file in files:
             file.close()
@@ -364,8 +364,8 @@ def _ingest(place: Path) -> None:
     from tirgn_eqx.gdelt.ingest import ingest
 
     report = ingest([place], place / "made.parquet")
-    for unreadable in report["files"]["unreadable"]:
-        assert unreadable["reason"].isprintable(), unreadable
+    for unreadable in report.files.unreadable:
+        assert unreadable.reason.isprintable(), unreadable
 
 
 def _ingest_again(place: Path) -> None:
@@ -378,14 +378,14 @@ def _ingest_again(place: Path) -> None:
 def _verify(place: Path) -> None:
     import datetime as dt
 
-    from tirgn_eqx.gdelt.feed import Listed
-    from tirgn_eqx.gdelt.verified import Verified
+    from tirgn_eqx.gdelt.feed import ListedFile
+    from tirgn_eqx.gdelt.verified import VerifiedFiles
 
     write({"a.zip": b"abc", "b.zip": b""}, place)
-    verified = Verified(place / "collected.json")
+    verified = VerifiedFiles.load(place / "collected.json")
     for name in ("a.zip", "b.zip"):
-        verified.holds(place / name, Listed(dt.datetime.now(dt.UTC), None, "0" * 32))
-    verified.save()
+        verified.matches(place / name, ListedFile(dt.datetime.now(dt.UTC), None, "0" * 32))
+    verified.save(place / "collected.json")
 
 
 def _unpack(place: Path) -> None:

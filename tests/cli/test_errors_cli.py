@@ -45,10 +45,7 @@ def check(result, code: int, text: str) -> None:
         (["vram-probe", "--shape", "entities"], "'entities' is not name=number"),
         (["vram-probe", "--data-path", "sim", "--shape", "entities=3"], "give one of them"),
         (["import-torch", "state.npz"], "missing option"),
-        (
-            ["import-torch", "state.npz", "--data-path", "x", "--out", "model.pt"],
-            "a checkpoint is an .npz file",
-        ),
+        (["import-torch", "state.npz", "--data-path", "x", "--out", "model.pt"], "a checkpoint is an .npz file"),
         (["data", "stats"], "missing argument 'PATH'; see `tirgn data stats --help`"),
         (["data", "sats", "x"], "no such command 'sats'"),
         (["trian"], "no such command 'trian'"),

@@ -1,4 +1,4 @@
-"""How every command speaks: in terminals of any width, into files, with and without colour, quietly, as JSON."""
+"""The output of every command: in terminals of any width, in files, with and without colour, quiet, as JSON."""
 
 import fcntl
 import json
@@ -10,10 +10,11 @@ import subprocess
 import sys
 import termios
 
+import numpy as np
 import pytest
 
-from tests.cli.called import ROOT, SMALL, call_app, write_folder
-from tirgn_cli import show
+from tests.cli.cli_helpers import ROOT, SMALL, call_app, write_folder
+from tirgn_cli import output
 from tools.docs.cli_reference import commands, options
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
@@ -127,7 +128,7 @@ def test_a_warning_is_readable_on_white(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    show.warning("careful")
+    output.print_warning("careful")
     shown = capsys.readouterr().err
     assert "\x1b[" in shown and not PALE.search(shown)
 
@@ -171,3 +172,39 @@ def test_other_shells_are_told_as_well(program, shell, more):
     assert "train" in completed("tirgn tr") and "vram-probe" not in completed("tirgn tr")
     found = completed("tirgn train --preset y")
     assert "yago" in found and "icews14s" not in found
+
+
+def test_json_is_one_line_without_nan(capsys):
+    output.print_json(
+        {
+            "mrr": float("nan"),
+            "nll": float("inf"),
+            "array": np.arange(2),
+            "number": np.float32(0.5),
+            "nested": [{"mrr": np.float64("nan")}],
+            "flag": True,
+        }
+    )
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    refuse = lambda name: pytest.fail(f"{name} is no JSON")
+    assert json.loads(text, parse_constant=refuse) == {
+        "mrr": None,
+        "nll": None,
+        "array": [0, 1],
+        "number": 0.5,
+        "nested": [{"mrr": None}],
+        "flag": True,
+    }
+
+
+def test_messages_are_single_lines_without_colour(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    output.print_error("first\nsecond " + "long " * 100)
+    output.print_warning("[red]careful[/red]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 2
+    assert "first second" in captured.err and "[red]careful[/red]" in captured.err
+    assert "\x1b[31" not in captured.err and "\x1b[1;3" not in captured.err

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.cli.called import ROOT, call_app, write_folder
-from tests.cli.test_manners import COMMANDS, PALE, calls, in_terminal, lines
-from tests.gdelt.raw_rows import raw  # noqa: E402
-from tests.gdelt_server import GDELT  # noqa: E402
+from tests.cli.cli_helpers import ROOT, call_app, write_folder
+from tests.cli.test_output import COMMANDS, PALE, calls, in_terminal, lines
+from tests.gdelt.raw_rows import raw
+from tests.gdelt_server import GDELT
 
 pytestmark = pytest.mark.ci
 TESTED = ("tirgn data ingest", "tirgn data collect", "tirgn retrain", "tirgn tune", "tirgn vram-probe")

@@ -76,15 +76,7 @@ def test_eval(run, trained, checkpoint):
 def test_eval_shows_a_table(run, checkpoint):
     result = run("eval", checkpoint)
     assert result.exit_code == 0, result.output
-    for word in (
-        "tiny: 60 facts",
-        "entity, raw",
-        "subject",
-        "relation, raw",
-        "MRR",
-        "Hits@10",
-        "single-step",
-    ):
+    for word in ("tiny: 60 facts", "entity, raw", "subject", "relation, raw", "MRR", "Hits@10", "single-step"):
         assert word in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines()[1:])
 
@@ -151,15 +143,15 @@ def test_stats_of_an_event_table(run, events):
 
 
 def test_a_copied_event_table_is_read_as_the_one_trained_on(events, tmp_path):
-    from tirgn_cli.eval import load_data
+    from tirgn_cli.common import load_evaluation_graph
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(events, granularity="hour", num_days=0)
     copy = shutil.copy(events, tmp_path / "copy.parquet")
-    assert load_data(tmp_path / "x.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
-    assert load_data(tmp_path / "x.npz", None, graph.provenance, {}).checksum == graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", None, graph.provenance, {}).checksum == graph.checksum
     by_day = {"granularity": "15min"}
-    assert load_data(tmp_path / "x.npz", str(copy), graph.provenance, by_day).checksum != graph.checksum
+    assert load_evaluation_graph(tmp_path / "x.npz", str(copy), graph.provenance, by_day).checksum != graph.checksum
 
 
 def test_stats_of_a_folder(run, folder):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.called import SMALL, call_app, write_folder
+from tests.cli.cli_helpers import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 
@@ -140,7 +140,7 @@ def test_baseline(run, trained):
         (("--decay", "1", "--share", "2"), "share = 2.0: must be between 0 and 1"),
         (("--decay", "inf", "--share", "nan"), "decay = inf: must be a finite number"),
         (("--decay", "1", "--share", "nan"), "share = nan: must be between 0 and 1"),
-        (("--decay", "1", "--share", "1", "--one-for-all"), "--one-for-all is about the search"),
+        (("--decay", "1", "--share", "1", "--one-for-all"), "--one-for-all: for the search, which"),
     ],
 )
 def test_baseline_refuses(run, trained, arguments, message):

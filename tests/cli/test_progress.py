@@ -1,13 +1,11 @@
-"""What is shown: tables of 80 columns, JSON that any reader accepts, plain lines, the live display."""
+"""What a training shows: plain lines, or a live display on a terminal."""
 
 import io
-import json
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from tirgn_cli import show
+from tirgn_cli import output
 from tirgn_cli.progress import SECONDS_BETWEEN_EPOCH_LINES, SECONDS_BETWEEN_STEP_LINES, TrainingView
 
 DATASET = {"name": "tiny", "sha256": "0" * 64, "facts": 1234, "entities": 6, "relations": 2, "snapshots": 10}
@@ -168,9 +166,9 @@ def test_messages_pass_through_the_display():
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     with TrainingView(console=console) as view:
         view(START)
-        show.warning("careful")
+        output.print_warning("careful")
         assert "careful" in console.file.getvalue()
-    assert show.stderr() is not console
+    assert output.stderr() is not console
 
 
 def test_the_display_ends_when_training_fails():
@@ -179,60 +177,3 @@ def test_the_display_ends_when_training_fails():
         view(START)
         raise KeyboardInterrupt
     assert console.file.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in console.file.getvalue()
-
-
-def test_json_is_one_line_without_nan(capsys):
-    show.document(
-        {
-            "mrr": float("nan"),
-            "nll": float("inf"),
-            "array": np.arange(2),
-            "number": np.float32(0.5),
-            "nested": [{"mrr": np.float64("nan")}],
-            "flag": True,
-        }
-    )
-    text = capsys.readouterr().out
-    assert text.count("\n") == 1
-    refuse = lambda name: pytest.fail(f"{name} is no JSON")
-    assert json.loads(text, parse_constant=refuse) == {
-        "mrr": None,
-        "nll": None,
-        "array": [0, 1],
-        "number": 0.5,
-        "nested": [{"mrr": None}],
-        "flag": True,
-    }
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "0.0 s"), (12.34, "12.3 s"), (59.97, "0:01:00"), (3725, "1:02:05"), (float("inf"), "-")],
-)
-def test_durations(seconds, text):
-    assert show.duration(seconds) == text
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB")])
-def test_sizes(number, text):
-    assert show.size(number) == text
-
-
-def test_tables_fit_80_columns_and_keep_brackets(capsys):
-    rows = [["entity, [bold]raw", *[0.123456] * 5], ["with a long name " * 4, *[1234567] * 5]]
-    show.result(show.table("title [x]", ["", *show.METRICS.values()], rows, "caption [y]"))
-    text = capsys.readouterr().out
-    assert all(len(line) <= 80 for line in text.splitlines())
-    assert "0.1235" in text and "[bold]raw" in text and "title [x]" in text and "caption [y]" in text
-
-
-def test_messages_are_single_lines_without_colour(capsys, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    show.error("first\nsecond " + "long " * 100)
-    show.warning("[red]careful[/red]")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 2
-    assert "first second" in captured.err and "[red]careful[/red]" in captured.err
-    assert "\x1b[31" not in captured.err and "\x1b[1;3" not in captured.err

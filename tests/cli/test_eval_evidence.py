@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.cli_helpers import SMALL, call_app, write_folder
+
 TINY = (
     "--set",
     "max_buckets=1",
@@ -59,7 +61,7 @@ def test_more_explanations_than_questions_and_multi_step(run, trained):
 def test_explanations_for_people(run, trained):
     result = run("eval", trained["checkpoint"], "--explain", "2")
     assert result.exit_code == 0, result.output
-    for words in ("calibration: Brier score", "carried by", "forecast: ", "happened: ", "background", " %"):
+    for words in ("calibration: Brier score", "source", "forecast: ", "happened: ", "background", " %"):
         assert words in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines() if line.startswith(("│", "┃")))
 

@@ -1,0 +1,107 @@
+"""What several commands share: the data of a checkpoint, files to write, devices and processes."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.runtime.meshes import MeshShape
+
+
+def check_writable(path: Path, folder: bool = False) -> None:
+    """Make the folder that `path` lies in, before the work begins.
+
+    **Raises:** ConfigError when a file, or with `folder` a folder, cannot be written at `path`.
+    """
+    path = path.expanduser() if folder else path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        usable = (folder or path.is_file() or not path.exists()) and os.access(path.parent, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        what, kind = ("in", "folder") if folder else ("a folder, a device, or in", "file")
+        raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")
+
+
+def load_evaluation_graph(
+    checkpoint: Path, data_path: str | None, provenance: dict[str, Any], reading: dict[str, Any]
+) -> "TemporalGraph":
+    """The facts at `data_path`, or those that a checkpoint was trained on.
+
+    **Arguments:** `provenance`: where the data of the checkpoint came from, empty if it is not known; `reading`: the
+    reading options that were given, which win over those of the training.
+
+    **Raises:** CheckpointError when neither names any data; DataError when they cannot be read.
+    """
+    from tirgn_eqx.data.readers.load import load_graph, reading_of
+
+    if data_path is not None:
+        # A moved or copied event table is read as the one of the training, unless told otherwise.
+        return load_graph(data_path, **reading_of(provenance, data_path) | reading)
+    if not provenance:
+        raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
+    try:
+        return load_graph(**provenance | reading)
+    except DataError as error:
+        raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
+
+
+def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: dict[str, Any]) -> str | None:
+    """A warning if the facts may differ from those that a checkpoint was trained on; None if they are the same.
+
+    **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
+    the order of ids does not matter; `metadata`: the checkpoint's.
+    """
+    found, expected = graph.checksum, (metadata.get("data") or {}).get("sha256")
+    if found == expected:
+        return None
+    if expected is None:
+        return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
+    named = all((data.entity_names, data.relation_names, metadata.get("entities"), metadata.get("relations")))
+    by_id = "" if named else "; without names, entities and relations were paired by id"
+    return (
+        f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "
+        f"on (sha256 {expected[:12]}); the figures below say nothing about the original data{by_id}"
+    )
+
+
+def connect_processes(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Connect this process to the others, if `--coordinator` was given."""
+    if coordinator is not None:
+        from tirgn_eqx.runtime.processes import join
+
+        join(coordinator, num_processes, process_id)
+
+
+def choose_mesh(mesh: str | None, coordinator: str | None) -> "MeshShape | None":
+    """The device mesh that `--mesh` asks for; by default one device, or all devices of several processes.
+
+    **Raises:** ConfigError when devices of another process would be left out.
+    """
+    if mesh is None and coordinator is None:
+        return None
+    import jax
+
+    from tirgn_eqx.runtime.meshes import parse_mesh
+
+    shape = parse_mesh(mesh or "auto", jax.device_count())
+    if jax.process_count() > 1 and shape.devices < jax.device_count():
+        raise ConfigError(
+            f"--mesh {shape}: {jax.process_count()} processes have {jax.device_count()} devices, and all of them must "
+            "be used; give a mesh of as many, or start fewer processes"
+        )
+    return shape
+
+
+def exit_on_lost_process(process: int) -> NoReturn:
+    """Say which process was lost and exit at once: another thread may wait for that process forever."""
+    from tirgn_cli import output
+
+    output.print_error(
+        f"process {process} was lost; start all of them again with --resume to go on from the last saved state"
+    )
+    os._exit(1)

@@ -1,0 +1,117 @@
+"""Results as tables: how they are laid out, and how counts, figures, sizes and times are written in them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tirgn_cli.output import stdout, writable
+
+METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
+EVALUATIONS = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, 80 columns wide when stdout is no terminal."""
+    console = stdout()
+    if not console.is_terminal:
+        console.width = 80
+    console.print(table)
+
+
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", text: Sequence[str] = ()
+) -> Table:
+    """A table with a heading for each column.
+
+    **Arguments:** `text`: the columns, besides the first, that hold text, possibly of several lines; the other columns
+    are aligned to the right.
+    """
+    table = Table(
+        title=Text(writable(title)),
+        caption=Text(writable(caption)) if caption else None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 or name in text else "right", overflow="fold")
+    for row in rows:
+        lines = [str(value).split("\n") if name in text else [value] for name, value in zip(columns, row)]
+        table.add_row(*(Text("\n".join(map(format_cell, values))) for values in lines))
+    return table
+
+
+def make_pairs(title: str, rows: Mapping[str, Any]) -> Table:
+    """A table of names and values; a value that is None is left out."""
+    table = Table(title=Text(writable(title)) if title else None, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(Text(writable(name)), Text(format_cell(value)))
+    return table
+
+
+def make_metrics_table(title: str, evaluation: Mapping[str, Any]) -> Table:
+    """The table of an evaluation, see `Evaluation.to_dict`, or of one by TGB's protocol."""
+    rows = [[name.replace("_", ", "), *metric_row(evaluation[name])] for name in EVALUATIONS if name in evaluation]
+    if "negatives" in evaluation:
+        caption = (
+            f"TGB's protocol, single-step; negatives: {evaluation['negatives']}; {evaluation['questions']:,} queries"
+        )
+    else:
+        caption = (
+            f"{evaluation['setting']}, {evaluation['filter']}-aware filter unless raw; entity = both directions; "
+            f"{len(evaluation['snapshots'])} snapshots in {format_duration(evaluation['seconds'])}"
+        )
+    return make_table(title, ["", *METRICS.values()], rows, caption)
+
+
+def metric_row(metrics: Mapping[str, Any]) -> list[Any]:
+    """MRR, Hits@1, Hits@3, Hits@10 and NLL of `metrics`, in the order of `METRICS`."""
+    return [metrics.get(name) for name in METRICS]
+
+
+def make_bar(total: int, done: int) -> ProgressBar:
+    """A progress bar in colours that any background leaves readable."""
+    return ProgressBar(max(total, 1), done, style="bright_black", complete_style="cyan", finished_style="cyan")
+
+
+def format_cell(value: Any) -> str:
+    """A value as a table shows it: counts with thousands separators, figures with four decimals."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else writable(str(value))
+
+
+def format_size(num_bytes: int | float) -> str:
+    """Bytes in powers of 1024, such as `1.5 GiB`."""
+    value, units = float(num_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def format_duration(seconds: int | float) -> str:
+    """Seconds as `12.3 s` below a minute, otherwise as `h:mm:ss`."""
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def format_dataset(description: Mapping[str, Any]) -> str:
+    """Name, counts and the start of the checksum of a data set, in one line."""
+    counts = [f"{description[key]:,} {key}" for key in ("facts", "entities", "relations", "snapshots")]
+    left_out = sum((description.get("left_out") or {}).values())
+    counts += [f"{left_out:,} facts with unknown names left out"] if left_out else []
+    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256'][:12]}"
