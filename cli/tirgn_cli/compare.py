@@ -13,7 +13,7 @@ from tirgn_eqx.storage.atomic_write import write_text
 
 if TYPE_CHECKING:
     from tirgn_eqx.data import TemporalGraph
-    from tirgn_eqx.evaluate.compare import Entrant
+    from tirgn_eqx.evaluate.compare import EvaluatedModel
 
 BASELINE = "recurrency"
 
@@ -90,7 +90,7 @@ def compare(
         from tirgn_eqx.evaluate.compare import compare as compare_entrants
 
         comparisons = [
-            compare_entrants(entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples)
+            compare_entrants(entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples).to_dict()
             for name in models[1:]
         ]
     report = {"passed": all(found["passed"] for found in comparisons), "comparisons": comparisons}
@@ -135,7 +135,7 @@ def _load_graphs(loaded: dict[str, Any], data_path: str | None, reading: dict[st
     first = next(iter(metadata))
     provenance = (metadata[first].get("data") or {}).get("provenance") or {}
     data = load_evaluation_graph(Path(first), data_path, provenance, reading)
-    graphs = dict(zip(metadata, for_checkpoints(data, metadata)))
+    graphs = dict(zip(metadata, match_checkpoints(data, metadata)))
     for name, graph in graphs.items():
         difference = describe_difference(graph, data, metadata[name])
         if difference is not None:
@@ -145,10 +145,10 @@ def _load_graphs(loaded: dict[str, Any], data_path: str | None, reading: dict[st
 
 def _evaluate(
     name: str, loaded: Any, graph: "TemporalGraph", split: Any, setting: Any, baseline: dict[str, Any]
-) -> "Entrant":
+) -> "EvaluatedModel":
     """Evaluate one model. `baseline` keeps the index and parameters of the baseline for its other variants."""
     from tirgn_cli import output
-    from tirgn_eqx.evaluate.compare import Entrant
+    from tirgn_eqx.evaluate.compare import EvaluatedModel
 
     with output.working(f"evaluating {name} on {graph.name}"):
         if isinstance(loaded, str):
@@ -159,7 +159,7 @@ def _evaluate(
                 index = build_recurrence_index(graph)
                 baseline |= {"index": index, "model": search_recurrency(graph, setting=setting, index=index)}
             evaluator = RecurrencyEvaluator(graph, split, setting, baseline["index"])
-            return Entrant(name, BASELINE, evaluator(baseline["model"].variant(loaded)))
+            return EvaluatedModel(name, BASELINE, evaluator(baseline["model"].variant(loaded)))
 
         from tirgn_eqx.evaluate.protocol import evaluate_model
 
@@ -192,7 +192,7 @@ def _show(report: dict[str, Any]) -> None:
         if "mrr" in part:
             low, high = part["interval"]
             numbers = [f"{100 * part['difference']:+.2f}", f"{100 * low:+.2f} .. {100 * high:+.2f}"]
-            rows.append([part["name"], part["questions"], *part["mrr"], *numbers])
+            rows.append([part["name"], part["queries"], *part["mrr"], *numbers])
     columns = ["MRR by kind of query", "queries", "A", "B", "A - B", "interval"]
     tables.print_table(tables.make_table("", columns, rows))
     percent, limit = report["difference"]["mrr"]["percent"], 100 * report["threshold"]

@@ -78,4 +78,4 @@ def published(incomplete: str) -> list[str]:
     """Names of published data sets, whatever the case of what was typed."""
     from tirgn_eqx.data.readers import published as registry
 
-    return [name for name in registry.published() if name.casefold().startswith(incomplete.casefold())]
+    return [name for name in registry.list_published() if name.casefold().startswith(incomplete.casefold())]

@@ -75,15 +75,15 @@ def convert(
     check_writable(out, folder=True)
     keep_freed_memory()
     with output.stdout_to_stderr():
-        from tirgn_eqx.data.convert import TABLES, convert_data
-        from tirgn_eqx.data.writers import reading_options
+        from tirgn_eqx.data.convert import TABLE_SUFFIXES, convert_data
+        from tirgn_eqx.data.writers import options_to_read_back
 
         load = reading.given()
         if source.partition(":")[0] != "sim":
             load.setdefault("num_days", 0)
         graph = convert_data(source, out, split=split, force=force, **load)
-        is_table = out.suffix.lower() in TABLES
-        needed = reading_options(graph) if is_table else {}
+        is_table = out.suffix.lower() in TABLE_SUFFIXES
+        needed = options_to_read_back(graph).given() if is_table else {}
     counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
     document: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
     document |= {"options": needed} if is_table else {"splits": counts}

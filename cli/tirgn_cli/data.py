@@ -31,9 +31,9 @@ def list_data(as_json: options.Json = False) -> None:
     from tirgn_cli import output, tables
 
     with output.stdout_to_stderr():
-        from tirgn_eqx.data.readers.published import SOURCE, published
+        from tirgn_eqx.data.readers.published import SOURCE, list_published
 
-        known = published()
+        known = list_published()
     if as_json:
         output.print_json({"source": SOURCE, "datasets": [one.to_dict() for one in known.values()]})
         return

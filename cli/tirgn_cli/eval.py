@@ -95,11 +95,11 @@ def evaluate(
         if explain and not kind.endswith("evidence"):
             raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
 
-        from tirgn_eqx.data.vocabulary import for_checkpoint
+        from tirgn_eqx.data.vocabulary import match_checkpoint
 
         provenance = (metadata.get("data") or {}).get("provenance") or {}
         data = load_evaluation_graph(checkpoint, data_path, provenance, reading.given())
-        graph = for_checkpoint(data, metadata, checkpoint)
+        graph = match_checkpoint(data, metadata, checkpoint)
         difference = describe_difference(graph, data, metadata)
         if difference is not None:
             output.print_warning(difference)
@@ -110,7 +110,7 @@ def evaluate(
 
             check_tgb(graph, data)
             with output.working(f"evaluating {graph.name}"):
-                document = evaluate_tgb(model, graph, split=held_out, **window)
+                document = evaluate_tgb(model, graph, split=held_out, **window).to_dict()
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
@@ -139,15 +139,13 @@ def _calibrate(checkpoint: Path, model: Any, evaluator: Any, on_valid: Any) -> d
 
     **Returns:** the temperatures, and the figures that they give on the split of `evaluator`.
     """
-    import jax.numpy as jnp
-
     from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
 
     found = fit_temperature(lambda temperature: on_valid(model, temperature))
-    save_calibration(checkpoint, found)
-    after = evaluator(model, tuple(jnp.asarray(value, jnp.float32) for value in found["temperature"].values()))
-    return found | {"nll": after.entity["nll"], **after.calibration["calibration"]}
+    save_calibration(checkpoint, found.to_dict())
+    after = evaluator(model, found.pair)
+    return found.to_dict() | {"nll": after.entity["nll"], **after.calibration.to_dict()}
 
 
 def _explain(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
@@ -166,9 +164,9 @@ def _explain(model: Any, evaluation: Any, number: int, history_len: int) -> list
         query = int(subject[row]), int(relation[row])
         forecast = explain(*query, None, int(snapshot[row]), before)
         happened = explain(*query, int(answer[row]), int(snapshot[row]), before)
-        named = happened.to_dict(graph)
-        truth = {"happened": named[named["asked_for"]], "happened_probability": happened.probability}
-        explanations.append(forecast.to_dict(graph) | truth)
+        named = happened.to_dict()
+        truth = {"happened": named[named["predicted"]], "happened_probability": happened.probability}
+        explanations.append(forecast.to_dict() | truth)
     return explanations
 
 

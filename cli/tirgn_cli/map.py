@@ -66,7 +66,7 @@ def map_data(
     keep_freed_memory()
     with output.stdout_to_stderr():
         from tirgn_eqx.data import map_data as write_mapped
-        from tirgn_eqx.data.index.history_files import mapped_vocabulary
+        from tirgn_eqx.data.index.history import mapped_vocabulary
 
         graph = write_mapped(source, out, name=name, **reading.given())
         size = sum(file.stat().st_size for folder in out.expanduser().glob("facts-*") for file in folder.iterdir())

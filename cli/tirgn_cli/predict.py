@@ -139,15 +139,15 @@ def _check(query: tuple[str | None, ...], queries: Path | None, facts: int, out:
 
 
 def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", top: int) -> None:
-    """Write one row per answer: query (from 1), time, subject, relation, object, asked_for, rank, probability."""
+    """Write one row per answer: query (from 1), time, subject, relation, object, predicted, rank, probability."""
     import polars as pl
 
     rows = []
     for number, forecast in enumerate(forecaster.forecasts(table.rows(), top=top), start=1):
         condition = {part: getattr(forecast, part) for part in PARTS}
         for rank, candidate in enumerate(forecast.candidates, start=1):
-            row = {"query": number, "time": forecast.time} | condition | {forecast.asked_for: candidate.name}
-            rows.append(row | {"asked_for": forecast.asked_for, "rank": rank, "probability": candidate.probability})
+            row = {"query": number, "time": forecast.time} | condition | {forecast.predicted: candidate.name}
+            rows.append(row | {"predicted": forecast.predicted, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
     # An open file, because polars refuses a path whose bytes are not UTF-8.
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -165,10 +165,10 @@ def _show(document: dict[str, Any]) -> None:
         return
     subject, relation, object = (document.get(part, "?") for part in PARTS)
     title = f"{subject} - {relation} - {object}  at {document['time']}"
-    columns, rows = [document["asked_for"], "probability"], []
+    columns, rows = [document["predicted"], "probability"], []
     for candidate in document["candidates"]:
         row = [candidate["name"], _percent(candidate["probability"])]
-        rows.append(row + ([_describe_reason(candidate["because"])] if "because" in candidate else []))
+        rows.append(row + ([_describe_reason(candidate["explanation"])] if "explanation" in candidate else []))
     if len(rows[0]) > len(columns):
         columns.append("because")
     tables.print_table(tables.make_table(title, columns, rows, text=["because"]))

@@ -114,7 +114,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
         model, config, metadata = load_model(run.checkpoint)
         provenance = (metadata.get("data") or {}).get("provenance") or {}
         data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
-        graph = for_checkpoint(data, metadata, run.checkpoint)
+        graph = match_checkpoint(data, metadata, run.checkpoint)
         if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")

@@ -60,7 +60,7 @@ def make_metrics_table(title: str, evaluation: Mapping[str, Any]) -> Table:
     rows = [[name.replace("_", ", "), *metric_row(evaluation[name])] for name in EVALUATIONS if name in evaluation]
     if "negatives" in evaluation:
         caption = (
-            f"TGB's protocol, single-step; negatives: {evaluation['negatives']}; {evaluation['questions']:,} queries"
+            f"TGB's protocol, single-step; negatives: {evaluation['negatives']}; {evaluation['queries']:,} queries"
         )
     else:
         caption = (
