@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import common
 import graphs
@@ -33,6 +32,7 @@ def child(args: argparse.Namespace) -> None:
     from tirgn_eqx.config import preset as named
     from tirgn_eqx.runtime.malloc import keep_freed_memory
     from tirgn_eqx.train.api import train_tirgn
+    from tirgn_eqx.train.events import EpochRecord, StepRecord, TrainingRecord
 
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))
@@ -42,15 +42,17 @@ def child(args: argparse.Namespace) -> None:
     config = config.replace(**parse_assignments(args.set)).replace(epochs=1, eval_interval=1)
     begin, seen = time.perf_counter(), {}
 
-    def on_record(record: dict[str, Any]) -> None:
-        event = record["event"]
-        if event == "step":
-            seen["first_step"] = seen.get("first_step", time.perf_counter() - begin)
-            seen.update(steps=record["step"], steps_per_epoch=record["steps_per_epoch"], facts=record["facts"])
-            seen["seconds_of_steps"] = record["facts"] / record["facts_per_second"]
-            note(f"step {record['step']}/{record['steps_per_epoch']}, {record['facts_per_second']:,.0f} facts a second")
-        if event == "epoch":
-            seen.update(epoch_seconds=record["seconds"], device_peak_bytes=record["memory"])
+    def on_record(record: TrainingRecord) -> None:
+        match record:
+            case StepRecord():
+                seen["first_step"] = seen.get("first_step", time.perf_counter() - begin)
+                seen.update(steps=record.step, steps_per_epoch=record.steps_per_epoch, facts=record.facts)
+                seen["seconds_of_steps"] = record.facts / record.facts_per_second
+                note(f"step {record.step}/{record.steps_per_epoch}, {record.facts_per_second:,.0f} facts a second")
+            case EpochRecord():
+                seen.update(epoch_seconds=record.seconds, device_peak_bytes=record.memory)
+            case _:
+                pass
 
     with tempfile.TemporaryDirectory() as folder:
         late = lambda: time.perf_counter() - begin > 60 * args.minutes

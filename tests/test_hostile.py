@@ -287,10 +287,10 @@ def test_a_name_does_not_steer_the_screen(tmp_path):
 
 
 def test_metadata_that_nobody_can_use_are_named(tmp_path):
-    from tirgn_eqx.checkpoint.metadata import check_described
+    from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, parse_document
 
     good = {"num_entities": 1, "num_relations": 1, "entities": ["a"], "data": {"provenance": {"path": "data"}}}
-    check_described(good, tmp_path)
+    parse_document(CheckpointMetadata, good, tmp_path)
     for bad, words in (
         ({"num_entities": True}, "num_entities"),
         ({"entities": [1]}, "names"),
@@ -301,7 +301,7 @@ def test_metadata_that_nobody_can_use_are_named(tmp_path):
         ({"calibration": {"temperature": [1]}}, "calibration"),
     ):
         with pytest.raises(CheckpointError, match=words):
-            check_described(good | bad, tmp_path)
+            parse_document(CheckpointMetadata, good | bad, tmp_path)
 
 
 def test_warnings_of_data_are_one_line():

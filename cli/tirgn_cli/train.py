@@ -235,10 +235,10 @@ def save_config(config: TiRGNTrainingConfig, model_dir: Path) -> Path:
 
     **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
     """
-    from tirgn_eqx.checkpoint.run_folder import working_alone
+    from tirgn_eqx.checkpoint.run_folder import lock_folder
 
     head = "# settings of the last training in this folder; `tirgn train --config` reads them\n"
-    with working_alone(model_dir):
+    with lock_folder(model_dir):
         write_text(model_dir / "config.toml", head + config.to_toml())
     return model_dir / "config.toml"
 
@@ -267,7 +267,7 @@ def _show_result(result: dict[str, Any]) -> None:
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
                 "best MRR": f"{show.cell(best)} in validation, epoch {show.cell(epoch)}",
-                "steps passed over": result["bad_steps"] or None,
+                "steps skipped": result["skipped_steps"] or None,
                 "seed": result["seed"],
                 "time": show.duration(result["total_time"]),
                 "checkpoint": checkpoint,

@@ -206,23 +206,27 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
     old, _, described = load_model(both)
     trained = []
 
-    def stages(graph, config, *, model_dir, start, beside, **options):
-        path = save_model(model_dir / "tirgn_best", start, config, graph, None, beside)
-        trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, beside))
+    def stages(graph, config, *, model_dir, start, part_config, **options):
+        path = save_model(model_dir / "tirgn_best", start, config, graph, None, part_config)
+        trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, part_config))
         return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 
     monkeypatch.setattr("tirgn_eqx.train.retrain.train_staged", stages)
     found = retrained(run, place, both, "--seed", "7")
-    ((start, names, beside),) = trained
+    ((start, names, part_config),) = trained
     assert_parts_of(start, names, old, described)
-    assert beside.evidence_heads == 2 and beside.seed == 7 and beside.logdir.endswith("retrain/logs/evidence")
+    assert (
+        part_config.evidence_heads == 2
+        and part_config.seed == 7
+        and part_config.logdir.endswith("retrain/logs/evidence")
+    )
     # As nothing was learnt, both are the same model.
     assert found["status"] == "replaced" and found["decision"]["difference"] == 0
 
 
 @pytest.mark.slow
 def test_a_structure_with_evidence_begins_with_both_parts(run, place, both, monkeypatch):
-    monkeypatch.setattr(gate, "STEPS", 4)
+    monkeypatch.setattr(gate, "MIN_STEPS", 4)
     old, _, described = load_model(both)
     found = retrained(run, place, both, "--max-regression", "1")
     assert found["status"] == "replaced" and found["model_type"] == "regcn-evidence"

@@ -25,7 +25,8 @@ from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_combined, products
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.gate import GateFit
+from tirgn_eqx.train.events import StageRecord
+from tirgn_eqx.train.gate import GateFitter
 
 HISTORY_LEN = 2
 SLOW = pytest.mark.slow
@@ -212,7 +213,7 @@ def tiny_stages():
     patch = pytest.MonkeyPatch()
     changes = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "epochs": 1, "max_buckets": 1}
     patch.setitem(PRESETS, "evidence", PRESETS["evidence"] | changes)
-    patch.setattr(gate, "STEPS", 6)
+    patch.setattr(gate, "MIN_STEPS", 6)
     yield
     patch.undo()
 
@@ -229,7 +230,7 @@ def trained(world, tmp_path_factory):
 def test_stages_leave_their_parts_as_they_were(trained, world):
     result, models = trained["result"], trained["place"] / "models"
     assert result["status"] == "complete" and result["model_type"] == "tirgn-evidence"
-    assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
+    assert [r.stage for r in trained["records"] if isinstance(r, StageRecord)] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
     assert config.history == "evidence" and described["metrics"]["cross_fitted"]
@@ -247,14 +248,14 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
     evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
-    fitted_on, call = [], GateFit.__call__
+    fitted_on, call = [], GateFitter.__call__
 
     def spy(self, chosen, stop):
         found = call(self, chosen, stop)
         fitted_on.append((found, set(chosen.tolist())))
         return found
 
-    monkeypatch.setattr(GateFit, "__call__", spy)
+    monkeypatch.setattr(GateFitter, "__call__", spy)
     final, whole = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     assert [len(seen) for _, seen in fitted_on] == [1, 1, 2] and same_bits(final, fitted_on[2][0])
     for snapshot in np.unique(whole.snapshot).tolist():
@@ -334,7 +335,7 @@ def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
     make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = CombinedEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
-    fit = GateFit(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
+    fit = GateFitter(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
     assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))

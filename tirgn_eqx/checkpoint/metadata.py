@@ -5,7 +5,7 @@ strict: a number in quotes is an error, not a number.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -53,7 +53,7 @@ class Provenance(Document, extra="allow"):
     max_events: int = 0
 
     @model_validator(mode="after")
-    def _check_further_options(self) -> Self:
+    def _check_further_options(self) -> "Provenance":
         for name, value in (self.model_extra or {}).items():
             if not isinstance(value, bool | int | float):
                 raise ValueError(f"data ({name} = {shown(value)})")
@@ -94,7 +94,7 @@ class _Vocabulary(Document):
     relations: list[str] | None = None
 
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
+    def _check_names(self) -> "_Vocabulary":
         for kind, names, number in (
             ("entities", self.entities, self.num_entities),
             ("relations", self.relations, self.num_relations),

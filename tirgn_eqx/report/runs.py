@@ -197,7 +197,7 @@ def _progress(path: Path, missing: list[str]) -> dict[str, Any]:
     progress = mapping(mapping(found).get("progress"))
     config = mapping(mapping(found).get("config"))
     progress |= {key: config.get(key) for key in ("epochs", "patience")}
-    known = {key: whole for key in ("epoch", "best_epoch", "bad_steps", "epochs", "patience")} | {"seconds": figure}
+    known = {key: whole for key in ("epoch", "best_epoch", "skipped_steps", "epochs", "patience")} | {"seconds": figure}
     return {key: value for key, read in known.items() if (value := read(progress.get(key))) is not None}
 
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,33 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.files import write_text
-from tirgn_eqx.train.api import Record, train_tirgn
-from tirgn_eqx.train.out_of_memory import ran_out_of_memory
+from tirgn_eqx.train.api import train_tirgn
+from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord
+from tirgn_eqx.train.recovery import is_out_of_memory
 from tirgn_eqx.tune.journal import turn
 from tirgn_eqx.tune.space import Space, check_space, default_space, to_dict
 from tirgn_eqx.tune.study import Claim, SharedStudy
 
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial starts; `resumed`: it continues one whose process ended."""
+
+    number: int
+    params: dict[str, Any]
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class TrialEndRecord:
+    """A trial ended; `state`: complete, pruned or failed."""
+
+    number: int
+    state: str
+    mrr: float | None
+
+
+SearchRecord = TrainingRecord | TrialRecord | TrialEndRecord
 _PAUSE = 2.0  # seconds between two looks at the trials that others work on
 
 
@@ -37,7 +59,7 @@ def tune(
     startup: int = 5,
     out: str | Path | None = None,
     keep_trials: bool = False,
-    on_record: Callable[[Record], None] | None = None,
+    on_record: Callable[[SearchRecord], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Search for the settings with the highest validation MRR, alone or with other processes at the same `study`.
@@ -51,8 +73,8 @@ def tune(
 
     **Other arguments:** `seed`, `pruner`, `startup`: see `SharedStudy`; `out`: where the best settings so far are
     written as TOML, None for `best.toml` beside the study; `keep_trials`: keep the checkpoints of all trials, not
-    those of the best alone; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end`
-    around them; `stop`: asked after every step, and True saves the trial's state and ends the search.
+    those of the best alone; `on_record`: called with the records of `train_tirgn`, and with a `TrialRecord` and a
+    `TrialEndRecord` around them; `stop`: asked after every step, and True saves the trial's state and ends the search.
 
     **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
     (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.
@@ -110,19 +132,23 @@ def tune(
 
 
 def _work(
-    shared: SharedStudy, claim: Claim, graph: TemporalGraph, emit: Callable[[Record], None], stop: Callable[[], bool]
+    shared: SharedStudy,
+    claim: Claim,
+    graph: TemporalGraph,
+    emit: Callable[[SearchRecord], None],
+    stop: Callable[[], bool],
 ) -> bool:
     """Train one trial to its end; False when it was interrupted, and can be gone on with."""
     number, folder = claim.trial.number, claim.folder
     config = shared.settings(claim.trial.params).replace(logdir=str(folder / "logs"))
-    emit({"event": "trial", "number": number, "params": dict(claim.trial.params), "resumed": claim.resumed})
+    emit(TrialRecord(number, dict(claim.trial.params), claim.resumed))
     hopeless = False
 
-    def record(one: Record) -> None:
+    def record(one: TrainingRecord) -> None:
         nonlocal hopeless
-        if one["event"] == "validation" and one["epoch"] > 0 and math.isfinite(one["mrr"]):
-            hopeless = shared.report(claim, one["epoch"], one["mrr"])
-        if one["event"] != "end":
+        if isinstance(one, ValidationRecord) and one.epoch > 0 and math.isfinite(one.metrics["mrr"]):
+            hopeless = shared.report(claim, one.epoch, one.metrics["mrr"])
+        if not isinstance(one, EndRecord):
             emit(one)
 
     try:
@@ -139,7 +165,7 @@ def _work(
         if not _its_own_fault(error):
             raise
         shared.finish(claim, "failed", reason=one_line(str(error))[:300])
-        emit({"event": "trial_end", "number": number, "state": "failed", "mrr": None})
+        emit(TrialEndRecord(number, "failed", None))
         return True
     known = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
     if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
@@ -151,14 +177,14 @@ def _work(
     else:
         return False
     row = shared.rows()[number]
-    emit({"event": "trial_end", "number": number, "state": row["state"], "mrr": row["mrr"]})
+    emit(TrialEndRecord(number, row["state"], row["mrr"]))
     return True
 
 
 def _its_own_fault(error: BaseException) -> bool:
     """Whether a trial failed for its settings: its loss diverged, or they need too much memory."""
     causes = (error, error.__cause__)
-    return isinstance(error, DivergedError) or any(cause is not None and ran_out_of_memory(cause) for cause in causes)
+    return isinstance(error, DivergedError) or any(cause is not None and is_out_of_memory(cause) for cause in causes)
 
 
 def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, Any] | None:
