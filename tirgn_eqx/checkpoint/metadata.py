@@ -207,7 +207,7 @@ class StageDocument(Document):
 
 def describe_data(graph: TemporalGraph) -> DataDescription:
     """The description of `graph` that checkpoints and training states hold."""
-    return DataDescription(**graph.describe(), provenance=Provenance(**graph.provenance), **clock_of(graph))
+    return DataDescription.model_validate(graph.describe() | {"provenance": graph.provenance} | clock_of(graph))
 
 
 def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: str = "train again") -> AnyDocument:

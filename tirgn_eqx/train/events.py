@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import jax
 
@@ -13,7 +13,7 @@ from tirgn_eqx.data.batches.evidence_loader import EvidenceBucket
 from tirgn_eqx.evaluate.results import Evaluation
 
 
-class TrainingResult(TypedDict, total=False):
+class TrainingResult(TypedDict):
     """What `train_tirgn` returns, JSON-compatible.
 
     - `status`: "complete", or "interrupted" with the figures known so far.
@@ -39,7 +39,7 @@ class TrainingResult(TypedDict, total=False):
     device: str
     validation: dict[str, Any] | None
     test: dict[str, Any] | None
-    stages: dict[str, dict[str, Any]]
+    stages: NotRequired[dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.random as jr
@@ -95,7 +95,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
     return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, metadata, *names)
 
 
-class RetrainingResult(TypedDict, total=False):
+class RetrainingResult(TypedDict):
     """What `retrain` returns, JSON-compatible.
 
     - `status`: "replaced", "kept", or "interrupted", after which `resume` continues.
@@ -110,10 +110,10 @@ class RetrainingResult(TypedDict, total=False):
     dataset: dict[str, Any]
     window: dict[str, Any]
     mapping: dict[str, Any]
-    model_type: str
-    training: TrainingResult
-    comparison: dict[str, Any]
-    decision: dict[str, Any]
+    model_type: NotRequired[str]
+    training: NotRequired[TrainingResult]
+    comparison: NotRequired[dict[str, Any]]
+    decision: NotRequired[dict[str, Any]]
 
 
 @beartype

@@ -168,8 +168,9 @@ def _work(
         emit(TrialEndRecord(number, "failed", None))
         return True
     known = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
-    if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
-        shared.finish(claim, "complete", float(found["best_mrr"]), **known)
+    mrr = found["best_mrr"]
+    if found["status"] == "complete" and mrr is not None and math.isfinite(mrr):
+        shared.finish(claim, "complete", float(mrr), **known)
     elif found["status"] == "complete":
         shared.finish(claim, "failed", **known, reason="no validation gave a number")
     elif hopeless:
