@@ -13,7 +13,7 @@ from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters
 
-SORTED = ("active", "edge_target", "pair_entity", "seen_unit", "answer_unit")
+SORTED = ("active", "edge_target", "pair_entity", "history_query", "answer_query")
 
 
 def random_batch(shape: ProblemShape, config: TiRGNTrainingConfig, seed: int) -> Any:
@@ -45,8 +45,8 @@ def _bound(name: str, kind: str, units: int, rows: int, relations: int) -> int:
     """One more than the largest number that a field of questions may hold."""
     if name.endswith("_unit"):
         return units
-    of_relation = (name == "given") == (kind == "entity_queries") and name != "subject"
-    return 2 * relations if name == "given" and of_relation else relations if of_relation else rows
+    of_relation = (name == "condition") == (kind == "entity_queries") and name != "subject"
+    return 2 * relations if name == "condition" and of_relation else relations if of_relation else rows
 
 
 def step_seconds(shape: ProblemShape, config: TiRGNTrainingConfig, steps: int) -> tuple[list[float], list[float]]:

@@ -58,10 +58,10 @@ def main() -> None:
 
                 seconds, (model, opt_state, _) = clock(once)
                 if repeat:
-                    pairs = prepared.batch.partners.entry_pair
-                    entries = int((np.asarray(pairs) < len(prepared.batch.partners.object)).sum())
+                    pairs = prepared.batch.neighbours.entry_neighbour
+                    entries = int((np.asarray(pairs) < len(prepared.batch.neighbours.object)).sum())
                     asked = prepared.batch.entity
-                    cells = int((np.asarray(asked.cell_unit) < len(asked.subject)).sum())
+                    cells = int((np.asarray(asked.cell_query) < len(asked.subject)).sum())
                     evidence.append((entries, cells))
                     build_seconds.append(built)
                     step_seconds.append(seconds)

@@ -49,11 +49,11 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
     **Arguments:** `model`: a TiRGN; `batch`: a Batch with a leading micro axis on its questions; `padded`: count
     the padded shapes instead of what they hold.
     """
-    entities, dim = model.entity_embedding.shape
+    entities, dim = model.encoder.entity_embedding.shape
     evolved = entities if batch.rows is None else _rows(batch.rows.index, entities, padded)
     # Evaluation scores all entities, whichever it evolves.
-    scored = entities if batch.entity_queries.true_unit is not None else evolved
-    relations, layers = model.num_relations, len(model.layers)
+    scored = entities if batch.entity_queries.true_query is not None else evolved
+    relations, layers = model.num_relations, len(model.encoder.layers)
     window = batch.window
     snapshots = _weighted(window.valid, padded)
     active = _rows(window.active, entities if batch.rows is None else len(batch.rows.index), padded)
@@ -61,8 +61,8 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
     evolution = snapshots * (36 * relations + 2 * layers * evolved + 12 * evolved) * square
     evolution += 2 * layers * active * square
     static = 0
-    if model.static_conv is not None:
-        blocks, size = model.static_conv.weight.shape[1:3]
+    if model.encoder.static_conv is not None:
+        blocks, size = model.encoder.static_conv.weight.shape[1:3]
         static = 2 * len(model.static_edges.word) * blocks * size * size
     decoders = scores = 0
     kinds = (
@@ -75,7 +75,7 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
         decoders += 2 * (2 * units * dim * taps * channels + 2 * units * channels * square)
         answers = _weighted(queries.answer_weight, padded)
         if queries.negatives is None:
-            in_history = np.asarray(queries.seen_unit) < queries.subject.shape[-1]
+            in_history = np.asarray(queries.history_query) < queries.subject.shape[-1]
             pairs = units * candidates + int(in_history.size if padded else in_history.sum()) + answers
         else:
             pairs = 2 * answers * (1 + queries.negatives.shape[-1])

@@ -29,7 +29,7 @@ def waste(harness, prepared) -> dict[str, float]:
         weight = np.asarray(queries.weight)
         ratios[f"{kind}_units"] = size(weight) / max(1, int((weight > 0).sum()))
         candidates = entities if kind == "entity" else 2 * harness.graph.num_relations
-        ratios[f"{kind}_seen"] = size(queries.seen_candidate) / real(queries.seen_candidate, candidates)
+        ratios[f"{kind}_seen"] = size(queries.history_candidate) / real(queries.history_candidate, candidates)
     return {name: float(ratio) for name, ratio in ratios.items()}
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:
-        needs: Any = model.needs | {"max_partners": limit}
+        needs: Any = model.loader_options | {"max_partners": limit}
         evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)

@@ -180,18 +180,21 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
     """Parameter or buffer of `TorchTiRGN` -> (leaf of a TiRGN of ours, its layout here)."""
     same, transpose = (lambda x: x), (lambda x: x.T)
     table: dict[str, Any] = {
-        "entity": (lambda m: m.entity_embedding, same),
-        "relation": (lambda m: m.relation_embedding, same),
+        "entity": (lambda m: m.encoder.entity_embedding, same),
+        "relation": (lambda m: m.encoder.relation_embedding, same),
     }
     for name in ("weight_linear", "bias_linear", "weight_periodic", "bias_periodic"):
         table[f"time.{name}"] = (lambda m, n=name: getattr(m.time, n), same)
-    for cell in ("relation_gru", "entity_gru"):
+    for cell, here in (("relation_gru", "relation_gru"), ("entity_gru", "entity_update")):
         for theirs, ours in (("ih", "input"), ("hh", "hidden")):
             table[f"{cell}.weight_{theirs}"] = (
-                lambda m, c=cell, o=ours: getattr(getattr(m, c), f"weight_{o}"),
+                lambda m, c=here, o=ours: getattr(getattr(m.encoder, c), f"weight_{o}"),
                 transpose,
             )
-            table[f"{cell}.bias_{theirs}"] = (lambda m, c=cell, o=ours: getattr(getattr(m, c), f"bias_{o}"), same)
+            table[f"{cell}.bias_{theirs}"] = (
+                lambda m, c=here, o=ours: getattr(getattr(m.encoder, c), f"bias_{o}"),
+                same,
+            )
 
     def norm(prefix: str, where: Callable[[Any], Any]) -> None:
         table[f"{prefix}.weight"] = (lambda m: where(m).weight, same)
@@ -199,14 +202,14 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
         table[f"{prefix}.running_mean"] = (lambda m: where(m).running.mean, same)
         table[f"{prefix}.running_var"] = (lambda m: where(m).running.var, same)
 
-    for number in range(len(model.layers)):
-        layer = lambda m, i=number: m.layers[i]
+    for number in range(len(model.encoder.layers)):
+        layer = lambda m, i=number: m.encoder.layers[i]
         for name in ("neighbor", "loop", "isolated"):
             table[f"layers.{number}.{name}"] = (lambda m, f=layer, n=name: getattr(f(m), f"weight_{n}"), same)
         table[f"layers.{number}.mix.weight"] = (lambda m, f=layer: f(m).mix, lambda x: x.reshape(1, 2, 1))
         table[f"layers.{number}.mix.bias"] = (lambda m, f=layer: f(m).mix_bias, lambda x: x.reshape(1))
         norm(f"layers.{number}.norm", lambda m, f=layer: f(m).norm)
-    dim = model.entity_embedding.shape[1]
+    dim = model.encoder.entity_embedding.shape[1]
     for name in ("entity_raw", "entity_history", "relation_raw", "relation_history"):
         decoder = lambda m, n=name: getattr(m, n)
         kernel, channels = decoder(model).kernel, decoder(model).filter_bias.shape[0]
@@ -218,9 +221,9 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
         table[f"{name}.project.bias"] = (lambda m, f=decoder: f(m).project_bias, same)
         for part in ("norm_input", "norm_feature", "norm_hidden"):
             norm(f"{name}.{part}", lambda m, f=decoder, p=part: getattr(f(m), p))
-    if model.static_conv is not None:
-        table["word"] = (lambda m: m.word_embedding, same)
-        table["static_weight"] = (lambda m: m.static_conv.weight, same)
+    if model.encoder.static_conv is not None:
+        table["word"] = (lambda m: m.encoder.word_embedding, same)
+        table["static_weight"] = (lambda m: m.encoder.static_conv.weight, same)
     return table
 
 
@@ -263,10 +266,10 @@ def batch_from_jax(batch: Any, entities: int, relations: int, device: str = "cpu
             }
         )
     real = array(queries.weight)[0] > 0
-    subject, relation, answer = (array(x)[0][real] for x in (queries.subject, queries.given, queries.answer))
+    subject, relation, answer = (array(x)[0][real] for x in (queries.subject, queries.condition, queries.answer))
 
     def mask(some: Any, candidates: int) -> torch.Tensor:
-        unit, candidate = array(some.seen_unit)[0], array(some.seen_candidate)[0]
+        unit, candidate = array(some.history_query)[0], array(some.history_candidate)[0]
         dense = np.zeros((len(subject), candidates))
         dense[unit[candidate < candidates], candidate[candidate < candidates]] = 1
         return number(dense)

@@ -47,7 +47,7 @@ def main() -> None:
         values, entities = jax.lax.top_k(log_probability, top)
         return jnp.exp(values), entities
 
-    idle = model.idle(min(target, config.history_len))
+    idle = model.encoder.isolated_state(min(target, config.history_len))
     batch = batch_of(max(SIZES))
     encode_compile, encode = compile_ahead(encode_rows, model, batch.window, batch.rows, idle)
     encode_seconds = common.timed(lambda: jax.block_until_ready(encode(model, batch, idle)), args.repeats)

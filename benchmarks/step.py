@@ -27,7 +27,7 @@ def _forward(config):
     def forward(model, batch):
         ready = cast_for_compute(model, config.precision)
         encode_key, decode_key = jr.split(batch.key)
-        encoding, buffers = ready.encode(batch.window, training=True, key=encode_key, policy="none")
+        encoding, buffers = ready.encoder(batch.window, training=True, key=encode_key, policy="none")
 
         def micro(queries_and_key):
             queries, key = queries_and_key

@@ -12,7 +12,7 @@ from golden_case import load_golden
 
 from tirgn_eqx.checkpoint.released import _entries
 from tirgn_eqx.evaluate.ranks import answer_ranks
-from tirgn_eqx.models import scores
+from tirgn_eqx.models import RecurrentEncoder, logits
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import loss_and_gradient, make_step
@@ -57,14 +57,18 @@ def assert_equal(ours, golden, tolerance, what, floor=1e-12):
 def test_every_step_of_the_evolution(case, mode):
     golden, tolerance = case
     numbers, model = golden.numbers, golden.model
-    static = model.static_embedding()
+    static = model.encoder.static_embedding()
     if static is not None:
         assert_equal(static, numbers[f"{mode}/static_emb"], tolerance, "static embedding")
-    state, relations, running = model.initial_state(static), model.relation_embedding, model.buffers.graph
+    state, relations, running = (
+        model.encoder.initial_state(static),
+        model.encoder.relation_embedding,
+        model.buffers.graph,
+    )
     for step in range(3):
         snapshot = jax.tree.map(lambda x, step=step: x[step], golden.window)
-        state, relations, running, trace = eqx.filter_jit(TiRGN.evolve)(
-            model, state, relations, snapshot, running, training=mode == "train", key=None
+        state, relations, running, trace = eqx.filter_jit(RecurrentEncoder.evolve)(
+            model.encoder, state, relations, snapshot, running, training=mode == "train", key=None
         )
         expected = lambda name, step=step: numbers[f"{mode}/{name}"][step]
         assert_equal(trace.relation_pool, expected("rel_pool_steps"), tolerance, "relation pooling")
@@ -79,16 +83,16 @@ def test_every_step_of_the_evolution(case, mode):
 def test_static_layer_before_normalisation(case, mode):
     golden, tolerance = case
     model = golden.model
-    if model.static_conv is None:
+    if model.encoder.static_conv is None:
         pytest.skip("the plain case has no static graph")
-    ours = model.static_conv(model.word_embedding, model.static_edges)
+    ours = model.encoder.static_conv(model.word_embedding, model.static_edges)
     assert_equal(ours, golden.numbers[f"{mode}/static_layer_out"][:17], tolerance, "static layer")
 
 
 def test_decoders_probabilities_and_losses(case, mode):
     golden, tolerance = case
     numbers, model, training = golden.numbers, golden.model, mode == "train"
-    encoding, _ = eqx.filter_jit(TiRGN.encode)(model, golden.window, training=training)
+    encoding, _ = eqx.filter_jit(model.encoder)(golden.window, training=training)
     assert_equal(encoding.entity, numbers[f"{mode}/pre_emb"], tolerance, "decoder input")
     assert_equal(encoding.static_loss, numbers[f"{mode}/loss_static"][0], tolerance, "static loss")
     linear, periodic = model.time(golden.batch.time_index)
@@ -98,12 +102,12 @@ def test_decoders_probabilities_and_losses(case, mode):
         raw, history, candidates, buffers = eqx.filter_jit(TiRGN.decode)(
             model, encoding, queries, golden.batch.time_index, model.buffers, kind=kind, training=training
         )
-        seen = scores.seen_mask(queries, len(candidates))
+        seen = logits.in_history(queries, len(candidates))
         mask = numbers["tail_mask" if kind == "entity" else "rel_mask"]
         np.testing.assert_array_equal(np.asarray(seen[:QUERIES], np.float32), mask)
-        raw_logits = scores.logits(raw, candidates)
-        history_logits = scores.history_logits(scores.logits(history, candidates), seen, "multiply")
-        log = scores.log_probabilities(raw, history, candidates, seen, 0.3, "multiply")
+        raw_logits = logits.candidate_logits(raw, candidates)
+        history_logits = logits.history_logits(logits.candidate_logits(history, candidates), seen, "multiply")
+        log = logits.log_probabilities(raw, history, candidates, seen, 0.3, "multiply")
         for name, ours in {
             f"logit_{short}_raw": raw_logits,
             f"logit_{short}_hist": history_logits,
@@ -142,8 +146,8 @@ def test_every_gradient(case, mode):
     # Every parameter of ours that the released forward pass uses was compared.
     leaves = jax.tree.leaves(result.gradient)
     assert compared == len(leaves) > 40
-    if golden.model.static_conv is not None:
-        assert not np.any(result.gradient.entity_embedding), "words alone make the initial state"
+    if golden.model.encoder.static_conv is not None:
+        assert not np.any(result.gradient.encoder.entity_embedding), "words alone make the initial state"
 
 
 def test_buffers_and_parameters_after_one_step(case):
@@ -166,17 +170,17 @@ def test_buffers_and_parameters_after_one_step(case):
             clear = np.abs(decayed) > 1e-6
             assert_equal(np.where(clear, ours, 0), np.where(clear, expected, 0), tolerance, name)
             parameters += 1
-    assert buffers == 2 * (len(golden.model.layers) + 12)
+    assert buffers == 2 * (len(golden.model.encoder.layers) + 12)
     assert parameters > 40
 
 
 def test_ranks_and_mrr(case):
     golden, _ = case
     numbers, model = golden.numbers, golden.model
-    encoding, _ = eqx.filter_jit(TiRGN.encode)(model, golden.window)
+    encoding, _ = eqx.filter_jit(model.encoder)(golden.window)
     for kind, short, queries in zip(("entity", "relation"), ("ent", "rel"), golden.queries):
         log = eqx.filter_jit(TiRGN.log_probabilities)(model, encoding, queries, golden.batch.time_index, kind=kind)
-        own = log[queries.answer_unit, queries.answer]
+        own = log[queries.answer_query, queries.answer]
         quick = eqx.filter_jit(TiRGN.ranking_scores)(model, encoding, queries, golden.batch.time_index, kind=kind)
         for ranks in (answer_ranks(log, own, queries), answer_ranks(*quick, queries)):
             np.testing.assert_array_equal(ranks.raw[:QUERIES], numbers[f"eval/rank_{short}_raw"])

@@ -106,4 +106,4 @@ def test_weights_keep_their_precision():
     state = {k.removeprefix("state/"): v for k, v in numbers.items() if k.startswith("state/")}
     config = TiRGNTrainingConfig(embedding_dim=8, history_len=3, num_layers=1, history_window=0)
     model = model_from_state(state, golden_graph(numbers), config)
-    np.testing.assert_array_equal(model.entity_embedding, state["dynamic_emb"])
+    np.testing.assert_array_equal(model.encoder.entity_embedding, state["dynamic_emb"])

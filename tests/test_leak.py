@@ -122,7 +122,7 @@ def force(loader, bucket):
 @eqx.filter_jit
 def forecast(model, batch):
     """Encoding and log probabilities of both kinds, `(micro, unit, candidate)`."""
-    encoding, _ = model.encode(batch.window)
+    encoding, _ = model.encoder(batch.window)
     ask = lambda kind: jax.lax.map(
         lambda queries: model.log_probabilities(encoding, queries, batch.time_index, kind=kind),
         getattr(batch, f"{kind}_queries"),
@@ -176,9 +176,9 @@ def units_of(batch, kind):
     queries = jax.tree.map(np.asarray, getattr(batch, f"{kind}_queries"))
     found = {}
     for place in zip(*np.nonzero(queries.weight)):
-        mine = queries.seen_unit[place[0]] == place[1]
-        seen = frozenset(queries.seen_candidate[place[0]][mine].tolist())
-        question = (int(queries.subject[place]), int(queries.given[place]))
+        mine = queries.history_query[place[0]] == place[1]
+        seen = frozenset(queries.history_candidate[place[0]][mine].tolist())
+        question = (int(queries.subject[place]), int(queries.condition[place]))
         assert found.setdefault(question, (seen, place))[0] == seen
     return found
 

@@ -166,7 +166,7 @@ def test_asked_to_stop_all_of_them_save_and_one_device_goes_on(team, tmp_path):
     # The first steps were summed in another order: equal up to what Adam makes of rounding.
     assert found[0]["nll"] == pytest.approx(found[1]["nll"], rel=1e-2)
     assert found[0]["mrr"] == pytest.approx(found[1]["mrr"], abs=0.02)
-    assert arrays(folder / "models" / "tirgn_best.npz")["entity_embedding"].shape == (39, 8)
+    assert arrays(folder / "models" / "tirgn_best.npz")["encoder.entity_embedding"].shape == (39, 8)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import encode_rows
-from tirgn_eqx.models import scores
+from tirgn_eqx.models import logits
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -36,8 +36,10 @@ def make(static, **changes):
 
 def scattered(part, rows):
     """A gradient at rows as one of the whole table."""
-    whole = jnp.zeros((ENTITIES, part.entity_embedding.shape[1]))
-    return eqx.tree_at(lambda m: m.entity_embedding, part, whole.at[rows.index].set(part.entity_embedding, mode="drop"))
+    whole = jnp.zeros((ENTITIES, part.encoder.entity_embedding.shape[1]))
+    return eqx.tree_at(
+        lambda m: m.encoder.entity_embedding, part, whole.at[rows.index].set(part.encoder.entity_embedding, mode="drop")
+    )
 
 
 def assert_close(ours, reference, tolerance=1e-5):
@@ -75,7 +77,7 @@ def test_the_states_of_the_rows_are_those_of_the_full_computation(static, loss):
     rows = few.rows
     real = np.asarray(rows.index) < ENTITIES
     assert real.sum() < ENTITIES
-    encode = eqx.filter_jit(lambda model, batch: model.encode(batch.window, rows=batch.rows, training=True))
+    encode = eqx.filter_jit(lambda model, batch: model.encoder(batch.window, rows=batch.rows, training=True))
     whole, whole_buffers = encode(model, full)
     part, part_buffers = encode(model.at_rows(rows), few)
     np.testing.assert_allclose(part.entity[real], whole.entity[rows.index[real]], rtol=1e-5, atol=1e-6)
@@ -85,18 +87,18 @@ def test_the_states_of_the_rows_are_those_of_the_full_computation(static, loss):
     back = lambda position: rows.index[position]
     for ours, theirs, fields in (
         (few.entity_queries, full.entity_queries, ("subject", "answer")),
-        (few.relation_queries, full.relation_queries, ("subject", "given")),
+        (few.relation_queries, full.relation_queries, ("subject", "condition")),
     ):
         assert ours.weight.tolist() == theirs.weight.tolist()
         for name in fields:
             weight = ours.weight if name != "answer" else ours.answer_weight
             named, expected = back(getattr(ours, name)), getattr(theirs, name)
             np.testing.assert_array_equal(jnp.where(weight > 0, named, -1), jnp.where(weight > 0, expected, -1))
-    seen = few.entity_queries.seen_unit < few.entity_queries.subject.shape[1]
-    size = int(full.entity_queries.seen_candidate.shape[1])
-    expected = full.entity_queries.seen_candidate[full.entity_queries.seen_candidate < ENTITIES]
-    np.testing.assert_array_equal(back(few.entity_queries.seen_candidate[seen]), expected)
-    assert size == few.entity_queries.seen_candidate.shape[1]
+    seen = few.entity_queries.history_query < few.entity_queries.subject.shape[1]
+    size = int(full.entity_queries.history_candidate.shape[1])
+    expected = full.entity_queries.history_candidate[full.entity_queries.history_candidate < ENTITIES]
+    np.testing.assert_array_equal(back(few.entity_queries.history_candidate[seen]), expected)
+    assert size == few.entity_queries.history_candidate.shape[1]
 
 
 @pytest.mark.parametrize("static,history_len", [(False, 9), (True, 3), slow(False, 3), slow(True, 9)])
@@ -111,7 +113,7 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
         few = BatchLoader(graph, vocabulary, split, **options, rows="window").build(target).batch
         expected, _ = eqx.filter_jit(TiRGN.encode)(model, full.window)
         length = min(target, history_len)
-        idle[length] = eqx.filter_jit(lambda m, length: m.idle(length))(model, length)
+        idle[length] = eqx.filter_jit(lambda m, length: m.encoder.isolated_state(length))(model, length)
         ours = eqx.filter_jit(encode_rows)(model, few.window, few.rows, idle[length])
         np.testing.assert_allclose(ours.entity, expected.entity, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(ours.relation, expected.relation, rtol=1e-5, atol=1e-6)
@@ -129,10 +131,12 @@ def test_a_step_changes_the_rows_it_touches_and_no_others():
     index = np.asarray(batch.rows.index)
     touched = np.isin(np.arange(ENTITIES), index[index < ENTITIES])
     assert 0 < touched.sum() < ENTITIES
-    moved = np.any(np.asarray(new.entity_embedding != model.entity_embedding), 1)
+    moved = np.any(np.asarray(new.encoder.entity_embedding != model.encoder.entity_embedding), 1)
     np.testing.assert_array_equal(moved, touched)
     before = jax.tree.leaves(opt_state)
-    tables = [(a, b) for a, b in zip(jax.tree.leaves(new_state), before) if a.shape == model.entity_embedding.shape]
+    tables = [
+        (a, b) for a, b in zip(jax.tree.leaves(new_state), before) if a.shape == model.encoder.entity_embedding.shape
+    ]
     assert len(tables) == 3  # two moments and the average
     for after, before in tables:
         np.testing.assert_array_equal(np.any(np.asarray(after != before), 1), touched)
@@ -143,9 +147,9 @@ def test_the_weighted_normaliser_estimates_the_full_one():
     rng = np.random.default_rng(0)
     vectors, table = rng.normal(size=(4, 6)), rng.normal(size=(200, 6))
     taken = np.sort(rng.choice(200, 50, replace=False))
-    exact = np.exp(np.asarray(scores.log_normalizer(jnp.asarray(vectors), jnp.asarray(table))))
+    exact = np.exp(np.asarray(logits.log_normalizer(jnp.asarray(vectors), jnp.asarray(table))))
     estimate, draws, count = 0, 400, 30
-    normalizer = jax.jit(scores.log_normalizer)
+    normalizer = jax.jit(logits.log_normalizer)
     for _ in range(draws):
         drawn = draw_others(rng, taken, 200, count)
         weight = np.repeat([1.0, 150 / count], [50, count])

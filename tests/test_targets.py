@@ -90,7 +90,7 @@ def test_an_earlier_target_never_sees_the_later_ones(graph):
     target = int(loader.targets[-1])
     rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
     encode = eqx.filter_jit(
-        lambda model, batch: model.at_rows(batch.rows).encode(
+        lambda model, batch: model.at_rows(batch.rows).encoder(
             batch.window, rows=batch.rows, targets=TOGETHER, training=True
         )[0]
     )

@@ -1,4 +1,4 @@
-"""Array aliases and the data pytrees that travel from the loader to the device.
+"""Array aliases, and the pytrees that travel from the loader to the device.
 
 Axis names, the same everywhere:
 
@@ -11,17 +11,18 @@ Axis names, the same everywhere:
 | `edge` | edges of a snapshot in both directions, padded |
 | `row` | entities that a batch evolves, where it does not evolve all; padded |
 | `pair` | distinct (relation, subject) pairs of a snapshot, padded |
-| `unit` | questions decoded: a distinct (s, r), or (s, o) for relations, or one per fact; padded |
-| `answer` | facts that answer the units, padded |
-| `seen` | (unit, candidate) pairs of the history vocabulary, padded |
+| `query` | decoded queries: a distinct (s, r), or (s, o) for relations, or one per fact; padded |
+| `answer` | facts that answer the queries, padded |
+| `history` | (query, candidate) pairs of the history vocabulary, padded |
 | `micro` | micro-batches of one snapshot |
-| `partner` | known partners of the subjects that are asked about, padded |
+| `neighbour` | past neighbours of the queried subjects, padded |
 | `entry` | past triples of those subjects, padded: the evidence |
-| `cell` | (unit, partner) pairs: the candidates with evidence of every unit, padded |
-| `exact` | cells whose triple happened before with the relation in question, padded |
-| `kind` / `popular` | distinct relations asked for / objects that were seen with them, padded |
-| `link` | known pairs of all entities, padded |
-| `feature` / `head` | numbers that describe evidence / kinds of it that the model tells apart |
+| `cell` | (query, neighbour) pairs: the candidates with evidence of every query, padded |
+| `exact` | cells whose triple with the query's own relation happened before, padded |
+| `evidence` | (relation query, entry) pairs: the past triples between the two entities of a query, padded |
+| `group` / `popular` | distinct relations of the queries / past objects of those relations, padded |
+| `link` | pairs of entities that met, of all entities, padded |
+| `feature` / `head` | features of evidence / kinds of evidence that the model tells apart |
 | `dim`, `chan`, `layer` | embedding width, channels, graph layers |
 
 Padding indices lie one past the end: gathers fill them with 0, scatters and segment sums drop them.
@@ -37,10 +38,10 @@ Scalar = Float[Array, ""]
 class Window(eqx.Module):
     """The last `history_len` snapshots before a target, stacked and padded.
 
-    Edges run in both directions; `edge_source` and `edge_target` are positions in `active`, and targets are
-    sorted. `degree` is the in-degree (equal to the out-degree, since every fact has its inverse), exact
-    duplicates counted. `pair_*` list the distinct subjects of every relation. Snapshots with `valid` False
-    are padding at the front of a window that is shorter than `history_len`.
+    Edges run in both directions. `edge_source` and `edge_target` are positions in `active`, and edges are sorted by
+    target. `degree` is the in-degree with exact duplicates counted; it equals the out-degree, since every fact has its
+    inverse. `pair_*` list the distinct subjects of every relation. Snapshots with `valid` False are padding at the
+    front of a window that is shorter than `history_len`.
     """
 
     valid: Bool[Array, " time"]
@@ -54,21 +55,22 @@ class Window(eqx.Module):
     pair_relation: Int[Array, "time pair"]
 
 
-class Rows(eqx.Module):
-    """The few entities that a batch touches, where only those are evolved; every entity id in the batch is then a
-    position in `index`.
+class EntityRows(eqx.Module):
+    """The entities that a batch evolves, where it does not evolve all; entity ids in the batch are positions in
+    `index`.
 
-    An entity's state depends on its own row and its neighbours' in the window, so the states of these rows are
-    those of the full computation as long as every entity with an edge in the window is among them. `index` is
-    ascending, padded by the number of the table's rows; None means all rows, of which the last may be padding. `weight`
-    says how many entities a row stands for in the softmax and in the static loss: 1 when it is there for itself, more
-    when it was drawn from many, 0 for padding.
+    The state of an entity depends on its own embedding and on its neighbours in the window. So the states of these rows
+    equal those of the full computation as long as every entity with an edge in the window is among them.
+
+    `index` is ascending and padded by the number of rows of the table; None means all rows, of which the last may be
+    padding. `weight` is how many entities a row stands for in the softmax and in the static loss: 1 for itself, more
+    for a row that was sampled from many, 0 for padding.
     """
 
     index: Int[Array, " row"] | None
     weight: Float[Array, " row"]
 
-    def of(self, table: Float[Array, "entity dim"]) -> Float[Array, "row dim"]:
+    def take(self, table: Float[Array, "entity dim"]) -> Float[Array, "row dim"]:
         """These rows of a table over all entities; zero for padding."""
         if self.index is None:
             return table
@@ -76,51 +78,55 @@ class Rows(eqx.Module):
 
 
 class Queries(eqx.Module):
-    """Questions of one kind about one snapshot; a leading `micro` axis when they are micro-batched.
+    """Queries of one kind about one snapshot; with a leading `micro` axis when they are micro-batched.
 
-    Entity queries ask for the object of (`subject`, `given` = relation or inverse relation); relation queries
-    ask for the relation between `subject` and `given` = object. `weight` is how many facts ask the question
-    (0 for padding). Answer i, worth `answer_weight[i]`, says that candidate `answer[i]` answers unit
-    `answer_unit[i]`; `answer_seen[i]` says whether the history vocabulary holds it. (`seen_unit`,
-    `seen_candidate`), sorted by unit, list all that the vocabulary holds for the units. `negatives` and
-    `candidate_seen` (truth first) exist for the sampled loss only; (`true_unit`, `true_candidate`), every
-    candidate that is true at this time, for evaluation only.
+    Entity queries ask for the object of (`subject`, `condition` = relation or inverse relation). Relation queries ask
+    for the relation between `subject` and `condition` = object.
+
+    - `weight`: how many facts ask the query; 0 for padding.
+    - `answer`: a candidate that answers `answer_query`, for `answer_weight` facts; `answer_in_history`: whether the
+      history vocabulary contains it.
+    - (`history_query`, `history_candidate`), sorted by query: everything that the vocabulary contains for the queries.
+    - `negatives` and `candidate_in_history` (the answer first): for the sampled loss alone.
+    - (`true_query`, `true_candidate`): every candidate that is true at this time, for evaluation alone.
     """
 
-    subject: Int[Array, "*micro unit"]
-    given: Int[Array, "*micro unit"]
-    weight: Float[Array, "*micro unit"]
-    answer_unit: Int[Array, "*micro answer"]
+    subject: Int[Array, "*micro query"]
+    condition: Int[Array, "*micro query"]
+    weight: Float[Array, "*micro query"]
+    answer_query: Int[Array, "*micro answer"]
     answer: Int[Array, "*micro answer"]
     answer_weight: Float[Array, "*micro answer"]
-    answer_seen: Bool[Array, "*micro answer"]
-    seen_unit: Int[Array, "*micro seen"]
-    seen_candidate: Int[Array, "*micro seen"]
+    answer_in_history: Bool[Array, "*micro answer"]
+    history_query: Int[Array, "*micro history"]
+    history_candidate: Int[Array, "*micro history"]
     negatives: Int[Array, "*micro answer negative"] | None = None
-    candidate_seen: Bool[Array, "*micro answer candidate"] | None = None
-    true_unit: Int[Array, "*micro true"] | None = None
+    candidate_in_history: Bool[Array, "*micro answer candidate"] | None = None
+    true_query: Int[Array, "*micro true"] | None = None
     true_candidate: Int[Array, "*micro true"] | None = None
 
     @classmethod
     def without_answers(
         cls,
-        subject: Int[Array, " unit"],
-        given: Int[Array, " unit"],
-        seen_unit: Int[Array, " seen"],
-        seen_candidate: Int[Array, " seen"],
+        subject: Int[Array, " query"],
+        condition: Int[Array, " query"],
+        history_query: Int[Array, " history"],
+        history_candidate: Int[Array, " history"],
     ) -> "Queries":
-        """Questions whose answers nobody knows yet, each asked once."""
+        """Queries whose answers are unknown, each of weight 1."""
         none, weight = jnp.zeros(0, jnp.int32), jnp.ones(subject.shape)
-        return cls(subject, given, weight, none, none, weight[:0], none.astype(bool), seen_unit, seen_candidate)
+        return cls(
+            subject, condition, weight, none, none, weight[:0], none.astype(bool), history_query, history_candidate
+        )
 
 
 class Batch(eqx.Module):
-    """All that one training step or one evaluation needs: a target snapshot's window, questions and time.
+    """Everything that a training step or an evaluation needs: the window, queries and time of a target snapshot.
 
     `time_index` is the model's clock at the target; `key` drives dropout and is `fold_in(seed, step)`; `rows` None
-    means that all entities are evolved. When several consecutive targets share the window, `time_index` has one entry
-    for each, and `target_of_micro` says which of them a micro-batch asks about; the last one is forecast from the
-    whole window, every earlier one from a snapshot less.
+    means that all entities are evolved. When consecutive targets share the window, `time_index` has an entry for each
+    of them and `target_of_micro` is the target of every micro-batch. The last target is forecast from the whole window,
+    and each earlier one from one snapshot less.
     """
 
     window: Window
@@ -128,53 +134,57 @@ class Batch(eqx.Module):
     relation_queries: Queries
     time_index: Float[Array, "*target"]
     key: Shaped[PRNGKeyArray, ""] | None = None
-    rows: Rows | None = None
+    rows: EntityRows | None = None
     target_of_micro: Int[Array, " micro"] | None = None
 
 
 class Answers(eqx.Module):
-    """The facts that answer units, and (for evaluation only) all that is true of the units at that time."""
+    """The facts that answer queries, and (for evaluation alone) everything that is true for the queries then."""
 
-    answer_unit: Int[Array, " answer"]
+    answer_query: Int[Array, " answer"]
     answer: Int[Array, " answer"]
     answer_weight: Float[Array, " answer"]
-    true_unit: Int[Array, " true"]
+    true_query: Int[Array, " true"]
     true_candidate: Int[Array, " true"]
 
 
-class Partners(eqx.Module):
-    """All that is known between the subjects asked about and their partners; by subject, then partner.
+class Neighbours(eqx.Module):
+    """The past neighbours of the queried subjects, by subject and then by neighbour, and the triples between them.
 
-    `entry_*` describe the past triples of every partner (`entry_pair`: its position), `features` the partners as such.
+    `features` describe a neighbour as such. `entry_*` describe the past triples; `entry_neighbour` is the position of
+    their neighbour.
     """
 
-    object: Int[Array, " partner"]
-    features: Float[Array, "partner pair_feature"]
-    entry_pair: Int[Array, " entry"]
+    object: Int[Array, " neighbour"]
+    features: Float[Array, "neighbour pair_feature"]
+    entry_neighbour: Int[Array, " entry"]
     entry_relation: Int[Array, " entry"]
     entry_features: Float[Array, "entry entry_feature"]
 
 
-class EntityQuestions(eqx.Module):
-    """Questions (subject, relation, ?) with their evidence.
+class EvidenceEntityQueries(eqx.Module):
+    """Queries (subject, relation, ?) with their evidence.
 
-    Cell c is the candidate `partners.object[cell_partner[c]]` of unit `cell_unit[c]`; cells are in order of units.
-    `exact_cell` and `exact_entry` name the entries that were the same triple. `popular_*` list who was seen with the
-    relations `kind`, `unit_kind` says which of those a unit asks for. `answer_cell`, `answer_popular` and
-    `cell_popular` say where answers and candidates stand in these lists, one past the end where they do not.
+    - Cell c is the candidate `neighbours.object[cell_neighbour[c]]` of query `cell_query[c]`; cells are sorted by
+      query.
+    - `exact_cell` and `exact_entry`: cells and entries of the query's own triple in the past.
+    - `group` lists the distinct relations of the queries, and `query_group` is the group of every query. `popular_*`
+      are the past objects of the relation `popular_group`.
+    - `answer_cell`, `answer_popular`, `cell_popular`: positions of answers and candidates in these lists, one past the
+      end where there is none.
     """
 
-    subject: Int[Array, " unit"]
-    relation: Int[Array, " unit"]
-    activity: Float[Array, "unit feature"]
-    cell_unit: Int[Array, " cell"]
-    cell_partner: Int[Array, " cell"]
+    subject: Int[Array, " query"]
+    relation: Int[Array, " query"]
+    activity: Float[Array, "query feature"]
+    cell_query: Int[Array, " cell"]
+    cell_neighbour: Int[Array, " cell"]
     cell_popular: Int[Array, " cell"]
     exact_cell: Int[Array, " exact"]
     exact_entry: Int[Array, " exact"]
-    kind: Int[Array, " kind"]
-    unit_kind: Int[Array, " unit"]
-    popular_kind: Int[Array, " popular"]
+    group: Int[Array, " group"]
+    query_group: Int[Array, " query"]
+    popular_group: Int[Array, " popular"]
     popular_object: Int[Array, " popular"]
     popular_features: Float[Array, "popular feature"]
     answers: Answers
@@ -182,20 +192,23 @@ class EntityQuestions(eqx.Module):
     answer_popular: Int[Array, " answer"]
 
 
-class RelationQuestions(eqx.Module):
-    """Questions (subject, ?, object): `partner` is the unit's position among the partners, one past the end for two
-    that never met; `asked_entry` lists the entries of all units, by unit."""
+class EvidenceRelationQueries(eqx.Module):
+    """Queries (subject, ?, object) with their evidence.
 
-    subject: Int[Array, " unit"]
-    object: Int[Array, " unit"]
-    partner: Int[Array, " unit"]
-    asked_unit: Int[Array, " asked"]
-    asked_entry: Int[Array, " asked"]
+    `neighbour` is the position of the object among the neighbours, one past the end for two entities that never met.
+    (`evidence_query`, `evidence_entry`), sorted by query, list the past triples between the two.
+    """
+
+    subject: Int[Array, " query"]
+    object: Int[Array, " query"]
+    neighbour: Int[Array, " query"]
+    evidence_query: Int[Array, " evidence"]
+    evidence_entry: Int[Array, " evidence"]
     answers: Answers
 
 
-class Surroundings(eqx.Module):
-    """What is known of everybody: `activity` of all entities, and the links between them, by subject."""
+class GlobalGraph(eqx.Module):
+    """The past of all entities: when and how often each was active, and the links between them, sorted by subject."""
 
     activity: Float[Array, "entity feature"]
     link_subject: Int[Array, " link"]
@@ -203,9 +216,9 @@ class Surroundings(eqx.Module):
     link_features: Float[Array, "link feature"]
 
 
-class Settled(eqx.Module):
-    """What a model's background has made of `Surroundings`: everybody as subject and as object. Computed once, it
-    serves all questions about a target."""
+class EntityCache(eqx.Module):
+    """Vectors of all entities as subjects and as objects, computed from a `GlobalGraph` once for all queries about a
+    target; `activity` is that of the graph."""
 
     activity: Float[Array, "entity feature"]
     subject: Float[Array, "entity dim"]
@@ -213,13 +226,13 @@ class Settled(eqx.Module):
 
 
 class EvidenceBatch(eqx.Module):
-    """Questions about one snapshot, or about some of its subjects, with all that the past says of them.
+    """Queries about one snapshot, or about some of its subjects, with their evidence.
 
-    `key` drives dropout; `surroundings` None is for a model without background.
+    `global_graph` is None for a model without background; `key` drives dropout.
     """
 
-    partners: Partners
-    entity: EntityQuestions
-    relation: RelationQuestions
-    surroundings: Surroundings | Settled | None
+    neighbours: Neighbours
+    entity: EvidenceEntityQueries
+    relation: EvidenceRelationQueries
+    global_graph: GlobalGraph | EntityCache | None
     key: Shaped[PRNGKeyArray, ""] | None = None

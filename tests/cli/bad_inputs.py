@@ -465,16 +465,16 @@ CASES: dict[str, list[Bad]] = {
             theirs=r"(?<=archive: ).*(?=; corrupt)",
         ),
         Bad("another sha256 than beside it", EVAL, text("model.json", json.dumps({"sha256": "0" * 64}))),
-        Bad("an array that is missing", EVAL, weights(lambda arrays: arrays.pop("relation_embedding"))),
+        Bad("an array that is missing", EVAL, weights(lambda arrays: arrays.pop("encoder.relation_embedding"))),
         Bad(
             "an array of another shape",
             EVAL,
-            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 5), np.float32))),
+            weights(lambda arrays: arrays.update({"encoder.entity_embedding": np.zeros((6, 5), np.float32)})),
         ),
         Bad(
             "an array of another type",
             EVAL,
-            weights(lambda arrays: arrays.update(entity_embedding=np.zeros((6, 4), int))),
+            weights(lambda arrays: arrays.update({"encoder.entity_embedding": np.zeros((6, 4), int)})),
         ),
         Bad(
             "an array too many",

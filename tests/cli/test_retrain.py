@@ -15,7 +15,7 @@ from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_mixture, build_model
 from tirgn_eqx.train import gate
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
@@ -39,7 +39,7 @@ def write_old(path, events, config, evidence=None):
     graph = load_graph(events, num_days=10)
     sizes = (graph.num_entities, graph.num_relations)
     plain = lambda key: build_model(*sizes, config, key=key)
-    both = lambda key: build_combined(*sizes, config, evidence, key=key)
+    both = lambda key: build_mixture(*sizes, config, evidence, key=key)
     model = jax.jit(plain if evidence is None else both)(jax.random.key(1))
     return save_model(path, model, config, graph, None, evidence)
 
@@ -196,7 +196,7 @@ def both(place, tmp_path):
 def assert_parts_of(new, now, old, described):
     """Every row of the new model's parts is where its name is now."""
     ids = [[names.index(name) for name in NAMES[:4]] for names in (described["entities"], now["entities"])]
-    embedding = [np.asarray(model.structure.entity_embedding) for model in (old, new)]
+    embedding = [np.asarray(model.structure.encoder.entity_embedding) for model in (old, new)]
     np.testing.assert_array_equal(embedding[0][ids[0]], embedding[1][ids[1]])
     assert_relations_of(new.evidence, now, old.evidence, described)
 

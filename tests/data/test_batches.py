@@ -79,8 +79,8 @@ def least_shape(loader, target):
         masks = [
             queries.weight > 0,
             queries.answer_weight > 0,
-            queries.seen_unit < unit,
-            queries.true_unit < unit,
+            queries.history_query < unit,
+            queries.true_query < unit,
         ]
         kinds.append([int(mask.sum(1).max()) for mask in masks])
     micro = int((batch.entity_queries.weight > 0).any(1).sum())
@@ -111,7 +111,7 @@ def test_buckets_hold_every_target_and_batches_have_their_shape(graph, options):
         assert [array.shape for array in found] == [(HISTORY_LEN, size) for size in bucket.window]
         for kind, sizes in (("entity", bucket.entity), ("relation", bucket.relation)):
             queries = getattr(batch, f"{kind}_queries")
-            found = [queries.subject, queries.answer, queries.seen_unit, queries.true_unit]
+            found = [queries.subject, queries.answer, queries.history_query, queries.true_query]
             assert [array.shape for array in found] == [(bucket.num_micro, size) for size in sizes]
             assert prepared.rows[kind].shape == queries.answer.shape
 
@@ -170,10 +170,10 @@ def test_every_query_of_the_split_once(graph):
 
 def test_the_filter_is_shipped_for_evaluation_only(graph):
     queries = make_loader(graph).build(3).batch.entity_queries
-    assert queries.true_unit is None and queries.true_candidate is None
-    assert queries.negatives is None and queries.candidate_seen is None
+    assert queries.true_query is None and queries.true_candidate is None
+    assert queries.negatives is None and queries.candidate_in_history is None
     queries = make_loader(graph, with_truth=True).build(3).batch.relation_queries
-    assert queries.true_unit is not None and queries.true_candidate is not None
+    assert queries.true_query is not None and queries.true_candidate is not None
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"unique": True, "history_window": 2}])
@@ -184,19 +184,19 @@ def test_negatives_are_false_and_know_their_history(graph, options):
         queries = loader.build(target).batch.entity_queries
         get = {name: np.asarray(values) for name, values in vars(queries).items() if values is not None}
         assert get["negatives"].shape == (*queries.answer.shape, 4)
-        assert get["candidate_seen"].shape == (*queries.answer.shape, 5)
+        assert get["candidate_in_history"].shape == (*queries.answer.shape, 5)
         here = graph.snapshot == target
         s, r, o = graph.subject[here], graph.relation[here], graph.object[here]
         true = set(zip(s, r, o)) | set(zip(o, r + graph.num_relations, s))
         for place in zip(*np.nonzero(get["answer_weight"])):
-            unit = (place[0], get["answer_unit"][place])
-            subject, given = get["subject"][unit], get["given"][unit]
+            unit = (place[0], get["answer_query"][place])
+            subject, given = get["subject"][unit], get["condition"][unit]
             negatives = get["negatives"][place].tolist()
             assert all((subject, given, negative) not in true for negative in negatives)
             key = loader.vocabulary.entity_keys(np.array([subject]), np.array([given]))
             seen = set(index.lookup(key, target, window)[1].tolist())
             chosen = [int(get["answer"][place]), *negatives]
-            assert get["candidate_seen"][place].tolist() == [c in seen for c in chosen]
+            assert get["candidate_in_history"][place].tolist() == [c in seen for c in chosen]
         assert make_loader(graph).build(target).batch.relation_queries.negatives is None
 
 
@@ -206,7 +206,7 @@ def test_negatives_change_with_the_epoch_and_nothing_else_does(graph):
     other_seed = make_loader(graph, num_negatives=3, seed=1).build(5, 1).batch
     assert same_bits(first, again)
     for changed in (next_, other_seed):
-        where = lambda b: (b.entity_queries.negatives, b.entity_queries.candidate_seen)
+        where = lambda b: (b.entity_queries.negatives, b.entity_queries.candidate_in_history)
         assert not np.array_equal(where(first)[0], where(changed)[0])
         assert same_bits(eqx.tree_at(where, first, where(changed)), changed)
 

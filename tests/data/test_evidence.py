@@ -69,7 +69,7 @@ def test_features_equal_a_loop_over_the_facts(made, data):
     partners = index.partners(subjects, known)
     pairs = [(int(s), int(index.pair_object[p])) for s, p in zip(subjects[partners.owner], partners.pair)]
     assert pairs == [(s, o) for s in range(graph.num_entities) for o in past.partners(s)]
-    entries = [(*pairs[p], int(q)) for p, q in zip(partners.entry_pair, index.triple_relation[partners.entry])]
+    entries = [(*pairs[p], int(q)) for p, q in zip(partners.entry_neighbour, index.triple_relation[partners.entry])]
     assert entries == sorted({(s, o, q) for s, q, o, _ in past.facts})
     compare = lambda found, rows: np.testing.assert_allclose(
         found, np.reshape(np.array(rows, np.float64) * SCALE, found.shape), rtol=1e-3, atol=2e-4
@@ -102,7 +102,7 @@ def test_only_the_partners_met_last_are_kept():
     partners = index.partners(np.array([0, 4]), index.known(3), 1)
     assert partners.owner.tolist() == [0, 1] and index.pair_object[partners.pair].tolist() == [4, 0]
     # Entries are those of the partners that were kept.
-    assert index.pair_object[partners.pair][partners.entry_pair].tolist() == [4, 0]
+    assert index.pair_object[partners.pair][partners.entry_neighbour].tolist() == [4, 0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -143,7 +143,7 @@ def test_questions_of_one_kind_are_gathered_as_among_both(kind):
     gatherer, known = Gatherer(index), index.known(target)
     both, one = gatherer.gather(Asked(s, r, o), known), gatherer.gather(Asked(s, r, o), known, kinds=(kind,))
     units = {"entity": "subject", "relation": "pair_subject"}
-    of = lambda name: "relation" if name.startswith(("pair_", "asked_")) else "entity"
+    of = lambda name: "relation" if name.startswith(("pair_", "evidence_")) else "entity"
     asked = {name for arrays in LENGTHS.values() for name in arrays}
     asked -= {name for name in asked if name.startswith(("partner_", "entry_", "link_"))}
     assert {of(name) for name in asked} == set(KINDS)
@@ -241,4 +241,4 @@ def test_equal_answers_are_put_together_with_their_number():
     for kind, units in ((batch.entity, 3), (batch.relation, 4)):
         weight = np.asarray(kind.answers.answer_weight)
         assert weight.sum() == 6 and sorted(weight[weight > 0].tolist()) == [1, 1, 2, 2]
-        assert len(set(np.asarray(kind.answers.answer_unit)[weight > 0].tolist())) == units
+        assert len(set(np.asarray(kind.answers.answer_query)[weight > 0].tolist())) == units

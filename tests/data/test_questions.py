@@ -33,7 +33,7 @@ def everything(graph, unique, kind):
 
 
 def pairs(questions):
-    return list(zip(questions.subject.tolist(), questions.given.tolist()))
+    return list(zip(questions.subject.tolist(), questions.condition.tolist()))
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,7 +42,7 @@ def test_one_unit_per_fact_in_order_facts_first(facts, kind):
     for split, time, questions in everything(graph := make_graph(**facts), False, kind):
         asked = [question(kind, fact) for fact in facts_at(graph, time, split)]
         assert list(zip(pairs(questions), questions.answer.tolist())) == asked
-        assert questions.answer_unit.tolist() == questions.row.tolist() == list(range(len(asked)))
+        assert questions.answer_query.tolist() == questions.row.tolist() == list(range(len(asked)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -52,11 +52,11 @@ def test_unique_units_are_asked_by_all_their_facts(facts, kind):
         asked = [question(kind, fact) for fact in facts_at(graph, time, split)]
         assert sorted(pairs(questions)) == sorted({pair for pair, _ in asked})
         units = pairs(questions)
-        multiplicity = Counter(units[unit] for unit in questions.answer_unit)
+        multiplicity = Counter(units[unit] for unit in questions.answer_query)
         assert multiplicity == Counter(pair for pair, _ in asked)
-        assert np.all(np.diff(questions.answer_unit) >= 0)
+        assert np.all(np.diff(questions.answer_query) >= 0)
         assert sorted(questions.row.tolist()) == list(range(len(asked)))
-        for unit, answer, row in zip(questions.answer_unit, questions.answer, questions.row):
+        for unit, answer, row in zip(questions.answer_query, questions.answer, questions.row):
             assert (units[unit], answer) == asked[row]
 
 
@@ -68,7 +68,7 @@ def test_true_answers_are_those_of_the_whole_time(facts, kind, unique):
         for pair, answer in (question(kind, fact) for fact in facts_at(graph, time)):
             true.setdefault(pair, set()).add(answer)
         expected = [(unit, answer) for unit, pair in enumerate(units) for answer in sorted(true[pair])]
-        assert list(zip(questions.true_unit.tolist(), questions.true_answer.tolist())) == expected
+        assert list(zip(questions.true_query.tolist(), questions.true_answer.tolist())) == expected
 
 
 def test_true_answers_of_other_splits_at_a_shared_time_are_known():
@@ -78,8 +78,8 @@ def test_true_answers_of_other_splits_at_a_shared_time_are_known():
     for split, answer in enumerate([1, 2, 3]):
         questions = ask(graph, vocabulary, 1, split, "entity", unique=True)
         forward = pairs(questions).index((0, 0))
-        assert questions.answer[questions.answer_unit == forward].tolist() == [answer]
-        assert questions.true_answer[questions.true_unit == forward].tolist() == [1, 2, 3]
+        assert questions.answer[questions.answer_query == forward].tolist() == [answer]
+        assert questions.true_answer[questions.true_query == forward].tolist() == [1, 2, 3]
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,14 +112,14 @@ def unpack(packed, size, candidates):
                 if unit < size:
                     assert candidate not in found.setdefault(unit, set())
                     found[unit].add(candidate)
-        own = list(zip(get["subject"], get["given"]))
+        own = list(zip(get["subject"], get["condition"]))
         real = [unit for unit, weight in enumerate(get["weight"]) if weight]
         assert real == list(range(len(real)))
         seen, true = sets["seen"], sets["true"]
         assert not (seen.keys() | true.keys()) - set(real)
         units += [(own[u], get["weight"][u], seen.get(u, set()), true.get(u, set())) for u in real]
-        assert get["seen_unit"] == sorted(get["seen_unit"])
-        columns = [get[name] for name in ("row", "answer_unit", "answer", "answer_weight", "answer_seen")]
+        assert get["history_query"] == sorted(get["history_query"])
+        columns = [get[name] for name in ("row", "answer_query", "answer", "answer_weight", "answer_in_history")]
         for row, unit, answer, weight, known in zip(*columns):
             assert weight == (row >= 0)
             assert known == (row >= 0 and answer in seen.get(unit, ()))
@@ -174,7 +174,7 @@ def test_division_sizes_are_tight(facts, kind, unique, micro):
         largest = np.zeros(4, int)
         for begin, end in zip(division.bounds, division.bounds[1:]):
             units = division.order[begin:end]
-            answers, true = (np.isin(x, units).sum() for x in (questions.answer_unit, questions.true_unit))
+            answers, true = (np.isin(x, units).sum() for x in (questions.answer_query, questions.true_query))
             seen = len(index.lookup(questions.key[units], time)[1])
             sizes = [len(units), answers, seen, true]
             largest = np.maximum(largest, sizes)
@@ -208,17 +208,17 @@ def test_parts_hold_what_one_piece_holds_each_its_own_units(facts, kind, unique,
             slices = [packed[part][name][:, part * share : (part + 1) * share] for part in range(count)]
             for part, values in enumerate(slices if name.endswith("_unit") else ()):
                 weights = (
-                    packed[part]["answer_weight"][:, part * share : (part + 1) * share] if name == "answer_unit" else 1
+                    packed[part]["answer_weight"][:, part * share : (part + 1) * share] if name == "answer_query" else 1
                 )
                 real = values[(values < unit) & (weights > 0)]
                 assert np.all(real // (unit // count) == part)
             joined[name] = np.concatenate(slices, 1)
-        for name in ("subject", "given", "weight"):
+        for name in ("subject", "condition", "weight"):
             np.testing.assert_array_equal(joined[name], whole[name])
         for names in (
-            ("seen_unit", "seen_candidate"),
-            ("true_unit", "true_candidate"),
-            ("row", "answer_unit", "answer", "answer_weight", "answer_seen"),
+            ("history_query", "history_candidate"),
+            ("true_query", "true_candidate"),
+            ("row", "answer_query", "answer", "answer_weight", "answer_in_history"),
         ):
             real = (lambda f: f["row"] >= 0) if names[0] == "row" else (lambda f: f[names[0]] < unit)  # noqa: B023
             listed = [

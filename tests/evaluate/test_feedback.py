@@ -56,7 +56,7 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     queries = first(batch.entity_queries)
     scores = eqx.filter_jit(model)(batch.window, queries, first(batch.relation_queries), batch.time_index)[0]
     expected = {}
-    units = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.given).tolist(), np.asarray(scores))
+    units = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
     for s, r, row in units:
         times = asked.count((s, r))
         for o in np.argsort(-row, kind="stable")[:TOP].tolist() if times else ():

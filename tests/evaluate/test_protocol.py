@@ -30,14 +30,14 @@ def one_question(subject, given, seen, candidates):
     whole = lambda *values: jnp.array(values, jnp.int32)
     return Queries(
         subject=whole(subject),
-        given=whole(given),
+        condition=whole(given),
         weight=jnp.ones(1),
-        answer_unit=whole(0),
+        answer_query=whole(0),
         answer=whole(0),
         answer_weight=jnp.ones(1),
-        answer_seen=jnp.array([0 in seen]),
-        seen_unit=whole(*[0] * len(seen), *[1] * pad),
-        seen_candidate=whole(*sorted(seen), *[candidates] * pad),
+        answer_in_history=jnp.array([0 in seen]),
+        history_query=whole(*[0] * len(seen), *[1] * pad),
+        history_candidate=whole(*sorted(seen), *[candidates] * pad),
     )
 
 

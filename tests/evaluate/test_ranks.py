@@ -14,27 +14,27 @@ UNITS, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16
 
 @jax.jit
 def ranks_of(scores, queries):
-    return answer_ranks(scores, scores[queries.answer_unit, queries.answer], queries)
+    return answer_ranks(scores, scores[queries.answer_query, queries.answer], queries)
 
 
 def make_queries(answers, true):
     """Queries with the given (unit, answer) and true (unit, candidate) pairs, padded as the loader pads."""
     pad = lambda pairs, size, filler: np.array(pairs + [filler] * (size - len(pairs)), np.int32).T
-    answer_unit, answer = pad(answers, ANSWERS, (0, 0))
-    true_unit, true_candidate = pad(true, TRUE, (UNITS, CANDIDATES))
+    answer_query, answer = pad(answers, ANSWERS, (0, 0))
+    true_query, true_candidate = pad(true, TRUE, (UNITS, CANDIDATES))
     weight = np.bincount([unit for unit, _ in answers], minlength=UNITS)
     empty = jnp.zeros(0, jnp.int32)
     return Queries(
         subject=jnp.zeros(UNITS, jnp.int32),
-        given=jnp.zeros(UNITS, jnp.int32),
+        condition=jnp.zeros(UNITS, jnp.int32),
         weight=jnp.asarray(weight, jnp.float32),
-        answer_unit=jnp.asarray(answer_unit),
+        answer_query=jnp.asarray(answer_query),
         answer=jnp.asarray(answer),
         answer_weight=jnp.asarray(np.arange(ANSWERS) < len(answers), jnp.float32),
-        answer_seen=jnp.zeros(ANSWERS, bool),
-        seen_unit=empty,
-        seen_candidate=empty,
-        true_unit=jnp.asarray(true_unit),
+        answer_in_history=jnp.zeros(ANSWERS, bool),
+        history_query=empty,
+        history_candidate=empty,
+        true_query=jnp.asarray(true_query),
         true_candidate=jnp.asarray(true_candidate),
     )
 

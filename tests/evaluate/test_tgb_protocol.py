@@ -60,12 +60,12 @@ def scores_of(model, graph, split):
             batch, questions = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
-                for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_unit)):
+                for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_query)):
                     found[prepared.target, *questions[row, :2].tolist()] = score[unit]
                 continue
             _, _, _, idle = evaluator._arguments(model, prepared, {})
             score, queries = np.asarray(recurrent_scores(model, batch, idle)), batch.entity_queries
-            subject, relation = np.asarray(queries.subject), np.asarray(queries.given)
+            subject, relation = np.asarray(queries.subject), np.asarray(queries.condition)
             for place in zip(*np.nonzero(np.asarray(queries.weight) > 0)):
                 found[prepared.target, int(subject[place]), int(relation[place])] = score[place]
     return found

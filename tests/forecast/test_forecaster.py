@@ -20,7 +20,7 @@ from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.forecast import Forecaster, forecaster, states
 from tirgn_eqx.forecast.facts import HALF_LIFE
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_mixture, build_model
 from tirgn_eqx.nn import ConvDecoder
 
 NAMES = [f"ACTOR {letter}" for letter in "ABCDEFGHIJKL"]
@@ -66,7 +66,7 @@ def models(graph):
     for kind in ("tirgn", "regcn", "evidence"):
         make = functools.partial(build_model, *sizes, config_of(kind))
         made[kind] = eqx.filter_jit(lambda key, make=make: make(key=key))(key)
-    combine = lambda key: build_combined(*sizes, config_of("tirgn"), config_of("evidence"), key=key)
+    combine = lambda key: build_mixture(*sizes, config_of("tirgn"), config_of("evidence"), key=key)
     made["combined"] = eqx.filter_jit(combine)(key)
     # Decoders as if trained: without statistics of their own, an untrained one is sure of everything.
     decoders = lambda m: [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]

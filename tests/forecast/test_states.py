@@ -25,7 +25,9 @@ def test_only_the_history_window_before_what_is_known_is_remembered(window, expe
     fields = {"model": None, "encoding": None, "time_index": None, "known": 5, "history_window": window}
     vars(state).update(fields, vocabulary=build_history_vocabulary(graph), _programs={"entity": program})
     found, _ = state._run("entity", np.array([0, 3]), np.array([0, 1]))
-    queries = SimpleNamespace(**{name: np.asarray(getattr(told[0], name)) for name in ("seen_unit", "seen_candidate")})
+    queries = SimpleNamespace(
+        **{name: np.asarray(getattr(told[0], name)) for name in ("history_query", "history_candidate")}
+    )
     assert found.shape == (2, 5)
-    assert set(queries.seen_candidate[queries.seen_unit == 0].tolist()) == expected
-    assert not (queries.seen_unit == 1).any()
+    assert set(queries.history_candidate[queries.history_query == 0].tolist()) == expected
+    assert not (queries.history_query == 1).any()

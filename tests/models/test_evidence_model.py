@@ -21,7 +21,7 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_model, products
+from tirgn_eqx.models import build_model
 from tirgn_eqx.models import evidence as module
 from tirgn_eqx.train import trainer as training
 from tirgn_eqx.train.api import train_tirgn
@@ -66,7 +66,7 @@ def asked_at(graph, target):
 
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.needs | options).gather(asked_at(graph, target), index.known(target))
+    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.known(target))
     return on_device(gathered, rounded_bucket(gathered)), gathered
 
 
@@ -77,7 +77,7 @@ def entity_intensities(model, batch):
 
 @eqx.filter_jit
 def relation_intensities(model, batch):
-    return model.relation_intensities(batch, model.state(batch))
+    return model.relation_intensities(batch, model.background_logits(batch))
 
 
 def answer_log_probabilities(model, batch):
@@ -89,25 +89,25 @@ def answer_log_probabilities(model, batch):
 
 def real_answers(answers):
     real = np.asarray(answers.answer_weight) > 0
-    return np.asarray(answers.answer_unit)[real], np.asarray(answers.answer)[real]
+    return np.asarray(answers.answer_query)[real], np.asarray(answers.answer)[real]
 
 
 def gelu(z):
     return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
 
 
-def kernel(part, x, relation):
-    """A `Kernel` in NumPy, f64."""
+def log_intensity(part, x, relation):
+    """A `LogIntensity` in NumPy, f64."""
     w = {field.name: np.asarray(getattr(part, field.name), np.float64) for field in dataclasses.fields(part)}
     z = x @ w["inner"] + w["bias"][relation]
     return gelu(z) @ w["outer"] + w["slope"][relation] @ x + w["level"][relation]
 
 
-def mean_of_partners(links, vectors, gathered):
-    """What the partners of every entity are, weighted by when and how often they met."""
+def neighbour_mean(layer, vectors, gathered):
+    """A `NeighbourMean` in NumPy, f64."""
     total, weights = np.zeros_like(vectors), np.zeros((len(vectors), 1))
     for a, b, x in zip(gathered["link_subject"], gathered["link_object"], gathered["link_features"]):
-        weight = np.exp(kernel(links.weight, np.asarray(x, np.float64), 0)[0])
+        weight = np.exp(log_intensity(layer.weight, np.asarray(x, np.float64), 0)[0])
         total[a] += weight * vectors[b]
         weights[a] += weight
     return total / (weights + 1e-3)
@@ -117,35 +117,39 @@ def intensities_by_loop(model, gathered, unit):
     """lambda of every candidate of an entity question, straight from the definition."""
     s, r = int(gathered["subject"][unit]), int(gathered["relation"][unit])
     f64 = lambda x: np.asarray(x, np.float64)
-    out = np.full(model.num_entities, module.LEAST)
+    out = np.full(model.num_entities, module.MIN_INTENSITY)
     background = np.zeros(model.num_entities)
     if model.background is not None:
         part = model.background
-        near = mean_of_partners(part.near, f64(part.neighbour), gathered)
-        inner = gelu(f64(part.neighbour) @ f64(part.own) + near @ f64(part.partners))
-        far = mean_of_partners(part.far, inner, gathered)
-        role = lambda own, name: f64(own) + near @ f64(getattr(part.near, name)) + far @ f64(getattr(part.far, name))
+        near = neighbour_mean(part.first_hop, f64(part.neighbour), gathered)
+        inner = gelu(f64(part.neighbour) @ f64(part.hop_self) + near @ f64(part.hop_neighbours))
+        far = neighbour_mean(part.second_hop, inner, gathered)
+        role = lambda own, name: (
+            f64(own) + near @ f64(getattr(part.first_hop, name)) + far @ f64(getattr(part.second_hop, name))
+        )
         subject, objects = role(part.subject, "to_subject")[s], role(part.object, "to_object")
         asked = f64(part.relation)[r]
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
         vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
-        activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.activity_of_subject)
+        activity = f64(part.activity)[r] + f64(gathered["activity"])[unit] @ f64(part.subject_activity)
         background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
-    for kind, o, x in zip(gathered["popular_kind"], gathered["popular_object"], f64(gathered["popular_features"])):
-        if gathered["kind"][kind] == r:
-            out[o] += np.exp(kernel(model.popular, x, r)[0])
-            lift[o] = np.exp(np.clip(kernel(model.demand, x, r)[0], -module.MOST_DEMAND, module.MOST_DEMAND))
-    owners = gathered["cell_partner"][gathered["cell_unit"] == unit]
-    for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+    for kind, o, x in zip(gathered["popular_group"], gathered["popular_object"], f64(gathered["popular_features"])):
+        if gathered["group"][kind] == r:
+            out[o] += np.exp(log_intensity(model.popular, x, r)[0])
+            lift[o] = np.exp(np.clip(log_intensity(model.demand, x, r)[0], -module.DEMAND_CLIP, module.DEMAND_CLIP))
+    owners = gathered["cell_neighbour"][gathered["cell_query"] == unit]
+    for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
             o = gathered["partner_object"][pair]
             x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
-            more = np.exp(module.PACE * f64(model.asked)[r]) @ np.exp(kernel(model.entry, x, q))
-            more += np.exp(kernel(model.exact, x, r)[0]) if q == r else 0
+            more = np.exp(module.HEAD_WEIGHT_SCALE * f64(model.head_weight)[r]) @ np.exp(
+                log_intensity(model.entry, x, q)
+            )
+            more += np.exp(log_intensity(model.exact, x, r)[0]) if q == r else 0
             if model.background is not None:
-                strength = f64(model.background.modulation)[r]
+                strength = f64(model.background.lift_strength)[r]
                 more *= np.exp(strength * np.clip(background[o] + 6, -8, 8))
             out[o] += more * lift[o]
     return out
@@ -174,7 +178,7 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, context
         assert len(unit) > 3
         np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
-    monkeypatch.setattr(products, "MOST_PRODUCTS", 0)
+    monkeypatch.setattr("tirgn_eqx.models.intensity.MAX_DENSE_LOGITS", 0)
     np.testing.assert_allclose(answer_log_probabilities(model, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 
@@ -184,14 +188,14 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     found = np.asarray(relation_intensities(model, batch))[: len(gathered["pair_subject"])]
     f64 = lambda x: np.asarray(x, np.float64)
     for unit in range(len(found)):
-        expected = np.exp(f64(model.relation_level)) + module.LEAST
-        for pair, q, x in zip(gathered["entry_pair"], gathered["entry_relation"], f64(gathered["entry_features"])):
+        expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
+        for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
             if pair == gathered["pair_partner"][unit]:
                 x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
-                expected = expected + np.exp(module.PACE * f64(model.asked_relation)) @ np.exp(
-                    kernel(model.entry, x, q)
+                expected = expected + np.exp(module.HEAD_WEIGHT_SCALE * f64(model.relation_head_weight)) @ np.exp(
+                    log_intensity(model.entry, x, q)
                 )
-                expected[q] += np.exp(kernel(model.same_relation, x, q)[0])
+                expected[q] += np.exp(log_intensity(model.same_relation, x, q)[0])
         np.testing.assert_allclose(found[unit], expected, rtol=2e-3)
 
 
@@ -239,19 +243,19 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+        gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
         batches.append(on_device(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
     shipped = []
     for graph in worlds:
-        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.needs)
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.loader_options)
         number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
         batch = loader.build(number).batch
-        real = np.asarray(batch.partners.entry_pair) < len(batch.partners.object)
-        features = np.asarray(batch.partners.entry_features)[real]
-        around = batch.surroundings
+        real = np.asarray(batch.neighbours.entry_neighbour) < len(batch.neighbours.object)
+        features = np.asarray(batch.neighbours.entry_features)[real]
+        around = batch.global_graph
         links = np.asarray(around.link_features)[np.asarray(around.link_subject) < graph.num_entities]
         shipped.append((np.asarray(around.activity), links, np.array(len(features) > 0)))
     assert same_bits(shipped[0], shipped[1])
@@ -259,7 +263,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.needs).gather(Asked(s, r, o), index.known(5))
+    gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
     assert not np.allclose(
         entity_intensities(model, on_device(gathered, rounded_bucket(gathered))), entity_intensities(model, batches[0])
     )
@@ -441,7 +445,7 @@ def test_dropout_scales_what_it_keeps_and_has_one_mask_for_all_candidates(graph)
     """The background of all candidates: some numbers of their states 0, the others larger by 1 / (1 - rate)."""
     model, width = build(graph, dropout=0.5), 6
     batch, _ = batch_at(graph, model, graph.num_snapshots - 1)
-    candidates = eqx.filter_jit(lambda model, batch, key: model.state(batch, key).candidate)
+    candidates = eqx.filter_jit(lambda model, batch, key: model.background_logits(batch, key).entity.candidate)
     plain, every = np.asarray(candidates(model, batch, None)), []
     for seed in range(4):
         found = np.asarray(candidates(model, batch, jax.random.key(seed)))

@@ -57,23 +57,25 @@ def test_the_gate_mixes_the_layers_with_the_state_and_nothing_is_normalised(grap
     snapshot = jax.tree.map(lambda x: x[-1], window)
     state = jnp.asarray(normal(4, graph.num_entities, 8), jnp.float32)
     running = model.buffers.graph
-    evolve = eqx.filter_jit(lambda m, s: m.evolve(s, m.relation_embedding, snapshot, running, training=False, key=None))
-    found, _, _, trace = evolve(model, state)
+    evolve = eqx.filter_jit(lambda e, s: e.evolve(s, e.relation_embedding, snapshot, running, training=False, key=None))
+    found, _, _, trace = evolve(model.encoder, state)
     layers = np.asarray(trace.layers[-1], np.float64)
     x = layers / np.linalg.norm(layers, axis=1, keepdims=True)
     np.testing.assert_allclose(trace.update_input, x, rtol=1e-4, atol=1e-5)
     h = np.asarray(state, np.float64)
-    share = 1 / (1 + np.exp(-(h @ np.asarray(model.entity_gate.weight, np.float64))))
+    share = 1 / (1 + np.exp(-(h @ np.asarray(model.encoder.entity_update.weight, np.float64))))
     np.testing.assert_allclose(found, share * x + (1 - share) * h, rtol=1e-4, atol=1e-5)
     assert np.max(np.abs(np.linalg.norm(found, axis=1) - 1)) > 0.05
 
 
 def test_neither_time_nor_history_enters(graph, model):
     window, entity, relation, time_index = batch_of(graph, graph.num_snapshots - 1)
-    assert np.any(np.asarray(entity.seen_unit) < len(entity.subject))
+    assert np.any(np.asarray(entity.history_query) < len(entity.subject))
     call = eqx.filter_jit(model)
     found = call(window, entity, relation, time_index)
-    forget = lambda queries: eqx.tree_at(lambda q: q.seen_unit, queries, jnp.full_like(queries.seen_unit, 10**6))
+    forget = lambda queries: eqx.tree_at(
+        lambda q: q.history_query, queries, jnp.full_like(queries.history_query, 10**6)
+    )
     assert same_bits(found, call(window, forget(entity), forget(relation), time_index + 100))
     for scores in found:
         np.testing.assert_allclose(np.exp(np.asarray(scores, np.float64)).sum(1), 1, rtol=1e-4)
@@ -87,14 +89,14 @@ def test_buffers_are_put_back_where_they_came_from(model):
     assert same_bits(parameters(model.with_buffers(other)), parameters(model))
 
 
-def test_idle_entities_are_those_of_the_full_computation(graph, model):
+def test_isolated_entities_are_those_of_the_full_computation(graph, model):
     window, *_ = batch_of(graph, 2, "train")
-    encoding, _ = eqx.filter_jit(lambda m: m.encode(window))(model)
+    encoding, _ = eqx.filter_jit(lambda m: m.encoder(window))(model)
     active = np.unique(np.asarray(window.active))
     idle = np.setdiff1d(np.arange(graph.num_entities), active)
     assert len(idle)
     length = int(np.sum(np.asarray(window.valid)))
-    found = eqx.filter_jit(lambda m: m.idle(length))(model)
+    found = eqx.filter_jit(lambda m: m.encoder.isolated_state(length))(model)
     np.testing.assert_allclose(found[idle], encoding.entity[idle], rtol=1e-4, atol=1e-5)
 
 

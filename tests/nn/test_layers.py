@@ -15,7 +15,7 @@ from tirgn_eqx.data.index.snapshots import build_snapshot, stack_window
 from tirgn_eqx.nn import (
     BatchNorm,
     ConvDecoder,
-    Dropouts,
+    DropoutRates,
     GraphConvolution,
     GRUCell,
     StaticConvolution,
@@ -26,7 +26,7 @@ from tirgn_eqx.nn.numerics import segment_mean
 from tirgn_eqx.types import Window
 
 DIM, SLOPE = 4, (1 / 8 + 1 / 3) / 2
-NO_DROPOUT = Dropouts(0.0, 0.0, 0.0)
+NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["inference", "training"])
@@ -357,7 +357,7 @@ def test_conv_decoder_without_any_unit_is_finite_and_keeps_the_averages():
 @pytest.mark.parametrize("place", ["input", "feature", "hidden"])
 def test_conv_decoder_drops_out_where_told(place):
     decoder = random_layer(ConvDecoder, DIM, CHANNELS, KERNEL)
-    rates = Dropouts(*[0.5 if name == place else 0.0 for name in ("input", "feature", "hidden")])
+    rates = DropoutRates(*[0.5 if name == place else 0.0 for name in ("input", "feature", "hidden")])
     run = lambda key, rates=rates: decode(decoder, *decoder_inputs(), np.ones(UNITS), True, rates, key)[0]
     assert np.array_equal(run(None), run(jr.key(0), NO_DROPOUT))
     assert np.array_equal(run(jr.key(0)), run(jr.key(0)))

@@ -183,10 +183,10 @@ def test_bad_requests(graph, config, tmp_path):
     ("change", "words"),
     [
         (lambda a, m: m.update(model_type="regcn"), "type 'regcn'"),
-        (lambda a, m: a.pop("entity_embedding"), "'entity_embedding' is missing"),
+        (lambda a, m: a.pop("encoder.entity_embedding"), "'encoder.entity_embedding' is missing"),
         (lambda a, m: a.update(extra=np.zeros(2)), "'extra' is unknown"),
-        (lambda a, m: a.update(entity_embedding=np.zeros((3, 8))), "float64[3, 8]"),
-        (lambda a, m: a.update(entity_embedding=np.zeros((14, 8), int)), "int64[14, 8]"),
+        (lambda a, m: a.update({"encoder.entity_embedding": np.zeros((3, 8))}), "float64[3, 8]"),
+        (lambda a, m: a.update({"encoder.entity_embedding": np.zeros((14, 8), int)}), "int64[14, 8]"),
         (lambda a, m: m["config"].update(depth=3), "depth"),
         (lambda a, m: m["config"].update(history_rate=7.0), "history_rate = 7.0"),
         (lambda a, m: m.pop("num_entities"), "entities"),

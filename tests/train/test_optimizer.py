@@ -29,8 +29,8 @@ def test_trainable_leaves_are_the_parameters_alone():
     golden = load_golden("static", np.float32)
     marked = trainable(golden.model)
     kept = eqx.filter(golden.model, marked)
-    assert kept.static_edges.degree is None and kept.layers[0].norm.running.mean is None
-    assert kept.layers[0].norm.weight is not None
+    assert kept.static_edges.degree is None and kept.encoder.layers[0].norm.running.mean is None
+    assert kept.encoder.layers[0].norm.weight is not None
     assert jax.tree.structure(marked) == jax.tree.structure(golden.model)
 
 

@@ -91,7 +91,7 @@ def test_stopped_anywhere_and_resumed_it_ends_the_same(graph, whole, tmp_path, b
 
 @pytest.mark.slow
 def test_the_average_of_the_weights_is_what_is_saved(whole):
-    saved = load_checkpoint(whole[1] / "tirgn_trained.npz").arrays["entity_embedding"]
+    saved = load_checkpoint(whole[1] / "tirgn_trained.npz").arrays["encoder.entity_embedding"]
     state = load_checkpoint(whole[1] / "tirgn_state.npz").arrays
     equal = {name.split(".")[0] for name, value in state.items() if np.array_equal(value, saved)}
     assert equal == {"opt"}, "the weights that training goes on with are others"

@@ -16,11 +16,10 @@ from tirgn_eqx.config import preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Encoding, build_combined
-from tirgn_eqx.models.combined import Informed
+from tirgn_eqx.models import Encoding, MixtureAtTarget, build_mixture
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.gate import L2_WEIGHT, gate_loss
 
@@ -36,7 +35,7 @@ def graph():
 @pytest.fixture(scope="module")
 def model():
     evidence = preset("evidence").replace(**SMALL)
-    make = lambda key: build_combined(4, 2, tiny_config(history_len=1), evidence, key=key)
+    make = lambda key: build_mixture(4, 2, tiny_config(history_len=1), evidence, key=key)
     shape = eqx.filter_eval_shape(make, jax.random.key(0))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 
@@ -46,7 +45,7 @@ def numbered(model, number):
     return eqx.tree_at(lambda m: m.gate.base, model, jnp.full(3, float(number)))
 
 
-class Told(CombinedEvaluator):
+class Told(MixtureEvaluator):
     """Every figure of every question is the number of the gate."""
 
     def __call__(self, model):
@@ -70,7 +69,7 @@ def test_every_snapshot_is_forecast_by_a_gate_that_has_not_seen_it(graph, model,
             return None if len(fitted) == stopped_at else numbered(model, len(fitted))
 
     monkeypatch.setattr(staged, "GateFitter", Fit)
-    evaluator = Told(graph, "valid", history_len=1, **model.evidence.needs)
+    evaluator = Told(graph, "valid", history_len=1, **model.evidence.loader_options)
     final, found = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     if stopped_at:
         assert final is None and (found is None) == (stopped_at < 3)
@@ -85,7 +84,7 @@ def test_every_snapshot_is_forecast_by_a_gate_that_has_not_seen_it(graph, model,
                 assert number in (1, 2) and snapshot not in fitted[number - 1]
 
 
-class Known(Informed):
+class Known(MixtureAtTarget):
     """A model whose answers have log probabilities that are known: 0, -1, -2, ... and twice as much."""
 
     def answer_log_probabilities(self, batch):
@@ -98,7 +97,7 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
     made = eqx.tree_at(lambda g: (g.by_feature, g.by_relation), model.gate, replace_fn=lambda x: jnp.full(x.shape, 0.5))
     facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), (2, 1, 3, 1), (1, 1, 3, 1)]
     asked = make_graph(facts, num_entities=4, num_relations=2)
-    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", **model.evidence.needs).build(0).batch
+    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", **model.evidence.loader_options).build(0).batch
     weights = [np.asarray(kind.answers.answer_weight) for kind in (batch.entity, batch.relation)]
     assert all(set(weight.tolist()) == {0.0, 1.0, 2.0} for weight in weights)
     loss, metrics = gate_loss(made, Known(model, encoding, jnp.zeros(())), batch)

@@ -13,22 +13,27 @@ from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
-from tirgn_eqx.models import Encoding, Evidence, TiRGN
+from tirgn_eqx.models import Encoding, Evidence, RecurrentEncoder, TiRGN
+from tirgn_eqx.nn import GRUCell
 from tirgn_eqx.train.step import evidence_loss, loss_and_gradient
 
 TASK, STATIC_LOSS = 0.75, 0.125
 DRAWN = []  # the encoder's keys, as they are traced
 
 
-class Linear(TiRGN):
-    """States are the embeddings, times 1, 2, ... for the targets of a step; the loss of an answer is the first number
-    of its state, times the clock, times a number drawn with the micro-batch's key."""
+class LinearEncoder(RecurrentEncoder):
+    """States are the embeddings, times 1, 2, ... for the targets of a step."""
 
-    def encode(self, window, *, targets=1, key=None, **_):
+    def __call__(self, window, *, targets=1, key=None, **_):
         DRAWN.append(key)
         scale = jnp.arange(1.0, targets + 1)[:, None, None] if targets > 1 else 1.0
         loss = STATIC_LOSS * self.word_embedding[0, 0]
-        return Encoding(scale * self.entity_embedding, scale * self.relation_embedding, loss), self.buffers.graph
+        return Encoding(scale * self.entity_embedding, scale * self.relation_embedding, loss), self.running
+
+
+class Linear(TiRGN):
+    """The loss of an answer is the first number of its state, times the clock, times a number drawn with the
+    micro-batch's key."""
 
     def answer_losses(self, encoding, queries, time_index, buffers, *, kind, training, key, **_):
         table = encoding.entity if kind == "entity" else encoding.relation
@@ -42,10 +47,15 @@ gradient_of = eqx.filter_jit(loss_and_gradient)
 @pytest.fixture(scope="module")
 def model(graph):
     config = tiny_config(task_weight=TASK)
-    model = eqx.filter_jit(lambda key: Linear(graph.num_entities, graph.num_relations, config, None, key=key))(
-        jr.key(0)
-    )
-    return eqx.tree_at(lambda m: m.word_embedding, model, jnp.ones((1, 8)), is_leaf=lambda x: x is None)
+    sizes = graph.num_entities, graph.num_relations
+
+    def build(key):
+        update, keys = GRUCell(8, 8, key=key), jr.split(key, 6)
+        encoder = LinearEncoder(*sizes, config, update=update, keys=keys)
+        return eqx.tree_at(lambda m: m.encoder, Linear(*sizes, config, None, key=key), encoder)
+
+    model = eqx.filter_jit(build)(jr.key(0))
+    return eqx.tree_at(lambda m: m.encoder.word_embedding, model, jnp.ones((1, 8)), is_leaf=lambda x: x is None)
 
 
 def batch_of(graph, target, key=None, **options):
@@ -91,13 +101,15 @@ def test_the_gradient_is_the_mean_over_answers_and_over_targets(graph, model, to
     targets = range(max(1, target - together + 1), target + 1)
     numbers = [together - (target - t) for t in targets] if together > 1 else [1]
     entity, relation = by_hand(graph, targets, numbers)
-    np.testing.assert_allclose(found.gradient.entity_embedding[:, 0], entity, rtol=1e-5)
-    np.testing.assert_allclose(found.gradient.relation_embedding[:, 0], relation, rtol=1e-5)
-    assert not np.asarray(found.gradient.entity_embedding[:, 1:]).any()
+    np.testing.assert_allclose(found.gradient.encoder.entity_embedding[:, 0], entity, rtol=1e-5)
+    np.testing.assert_allclose(found.gradient.encoder.relation_embedding[:, 0], relation, rtol=1e-5)
+    assert not np.asarray(found.gradient.encoder.entity_embedding[:, 1:]).any()
     assert float(found.gradient.word_embedding[0, 0]) == STATIC_LOSS == float(found.metrics["loss_static"])
     of_targets = zip(targets, numbers)
     parts = [by_hand(graph, [t], [n]) for t, n in of_targets]
-    loss = np.mean([model.entity_embedding[:, 0] @ e + model.relation_embedding[:, 0] @ r for e, r in parts])
+    loss = np.mean(
+        [model.encoder.entity_embedding[:, 0] @ e + model.encoder.relation_embedding[:, 0] @ r for e, r in parts]
+    )
     assert float(found.metrics["loss"]) == pytest.approx(float(loss) + STATIC_LOSS, rel=1e-4)
 
 
@@ -109,11 +121,11 @@ def test_every_micro_batch_and_the_encoder_have_keys_of_their_own(graph, model):
     answer = jnp.broadcast_to(jnp.arange(micros)[:, None], batch.entity_queries.answer.shape).astype(jnp.int32)
     batch = eqx.tree_at(lambda b: b.entity_queries.answer, batch, answer)
     DRAWN.clear()
-    found = np.asarray(gradient_of(model, batch).gradient.entity_embedding[:micros, 0])
+    found = np.asarray(gradient_of(model, batch).gradient.encoder.entity_embedding[:micros, 0])
     assert DRAWN and all(key is not None for key in DRAWN)
     assert (found > 0).all() and len(set(found.tolist())) == micros
     DRAWN.clear()
-    frozen = gradient_of(model, batch, training=False).gradient.entity_embedding[:micros, 0]
+    frozen = gradient_of(model, batch, training=False).gradient.encoder.entity_embedding[:micros, 0]
     np.testing.assert_allclose(frozen, np.full(micros, frozen[0]), rtol=1e-5)
     assert DRAWN and all(key is None for key in DRAWN)
 
@@ -124,7 +136,7 @@ def test_the_evidence_loss_weighs_entity_and_relation_questions():
         embedding_dim=4, evidence_heads=2, evidence_hidden=3, evidence_background=False, task_weight=TASK
     )
     model = eqx.filter_jit(lambda key: Evidence(graph.num_entities, graph.num_relations, config, key=key))(jr.key(0))
-    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.needs)
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
     batch = loader.build(len(loader) - 1).batch
 
     @eqx.filter_jit

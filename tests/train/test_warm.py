@@ -16,7 +16,7 @@ from tirgn_eqx.data.names import places, with_further_names
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import build_combined, build_model
+from tirgn_eqx.models import build_mixture, build_model
 from tirgn_eqx.nn import RunningStatistics
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.warm_start import NameMap, fingerprint, leading_axes, warm_start
@@ -25,7 +25,7 @@ ENTITIES, RELATIONS = tuple("ABCDEFGHIJ"), ("give", "take", "meet")
 KINDS = ["tirgn", "regcn", "evidence", "combined"]
 EVIDENCE = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32", "max_buckets": 1}
 BY_ENTITY = {
-    "structure.entity_embedding",
+    "structure.encoder.entity_embedding",
     "evidence.background.subject",
     "evidence.background.object",
     "evidence.background.neighbour",
@@ -38,7 +38,7 @@ def build(kind, entities, relations, seed, **changes):
     evidence = preset("evidence").replace(**EVIDENCE)
     make = {
         "evidence": lambda: build_model(entities, relations, evidence, key=jax.random.key(0)),
-        "combined": lambda: build_combined(entities, relations, config, evidence, key=jax.random.key(0)),
+        "combined": lambda: build_mixture(entities, relations, config, evidence, key=jax.random.key(0)),
     }.get(kind, lambda: build_model(entities, relations, config, key=jax.random.key(0)))
     shape, rng = eqx.filter_eval_shape(make), np.random.default_rng(seed)
     number = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
@@ -102,7 +102,7 @@ def test_known_rows_are_copied_and_new_ones_are_those_of_a_fresh_model():
     entities, relations = ("new 1", "J", "B", "new 2", "A"), ("meet", "new", "give")
     old, fresh = old_model("combined"), build("combined", 5, 3, 7, dropout=0.4)
     new = warm_start(fresh, old, mapped(entities, relations))
-    assert new.structure.dropout == 0.4 and jax.tree.structure(new) == jax.tree.structure(fresh)
+    assert new.structure.encoder.dropout == 0.4 and jax.tree.structure(new) == jax.tree.structure(fresh)
     ours, begun, theirs = (leading_axes(model) for model in (new, fresh, old))
     rows = {"entity": [None, 9, 1, None, 0], "rel2": [2, None, 0, 5, None, 3]}
     assert {name for name, (axis, _) in ours.items() if axis == "entity"} == BY_ENTITY
@@ -121,9 +121,9 @@ def test_another_shape_is_refused_with_the_array():
     shape = lambda **changes: eqx.filter_eval_shape(
         lambda: build_model(4, 3, tiny_config(**changes), key=jax.random.key(0))
     )
-    with pytest.raises(ConfigError, match=r"'entity_embedding' is \[4, 8\] .* \[4, 12\]"):
+    with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[4, 8\] .* \[4, 12\]"):
         warm_start(shape(embedding_dim=12), old, names)
-    with pytest.raises(ConfigError, match=r"'entity_embedding' is \[10, 8\] .* \[4, 8\]"):
+    with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[10, 8\] .* \[4, 8\]"):
         warm_start(shape(), old)
     with pytest.raises(ConfigError, match="model with the array 'entity_decoder"):
         warm_start(shape(model="regcn"), old, names)

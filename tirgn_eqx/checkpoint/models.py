@@ -28,7 +28,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
-from tirgn_eqx.models import MODEL_TYPES, Model, build_combined, build_model
+from tirgn_eqx.models import MODEL_TYPES, Model, build_mixture, build_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
@@ -157,7 +157,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     build = (
         partial(build_model, *sizes, config, **options)
         if evidence is None
-        else partial(build_combined, *sizes, config, evidence, **options)
+        else partial(build_mixture, *sizes, config, evidence, **options)
     )
     try:
         skeleton = eqx.filter_eval_shape(build)

@@ -47,30 +47,30 @@ def _entries(model: TiRGN) -> dict[str, tuple[Where, Callable[[np.ndarray], np.n
     """Released name -> (our leaf, how the tensor is laid out here)."""
     same = lambda x: x
     transpose = lambda x: x.T
-    dim = model.entity_embedding.shape[1]
+    dim = model.encoder.entity_embedding.shape[1]
     table: dict[str, tuple[Where, Callable]] = {
-        "dynamic_emb": (lambda m: m.entity_embedding, same),
-        "emb_rel": (lambda m: m.relation_embedding, same),
+        "dynamic_emb": (lambda m: m.encoder.entity_embedding, same),
+        "emb_rel": (lambda m: m.encoder.relation_embedding, same),
         "weight_t1": (lambda m: m.time.weight_linear, lambda x: x[0]),
         "bias_t1": (lambda m: m.time.bias_linear, lambda x: x[0]),
         "weight_t2": (lambda m: m.time.weight_periodic, lambda x: x[0]),
         "bias_t2": (lambda m: m.time.bias_periodic, lambda x: x[0]),
     }
-    if model.static_conv is not None:
-        shape = model.static_conv.weight.shape
-        table["words_emb"] = (lambda m: m.word_embedding, same)
+    if model.encoder.static_conv is not None:
+        shape = model.encoder.static_conv.weight.shape
+        table["words_emb"] = (lambda m: m.encoder.word_embedding, same)
         # The misspelling is the released code's own.
-        table["statci_rgcn_layer.weight"] = (lambda m: m.static_conv.weight, lambda x: x.reshape(shape))
-    for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_gru")):
-        cell = lambda m, ours=ours: getattr(m, ours)
+        table["statci_rgcn_layer.weight"] = (lambda m: m.encoder.static_conv.weight, lambda x: x.reshape(shape))
+    for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_update")):
+        cell = lambda m, ours=ours: getattr(m.encoder, ours)
         table |= {
             f"{theirs}.weight_ih": (lambda m, c=cell: c(m).weight_input, transpose),
             f"{theirs}.weight_hh": (lambda m, c=cell: c(m).weight_hidden, transpose),
             f"{theirs}.bias_ih": (lambda m, c=cell: c(m).bias_input, same),
             f"{theirs}.bias_hh": (lambda m, c=cell: c(m).bias_hidden, same),
         }
-    for number in range(len(model.layers)):
-        layer = lambda m, number=number: m.layers[number]
+    for number in range(len(model.encoder.layers)):
+        layer = lambda m, number=number: m.encoder.layers[number]
         prefix = f"rgcn.layers.{number}."
         table |= {
             prefix + "weight_neighbor": (lambda m, f=layer: f(m).weight_neighbor, same),

@@ -9,11 +9,11 @@ from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.evaluate.encoding import Encoder, EncoderPrograms
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.results import Setting
-from tirgn_eqx.models.combined import Combined, Informed
+from tirgn_eqx.models import Mixture, MixtureAtTarget
 
 
-class CombinedEvaluator(EvidenceEvaluator):
-    """Evaluates `Combined` models of one shape on one split; compiles each batch shape once.
+class MixtureEvaluator(EvidenceEvaluator):
+    """Evaluates `Mixture` models of one shape on one split; compiles each batch shape once.
 
     **Arguments:** `history_len`: as trained; `store`: of the same graph; `encoder`: programs of another such evaluator;
     the others as those of `EvidenceEvaluator`.
@@ -34,7 +34,7 @@ class CombinedEvaluator(EvidenceEvaluator):
         self.windows = WindowLoader(graph, split, history_len=history_len, known=self.loader.known, store=store)
         self.encoder_programs = encoder
 
-    def forecaster(self, model: Combined) -> Callable[[int], Informed]:
+    def forecaster(self, model: Mixture) -> Callable[[int], MixtureAtTarget]:
         """The model at any target."""
         encoder = Encoder(model.structure, self.windows, self.encoder_programs)
         self.encoder_programs = encoder.programs

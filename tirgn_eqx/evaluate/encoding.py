@@ -6,20 +6,20 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.models import Encoding, RecurrentGraphModel
+from tirgn_eqx.models import Encoding, RecurrentEncoder, RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import split
-from tirgn_eqx.types import Rows, Window
+from tirgn_eqx.types import EntityRows, Window
 
 
 def encode_rows(
-    model: RecurrentGraphModel, window: Window, rows: Rows | None, idle: Float[Array, "entity dim"]
+    model: RecurrentGraphModel, window: Window, rows: EntityRows | None, idle: Float[Array, "entity dim"]
 ) -> Encoding:
     """The encoding of all entities from `rows` (all that have an edge in the window; None: all entities) and the
     `idle` states of the others."""
     if rows is None or rows.index is None:
-        return model.encode(window, rows=rows)[0]
-    encoding, _ = model.at_rows(rows).encode(window, rows=rows)
+        return model.encoder(window, rows=rows)[0]
+    encoding, _ = model.at_rows(rows).encoder(window, rows=rows)
     entity = split(idle.at[rows.index].set(encoding.entity, mode="drop"), "entity")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
@@ -39,7 +39,7 @@ class Encoder:
 
     def __init__(self, model: RecurrentGraphModel, windows: WindowLoader, programs: EncoderPrograms | None = None):
         self.model, self.windows = model, windows
-        self.programs = programs or EncoderPrograms(Programs(encode_rows), Programs(RecurrentGraphModel.idle))
+        self.programs = programs or EncoderPrograms(Programs(encode_rows), Programs(RecurrentEncoder.isolated_state))
         self._idle: dict[int, Any] = {}
         self._last: tuple[Any, Encoding, Any] | None = None
 
@@ -48,7 +48,7 @@ class Encoder:
         if self._last is None or self._last[0] != (target, known):
             found = self.windows.build(target, known)
             if found.length not in self._idle:
-                self._idle[found.length] = self.programs.idle(found.length, self.model, found.length)
+                self._idle[found.length] = self.programs.idle(found.length, self.model.encoder, found.length)
             key = (self.windows.sizes, self.windows.num_rows)
             encoding = self.programs.encode(key, self.model, found.window, found.rows, self._idle[found.length])
             self._last = ((target, known), encoding, found.time_index)

@@ -16,7 +16,7 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots, one_ahead
-from tirgn_eqx.models.combined import Informed
+from tirgn_eqx.models import MixtureAtTarget
 from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import Answers, EvidenceBatch
@@ -25,18 +25,20 @@ SCORES = 2**24  # about the most [unit, candidate] scores held at once
 
 
 def rank_evidence(
-    model: Evidence | Informed, batch: EvidenceBatch, temperature: Temperature | None = None
+    model: Evidence | MixtureAtTarget, batch: EvidenceBatch, temperature: Temperature | None = None
 ) -> tuple[Ranks, Ranks]:
     """Ranks of a batch's entity and relation answers; `temperature`: of the two kinds."""
 
     def ranks(intensity: Any, answers: Answers, temperature: Any) -> Ranks:
         probability = intensity / jnp.sum(intensity, 1, keepdims=True)
-        own = jnp.log(probability[answers.answer_unit, answers.answer])
+        own = jnp.log(probability[answers.answer_query, answers.answer])
         return answer_ranks(*tempered(probability, own, answers, temperature), answers)
 
     of_entity, of_relation = (None, None) if temperature is None else temperature
     entity = ranks(model.entity_intensities(batch), batch.entity.answers, of_entity)
-    relation = ranks(model.relation_intensities(batch, model.state(batch)), batch.relation.answers, of_relation)
+    relation = ranks(
+        model.relation_intensities(batch, model.background_logits(batch)), batch.relation.answers, of_relation
+    )
     return entity, relation
 
 
@@ -90,7 +92,7 @@ class EvidenceEvaluator:
                     bucket = self.loader.buckets[prepared.bucket]
                     self.programs.prepare(bucket, at(prepared.target), prepared.batch)
 
-    def forecaster(self, model: Any) -> Callable[[int], Evidence | Informed]:
+    def forecaster(self, model: Any) -> Callable[[int], Evidence | MixtureAtTarget]:
         """What forecasts a target: the model, whatever the target."""
         return lambda target: model
 

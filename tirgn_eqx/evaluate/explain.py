@@ -16,8 +16,8 @@ from tirgn_eqx.data.index.occurrences import Occurrences
 from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.encoding import Encoder
-from tirgn_eqx.models.combined import Combined, Informed
-from tirgn_eqx.models.evidence import LEAST, Evidence
+from tirgn_eqx.models import Mixture, MixtureAtTarget
+from tirgn_eqx.models.evidence import MIN_INTENSITY, Evidence
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.types import EvidenceBatch
 
@@ -93,10 +93,12 @@ class Carried(NamedTuple):
     structure: Float[Array | np.ndarray, " entity"]
 
 
-def carried(model: Evidence | Informed, batch: EvidenceBatch) -> Carried:
+def carried(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> Carried:
     """Of the first unit of `batch`."""
     intensity = model.entity_intensities(batch)[0]
-    structure = model.structure_intensities(batch)[0] if isinstance(model, Informed) else jnp.zeros_like(intensity)
+    structure = (
+        model.structure_intensities(batch)[0] if isinstance(model, MixtureAtTarget) else jnp.zeros_like(intensity)
+    )
     return Carried(intensity, model.entry_intensities(batch)[0], model.popular_intensities(batch), structure)
 
 
@@ -118,7 +120,7 @@ def explained(
         row = occurrences.last(occurrences.group(np.array([key])), known.before)
         return int(occurrences.events[row[0]]), int(occurrences.occurrence[row[0]] % len(index.clock))
 
-    mine = np.flatnonzero(gathered["partner_object"][gathered["entry_pair"]] == chosen)
+    mine = np.flatnonzero(gathered["partner_object"][gathered["entry_neighbour"]] == chosen)
     shares = []
     for entry in mine.tolist():
         q = int(gathered["entry_relation"][entry])
@@ -133,7 +135,7 @@ def explained(
     if structure:
         shares.append(Share("structure", structure / intensity))
     rest = intensity - float(found.entry[mine].sum()) - popular - structure
-    shares.append(Share("background", max(rest, LEAST * intensity) / intensity))
+    shares.append(Share("background", max(rest, MIN_INTENSITY * intensity) / intensity))
     return Explanation(
         *asked,
         snapshot,
@@ -149,7 +151,7 @@ class Explainer:
 
     def __init__(
         self,
-        model: Evidence | Combined,
+        model: Evidence | Mixture,
         graph: TemporalGraph,
         index: EvidenceIndex | None = None,
         *,
@@ -158,11 +160,11 @@ class Explainer:
         self.graph, self.index = graph, index or EvidenceIndex(graph)
         part: Any = model
         self.at: Callable[[int, int | None], Any] = lambda snapshot, before: model
-        if isinstance(model, Combined):
+        if isinstance(model, Mixture):
             encoder = Encoder(model.structure, WindowLoader(graph, None, history_len=history_len))
             part, self.at = model.evidence, lambda snapshot, before: model.at(*encoder(snapshot, before))
         assert isinstance(part, Evidence)
-        self.gatherer = Gatherer(self.index, **part.needs)
+        self.gatherer = Gatherer(self.index, **part.loader_options)
         self._programs = Programs(carried)
 
     def __call__(

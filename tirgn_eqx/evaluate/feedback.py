@@ -52,7 +52,7 @@ class ForecastStore(SnapshotStore):
 def top_answers(model: RecurrentGraphModel, batch: Batch, count: int) -> tuple[jax.Array, jax.Array]:
     """(probability, entity) of the `count` most probable answers to every entity question, each
     `(micro, unit, count)`."""
-    encoding, _ = model.encode(batch.window)
+    encoding, _ = model.encoder(batch.window)
 
     def chunk(queries):
         score, _ = model.ranking_scores(encoding, queries, batch.time_index, kind="entity")
@@ -96,7 +96,7 @@ def forecast_snapshots(
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in programs(prepared.bucket, model, prepared.batch))
         asked = prepared.batch.entity_queries
-        subject, given, weight = (np.asarray(x) for x in (asked.subject, asked.given, asked.weight))
+        subject, given, weight = (np.asarray(x) for x in (asked.subject, asked.condition, asked.weight))
         expected = weight[..., None] * probability
         store.put(target, *_most_expected(subject, given, answer, expected, graph.num_relations, wanted))
     return store

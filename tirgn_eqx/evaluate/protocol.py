@@ -23,7 +23,7 @@ from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabu
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import for_checkpoint
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.evaluate.evidence import EvidenceEvaluator
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
@@ -31,7 +31,7 @@ from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation as Evaluation
 from tirgn_eqx.evaluate.results import Setting as Setting
 from tirgn_eqx.evaluate.results import evaluated_snapshots, one_ahead
-from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel
+from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentEncoder, RecurrentGraphModel
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Batch
@@ -109,7 +109,7 @@ class Evaluator:
         self._options |= {"known": None if setting == "single-step" else int(snapshots[0])}
         # Before anything is fed back this is the loader of frozen windows.
         self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._shared, **self._options)
-        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentGraphModel.idle))
+        self.programs = programs or EvaluationPrograms(Programs(rank_batch), Programs(RecurrentEncoder.isolated_state))
 
     @jaxtyped(typechecker=beartype)
     def __call__(self, model: RecurrentGraphModel, temperature: Temperature | None = None) -> Evaluation:
@@ -138,7 +138,7 @@ class Evaluator:
         """What ranks a batch: its program's key, and the arguments; `idle`: states known so far, by window length."""
         length = min(self.loader.window_end(prepared.target), self.loader.history_len)
         if length not in idle:
-            idle[length] = self.programs.idle(length, model, length)
+            idle[length] = self.programs.idle(length, model.encoder, length)
         return self.loader.buckets[prepared.bucket], model, prepared.batch, idle[length]
 
     def _further(self, temperature: Temperature | None) -> tuple[Any, ...]:
@@ -197,10 +197,10 @@ def make_evaluator(
     """The evaluator of models like `model`; see `evaluate_model`. `candidates`: see `Evaluator`."""
     options: dict[str, Any] = {"candidates": candidates}
     if isinstance(model, Evidence):
-        return EvidenceEvaluator(graph, split, setting=setting, **model.needs, **options)
-    if isinstance(model, Combined):
-        needs: dict[str, Any] = model.evidence.needs | {"history_len": history_len}
-        return CombinedEvaluator(graph, split, setting=setting, **needs, **options)
+        return EvidenceEvaluator(graph, split, setting=setting, **model.loader_options, **options)
+    if isinstance(model, Mixture):
+        needs: dict[str, Any] = model.evidence.loader_options | {"history_len": history_len}
+        return MixtureEvaluator(graph, split, setting=setting, **needs, **options)
     options |= {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
     return Evaluator(graph, split, setting=setting, **options)
 
@@ -216,7 +216,7 @@ def evaluate_model(
     vocabulary: HistoryVocabulary | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Evaluation:
-    """Evaluate once; for repeated evaluation keep an `Evaluator`, `EvidenceEvaluator` or `CombinedEvaluator`.
+    """Evaluate once; for repeated evaluation keep an `Evaluator`, `EvidenceEvaluator` or `MixtureEvaluator`.
 
     Models of evidence have no history vocabulary: `history_window` and `vocabulary` say nothing to them, and
     `history_len` nothing to one that has no structure.

@@ -44,8 +44,8 @@ def answer_ranks(
     **Arguments:** `score`: the probability of every candidate; `log_probability`: of the answers, handed on as the NLL;
     `num_candidates`: the others are padding and take no place.
     """
-    assert queries.true_unit is not None and queries.true_candidate is not None
-    own = score[queries.answer_unit, queries.answer][:, None]
+    assert queries.true_query is not None and queries.true_candidate is not None
+    own = score[queries.answer_query, queries.answer][:, None]
 
     def places(scores, counted: Any = True):
         """Better scores in each answer's row, equal ones counted half; NaN is neither."""
@@ -53,12 +53,12 @@ def answer_ranks(
 
     # One pass over all candidates; the few true ones, the own answer too, are then taken off again.
     real = True if num_candidates is None else jnp.arange(score.shape[1]) < num_candidates
-    everyone = places(score[queries.answer_unit], real)
-    true = score.at[queries.true_unit, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
-    of_unit = queries.true_unit[None, :] == queries.answer_unit[:, None]
+    everyone = places(score[queries.answer_query], real)
+    true = score.at[queries.true_query, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
+    of_unit = queries.true_query[None, :] == queries.answer_query[:, None]
     # NaN is better than nothing, so that a diverged model would be the best one, were its ranks not NaN.
     number = lambda ranks: jnp.where(jnp.isnan(own[:, 0]), jnp.nan, ranks.astype(jnp.float32))
-    unit, top = queries.answer_unit, jnp.max(score, 1)
+    unit, top = queries.answer_query, jnp.max(score, 1)
     ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # at the top; none where NaN is
     brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
     return Ranks(
@@ -83,4 +83,4 @@ def tempered(
         return score, log_probability
     scaled = jnp.log(score) / temperature
     normalizer = jax.nn.logsumexp(scaled, 1)
-    return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_unit]
+    return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_query]

@@ -38,7 +38,7 @@ class _Snapshot:
     unit: np.ndarray
     answer: np.ndarray
     row: np.ndarray
-    true_unit: np.ndarray
+    true_query: np.ndarray
     true: np.ndarray
     true_row: np.ndarray
     expanded: tuple[np.ndarray, np.ndarray]
@@ -116,7 +116,7 @@ class RecurrencyEvaluator:
         for number in self.snapshots.tolist():
             known = number if self.setting == "single-step" else int(self.snapshots[0])
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[known]))
-            relaxed.learn(relation, object_)
+            relaxed.update(relation, object_)
             learnt = known
             yield self._snapshot(number, known, relaxed)
 
@@ -135,7 +135,7 @@ class RecurrencyEvaluator:
         all_keys = index.keys(subject, relation)
         mine = np.isin(all_keys, keys)
         true_code = np.unique(np.searchsorted(keys, all_keys[mine]) * graph.num_entities + object_[mine])
-        true_unit, true = true_code // graph.num_entities, true_code % graph.num_entities
+        true_query, true = true_code // graph.num_entities, true_code % graph.num_entities
         unit_relation = keys % index.rel2
         relations, level_of_unit = np.unique(unit_relation, return_inverse=True)
         return _Snapshot(
@@ -147,14 +147,14 @@ class RecurrencyEvaluator:
             unit=unit,
             answer=answer,
             row=row_of(unit, answer),
-            true_unit=true_unit,
+            true_query=true_query,
             true=true,
-            true_row=row_of(true_unit, true),
+            true_row=row_of(true_query, true),
             expanded=_expand(unit, pairs.question, len(keys)),
-            filtered=_expand(unit, true_unit, len(keys)),
+            filtered=_expand(unit, true_query, len(keys)),
             xi=relaxed(unit_relation[pairs.question], pairs.candidate),
             answer_xi=relaxed(unit_relation[unit], answer),
-            true_xi=relaxed(unit_relation[true_unit], true),
+            true_xi=relaxed(unit_relation[true_query], true),
             levels=relaxed.distribution(relations),
             level_of_unit=level_of_unit,
         )
@@ -184,7 +184,7 @@ def _ranks(snapshot: _Snapshot, psi: np.ndarray, share: np.ndarray) -> tuple[np.
     everyone = _places_without_history(snapshot, own, rest)
     answer, row = snapshot.expanded
     everyone += per_answer(answer, places(score[row], own[answer]) - places(without[row], own[answer]))
-    true = value(snapshot.true_unit, snapshot.true_row, snapshot.true_xi)
+    true = value(snapshot.true_query, snapshot.true_row, snapshot.true_xi)
     answer, row = snapshot.filtered
     # The answer itself is among the true ones, and counted half.
     return 1 + everyone - per_answer(answer, places(true[row], own[answer])), 0.5 + everyone

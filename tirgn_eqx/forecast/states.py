@@ -22,9 +22,9 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Carried, carried
-from tirgn_eqx.models import Combined, Evidence, Model, RecurrentGraphModel, scores
+from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentGraphModel, logits
 from tirgn_eqx.runtime.compiling import Programs, compile_ahead
-from tirgn_eqx.types import Queries, Surroundings
+from tirgn_eqx.types import GlobalGraph, Queries
 
 MOST_UNITS = 256  # questions at once
 UNITS = (1, 16, MOST_UNITS)
@@ -67,16 +67,16 @@ class RecurrentState:
         windows = WindowLoader(outlook.graph, None, history_len=history_len)
         encoding, _ = Encoder(model, windows)(outlook.target, outlook.known)
         self.time_index = jnp.asarray(outlook.time_index)
-        self.encoding = encoding.prepared()
+        self.encoding = encoding.with_cache()
         self._programs = {kind: Programs(self._program(kind)) for kind in ("entity", "relation")}
 
     @staticmethod
     def _program(kind: Any) -> Any:
         def run(model: RecurrentGraphModel, encoding: Any, queries: Queries, time_index: Any) -> Any:
             raw, history, candidates, _ = model.decode(encoding, queries, time_index, model.buffers, kind=kind)
-            seen = scores.seen_mask(queries, len(candidates))
-            both = scores.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
-            past = scores.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
+            seen = logits.in_history(queries, len(candidates))
+            both = logits.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
+            past = logits.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
             return jnp.exp(both), jnp.minimum(model.history_rate * jnp.exp(past - both), 1)
 
         return run
@@ -112,26 +112,26 @@ class RecurrentState:
 class EvidenceState:
     """Evidence, by itself or with a structure, at one target: the background's view of everybody, and the encoding."""
 
-    def __init__(self, model: Evidence | Combined, outlook: Outlook, index: EvidenceIndex, history_len: int):
+    def __init__(self, model: Evidence | Mixture, outlook: Outlook, index: EvidenceIndex, history_len: int):
         self.index, self.graph = index, outlook.graph
         self.known = index.known(outlook.target, outlook.known)
         part: Any = model
         self.at: Any = model
-        if isinstance(model, Combined):
+        if isinstance(model, Mixture):
             windows = WindowLoader(outlook.graph, None, history_len=history_len)
             encoding, _ = Encoder(model.structure, windows)(outlook.target, outlook.known)
-            part, self.at = model.evidence, model.at(encoding.prepared(), jnp.asarray(outlook.time_index))
-        self.gatherer = Gatherer(index, **part.needs | {"background": False})
+            part, self.at = model.evidence, model.at(encoding.with_cache(), jnp.asarray(outlook.time_index))
+        self.gatherer = Gatherer(index, **part.loader_options | {"background": False})
         self.settled = None
         if part.background is not None:
             everybody, *links = index.surroundings(self.known, MOST_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
-            around = Surroundings(jnp.asarray(everybody, jnp.float32), *links)
-            settle = compile_ahead(lambda model, around: model.settled(around), part, around)
+            around = GlobalGraph(jnp.asarray(everybody, jnp.float32), *links)
+            settle = compile_ahead(lambda model, around: model.cache_entities(around), part, around)
             self.settled = settle(part, around)
         shares = lambda intensity: intensity / jnp.sum(intensity, 1, keepdims=True)
-        relations = lambda model, batch: model.relation_intensities(batch, model.state(batch))
+        relations = lambda model, batch: model.relation_intensities(batch, model.background_logits(batch))
         self._entity = self._program(lambda model, batch: shares(model.entity_intensities(batch)))
         self._relation = self._program(lambda model, batch: shares(relations(model, batch)))
         self._carried = self._program(carried)
@@ -155,7 +155,7 @@ class EvidenceState:
 
         def run(model: Any, settled: Any, arrays: Any) -> Any:
             batch = assembled(arrays)
-            return ask(model, eqx.tree_at(lambda b: b.surroundings, batch, settled, is_leaf=lambda x: x is None))
+            return ask(model, eqx.tree_at(lambda b: b.global_graph, batch, settled, is_leaf=lambda x: x is None))
 
         return Programs(run)
 

@@ -1,4 +1,4 @@
-"""Forecasting models: immutable pytrees that are trained, and counters that are not."""
+"""Forecasting models: pytrees that are trained, and the recurrency baseline, which counts."""
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -6,17 +6,19 @@ from jaxtyping import PRNGKeyArray
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.models.combined import Combined as Combined
-from tirgn_eqx.models.combined import Gate as Gate
+from tirgn_eqx.models.encoder import Encoding as Encoding
+from tirgn_eqx.models.encoder import RecurrentEncoder as RecurrentEncoder
 from tirgn_eqx.models.evidence import Evidence as Evidence
-from tirgn_eqx.models.evolution import Encoding as Encoding
-from tirgn_eqx.models.evolution import RecurrentGraphModel as RecurrentGraphModel
+from tirgn_eqx.models.gate import Gate as Gate
+from tirgn_eqx.models.mixture import Mixture as Mixture
+from tirgn_eqx.models.mixture import MixtureAtTarget as MixtureAtTarget
 from tirgn_eqx.models.recurrency import Recurrency as Recurrency
+from tirgn_eqx.models.recurrent import RecurrentGraphModel as RecurrentGraphModel
 from tirgn_eqx.models.regcn import REGCN as REGCN
 from tirgn_eqx.models.tirgn import TiRGN as TiRGN
 
-Model = RecurrentGraphModel | Evidence | Combined
-MODELS: dict[str, type[Model]] = {"tirgn": TiRGN, "regcn": REGCN, "evidence": Evidence}
+Model = RecurrentGraphModel | Evidence | Mixture
+MODELS = {"tirgn": TiRGN, "regcn": REGCN, "evidence": Evidence}
 # What a checkpoint may hold.
 MODEL_TYPES = (*MODELS, "tirgn-evidence", "regcn-evidence")
 
@@ -28,14 +30,16 @@ def build_model(
     static: StaticGraph | None = None,
     *,
     key: PRNGKeyArray,
-) -> Model:
-    """The model that `config.model` names, as it begins and by itself, whatever `config.history` says; `static` is used
-    when `config.static_graph`."""
-    chosen: type = MODELS[config.model]
-    return chosen(num_entities, num_relations, config, static, key=key)
+) -> RecurrentGraphModel | Evidence:
+    """The initial model of `config.model` alone, whatever `config.history` is.
+
+    **Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used when `config.static_graph`;
+    `key`: of the initialisation.
+    """
+    return MODELS[config.model](num_entities, num_relations, config, static, key=key)
 
 
-def build_combined(
+def build_mixture(
     num_entities: int,
     num_relations: int,
     config: TiRGNTrainingConfig,
@@ -43,11 +47,13 @@ def build_combined(
     static: StaticGraph | None = None,
     *,
     key: PRNGKeyArray,
-) -> Combined:
-    """The model of `config` with evidence as the config `evidence` describes it, as both begin."""
-    sizes = (num_entities, num_relations)
-    structure = build_model(*sizes, config, static, key=key)
-    part = build_model(*sizes, evidence, static, key=key)
+) -> Mixture:
+    """The initial mixture of the recurrent graph model of `config` and the evidence model of `evidence`.
+
+    **Raises:** ConfigError when the two are of other families.
+    """
+    structure = build_model(num_entities, num_relations, config, static, key=key)
+    part = build_model(num_entities, num_relations, evidence, static, key=key)
     if not (isinstance(structure, RecurrentGraphModel) and isinstance(part, Evidence)):
         raise ConfigError(f"{config.model} with {evidence.model}: tirgn or regcn goes with evidence")
-    return Combined(structure, part, Gate(part, jr.fold_in(key, 1)))
+    return Mixture(structure, part, Gate(num_relations, part.context, key=jr.fold_in(key, 1)))

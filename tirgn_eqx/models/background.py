@@ -1,4 +1,4 @@
-"""The background of evidence: how likely any two entities are, whether they ever met or not."""
+"""The background intensity of evidence: how likely any two entities are to meet, whether they ever met or not."""
 
 import equinox as eqx
 import jax
@@ -8,111 +8,128 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import PLAIN_FEATURES
-from tirgn_eqx.models.kernel import Kernel, bounded_exp
+from tirgn_eqx.models.intensity import LogIntensity, bounded_exp
 from tirgn_eqx.nn.static_graph import StaticEdges
-from tirgn_eqx.types import Surroundings
+from tirgn_eqx.types import EntityCache, GlobalGraph
 
 
-class Links(eqx.Module):
-    """A layer of messages over all links: the mean of an entity's partners, weighted by when and how often they met,
-    and what that mean says of the entity as a subject and as an object."""
+class NeighbourMean(eqx.Module):
+    """One message-passing layer over all links: the mean of the neighbours of every entity, weighted by when and how
+    often they met, and two projections of that mean for the entity as a subject and as an object."""
 
-    weight: Kernel
+    weight: LogIntensity
     to_subject: Float[Array, "dim dim"]
     to_object: Float[Array, "dim dim"]
 
-    def __init__(self, dim: int, hidden: int, key: PRNGKeyArray):
+    def __init__(self, dim: int, hidden: int, *, key: PRNGKeyArray):
         keys = jr.split(key, 3)
-        self.weight = Kernel(PLAIN_FEATURES, hidden, 1, 1, 0.0, 0.0, keys[0])
+        self.weight = LogIntensity(PLAIN_FEATURES, hidden, 1, 1, level=0.0, spread=0.0, key=keys[0])
         self.to_subject, self.to_object = 0.1 * jr.normal(keys[1], (dim, dim)), 0.1 * jr.normal(keys[2], (dim, dim))
 
-    def mean(self, vectors: Float[Array, "entity dim"], around: Surroundings) -> Float[Array, "entity dim"]:
-        """The mean of every entity's partners; zero for an entity without any."""
-        weight = bounded_exp(self.weight(around.link_features, jnp.zeros_like(around.link_subject))[:, 0])
-        by_subject = lambda x: jax.ops.segment_sum(x, around.link_subject, len(vectors), indices_are_sorted=True)
-        message = weight[:, None] * vectors[around.link_object]
-        return by_subject(message) / (by_subject(weight)[:, None] + 1e-3)
+    def __call__(self, vectors: Float[Array, "entity dim"], graph: GlobalGraph) -> Float[Array, "entity dim"]:
+        """The mean of the neighbours' `vectors` `(entity, dim)`; zero for an entity that never met another."""
+        weight = bounded_exp(self.weight(graph.link_features, jnp.zeros_like(graph.link_subject))[:, 0])
+        message = weight[:, None] * vectors[graph.link_object]
+        total = jax.ops.segment_sum(message, graph.link_subject, len(vectors), indices_are_sorted=True)
+        weights = jax.ops.segment_sum(weight, graph.link_subject, len(vectors), indices_are_sorted=True)
+        return total / (weights[:, None] + 1e-3)
 
 
-class Words(eqx.Module):
-    """What its words (of a static graph) say of an entity as a subject, as an object, and as a partner of others."""
+class WordEmbeddings(eqx.Module):
+    """Embeddings of the words of a static graph, summed over the words of every entity.
+
+    Each word has three vectors side by side: for the entity as a subject, as an object, and as a neighbour of others.
+    """
 
     vectors: Float[Array, "word dim3"]
     static_edges: StaticEdges
 
-    def __init__(self, static: StaticGraph, entities: int, dim: int, key: PRNGKeyArray):
+    def __init__(self, static: StaticGraph, num_entities: int, dim: int, *, key: PRNGKeyArray):
         spread = jnp.repeat(jnp.array([0.1, 0.1, 0.3]), dim)
         self.vectors = spread * jr.normal(key, (static.num_words, 3 * dim))
-        self.static_edges = StaticEdges(static, entities)
+        self.static_edges = StaticEdges(static, num_entities)
 
     def __call__(self) -> tuple[Float[Array, "entity dim"], Float[Array, "entity dim"], Float[Array, "entity dim"]]:
-        """(as subject, as object, as partner), zero for an entity without words. Divided by the square root of how many
-        words there are, so that the sum of many is as wide as one."""
+        """`(subject, object, neighbour)` vectors of every entity, zero without words. The sum is divided by the square
+        root of the number of words, so that many words give the same variance as one."""
         edges = self.static_edges
         total = jax.ops.segment_sum(self.vectors[edges.word], edges.entity, len(edges.degree))
-        subject, object, partner = jnp.split(total / jnp.sqrt(jnp.maximum(edges.degree, 1))[:, None], 3, 1)
-        return subject, object, partner
+        subject, object, neighbour = jnp.split(total / jnp.sqrt(jnp.maximum(edges.degree, 1))[:, None], 3, 1)
+        return subject, object, neighbour
 
 
 class Background(eqx.Module):
-    """exp(b(s, r, o)), b a product of a question's vector and a candidate's.
+    """exp(b(s, r, o)), where b is the inner product of a query vector and a candidate vector.
 
-    An entity is its own vector, what its partners are in the mean (`near`), and what they are with theirs (`far`): so
-    it is compared with whom it may meet through others. Where the data has a static graph, its words add to all of it:
-    so an entity that was hardly ever seen is taken for one of its kind.
+    The vector of an entity is the sum of its own embedding, the mean of its neighbours (`first_hop`) and the mean of
+    theirs (`second_hop`), so that entities are compared with those they may meet through others. With a static graph,
+    the words of an entity add to its embeddings, so that a rare entity resembles others of its kind.
     """
 
     subject: Float[Array, "entity dim"]
     object: Float[Array, "entity dim"]
     neighbour: Float[Array, "entity dim"]
-    words: Words | None
-    near: Links
-    far: Links
-    own: Float[Array, "dim dim"]
-    partners: Float[Array, "dim dim"]
+    words: WordEmbeddings | None
+    first_hop: NeighbourMean
+    second_hop: NeighbourMean
+    hop_self: Float[Array, "dim dim"]
+    hop_neighbours: Float[Array, "dim dim"]
     relation: Float[Array, "rel2 dim"]
     gate: Float[Array, "rel2 dim"]
     inner: Float[Array, "dim2 dim2"]
     outer: Float[Array, "dim2 dim"]
     activity: Float[Array, "rel2 feature"]
-    activity_of_subject: Float[Array, "feature feature"]
+    subject_activity: Float[Array, "feature feature"]
     level: Float[Array, ""]
-    for_relation: Float[Array, "rel2 dim2"]
-    for_relation_bias: Float[Array, " rel2"]
-    modulation: Float[Array, " rel2"]
+    relation_weight: Float[Array, "rel2 dim2"]
+    relation_bias: Float[Array, " rel2"]
+    lift_strength: Float[Array, " rel2"]
 
     def __init__(
-        self, entities: int, rel2: int, dim: int, hidden: int, key: PRNGKeyArray, static: StaticGraph | None = None
+        self,
+        num_entities: int,
+        rel2: int,
+        dim: int,
+        hidden: int,
+        static: StaticGraph | None = None,
+        *,
+        key: PRNGKeyArray,
     ):
-        """**Arguments:** sizes; `static`: the words of the entities, if there are any."""
-        keys = iter(jr.split(key, 14))
-        normal = lambda spread, *shape: spread * jr.normal(next(keys), shape)
-        self.subject, self.object = normal(0.1, entities, dim), normal(0.1, entities, dim)
-        self.neighbour = normal(0.3, entities, dim)
-        self.near, self.far = Links(dim, hidden, next(keys)), Links(dim, hidden, next(keys))
-        self.own, self.partners = normal(0.1, dim, dim), normal(0.1, dim, dim)
-        self.relation, self.gate = normal(0.5, rel2, dim), normal(0.1, rel2, dim)
-        self.inner, self.outer = normal(0.1, 2 * dim, 2 * dim), normal(0.05, 2 * dim, dim)
-        self.activity = normal(0.01, rel2, PLAIN_FEATURES)
-        self.activity_of_subject = normal(0.01, PLAIN_FEATURES, PLAIN_FEATURES)
+        """**Arguments:** sizes; `static`: the words of the entities, where there are any; `key`."""
+        keys = jr.split(key, 14)
+        self.subject = 0.1 * jr.normal(keys[0], (num_entities, dim))
+        self.object = 0.1 * jr.normal(keys[1], (num_entities, dim))
+        self.neighbour = 0.3 * jr.normal(keys[2], (num_entities, dim))
+        self.first_hop = NeighbourMean(dim, hidden, key=keys[3])
+        self.second_hop = NeighbourMean(dim, hidden, key=keys[4])
+        self.hop_self = 0.1 * jr.normal(keys[5], (dim, dim))
+        self.hop_neighbours = 0.1 * jr.normal(keys[6], (dim, dim))
+        self.relation = 0.5 * jr.normal(keys[7], (rel2, dim))
+        self.gate = 0.1 * jr.normal(keys[8], (rel2, dim))
+        self.inner = 0.1 * jr.normal(keys[9], (2 * dim, 2 * dim))
+        self.outer = 0.05 * jr.normal(keys[10], (2 * dim, dim))
+        self.activity = 0.01 * jr.normal(keys[11], (rel2, PLAIN_FEATURES))
+        self.subject_activity = 0.01 * jr.normal(keys[12], (PLAIN_FEATURES, PLAIN_FEATURES))
         self.level = jnp.array(-4.0)
-        self.for_relation, self.for_relation_bias = normal(0.1, rel2, 2 * dim), jnp.zeros(rel2)
-        self.modulation = jnp.full(rel2, 0.2)
-        self.words = None if static is None else Words(static, entities, dim, jr.fold_in(key, 1))
+        self.relation_weight, self.relation_bias = 0.1 * jr.normal(keys[13], (rel2, 2 * dim)), jnp.zeros(rel2)
+        self.lift_strength = jnp.full(rel2, 0.2)
+        word_key = jr.fold_in(key, 1)
+        self.words = None if static is None else WordEmbeddings(static, num_entities, dim, key=word_key)
 
-    def states(self, around: Surroundings) -> tuple[Float[Array, "entity dim"], Float[Array, "entity dim"]]:
-        """What every entity is as a subject and as an object."""
+    def entities(self, graph: GlobalGraph) -> EntityCache:
+        """The vectors of every entity as a subject and as an object."""
         subject, object, neighbour = self.subject, self.object, self.neighbour
         if self.words is not None:
-            said = self.words()
-            subject, object, neighbour = subject + said[0], object + said[1], neighbour + said[2]
-        near = self.near.mean(neighbour, around)
-        far = self.far.mean(jax.nn.gelu(neighbour @ self.own + near @ self.partners), around)
-        subject = subject + near @ self.near.to_subject + far @ self.far.to_subject
-        return subject, object + near @ self.near.to_object + far @ self.far.to_object
+            of_words = self.words()
+            subject, object, neighbour = subject + of_words[0], object + of_words[1], neighbour + of_words[2]
+        first = self.first_hop(neighbour, graph)
+        second = self.second_hop(jax.nn.gelu(neighbour @ self.hop_self + first @ self.hop_neighbours), graph)
+        subject = subject + first @ self.first_hop.to_subject + second @ self.second_hop.to_subject
+        object = object + first @ self.first_hop.to_object + second @ self.second_hop.to_object
+        return EntityCache(graph.activity, subject, object)
 
-    def question(self, subject: Float[Array, "unit dim"], relation: Int[Array, " unit"]) -> Float[Array, "unit dim"]:
-        """The vector of (s, r, ?), from the subject's state."""
-        asked = self.relation[relation]
-        hidden = jax.nn.gelu(jnp.concatenate([subject, asked], 1) @ self.inner)
-        return asked + subject * (1 + self.gate[relation]) + hidden @ self.outer
+    def query(self, subject: Float[Array, "query dim"], relation: Int[Array, " query"]) -> Float[Array, "query dim"]:
+        """The vectors of (s, r, ?), from the subjects' vectors."""
+        embedding = self.relation[relation]
+        hidden = jax.nn.gelu(jnp.concatenate([subject, embedding], 1) @ self.inner)
+        return embedding + subject * (1 + self.gate[relation]) + hidden @ self.outer

@@ -1,22 +1,22 @@
-"""Evidence: what happens next, from what happened before, as a sum of named past events.
+r"""Evidence: forecasts as sums over named past events.
 
-The intensity of candidate o for the question (s, r, ?) at time t is
+The intensity of candidate o for the query (s, r, ?) at time t is
 
-    lambda(o) = m(s, r, o) * [ sum over known triples (s, q, o) of  sum_k a[r, k] exp(g_k(q, x))
+    lambda(o) = m(s, r, o) * [ sum over past triples (s, q, o) of  sum_k a[r, k] exp(g_k(q, x))
                                + exp(e(r, x))  where q = r ]
-                + exp(p(r, x'))  where (?, r, o) is known  +  exp(b(s, r, o))  +  a small constant,
+                + exp(p(r, x'))  where (?, r, o) is in the past  +  exp(b(s, r, o))  +  a small constant.
 
-x being ages and counts of the triple, of the pair (s, o), and of both entities; x' those of (r, o). g, e and p are
-small networks with a part of their own for every relation, the heads k are kinds of evidence that relations share. b,
-the background, compares entities by embeddings and by those that they are linked with; m lifts candidates that the
-background finds likely, or that others have had the relation with. p(o) = lambda(o) / sum of all lambda, and every past
-event's share in it is exact.
+Here x are ages and counts of the triple, of the pair (s, o), and of both entities, and x' those of (r, o). The small
+networks g, e and p have parameters of their own for every relation; the heads k are kinds of evidence that relations
+share. The background b compares entities by embeddings and by their neighbours. The lift m raises candidates that the
+background finds likely, or that others had the relation with. p(o) is lambda(o) divided by the sum over all candidates,
+so the share of every past event in it is exact.
 
-Relations are forecast alike: the triples (s, q, o) of the pair carry every relation r.
+Relations are forecast in the same way: the past triples (s, q, o) of the pair contribute to every relation r.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import equinox as eqx
 import jax
@@ -27,50 +27,79 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
-from tirgn_eqx.models.background import Background, Words
-from tirgn_eqx.models.kernel import Kernel, bounded_exp
-from tirgn_eqx.models.products import Products, capped_exp, rows_of
+from tirgn_eqx.models.background import Background, WordEmbeddings
+from tirgn_eqx.models.intensity import (
+    LOG_CENTRE,
+    LOG_CLIP,
+    FactoredLogits,
+    LogIntensity,
+    bounded_exp,
+    capped_exp,
+    take_rows,
+)
 from tirgn_eqx.nn.static_graph import StaticEdges
-from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, Partners, Settled, Surroundings
+from tirgn_eqx.types import Answers, EntityCache, EvidenceBatch, EvidenceEntityQueries, GlobalGraph, Neighbours
 
-PACE = 3  # how much faster the heads' weights move than their parameters, which Adam moves all alike
-MOST_DEMAND = 4.0  # exponent of what others' events may do to a candidate's evidence, either way
-LEAST = 1e-6  # intensity of every candidate, so that none is impossible
-
-
-class State(NamedTuple):
-    """What the background gives for a batch: vectors of units and candidates, and relation questions' logits."""
-
-    unit: Float[Array, "unit wide"]
-    candidate: Float[Array, "entity wide"]
-    relation: Float[Array, "pair_unit rel2"]
+HEAD_WEIGHT_SCALE = 3  # learning-rate scale of the head weights: Adam moves all parameters alike
+DEMAND_CLIP = 4.0  # limit of the exponent by which the events of others change a candidate's evidence
+MIN_INTENSITY = 1e-6  # of every candidate, so that none is impossible
 
 
-class Intensities(NamedTuple):
-    """Entity questions: the intensity of cells and of popular objects, and what they and the background sum up to over
-    all candidates of every unit; `popular_sum` holds the small constant of every candidate too."""
+class EvidenceLoaderOptions(TypedDict):
+    """The settings of an evidence model that shape its batches."""
+
+    context: bool
+    background: bool
+    max_partners: int
+
+
+class BackgroundLogits(NamedTuple):
+    """Logits of the background for a batch: of entity queries, and of relation queries."""
+
+    entity: FactoredLogits
+    relation: Float[Array, "relation_query rel2"]
+
+
+class EntityIntensities(NamedTuple):
+    """Intensities of entity queries: of cells and of popular objects, and the sums of these and of the background over
+    all candidates of every query. `popular_sum` includes the small constant of every candidate."""
 
     cell: Float[Array, " cell"]
     popular: Float[Array, " popular"]
-    cell_sum: Float[Array, " unit"]
-    popular_sum: Float[Array, " unit"]
-    background_sum: Float[Array, " unit"]
+    cell_sum: Float[Array, " query"]
+    popular_sum: Float[Array, " query"]
+    background_sum: Float[Array, " query"]
 
     @property
-    def total(self) -> Float[Array, " unit"]:
+    def total(self) -> Float[Array, " query"]:
         return self.cell_sum + self.popular_sum + self.background_sum
 
 
 class Evidence(eqx.Module):
-    """The model as one immutable pytree; every leaf is trained but the edges of a static graph."""
+    """The evidence model; every leaf is trained except for the edges of a static graph.
 
-    entry: Kernel
-    exact: Kernel
-    popular: Kernel
-    demand: Kernel
-    asked: Float[Array, "rel2 head"]
-    asked_relation: Float[Array, "rel2 head"]
-    same_relation: Kernel
+    ```python
+    import jax.random as jr
+    from tirgn_eqx import Evidence, preset, simulate
+    from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+    from tirgn_eqx.data.index.evidence import EvidenceIndex
+
+    graph = simulate(num_days=10).graph
+    config = preset("evidence").replace(embedding_dim=4, evidence_heads=2, evidence_hidden=2)
+    model = Evidence(graph.num_entities, graph.num_relations, config, key=jr.key(0))
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
+    entity, relation = model.answer_log_probabilities(loader.build(0).batch)
+    assert (entity <= 0).all() and (relation <= 0).all()
+    ```
+    """
+
+    entry: LogIntensity
+    exact: LogIntensity
+    popular: LogIntensity
+    demand: LogIntensity
+    head_weight: Float[Array, "rel2 head"]
+    relation_head_weight: Float[Array, "rel2 head"]
+    same_relation: LogIntensity
     relation_level: Float[Array, " rel2"]
     background: Background | None
     num_entities: int = eqx.field(static=True)
@@ -90,209 +119,233 @@ class Evidence(eqx.Module):
         *,
         key: PRNGKeyArray,
     ):
-        """**Arguments:** sizes of the vocabulary; `config`; `static`: the entities' words, used by the background when
+        """**Arguments:** sizes of the vocabulary; `config`; `static`: the static graph, used by the background when
         `config.static_graph`; `key`: of the initialisation."""
         rel2, heads, hidden = 2 * num_relations, config.evidence_heads, config.evidence_hidden
         features = ENTRY_FEATURES + PAIR_FEATURES + (CONTEXT_FEATURES if config.evidence_context else 0)
         keys = jr.split(key, 8)
-        self.entry = Kernel(features, hidden, heads, rel2, -math.log(heads), 0.1, keys[0])
-        self.exact = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[1])
-        self.popular = Kernel(PLAIN_FEATURES, hidden, 1, rel2, -3.0, 0.0, keys[2])
-        self.demand = Kernel(PLAIN_FEATURES, hidden, 1, rel2, 0.0, 0.0, keys[7])
-        self.asked = 0.1 * jr.normal(keys[3], (rel2, heads))
-        self.asked_relation = 0.1 * jr.normal(keys[4], (rel2, heads))
-        self.same_relation = Kernel(features, hidden, 1, rel2, 1.0, 0.0, keys[5])
+        level = -math.log(heads)
+        self.entry = LogIntensity(features, hidden, heads, rel2, level=level, spread=0.1, key=keys[0])
+        self.exact = LogIntensity(features, hidden, 1, rel2, level=1.0, spread=0.0, key=keys[1])
+        self.popular = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=-3.0, spread=0.0, key=keys[2])
+        self.demand = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=0.0, spread=0.0, key=keys[7])
+        self.head_weight = 0.1 * jr.normal(keys[3], (rel2, heads))
+        self.relation_head_weight = 0.1 * jr.normal(keys[4], (rel2, heads))
+        self.same_relation = LogIntensity(features, hidden, 1, rel2, level=1.0, spread=0.0, key=keys[5])
         self.relation_level = jnp.full(rel2, -3.0)
         self.background = None
         if config.evidence_background:
             words = static if config.static_graph else None
-            self.background = Background(num_entities, rel2, config.embedding_dim, hidden, keys[6], words)
+            self.background = Background(num_entities, rel2, config.embedding_dim, hidden, words, key=keys[6])
         self.num_entities, self.num_relations = num_entities, num_relations
         self.context, self.max_partners = config.evidence_context, config.max_partners
         self.loss_filter = config.loss_filter
         self.task_weight, self.dropout = config.task_weight, config.dropout
 
     @property
-    def static_edges(self) -> StaticEdges | None:
-        """From the entities to their words; None without a static graph."""
-        words = self._words
-        return None if words is None else words.static_edges
-
-    @property
-    def word_embedding(self) -> Float[Array, "word dim3"] | None:
-        """What words say of an entity: as subject, object and partner."""
-        words = self._words
-        return None if words is None else words.vectors
-
-    @property
-    def _words(self) -> Words | None:
+    def _words(self) -> WordEmbeddings | None:
         return None if self.background is None else self.background.words
 
     @property
-    def needs(self) -> dict[str, Any]:
-        """What a loader of its batches must be told."""
-        return {
-            "context": self.context,
-            "background": self.background is not None,
-            "max_partners": self.max_partners,
-        }
+    def static_edges(self) -> StaticEdges | None:
+        """The edges from words to entities; None without a static graph."""
+        return None if self._words is None else self._words.static_edges
 
-    # --- evidence ----------------------------------------------------------------------------------------------
+    @property
+    def word_embedding(self) -> Float[Array, "word dim3"] | None:
+        """The word vectors; None without a static graph."""
+        return None if self._words is None else self._words.vectors
 
-    def _described(self, partners: Partners) -> Float[Array, "entry feature"]:
-        """Features of every entry, those of its pair included."""
-        return jnp.concatenate([partners.entry_features, rows_of(partners.features, partners.entry_pair)], 1)
+    @property
+    def loader_options(self) -> EvidenceLoaderOptions:
+        """Options that the loader of its batches takes."""
+        background = self.background is not None
+        return {"context": self.context, "background": background, "max_partners": self.max_partners}
 
-    def _heads(self, partners: Partners, x: Float[Array, "entry feature"]) -> Float[Array, "entry head"]:
-        return bounded_exp(self.entry(x, partners.entry_relation))
+    # --- intensities ---------------------------------------------------------------------------------------------
 
-    def _by_partner(self, partners: Partners, x: Float[Array, "entry feature"]) -> Float[Array, "partner head"]:
-        """The heads' intensities, summed over the entries of every partner."""
-        heads = self._heads(partners, x)
-        return jax.ops.segment_sum(heads, partners.entry_pair, len(partners.object), indices_are_sorted=True)
+    def _features(self, neighbours: Neighbours) -> Float[Array, "entry feature"]:
+        """Features of every entry: of the triple, then of its pair."""
+        pair = take_rows(neighbours.features, neighbours.entry_neighbour)
+        return jnp.concatenate([neighbours.entry_features, pair], 1)
 
-    def settled(self, around: Surroundings | Settled) -> Settled:
-        """What the background makes of everybody."""
-        if isinstance(around, Settled):
-            return around
+    def _heads(self, neighbours: Neighbours, x: Float[Array, "entry feature"]) -> Float[Array, "entry head"]:
+        return bounded_exp(self.entry(x, neighbours.entry_relation))
+
+    def _neighbour_heads(
+        self, neighbours: Neighbours, x: Float[Array, "entry feature"]
+    ) -> Float[Array, "neighbour head"]:
+        """The intensities of the heads, summed over the entries of every neighbour."""
+        heads, size = self._heads(neighbours, x), len(neighbours.object)
+        return jax.ops.segment_sum(heads, neighbours.entry_neighbour, size, indices_are_sorted=True)
+
+    def cache_entities(self, graph: GlobalGraph | EntityCache) -> EntityCache:
+        """The background's vectors of all entities, computed once for all queries about a target."""
+        if isinstance(graph, EntityCache):
+            return graph
         assert self.background is not None
-        return Settled(around.activity, *self.background.states(around))
+        return self.background.entities(graph)
 
-    def state(self, batch: EvidenceBatch, key: PRNGKeyArray | None = None) -> State | None:
-        """What the background gives; `key`: of its dropout."""
-        part, around = self.background, batch.surroundings
-        if part is None:
+    def background_logits(self, batch: EvidenceBatch, key: PRNGKeyArray | None = None) -> BackgroundLogits | None:
+        """The logits of the background for a batch, or None without a background; `key`: of the dropout."""
+        background = self.background
+        if background is None:
             return None
-        assert around is not None
-        around = self.settled(around)
-        subjects, objects = around.subject, around.object
-        asked = batch.entity
-        subject = subjects[asked.subject]
+        assert batch.global_graph is not None
+        cache = self.cache_entities(batch.global_graph)
+        subjects, objects, queries = cache.subject, cache.object, batch.entity
+        subject = subjects[queries.subject]
         both = jnp.concatenate([subjects[batch.relation.subject], objects[batch.relation.object]], 1)
         if key is not None and self.dropout:
-            keys = jr.split(key, 3)
-            drop = lambda key, x, shape: x * jr.bernoulli(key, 1 - self.dropout, shape) / (1 - self.dropout)
-            subject = drop(keys[0], subject, subject.shape)
+            subject_key, object_key, both_key = jr.split(key, 3)
+            subject = self._drop(subject_key, subject, subject.shape)
             # One mask for all candidates, which are compared with each other.
-            objects = drop(keys[1], objects, (1, objects.shape[1]))
-            both = drop(keys[2], both, both.shape)
-        relation = asked.relation
-        unit = part.question(subject, relation)
-        activity = part.activity[relation] + asked.activity @ part.activity_of_subject
-        level = jnp.broadcast_to(part.level, (len(unit), 1))
+            objects = self._drop(object_key, objects, (1, objects.shape[1]))
+            both = self._drop(both_key, both, both.shape)
+        relation = queries.relation
+        vectors = background.query(subject, relation)
+        activity = background.activity[relation] + queries.activity @ background.subject_activity
+        level = jnp.broadcast_to(background.level, (len(vectors), 1))
         one = jnp.ones((len(objects), 1), objects.dtype)
-        return State(
-            jnp.concatenate([unit, activity, level], 1),
-            jnp.concatenate([objects, around.activity, one], 1),
-            both @ part.for_relation.T + part.for_relation_bias,
+        entity = FactoredLogits(
+            jnp.concatenate([vectors, activity, level], 1), jnp.concatenate([objects, cache.activity, one], 1)
         )
+        return BackgroundLogits(entity, both @ background.relation_weight.T + background.relation_bias)
 
-    def intensities(self, batch: EvidenceBatch, background: Products | None) -> Intensities:
-        """The intensities of the entity questions."""
-        partners, asked = batch.partners, batch.entity
-        units, relation = len(asked.subject), asked.relation
-        x = self._described(partners)
-        by_partner = self._by_partner(partners, x)
-        of_unit = bounded_exp(PACE * self.asked)[relation]
-        cell = jnp.sum(rows_of(of_unit, asked.cell_unit) * by_partner[asked.cell_partner], 1)
-        cell = cell.at[asked.exact_cell].add(self._exact(asked, x), mode="drop")
-        cell = cell * self._lift(asked, partners, background)
+    def _drop(self, key: PRNGKeyArray, x: Float[Array, "n dim"], shape: tuple[int, ...]) -> Float[Array, "n dim"]:
+        return x * jr.bernoulli(key, 1 - self.dropout, shape) / (1 - self.dropout)
+
+    def intensities(self, batch: EvidenceBatch, background: BackgroundLogits | None) -> EntityIntensities:
+        """The intensities of the entity queries that are not 0, and their sums."""
+        neighbours, queries = batch.neighbours, batch.entity
+        size, relation = len(queries.subject), queries.relation
+        x = self._features(neighbours)
+        by_neighbour = self._neighbour_heads(neighbours, x)
+        head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)[relation]
+        cell = jnp.sum(take_rows(head_weight, queries.cell_query) * by_neighbour[queries.cell_neighbour], 1)
+        # Padding points past the cells and is dropped.
+        cell = cell.at[queries.exact_cell].add(self._exact(queries, x), mode="drop")
+        cell = cell * self._lift(queries, neighbours, background)
         popular = self.popular_intensities(batch)
-        by_kind = jax.ops.segment_sum(popular, asked.popular_kind, len(asked.kind), indices_are_sorted=True)
-        cell_sum = jax.ops.segment_sum(cell, asked.cell_unit, units, indices_are_sorted=True)
-        popular_sum = by_kind[asked.unit_kind] + LEAST * self.num_entities
-        background_sum = jnp.zeros_like(cell_sum) if background is None else background.total()
-        return Intensities(cell, popular, cell_sum, popular_sum, background_sum)
+        by_group = jax.ops.segment_sum(popular, queries.popular_group, len(queries.group), indices_are_sorted=True)
+        cell_sum = jax.ops.segment_sum(cell, queries.cell_query, size, indices_are_sorted=True)
+        popular_sum = by_group[queries.query_group] + MIN_INTENSITY * self.num_entities
+        background_sum = jnp.zeros_like(cell_sum) if background is None else background.entity.sum_exp()
+        return EntityIntensities(cell, popular, cell_sum, popular_sum, background_sum)
 
     def popular_intensities(self, batch: EvidenceBatch) -> Float[Array, " popular"]:
-        """What being seen with the relation gives to every popular object, whoever asks."""
-        asked = batch.entity
-        return bounded_exp(self.popular(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0])
+        """The intensity of every past object of a relation, whatever the subject."""
+        queries = batch.entity
+        relation = take_rows(queries.group, queries.popular_group)
+        return bounded_exp(self.popular(queries.popular_features, relation)[:, 0])
 
-    def _exact(self, asked: EntityQuestions, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
-        relation = rows_of(asked.relation, rows_of(asked.cell_unit, asked.exact_cell))
-        return bounded_exp(self.exact(x[asked.exact_entry], relation)[:, 0])
+    def _exact(self, queries: EvidenceEntityQueries, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
+        relation = take_rows(queries.relation, take_rows(queries.cell_query, queries.exact_cell))
+        return bounded_exp(self.exact(x[queries.exact_entry], relation)[:, 0])
 
-    def _lift(self, asked: EntityQuestions, partners: Partners, background: Products | None) -> Float[Array, " cell"]:
-        """What the relation's popular objects and the background make of candidates that have evidence."""
-        demand = self.demand(asked.popular_features, rows_of(asked.kind, asked.popular_kind))[:, 0]
-        lift = bounded_exp(rows_of(demand, asked.cell_popular), MOST_DEMAND)
+    def _lift(
+        self, queries: EvidenceEntityQueries, neighbours: Neighbours, background: BackgroundLogits | None
+    ) -> Float[Array, " cell"]:
+        """The factor m of every cell, from the popular objects of the relation and from the background."""
+        relation = take_rows(queries.group, queries.popular_group)
+        demand = self.demand(queries.popular_features, relation)[:, 0]
+        lift = bounded_exp(take_rows(demand, queries.cell_popular), DEMAND_CLIP)
         if background is None:
             return lift
         assert self.background is not None
-        product = background.at(asked.cell_unit, partners.object[asked.cell_partner])
-        strength = rows_of(self.background.modulation[asked.relation], asked.cell_unit)
-        return lift * bounded_exp(strength * jnp.clip(product + 6, -8, 8))
+        logit = background.entity.at(queries.cell_query, neighbours.object[queries.cell_neighbour])
+        strength = take_rows(self.background.lift_strength[queries.relation], queries.cell_query)
+        return lift * bounded_exp(strength * jnp.clip(logit + LOG_CENTRE, -LOG_CLIP, LOG_CLIP))
 
-    def relation_intensities(self, batch: EvidenceBatch, state: State | None) -> Float[Array, "pair_unit rel2"]:
-        """The intensity of every relation for every relation question."""
-        partners, asked = batch.partners, batch.relation
-        x, units = self._described(partners), len(asked.subject)
-        by_partner = self._by_partner(partners, x)
-        carried = rows_of(by_partner, asked.partner) @ bounded_exp(PACE * self.asked_relation).T
-        mine = x[asked.asked_entry]
-        relation = partners.entry_relation[asked.asked_entry]
-        same = bounded_exp(self.same_relation(mine, relation)[:, 0])
-        carried = carried.at[asked.asked_unit, relation].add(same, mode="drop")
-        level = jnp.broadcast_to(self.relation_level, (units, len(self.relation_level)))
-        return carried + bounded_exp(level if state is None else level + state.relation) + LEAST
+    def relation_intensities(
+        self, batch: EvidenceBatch, background: BackgroundLogits | None
+    ) -> Float[Array, "relation_query rel2"]:
+        """The intensity of every relation for every relation query."""
+        neighbours, queries = batch.neighbours, batch.relation
+        x, size = self._features(neighbours), len(queries.subject)
+        by_neighbour = self._neighbour_heads(neighbours, x)
+        head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.relation_head_weight)
+        out = take_rows(by_neighbour, queries.neighbour) @ head_weight.T
+        relation = neighbours.entry_relation[queries.evidence_entry]
+        same = bounded_exp(self.same_relation(x[queries.evidence_entry], relation)[:, 0])
+        out = out.at[queries.evidence_query, relation].add(same, mode="drop")
+        level = jnp.broadcast_to(self.relation_level, (size, len(self.relation_level)))
+        return out + bounded_exp(level if background is None else level + background.relation) + MIN_INTENSITY
 
-    def entry_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entry"]:
-        """What every entry gives to its candidate for every unit: the cells' intensities, taken apart. For a few units:
-        the array holds all entries for each, 0 for those of other subjects."""
-        state = self.state(batch)
-        partners, asked = batch.partners, batch.entity
-        x = self._described(partners)
-        out = bounded_exp(PACE * self.asked)[asked.relation] @ self._heads(partners, x).T
-        background = None if state is None else Products(state.unit, state.candidate)
-        lift = self._lift(asked, partners, background)
-        cells = jnp.zeros((len(asked.subject), len(partners.object)), lift.dtype)
-        cells = cells.at[asked.cell_unit, asked.cell_partner].set(lift, mode="drop")
-        unit = rows_of(asked.cell_unit, asked.exact_cell)
-        inside = asked.exact_cell < len(asked.cell_unit)
-        out = out.at[jnp.where(inside, unit, len(out)), asked.exact_entry].add(self._exact(asked, x), mode="drop")
-        return out * cells.at[:, partners.entry_pair].get(mode="fill", fill_value=0)
+    def entry_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entry"]:
+        """The intensity that every entry adds to its candidate, 0 for entries of other subjects.
+
+        This splits up the intensities of the cells. For a few queries: the array holds all entries for each.
+        """
+        background = self.background_logits(batch)
+        neighbours, queries = batch.neighbours, batch.entity
+        x = self._features(neighbours)
+        head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)
+        out = head_weight[queries.relation] @ self._heads(neighbours, x).T
+        lift = self._lift(queries, neighbours, background)
+        cells = jnp.zeros((len(queries.subject), len(neighbours.object)), lift.dtype)
+        cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
+        query = take_rows(queries.cell_query, queries.exact_cell)
+        # `take_rows` fills with 0, a real query; padding must lie outside.
+        query = jnp.where(queries.exact_cell < len(queries.cell_query), query, len(out))
+        out = out.at[query, queries.exact_entry].add(self._exact(queries, x), mode="drop")
+        return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
+
+    def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entity"]:
+        """lambda of every candidate of every entity query."""
+        background = self.background_logits(batch)
+        found, queries = self.intensities(batch, background), batch.entity
+        by_group = jnp.zeros((len(queries.group), self.num_entities), found.cell.dtype)
+        by_group = by_group.at[queries.popular_group, queries.popular_object].add(found.popular, mode="drop")
+        out = by_group[queries.query_group] + MIN_INTENSITY
+        if background is not None:
+            out = out + capped_exp(background.entity.matrix())
+        candidate = batch.neighbours.object[queries.cell_neighbour]
+        return out.at[queries.cell_query, candidate].add(found.cell, mode="drop")
 
     # --- probabilities -------------------------------------------------------------------------------------------
 
     def answer_log_probabilities(
         self, batch: EvidenceBatch, key: PRNGKeyArray | None = None
     ) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:
-        """log p of the answers of the entity and of the relation questions; no [unit, entity] array is made. With
-        `loss_filter`, that of an entity answer is among itself and all that is not true."""
-        state = self.state(batch, key)
-        background = None if state is None else Products(state.unit, state.candidate)
-        found, asked = self.intensities(batch, background), batch.entity
-        unit, answer = asked.answers.answer_unit, asked.answers.answer
-        own = rows_of(found.cell, asked.answer_cell) + rows_of(found.popular, asked.answer_popular) + LEAST
+        """log p of the answers, without an array of [query, entity].
+
+        With `loss_filter`, an entity answer competes only with candidates that are not true.
+
+        **Arguments:** `key`: of the dropout; None in inference.
+
+        **Returns:** the log probabilities of the entity answers and of the relation answers.
+        """
+        background = self.background_logits(batch, key)
+        found, queries = self.intensities(batch, background), batch.entity
+        query, answer = queries.answers.answer_query, queries.answers.answer
+        own = take_rows(found.cell, queries.answer_cell) + take_rows(found.popular, queries.answer_popular)
+        own = own + MIN_INTENSITY
         if background is not None:
-            own = own + capped_exp(background.at(unit, answer))
-        entity = jnp.log(own) - jnp.log(self.rivals(found.total, own, asked.answers))
-        intensity = self.relation_intensities(batch, state)
-        answers = batch.relation.answers
-        relation = jnp.log(intensity[answers.answer_unit, answers.answer])
-        return entity, relation - jnp.log(jnp.sum(intensity, 1))[answers.answer_unit]
+            own = own + capped_exp(background.entity.at(query, answer))
+        entity = jnp.log(own) - jnp.log(self.loss_normalizer(found.total, own, queries.answers))
+        intensity = self.relation_intensities(batch, background)
+        return entity, relation_answer_log_probabilities(intensity, batch.relation.answers)
 
-    def rivals(
-        self, total: Float[Array, " unit"], own: Float[Array, " answer"], answers: Answers
+    def loss_normalizer(
+        self, total: Float[Array, " query"], own: Float[Array, " answer"], answers: Answers
     ) -> Float[Array, " answer"]:
-        """The intensity that each answer's is compared with in the loss, its own included."""
-        unit = answers.answer_unit
-        if not self.loss_filter:
-            return total[unit]
-        real = answers.answer_weight > 0
-        true = jax.ops.segment_sum(jnp.where(real, own, 0), unit, len(total))
-        # Rounding may leave less than nothing where nearly all is true.
-        return jnp.maximum(total - true, LEAST)[unit] + own
+        """The intensity that every answer is divided by in the loss, its own included.
 
-    def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "unit entity"]:
-        """lambda of every candidate."""
-        state = self.state(batch)
-        background = None if state is None else Products(state.unit, state.candidate)
-        found, asked = self.intensities(batch, background), batch.entity
-        by_kind = jnp.zeros((len(asked.kind), self.num_entities), found.cell.dtype)
-        by_kind = by_kind.at[asked.popular_kind, asked.popular_object].add(found.popular, mode="drop")
-        out = by_kind[asked.unit_kind] + LEAST
-        if state is not None:
-            out = out + capped_exp(state.unit @ state.candidate.T)
-        return out.at[asked.cell_unit, batch.partners.object[asked.cell_partner]].add(found.cell, mode="drop")
+        **Arguments:** `total`: over all candidates of every query; `own`: of every answer.
+        """
+        query = answers.answer_query
+        if not self.loss_filter:
+            return total[query]
+        real = answers.answer_weight > 0
+        true = jax.ops.segment_sum(jnp.where(real, own, 0), query, len(total))
+        # Where nearly all candidates are true, rounding can make the difference negative.
+        return jnp.maximum(total - true, MIN_INTENSITY)[query] + own
+
+
+def relation_answer_log_probabilities(
+    intensity: Float[Array, "relation_query rel2"], answers: Answers
+) -> Float[Array, " answer"]:
+    """log p of the answers of relation queries, from the intensities of all relations."""
+    query = answers.answer_query
+    return jnp.log(intensity[query, answers.answer]) - jnp.log(jnp.sum(intensity, 1))[query]

@@ -1,30 +1,34 @@
-"""Batch normalisation with PyTorch's semantics, for weighted rows.
+"""Batch normalisation with the semantics of PyTorch, for weighted rows.
 
-A row of weight w counts w times, so that a question asked by w facts is decoded once, and a padded row has
-weight 0. Running statistics are buffers inside the model: the trainable filter leaves them out, and layers
-return the updated ones beside their output.
+A row of weight w counts w times: a query that w facts ask is decoded once, and a padded row has weight 0. The running
+statistics are buffers inside the model. The trainable filter leaves them out, and layers return the updated ones beside
+their output.
 """
+
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tirgn_eqx.nn.numerics import wide
+from tirgn_eqx.nn.numerics import at_least_f32
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
 
 
-def shares(weight: Float[Array, " row"], like: Float[Array, "*shape"]) -> tuple[Float[Array, " row"], Float[Array, ""]]:
-    """(each row's share of the total weight, the total), in the precision of `like`."""
+def weight_shares(
+    weight: Float[Array, " row"], like: Float[Array, "*shape"]
+) -> tuple[Float[Array, " row"], Float[Array, ""]]:
+    """The share of every row in the total weight, and the total, both in the precision of `like`."""
     weight = weight.astype(like.dtype)
     count = jnp.sum(weight)
     return weight / jnp.maximum(count, 1), count
 
 
 class RunningStatistics(eqx.Module):
-    """Exponential averages of batch mean and unbiased batch variance: buffers, never trained."""
+    """Exponential averages of the batch mean and of the unbiased batch variance: buffers, never trained."""
 
     mean: Float[Array, " chan"]
     var: Float[Array, " chan"]
@@ -33,21 +37,43 @@ class RunningStatistics(eqx.Module):
         self.mean = jnp.zeros(channels)
         self.var = jnp.ones(channels)
 
-    def updated(
+    def update(
         self, mean: Float[Array, " chan"], var: Float[Array, " chan"], count: Float[Array, ""]
     ) -> "RunningStatistics":
-        """The averages after a batch of `count` values per channel with biased variance `var`."""
+        """The averages after one more batch.
+
+        **Arguments:** `mean`, `var`: of the batch, the variance biased; `count`: values per channel.
+        """
         unbiased = var * count / jnp.maximum(count - 1, 1)
-        # A batch without two values says nothing about a variance.
+        # A batch of fewer than two values has no variance.
         momentum = jnp.where(count > 1, MOMENTUM, 0.0).astype(self.mean.dtype)
-        step = lambda old, new: old + momentum * (jax.lax.stop_gradient(new).astype(old.dtype) - old)
-        return eqx.tree_at(lambda s: (s.mean, s.var), self, (step(self.mean, mean), step(self.var, unbiased)))
+
+        def blend(old: Array, new: Array) -> Array:
+            return old + momentum * (jax.lax.stop_gradient(new).astype(old.dtype) - old)
+
+        new = blend(self.mean, mean), blend(self.var, unbiased)
+        return eqx.tree_at(_mean_and_var, self, new)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _mean_and_var(statistics: RunningStatistics) -> Any:  # `tree_at` calls it with stand-ins for arrays
+    return statistics.mean, statistics.var
 
 
 class BatchNorm(eqx.Module):
-    """y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel.
+    r"""Normalises every channel by its batch, or in inference by running averages (Ioffe and Szegedy, 2015).
 
-    `scale_and_shift` turns statistics into one multiply-add, so that callers can fold it into what follows.
+    $$ y = \frac{x - \mu}{\sqrt{\sigma^2 + 10^{-5}}} \cdot weight + bias $$
+
+    ```python
+    import jax.numpy as jnp
+    from tirgn_eqx.nn import BatchNorm
+
+    norm = BatchNorm(3)
+    x = jnp.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [9.0, 9.0, 9.0]])
+    weight = jnp.array([1.0, 1.0, 0.0])  # the last row is padding
+    y, running = norm.rows(x, weight, norm.running, training=True)
+    assert jnp.allclose(y[:2].sum(0), 0, atol=1e-4) and jnp.allclose(running.mean, 0.2)
+    ```
     """
 
     weight: Float[Array, " chan"]
@@ -62,7 +88,7 @@ class BatchNorm(eqx.Module):
     def scale_and_shift(
         self, mean: Float[Array, " chan"], var: Float[Array, " chan"]
     ) -> tuple[Float[Array, " chan"], Float[Array, " chan"]]:
-        """(scale, shift) with y = x * scale + shift."""
+        """`(scale, shift)` with y = x * scale + shift, which a caller can fold into the next linear map."""
         scale = self.weight * jax.lax.rsqrt(var + EPSILON)
         return scale, self.bias - mean * scale
 
@@ -73,20 +99,23 @@ class BatchNorm(eqx.Module):
         running: RunningStatistics,
         training: bool,
     ) -> tuple[Float[Array, "row chan"], RunningStatistics]:
-        """Normalise each column of `x` over its weighted rows (by the running averages in inference).
+        """Normalise the columns of `x`; a single row has no spread and is normalised by the running averages.
 
-        One row alone has no spread: it is normalised by the running averages too.
+        **Arguments:** `x`: `(row, chan)`; `weight`: `(row,)`, how often a row counts; `running`: the buffers;
+        `training`: by the batch, or else by `running`.
+
+        **Returns:** the normalised rows and the new buffers (the old ones in inference).
         """
-        values = wide(x)
+        values = at_least_f32(x)
         if training:
-            share, count = shares(weight, values)
+            share, count = weight_shares(weight, values)
             share = share[:, None]
             mean = jnp.sum(values * share, 0)
             var = jnp.sum((values - mean) ** 2 * share, 0)
-            alone = count <= 1
-            mean = jnp.where(alone, running.mean, mean)
-            var = jnp.where(alone, running.var, var)
-            running = running.updated(mean, var, count)
+            single = count <= 1
+            mean = jnp.where(single, running.mean, mean)
+            var = jnp.where(single, running.var, var)
+            running = running.update(mean, var, count)
         else:
             mean, var = running.mean, running.var
         scale, shift = self.scale_and_shift(mean, var)

@@ -1,13 +1,13 @@
-"""The relational graph layer of TiRGN, summed first and multiplied once.
+r"""The relational graph layer of TiRGN, with the sum over edges taken before the matrix product.
 
-The released layer stacks h_u and rel_r of an edge (u, r, v) as two channels, normalises each over all edges
-and positions (BatchNorm), mixes them by a 1x1 convolution, multiplies by W_neighbor and averages over the
-in-edges of v. All of that is linear in the edge, so the average can be taken first:
+The released layer stacks h_u and rel_r of every edge (u, r, v) as two channels, normalises each over all edges and
+positions (BatchNorm), mixes them by a 1x1 convolution, multiplies by W_neighbor, and averages over the in-edges of v.
+All of this is linear in the edge, so the average can be taken first:
 
-$$ agg_v = a \\bar h_v + b \\bar r_v + c, \\qquad out_v = agg_v W_{neighbor} + h_v W_{loop} $$
+$$ agg_v = a \bar h_v + b \bar r_v + c, \qquad out_v = agg_v W_{neighbor} + h_v W_{loop} $$
 
-with the means over in-edges and scalars a, b, c from the BatchNorm statistics. Those need no edge tensor
-either: every fact has its inverse, so entity u is the source of `degree[u]` edges.
+The bars are means over in-edges, and the scalars a, b, c come from the BatchNorm statistics. These need no tensor of
+edges either: every fact has its inverse, so entity u is the source of `degree[u]` edges.
 """
 
 import equinox as eqx
@@ -17,21 +17,15 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics
-from tirgn_eqx.nn.numerics import dropout, rrelu, segment_mean, wide
+from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, segment_mean, xavier_uniform
 from tirgn_eqx.types import Window
-
-
-def xavier_uniform(key: PRNGKeyArray, fan_in: int, fan_out: int) -> Float[Array, "in out"]:
-    """Glorot and Bengio (2010), with the gain sqrt(2) of a ReLU."""
-    bound = 2**0.5 * (6 / (fan_in + fan_out)) ** 0.5
-    return jr.uniform(key, (fan_in, fan_out), minval=-bound, maxval=bound)
 
 
 def channel_statistics(
     rows: Float[Array, "row dim"], count: Float[Array, " row"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean and biased variance over all values of `rows`, row i counted `count[i]` times."""
-    values, count = wide(rows), wide(count)
+    """Mean and biased variance of all values in `rows`, where row i counts `count[i]` times."""
+    values, count = at_least_f32(rows), at_least_f32(count)
     total = jnp.maximum(jnp.sum(count), 1) * rows.shape[1]
     mean = jnp.sum(jnp.sum(values, 1) * count) / total
     var = jnp.sum(jnp.sum((values - mean) ** 2, 1) * count) / total
@@ -39,7 +33,33 @@ def channel_statistics(
 
 
 class GraphConvolution(eqx.Module):
-    """One graph layer: neighbours, self loop, leaky ReLU, dropout (TiRGN, section 3.2.1; released code)."""
+    """One graph layer: neighbours, self loop, leaky ReLU, dropout (TiRGN, section 3.2.1; released code).
+
+    An entity without an edge in the snapshot has a weight of its own: out = rrelu(h W_isolated).
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+    from tirgn_eqx.nn import GraphConvolution
+    from tirgn_eqx.types import Window
+
+    # One fact (0, 0, 1), which has the inverse (1, 1, 0); entity 2 has no edge.
+    window = Window(
+        valid=jnp.array([True]), active=jnp.array([[0, 1]]), degree=jnp.ones((1, 2)),
+        edge_source=jnp.array([[1, 0]]), edge_relation=jnp.array([[1, 0]]), edge_target=jnp.array([[0, 1]]),
+        relation_count=jnp.ones((1, 2)), pair_entity=jnp.array([[0, 1]]), pair_relation=jnp.array([[0, 0]]),
+    )
+    snapshot = jax.tree.map(lambda x: x[0], window)
+    layer = GraphConvolution(8, key=jr.key(0))
+    state, relations = jnp.ones((3, 8)), jnp.ones((2, 8))
+    out, _ = layer(
+        state, relations, relations[snapshot.edge_relation], snapshot, layer.norm.running,
+        rate=0.0, training=False, key=None,
+    )
+    assert out.shape == (3, 8) and jnp.allclose(out[2], layer.isolated(state)[2])
+    ```
+    """
 
     weight_neighbor: Float[Array, "dim dim"]
     weight_loop: Float[Array, "dim dim"]
@@ -49,6 +69,7 @@ class GraphConvolution(eqx.Module):
     norm: BatchNorm
 
     def __init__(self, dim: int, *, key: PRNGKeyArray):
+        """**Arguments:** `dim`: width of entity and relation states; `key`: of the initialisation."""
         nkey, lkey, ikey, mkey, bkey = jr.split(key, 5)
         self.weight_neighbor = xavier_uniform(nkey, dim, dim)
         self.weight_loop = xavier_uniform(lkey, dim, dim)
@@ -73,26 +94,33 @@ class GraphConvolution(eqx.Module):
     ) -> tuple[Float[Array, "entity dim"], RunningStatistics]:
         """Apply the layer to every entity.
 
-        **Arguments:** `state`; `relations`: the evolved relations; `relation_mean`: their mean over the
-        in-edges of each active entity; `snapshot`: one snapshot of a `Window` (no time axis); `running`: this
-        layer's BatchNorm buffers; `rate` and `key`: dropout.
+        **Arguments:**
 
-        **Returns:** the new states and the new buffers (the old ones in inference).
+        - `state`: `(entity, dim)`; `relations`: evolved relations `(rel2, dim)`.
+        - `relation_mean`: `(active, dim)`, the mean of `relations` over the in-edges of every active entity.
+        - `snapshot`: one snapshot of a `Window`, without its time axis.
+        - `running`: the BatchNorm buffers of this layer; `training`: normalise by the snapshot, not by `running`.
+        - `rate`, `key`: dropout.
+
+        **Returns:** the new states `(entity, dim)` and the new buffers (the old ones in inference).
         """
+        # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
         neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
         if training:
+            # Over edges, entity u counts as often as it is a source, which is its degree.
             entity_mean, entity_var = channel_statistics(active, snapshot.degree)
             rel_mean, rel_var = channel_statistics(relations, snapshot.relation_count)
             mean, var = jnp.stack([entity_mean, rel_mean]), jnp.stack([entity_var, rel_var])
-            count = jnp.sum(wide(snapshot.degree)) * state.shape[1]
-            running = running.updated(mean, var, count)
+            count = jnp.sum(at_least_f32(snapshot.degree)) * state.shape[1]
+            running = running.update(mean, var, count)
         else:
             mean, var = running.mean, running.var
         scale, shift = self.norm.scale_and_shift(mean, var)
         entity_factor, relation_factor = self.mix * scale
         constant = jnp.sum(self.mix * shift) + self.mix_bias
         aggregate = entity_factor * neighbor_mean + relation_factor * relation_mean + constant
+        # The mean over edges was summed in f32; only the matrix products run in the compute type.
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
         out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")

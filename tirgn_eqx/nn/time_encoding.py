@@ -1,4 +1,4 @@
-"""The two time vectors of TiRGN: one linear in time, one periodic."""
+"""The time vectors of TiRGN's decoders."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,15 +7,23 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 class TimeEncoding(eqx.Module):
-    """w1 T + b1 and sin(w2 T + b2) (TiRGN, section 3.3.1, equation 9; the linear one is unbounded).
+    r"""Two vectors of the time T: one linear, one periodic (TiRGN, section 3.3.1, equation 9).
 
-    Beyond the times of training the linear vector goes on with the slope that it has there: as far away from them as
-    they last, it gives the decoders numbers twice as large as any that they learnt from. Everything stays finite at any
-    time, also before the origin, where T is negative, but forecasts get worse with the distance (figures in
-    `docs/model.md`). So clocks begin where the data do (`TemporalGraph.clock_origin`), and forecasts of a time far
-    ahead hold the clock (`Outlook.time_index`).
+    $$ \tau_{lin} = w_1 T + b_1, \qquad \tau_{per} = \sin(w_2 T + b_2) $$
 
-    Always computed in the parameters' own precision: in bf16 a clock of a few thousand steps has no phase.
+    Both are computed in the parameters' own precision: in bf16 a clock of a few thousand steps has no phase. The linear
+    vector is unbounded. Times as far beyond the training data as the data are long give the decoders values twice as
+    large as any seen in training, and forecasts get worse with that distance (measured in `docs/model.md`). Therefore
+    clocks start where the data start (`TemporalGraph.clock_origin`).
+
+    ```python
+    import jax.numpy as jnp
+    import jax.random as jr
+    from tirgn_eqx.nn import TimeEncoding
+
+    linear, periodic = TimeEncoding(8, key=jr.key(0))(jnp.asarray(3.0))
+    assert linear.shape == periodic.shape == (8,)
+    ```
     """
 
     weight_linear: Float[Array, " dim"]
@@ -24,11 +32,15 @@ class TimeEncoding(eqx.Module):
     bias_periodic: Float[Array, " dim"]
 
     def __init__(self, dim: int, *, key: PRNGKeyArray):
+        """**Arguments:** `dim`: width of both vectors; `key`: of the initialisation, N(0, 1)."""
         draws = jr.normal(key, (4, dim))
         self.weight_linear, self.bias_linear, self.weight_periodic, self.bias_periodic = draws
 
     def __call__(self, time_index: Float[Array, ""]) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
-        """(linear, periodic) vectors at `time_index`, in steps of the model's clock."""
+        """**Arguments:** `time_index`: scalar, in steps of the model's clock.
+
+        **Returns:** the linear and the periodic vector, `(dim,)` each.
+        """
         time = time_index.astype(self.weight_linear.dtype)
         linear = self.weight_linear * time + self.bias_linear
         return linear, jnp.sin(self.weight_periodic * time + self.bias_periodic)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree, jaxtyped
 
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.batches.prefetch import prefetch
-from tirgn_eqx.models.combined import Combined, Gate, Informed
+from tirgn_eqx.models import Gate, Mixture, MixtureAtTarget
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.train.events import GateRecord, OnRecord
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
@@ -29,15 +29,15 @@ MIN_PASSES = 2
 MAX_PARTS = 256  # of a pass; of longer splits, parts are spread evenly
 L2_WEIGHT = 1e-2  # of the parameters that distinguish queries and relations
 
-GateStep = Callable[[Gate, PyTree, Informed, EvidenceBatch], tuple[Gate, PyTree, Metrics]]
+GateStep = Callable[[Gate, PyTree, MixtureAtTarget, EvidenceBatch], tuple[Gate, PyTree, Metrics]]
 
 
-def gate_loss(gate: Gate, informed: Informed, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
+def gate_loss(gate: Gate, informed: MixtureAtTarget, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
     """Mean NLL of the entity answers plus that of the relation answers, in nats, plus the L2 penalty of the gate."""
     informed = eqx.tree_at(lambda i: i.model.gate, informed, gate)
     entity, relation = informed.answer_log_probabilities(batch)
     losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
-    loss = losses[0] + losses[1] + L2_WEIGHT * gate.strays()
+    loss = losses[0] + losses[1] + L2_WEIGHT * gate.l2_penalty()
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1]}
 
 
@@ -45,7 +45,7 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
     """The pure `step(gate, opt_state, informed, batch) -> (gate, opt_state, metrics)`."""
 
     @jaxtyped(typechecker=beartype)
-    def step(gate: Gate, opt_state: PyTree, informed: Informed, batch: EvidenceBatch) -> tuple[Gate, PyTree, Metrics]:
+    def step(gate: Gate, opt_state: PyTree, informed: MixtureAtTarget, batch: EvidenceBatch) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
         updates, new_state = optimizer.update(gradient, opt_state)
         metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
@@ -59,14 +59,14 @@ class GateFitter:
     """Fits gates on chosen snapshots of one loader; every batch shape is compiled once.
 
     **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as the `forecaster`
-    of a `CombinedEvaluator`; `on_record`: called now and then.
+    of a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
-    def __init__(self, model: Combined, loader: EvidenceLoader, at: Callable[[int], Informed], on_record: OnRecord):
+    def __init__(self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, Programs] = {}
 
-    def __call__(self, snapshots: Int[np.ndarray, " time"], stop: Callable[[], bool]) -> Combined | None:
+    def __call__(self, snapshots: Int[np.ndarray, " time"], stop: Callable[[], bool]) -> Mixture | None:
         """The model with a gate fitted on `snapshots`; None when `stop` ended it early."""
         parts = np.flatnonzero(np.isin([target for target, _ in self.loader.parts], snapshots))
         if len(parts) > MAX_PARTS:

@@ -32,7 +32,7 @@ from tirgn_eqx.runtime.meshes import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.step import make_step
-from tirgn_eqx.types import Batch, Queries, Rows, Window
+from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 PRECISIONS = ("bf16", "f32")
 POLICIES = ("none", "dots", "full")
@@ -138,16 +138,16 @@ def _zero_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket
         unit, answer, seen, _ = sizes
         return Queries(
             subject=ints(micro, unit),
-            given=ints(micro, unit),
+            condition=ints(micro, unit),
             weight=floats(micro, unit),
-            answer_unit=ints(micro, answer),
+            answer_query=ints(micro, answer),
             answer=ints(micro, answer),
             answer_weight=floats(micro, answer),
-            answer_seen=bools(micro, answer),
-            seen_unit=ints(micro, seen),
-            seen_candidate=ints(micro, seen),
+            answer_in_history=bools(micro, answer),
+            history_query=ints(micro, seen),
+            history_candidate=ints(micro, seen),
             negatives=ints(micro, answer, config.num_negatives) if sampled else None,
-            candidate_seen=bools(micro, answer, 1 + config.num_negatives) if sampled else None,
+            candidate_in_history=bools(micro, answer, 1 + config.num_negatives) if sampled else None,
         )
 
     return Batch(
@@ -166,7 +166,7 @@ def _zero_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket
         relation_queries=queries(bucket.relation, False),
         time_index=floats() if targets == 1 else floats(targets),
         key=jr.key(0),
-        rows=Rows(ints(bucket.rows), floats(bucket.rows)) if bucket.rows else None,
+        rows=EntityRows(ints(bucket.rows), floats(bucket.rows)) if bucket.rows else None,
         target_of_micro=ints(micro) if targets > 1 else None,
     )
 

@@ -31,7 +31,7 @@ from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Combined, Model, build_combined, build_model
+from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, TrainingResult, ignore
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
@@ -91,7 +91,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"
         )
-    evidence = parse_settings(metadata.evidence_config or {}, file) if isinstance(model, Combined) else None
+    evidence = parse_settings(metadata.evidence_config or {}, file) if isinstance(model, Mixture) else None
     return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, metadata, *names)
 
 
@@ -286,7 +286,7 @@ def _initialize(
     sizes = (graph.num_entities, graph.num_relations)
     if evidence is None:
         return build_model(*sizes, config, graph.static, key=key)
-    return build_combined(*sizes, config, evidence, graph.static, key=key)
+    return build_mixture(*sizes, config, evidence, graph.static, key=key)
 
 
 def _compare(

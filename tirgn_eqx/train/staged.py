@@ -25,10 +25,10 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.data.vocabulary import reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Combined, Evidence, Gate, Model, RecurrentGraphModel
+from tirgn_eqx.models import Evidence, Gate, Mixture, Model, RecurrentGraphModel
 from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
@@ -202,7 +202,7 @@ def train_staged(
         graph = align_with_state(graph, folder / "evidence", folder / "structure", force=force) if resume else graph
         for given in (evidence, structure):
             graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
-        if not (start is None or isinstance(start, Combined)):
+        if not (start is None or isinstance(start, Mixture)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
@@ -226,10 +226,10 @@ def train_staged(
         # A given structure may have been trained with another clock on the same facts.
         graph = with_clock(graph, metadata, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
-        shared: dict[str, Any] = part.needs | {"history_len": structure_config.history_len}
+        shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
-        evaluator = CombinedEvaluator(graph, "valid", **shared)
-        model = Combined(base, part, Gate(part, jr.key(config.seed)))
+        evaluator = MixtureEvaluator(graph, "valid", **shared)
+        model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
         fitted, validation = fit_gate(model, evaluator, emit, stop)
         if fitted is None or validation is None:
             return _staged_result(config, "interrupted", stages)
@@ -241,7 +241,7 @@ def train_staged(
         best = save_model(folder / "tirgn_best", fitted, config, graph, metrics, part_config)
         emit(CheckpointRecord(str(best)))
         compiled = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-        test = CombinedEvaluator(graph, "test", **shared, **compiled)(fitted)
+        test = MixtureEvaluator(graph, "test", **shared, **compiled)(fitted)
         logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
         with TrainingLogger(config.logdir, **logs) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
@@ -270,8 +270,8 @@ def _staged_result(config: TiRGNTrainingConfig, status: Any, stages: Stages, **f
 
 
 def fit_gate(
-    model: Combined, evaluator: CombinedEvaluator, on_record: OnRecord, stop: Stop
-) -> tuple[Combined | None, Evaluation | None]:
+    model: Mixture, evaluator: MixtureEvaluator, on_record: OnRecord, stop: Stop
+) -> tuple[Mixture | None, Evaluation | None]:
     """Fit the gate of a mixture on all snapshots of the evaluator's split.
 
     **Returns:** (model, evaluation) where the evaluation is cross-fitted: gates fitted on either half of the split
@@ -279,7 +279,7 @@ def fit_gate(
     """
     split_loader = evaluator.loader
     # As in training, equal answers are merged: the loss may leave out other true answers, each of them once.
-    options = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.needs}
+    options = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.loader_options}
     loader = EvidenceLoader(split_loader.graph, split_loader.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFitter(model, loader, evaluator.forecaster(model), on_record)
     # A single snapshot cannot be halved: the initial gate forecasts it.

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.models.evolution import RecurrentGraphModel, Remat
+from tirgn_eqx.models import RecurrentGraphModel
+from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.data import Loader, PreparedBatch
@@ -26,7 +27,7 @@ from tirgn_eqx.train.events import CompileRecord, OnRecord
 from tirgn_eqx.train.optimizer import make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
-from tirgn_eqx.types import Answers, Batch, EvidenceBatch, Rows
+from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch
 
 Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
 
@@ -74,7 +75,7 @@ def loss_and_gradient(
 
     def encode(parameters):
         options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
-        return ready(parameters).encode(batch.window, rows=batch.rows, **options)
+        return ready(parameters).encoder(batch.window, rows=batch.rows, **options)
 
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
@@ -101,7 +102,7 @@ def loss_and_gradient(
 
         def body(carry, step):
             ((to_decoder, to_state), losses, buffers), (queries, key, some, target) = carry, step
-            seen = encoding if target is None else encoding.of_target(target)
+            seen = encoding if target is None else encoding.at_target(target)
             result = differentiate(parameters, seen, buffers, queries, key, some, target)
             (_, (new, buffers)), (more_to_decoder, more_to_state) = result
 
@@ -139,14 +140,14 @@ def loss_and_gradient(
     return Gradients(metrics, gradient, buffers)
 
 
-def _take_rows(tree: PyTree, rows: Rows) -> PyTree:
+def _take_rows(tree: PyTree, rows: EntityRows) -> PyTree:
     """`tree` with its entity tables cut down to `rows`."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: split(rows.of(leaf), "entity") if is_entity_table(path) else leaf, tree
+        lambda path, leaf: split(rows.take(leaf), "entity") if is_entity_table(path) else leaf, tree
     )
 
 
-def _put_rows(tree: PyTree, rows: Rows, part: PyTree) -> PyTree:
+def _put_rows(tree: PyTree, rows: EntityRows, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, where `rows` are replaced by those of `part`."""
 
     def put(path: Any, whole: Any, few: Any) -> Any:

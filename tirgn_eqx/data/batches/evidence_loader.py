@@ -99,14 +99,14 @@ class EvidenceLoader:
         unit_owner, unit_relation = units // index.rel2, units % index.rel2
         partners = index.partners(subjects, known, self.gatherer.max_partners)
         number = per_subject(partners.owner)
-        entries = per_subject(partners.owner[partners.entry_pair])
+        entries = per_subject(partners.owner[partners.entry_neighbour])
         exact = index.num_objects(subjects[unit_owner], unit_relation, known)
         pair_units = np.unique(owner * index.entities + o)
         met = find(
             subjects[partners.owner] * index.entities + index.pair_object[partners.pair],
             subjects[pair_units // index.entities] * index.entities + pair_units % index.entities,
         )
-        asked = np.where(met >= 0, np.bincount(partners.entry_pair, minlength=len(partners.pair) + 1)[met], 0)
+        asked = np.where(met >= 0, np.bincount(partners.entry_neighbour, minlength=len(partners.pair) + 1)[met], 0)
         questions, cells = per_subject(owner), per_subject(unit_owner) * number
         all_subjects = self._all_facts(target)[0] if self.with_truth else np.zeros(0, np.int64)
         part = _parts(questions, np.maximum(cells, entries), self.batch_size)

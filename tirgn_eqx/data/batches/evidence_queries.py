@@ -9,41 +9,47 @@ from jaxtyping import Array
 
 from tirgn_eqx.data.index.evidence import EvidenceIndex, Known, Partners
 from tirgn_eqx.data.index.occurrences import find, ranges
-from tirgn_eqx.types import Answers, EntityQuestions, EvidenceBatch, RelationQuestions, Surroundings
-from tirgn_eqx.types import Partners as DevicePartners
+from tirgn_eqx.types import (
+    Answers,
+    EvidenceBatch,
+    EvidenceEntityQueries,
+    EvidenceRelationQueries,
+    GlobalGraph,
+    Neighbours,
+)
 
 MOST_LINKS = 2**16
 KINDS = ("entity", "relation")
 # What is padded, and the arrays of each length.
 LENGTHS = {
-    "unit": ("subject", "relation", "activity", "unit_kind"),
-    "answer": ("answer_unit", "answer", "answer_weight", "answer_cell", "answer_popular"),
-    "true": ("true_unit", "true"),
+    "unit": ("subject", "relation", "activity", "query_group"),
+    "answer": ("answer_query", "answer", "answer_weight", "answer_cell", "answer_popular"),
+    "true": ("true_query", "true"),
     "partner": ("partner_object", "partner_features"),
-    "entry": ("entry_pair", "entry_relation", "entry_features"),
-    "cell": ("cell_unit", "cell_partner", "cell_popular"),
+    "entry": ("entry_neighbour", "entry_relation", "entry_features"),
+    "cell": ("cell_query", "cell_neighbour", "cell_popular"),
     "exact": ("exact_cell", "exact_entry"),
-    "kind": ("kind",),
-    "popular": ("popular_kind", "popular_object", "popular_features"),
+    "kind": ("group",),
+    "popular": ("popular_group", "popular_object", "popular_features"),
     "link": ("link_subject", "link_object", "link_features"),
     "pair_unit": ("pair_subject", "pair_object", "pair_partner"),
-    "pair_answer": ("pair_answer_unit", "pair_answer", "pair_answer_weight"),
-    "pair_true": ("pair_true_unit", "pair_true"),
-    "asked": ("asked_unit", "asked_entry"),
+    "pair_answer": ("pair_answer_query", "pair_answer", "pair_answer_weight"),
+    "pair_true": ("pair_true_query", "pair_true"),
+    "asked": ("evidence_query", "evidence_entry"),
 }
 # Arrays of positions whose padding, and whose -1 (nowhere), lie one past the end of what they point into.
 POINTS_INTO = {
-    "entry_pair": "partner",
-    "cell_unit": "unit",
+    "entry_neighbour": "partner",
+    "cell_query": "unit",
     "cell_popular": "popular",
     "exact_cell": "cell",
-    "popular_kind": "kind",
+    "popular_group": "kind",
     "answer_cell": "cell",
     "answer_popular": "popular",
-    "true_unit": "unit",
+    "true_query": "unit",
     "pair_partner": "partner",
-    "asked_unit": "pair_unit",
-    "pair_true_unit": "pair_unit",
+    "evidence_query": "pair_unit",
+    "pair_true_query": "pair_unit",
 }
 
 
@@ -112,7 +118,7 @@ class Gatherer:
         return {
             "partner_object": index.pair_object[partners.pair],
             "partner_features": index.pair_features(partners, subjects, known, self.context),
-            "entry_pair": partners.entry_pair,
+            "entry_neighbour": partners.entry_neighbour,
             "entry_relation": index.triple_relation[partners.entry],
             "entry_features": index.entry_features(partners, known),
         }
@@ -126,36 +132,36 @@ class Gatherer:
         subject, relation = units // index.rel2, units % index.rel2
         owner = np.searchsorted(subjects, subject)
         bounds = np.searchsorted(partners.owner, np.arange(len(subjects) + 1))
-        cell_unit, cell_partner = ranges(bounds[owner], bounds[owner + 1])
+        cell_query, cell_neighbour = ranges(bounds[owner], bounds[owner + 1])
         # Entries are in order of pair and relation.
-        entries = partners.entry_pair * index.rel2 + index.triple_relation[partners.entry]
-        entry = find(entries, cell_partner * index.rel2 + relation[cell_unit])
+        entries = partners.entry_neighbour * index.rel2 + index.triple_relation[partners.entry]
+        entry = find(entries, cell_neighbour * index.rel2 + relation[cell_query])
         exact = np.flatnonzero(entry >= 0)
-        kinds, unit_kind = np.unique(relation, return_inverse=True)
-        popular_kind, popular_object, popular_features = index.popular_objects(kinds, known)
+        kinds, query_group = np.unique(relation, return_inverse=True)
+        popular_group, popular_object, popular_features = index.popular_objects(kinds, known)
         true = None if truth is None else (code(truth), truth.object)
         answers = _answers(unit, asked.object, units, true, index.entities)
-        unit, answer = answers["answer_unit"], answers["answer"]
+        unit, answer = answers["answer_query"], answers["answer"]
         # Cells are in order of unit and partner, partners of one subject in order of object.
-        cell_object = index.pair_object[partners.pair][cell_partner]
-        cells = cell_unit * index.entities + cell_object
-        popular = popular_kind * index.entities + popular_object
+        cell_object = index.pair_object[partners.pair][cell_neighbour]
+        cells = cell_query * index.entities + cell_object
+        popular = popular_group * index.entities + popular_object
         return answers | {
             "subject": subject,
             "relation": relation,
             "activity": index.activity(subject, known),
-            "cell_unit": cell_unit,
-            "cell_partner": cell_partner,
-            "cell_popular": find(popular, unit_kind[cell_unit] * index.entities + cell_object),
+            "cell_query": cell_query,
+            "cell_neighbour": cell_neighbour,
+            "cell_popular": find(popular, query_group[cell_query] * index.entities + cell_object),
             "exact_cell": exact,
             "exact_entry": entry[exact],
-            "kind": kinds,
-            "unit_kind": unit_kind,
-            "popular_kind": popular_kind,
+            "group": kinds,
+            "query_group": query_group,
+            "popular_group": popular_group,
             "popular_object": popular_object,
             "popular_features": popular_features,
             "answer_cell": find(cells, unit * index.entities + answer),
-            "answer_popular": find(popular, unit_kind[unit] * index.entities + answer),
+            "answer_popular": find(popular, query_group[unit] * index.entities + answer),
         }
 
     def _relation(
@@ -165,17 +171,17 @@ class Gatherer:
         code = lambda facts: facts.subject * index.entities + facts.object
         units, unit = np.unique(code(asked), return_inverse=True)
         partner = find(subjects[partners.owner] * index.entities + index.pair_object[partners.pair], units)
-        bounds = np.searchsorted(partners.entry_pair, np.arange(len(partners.pair) + 1))
+        bounds = np.searchsorted(partners.entry_neighbour, np.arange(len(partners.pair) + 1))
         met = np.flatnonzero(partner >= 0)
-        asked_unit, asked_entry = ranges(bounds[partner[met]], bounds[partner[met] + 1])
+        evidence_query, evidence_entry = ranges(bounds[partner[met]], bounds[partner[met] + 1])
         true = None if truth is None else (code(truth), truth.relation)
         answers = _answers(unit, asked.relation, units, true, index.rel2)
         return {f"pair_{name}": values for name, values in answers.items()} | {
             "pair_subject": units // index.entities,
             "pair_object": units % index.entities,
             "pair_partner": partner,
-            "asked_unit": met[asked_unit],
-            "asked_entry": asked_entry,
+            "evidence_query": met[evidence_query],
+            "evidence_entry": evidence_entry,
         }
 
 
@@ -188,16 +194,16 @@ def _answers(
 ) -> dict[str, np.ndarray]:
     """The answers of units, and all that is true of those; `truth`: (units by code, candidates), or None."""
     weight = np.ones(len(unit), np.float32)
-    true_unit = true = np.zeros(0, np.int64)
+    true_query = true = np.zeros(0, np.int64)
     if truth is None:
         code, number = np.unique(unit * candidates + answer, return_counts=True)
         unit, answer, weight = code // candidates, code % candidates, number.astype(np.float32)
     else:
         place = find(units, truth[0])
         code = np.unique(place[place >= 0] * candidates + truth[1][place >= 0])
-        true_unit, true = code // candidates, code % candidates
-    names = ("answer_unit", "answer", "answer_weight", "true_unit", "true")
-    return dict(zip(names, (unit, answer, weight, true_unit, true)))
+        true_query, true = code // candidates, code % candidates
+    names = ("answer_query", "answer", "answer_weight", "true_query", "true")
+    return dict(zip(names, (unit, answer, weight, true_query, true)))
 
 
 def natural_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
@@ -236,34 +242,34 @@ def on_device(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Eviden
 def assembled(put: dict[str, Array]) -> EvidenceBatch:
     """The batch of the arrays that `padded` gives."""
     answers = lambda kind: Answers(
-        answer_unit=put[f"{kind}answer_unit"],
+        answer_query=put[f"{kind}answer_query"],
         answer=put[f"{kind}answer"],
         answer_weight=put[f"{kind}answer_weight"],
-        true_unit=put[f"{kind}true_unit"],
+        true_query=put[f"{kind}true_query"],
         true_candidate=put[f"{kind}true"],
     )
     same = lambda *names: {name: put[name] for name in names}
     return EvidenceBatch(
-        partners=DevicePartners(
+        neighbours=Neighbours(
             object=put["partner_object"],
             features=put["partner_features"],
-            **same("entry_pair", "entry_relation", "entry_features"),
+            **same("entry_neighbour", "entry_relation", "entry_features"),
         ),
-        entity=EntityQuestions(
+        entity=EvidenceEntityQueries(
             answers=answers(""),
-            **same("subject", "relation", "activity", "cell_unit", "cell_partner", "cell_popular"),
+            **same("subject", "relation", "activity", "cell_query", "cell_neighbour", "cell_popular"),
             **same("exact_cell", "exact_entry"),
-            **same("kind", "unit_kind", "popular_kind", "popular_object", "popular_features"),
+            **same("group", "query_group", "popular_group", "popular_object", "popular_features"),
             **same("answer_cell", "answer_popular"),
         ),
-        relation=RelationQuestions(
+        relation=EvidenceRelationQueries(
             subject=put["pair_subject"],
             object=put["pair_object"],
-            partner=put["pair_partner"],
+            neighbour=put["pair_partner"],
             answers=answers("pair_"),
-            **same("asked_unit", "asked_entry"),
+            **same("evidence_query", "evidence_entry"),
         ),
-        surroundings=None
+        global_graph=None
         if "everybody" not in put
-        else Surroundings(activity=put["everybody"], **same("link_subject", "link_object", "link_features")),
+        else GlobalGraph(activity=put["everybody"], **same("link_subject", "link_object", "link_features")),
     )

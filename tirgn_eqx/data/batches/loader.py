@@ -26,7 +26,7 @@ from tirgn_eqx.data.index.history import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, stack_window
 from tirgn_eqx.runtime.meshes import Placement, table_rows
 from tirgn_eqx.runtime.processes import largest_of_all
-from tirgn_eqx.types import Batch, Queries, Rows, Window
+from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 KINDS = ("entity", "relation")
 
@@ -200,7 +200,7 @@ class BatchLoader:
             for questions in members.values():
                 entity = questions["entity"]
                 _, seen = self.vocabulary.entity.lookup(entity.key, entity.known, self.history_window)
-                named += [entity.subject, entity.answer, questions["relation"].given, seen]
+                named += [entity.subject, entity.answer, questions["relation"].condition, seen]
         return np.unique(np.concatenate(named))
 
     def _num_rows(self, target: int, members: dict[int, dict[str, Questions]]) -> int:
@@ -272,10 +272,10 @@ class BatchLoader:
         if self.num_negatives and kind == "entity":
             fields |= self._negatives(fields, target, epoch)
         if not self.with_truth:
-            del fields["true_unit"], fields["true_candidate"]
+            del fields["true_query"], fields["true_candidate"]
         return fields
 
-    def _rows(self, touched: np.ndarray, window: dict, packed: dict, size: int, seed: tuple[int, ...]) -> Rows:
+    def _rows(self, touched: np.ndarray, window: dict, packed: dict, size: int, seed: tuple[int, ...]) -> EntityRows:
         """The rows of a batch, `size` with padding; puts positions in them in the place of entity ids."""
         entities = self.graph.num_entities
         if self.num_negatives:
@@ -298,15 +298,15 @@ class BatchLoader:
 
         place(window, "active")
         if self.rows == "touched":
-            place(packed["entity"], "subject", "answer", "seen_candidate", *["negatives"] * bool(self.num_negatives))
-            place(packed["relation"], "subject", "given")
-        return Rows(self.placement(index), self.placement(weight))
+            place(packed["entity"], "subject", "answer", "history_candidate", *["negatives"] * bool(self.num_negatives))
+            place(packed["relation"], "subject", "condition")
+        return EntityRows(self.placement(index), self.placement(weight))
 
-    def _all_rows(self, window: dict) -> Rows:
+    def _all_rows(self, window: dict) -> EntityRows:
         """All rows of a table that ends with padding, at which the window's padding must not point."""
         entities, active = self.graph.num_entities, window["active"]
         window["active"] = np.where(active == entities, np.int32(self.table_rows), active)
-        return Rows(None, self.placement((np.arange(self.table_rows) < entities).astype(np.float32)))
+        return EntityRows(None, self.placement((np.arange(self.table_rows) < entities).astype(np.float32)))
 
     def _negatives(self, fields: dict[str, np.ndarray], target: int, epoch: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, epoch, target))
@@ -317,16 +317,16 @@ class BatchLoader:
             real = fields["answer_weight"][m] > 0
             if not real.any():
                 continue
-            unit = fields["answer_unit"][m][real]
+            unit = fields["answer_query"][m][real]
             true = fields["true_candidate"][m] < entities
-            pairs = fields["true_unit"][m][true], fields["true_candidate"][m][true]
+            pairs = fields["true_query"][m][true], fields["true_candidate"][m][true]
             negatives[m, real] = negative_sampling(rng, unit, *pairs, entities, self.num_negatives)
-            history = fields["seen_candidate"][m] < entities
-            codes = fields["seen_unit"][m][history].astype(np.int64) * entities
-            codes += fields["seen_candidate"][m][history]
+            history = fields["history_candidate"][m] < entities
+            codes = fields["history_query"][m][history].astype(np.int64) * entities
+            codes += fields["history_candidate"][m][history]
             chosen = np.concatenate([fields["answer"][m][real][:, None], negatives[m, real]], 1)
             seen[m, real] = np.isin(unit.astype(np.int64)[:, None] * entities + chosen, codes)
-        return {"negatives": negatives, "candidate_seen": seen}
+        return {"negatives": negatives, "candidate_in_history": seen}
 
     def order(self, epoch: int) -> np.ndarray:
         """The targets in the order of `epoch`, a function of the seed and the epoch alone."""

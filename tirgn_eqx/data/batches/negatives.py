@@ -18,8 +18,8 @@ def draw_others(rng: np.random.Generator, taken: np.ndarray, num_candidates: int
 
 def negative_sampling(
     rng: np.random.Generator,
-    answer_unit: np.ndarray,
-    true_unit: np.ndarray,
+    answer_query: np.ndarray,
+    true_query: np.ndarray,
     true_candidate: np.ndarray,
     num_candidates: int,
     num_negatives: int,
@@ -29,26 +29,26 @@ def negative_sampling(
     The k-th candidate that is not true is k plus the number of true ones at or below it: so one uniform draw
     and one search per negative, and nothing is ever rejected.
 
-    **Arguments:** `answer_unit`: `(answer,)`; (`true_unit`, `true_candidate`): every true pair, distinct.
+    **Arguments:** `answer_query`: `(answer,)`; (`true_query`, `true_candidate`): every true pair, distinct.
 
     **Returns:** int32 `(answer, num_negatives)`.
 
     **Raises:** DataError when every candidate answers some unit.
     """
-    units = int(max(answer_unit.max(initial=-1), true_unit.max(initial=-1))) + 1
-    order = np.lexsort((true_candidate, true_unit))
-    unit, candidate = true_unit[order].astype(np.int64), true_candidate[order].astype(np.int64)
+    units = int(max(answer_query.max(initial=-1), true_query.max(initial=-1))) + 1
+    order = np.lexsort((true_candidate, true_query))
+    unit, candidate = true_query[order].astype(np.int64), true_candidate[order].astype(np.int64)
     count = np.bincount(unit, minlength=units)
-    free = num_candidates - count[answer_unit]
+    free = num_candidates - count[answer_query]
     if np.any(free < 1):
         raise DataError(
             f"a question is answered by all {num_candidates} entities, so no negative can be drawn; use --set loss=full"
         )
-    draw = (rng.random((len(answer_unit), num_negatives)) * free[:, None]).astype(np.int64)
+    draw = (rng.random((len(answer_query), num_negatives)) * free[:, None]).astype(np.int64)
     start = np.cumsum(count) - count
     place = np.arange(len(unit)) - start[unit]
     # candidate - place = how many non-true candidates lie below this true one.
     skip = unit * (num_candidates + 1) + candidate - place
-    base = answer_unit.astype(np.int64)[:, None]
+    base = answer_query.astype(np.int64)[:, None]
     below = np.searchsorted(skip, base * (num_candidates + 1) + draw, side="right") - start[base]
     return (draw + below).astype(np.int32)

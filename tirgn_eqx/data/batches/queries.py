@@ -16,20 +16,20 @@ Candidates = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 class Questions:
     """Questions of one kind about snapshot `time`, both directions, before padding.
 
-    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `given[u]`); `key` is the pair as
-    one integer. Answer i says that `answer[i]` answers unit `answer_unit[i]`; the answers of a unit are adjacent.
-    (`true_unit`, `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
+    What happened before snapshot `known` is known. Unit u asks about (`subject[u]`, `condition[u]`); `key` is the pair
+    as one integer. Answer i says that `answer[i]` answers unit `answer_query[i]`; the answers of a unit are adjacent.
+    (`true_query`, `true_answer`): every candidate that is true at this time, for the time-aware filter, other splits'
     facts included.
     """
 
     time: int
     known: int
     subject: np.ndarray
-    given: np.ndarray
+    condition: np.ndarray
     key: np.ndarray
-    answer_unit: np.ndarray
+    answer_query: np.ndarray
     answer: np.ndarray
-    true_unit: np.ndarray
+    true_query: np.ndarray
     true_answer: np.ndarray
     row: np.ndarray  # int64 (answer,): position among [facts, inverse facts] of the split
 
@@ -67,12 +67,12 @@ def ask(
 
     subject, given, answer, key = columns(chosen)
     if unique:
-        unit_key, first, answer_unit = np.unique(key, return_index=True, return_inverse=True)
-        order = np.argsort(answer_unit, kind="stable")
+        unit_key, first, answer_query = np.unique(key, return_index=True, return_inverse=True)
+        order = np.argsort(answer_query, kind="stable")
         subject, given = subject[first], given[first]
     else:
-        unit_key, answer_unit = key, np.arange(len(key))
-        order = answer_unit
+        unit_key, answer_query = key, np.arange(len(key))
+        order = answer_query
     _, _, all_answer, all_key = columns(present)
     if candidates is not None and kind == "entity":
         all_answer, all_key = candidates[2], vocabulary.entity_keys(*candidates[:2])
@@ -81,17 +81,17 @@ def ask(
     code = np.unique(all_key * span + all_answer)
     low, high = np.searchsorted(code, unit_key * span), np.searchsorted(code, (unit_key + 1) * span)
     length = high - low
-    true_unit = np.repeat(np.arange(len(unit_key)), length)
+    true_query = np.repeat(np.arange(len(unit_key)), length)
     pick = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
     return Questions(
         time=time,
         known=time if known is None else known,
         subject=subject,
-        given=given,
+        condition=given,
         key=unit_key,
-        answer_unit=answer_unit[order],
+        answer_query=answer_query[order],
         answer=answer[order],
-        true_unit=true_unit,
+        true_query=true_query,
         true_answer=(code[pick] % span).astype(np.int32),
         row=order,
     )
@@ -151,9 +151,9 @@ def division_sizes(
     per_unit = np.stack(
         [
             np.ones(questions.num_units, np.int64),
-            np.bincount(questions.answer_unit, minlength=questions.num_units),
+            np.bincount(questions.answer_query, minlength=questions.num_units),
             known,
-            np.bincount(questions.true_unit, minlength=questions.num_units),
+            np.bincount(questions.true_query, minlength=questions.num_units),
         ]
     )[:, division.order]
     total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_unit, 1)], 1)
@@ -166,10 +166,10 @@ def blank(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Fields as `pack` gives them, of the same shapes, that ask nothing."""
     empty = {name: np.zeros_like(values) for name, values in fields.items()}
     units = fields["subject"].shape[1]
-    empty["seen_unit"][:] = units
+    empty["history_query"][:] = units
     empty["row"][:] = -1
-    if "true_unit" in fields:
-        empty["true_unit"][:] = units
+    if "true_query" in fields:
+        empty["true_query"][:] = units
     return empty
 
 
@@ -188,22 +188,22 @@ def pack(
     With several `parts`, each of them has an equal share of `sizes`, and what is known of the units of others is left
     out: looked up by the process whose parts they are.
 
-    `true_unit` and `true_candidate` (the filter) come along, and `row` says which query each answer is.
+    `true_query` and `true_candidate` (the filter) come along, and `row` says which query each answer is.
     Padding: candidates `num_candidates`, units the unit size (dropped by scatters), rows -1.
     """
     unit, answer, seen, true = (int(size) for size in sizes)
     full = lambda width, value, dtype="int32": np.full((num_micro, width), value, dtype)
     out = {
         "subject": full(unit, 0),
-        "given": full(unit, 0),
+        "condition": full(unit, 0),
         "weight": full(unit, 0, "float32"),
-        "answer_unit": full(answer, 0),
+        "answer_query": full(answer, 0),
         "answer": full(answer, 0),
         "answer_weight": full(answer, 0, "float32"),
-        "answer_seen": full(answer, False, "bool"),
-        "seen_unit": full(seen, unit),
-        "seen_candidate": full(seen, num_candidates),
-        "true_unit": full(true, unit),
+        "answer_in_history": full(answer, False, "bool"),
+        "history_query": full(seen, unit),
+        "history_candidate": full(seen, num_candidates),
+        "true_query": full(true, unit),
         "true_candidate": full(true, num_candidates),
         "row": full(answer, -1, "int64"),
     }
@@ -215,8 +215,8 @@ def pack(
     micro_of[division.order] = np.repeat(np.arange(len(lengths)), lengths)
     place_of[division.order] = np.arange(count) - np.repeat(division.bounds[:-1], lengths)
     out["subject"][micro_of, place_of] = questions.subject
-    out["given"][micro_of, place_of] = questions.given
-    weight = np.bincount(questions.answer_unit, minlength=count).astype(np.float32)
+    out["condition"][micro_of, place_of] = questions.condition
+    weight = np.bincount(questions.answer_query, minlength=count).astype(np.float32)
     out["weight"][micro_of, place_of] = weight
 
     part_of = place_of // max(1, unit // parts.count)
@@ -235,18 +235,18 @@ def pack(
     owner, candidate = index.lookup(questions.key[mine], questions.known, history_window)
     owner = mine[owner]
     code = lambda unit, candidate: unit.astype(np.int64) * num_candidates + candidate
-    is_seen = np.isin(code(questions.answer_unit, questions.answer), code(owner, candidate))
+    is_seen = np.isin(code(questions.answer_query, questions.answer), code(owner, candidate))
     ones = np.ones(len(questions.answer), np.float32)
-    local = place_of[questions.answer_unit]
+    local = place_of[questions.answer_query]
     scatter(
-        questions.answer_unit,
-        answer_unit=local,
+        questions.answer_query,
+        answer_query=local,
         answer=questions.answer,
         answer_weight=ones,
-        answer_seen=is_seen,
+        answer_in_history=is_seen,
         row=questions.row,
     )
-    scatter(owner, seen_unit=place_of[owner], seen_candidate=candidate)
-    true = questions.true_unit
-    scatter(true, true_unit=place_of[true], true_candidate=questions.true_answer)
+    scatter(owner, history_query=place_of[owner], history_candidate=candidate)
+    true = questions.true_query
+    scatter(true, true_query=place_of[true], true_candidate=questions.true_answer)
     return out

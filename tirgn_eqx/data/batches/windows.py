@@ -9,14 +9,14 @@ from jaxtyping import Array, Float
 from tirgn_eqx.data.batches.buckets import round_up
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.snapshots import SnapshotStore, stack_window
-from tirgn_eqx.types import Rows, Window
+from tirgn_eqx.types import EntityRows, Window
 
 
 class WindowAt(NamedTuple):
     """A window, the entities that have an edge in it, its length without padding, and the clock at the target."""
 
     window: Window
-    rows: Rows
+    rows: EntityRows
     length: int
     time_index: Float[Array, ""]
 
@@ -67,5 +67,5 @@ class WindowLoader:
         place = np.searchsorted(active, fields["active"]).astype(np.int32)
         fields["active"] = np.where(fields["active"] == entities, np.int32(self.num_rows), place)
         window = Window(**{name: jnp.asarray(value) for name, value in fields.items()})
-        rows = Rows(jnp.asarray(index), jnp.asarray(weight))
+        rows = EntityRows(jnp.asarray(index), jnp.asarray(weight))
         return WindowAt(window, rows, len(snapshots), jnp.asarray(graph.time_index[target]))

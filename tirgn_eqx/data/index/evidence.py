@@ -34,14 +34,14 @@ class Known:
 class Partners:
     """The known partners of some subjects, and the entries of each, in the subjects' order.
 
-    `owner`: position of the subject; `pair`: group in the pair index; `row`: its last occurrence; `entry_pair`:
+    `owner`: position of the subject; `pair`: group in the pair index; `row`: its last occurrence; `entry_neighbour`:
     position of the entry's pair here; `entry`: group in the triple index; `entry_row`: its last occurrence.
     """
 
     owner: np.ndarray
     pair: np.ndarray
     row: np.ndarray
-    entry_pair: np.ndarray
+    entry_neighbour: np.ndarray
     entry: np.ndarray
     entry_row: np.ndarray
 
@@ -166,10 +166,10 @@ class EvidenceIndex:
             begin = np.searchsorted(owner, owner)  # `owner` is in order, before and after
             kept = np.sort(order[np.arange(len(owner)) - begin < most])
             owner, pair, row = owner[kept], pair[kept], row[kept]
-        entry_pair, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
+        entry_neighbour, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
         seen = self.triple.first_snapshot[entry] < known.before
-        entry_pair, entry = entry_pair[seen], entry[seen]
-        return Partners(owner, pair, row, entry_pair, entry, self.triple.last(entry, known.before))
+        entry_neighbour, entry = entry_neighbour[seen], entry[seen]
+        return Partners(owner, pair, row, entry_neighbour, entry, self.triple.last(entry, known.before))
 
     def entry_features(self, partners: Partners, known: Known) -> np.ndarray:
         """float32 `(entry, ENTRY_FEATURES)`: of the triple alone; then in how many snapshots it was, and its age beside
@@ -177,7 +177,7 @@ class EvidenceIndex:
         entry, row = partners.entry, partners.entry_row
         age = self.triple.age(row, known.now)
         given = self.triple_given_age(entry, known)
-        pair = self.pair.age(partners.row, known.now)[partners.entry_pair]
+        pair = self.pair.age(partners.row, known.now)[partners.entry_neighbour]
         more = [self.triple.snapshots(row, entry), age - given, given, age - pair]
         return np.concatenate([plain_features(self.triple, row, known.now), _logs(*more)], 1)
 

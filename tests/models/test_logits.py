@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import normal
 
-from tirgn_eqx.models import scores
-from tirgn_eqx.types import Queries, Rows
+from tirgn_eqx.models import logits
+from tirgn_eqx.types import EntityRows, Queries
 
 UNITS, CANDIDATES, DIM = 4, 7, 3
 # Unit 2 has no history; every candidate was seen with unit 3.
@@ -19,21 +19,21 @@ f32 = lambda x: jnp.asarray(x, jnp.float32)
 RAW, HISTORY, TABLE = (normal(seed, rows, DIM) for seed, rows in ((1, UNITS), (2, UNITS), (3, CANDIDATES)))
 
 
-def questions(**fields):
+def make_queries(**fields):
     """With two padded pairs at the end of what was seen."""
     pairs = [(unit, c) for unit, seen in enumerate(SEEN) for c in sorted(seen)] + [(UNITS, CANDIDATES)] * 2
     unit, answer = np.array(ANSWERS).T
     whole = lambda x: jnp.asarray(np.asarray(x), jnp.int32)
     return Queries(
         subject=whole(np.zeros(UNITS)),
-        given=whole(np.zeros(UNITS)),
+        condition=whole(np.zeros(UNITS)),
         weight=jnp.ones(UNITS),
-        answer_unit=whole(unit),
+        answer_query=whole(unit),
         answer=whole(answer),
         answer_weight=jnp.ones(len(ANSWERS)),
-        answer_seen=jnp.array([o in SEEN[u] for u, o in ANSWERS]),
-        seen_unit=whole([u for u, _ in pairs]),
-        seen_candidate=whole([c for _, c in pairs]),
+        answer_in_history=jnp.array([o in SEEN[u] for u, o in ANSWERS]),
+        history_query=whole([u for u, _ in pairs]),
+        history_candidate=whole([c for _, c in pairs]),
         **fields,
     )
 
@@ -63,16 +63,16 @@ def expected(unit, mask, rate, chosen=None):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("rate", RATES)
 def test_probabilities_are_those_of_the_definition(mask, rate):
-    queries, vectors = questions(), (f32(RAW), f32(HISTORY), f32(TABLE))
+    queries, vectors = make_queries(), (f32(RAW), f32(HISTORY), f32(TABLE))
     wanted = np.array([expected(unit, mask, rate) for unit in range(UNITS)])
-    every = scores.log_probabilities(*vectors, scores.seen_mask(queries, CANDIDATES), rate, mask)
+    every = logits.log_probabilities(*vectors, logits.in_history(queries, CANDIDATES), rate, mask)
     np.testing.assert_allclose(np.exp(every), wanted, rtol=1e-5, atol=1e-7)
     unit, answer = np.array(ANSWERS).T
     with np.errstate(divide="ignore"):  # what `exclude` makes impossible
         logs = np.log(wanted[unit, answer])
-    own = scores.answer_log_probabilities(*vectors, queries, rate, mask)
+    own = logits.answer_log_probabilities(*vectors, queries, rate, mask)
     np.testing.assert_allclose(own, logs, rtol=1e-5, atol=1e-6)
-    ranking, again = scores.ranking_scores(*vectors, queries, rate, mask)
+    ranking, again = logits.ranking_scores(*vectors, queries, rate, mask)
     np.testing.assert_allclose(ranking, wanted, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(again, logs, rtol=1e-5, atol=1e-6)
 
@@ -81,7 +81,7 @@ def test_probabilities_are_those_of_the_definition(mask, rate):
 def test_rows_of_padding_have_no_part(mask):
     """A table with two more rows than there are candidates, as on several devices."""
     table = np.concatenate([TABLE, normal(9, 2, DIM)])
-    found, own = scores.ranking_scores(f32(RAW), f32(HISTORY), f32(table), questions(), 0.3, mask, CANDIDATES)
+    found, own = logits.ranking_scores(f32(RAW), f32(HISTORY), f32(table), make_queries(), 0.3, mask, CANDIDATES)
     wanted = np.array([expected(unit, mask, 0.3) for unit in range(UNITS)])
     np.testing.assert_allclose(found[:, :CANDIDATES], wanted, rtol=1e-5, atol=1e-7)
     assert not np.asarray(found[:, CANDIDATES:]).any()
@@ -94,8 +94,8 @@ def test_rows_of_padding_have_no_part(mask):
 def test_the_sampled_loss_is_of_the_answer_among_its_negatives(mask, rate):
     chosen = np.concatenate([np.array(ANSWERS)[:, 1:], NEGATIVES], 1)
     known = np.array([[c in SEEN[u] for c in row] for (u, _), row in zip(ANSWERS, chosen.tolist())])
-    queries = questions(negatives=jnp.asarray(NEGATIVES, jnp.int32), candidate_seen=jnp.asarray(known))
-    found = scores.sampled_log_probabilities(f32(RAW), f32(HISTORY), f32(TABLE), queries, rate, mask)
+    queries = make_queries(negatives=jnp.asarray(NEGATIVES, jnp.int32), candidate_in_history=jnp.asarray(known))
+    found = logits.sampled_log_probabilities(f32(RAW), f32(HISTORY), f32(TABLE), queries, rate, mask)
     wanted = [expected(u, mask, rate, row)[0] for (u, _), row in zip(ANSWERS, chosen)]
     with np.errstate(divide="ignore"):
         np.testing.assert_allclose(found, np.log(wanted), rtol=1e-5, atol=1e-6)
@@ -104,8 +104,10 @@ def test_the_sampled_loss_is_of_the_answer_among_its_negatives(mask, rate):
 def test_a_drawn_row_counts_for_all_that_it_stands_for():
     """Raw mode over a table in which two candidates stand for three each."""
     weight = np.array([1, 1, 3, 1, 1, 3, 1.0])
-    rows = Rows(jnp.arange(CANDIDATES), f32(weight))
-    found = scores.answer_log_probabilities(f32(RAW), f32(HISTORY), f32(TABLE), questions(), 0.0, "multiply", rows, 11)
+    rows = EntityRows(jnp.arange(CANDIDATES), f32(weight))
+    found = logits.answer_log_probabilities(
+        f32(RAW), f32(HISTORY), f32(TABLE), make_queries(), 0.0, "multiply", rows, 11
+    )
     for (unit, answer), ours in zip(ANSWERS, np.asarray(found)):
         products = TABLE @ RAW[unit]
         assert ours == pytest.approx(products[answer] - np.log(weight @ np.exp(products)), rel=1e-5)
@@ -116,7 +118,7 @@ def test_the_gradient_of_impossible_answers_is_finite():
     keep = f32([o in SEEN[u] or not SEEN[u] for u, o in ANSWERS])
 
     def loss(raw, history, table):
-        own = scores.answer_log_probabilities(raw, history, table, questions(), 1.0, "exclude")
+        own = logits.answer_log_probabilities(raw, history, table, make_queries(), 1.0, "exclude")
         return -jnp.sum(jnp.where(keep > 0, own, 0))
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(f32(RAW), f32(HISTORY), f32(TABLE))

@@ -1,4 +1,4 @@
-"""The static loss of an evolution: weighted, and of one window's length however many targets share it."""
+"""The static loss of the encoder: weighted, and of one window's length however many targets share it."""
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ def window():
 
 @eqx.filter_jit
 def static_loss(model, window, targets=1):
-    return model.encode(window, targets=targets)[0].static_loss
+    return model.encoder(window, targets=targets)[0].static_loss
 
 
 def model_of(weight):

@@ -1,4 +1,4 @@
-"""A structure with evidence: its probabilities, no leak, explanations, and its training in stages."""
+"""The mixture of a recurrent graph model and evidence: probabilities, no leak, explanations, training in stages."""
 
 import dataclasses
 import functools
@@ -19,10 +19,10 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.combined import CombinedEvaluator
+from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_combined, products
+from tirgn_eqx.models import build_mixture
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import StageRecord
@@ -40,7 +40,7 @@ def settings(**changes):
 
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
-    make = lambda key: build_combined(
+    make = lambda key: build_mixture(
         entities, relations, settings(model=model), small(evidence_background=background), key=key
     )
     made = eqx.filter_jit(make)(jax.random.key(1))
@@ -57,7 +57,7 @@ def graph():
     return random_graph(3, num_entities=14, facts=8)
 
 
-def informed(model, graph, target, known=None):
+def at_target(model, graph, target, known=None):
     encoder = Encoder(model.structure, WindowLoader(graph, None, history_len=HISTORY_LEN))
     return model.at(*encoder(target, known))
 
@@ -74,9 +74,9 @@ def entity_intensities(model, batch):
 def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, background, monkeypatch):
     model, target = build(graph, model=model, background=background), graph.num_snapshots - 1
     batch, _ = batch_at(graph, model.evidence, target)
-    at = informed(model, graph, target)
+    at = at_target(model, graph, target)
     entity, relation = answer_log_probabilities(at, batch)
-    relations = eqx.filter_jit(lambda m, b: m.relation_intensities(b, m.state(b)))(at, batch)
+    relations = eqx.filter_jit(lambda m, b: m.relation_intensities(b, m.background_logits(b)))(at, batch)
     for found, intensity, asked in [
         (entity, entity_intensities(at, batch), batch.entity),
         (relation, relations, batch.relation),
@@ -87,42 +87,38 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, 
         log_p = np.log(intensity / intensity.sum(1, keepdims=True))
         np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
-    monkeypatch.setattr(products, "MOST_PRODUCTS", 0)
+    monkeypatch.setattr("tirgn_eqx.models.intensity.MAX_DENSE_LOGITS", 0)
     np.testing.assert_allclose(answer_log_probabilities(at, batch)[0], entity, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.ci
 def test_intensities_are_those_of_the_definition(graph):
-    """Without the second look, from the two forecasts' own probabilities."""
+    """Without the reranker, from the two forecasts' own probabilities."""
     model, target = build(graph), graph.num_snapshots - 1
-    model = eqx.tree_at(lambda m: m.gate.second.outer, model, replace_fn=np.zeros_like)
+    model = eqx.tree_at(lambda m: m.gate.reranker.outer, model, replace_fn=np.zeros_like)
     batch, gathered = batch_at(graph, model.evidence, target)
-    at = informed(model, graph, target)
+    at = at_target(model, graph, target)
     ours = np.asarray(entity_intensities(at, batch), np.float64)
     evidence, asked = model.evidence, batch.entity
     found, features, logits = eqx.filter_jit(
         lambda at, b: (
             entity_intensities(at.model.evidence, b),
-            at._features(
-                b,
-                at.model.evidence.intensities(b, products.Products(*(lambda s: (s.unit, s.candidate))(at.state(b)))),
-            ),
-            at._structure(b, "entity").all,
+            at._query_features(b, at.model.evidence.intensities(b, at.background_logits(b))),
+            at._structure_logits(b, "entity").dense,
         )
     )(at, batch)
-    state = evidence.state(batch)
-    background = np.exp(np.asarray(state.unit @ state.candidate.T, np.float64))
+    background = np.exp(np.asarray(evidence.background_logits(batch).entity.matrix(), np.float64))
     log_p = np.asarray(jax.nn.log_softmax(logits, 1), np.float64)
     exponent, level, lift = (np.asarray(x, np.float64) for x in model.gate(features, asked.relation))
     total = np.asarray(found, np.float64).sum(1)
     for unit in range(len(gathered["subject"])):
         share = np.asarray(found, np.float64)[unit] / total[unit]
         own = background[unit] / total[unit]
-        met = gathered["partner_object"][gathered["cell_partner"][gathered["cell_unit"] == unit]]
+        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == unit]]
         popular = np.full(graph.num_entities, 1e-6)
-        kind = gathered["unit_kind"][unit]
+        kind = gathered["query_group"][unit]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
-        for place in np.flatnonzero(gathered["popular_kind"] == kind):
+        for place in np.flatnonzero(gathered["popular_group"] == kind):
             popular[gathered["popular_object"][place]] += strength[place]
         events = np.zeros(graph.num_entities)
         events[met] = (share - own - popular / total[unit])[met]
@@ -132,7 +128,7 @@ def test_intensities_are_those_of_the_definition(graph):
 
 
 @pytest.mark.ci
-def test_windows_without_questions_encode_as_those_of_batches(graph):
+def test_windows_without_queries_encode_as_those_of_batches(graph):
     model = build(graph).structure
     for known in (None, 3):
         loader = BatchLoader(
@@ -140,7 +136,7 @@ def test_windows_without_questions_encode_as_those_of_batches(graph):
         )
         encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, known=known))
         for target in loader.targets.tolist():
-            expected, _ = eqx.filter_jit(lambda m, w: m.encode(w))(model, loader.build(target).batch.window)
+            expected, _ = eqx.filter_jit(lambda m, w: m.encoder(w))(model, loader.build(target).batch.window)
             found, time_index = encoder(target)
             np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
             np.testing.assert_allclose(found.relation, expected.relation, atol=1e-6)
@@ -169,7 +165,7 @@ def test_shares_add_up_to_the_forecast(graph):
     model, target = build(graph), graph.num_snapshots - 1
     explain = Explainer(model, graph, history_len=HISTORY_LEN)
     batch, gathered = batch_at(graph, model.evidence, target)
-    intensity = np.asarray(entity_intensities(informed(model, graph, target), batch), np.float64)
+    intensity = np.asarray(entity_intensities(at_target(model, graph, target), batch), np.float64)
     kinds = set()
     for unit in range(0, len(gathered["subject"]), 3):
         for o in range(0, graph.num_entities, 5):
@@ -247,7 +243,7 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 @pytest.mark.ci
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
-    evaluator = CombinedEvaluator(world, "valid", history_len=config.history_len, **model.evidence.needs)
+    evaluator = MixtureEvaluator(world, "valid", history_len=config.history_len, **model.evidence.loader_options)
     fitted_on, call = [], GateFitter.__call__
 
     def spy(self, chosen, stop):
@@ -332,9 +328,9 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_combined(world.num_entities, world.num_relations, settings(), small(), key=key)
+    make = lambda key: build_mixture(world.num_entities, world.num_relations, settings(), small(), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
-    evaluator = CombinedEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fit = GateFitter(model, evaluator.loader, evaluator.forecaster(model), lambda record: None)
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
@@ -347,7 +343,7 @@ def test_one_snapshot_to_fit_on_is_forecast_with_the_gate_as_it_begins(tmp_path)
     rows = np.stack([rng.integers(0, n, 48) for n in (7, 2, 7)] + [np.repeat(np.arange(8), 6)], 1)
     graph = make_graph(rows, num_entities=7, num_relations=2, valid=36, test=42)
     model = built(7, 2)
-    evaluator = CombinedEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.needs)
+    evaluator = MixtureEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fitted, validation = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     assert not same_bits(fitted.gate, model.gate)
     np.testing.assert_array_equal(validation.nll["entity"], evaluator(model).nll["entity"])
