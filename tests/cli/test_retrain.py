@@ -206,8 +206,9 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
     old, _, described = load_model(both)
     trained = []
 
-    def stages(graph, config, *, model_dir, start, part_config, **options):
-        path = save_model(model_dir / "tirgn_best", start, config, graph, None, part_config)
+    def stages(graph, config, options, *, part_config):
+        start = options.start
+        path = save_model(options.model_dir / "tirgn_best", start, config, graph, None, part_config)
         trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, part_config))
         return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 

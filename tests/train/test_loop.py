@@ -208,9 +208,9 @@ def asked(monkeypatch):
     """What `train_tirgn` asks of the training itself: (graph, config, folder) of each call."""
     calls = []
 
-    def instead(graph, config, *, model_dir, **options):
-        assert set(options) == {"on_record", "run_name", "resume", "force", "stop", "start", "mesh"}
-        calls.append((graph, config, model_dir))
+    def instead(graph, config, options, mesh):
+        assert mesh is None and options.start is None and not options.resume
+        calls.append((graph, config, options.model_dir))
         return {"status": "complete"}
 
     monkeypatch.setattr("tirgn_eqx.train.api.train_single", instead)

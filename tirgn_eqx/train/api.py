@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 from beartype import beartype
 
@@ -12,9 +11,9 @@ from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
-from tirgn_eqx.train.events import OnRecord, TrainingResult
+from tirgn_eqx.train.events import OnRecord, TrainingResult, ignore
 from tirgn_eqx.train.staged import train_staged
-from tirgn_eqx.train.trainer import Stop, train_single
+from tirgn_eqx.train.trainer import RunOptions, Stop, never, train_single
 
 
 @beartype
@@ -76,17 +75,16 @@ def train_tirgn(
     sizes = {"embedding_dim": embedding_dim, "num_layers": num_layers}
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
     graph = _load(data_path, max_events, num_days)
-    options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-    options |= {"resume": resume, "force": force, "stop": stop, "start": start}
+    options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
     is_mixture = config.history == "evidence"
     if mesh is not None and (is_mixture or config.model == "evidence"):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
     if is_mixture:
-        return train_staged(graph, config, structure=structure, evidence=evidence, **options)
+        return train_staged(graph, config, options, structure=structure, evidence=evidence)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
-    return train_single(graph, config, mesh=mesh, **options)
+    return train_single(graph, config, options, mesh)
 
 
 def _load(data_path: str | Path | TemporalGraph, max_events: int, num_days: int | None) -> TemporalGraph:

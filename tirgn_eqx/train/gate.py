@@ -45,7 +45,9 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
     """The pure `step(gate, opt_state, informed, batch) -> (gate, opt_state, metrics)`."""
 
     @jaxtyped(typechecker=beartype)
-    def step(gate: Gate, opt_state: PyTree, informed: MixtureAtTarget, batch: EvidenceBatch) -> tuple[Gate, PyTree, Metrics]:
+    def step(
+        gate: Gate, opt_state: PyTree, informed: MixtureAtTarget, batch: EvidenceBatch
+    ) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
         updates, new_state = optimizer.update(gradient, opt_state)
         metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
@@ -62,7 +64,9 @@ class GateFitter:
     of a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
-    def __init__(self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord):
+    def __init__(
+        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord
+    ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, Programs] = {}
 

@@ -32,10 +32,9 @@ from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
-from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, TrainingResult, ignore
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
-from tirgn_eqx.train.trainer import Stop
+from tirgn_eqx.train.trainer import RunOptions, Stop, never, train_single
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
@@ -153,7 +152,7 @@ def retrain(
     settings of another model; CheckpointError when there is nothing to resume, or the checkpoint was changed in the
     meantime.
     """
-    model_dir, stop, emit = Path(model_dir), stop or (lambda: False), on_record or ignore
+    model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
     _check(old, graph, config, model_dir, max_regression)
     mapping = _count_names(old, graph)
     _warn_of_same_facts(old, graph, mapping)
@@ -182,13 +181,12 @@ def retrain(
         if not resume:
             _remove_states(model_dir)
         start = warm_start(_initialize(graph, config, part_config, key), old.model, names)
-        options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-        options |= {"resume": resume, "stop": stop, "start": start}
+        options = RunOptions(model_dir, emit, run_name, resume, stop=stop, start=start)
         if part_config is None:
-            training = train_tirgn(graph, config, **options)
+            training = train_single(graph, config, options)
         else:
-            training = train_staged(graph, config, part_config=part_config, **options)
-        report |= {"model_type": training["model_type"], "training": training}
+            training = train_staged(graph, config, options, part_config=part_config)
+        report["model_type"], report["training"] = training["model_type"], training
         if training["status"] != "complete":
             return report
         emit(StageRecord("comparison"))
@@ -203,7 +201,8 @@ def retrain(
             with lock_folder(old.path.parent):
                 previous = replace_checkpoint(old.path, training["checkpoint"] or "", old.sha256)
             report["previous"] = str(previous)
-        report |= {"status": "replaced" if replaced else "kept", "comparison": comparison, "decision": decision}
+        report["status"] = "replaced" if replaced else "kept"
+        report["comparison"], report["decision"] = comparison, decision
         return report
 
 

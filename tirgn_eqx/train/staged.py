@@ -28,24 +28,16 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.combined import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Evidence, Gate, Mixture, Model, RecurrentGraphModel
+from tirgn_eqx.models import Evidence, Gate, Mixture, RecurrentGraphModel
 from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
-from tirgn_eqx.train.events import (
-    CheckpointRecord,
-    EndRecord,
-    OnRecord,
-    StageRecord,
-    TrainingRecord,
-    TrainingResult,
-    ignore,
-    make_result,
-)
+from tirgn_eqx.train import events
+from tirgn_eqx.train.events import OnRecord, TrainingResult, make_result
 from tirgn_eqx.train.gate import GateFitter
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.trainer import Stop, train_single
+from tirgn_eqx.train.trainer import RunOptions, Stop, train_single
 from tirgn_eqx.train.warm_start import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a finished stage
@@ -64,43 +56,34 @@ def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
 
 
 class Stages:
-    """Trains the parts of a mixture, each in a folder of its own below `model_dir`; `results` holds what they gave."""
+    """Trains the parts of a mixture, each in a folder of its own; `results` holds what they gave."""
 
-    def __init__(
-        self, graph: TemporalGraph, model_dir: Path, on_record: OnRecord, stop: Stop, *, resume: bool, force: bool
-    ):
-        self.graph, self.model_dir, self.on_record, self.stop = graph, model_dir, on_record, stop
-        self.resume, self.force = resume, force
+    def __init__(self, graph: TemporalGraph, options: RunOptions):
+        self.graph, self.options = graph, options
         self.results: dict[str, dict[str, Any]] = {}
 
-    def train(
-        self, name: PartName, config: TiRGNTrainingConfig, run_name: str | None, start: Model | None = None
-    ) -> Path | None:
-        """Train a part, from the weights of `start`, unless it is finished already.
-
-        **Returns:** its best checkpoint; None when it was stopped.
-        """
-        folder = self.model_dir / name
+    def train(self, name: PartName, config: TiRGNTrainingConfig) -> Path | None:
+        """Train a part unless it is finished already. **Returns:** its best checkpoint; None when it was stopped."""
+        options, folder = self.options, self.options.model_dir / name
+        start = None if options.start is None else getattr(options.start, name)
         identity = StageIdentity(
             config=config.to_dict(), sha256=self.graph.checksum, start=None if start is None else fingerprint(start)
         )
-        if self.resume and (finished := finished_stage(folder, self.graph, identity)) is not None:
+        if options.resume and (finished := finished_stage(folder, self.graph, identity)) is not None:
             self.results[name] = finished.result
             return folder / finished.best
-        self.on_record(StageRecord(name))
+        options.on_record(events.StageRecord(name))
         # A resumed training would take the file of an earlier training for the end of this one.
         (folder / STAGE_FILE).unlink(missing_ok=True)
-        result = train_single(
-            self.graph,
-            config,
+        part_options = dataclasses.replace(
+            options,
             model_dir=folder,
             on_record=self._forward,
-            run_name=run_name and f"{run_name}-{name}",
-            resume=self.resume and (folder / f"{STATE_FILE}.npz").exists(),
-            force=self.force,
-            stop=self.stop,
+            run_name=options.run_name and f"{options.run_name}-{name}",
+            resume=options.resume and (folder / f"{STATE_FILE}.npz").exists(),
             start=start,
         )
+        result = train_single(self.graph, config, part_options)
         self.results[name] = dict(result)
         if result["status"] != "complete" or result["checkpoint"] is None:
             return None
@@ -109,9 +92,9 @@ class Stages:
         write_text(folder / STAGE_FILE, to_json(document.model_dump()))
         return best
 
-    def _forward(self, record: TrainingRecord) -> None:
-        if not isinstance(record, EndRecord):
-            self.on_record(record)
+    def _forward(self, record: events.TrainingRecord) -> None:
+        if not isinstance(record, events.EndRecord):
+            self.options.on_record(record)
 
     def use(self, name: PartName, path: Path, config: TiRGNTrainingConfig) -> Path:
         """Take the checkpoint `path` for a part instead of training it.
@@ -175,52 +158,43 @@ def _same_names(graph: TemporalGraph, metadata: CheckpointMetadata) -> bool:
 def train_staged(
     graph: TemporalGraph,
     config: TiRGNTrainingConfig,
+    options: RunOptions,
     *,
-    model_dir: str | Path = "models/tkg",
-    on_record: OnRecord | None = None,
-    run_name: str | None = None,
-    resume: bool = False,
-    force: bool = False,
-    stop: Stop | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
-    start: Model | None = None,
     part_config: TiRGNTrainingConfig | None = None,
 ) -> TrainingResult:
     """`train_tirgn` of a mixture (`history = "evidence"`).
 
     **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, to use instead of their stages;
-    `start`: a mixture whose parts they begin from; `part_config`: the settings of the evidence, by default
-    `evidence_config(config)`; the others: see `train_tirgn`.
+    `part_config`: the settings of the evidence, by default `evidence_config(config)`.
 
     **Returns:** as `train_tirgn`, with `stages`. `validation` is cross-fitted: every snapshot is forecast with a gate
     that was fitted on the other one of two halves, because the final gate has seen them all.
     """
-    folder, stop, emit = Path(model_dir), stop or (lambda: False), on_record or ignore
+    folder, emit, start = options.model_dir, options.on_record, options.start
     with lock_folder(folder):
         begin = time.perf_counter()
-        graph = align_with_state(graph, folder / "evidence", folder / "structure", force=force) if resume else graph
+        if options.resume:
+            graph = align_with_state(graph, folder / "evidence", folder / "structure", force=options.force)
         for given in (evidence, structure):
             graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
         if not (start is None or isinstance(start, Mixture)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
-        stages = Stages(graph, folder, emit, stop, resume=resume, force=force)
+        stages = Stages(graph, options)
         part_config = evidence_config(config) if part_config is None else part_config
         structure_config = config.replace(history="mask", logdir=f"{config.logdir}/structure")
         parts: list[tuple[PartName, TiRGNTrainingConfig, str | Path | None]]
         parts = [("evidence", part_config, evidence), ("structure", structure_config, structure)]
         paths: dict[str, Path] = {}
         for name, settings, given in parts:
-            if given is None:
-                path = stages.train(name, settings, run_name, None if start is None else getattr(start, name))
-            else:
-                path = stages.use(name, Path(given), settings)
+            path = stages.train(name, settings) if given is None else stages.use(name, Path(given), settings)
             if path is None:
                 return _staged_result(config, "interrupted", stages)
             paths[name] = path
-        emit(StageRecord("gate"))
+        emit(events.StageRecord("gate"))
         part, part_config, _ = load_model(paths["evidence"])
         base, structure_config, metadata = load_model(paths["structure"])
         # A given structure may have been trained with another clock on the same facts.
@@ -230,7 +204,7 @@ def train_staged(
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
         evaluator = MixtureEvaluator(graph, "valid", **shared)
         model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
-        fitted, validation = fit_gate(model, evaluator, emit, stop)
+        fitted, validation = fit_gate(model, evaluator, emit, options.stop)
         if fitted is None or validation is None:
             return _staged_result(config, "interrupted", stages)
         # The settings of the structure are its own where it was given.
@@ -239,14 +213,14 @@ def train_staged(
         )
         metrics = {"validation": validation.entity, "cross_fitted": True}
         best = save_model(folder / "tirgn_best", fitted, config, graph, metrics, part_config)
-        emit(CheckpointRecord(str(best)))
-        compiled = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
+        emit(events.CheckpointRecord(str(best)))
+        compiled: dict[str, Any] = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
         test = MixtureEvaluator(graph, "test", **shared, **compiled)(fitted)
-        logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
-        with TrainingLogger(config.logdir, **logs) as logger:
+        logs = {"run_name": options.run_name, "config": config.to_dict()}
+        with TrainingLogger(config.logdir, **logs, resume_step=0 if options.resume else None) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
             figures |= {f"test/{name}": value for name, value in test.entity.items()}
-            logger.log_metrics(figures, 0, once=resume)
+            logger.log_metrics(figures, 0, once=options.resume)
         seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
         result = _staged_result(
             config,
@@ -258,7 +232,7 @@ def train_staged(
             parameters=parameter_count(fitted),
             seconds=max(seconds, time.perf_counter() - begin),
         )
-        emit(EndRecord(result))
+        emit(events.EndRecord(result))
         return result
 
 
@@ -266,7 +240,9 @@ def _staged_result(config: TiRGNTrainingConfig, status: Any, stages: Stages, **f
     """The result of all stages; its epochs are those of the structure."""
     found = stages.results.get("structure", {})
     epochs = {"epochs_trained": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
-    return make_result(config, status, **epochs, **figures) | {"stages": stages.results}
+    result = make_result(config, status, **epochs, **figures)
+    result["stages"] = stages.results
+    return result
 
 
 def fit_gate(
@@ -279,7 +255,7 @@ def fit_gate(
     """
     split_loader = evaluator.loader
     # As in training, equal answers are merged: the loss may leave out other true answers, each of them once.
-    options = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.loader_options}
+    options: dict[str, Any] = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.loader_options}
     loader = EvidenceLoader(split_loader.graph, split_loader.index, evaluator.split, **options)
     snapshots, fit = loader.snapshots, GateFitter(model, loader, evaluator.forecaster(model), on_record)
     # A single snapshot cannot be halved: the initial gate forecasts it.

@@ -17,9 +17,9 @@ from beartype import beartype
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
+from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.data import Loader, PreparedBatch

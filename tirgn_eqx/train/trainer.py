@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,9 @@ from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import MeshShape, Placement, made, make_mesh, on, placed
 from tirgn_eqx.runtime.processes import Agreement, count, is_first, together
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
+from tirgn_eqx.train import events
 from tirgn_eqx.train.data import PreparedBatch, TrainingData
-from tirgn_eqx.train.events import (
-    CheckpointRecord,
-    EarlyStoppingRecord,
-    EndRecord,
-    EpochRecord,
-    OnRecord,
-    OutOfMemoryRecord,
-    ResumeRecord,
-    SkippedStepRecord,
-    StartRecord,
-    StepRecord,
-    TrainingResult,
-    ValidationRecord,
-    ignore,
-    make_result,
-)
+from tirgn_eqx.train.events import OnRecord, TrainingResult, ignore, make_result
 from tirgn_eqx.train.optimizer import init_optimizer, learning_rate_schedule, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.recovery import (
@@ -62,37 +48,45 @@ READ_BEHIND = 2  # steps: by then a step has finished, and reading its metrics d
 Stop = Callable[[], bool]
 
 
+def never() -> bool:
+    """The `stop` of a caller that gave none."""
+    return False
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a training runs, as opposed to what is trained; see `train_tirgn` for each."""
+
+    model_dir: Path
+    on_record: OnRecord = ignore
+    run_name: str | None = None
+    resume: bool = False
+    force: bool = False
+    stop: Stop = never
+    start: Model | None = None
+
+
 def train_single(
-    graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
-    *,
-    model_dir: str | Path,
-    on_record: OnRecord | None,
-    run_name: str | None,
-    resume: bool,
-    stop: Stop | None,
-    force: bool = False,
-    start: Model | None = None,
-    mesh: MeshShape | None = None,
+    graph: TemporalGraph, config: TiRGNTrainingConfig, options: RunOptions, mesh: MeshShape | None = None
 ) -> TrainingResult:
     """`train_tirgn` of a model that is not a mixture."""
-    folder, devices = Path(model_dir), None if mesh is None else make_mesh(mesh)
-    emit = on_record if on_record and is_first() else ignore
+    folder, devices = options.model_dir, None if mesh is None else make_mesh(mesh)
+    on_record = options.on_record if is_first() else ignore
     with on(devices), lock_folder(folder) if is_first() else nullcontext():
-        if resume:
+        if options.resume:
             # The weights know ids and times as they were, with `force` also on other data.
-            graph = align_with_state(graph, folder, force=force)
-        trainer = Trainer(graph, config, folder, emit, start, devices)
-        if resume:
-            trainer.resume(force)
-        step = trainer.state.global_step if resume else None
-        options: dict[str, Any] = {"run_name": run_name, "config": trainer.config.to_dict(), "resume_step": step}
-        with TrainingLogger(config.logdir, **options) if is_first() else NullLogger() as logger:
+            graph = align_with_state(graph, folder, force=options.force)
+        trainer = Trainer(graph, config, folder, on_record, options.start, devices)
+        if options.resume:
+            trainer.resume(options.force)
+        logs = {"run_name": options.run_name, "config": trainer.config.to_dict()}
+        step = trainer.state.global_step if options.resume else None
+        with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
             trainer.logger = logger
-            if not resume:
+            if not options.resume:
                 logger.log_metrics({"system/total_params": trainer.parameters}, 0)
-            result = trainer.train(stop or (lambda: False))
-    emit(EndRecord(result))
+            result = trainer.train(options.stop)
+    on_record(events.EndRecord(result))
     return result
 
 
@@ -155,7 +149,7 @@ class Trainer:
         self.earlier_seconds, self.began = 0.0, time.perf_counter()
         self.saved_at = self.began
         on_record(
-            StartRecord(
+            events.StartRecord(
                 dataset=graph.describe(),
                 config=config,
                 parameters=self.parameters,
@@ -168,8 +162,7 @@ class Trainer:
     def _initialize(self, start: Model | None = None) -> tuple[Model, PyTree]:
         """Model and optimizer state on one device, with random weights or those of `start`."""
         graph, config = self.graph, self.config
-        static = graph.static if config.static_graph else None
-        model = build_model(graph.num_entities, graph.num_relations, config, static, key=self.init_key)
+        model = build_model(graph.num_entities, graph.num_relations, config, graph.static, key=self.init_key)
         model = cast_parameters(model if start is None else warm_start(model, start), config.precision)
         return model, init_optimizer(self.optimizer, model)
 
@@ -204,7 +197,7 @@ class Trainer:
             if early_stopped:
                 message = self.state.stopping.message(epoch)
                 self.logger.log_text("early_stopping", message, self.state.global_step)
-                self.on_record(EarlyStoppingRecord(message))
+                self.on_record(events.EarlyStoppingRecord(message))
                 break
             self.save_state()
             if self.agreement(stop(), False, now=True)[0] and not is_last:
@@ -239,7 +232,7 @@ class Trainer:
             now = time.perf_counter()
             if now - shown >= STEP_RECORD_SECONDS or done == num_steps:
                 shown, loss = now, float(metrics[max(0, done - 1 - READ_BEHIND)]["loss"])
-                self.on_record(StepRecord(epoch, done, num_steps, loss, facts, facts / (now - begin)))
+                self.on_record(events.StepRecord(epoch, done, num_steps, loss, facts, facts / (now - begin)))
             stopped, due = self.agreement(stop(), self._is_save_due(done, now))
             if (stopped or due) and done < num_steps:
                 self._report_skipped(skipped)
@@ -276,7 +269,7 @@ class Trainer:
         if memory is not None:
             logged["system/vram_used_mb"] = memory / 2**20
         self.logger.log_metrics(logged, step)
-        self.on_record(EpochRecord(epoch, self.config.epochs, means["loss"], seconds, facts / seconds, memory))
+        self.on_record(events.EpochRecord(epoch, self.config.epochs, means["loss"], seconds, facts / seconds, memory))
 
     # --- validation, checkpoints, and the end --------------------------------------------------------------------
 
@@ -286,7 +279,7 @@ class Trainer:
         self.logger.log_metrics({f"eval/{name}": value for name, value in figures.items()}, self.state.global_step)
         stopping, best = self.state.stopping.update(epoch, figures[self.config.monitor])
         self.state = replace(self.state, stopping=stopping, last_validated=epoch)
-        self.on_record(ValidationRecord(epoch, best, figures))
+        self.on_record(events.ValidationRecord(epoch, best, figures))
         if best:
             self.save_checkpoint("tirgn_best", epoch, figures)
 
@@ -294,7 +287,7 @@ class Trainer:
         """Write the model to `model_dir` with the figures of its validation; returns the path."""
         metrics = {"epoch": epoch, "step": self.state.global_step, "validation": validation}
         path = save_model(self.model_dir / name, self.state.forecaster(), self.config, self.graph, metrics)
-        self.on_record(CheckpointRecord(str(path)))
+        self.on_record(events.CheckpointRecord(str(path)))
         return path
 
     def _finish(self, epoch: int, early_stopped: bool) -> TrainingResult:
@@ -356,7 +349,7 @@ class Trainer:
         if self.state.oom_overrides:
             self._override(self.state.oom_overrides)
         state = self.state
-        self.on_record(ResumeRecord(state.epoch, len(state.epoch_metrics), state.global_step))
+        self.on_record(events.ResumeRecord(state.epoch, len(state.epoch_metrics), state.global_step))
 
     def use_cheaper_step(self, error: BaseException) -> None:
         """After running out of memory, continue from the last saved state with a step that needs less of it.
@@ -372,7 +365,7 @@ class Trainer:
         self._override(before | changes)
         message = "out of memory; going on with " + ", ".join(f"{name} = {value}" for name, value in changes.items())
         self.logger.log_text("out_of_memory", message, self.state.global_step)
-        self.on_record(OutOfMemoryRecord(message, changes))
+        self.on_record(events.OutOfMemoryRecord(message, changes))
 
     def _override(self, settings: dict[str, Any]) -> None:
         """Take steps with these settings instead of those of `config` from here on."""
@@ -387,7 +380,7 @@ class Trainer:
             time_of_target = moment(self.graph, target)
             message = skipped.describe(step, time_of_target, metrics)
             self.logger.log_text("skipped_step", message, self.state.global_step - skipped.unread)
-            self.on_record(SkippedStepRecord(skipped.epoch, step, time_of_target, message))
+            self.on_record(events.SkippedStepRecord(skipped.epoch, step, time_of_target, message))
             if skipped.count > skipped.limit:
                 raise skipped.error(self._divergence())
 
