@@ -157,7 +157,7 @@ def retrain(
         with Signals() as signals, TrainingView(quiet=quiet) as view:
             decide: dict[str, Any] = {"max_regression": max_regression, "keep_gone": keep_gone}
             outputs: dict[str, Any] = {"model_dir": model_dir, "on_record": view, "resume": resume}
-            result = run(old, graph, config, **decide, **outputs, stop=signals.received)
+            result: dict[str, Any] = dict(run(old, graph, config, **decide, **outputs, stop=signals.received))
         save_config(config, model_dir)
     if as_json:
         show.document(result)

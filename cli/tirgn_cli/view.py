@@ -52,7 +52,7 @@ class View:
             self._live.stop()
             self._live = None
 
-    def __call__(self, record: dict[str, Any]) -> None:
+    def __call__(self, record: Any) -> None:
         """Takes one record; an event that is not known is passed over."""
         handler = getattr(self, f"_on_{record.get('event')}", None)
         if handler is not None:

@@ -75,12 +75,10 @@ def save_model(
 
     **Raises:** CheckpointError when it cannot be written.
 
-    !!! example
-
-        ```python
-        path = save_model("models/mine", model, config, graph)
-        model, config, metadata = load_model(path)
-        ```
+    ```python
+    path = save_model("models/mine", model, config, graph)
+    model, config, metadata = load_model(path)
+    ```
     """
     static, words = None, model.word_embedding
     if model.static_edges is not None and words is not None:

@@ -1,7 +1,7 @@
 """The folder of a training: one process at a time works in it, and old checkpoints are removed from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _EPOCH_NAME = re.compile(r"tirgn_epoch_(\d+)\.npz")
 
 
 @contextmanager
-def lock_folder(folder: Path, name: str = TRAIN_LOCK, what: str = "training") -> Iterator[None]:
+def lock_folder(folder: Path, name: str = TRAIN_LOCK, what: str = "training") -> Generator[None]:
     """Make the folder and hold its lock file `name`, so that no other process works there.
 
     **Raises:** CheckpointError while another process holds the lock, or when the folder cannot be written.

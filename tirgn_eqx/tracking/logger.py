@@ -41,12 +41,10 @@ class TrainingLogger:
 
     **Raises:** ConfigError when `logdir` cannot be written, or another training is writing there.
 
-    !!! example
-
-        ```python
-        with TrainingLogger("runs/mine", config=config) as logger:
-            logger.log_metrics({"train/loss": 2.5}, step=1)
-        ```
+    ```python
+    with TrainingLogger("runs/mine", config=config) as logger:
+        logger.log_metrics({"train/loss": 2.5}, step=1)
+    ```
     """
 
     def __init__(

@@ -65,12 +65,10 @@ def train_tirgn(
     setting; CheckpointError when a checkpoint cannot be written, when `model_dir` holds no state of this training to
     resume, or another one is at work there; DivergedError after too many steps without finite loss or gradient.
 
-    !!! example
-
-        ```python
-        result = train_tirgn("events.parquet", preset("gdelt"), model_dir="models/gdelt", num_days=30)
-        print(result["test"]["entity"]["mrr"])
-        ```
+    ```python
+    result = train_tirgn("events.parquet", preset("gdelt"), model_dir="models/gdelt", num_days=30)
+    print(result["test"]["entity"]["mrr"])
+    ```
     """
     sizes = {"embedding_dim": embedding_dim, "num_layers": num_layers}
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})

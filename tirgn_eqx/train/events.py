@@ -210,7 +210,7 @@ def make_result(
         "parameters": parameters,
         "oom_overrides": oom_overrides or {},
         "skipped_steps": skipped_steps,
-        "device": jax.devices()[0].device_kind,
+        "device": jax.devices()[0].device_kind,  # pyright: ignore[reportUnknownMemberType]
         "validation": _figures(validation) if validation else None,
         "test": _figures(test) if test else None,
     }

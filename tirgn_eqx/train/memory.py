@@ -50,12 +50,10 @@ class ProblemShape:
     - `static_edges`, `words`: of the static graph, 0 without one.
     - `history`: candidates in the history per query.
 
-    !!! example
-
-        ```python
-        shape = ProblemShape(entities=20_000, relations=250, edges=5_000, queries=5_000)
-        predicted_bytes(shape, TiRGNTrainingConfig(embedding_dim=200))
-        ```
+    ```python
+    shape = ProblemShape(entities=20_000, relations=250, edges=5_000, queries=5_000)
+    predicted_bytes(shape, TiRGNTrainingConfig(embedding_dim=200))
+    ```
     """
 
     entities: int

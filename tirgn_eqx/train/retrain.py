@@ -304,14 +304,15 @@ def _compare(
     new = evaluator(model)
     if stop():
         return None
-    same = jax.tree.structure(model) == jax.tree.structure(former) and window_of(config) == window_of(old.config)
-    former_evaluator: Any = evaluator if same else make_evaluator(former, graph, split="test", **window_of(old.config))
-    former_evaluation = former_evaluator(former)
+    trees: list[Any] = [jax.tree.structure(side) for side in (model, former)]  # pyright: ignore[reportUnknownMemberType]
+    same = trees[0] == trees[1] and window_of(config) == window_of(old.config)
+    other: Any = evaluator if same else make_evaluator(former, graph, split="test", **window_of(old.config))
+    former_evaluation = other(former)
     report = compare(
         Entrant(str(checkpoint), config.model_type, new, True),
         Entrant(str(old.path), old.config.model_type, former_evaluation, False),
     )
-    nll = [side.nll["entity"] for side in (new, former_evaluation)]
+    nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)
     report["difference"]["nll"] = {"nats": float(np.mean(nll[0] - nll[1])), "interval_nats": [low, high]}
     if old.metadata.calibration is not None:

@@ -216,7 +216,7 @@ def train_staged(
         emit(events.CheckpointRecord(str(best)))
         compiled: dict[str, Any] = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
         test = MixtureEvaluator(graph, "test", **shared, **compiled)(fitted)
-        logs = {"run_name": options.run_name, "config": config.to_dict()}
+        logs: dict[str, Any] = {"run_name": options.run_name, "config": config.to_dict()}
         with TrainingLogger(config.logdir, **logs, resume_step=0 if options.resume else None) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
             figures |= {f"test/{name}": value for name, value in test.entity.items()}

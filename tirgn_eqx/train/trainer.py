@@ -79,7 +79,7 @@ def train_single(
         trainer = Trainer(graph, config, folder, on_record, options.start, devices)
         if options.resume:
             trainer.resume(options.force)
-        logs = {"run_name": options.run_name, "config": trainer.config.to_dict()}
+        logs: dict[str, Any] = {"run_name": options.run_name, "config": trainer.config.to_dict()}
         step = trainer.state.global_step if options.resume else None
         with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
             trainer.logger = logger

@@ -91,7 +91,7 @@ def spoil(monkeypatch, chosen):
 
 
 @pytest.mark.slow
-def test_bad_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypatch):
+def test_skipped_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: target in (3, 4))
     ends = {}
     for name in ("whole", "broken"):
@@ -132,7 +132,7 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
 
 
 @pytest.mark.slow
-def test_an_epoch_of_bad_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
+def test_an_epoch_of_skipped_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: True)
     with pytest.raises(DivergedError, match="there is no checkpoint yet"):
         train_tirgn(graph, configured(tmp_path, max_bad_steps=10**6), model_dir=tmp_path)
