@@ -125,7 +125,7 @@ def test_another_shape_is_refused_with_the_array():
         warm_start(shape(embedding_dim=12), old, names)
     with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[10, 8\] .* \[4, 8\]"):
         warm_start(shape(), old)
-    with pytest.raises(ConfigError, match="model with the array 'entity_decoder"):
+    with pytest.raises(ConfigError, match="model with the array 'encoder.entity_update"):
         warm_start(shape(model="regcn"), old, names)
 
 
