@@ -57,10 +57,38 @@ def _first(x: np.ndarray) -> np.ndarray:
     return np.asarray(x[0])
 
 
-def tensor_table(model: TiRGN) -> dict[str, tuple[str, Layout]]:
+Table = dict[str, tuple[str, Layout]]
+_CELL: Table = {
+    "weight_ih": ("weight_input", _transpose),
+    "weight_hh": ("weight_hidden", _transpose),
+    "bias_ih": ("bias_input", _same),
+    "bias_hh": ("bias_hidden", _same),
+}
+_LAYER: Table = {
+    "weight_neighbor": ("weight_neighbor", _same),
+    "loop_weight": ("weight_loop", _same),
+    "evolve_loop_weight": ("weight_isolated", _same),
+    "conv1d.weight": ("mix", lambda x: x[0, :, 0]),
+    "conv1d.bias": ("mix_bias", _first),
+}
+_NORM: Table = {
+    "weight": ("weight", _same),
+    "bias": ("bias", _same),
+    "running_mean": ("running.mean", _same),
+    "running_var": ("running.var", _same),
+}
+_DECODERS = {
+    "decoder_ob1": "entity_raw",
+    "decoder_ob2": "entity_history",
+    "rdecoder_re1": "relation_raw",
+    "rdecoder_re2": "relation_history",
+}
+
+
+def tensor_table(model: TiRGN) -> Table:
     """By the name of a released tensor, the path of our leaf and how the tensor is laid out there."""
     encoder, dim = model.encoder, model.encoder.entity_embedding.shape[1]
-    table: dict[str, tuple[str, Layout]] = {
+    table: Table = {
         "dynamic_emb": ("encoder.entity_embedding", _same),
         "emb_rel": ("encoder.relation_embedding", _same),
         "weight_t1": ("time.weight_linear", _first),
@@ -74,29 +102,11 @@ def tensor_table(model: TiRGN) -> dict[str, tuple[str, Layout]]:
         # The misspelling is the released code's own.
         table["statci_rgcn_layer.weight"] = ("encoder.static_conv.weight", lambda x: x.reshape(shape))
     for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_update")):
-        table |= {
-            f"{theirs}.weight_ih": (f"encoder.{ours}.weight_input", _transpose),
-            f"{theirs}.weight_hh": (f"encoder.{ours}.weight_hidden", _transpose),
-            f"{theirs}.bias_ih": (f"encoder.{ours}.bias_input", _same),
-            f"{theirs}.bias_hh": (f"encoder.{ours}.bias_hidden", _same),
-        }
+        table |= _under(theirs, f"encoder.{ours}", _CELL)
     for number in range(len(encoder.layers)):
         theirs, ours = f"rgcn.layers.{number}", f"encoder.layers.{number}"
-        table |= {
-            f"{theirs}.weight_neighbor": (f"{ours}.weight_neighbor", _same),
-            f"{theirs}.loop_weight": (f"{ours}.weight_loop", _same),
-            f"{theirs}.evolve_loop_weight": (f"{ours}.weight_isolated", _same),
-            f"{theirs}.conv1d.weight": (f"{ours}.mix", lambda x: x[0, :, 0]),
-            f"{theirs}.conv1d.bias": (f"{ours}.mix_bias", _first),
-            **_norm(f"{theirs}.gnn_bn0", f"{ours}.norm"),
-        }
-    decoders = {
-        "decoder_ob1": "entity_raw",
-        "decoder_ob2": "entity_history",
-        "rdecoder_re1": "relation_raw",
-        "rdecoder_re2": "relation_history",
-    }
-    for theirs, ours in decoders.items():
+        table |= _under(theirs, ours, _LAYER) | _under(f"{theirs}.gnn_bn0", f"{ours}.norm", _NORM)
+    for theirs, ours in _DECODERS.items():
         channels = getattr(model, ours).filters.shape[1]
         table |= {
             # (chan, 4, tap) -> (tap * 4 + channel, chan)
@@ -108,20 +118,15 @@ def tensor_table(model: TiRGN) -> dict[str, tuple[str, Layout]]:
                 lambda x, c=channels: x.reshape(dim, c, dim).transpose(2, 1, 0).reshape(-1, dim),
             ),
             f"{theirs}.fc.bias": (f"{ours}.project_bias", _same),
-            **_norm(f"{theirs}.bn0", f"{ours}.norm_input"),
-            **_norm(f"{theirs}.bn1", f"{ours}.norm_feature"),
-            **_norm(f"{theirs}.bn2", f"{ours}.norm_hidden"),
         }
+        for theirs_norm, ours_norm in (("bn0", "norm_input"), ("bn1", "norm_feature"), ("bn2", "norm_hidden")):
+            table |= _under(f"{theirs}.{theirs_norm}", f"{ours}.{ours_norm}", _NORM)
     return table
 
 
-def _norm(theirs: str, ours: str) -> dict[str, tuple[str, Layout]]:
-    return {
-        f"{theirs}.weight": (f"{ours}.weight", _same),
-        f"{theirs}.bias": (f"{ours}.bias", _same),
-        f"{theirs}.running_mean": (f"{ours}.running.mean", _same),
-        f"{theirs}.running_var": (f"{ours}.running.var", _same),
-    }
+def _under(theirs: str, ours: str, table: Table) -> Table:
+    """`table` with these prefixes before the names of both sides."""
+    return {f"{theirs}.{name}": (f"{ours}.{path}", layout) for name, (path, layout) in table.items()}
 
 
 def _is_unused(name: str) -> bool:

@@ -11,9 +11,9 @@ from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
-from tirgn_eqx.train.events import OnRecord, TrainingResult, ignore
+from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.staged import train_staged
-from tirgn_eqx.train.trainer import RunOptions, Stop, never, train_single
 
 
 @beartype

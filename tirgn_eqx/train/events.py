@@ -175,10 +175,16 @@ TrainingRecord = (
     | EndRecord
 )
 OnRecord = Callable[[TrainingRecord], None]
+Stop = Callable[[], bool]
 
 
 def ignore(record: TrainingRecord) -> None:
     """The `on_record` of a caller that gave none."""
+
+
+def never() -> bool:
+    """The `stop` of a caller that gave none."""
+    return False
 
 
 def make_result(

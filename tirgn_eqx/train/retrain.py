@@ -32,9 +32,9 @@ from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
-from tirgn_eqx.train.events import OnRecord, StageRecord, TrainingResult, ignore
+from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
-from tirgn_eqx.train.trainer import RunOptions, Stop, never, train_single
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01

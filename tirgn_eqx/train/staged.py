@@ -34,10 +34,10 @@ from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
 from tirgn_eqx.train import events
-from tirgn_eqx.train.events import OnRecord, TrainingResult, make_result
+from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
 from tirgn_eqx.train.gate import GateFitter
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.trainer import RunOptions, Stop, train_single
+from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.warm_start import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a finished stage

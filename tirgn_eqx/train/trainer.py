@@ -1,9 +1,7 @@
 """The training loop of one model."""
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,18 @@ from jaxtyping import PyTree
 
 from tirgn_eqx.checkpoint.metadata import TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.checkpoint.run_folder import epoch_name, lock_folder, prune_checkpoints
-from tirgn_eqx.checkpoint.training_state import align_with_state
+from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.snapshot_time import moment
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
-from tirgn_eqx.runtime.meshes import MeshShape, Placement, made, make_mesh, on, placed
+from tirgn_eqx.runtime.meshes import Placement, made, placed
 from tirgn_eqx.runtime.processes import Agreement, count, is_first, together
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train import events
 from tirgn_eqx.train.data import PreparedBatch, TrainingData
-from tirgn_eqx.train.events import OnRecord, TrainingResult, ignore, make_result
+from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
 from tirgn_eqx.train.optimizer import init_optimizer, learning_rate_schedule, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters, compute_type
 from tirgn_eqx.train.recovery import (
@@ -45,49 +42,6 @@ from tirgn_eqx.train.warm_start import fingerprint, warm_start
 
 STEP_RECORD_SECONDS = 0.5  # between two `StepRecord`s
 READ_BEHIND = 2  # steps: by then a step has finished, and reading its metrics does not wait for the device
-Stop = Callable[[], bool]
-
-
-def never() -> bool:
-    """The `stop` of a caller that gave none."""
-    return False
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a training runs, as opposed to what is trained; see `train_tirgn` for each."""
-
-    model_dir: Path
-    on_record: OnRecord = ignore
-    run_name: str | None = None
-    resume: bool = False
-    force: bool = False
-    stop: Stop = never
-    start: Model | None = None
-
-
-def train_single(
-    graph: TemporalGraph, config: TiRGNTrainingConfig, options: RunOptions, mesh: MeshShape | None = None
-) -> TrainingResult:
-    """`train_tirgn` of a model that is not a mixture."""
-    folder, devices = options.model_dir, None if mesh is None else make_mesh(mesh)
-    on_record = options.on_record if is_first() else ignore
-    with on(devices), lock_folder(folder) if is_first() else nullcontext():
-        if options.resume:
-            # The weights know ids and times as they were, with `force` also on other data.
-            graph = align_with_state(graph, folder, force=options.force)
-        trainer = Trainer(graph, config, folder, on_record, options.start, devices)
-        if options.resume:
-            trainer.resume(options.force)
-        logs: dict[str, Any] = {"run_name": options.run_name, "config": trainer.config.to_dict()}
-        step = trainer.state.global_step if options.resume else None
-        with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
-            trainer.logger = logger
-            if not options.resume:
-                logger.log_metrics({"system/total_params": trainer.parameters}, 0)
-            result = trainer.train(options.stop)
-    on_record(events.EndRecord(result))
-    return result
 
 
 def resolve_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
