@@ -30,9 +30,9 @@ def main() -> None:
     from benchmarks.harness import clock
     from tirgn_eqx.config import preset
     from tirgn_eqx.models import build_model
-    from tirgn_eqx.train.compiled import CompiledStep
     from tirgn_eqx.train.data import TrainingData
     from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
+    from tirgn_eqx.train.step import CompiledStep
 
     base = preset("evidence").replace(precision="f32", max_buckets=1, seed=args.seed or 0)
     rows: list[dict[str, Any]] = []

@@ -14,10 +14,11 @@ from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.models import build_model
 from tirgn_eqx.runtime import compiling
-from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.data import make_loader
+from tirgn_eqx.train.events import CompileRecord, TrainingRecord
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters
+from tirgn_eqx.train.step import CompiledStep
 
 
 def clock(fn: Callable[[], Any]) -> tuple[float, Any]:
@@ -50,9 +51,9 @@ class Harness:
         self.steps = 0
         self._run = CompiledStep(config, self._on_record)
 
-    def _on_record(self, happened: dict[str, Any]) -> None:
-        if happened["event"] == "compile":
-            self.compiled[happened["bucket"]] = happened["seconds"]
+    def _on_record(self, record: TrainingRecord) -> None:
+        if isinstance(record, CompileRecord):
+            self.compiled[record.bucket] = record.seconds
 
     def step(self, prepared: Prepared) -> dict[str, Any]:
         """One training step; returns its metrics, still on the device."""

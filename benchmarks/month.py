@@ -31,6 +31,7 @@ def child(args: argparse.Namespace) -> None:
     from tirgn_eqx.config import Given, RecurrentTrainingConfig
     from tirgn_eqx.runtime.malloc import keep_freed_memory
     from tirgn_eqx.train.api import train_tirgn
+    from tirgn_eqx.train.events import EpochRecord, StepRecord, TrainingRecord
 
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))
@@ -40,15 +41,17 @@ def child(args: argparse.Namespace) -> None:
     config = Given(assignments=args.set).changed(config).replace(epochs=1, eval_interval=1)
     begin, seen = time.perf_counter(), {}
 
-    def on_record(record: dict[str, Any]) -> None:
-        event = record["event"]
-        if event == "step":
-            seen["first_step"] = seen.get("first_step", time.perf_counter() - begin)
-            seen.update(steps=record["step"], steps_per_epoch=record["steps_per_epoch"], facts=record["facts"])
-            seen["seconds_of_steps"] = record["facts"] / record["facts_per_second"]
-            note(f"step {record['step']}/{record['steps_per_epoch']}, {record['facts_per_second']:,.0f} facts a second")
-        if event == "epoch":
-            seen.update(epoch_seconds=record["seconds"], device_peak_bytes=record["memory"])
+    def on_record(record: TrainingRecord) -> None:
+        match record:
+            case StepRecord():
+                seen["first_step"] = seen.get("first_step", time.perf_counter() - begin)
+                seen.update(steps=record.step, steps_per_epoch=record.steps_per_epoch, facts=record.facts)
+                seen["seconds_of_steps"] = record.facts / record.facts_per_second
+                note(f"step {record.step}/{record.steps_per_epoch}, {record.facts_per_second:,.0f} facts a second")
+            case EpochRecord():
+                seen.update(epoch_seconds=record.seconds, device_peak_bytes=record.memory)
+            case _:
+                pass
 
     with tempfile.TemporaryDirectory() as folder:
 

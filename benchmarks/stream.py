@@ -8,10 +8,20 @@ out the training stops by itself early enough to evaluate its best checkpoint on
 
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import common
 from benchmarks.common import note, table
+from tirgn_eqx.train.events import (
+    CompileRecord,
+    EarlyStoppingRecord,
+    EpochRecord,
+    StartRecord,
+    StepRecord,
+    TrainingRecord,
+    ValidationRecord,
+)
 
 
 class OutOfTime(Exception):
@@ -29,33 +39,36 @@ class Progress:
         self.result = {"complete": False, "status": "running", "compile_seconds": {}, "epochs": []}
         self.document = {}
 
-    def __call__(self, happened: dict) -> None:
-        event, now = happened["event"], time.perf_counter()
-        told = {key: value for key, value in happened.items() if key != "event"}
-        if event == "start":
-            self.result |= {key: told[key] for key in ("parameters", "buckets", "history", "steps_per_epoch")}
-        elif event == "compile":
-            self.result["compile_seconds"][str(told["bucket"])] = told["seconds"]
-        elif event == "epoch":
-            self.result["epochs"].append(told | {"elapsed": now - self.begin})
-            self.waiting_since = now
-        elif event == "validation":
-            if self.waiting_since is not None:
-                self.longest_validation = max(self.longest_validation, now - self.waiting_since)
-            if self.result["epochs"]:
-                row = self.result["epochs"][-1]
-                row["validation"] = {key: value for key, value in told.items() if key != "epoch"}
-                row["elapsed"] = now - self.begin
-            best = self.result.get("best_mrr")
-            if told["best"] or best is None:
-                self.result |= {"best_mrr": told["mrr"], "best_epoch": told["epoch"]}
-            note(f"{self.name} epoch {told['epoch']}: MRR {told['mrr']:.4f}, {now - self.begin:.0f} s")
-        elif event == "early_stopping":
-            self.result["message"] = told["message"]
-        if event in ("start", "epoch", "validation", "early_stopping"):
+    def __call__(self, record: TrainingRecord) -> None:
+        now = time.perf_counter()
+        match record:
+            case StartRecord():
+                self.result |= {"parameters": record.parameters, "buckets": list(record.buckets)}
+                self.result |= {"history": record.history, "steps_per_epoch": record.steps_per_epoch}
+            case CompileRecord():
+                self.result["compile_seconds"][str(record.bucket)] = record.seconds
+            case EpochRecord():
+                self.result["epochs"].append(asdict(record) | {"elapsed": now - self.begin})
+                self.waiting_since = now
+            case ValidationRecord():
+                if self.waiting_since is not None:
+                    self.longest_validation = max(self.longest_validation, now - self.waiting_since)
+                if self.result["epochs"]:
+                    row = self.result["epochs"][-1]
+                    row["validation"] = {"best": record.best, **record.metrics}
+                    row["elapsed"] = now - self.begin
+                if record.best or self.result.get("best_mrr") is None:
+                    self.result |= {"best_mrr": record.metrics["mrr"], "best_epoch": record.epoch}
+                note(f"{self.name} epoch {record.epoch}: MRR {record.metrics['mrr']:.4f}, {now - self.begin:.0f} s")
+            case EarlyStoppingRecord():
+                self.result["message"] = record.message
+            case _:
+                pass
+        if isinstance(record, StartRecord | EpochRecord | ValidationRecord | EarlyStoppingRecord):
             self.save()
         # The longest validation includes its compilation, which the test evaluation has to pay again.
-        if now + self.reserve + 1.5 * self.longest_validation > self.deadline and event in ("step", "validation"):
+        is_late = now + self.reserve + 1.5 * self.longest_validation > self.deadline
+        if is_late and isinstance(record, StepRecord | ValidationRecord):
             raise OutOfTime
 
     def save(self, **changes) -> None:

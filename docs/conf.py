@@ -62,7 +62,15 @@ def _math(translator: Any, node: nodes.Element, display: str) -> None:
 def _as_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are Markdown of a simple kind; Sphinx reads reStructuredText."""
     out: list[str] = []
+    code = False
     for line in lines:
+        if line.strip().startswith("```"):
+            code = not code
+            out += ["", line.replace("```python", ".. code-block:: python"), ""] if code else [""]
+            continue
+        if code:
+            out.append(f"    {line}")
+            continue
         bullet = re.match(r"\s*- ", line)
         if bullet and out and out[-1].strip() and not re.match(r"\s*(- |  )", out[-1]):
             out.append("")

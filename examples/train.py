@@ -10,12 +10,13 @@ will do: `tg.train_tirgn("data/ICEWS14s", tg.preset("icews14s"))`.
 import argparse
 
 import tirgn_eqx as tg
+from tirgn_eqx.train.events import TrainingRecord, ValidationRecord
 
 
-def follow(record: dict) -> None:
+def follow(record: TrainingRecord) -> None:
     """Called with every record of the training; prints those of a validation."""
-    if record["event"] == "validation":
-        print(f"epoch {record['epoch']:>3}  MRR {record['mrr']:.4f}{'  best' if record['best'] else ''}")
+    if isinstance(record, ValidationRecord):
+        print(f"epoch {record.epoch:>3}  MRR {record.metrics['mrr']:.4f}{'  best' if record.best else ''}")
 
 
 def main() -> None:

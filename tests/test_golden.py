@@ -137,11 +137,11 @@ def test_every_gradient(case, mode):
     )
     assert_equal(result.metrics["loss"], golden.numbers[f"{mode}/loss_total"][0], tolerance, "total loss")
     compared = 0
-    for name, (where, layout) in _entries(golden.model).items():
+    for name, (path, layout) in tensor_table(golden.model).items():
         expected = golden.numbers.get(f"{mode}/grad/{name}")
         if expected is not None:
             # A bias before a BatchNorm has gradient 0: compare with the gradients' usual size there.
-            assert_equal(where(result.gradient), layout(expected), tolerance, name, floor=1e-3)
+            assert_equal(named_leaves(result.gradient)[path], layout(expected), tolerance, name, floor=1e-3)
             compared += 1
     # Every parameter of ours that the released forward pass uses was compared.
     leaves = jax.tree.leaves(result.gradient)
@@ -158,12 +158,12 @@ def test_buffers_and_parameters_after_one_step(case):
     model, _, metrics = step(golden.model, opt_state, golden.batch)
     assert_equal(metrics["gradient_norm"], numbers["train/grad_norm"].reshape(()), tolerance, "gradient norm")
     buffers = parameters = 0
-    for name, (where, layout) in _entries(golden.model).items():
+    for name, (path, layout) in tensor_table(golden.model).items():
         if f"train/buffer_after/{name}" in numbers:
-            assert_equal(where(model), layout(numbers[f"train/buffer_after/{name}"]), tolerance, name)
+            assert_equal(named_leaves(model)[path], layout(numbers[f"train/buffer_after/{name}"]), tolerance, name)
             buffers += 1
         elif f"train/adam1/{name}" in numbers:
-            expected, ours = layout(numbers[f"train/adam1/{name}"]), np.asarray(where(model))
+            expected, ours = layout(numbers[f"train/adam1/{name}"]), np.asarray(named_leaves(model)[path])
             # The first Adam step is lr * sign(g): where g is rounding noise, so is its sign.
             gradient = layout(numbers[f"train/grad/{name}"])
             decayed = gradient + 1e-5 * layout(numbers[f"state/{name}"])

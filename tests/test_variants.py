@@ -12,9 +12,8 @@ from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
-from tirgn_eqx.train.compiled import CompiledStep
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import loss_and_gradient, make_step
+from tirgn_eqx.train.step import CompiledStep, loss_and_gradient, make_step
 
 gradient_of = eqx.filter_jit(loss_and_gradient)
 

@@ -90,7 +90,9 @@ def compare(
         from tirgn_eqx.evaluate.compare import compare as compare_entrants
 
         comparisons = [
-            compare_entrants(entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples).to_dict()
+            compare_entrants(
+                entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples
+            ).to_dict()
             for name in models[1:]
         ]
     report = {"passed": all(found["passed"] for found in comparisons), "comparisons": comparisons}

@@ -34,7 +34,7 @@ def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> Any:
 
 
 def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> Any:
-    """The option of one setting; help, default and choices are those of `tirgn_eqx.config`.
+    """The option of one setting; help, default and choices are those of `tirgn_eqx.config.training_config`.
 
     **Arguments:** `name`: of the setting; `flags`: names of the option, by default the setting's; `panel`: heading in
     the help; `metavar`: name of the value, by default by its type; `default`: what the help says of it, where it is not

@@ -1,6 +1,6 @@
 """The records of a training run as a live display on a terminal, and as plain lines anywhere else."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -8,8 +8,23 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from tirgn_cli import tables
-from tirgn_cli.view import Record, View
+from tirgn_cli import show
+from tirgn_cli.view import View
+from tirgn_eqx.train.events import (
+    CompileRecord,
+    EarlyStoppingRecord,
+    EpochRecord,
+    GateRecord,
+    OutOfMemoryRecord,
+    ResumeRecord,
+    SkippedStepRecord,
+    StageRecord,
+    StartRecord,
+    StepRecord,
+    TrainingRecord,
+    ValidationRecord,
+)
+from tirgn_eqx.tune.search import SearchRecord, TrialEndRecord, TrialRecord
 
 SECONDS_BETWEEN_STEP_LINES = 30.0
 SECONDS_BETWEEN_EPOCH_LINES = 2.0
@@ -29,8 +44,8 @@ class Figures:
     facts_per_second: float | None = None
     memory: int | None = None
     monitor: str = "mrr"
-    validation: Record = field(default_factory=dict)
-    best: Record = field(default_factory=dict)
+    validation: ValidationRecord | None = None
+    best: ValidationRecord | None = None
     # ETA: measured from the first step on, so that the first compilation does not count.
     started: float | None = None
     steps_before: int = 0
@@ -59,11 +74,32 @@ class TrainingView(View):
         self.figures = Figures()
         self._held, self._epoch_seconds = False, 0.0
 
-    def __call__(self, record: dict[str, Any]) -> None:
-        if self._held and (self._verbose or record.get("event") != "validation"):
+    def __call__(self, record: TrainingRecord) -> None:
+        if self._held and (self._verbose or not isinstance(record, ValidationRecord)):
             self._show_epoch()
             self._held = False
-        super().__call__(record)
+        match record:
+            case StartRecord():
+                self._on_start(record)
+            case ResumeRecord():
+                self._line(f"resumed in epoch {record.epoch} after step {record.step}")
+            case StageRecord():
+                self.figures = Figures()
+                self._line(f"stage: {record.stage}")
+            case CompileRecord() if self._verbose:
+                self._line(f"compiled for bucket {record.bucket} in {show.duration(record.seconds)}")
+            case StepRecord():
+                self._on_step(record)
+            case GateRecord():
+                self._on_gate(record)
+            case EpochRecord():
+                self._on_epoch(record)
+            case ValidationRecord():
+                self._on_validation(record)
+            case EarlyStoppingRecord() | OutOfMemoryRecord() | SkippedStepRecord():
+                self._line(record.message)
+            case _:
+                pass
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
@@ -71,62 +107,45 @@ class TrainingView(View):
             self._show_epoch()
             self._held = False
 
-    def _on_start(self, record: Record) -> None:
-        config, now = record.get("config", {}), self.figures
-        now.monitor = config.get("monitor", "mrr")
-        now.epochs = config.get("epochs", 0)
-        now.steps_per_epoch = record.get("steps_per_epoch", 0)
-        if "dataset" in record:
-            self._line(tables.format_dataset(record["dataset"]))
-        history = record.get("history", {})
+    def _on_start(self, record: StartRecord, *, show_data: bool = True) -> None:
+        config, now = record.config, self.figures
+        now.monitor, now.epochs, now.steps_per_epoch = config.monitor, config.epochs, record.steps_per_epoch
+        if not show_data:
+            return
+        self._line(show.dataset(record.dataset))
+        history = record.history
         if "triples" in history:
             size = history["bytes"] / 2**20
             self._line(f"evidence: {history['triples']:,} past triples of {history['pairs']:,} pairs, {size:.0f} MiB")
         elif "pairs" in history:
             mean = history.get("objects_per_pair", 0.0)
             self._line(f"history: {history['pairs']:,} (s, r) pairs, {mean:.2f} objects per pair on average")
-        if "parameters" in record:
-            names = {
-                "precision": "",
-                "remat": "remat ",
-                "batch_size": "batch ",
-                "history_len": "window ",
-                "seed": "seed ",
-            }
-            setting = ", ".join(f"{said}{config[name]}" for name, said in names.items() if name in config)
-            self._line(f"model: {record['parameters']:,} parameters, {setting}")
+        names = {"precision": "", "remat": "remat ", "batch_size": "batch ", "history_len": "window ", "seed": "seed "}
+        settings = config.to_dict()
+        said = ", ".join(f"{word}{settings[name]}" for name, word in names.items() if name in settings)
+        self._line(f"model: {record.parameters:,} parameters, {said}")
 
-    def _on_stage(self, record: Record) -> None:
-        self.figures = Figures()
-        self._line(f"stage: {record['stage']}")
-
-    def _on_gate(self, record: Record) -> None:
+    def _on_gate(self, record: GateRecord) -> None:
         now = self._clock()
-        if record["step"] == record["steps"] or now - self._last_line >= SECONDS_BETWEEN_STEP_LINES:
+        if record.step == record.steps or now - self._last_line >= SECONDS_BETWEEN_STEP_LINES:
             self._last_line = now
-            self._line(f"gate: step {record['step']}/{record['steps']}", f"loss {record['loss']:.4f}")
+            self._line(f"gate: step {record.step}/{record.steps}", f"loss {record.loss:.4f}")
 
-    def _on_compile(self, record: Record) -> None:
-        if self._verbose:
-            self._line(f"compiled for bucket {record['bucket']} in {tables.format_duration(record['seconds'])}")
-
-    def _on_step(self, record: Record) -> None:
+    def _on_step(self, record: StepRecord) -> None:
         now, figures = self._clock(), self.figures
-        figures.epoch, figures.step = record["epoch"], record["step"]
-        figures.steps_per_epoch = record.get("steps_per_epoch", figures.steps_per_epoch)
-        figures.loss, figures.facts_per_second = record["loss"], record.get("facts_per_second")
+        figures.epoch, figures.step, figures.steps_per_epoch = record.epoch, record.step, record.steps_per_epoch
+        figures.loss, figures.facts_per_second = record.loss, record.facts_per_second
         if figures.started is None:
             figures.started, figures.steps_before = now, figures.steps_done
         if self._live is None and now - self._last_line >= SECONDS_BETWEEN_STEP_LINES:
             self._last_line = now
             self._line(*self._position(), *self._speed(now))
 
-    def _on_epoch(self, record: Record) -> None:
+    def _on_epoch(self, record: EpochRecord) -> None:
         figures = self.figures
-        figures.epoch, figures.epochs = record["epoch"], record.get("epochs", figures.epochs)
-        figures.step, figures.loss = figures.steps_per_epoch, record["loss"]
-        figures.facts_per_second, figures.memory = record.get("facts_per_second"), record.get("memory")
-        self._epoch_seconds = record["seconds"]
+        figures.epoch, figures.epochs, figures.step = record.epoch, record.epochs, figures.steps_per_epoch
+        figures.loss, figures.facts_per_second, figures.memory = record.loss, record.facts_per_second, record.memory
+        self._epoch_seconds = record.seconds
         # Held until it is known whether a validation follows, which then shares the line.
         self._held = self._live is None
 
@@ -139,19 +158,17 @@ class TrainingView(View):
         self._last_line = now
         self._line(*self._epoch(), tables.format_duration(self._epoch_seconds), *self._speed(now))
 
-    def _on_validation(self, record: Record) -> None:
+    def _on_validation(self, record: ValidationRecord) -> None:
         self.figures.validation = record
-        if record.get("best"):
+        if record.best:
             self.figures.best = record
         if self._verbose:
             self._line(_figures(record), *self._best())
-        elif self._live is None or record.get("best"):
+        elif self._live is None or record.best:
             self._held, self._last_line = False, self._clock()
             eta, monitor = self.figures.eta(self._last_line), self.figures.monitor
-            figure = f"valid {SHORT[monitor]} {record[monitor]:.4f}"
-            self._line(
-                *self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {tables.format_duration(eta)}"
-            )
+            figure = f"valid {SHORT[monitor]} {record.metrics[monitor]:.4f}"
+            self._line(*self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {show.duration(eta)}")
 
     def _epoch(self) -> list[str]:
         figures = self.figures
@@ -163,19 +180,7 @@ class TrainingView(View):
         last, best, monitor = self.figures.validation, self.figures.best, self.figures.monitor
         if best is last:
             return ["best"]
-        return [f"best {best[monitor]:.4f} at {best['epoch']}"] if best else []
-
-    def _on_early_stopping(self, record: Record) -> None:
-        self._line(record["message"])
-
-    def _on_out_of_memory(self, record: Record) -> None:
-        self._line(record["message"])
-
-    def _on_bad_step(self, record: Record) -> None:
-        self._line(record["message"])
-
-    def _on_resume(self, record: Record) -> None:
-        self._line(f"resumed in epoch {record['epoch']} after step {record['step']}")
+        return [f"best {best.metrics[monitor]:.4f} at {best.epoch}"] if best else []
 
     def _position(self) -> list[str]:
         """Epoch, step and loss."""
@@ -219,10 +224,10 @@ class TrainingView(View):
         return Constrain(Group(*rows), WIDEST)
 
 
-def _figures(record: Record) -> str:
+def _figures(record: ValidationRecord) -> str:
     """A validation in full."""
-    parts = [f"{short} {record[name]:.4f}" for name, short in SHORT.items() if name in record]
-    return "  ".join([f"valid {record['epoch']}", *parts])
+    parts = [f"{short} {record.metrics[name]:.4f}" for name, short in SHORT.items() if name in record.metrics]
+    return "  ".join([f"valid {record.epoch}", *parts])
 
 
 class TuneView(TrainingView):
@@ -231,21 +236,25 @@ class TuneView(TrainingView):
 
     _begun = False
 
-    def _on_start(self, record: Record) -> None:
-        if self._begun and not self._verbose:
-            record = {key: value for key, value in record.items() if key == "config" or key == "steps_per_epoch"}
-        self._begun = True
-        super()._on_start(record)
+    def __call__(self, record: SearchRecord) -> None:
+        match record:
+            case TrialRecord():
+                self._on_trial(record)
+            case TrialEndRecord():
+                mrr = "" if record.mrr is None else f"MRR {record.mrr:.4f}"
+                self._line(f"trial {record.number} {record.state}", mrr)
+            case _:
+                super().__call__(record)
 
-    def _on_trial(self, record: Record) -> None:
+    def _on_start(self, record: StartRecord, *, show_data: bool = True) -> None:
+        super()._on_start(record, show_data=show_data and (self._verbose or not self._begun))
+        self._begun = True
+
+    def _on_trial(self, record: TrialRecord) -> None:
         self.figures = Figures()
         params = ", ".join(
             f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in record["params"].items()
+            for name, value in record.params.items()
         )
-        again = "taken over: " if record["resumed"] else ""
-        self._line(f"trial {record['number']}: {again}{params}")
-
-    def _on_trial_end(self, record: Record) -> None:
-        mrr = "" if record["mrr"] is None else f"MRR {record['mrr']:.4f}"
-        self._line(f"trial {record['number']} {record['state']}", mrr)
+        again = "taken over: " if record.resumed else ""
+        self._line(f"trial {record.number}: {again}{params}")

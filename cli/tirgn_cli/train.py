@@ -266,10 +266,10 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
 
     **Raises:** CheckpointError while another training is at work there, or when it cannot be written.
     """
-    from tirgn_eqx.checkpoint.run_folder import working_alone
+    from tirgn_eqx.checkpoint.run_folder import lock_folder
 
     head = "# settings of the last training in this folder; `tirgn train --config` reads them\n"
-    with working_alone(model_dir):
+    with lock_folder(model_dir):
         write_text(model_dir / "config.toml", head + config.to_toml())
     return model_dir / "config.toml"
 

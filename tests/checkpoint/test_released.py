@@ -5,7 +5,7 @@ import pytest
 
 from tests.golden_case import FOLDER, golden_graph
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.checkpoint.released import import_torch, model_from_state, read_state
+from tirgn_eqx.checkpoint.released import import_torch, model_from_state_dict, read_state_dict
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.errors import CheckpointError
@@ -48,7 +48,7 @@ def test_released_weights_evaluate_to_the_released_figures(released, tmp_path):
 
 
 def break_state(state, tmp_path, change):
-    tensors = read_state(state)
+    tensors = read_state_dict(state)
     change(tensors)
     np.savez(tmp_path / "broken.npz", **tensors)
     return tmp_path / "broken.npz"
@@ -81,22 +81,22 @@ def test_contradictory_settings_are_named(released, tmp_path):
 
 def test_unreadable_states(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
-        read_state(tmp_path / "nothing.npz")
+        read_state_dict(tmp_path / "nothing.npz")
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(CheckpointError, match="not a readable"):
-        read_state(tmp_path / "text.npz")
+        read_state_dict(tmp_path / "text.npz")
     objects = np.array([{"a": 1}], dtype=object)
     np.savez(tmp_path / "pickle.npz", a=objects)
     with pytest.raises(CheckpointError, match="not a readable"):
-        read_state(tmp_path / "pickle.npz")
+        read_state_dict(tmp_path / "pickle.npz")
 
 
 def test_a_torch_file(released, tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     state, _, _ = released
-    tensors = {name: torch.as_tensor(value) for name, value in read_state(state).items()}
+    tensors = {name: torch.as_tensor(value) for name, value in read_state_dict(state).items()}
     torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "model.pt")
-    for name, value in read_state(tmp_path / "model.pt").items():
+    for name, value in read_state_dict(tmp_path / "model.pt").items():
         np.testing.assert_array_equal(value, tensors[name].numpy())
 
 
@@ -105,5 +105,5 @@ def test_weights_keep_their_precision():
         numbers = dict(archive)
     state = {k.removeprefix("state/"): v for k, v in numbers.items() if k.startswith("state/")}
     config = TiRGNTrainingConfig(embedding_dim=8, history_len=3, num_layers=1, history_window=0)
-    model = model_from_state(state, golden_graph(numbers), config)
+    model = model_from_state_dict(state, golden_graph(numbers), config)
     np.testing.assert_array_equal(model.encoder.entity_embedding, state["dynamic_emb"])

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tirgn_eqx.storage.files import alone
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
-from tirgn_eqx.checkpoint.run_folder import numbered, prune, working_alone
+from tirgn_eqx.checkpoint.run_folder import epoch_name, lock_folder, prune_checkpoints
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.storage.locks import exclusive_lock
+from tirgn_eqx.train.events import EpochRecord
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -41,21 +42,21 @@ def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
     told = []
 
     def on_record(record):
-        if record["event"] == "epoch" and not told:
+        if isinstance(record, EpochRecord) and not told:
             told.append(sorted(path.name for path in tmp_path.iterdir()))
             with pytest.raises(CheckpointError, match="another training is at work here; wait for its end"):
                 train_tirgn(graph, configured(tmp_path / "second"), model_dir=tmp_path)
             assert sorted(path.name for path in tmp_path.iterdir()) == told[0]
 
     assert train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=on_record)["status"] == "complete"
-    with working_alone(tmp_path):  # and the lock is free again
+    with lock_folder(tmp_path):  # and the lock is free again
         pass
 
 
 @pytest.mark.slow
 def test_a_folder_that_is_deleted_while_training_is_made_again(graph, tmp_path):
     folder = tmp_path / "models"
-    on_record = lambda record: shutil.rmtree(folder) if record["event"] == "epoch" and record["epoch"] == 1 else None
+    on_record = lambda record: shutil.rmtree(folder) if isinstance(record, EpochRecord) and record.epoch == 1 else None
     result = train_tirgn(graph, configured(tmp_path), model_dir=folder, on_record=on_record)
     assert load_checkpoint(result["checkpoint"]).metadata["model_type"] == "tirgn"
 
@@ -104,8 +105,8 @@ def test_a_lock_is_held_by_one_and_let_go(tmp_path):
 def test_the_newest_checkpoints_are_kept_as_many_as_asked_for(tmp_path, keep, left):
     """Of epochs 2, 5, 8 and 9, of which 9 is new; 12 is of an earlier, longer training."""
     for epoch in (2, 5, 8, 12, 9):
-        newest = save_checkpoint(tmp_path / numbered(epoch), {"x": np.zeros(1)}, {"epoch": epoch})
+        newest = save_checkpoint(tmp_path / epoch_name(epoch), {"x": np.zeros(1)}, {"epoch": epoch})
     (tmp_path / "tirgn_epoch_x.npz").touch()
-    prune(newest, 9, keep)
+    prune_checkpoints(newest, 9, keep)
     found = {path.name for path in tmp_path.iterdir()} - {"tirgn_epoch_x.npz"}
-    assert found == {f"{numbered(epoch)}.{kind}" for epoch in left for kind in ("npz", "json")}
+    assert found == {f"{epoch_name(epoch)}.{kind}" for epoch in left for kind in ("npz", "json")}

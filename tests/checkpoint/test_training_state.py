@@ -9,8 +9,7 @@ from tests.helpers import renumbered
 from tirgn_eqx import TiRGNTrainingConfig, preset, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
-from tirgn_eqx.config import MixtureTrainingConfig
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
 
@@ -106,7 +105,7 @@ def test_newer_data_by_force_keep_every_name_with_its_weights(graph, broken, tmp
     newer = from_facts("newer", rows, split, 11, 3, time_interval=graph.time_interval, **named)
     folder = copy_of(broken, tmp_path)
     with pytest.warns(DataWarning, match="1 of 99 facts .* are left out .1 entity, such as 'NOBODY'"):
-        paired = as_begun(newer, folder, force=True)
+        paired = align_with_state(newer, folder, force=True)
     assert paired.checksum == graph.checksum and paired.entity_names == graph.entity_names
     with pytest.raises(CheckpointError, match="was trained on 'sim'"):
         train_tirgn(newer, configured(tmp_path), model_dir=folder, resume=True)

@@ -7,46 +7,41 @@ from rich.console import Console
 
 from tirgn_cli import output
 from tirgn_cli.progress import SECONDS_BETWEEN_EPOCH_LINES, SECONDS_BETWEEN_STEP_LINES, TrainingView
+from tirgn_eqx import TiRGNTrainingConfig
+from tirgn_eqx.train.events import (
+    CheckpointRecord,
+    CompileRecord,
+    EarlyStoppingRecord,
+    EndRecord,
+    EpochRecord,
+    StartRecord,
+    StepRecord,
+    ValidationRecord,
+)
 
 DATASET = {"name": "tiny", "sha256": "0" * 64, "facts": 1234, "entities": 6, "relations": 2, "snapshots": 10}
-START = {
-    "event": "start",
-    "dataset": DATASET,
-    "config": {"epochs": 4, "precision": "f32", "seed": 3},
-    "parameters": 1500,
-    "buckets": [8],
-    "history": {"pairs": 12, "objects_per_pair": 1.5},
-    "steps_per_epoch": 10,
-}
+CONFIG = TiRGNTrainingConfig(epochs=4, precision="f32", batch_size=64, history_len=5, seed=3)
+START = StartRecord(
+    dataset=DATASET,
+    config=CONFIG,
+    parameters=1500,
+    buckets=[],
+    history={"pairs": 12, "objects_per_pair": 1.5},
+    steps_per_epoch=10,
+)
 VALIDATION = {"mrr": 0.5, "hits_at_1": 0.25, "hits_at_3": 0.5, "hits_at_10": 1.0, "nll": 2.0}
 
 
-def step(epoch: int, number: int) -> dict:
-    return {
-        "event": "step",
-        "epoch": epoch,
-        "step": number,
-        "steps_per_epoch": 10,
-        "loss": 3.25,
-        "facts": 100,
-        "facts_per_second": 5000.0,
-    }
+def step(epoch: int, number: int) -> StepRecord:
+    return StepRecord(epoch, number, steps_per_epoch=10, loss=3.25, facts=100, facts_per_second=5000.0)
 
 
-def epoch(number: int) -> dict:
-    return {
-        "event": "epoch",
-        "epoch": number,
-        "epochs": 4,
-        "loss": 3.0,
-        "seconds": 20.0,
-        "facts_per_second": 6000.0,
-        "memory": 3 * 2**30,
-    }
+def epoch(number: int, epochs: int = 4) -> EpochRecord:
+    return EpochRecord(number, epochs, loss=3.0, seconds=20.0, facts_per_second=6000.0, memory=3 * 2**30)
 
 
-def validation(number: int, best: bool) -> dict:
-    return {"event": "validation", "epoch": number, "best": best, **VALIDATION}
+def validation(number: int, best: bool) -> ValidationRecord:
+    return ValidationRecord(number, best, VALIDATION)
 
 
 class Clock:
@@ -60,25 +55,24 @@ def test_plain_lines():
     clock, console = Clock(), Console(file=io.StringIO(), width=40)
     with TrainingView(console=console, clock=clock) as view:
         view(START)
-        view({"event": "compile", "bucket": 8, "seconds": 2.0})
+        view(CompileRecord(8, 2.0))
         view(step(1, 1))
         clock.now = 9.0
         view(step(1, 10))
         view(epoch(1))
         view(validation(1, best=True))
-        view({"event": "checkpoint", "path": "tirgn_best.npz"})
+        view(CheckpointRecord("tirgn_best.npz"))
         clock.now = 10.0
         view(step(2, 10))
         view(epoch(2))
         view(validation(2, best=False))
         view(epoch(3))
-        view({"event": "early_stopping", "message": "Early stopping at epoch 2, best MRR 0.5000 at epoch 1"})
-        view({"event": "something new", "value": 1})
-        view({"event": "end", "status": "complete"})
+        view(EarlyStoppingRecord("Early stopping at epoch 2, best MRR 0.5000 at epoch 1"))
+        view(EndRecord({"status": "complete"}))
     assert console.file.getvalue().splitlines() == [
         "tiny: 1,234 facts, 6 entities, 2 relations, 10 snapshots, sha256 000000000000",
         "history: 12 (s, r) pairs, 1.50 objects per pair on average",
-        "model: 1,500 parameters, f32, seed 3",
+        "model: 1,500 parameters, f32, remat dots, batch 64, window 5, seed 3",
         "epoch 1/4  loss 3.0000  valid MRR 0.5000  best  ETA 30.0 s",
         "epoch 2/4  loss 3.0000  valid MRR 0.5000  best 0.5000 at 1  ETA 10.5 s",
         "Early stopping at epoch 2, best MRR 0.5000 at epoch 1",
@@ -89,7 +83,7 @@ def test_verbose_lines():
     clock, console = Clock(), Console(file=io.StringIO(), width=40)
     with TrainingView(console=console, clock=clock, verbose=True) as view:
         view(START)
-        view({"event": "compile", "bucket": 8, "seconds": 2.0})
+        view(CompileRecord(8, 2.0))
         view(epoch(1))
         view(validation(1, best=True))
         view(epoch(2))
@@ -105,10 +99,10 @@ def test_verbose_lines():
 def test_short_epochs_share_a_line():
     clock, console = Clock(), Console(file=io.StringIO())
     with TrainingView(console=console, clock=clock) as view:
-        view(START | {"config": {"epochs": 9}})
+        view(replace(START, config=CONFIG.replace(epochs=9)))
         for number in range(1, 10):
             clock.now += SECONDS_BETWEEN_EPOCH_LINES / 2.9
-            view(epoch(number) | {"epochs": 9})
+            view(epoch(number, epochs=9))
     shown = [line.split()[1] for line in console.file.getvalue().splitlines() if line.startswith("epoch")]
     assert shown == ["1/9", "4/9", "7/9", "9/9"]
 
@@ -116,7 +110,7 @@ def test_short_epochs_share_a_line():
 def test_a_long_epoch_is_not_silent():
     clock, console = Clock(), Console(file=io.StringIO())
     with TrainingView(console=console, clock=clock) as view:
-        view({**START, "dataset": DATASET})
+        view(START)
         before = len(console.file.getvalue().splitlines())
         for number in range(1, 9):
             clock.now += SECONDS_BETWEEN_STEP_LINES / 4

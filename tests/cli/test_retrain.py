@@ -220,7 +220,7 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
 
 @pytest.mark.slow
 def test_a_structure_with_evidence_begins_with_both_parts(run, place, both, monkeypatch):
-    monkeypatch.setattr(gate, "STEPS", 4)
+    monkeypatch.setattr(gate, "MIN_STEPS", 4)
     old, _, described = load_model(both)
     found = retrained(run, place, both, "--max-regression", "1")
     assert found["status"] == "replaced" and found["model_type"] == "regcn-evidence"

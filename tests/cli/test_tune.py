@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import search
 
 TUNE = ("tune", "--trials", "3", "--startup", "1", "--epochs", "2", "--eval-interval", "1")
@@ -12,7 +13,7 @@ TUNE = ("tune", "--trials", "3", "--startup", "1", "--epochs", "2", "--eval-inte
 def play(graph, config, *, on_record, **options):
     """What stands in for `train_tirgn`: an MRR that grows with dropout."""
     for epoch in (1, 2):
-        on_record({"event": "validation", "epoch": epoch, "mrr": config.dropout})
+        on_record(ValidationRecord(epoch, False, {"mrr": config.dropout}))
     known = {"best_epoch": 1, "epochs_trained": 2, "total_time": 0.5, "best_mrr": config.dropout}
     return {"status": "complete", **known}
 

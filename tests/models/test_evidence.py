@@ -25,8 +25,8 @@ from tirgn_eqx.models import build_model
 from tirgn_eqx.models import evidence as module
 from tirgn_eqx.train import trainer as training
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.evidence_step import evidence_loss
 from tirgn_eqx.train.optimizer import parameter_count
+from tirgn_eqx.train.step import evidence_loss
 
 FORMS = [(True, True), (False, False), (True, False), (False, True)]
 

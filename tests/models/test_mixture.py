@@ -25,7 +25,8 @@ from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_mixture
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.gate import GateFit
+from tirgn_eqx.train.events import StageRecord
+from tirgn_eqx.train.gate import GateFitter
 
 HISTORY_LEN = 2
 SLOW = pytest.mark.slow
@@ -234,7 +235,7 @@ def trained(world, tmp_path_factory):
 def test_stages_leave_their_parts_as_they_were(trained, world):
     result, models = trained["result"], trained["place"] / "models"
     assert result["status"] == "complete" and result["model_type"] == "tirgn-evidence"
-    assert [r["stage"] for r in trained["records"] if r["event"] == "stage"] == ["evidence", "structure", "gate"]
+    assert [r.stage for r in trained["records"] if isinstance(r, StageRecord)] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
     assert config.family == "mixture" and described["metrics"]["cross_fitted"]
@@ -252,14 +253,14 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
     evaluator = MixtureEvaluator(world, "valid", history_len=config.history_len, **model.evidence.loader_options)
-    fitted_on, call = [], GateFit.__call__
+    fitted_on, call = [], GateFitter.__call__
 
     def spy(self, chosen, stop):
         found = call(self, chosen, stop)
         fitted_on.append((found, set(chosen.tolist())))
         return found
 
-    monkeypatch.setattr(GateFit, "__call__", spy)
+    monkeypatch.setattr(GateFitter, "__call__", spy)
     final, whole = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     assert [len(seen) for _, seen in fitted_on] == [1, 1, 2] and same_bits(final, fitted_on[2][0])
     for snapshot in np.unique(whole.snapshot).tolist():

@@ -15,6 +15,7 @@ from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.models import REGCN, build_model
 from tirgn_eqx.nn import TimeGate
 from tirgn_eqx.train.api import train_tirgn
+from tirgn_eqx.train.events import EpochRecord
 from tirgn_eqx.train.optimizer import trainable
 
 
@@ -104,7 +105,7 @@ def test_it_learns_and_its_checkpoint_is_told_from_tirgn(graph, config, tmp_path
     config = config.replace(epochs=8, eval_interval=4, learning_rate=0.01, max_buckets=1, logdir=str(tmp_path / "logs"))
     records = []
     result = train_tirgn(graph, config, model_dir=tmp_path, on_record=records.append)
-    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    losses = [record.loss for record in records if isinstance(record, EpochRecord)]
     assert losses[-1] < losses[0] - 0.2
     assert result["model_type"] == "regcn"
     loaded, found, metadata = load_model(tmp_path / "tirgn_best.npz", "regcn")

@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-from helpers import family_config
 
+from tests.helpers import family_config
 from tirgn_eqx import load_model, simulate, train_tirgn
 from tirgn_eqx.report import measure, read_run
 

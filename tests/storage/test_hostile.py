@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
-from tirgn_eqx.checkpoint.released import read_state
+from tirgn_eqx.checkpoint.released import read_state_dict
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.readers.integer_text import read_text_blocks
@@ -131,7 +131,7 @@ def test_archives_do_not_unpack_to_more_than_they_may(tmp_path):
         read_arrays(npz(("a.npy", npy(np.zeros(1))), ("a.npy", npy(np.ones(1)))))
     (tmp_path / "state.npz").write_bytes(large)
     with pytest.raises(CheckpointError, match="unpacks to"):
-        read_state(tmp_path / "state.npz")
+        read_state_dict(tmp_path / "state.npz")
     (tmp_path / "a.zip").write_bytes(large)
     assert "4 files" in zip_trouble(tmp_path / "a.zip")
     (tmp_path / "a.zip").write_bytes(npz(("a.CSV", bytes(80_000_000)), method=zipfile.ZIP_DEFLATED))
@@ -251,10 +251,13 @@ def test_tensors_have_their_numbers_in_the_file(tmp_path):
     ):
         torch.save({"a": value}, tmp_path / "a.pt")
         with pytest.raises(CheckpointError) as error:
-            read_state(tmp_path / "a.pt")
+            read_state_dict(tmp_path / "a.pt")
         assert str(error.value).isprintable() and "save" in str(error.value)
     torch.save({"a": torch.nn.Parameter(torch.ones(2)), "b": torch.ones(2, dtype=torch.bfloat16)}, tmp_path / "a.pt")
-    assert {name: value.tolist() for name, value in read_state(tmp_path / "a.pt").items()} == {"a": [1, 1], "b": [1, 1]}
+    assert {name: value.tolist() for name, value in read_state_dict(tmp_path / "a.pt").items()} == {
+        "a": [1, 1],
+        "b": [1, 1],
+    }
 
 
 def test_messages_are_one_line_and_not_endless():
@@ -282,10 +285,10 @@ def test_a_name_does_not_steer_the_screen(tmp_path):
 
 
 def test_metadata_that_nobody_can_use_are_named(tmp_path):
-    from tirgn_eqx.checkpoint.metadata import check_described
+    from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, parse_document
 
     good = {"num_entities": 1, "num_relations": 1, "entities": ["a"], "data": {"provenance": {"path": "data"}}}
-    check_described(good, tmp_path)
+    parse_document(CheckpointMetadata, good, tmp_path)
     for bad, words in (
         ({"num_entities": True}, "num_entities"),
         ({"entities": [1]}, "names"),
@@ -296,7 +299,7 @@ def test_metadata_that_nobody_can_use_are_named(tmp_path):
         ({"calibration": {"temperature": [1]}}, "calibration"),
     ):
         with pytest.raises(CheckpointError, match=words):
-            check_described(good | bad, tmp_path)
+            parse_document(CheckpointMetadata, good | bad, tmp_path)
 
 
 def test_warnings_of_data_are_one_line():

@@ -15,7 +15,7 @@ import pytest
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.tracking.logger import TrainingLogger, device_memory_bytes
-from tirgn_eqx.tracking.wandb_writer import WandbWorker
+from tirgn_eqx.tracking.wandb_writer import WandbWriter
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789" * 4
@@ -281,7 +281,7 @@ def test_wandb_that_hangs_is_dropped(tmp_path, fake, caplog, call):
 
 
 def test_wandb_that_falls_behind_is_dropped(tmp_path, fake, caplog, monkeypatch):
-    monkeypatch.setattr(WandbWorker, "capacity", 3)
+    monkeypatch.setattr(WandbWriter, "capacity", 3)
     fake(hangs="log")
     run(tmp_path)
     assert ["3 records behind" in warning for warning in warnings_of(caplog)] == [True]

@@ -13,6 +13,14 @@ from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_graph, load_mode
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning
+from tirgn_eqx.train.events import (
+    CompileRecord,
+    EarlyStoppingRecord,
+    EndRecord,
+    EpochRecord,
+    StartRecord,
+    ValidationRecord,
+)
 from tirgn_eqx.train.optimizer import parameter_count
 
 METRICS = {"train/loss", "train/loss_entity", "train/loss_relation", "train/loss_static", "train/lr"}
@@ -55,22 +63,22 @@ def trained(graph, config, tmp_path_factory):
 def test_result_and_records(trained, graph):
     result, records, folder = trained
     assert result["status"] == "complete" and result["model_type"] == "tirgn"
-    events = [record["event"] for record in records]
-    assert events[0] == "start" and events[-1] == "end"
-    assert events.count("epoch") == result["epochs_trained"] == events.count("validation")
-    assert events.count("compile") == 1
+    kinds = [type(record) for record in records]
+    assert kinds[0] == StartRecord and kinds[-1] == EndRecord and records[-1].result == result
+    assert kinds.count(EpochRecord) == result["epochs_trained"] == kinds.count(ValidationRecord)
+    assert kinds.count(CompileRecord) == 1
     start = records[0]
-    assert start["dataset"] == graph.describe() and start["steps_per_epoch"] == 15
-    assert start["history"]["pairs"] > 0 and start["history"]["objects_per_pair"] >= 1
-    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    assert start.dataset == graph.describe() and start.steps_per_epoch == 15
+    assert start.history["pairs"] > 0 and start.history["objects_per_pair"] >= 1
+    losses = [record.loss for record in records if isinstance(record, EpochRecord)]
     assert losses[-1] < losses[0]
-    best = max(record["mrr"] for record in records if record["event"] == "validation")
+    best = max(record.metrics["mrr"] for record in records if isinstance(record, ValidationRecord))
     assert result["best_mrr"] == pytest.approx(best, abs=1e-9)
-    stopped = [record for record in records if record["event"] == "early_stopping"]
+    stopped = [record for record in records if isinstance(record, EarlyStoppingRecord)]
     assert bool(stopped) == result["early_stopped"]
     if stopped:
         message = f"Early stopping at epoch {result['epochs_trained']}, best MRR {best:.4f} at epoch "
-        assert stopped[0]["message"] == f"{message}{result['best_epoch']}"
+        assert stopped[0].message == f"{message}{result['best_epoch']}"
 
 
 def test_files(trained):
@@ -110,7 +118,7 @@ def test_logs(trained, config):
     board.Reload()
     assert set(board.Tags()["scalars"]) >= METRICS
     scalars = [event.value for event in board.Scalars("eval/mrr")]
-    mrr = [record["mrr"] for record in records if record["event"] == "validation"]
+    mrr = [record.metrics["mrr"] for record in records if isinstance(record, ValidationRecord)]
     np.testing.assert_allclose(scalars, mrr, rtol=1e-6)
     model, _, _ = load_model(result["checkpoint"])
     assert board.Scalars("system/total_params")[0].value == result["parameters"] == parameter_count(model) > 100
@@ -142,9 +150,9 @@ def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
     )
     records = []
     result = train_tirgn(graph, sampled, model_dir=tmp_path, on_record=records.append)
-    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    losses = [record.loss for record in records if isinstance(record, EpochRecord)]
     assert losses[-1] < losses[0] and np.isfinite(losses).all()
-    nll = [record["nll"] for record in records if record["event"] == "validation"]
+    nll = [record.metrics["nll"] for record in records if isinstance(record, ValidationRecord)]
     assert result["best_epoch"] == 1 + int(np.argmin(nll))
 
 
@@ -155,7 +163,7 @@ def test_shared_loss_unique_questions_and_a_falling_step_size_train(graph, confi
     )
     records = []
     train_tirgn(graph, shared, model_dir=tmp_path, on_record=records.append)
-    losses = [record["loss"] for record in records if record["event"] == "epoch"]
+    losses = [record.loss for record in records if isinstance(record, EpochRecord)]
     assert losses[-1] < losses[0] and np.isfinite(losses).all()
     lines = [json.loads(line) for line in (tmp_path / "l" / "metrics.jsonl").read_text().splitlines()]
     rates = [line["train/lr"] for line in lines if "train/lr" in line]
@@ -200,12 +208,12 @@ def asked(monkeypatch):
     """What `train_tirgn` asks of the training itself: (graph, config, folder) of each call."""
     calls = []
 
-    def instead(graph, config, *, model_dir, **options):
-        assert set(options) == {"on_record", "run_name", "resume", "force", "stop", "start", "mesh"}
-        calls.append((graph, config, model_dir))
+    def instead(graph, config, options, mesh):
+        assert mesh is None and options.start is None and not options.resume
+        calls.append((graph, config, options.model_dir))
         return {"status": "complete"}
 
-    monkeypatch.setattr("tirgn_eqx.train.api.train_alone", instead)
+    monkeypatch.setattr("tirgn_eqx.train.api.train_single", instead)
     return calls
 
 

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from helpers import family_config
 
+from tests.helpers import family_config
 from tirgn_eqx import train_tirgn
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.train.events import EpochRecord
 
 SMALL = {
     "embedding_dim": 4,
@@ -69,9 +70,9 @@ def test_it_is_trained_and_evaluated_without_a_nan(tmp_path, name, form):
     config = family_config(**SMALL | FORMS[form] | changes, logdir=str(tmp_path / "logs"))
     records = []
     result = train_tirgn(graph_of(name), config, model_dir=tmp_path, on_record=records.append)
-    assert result["status"] == "complete" and result["bad_steps"] == 0
-    (epoch,) = [record for record in records if record["event"] == "epoch"]
-    assert math.isfinite(epoch["loss"])
+    assert result["status"] == "complete" and result["skipped_steps"] == 0
+    (epoch,) = [record for record in records if isinstance(record, EpochRecord)]
+    assert math.isfinite(epoch.loss)
     for split in ("validation", "test"):
         for kind in ("entity", "relation"):
             figures = result[split][kind]

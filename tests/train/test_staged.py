@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import types
 
 import equinox as eqx
 import jax
@@ -12,6 +11,7 @@ import pytest
 
 from tests.helpers import make_graph, tiny_config
 from tirgn_eqx.checkpoint.files import save_checkpoint
+from tirgn_eqx.checkpoint.metadata import StageDocument, StageIdentity
 from tirgn_eqx.config import preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
@@ -21,7 +21,7 @@ from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Encoding, MixtureAtTarget, build_mixture
 from tirgn_eqx.train import staged
-from tirgn_eqx.train.gate import STRAYING, gate_loss
+from tirgn_eqx.train.gate import L2_WEIGHT, gate_loss
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False}
 
@@ -68,7 +68,7 @@ def test_every_snapshot_is_forecast_by_a_gate_that_has_not_seen_it(graph, model,
             fitted.append(set(chosen.tolist()))
             return None if len(fitted) == stopped_at else numbered(model, len(fitted))
 
-    monkeypatch.setattr(staged, "GateFit", Fit)
+    monkeypatch.setattr(staged, "GateFitter", Fit)
     evaluator = Told(graph, "valid", history_len=1, **model.evidence.loader_options)
     final, found = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)
     if stopped_at:
@@ -103,26 +103,28 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
     loss, metrics = gate_loss(made, Known(model, encoding, jnp.zeros(())), batch)
     entity, relation = (n * np.arange(len(w)) @ w / w.sum() for n, w in zip((1, 2), weights))
     assert [float(metrics[f"loss_{kind}"]) for kind in ("entity", "relation")] == pytest.approx([entity, relation])
-    assert float(loss) == pytest.approx(entity + relation + STRAYING * (0.25 + 0.25), rel=1e-6)
+    assert float(loss) == pytest.approx(entity + relation + L2_WEIGHT * (0.25 + 0.25), rel=1e-6)
 
 
 def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_path, graph):
-    made_with = {"config": {"seed": 0}, "sha256": "a", "start": "b"}
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(graph))
-    result = {"best": "tirgn_best.npz", "status": "complete"}
-    (tmp_path / staged.STAGE_FILE).write_text(json.dumps(made_with | {"result": result}))
+    identity = StageIdentity(config={"seed": 0}, sha256="a", start="b")
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(graph))
+    document = StageDocument(identity=identity, best="tirgn_best.npz", result={"status": "complete"})
+    (tmp_path / staged.STAGE_FILE).write_text(json.dumps(document.model_dump()))
 
     def done(known=graph, **changes):
-        return staged.Stages._done(types.SimpleNamespace(graph=known), tmp_path, made_with | changes)  # pyright: ignore
+        return staged.finished_stage(tmp_path, known, identity.model_copy(update=changes))
 
-    assert done() == result
-    for changes in ({"config": {"seed": 1}}, {"sha256": "c"}, {"start": "c"}):
+    assert done() == document
+    for changes in ({"config": {"seed": 1}}, {"sha256": "c"}, {"start": "c"}, {"start": None}):
         assert done(**changes) is None
-    without = {key: value for key, value in made_with.items() if key != "start"}
-    assert staged.Stages._done(types.SimpleNamespace(graph=graph), tmp_path, without) is None  # pyright: ignore
     named = dataclasses.replace(graph, entity_names=tuple("abcd"), relation_names=tuple("rs"))
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(named))
-    assert done(named) == result
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(named))
+    assert done(named) == document
     assert done(dataclasses.replace(named, entity_names=tuple("abdc"))) is None
+    elsewhere = document.model_copy(update={"best": "../tirgn_best.npz"})
+    (tmp_path / staged.STAGE_FILE).write_text(json.dumps(elsewhere.model_dump()))
+    assert done(named) is None
+    (tmp_path / staged.STAGE_FILE).write_text(json.dumps(document.model_dump()))
     (tmp_path / "tirgn_best.npz").unlink()
     assert done(named) is None

@@ -15,8 +15,7 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models import Encoding, Evidence, RecurrentEncoder, TiRGN
 from tirgn_eqx.nn import GRUCell
-from tirgn_eqx.train.evidence_step import evidence_loss
-from tirgn_eqx.train.step import loss_and_gradient
+from tirgn_eqx.train.step import evidence_loss, loss_and_gradient
 
 TASK, STATIC_LOSS = 0.75, 0.125
 DRAWN = []  # the encoder's keys, as they are traced

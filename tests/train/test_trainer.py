@@ -1,5 +1,6 @@
-"""What a run keeps, draws and judges by, with steps and evaluations that cost nothing."""
+"""What a trainer keeps, draws and judges by, with steps and evaluations that cost nothing."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -9,14 +10,13 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from tests.helpers import random_graph
+from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
 from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset
-from tirgn_eqx.tracking.logger import NoLogger
-from tirgn_eqx.train.compiled import with_key
-from tirgn_eqx.train.non_finite import BadSteps, is_bad, is_finite, kept_unless
-from tirgn_eqx.train.optimizer import Average
-from tirgn_eqx.train.trainer import Run
+from tirgn_eqx.train.optimizer import AverageState
+from tirgn_eqx.train.recovery import SkippedSteps, is_finite, is_skipped, select_tree
+from tirgn_eqx.train.step import with_key
+from tirgn_eqx.train.trainer import Trainer
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False, "max_buckets": 1}
 
@@ -28,16 +28,15 @@ def graph():
 
 @pytest.fixture
 def make(graph, tmp_path):
-    """A run whose steps and evaluations are told what to give; it keeps the keys of its steps."""
+    """A trainer whose steps and evaluations are told what to give; it keeps the keys of its steps."""
 
-    def make(figures=None, **changes) -> Run:
+    def make(figures=None, **changes) -> Trainer:
         settings = SMALL | {"precision": "f32", "learning_rate": 0.5, "logdir": str(tmp_path / "logs")}
-        run = Run(graph, preset("evidence").replace(**settings | changes), tmp_path, lambda record: None)
-        run.logger = NoLogger()
+        run = Trainer(graph, preset("evidence").replace(**settings | changes), tmp_path, lambda record: None)
         run.keys = []
         run.step = Steps(run.keys)
         figures = iter(figures or [])
-        run.validate = Validation(lambda: SimpleNamespace(entity=next(figures)))
+        run.validator = Validation(lambda: SimpleNamespace(entity=next(figures)))
         return run
 
     return make
@@ -73,10 +72,10 @@ class Validation:
 
 def test_every_step_of_every_epoch_drops_other_numbers(make):
     run = make()
-    for epoch in (1, 2):
-        assert run.epoch(epoch, lambda: False)
+    for _ in range(2):
+        assert run.run_epoch(lambda: False)
     steps = len(run.loader)
-    assert len(run.keys) == 2 * steps == run.global_step
+    assert len(run.keys) == 2 * steps == run.state.global_step
     assert run.keys == [tuple(jr.key_data(jr.fold_in(run.step_key, n)).tolist()) for n in range(2 * steps)]
     assert len(set(run.keys)) == 2 * steps
 
@@ -92,16 +91,17 @@ def test_the_key_of_a_step_is_in_its_batch(make):
 def test_the_step_size_falls_over_all_epochs(make):
     run = make(epochs=4, lr_schedule="linear")
     steps = 4 * len(run.loader)
-    assert [float(run.step_size(n)) for n in (0, steps // 2, steps)] == pytest.approx([0.5, 0.25, 0.0])
+    assert [float(run.learning_rate(n)) for n in (0, steps // 2, steps)] == pytest.approx([0.5, 0.25, 0.0])
 
 
 def test_the_average_of_the_weights_is_what_forecasts(make):
     run = make(ema_decay=0.5)
-    moved = lambda state: Average(state.updates, jax.tree.map(lambda x: x + 1, state.weights))
-    is_average = lambda node: isinstance(node, Average)
-    run.opt_state = tuple(moved(state) if is_average(state) else state for state in run.opt_state)
-    assert any(map(is_average, run.opt_state))
-    found, own = run.forecaster(), run.model
+    moved = lambda state: AverageState(state.updates, jax.tree.map(lambda x: x + 1, state.weights))
+    is_average = lambda node: isinstance(node, AverageState)
+    opt_state = tuple(moved(state) if is_average(state) else state for state in run.state.opt_state)
+    run.state = replace(run.state, opt_state=opt_state)
+    assert any(map(is_average, opt_state))
+    found, own = run.state.forecaster(), run.state.model
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(own), strict=True):
         np.testing.assert_allclose(ours, theirs + 1)
 
@@ -110,23 +110,28 @@ def test_the_average_of_the_weights_is_what_forecasts(make):
 def test_the_best_model_is_the_best_by_what_is_monitored(make, monitor, best):
     figures = [{"mrr": 0.2, "nll": 3.0}, {"mrr": 0.1, "nll": 2.0}, {"mrr": 0.3, "nll": 2.5}]
     run, saved = make(figures, monitor=monitor), []
-    run.save = lambda name, epoch, figures=None: saved.append((name, epoch))
+    run.save_checkpoint = lambda name, epoch, figures=None: saved.append((name, epoch))
     for epoch in (1, 2, 3):
-        run.validation(epoch)
-    assert run.stopping.best_epoch == best and saved[-1] == ("tirgn_best", best)
-    assert run.stopping.best_value == figures[best - 1][monitor]
+        run.validate(epoch)
+    assert run.state.stopping.best_epoch == best and saved[-1] == ("tirgn_best", best)
+    assert run.state.stopping.best_value == figures[best - 1][monitor]
 
 
 @pytest.mark.parametrize(("epochs", "interval", "validated"), [(3, 2, [2, 3]), (4, 2, [2, 4]), (2, 5, [2])])
 def test_every_interval_and_the_last_epoch_are_validated(make, epochs, interval, validated):
     run, asked = make(epochs=epochs, eval_interval=interval, patience=0), []
-    run.epoch = lambda epoch, stop: True
-    run.validation = asked.append
+    run.run_epoch = lambda stop: True
+
+    def validate(epoch):
+        asked.append(epoch)
+        run.state = replace(run.state, last_validated=epoch)
+
+    run.validate = validate
 
     def ended(name, epoch, figures=None):
         raise StopIteration
 
-    run.save = ended
+    run.save_checkpoint = ended
     with pytest.raises(StopIteration):
         run.train(lambda: False)
     assert asked == validated
@@ -134,28 +139,36 @@ def test_every_interval_and_the_last_epoch_are_validated(make, epochs, interval,
 
 def test_a_run_goes_on_from_all_that_it_kept(make):
     run = make(patience=3, ema_decay=0.5)
-    run.model = jax.tree.map(lambda x: x + 1, run.model)
-    run.opt_state = jax.tree.map(lambda x: x + 2, run.opt_state)
-    run.global_step, run.validated, run.bad_steps = 41, 5, 7
-    run.stopping = run.stopping.update(5, 0.25)[0]
-    run.measured = [{"loss": 2.0 + n, "gradient_norm": 1.0} for n in range(2)]
-    run.save_state(6, 2)
+    run.state = replace(
+        run.state,
+        model=jax.tree.map(lambda x: x + 1, run.state.model),
+        opt_state=jax.tree.map(lambda x: x + 2, run.state.opt_state),
+        stopping=run.state.stopping.update(5, 0.25)[0],
+        epoch=6,
+        epoch_metrics=tuple({"loss": 2.0 + n, "gradient_norm": 1.0} for n in range(2)),
+        global_step=41,
+        last_validated=5,
+        skipped_steps=7,
+    )
+    run.save_state()
     again = make(patience=3, ema_decay=0.5)
     again.resume()
-    assert (again.global_step, again.start_epoch, again.validated, again.bad_steps) == (41, 6, 5, 7)
-    assert again.stopping == run.stopping and again.stopping.best_value == 0.25
-    assert [m["loss"] for m in again.measured] == [2.0, 3.0]
-    assert eqx.tree_equal((again.model, again.opt_state), (run.model, run.opt_state))
+    state = again.state
+    assert (state.global_step, state.epoch, state.last_validated, state.skipped_steps) == (41, 6, 5, 7)
+    assert state.stopping == run.state.stopping and state.stopping.best_value == 0.25
+    assert [m["loss"] for m in state.epoch_metrics] == [2.0, 3.0]
+    assert eqx.tree_equal((state.model, state.opt_state), (run.state.model, run.state.opt_state))
     assert again.seconds() >= again.earlier_seconds > 0
     # The next epoch begins after the two steps that were done, with the keys that they would have had.
-    assert again.epoch(6, lambda: False)
+    assert again.run_epoch(lambda: False)
     left = len(again.loader) - 2
     assert again.keys == [tuple(jr.key_data(jr.fold_in(again.step_key, 41 + n)).tolist()) for n in range(left)]
 
 
 def test_only_a_run_of_constant_steps_can_be_made_longer():
     whole = lambda config: preset("gdelt").replace(**config).to_dict()
-    described = lambda **config: {"config": whole(config), "data": {"sha256": "0", "name": "x"}}
+    data = DataDescription(sha256="0", name="x")
+    described = lambda **config: TrainingIdentity(config=whole(config), data=data, num_entities=2, num_relations=1)
     settings = {"epochs": 3, "lr_schedule": "constant", "patience": 2}
     same = lambda was, now: list(_differences(described(**was), described(**now)))
     assert same(settings, settings | {"epochs": 9, "patience": 5}) == []
@@ -164,19 +177,19 @@ def test_only_a_run_of_constant_steps_can_be_made_longer():
     assert told.startswith("was trained with epochs = 3, not 9")
 
 
-def test_as_many_bad_steps_as_allowed_are_not_too_many():
-    many = lambda count, steps=10: BadSteps(2, 1, steps, count).too_many
+def test_as_many_skipped_steps_as_allowed_are_not_too_many():
+    many = lambda count, steps=10: SkippedSteps(2, 1, steps, count).too_many
     assert [many(count) for count in (0, 1, 2, 3, 4)] == [False, False, False, True, True]
     assert many(2, steps=2) and not many(1, steps=2)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["loss", "gradient_norm"])
-def test_a_loss_or_a_gradient_that_is_no_number_is_bad(name, bad):
+def test_a_loss_or_a_gradient_that_is_no_number_is_skipped(name, bad):
     good = {"loss": jnp.asarray(1.0), "gradient_norm": jnp.asarray(2.0)}
     metrics = good | {name: jnp.asarray(bad)}
     assert bool(is_finite(good)) and not bool(is_finite(metrics))
-    assert not is_bad(good) and is_bad(metrics)
+    assert not is_skipped(good) and is_skipped(metrics)
     new, old = {"a": jnp.ones(2), "b": "word"}, {"a": jnp.zeros(2), "b": "word"}
-    kept = kept_unless(is_finite(metrics), new, old)
-    assert kept["a"].tolist() == [0, 0] and kept_unless(is_finite(good), new, old)["a"].tolist() == [1, 1]
+    kept = select_tree(is_finite(metrics), new, old)
+    assert kept["a"].tolist() == [0, 0] and select_tree(is_finite(good), new, old)["a"].tolist() == [1, 1]

@@ -7,6 +7,7 @@ import pytest
 
 from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
+from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import journal, search
 from tirgn_eqx.tune.space import Choices, Range
 
@@ -48,12 +49,12 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     # What a trial is judged by is the best of its own validations.
     told, number = {}, None
     for record in records:
-        number = record["number"] if record["event"] == "trial" else number
-        if record["event"] == "validation":
-            told.setdefault(number, []).append(record["mrr"])
+        number = record.number if isinstance(record, search.TrialRecord) else number
+        if isinstance(record, ValidationRecord):
+            told.setdefault(number, []).append(record.metrics["mrr"])
     assert all(row["mrr"] == max(told[row["number"]]) for row in complete)
-    events = [record["event"] for record in records]
-    assert events.count("trial") == events.count("trial_end") == 8
+    kinds = [type(record) for record in records]
+    assert kinds.count(search.TrialRecord) == kinds.count(search.TrialEndRecord) == 8
     json.dumps(found)
 
 
@@ -96,7 +97,7 @@ def test_a_trial_whose_process_died_is_taken_over(graph, tmp_path, monkeypatch):
         pass
 
     def dies(record):
-        if record["event"] == "validation" and record["epoch"] == 3:
+        if isinstance(record, ValidationRecord) and record.epoch == 3:
             raise Killed
 
     with pytest.raises(Killed):

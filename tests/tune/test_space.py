@@ -4,8 +4,8 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import pytest
-from helpers import family_config
 
+from tests.helpers import family_config
 from tirgn_eqx.config import EvidenceTrainingConfig, REGCNTrainingConfig, TiRGNTrainingConfig, settings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models import build_model

@@ -58,9 +58,9 @@ def test_two_workers_one_killed_and_started_again(tmp_path):
         done = [int(line) for line in (tmp_path / f"trial-{number:04d}" / "played.txt").read_text().split()]
         # Never two at a time, never anew: at most the epoch that was not saved yet is there twice.
         assert done == sorted(done) and set(done) == set(range(1, done[-1] + 1)) and len(done) <= done[-1] + 1
-    taken = [one["number"] for one in said[0] + said[1] if one["event"] == "trial" and one["resumed"]]
+    taken = [one["number"] for one in said[0] + said[1] if one["kind"] == "TrialRecord" and one["resumed"]]
     assert len(taken) == 1, "the trial of the killed worker was gone on with, by one of the others"
-    assert sum(one["event"] == "trial_end" for one in said[0] + said[1]) in (trials, trials - 1, trials - 2)
+    assert sum(one["kind"] == "TrialEndRecord" for one in said[0] + said[1]) in (trials, trials - 1, trials - 2)
     assert (tmp_path / "best.toml").exists()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate
+from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import search
 
 EPOCHS = 5
@@ -43,7 +44,7 @@ def play(seconds=0.0):
                 return result | {"status": "interrupted"}
             with open(Path(model_dir) / "played.txt", "a") as log:
                 log.write(f"{epoch}\n")
-            on_record({"event": "validation", "epoch": epoch, "mrr": mrr(config, epoch)})
+            on_record(ValidationRecord(epoch, False, {"mrr": mrr(config, epoch)}))
             state.write_text(str(epoch))
             (Path(model_dir) / "tirgn_best.npz").write_text("weights")
             result |= {"epochs_trained": epoch, "best_epoch": epoch, "best_mrr": mrr(config, epoch)}
@@ -58,7 +59,7 @@ def main() -> None:
     study, trials, seconds = sys.argv[1:]
     search.train_tirgn = play(float(seconds))
     search._PAUSE = 0.1
-    said = lambda record: print(json.dumps(record), flush=True)
+    said = lambda record: print(json.dumps(vars(record) | {"kind": type(record).__name__}), flush=True)
     search.tune(graph(), config(), study=study, trials=int(trials), space=SPACE, startup=2, on_record=said)
 
 

@@ -1,9 +1,9 @@
 """Checkpoint files: `NAME.npz` holds everything, `NAME.json` beside it is for people and other programs.
 
-The npz is an ordinary NumPy archive with the metadata as UTF-8 JSON under `__metadata__`; the json holds the
-same metadata and the sha256 of the npz. Each is written under a temporary name and renamed, so that a file
-with a checkpoint's name is always a whole one. Equal contents give equal bytes. Loading never unpickles, and takes
-no more memory than the file's own size several times over.
+The npz is an ordinary NumPy archive with the metadata as UTF-8 JSON under `__metadata__`; the JSON file holds the same
+metadata and the sha256 of the npz. Each is written under a temporary name and renamed, so that a file with a
+checkpoint's name is always whole. Equal contents give equal bytes. Loading never unpickles, and its memory is bounded
+by a small multiple of the file's size.
 """
 
 import contextlib
@@ -43,19 +43,25 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
-    """Writes `NAME.npz` and `NAME.json`, making the folder where needed; returns the path of the npz.
+    """Write `NAME.npz` and `NAME.json`, making the folder where needed.
 
     Where several processes train one model, all must call it, and the first one writes.
 
-    **Arguments:** `path`: with or without `.npz`; `arrays`: of booleans or numbers, by name, or `Blocks` of rows, which
-    are written as they come, so that a table need not fit into the memory of the host; `metadata`: what
-    `tirgn_eqx.storage.strict_json` can say in JSON (NaN becomes null).
+    **Arguments:**
 
-    Raises CheckpointError when the files cannot be written; files that were there before stay whole.
+    - `path`: with or without `.npz`.
+    - `arrays`: booleans or numbers by name, or `Blocks` of rows, which are written one after another, so that a table
+      need not fit into the memory of the host.
+    - `metadata`: JSON-compatible values, see `tirgn_eqx.storage.strict_json` (NaN becomes null).
+
+    **Returns:** the path of the npz.
+
+    **Raises:** CheckpointError when the files cannot be written; files that were there before stay whole.
     """
     target = _npz_path(path)
     if not is_first():
-        for array in arrays.values():  # the first process needs the others to see these
+        for array in arrays.values():
+            # Gathering a block is a collective operation that every process must take part in.
             deque(array if isinstance(array, Blocks) else (), maxlen=0)
         return target
 
@@ -69,14 +75,15 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mappi
 
 
 def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
-    """Puts the checkpoint `new` in the place of the one at `path`, and keeps that one as `NAME.previous.npz` and
-    `.json`; returns the path of the kept npz.
+    """Put the checkpoint `new` in the place of the one at `path`, which is kept as `NAME.previous.npz` and `.json`.
 
-    At every moment there is a whole checkpoint at `path`: whatever ends the process leaves the old or the new one.
+    There is a whole checkpoint at `path` at every moment: a process that is killed leaves the old or the new one.
 
     **Arguments:** `sha256`: of the npz that is to be replaced.
 
-    Raises CheckpointError when the files cannot be read or written, or `path` no longer holds what is to be replaced.
+    **Returns:** the path of the kept npz.
+
+    **Raises:** CheckpointError when the files cannot be read or written, or `path` has changed in the meantime.
     """
     target, source = checkpoint_path(path), checkpoint_path(new)
     previous = target.with_name(f"{target.stem}.previous.npz")
@@ -84,8 +91,8 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
-        write = lambda file, data=data: file.write_bytes(data)
-        _put(place, write, None if beside is None else lambda _, beside=beside: beside)
+        side_content = None if beside is None else lambda _, beside=beside: beside
+        _put(place, lambda path, data=data: path.write_bytes(data), side_content)
     return previous
 
 
@@ -99,13 +106,13 @@ def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
 
 
 def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], bytes] | None) -> None:
-    """Writes an npz and the json beside it, each whole or not at all.
+    """Write an npz and the JSON beside it, each whole or not at all.
 
-    **Arguments:** `write`: the npz to the path that it is given; `side`: the json, from the path of the npz.
+    **Arguments:** `write`: writes the npz to a path; `side`: the content of the JSON, given the path of the npz.
     """
     side_path = target.with_suffix(".json")
     try:
-        # the npz is entered last, so that it is the first to get its name
+        # The context that is entered last is left first: the npz gets its name before the JSON.
         with contextlib.ExitStack() as places:
             beside = None if side is None else places.enter_context(atomic_write(side_path))
             temporary = places.enter_context(atomic_write(target))
@@ -114,7 +121,7 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
             if side is not None and beside is not None:
                 beside.write_bytes(side(temporary))
                 flush(beside)
-            # the old side file goes first: a stop between the renames must not leave one that belies the npz
+            # Delete the old JSON first: a crash between the two renames must not pair it with the new npz.
             side_path.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -122,12 +129,12 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
 
 
 def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
-    """Reads a checkpoint; the npz alone is enough, its sha256 is checked where the json is beside it.
+    """Read a checkpoint. The npz alone is enough; its sha256 is checked where the JSON is beside it.
 
-    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it; `mapped`: leave the arrays on the disk, to
-    be read part by part as they are looked at, for tables that do not fit into memory.
+    **Arguments:** `path`: with or without `.npz`, or the `.json` beside it; `mapped`: leave the arrays on the disk and
+    read them in parts as they are used, for tables that do not fit into memory.
 
-    Raises CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
+    **Raises:** CheckpointError for a file that is missing, cut short, changed, or no checkpoint.
     """
     path = Path(path)
     if os.path.isdir(path):
@@ -169,7 +176,7 @@ def _npz_path(path: str | Path) -> Path:
 
 
 def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -> None:
-    """Write the npz to `place`."""
+    """Write the npz of `target` to the temporary path `place`."""
     embedded = np.frombuffer(metadata.encode(), np.uint8)
     with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name, array in [*arrays.items(), (_METADATA, embedded)]:
@@ -178,7 +185,7 @@ def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -
                 raise CheckpointError(f"{target}: array {name!r} has type {array.dtype}; store numbers such as float32")
             if name == _METADATA and array is not embedded:
                 raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
-            # a fixed date: equal contents, equal bytes
+            # ZipInfo has a fixed date, so that equal contents give equal bytes.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 if not isinstance(array, Blocks):
                     np.lib.format.write_array(member, array, allow_pickle=False)
@@ -190,7 +197,7 @@ def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -
 
 
 def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> bytes | memoryview:
-    """The bytes of an npz, compared with the sha256 in the side file, where there is one."""
+    """The bytes of an npz, compared with the sha256 in the JSON beside it, where there is one."""
     side, content = source.with_suffix(".json"), None
     while True:
         before = content
@@ -201,7 +208,7 @@ def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> 
             raise CheckpointError(_unreadable(source, error)) from error
         try:
             check_regular(side)
-            # The same metadata, indented: a few times as long as in the npz.
+            # It holds the metadata of the npz, indented, which is at most a few times longer.
             if side.stat().st_size > 8 * len(content) + 2**20:
                 raise ValueError("longer than the checkpoint")
             expected = parse_json(side.read_bytes())["sha256"]
@@ -212,7 +219,7 @@ def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> 
             return content
         if hashlib.sha256(content).hexdigest() == expected:
             return content
-        # Both may have been replaced while the first of them was read: then it is another one by now.
+        # Another process may have replaced both files between the two reads: read again until nothing changes.
         if content == before:
             raise CheckpointError(
                 f"{source}: its sha256 is not the one in {side.name}, one of them was changed or cut short; use "

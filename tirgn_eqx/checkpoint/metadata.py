@@ -1,119 +1,233 @@
-"""What a checkpoint says of its model beside the weights, looked through before anything is built by it."""
+"""The documents that checkpoints, training states and finished stages hold, as pydantic models.
+
+A file may come from anywhere, so every document is validated here, once, before anything is built from it. Types are
+strict: a number in quotes is an error, not a number.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tirgn_eqx.config import TrainingConfig, flatten
-from tirgn_eqx.data.graph import StaticGraph
-from tirgn_eqx.data.times import TIME_MAX
-from tirgn_eqx.errors import CheckpointError, shown
-from tirgn_eqx.storage.untrusted import told
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.clock import clock_of
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.readers.integer_text import TIME_MAX
+from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 
-# Settings that are sizes of arrays, and how far they may go beyond the numbers that a file holds.
-_SIZES = ("embedding_dim", "num_layers", "conv_channels", "conv_kernel", "evidence_heads", "evidence_hidden")
-_SPARE = 1000
-_NUMBER, _TEXT, _WHOLE = (int, float), (str,), (int,)
-_PROVENANCE = {name: _TEXT for name in ("kind", "path", "name", "granularity", "time_format", "columns")}
-_PROVENANCE |= {"num_days": _WHOLE, "max_events": _WHOLE}
+STATE_TYPE = "tirgn-training-state"
+
+Size = Annotated[int, Field(gt=0, le=int(np.iinfo(np.int32).max) // 2)]
+Time = Annotated[int, Field(ge=-TIME_MAX, le=TIME_MAX)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # whole numbers up to here are exact in every JSON reader
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+# The settings of a training as `TiRGNTrainingConfig.to_dict` writes them; the config class checks them itself.
+Settings = dict[str, Any]
 
 
-def check_described(described: dict[str, Any], path: Path) -> None:
-    """What a checkpoint says beside its arrays and settings is of the kind that others rely on.
+class Document(BaseModel):
+    """A JSON document, or a part of one. Fields that are not declared are ignored."""
 
-    **Raises:** CheckpointError that names what is not.
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, frozen=True, protected_namespaces=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON-compatible form, without the fields that were never set."""
+        return self.model_dump(exclude_unset=True)
+
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+class Provenance(Document, extra="allow"):
+    """Where data came from, by the options that read them again; further options are numbers or switches."""
+
+    kind: str = ""
+    path: str = ""
+    name: str = ""
+    granularity: str = ""
+    time_format: str = ""
+    columns: str = ""
+    num_days: int | None = None
+    max_events: int = 0
+
+    @model_validator(mode="after")
+    def _check_further_options(self) -> "Provenance":
+        for name, value in (self.model_extra or {}).items():
+            if not isinstance(value, bool | int | float):
+                raise ValueError(f"data ({name} = {shown(value)})")
+        return self
+
+
+class DataDescription(Document, extra="allow"):
+    """The data of a training: what `TemporalGraph.describe` says, their provenance, and the model's clock."""
+
+    name: str = ""
+    sha256: str = ""
+    provenance: Provenance | None = None
+    time_interval: Annotated[int, Field(ge=1, le=2 * TIME_MAX)] = 1
+    clock_origin: Time = 0
+    first_time: Time = 0
+    last_time: Time = 0
+
+
+class StaticGraphDescription(Document):
+    """What the arrays of a static graph do not say: where each relation's edges end, and the number of words."""
+
+    bounds: list[int]
+    num_words: int
+
+
+class Calibration(Document, extra="allow"):
+    """Temperatures of the probabilities by kind of query, as `tirgn eval --calibrate` found them."""
+
+    temperature: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+
+
+class _Vocabulary(Document):
+    """Sizes and names of a vocabulary, which a checkpoint and a training state both hold."""
+
+    num_entities: Size
+    num_relations: Size
+    entities: list[str] | None = None
+    relations: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "_Vocabulary":
+        for kind, names, number in (
+            ("entities", self.entities, self.num_entities),
+            ("relations", self.relations, self.num_relations),
+        ):
+            if names is not None and len(names) != number:
+                raise ValueError(f"{kind}: expected {number:,} names")
+        return self
+
+
+class CheckpointMetadata(_Vocabulary):
+    """What a checkpoint says of its model beside the weights.
+
+    **Arguments:**
+
+    - `config`: the settings of the training; `evidence_config`: those of the evidence in a mixture.
+    - `metrics`: the figures of the checkpoint's epoch, or whatever `save_model` was given.
+    - `data`: what it was trained on; `versions`: of the packages that computed it; `created`: an ISO 8601 time.
     """
-    unusable = lambda what: CheckpointError(f"{path}: says nothing usable about its {what}; train again")
-    for kind in ("entities", "relations"):
-        number, names = described.get(f"num_{kind}"), described.get(kind)
-        if number is None or not _is(number, _WHOLE) or not 0 < number <= np.iinfo(np.int32).max // 2:
-            raise unusable(f"{kind} (num_{kind} = {shown(number)})")
-        if names is not None and not (_are(names, _TEXT) and len(names) == number):
-            raise unusable(f"{kind}: expected {number:,} names")
-    check_data(described.get("data") or {}, path)
-    calibration = described.get("calibration") or {}
-    temperature = calibration.get("temperature", {}) if isinstance(calibration, dict) else None
-    if not (isinstance(temperature, dict) and _are(list(temperature.values()), _NUMBER)):
-        raise unusable("calibration")
-    if not all(0 < value < np.inf for value in temperature.values()):
-        raise unusable(f"calibration ({shown(temperature)})")
+
+    model_type: str = ""
+    format_version: int = 0
+    config: Settings = {}
+    evidence_config: Settings | None = None
+    static_graph: StaticGraphDescription | None = None
+    metrics: dict[str, Any] | None = None
+    data: DataDescription | None = None
+    versions: dict[str, str] | None = None
+    created: str = ""
+    calibration: Calibration | None = None
 
 
-def check_data(data: Any, path: Path) -> None:
-    """What a checkpoint or a training state says of its data, their clock included, is of the kind that others rely on.
+class TrainingProgress(Document):
+    """How far a training has come.
 
-    **Raises:** CheckpointError that names what is not.
+    **Arguments:**
+
+    - `epoch`, `step`: the current epoch and its finished steps; `global_step`: finished steps in all.
+    - `last_validated`: the last validated epoch, -1 for none.
+    - `best_value`, `best_epoch`: of early stopping, None before the first validation.
+    - `seconds`: trained so far; `skipped_steps`: non-finite steps of earlier epochs.
+    - `oom_overrides`: settings that were changed because memory ran out.
     """
-    unusable = lambda what: CheckpointError(f"{path}: says nothing usable about its data{what}; train again")
-    provenance = data.get("provenance") if isinstance(data, dict) else 0
-    provenance = {} if provenance is None else provenance
-    if not (isinstance(data, dict) and isinstance(provenance, dict) and _is(data.get("sha256", ""), _TEXT)):
-        raise unusable("")
-    for key, value in provenance.items():
-        if not _is(value, _PROVENANCE.get(key, (bool, int, float))) and not (key == "num_days" and value is None):
-            raise unusable(f" ({key} = {shown(value)})")
-    for key in ("time_interval", "clock_origin", "first_time", "last_time"):
-        low, high = (1, 2 * TIME_MAX) if key == "time_interval" else (-TIME_MAX, TIME_MAX)
-        value = data.get(key, low)
-        if not _is(value, _WHOLE) or not low <= value <= high:
-            raise unusable(f" ({key} = {shown(value)})")
+
+    epoch: Count
+    step: Count
+    global_step: Count
+    last_validated: Annotated[int, Field(ge=-1, lt=2**53)] = -1
+    best_value: Finite | None = None
+    best_epoch: Count | None = None
+    seconds: Finite = 0.0
+    oom_overrides: Settings = {}
+    skipped_steps: Count = 0
+
+    @field_validator("oom_overrides")
+    @classmethod
+    def _check_settings(cls, settings: Settings) -> Settings:
+        try:
+            TiRGNTrainingConfig().replace(**settings)
+        except (ConfigError, TypeError) as error:
+            raise ValueError(f"progress ({error})") from error
+        return settings
 
 
-def _is(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+class TrainingIdentity(_Vocabulary):
+    """What a training state belongs to: a training with other settings, data, names or initial weights is another one.
 
-
-def _are(values: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(values, list) and all(_is(value, kinds) for value in values)
-
-
-def check_sizes(
-    arrays: dict[str, np.ndarray],
-    path: Path,
-    sizes: dict[str, int],
-    config: TrainingConfig,
-) -> None:
-    """No size that a model is built by goes beyond what the file holds: nothing is built for what it only claims.
-
-    **Raises:** CheckpointError that names the size.
+    **Arguments:** `start`: the fingerprint of the model that the training began from, None for random weights.
     """
-    numbers = sum(array.size for array in arrays.values())
-    # Of a mixture, either part has sizes.
-    given = [(name.rpartition(".")[2], value) for name, value in flatten(config.to_dict())]
-    for name, value in given:
-        if name in _SIZES:
-            sizes[name] = max(value, sizes.get(name, 0))
-    for name, size in sizes.items():
-        if size > numbers + _SPARE:
-            raise CheckpointError(
-                f"{path}: says {name} = {size:,}, but holds {numbers:,} numbers in all; this is not the model its "
-                "config describes; give another, or train again"
-            )
+
+    config: Settings
+    data: DataDescription
+    start: str | None = None
+
+    @classmethod
+    def of(cls, graph: TemporalGraph, config: TiRGNTrainingConfig, start: str | None = None) -> "TrainingIdentity":
+        """The identity of a training of `config` on `graph`."""
+        return cls(config=config.to_dict(), data=describe_data(graph), start=start, **vocabulary(graph))
 
 
-def static_graph(described: Any, arrays: dict[str, np.ndarray], path: Path, entities: int) -> StaticGraph | None:
-    """The static graph that a checkpoint describes. **Raises:** CheckpointError."""
-    if described is None:
-        return None
+class TrainingStateMetadata(TrainingIdentity):
+    """The metadata of a training state: what it belongs to, and how far it has come."""
+
+    model_type: Literal["tirgn-training-state"] = STATE_TYPE
+    progress: TrainingProgress
+
+
+class StageIdentity(Document):
+    """What a stage was trained with: settings, checksum of the data, and `start` as in `TrainingIdentity`."""
+
+    config: Settings
+    sha256: str
+    start: str | None = None
+
+
+class StageDocument(Document):
+    """`stage.json` of a finished stage: what it was trained with, what its training returned, and its best checkpoint,
+    the name of a file in the same folder."""
+
+    identity: StageIdentity
+    best: str
+    result: dict[str, Any]
+
+    @field_validator("best")
+    @classmethod
+    def _check_name(cls, best: str) -> str:
+        if Path(best).name != best:
+            raise ValueError("best: must be the name of a file in the same folder")
+        return best
+
+
+def describe_data(graph: TemporalGraph) -> DataDescription:
+    """The description of `graph` that checkpoints and training states hold."""
+    return DataDescription.model_validate(graph.describe() | {"provenance": graph.provenance} | clock_of(graph))
+
+
+def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: str = "train again") -> AnyDocument:
+    """`found`, parsed JSON of the file `path`, as a document of this kind.
+
+    **Raises:** CheckpointError that names the first entry that is missing or of another type.
+    """
     try:
-        # Of a structure with evidence, each part may hold it, and both hold the same.
-        last = "static_edges.entity"
-        prefix = next((name.removesuffix(last) for name in sorted(arrays) if name.endswith(last)), "")
-        bounds, num_words = described["bounds"], described["num_words"]
-        entity, word = arrays[f"{prefix}static_edges.entity"], arrays[f"{prefix}static_edges.word"]
-        if not (_are(bounds, _WHOLE) and _is(num_words, _WHOLE) and {entity.dtype.kind, word.dtype.kind} == {"i"}):
-            raise ValueError("no whole numbers")
-        if not (bounds and bounds[0] == 0 and bounds == sorted(bounds) and entity.ndim == word.ndim == 1):
-            raise ValueError("bounds are out of order")
-        if not bounds[-1] == len(entity) == len(word):
-            raise ValueError("edge counts differ")
-        for name, values, limit in (("entity", entity, entities), ("word", word, num_words)):
-            if len(values) and not 0 <= values.min() <= values.max() < min(limit, np.iinfo(np.int32).max):
-                raise ValueError(f"an edge goes to no {name} that there is")
-        if num_words > _SPARE + sum(array.size for array in arrays.values()):
-            raise ValueError(f"{num_words:,} words, more than the file holds numbers")
-        relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        return StaticGraph(entity, relation, word, len(bounds) - 1, num_words)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its static graph cannot be rebuilt ({told(error)}); train again") from error
+        return kind.model_validate(found)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: says nothing usable about its {_first_fault(error)}; {advice}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place, found = [str(part) for part in first["loc"]], shown(first["input"])
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{place[0]} ({place[-1]} is missing)"
+    if place[:1] in (["entities"], ["relations"]):
+        return f"{place[0]}: expected names, not {found}"
+    return f"{place[0]} ({place[-1]} = {found})" if place else f"contents ({found})"

@@ -2,7 +2,9 @@
 
 import datetime
 import platform
-from importlib import metadata
+from collections.abc import Mapping
+from functools import partial
+from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +15,40 @@ import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
-from tirgn_eqx.checkpoint.metadata import check_described, check_sizes, static_graph
-from tirgn_eqx.checkpoint.run_folder import working_alone
+from tirgn_eqx.checkpoint.metadata import (
+    CheckpointMetadata,
+    Settings,
+    StaticGraphDescription,
+    describe_data,
+    parse_document,
+)
+from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import describe_clock
-from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.vocabulary import describe_vocabulary
+from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
+from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 from tirgn_eqx.models import MODEL_TYPES, Model, build_mixture, build_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
 FORMAT_VERSION = 1
+# Settings that are sizes of arrays, and how far they may go beyond the count of numbers that a file holds.
+_SIZES = ("embedding_dim", "num_layers", "conv_channels", "conv_kernel", "evidence_heads", "evidence_hidden")
+_SPARE = 1000
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes a result."""
-    packages = ("jax", "jaxlib", "equinox", "optax", "numpy")
-    found = {name: metadata.version(name) for name in packages}
+    """Versions of the packages that compute a result."""
+    found = {name: packages.version(name) for name in ("jax", "jaxlib", "equinox", "optax", "numpy")}
     try:
-        found["tirgn-eqx"] = metadata.version("tirgn-eqx")
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        found["tirgn-eqx"] = packages.version("tirgn-eqx")
+    except packages.PackageNotFoundError:  # run from a source tree that was never installed
         found["tirgn-eqx"] = "source"
     return found | {"python": platform.python_version()}
 
 
 def named_leaves(model: Any) -> dict[str, Any]:
-    """Leaves by path, such as `layers.0.norm.running.mean`."""
+    """Leaves of a PyTree by path, such as `layers.0.norm.running.mean`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(model)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
 
@@ -49,41 +58,61 @@ def save_model(
     model: Model,
     config: TrainingConfig,
     graph: TemporalGraph,
-    metrics: dict[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    evidence: TiRGNTrainingConfig | None = None,
 ) -> Path:
-    """Write `model` with all that is needed to use it: config, names, static graph, provenance, metrics; `evidence`:
-    the config of the evidence in a `Mixture` model."""
+    """Write `model` with all that is needed to use it: settings, names, static graph, provenance and clock.
+
+    **Arguments:**
+
+    - `path`: of the checkpoint, with or without `.npz`.
+    - `config`: the settings that built the model; `evidence`: those of the evidence in a mixture.
+    - `graph`: the data it was trained on.
+    - `metrics`: JSON-compatible figures to keep with it.
+
+    **Returns:** the path of the `.npz`.
+
+    **Raises:** CheckpointError when it cannot be written.
+
+    ```python
+    path = save_model("models/mine", model, config, graph)
+    model, config, metadata = load_model(path)
+    ```
+    """
     static, words = None, model.word_embedding
     if model.static_edges is not None and words is not None:
-        static = {"bounds": list(model.static_edges.bounds), "num_words": words.shape[0]}
-    described = {
-        "model_type": config.model_type,
-        "format_version": FORMAT_VERSION,
-        "config": config.to_dict(),
+        static = StaticGraphDescription(bounds=list(model.static_edges.bounds), num_words=words.shape[0])
+    metadata = CheckpointMetadata(
+        model_type=config.model_type,
+        format_version=FORMAT_VERSION,
+        config=config.to_dict(),
         **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
-        **describe_vocabulary(graph),
-        "static_graph": static,
-        "metrics": metrics or {},
-        "data": graph.describe() | {"provenance": graph.provenance} | describe_clock(graph),
-        "versions": versions(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    arrays = named_leaves(for_files(model, graph.num_entities))
-    return save_checkpoint(path, arrays, described)
+        **vocabulary(graph),
+        static_graph=static,
+        metrics=dict(metrics or {}),
+        data=describe_data(graph),
+        versions=versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    return save_checkpoint(path, named_leaves(for_files(model, graph.num_entities)), metadata.to_dict())
 
 
 def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
-    """Write what `fit_temperature` found into a checkpoint, the rest of which stays as it is.
+    """Write what `fit_temperature` found into a checkpoint; the rest of it stays as it is.
 
     **Raises:** CheckpointError while a training is at work in its folder, or when it cannot be written.
     """
-    with working_alone(Path(path).parent):
+    with lock_folder(Path(path).parent):
         checkpoint = load_checkpoint(path)
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
 
 
-def _saved_config(document: Any, path: Path) -> TrainingConfig:
-    """The configuration that a checkpoint holds. **Raises:** CheckpointError."""
+def parse_settings(settings: Settings, path: Path) -> TiRGNTrainingConfig:
+    """The settings in the checkpoint `path` as a config. **Raises:** CheckpointError for unknown or impossible ones."""
+    known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
+    if not known >= set(settings):
+        spare = ", ".join(sorted(set(settings) - known)[:5])
+        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version, or train again")
     try:
         return config_from_dict(document)
     except ConfigError as error:
@@ -93,17 +122,22 @@ def _saved_config(document: Any, path: Path) -> TrainingConfig:
         ) from error
 
 
-def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, dict[str, Any]]:
-    """(model, config, metadata) of a checkpoint; the npz alone is enough.
+def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
+    """Read a model back from a checkpoint; the npz alone is enough.
 
-    **Arguments:** `path`; `model_type`: what the checkpoint must hold, one of `MODEL_TYPES`; None takes any.
+    **Arguments:**
 
-    **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays
-    are missing, spare, or of the wrong shape, each named.
+    - `path`: of the checkpoint, with or without `.npz`.
+    - `model_type`: what it must hold, one of `MODEL_TYPES`; None takes any.
+
+    **Returns:** (model, config, metadata), the last as a `CheckpointMetadata` would write it.
+
+    **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays are
+    missing, unknown, or of the wrong shape; the message names the first one.
     """
     checkpoint = load_checkpoint(path)
-    described, arrays, path = checkpoint.metadata, checkpoint.arrays, checkpoint.path
-    kind = described.get("model_type")
+    arrays, path = checkpoint.arrays, checkpoint.path
+    kind = checkpoint.metadata.get("model_type")
     if kind not in MODEL_TYPES:
         raise CheckpointError(
             f"{path}: holds a model of type {shown(kind)}, which is none of {', '.join(MODEL_TYPES)}; give another file"
@@ -112,17 +146,19 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         raise CheckpointError(
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
         )
-    config = _saved_config(described.get("config"), path)
+    metadata = parse_document(CheckpointMetadata, checkpoint.metadata, path)
+    config = parse_settings(metadata.config, path)
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
-    check_described(described, path)
-    entities, relations = described["num_entities"], described["num_relations"]
-    check_sizes(arrays, path, {"num_entities": entities, "num_relations": relations}, config)
-    static = static_graph(described.get("static_graph"), arrays, path, entities)
-    shared: dict[str, Any] = {"static": static, "key": jr.key(0)}
-    build: Any = lambda: build_model(entities, relations, config, **shared)
-    if evidence is not None:
-        build = lambda: build_mixture(entities, relations, config, evidence, **shared)
+    sizes = (metadata.num_entities, metadata.num_relations)
+    evidence = parse_settings(metadata.evidence_config or {}, path) if config.history == "evidence" else None
+    _check_sizes(arrays, path, metadata, [config] if evidence is None else [config, evidence])
+    options: dict[str, Any] = {"static": _static_graph(metadata, arrays, path), "key": jr.key(0)}
+    build = (
+        partial(build_model, *sizes, config, **options)
+        if evidence is None
+        else partial(build_mixture, *sizes, config, evidence, **options)
+    )
     try:
         skeleton = eqx.filter_eval_shape(lambda: build_model(entities, relations, config, **shared))
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
@@ -141,4 +177,46 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
                 f"{list(leaf.shape)}; this is not the model its config describes; give another, or train again"
             )
     leaves = [jnp.asarray(arrays[name]) for name in expected]
-    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, described
+    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, checkpoint.metadata
+
+
+def _check_sizes(
+    arrays: dict[str, np.ndarray], path: Path, metadata: CheckpointMetadata, settings: list[TiRGNTrainingConfig]
+) -> None:
+    """Refuse sizes beyond what the file holds, so that no memory is taken for what it only claims."""
+    numbers = sum(array.size for array in arrays.values())
+    sizes = {"num_entities": metadata.num_entities, "num_relations": metadata.num_relations}
+    sizes |= {name: max(getattr(config, name) for config in settings) for name in _SIZES}
+    for name, size in sizes.items():
+        if size > numbers + _SPARE:
+            raise CheckpointError(
+                f"{path}: says {name} = {size:,}, but holds {numbers:,} numbers in all; this is not the model its "
+                "config describes; give another, or train again"
+            )
+
+
+def _static_graph(metadata: CheckpointMetadata, arrays: dict[str, np.ndarray], path: Path) -> StaticGraph | None:
+    """The static graph that a checkpoint describes. **Raises:** CheckpointError for one that cannot be rebuilt."""
+    if metadata.static_graph is None:
+        return None
+    bounds, num_words = metadata.static_graph.bounds, metadata.static_graph.num_words
+    try:
+        # Either part of a mixture may hold the static graph; where both do, it is the same.
+        last = "static_edges.entity"
+        prefix = next((name.removesuffix(last) for name in sorted(arrays) if name.endswith(last)), "")
+        entity, word = arrays[f"{prefix}static_edges.entity"], arrays[f"{prefix}static_edges.word"]
+        if {entity.dtype.kind, word.dtype.kind} != {"i"}:
+            raise ValueError("no whole numbers")
+        if not (bounds and bounds[0] == 0 and bounds == sorted(bounds) and entity.ndim == word.ndim == 1):
+            raise ValueError("bounds are out of order")
+        if not bounds[-1] == len(entity) == len(word):
+            raise ValueError("edge counts differ")
+        for name, values, limit in (("entity", entity, metadata.num_entities), ("word", word, num_words)):
+            if len(values) and not 0 <= values.min() <= values.max() < min(limit, np.iinfo(np.int32).max):
+                raise ValueError(f"an edge goes to no {name} that there is")
+        if num_words > _SPARE + sum(array.size for array in arrays.values()):
+            raise ValueError(f"{num_words:,} words, more than the file holds numbers")
+        relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        return StaticGraph(entity, relation, word, len(bounds) - 1, num_words)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: its static graph cannot be rebuilt ({told(error)}); train again") from error

@@ -1,4 +1,4 @@
-"""Weights of the released PyTorch TiRGN as a model of ours, by name and shape, nothing guessed."""
+"""Weights of the released PyTorch TiRGN as a model of this library, matched by name and shape."""
 
 import dataclasses
 import math
@@ -6,15 +6,17 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from tirgn_eqx.checkpoint.models import save_model
+from tirgn_eqx.checkpoint.models import named_leaves, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest, shown
@@ -22,7 +24,7 @@ from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.storage.npz import read_arrays
 from tirgn_eqx.storage.untrusted import BROKEN, Unsound, check_regular, told
 
-# Parts of the released state_dict that its forward pass never uses, or that repeat another tensor.
+# Tensors of the released state_dict that its forward pass never uses, or that repeat another one.
 _UNUSED = (
     "w1",
     "w2",
@@ -40,82 +42,91 @@ _UNUSED = (
 )
 _UNUSED_IN_LAYERS = ("fc.", "gnn_bn1.", "gnn_bn2.")
 
-Where = Callable[[Any], Any]
+Layout = Callable[[np.ndarray], np.ndarray]
 
 
-def _entries(model: TiRGN) -> dict[str, tuple[Where, Callable[[np.ndarray], np.ndarray]]]:
-    """Released name -> (our leaf, how the tensor is laid out here)."""
-    same = lambda x: x
-    transpose = lambda x: x.T
-    dim = model.encoder.entity_embedding.shape[1]
-    table: dict[str, tuple[Where, Callable]] = {
-        "dynamic_emb": (lambda m: m.encoder.entity_embedding, same),
-        "emb_rel": (lambda m: m.encoder.relation_embedding, same),
-        "weight_t1": (lambda m: m.time.weight_linear, lambda x: x[0]),
-        "bias_t1": (lambda m: m.time.bias_linear, lambda x: x[0]),
-        "weight_t2": (lambda m: m.time.weight_periodic, lambda x: x[0]),
-        "bias_t2": (lambda m: m.time.bias_periodic, lambda x: x[0]),
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _transpose(x: np.ndarray) -> np.ndarray:
+    return x.T
+
+
+def _first(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x[0])
+
+
+Table = dict[str, tuple[str, Layout]]
+_CELL: Table = {
+    "weight_ih": ("weight_input", _transpose),
+    "weight_hh": ("weight_hidden", _transpose),
+    "bias_ih": ("bias_input", _same),
+    "bias_hh": ("bias_hidden", _same),
+}
+_LAYER: Table = {
+    "weight_neighbor": ("weight_neighbor", _same),
+    "loop_weight": ("weight_loop", _same),
+    "evolve_loop_weight": ("weight_isolated", _same),
+    "conv1d.weight": ("mix", lambda x: x[0, :, 0]),
+    "conv1d.bias": ("mix_bias", _first),
+}
+_NORM: Table = {
+    "weight": ("weight", _same),
+    "bias": ("bias", _same),
+    "running_mean": ("running.mean", _same),
+    "running_var": ("running.var", _same),
+}
+_DECODERS = {
+    "decoder_ob1": "entity_raw",
+    "decoder_ob2": "entity_history",
+    "rdecoder_re1": "relation_raw",
+    "rdecoder_re2": "relation_history",
+}
+
+
+def tensor_table(model: TiRGN) -> Table:
+    """By the name of a released tensor, the path of our leaf and how the tensor is laid out there."""
+    encoder, dim = model.encoder, model.encoder.entity_embedding.shape[1]
+    table: Table = {
+        "dynamic_emb": ("encoder.entity_embedding", _same),
+        "emb_rel": ("encoder.relation_embedding", _same),
+        "weight_t1": ("time.weight_linear", _first),
+        "bias_t1": ("time.bias_linear", _first),
+        "weight_t2": ("time.weight_periodic", _first),
+        "bias_t2": ("time.bias_periodic", _first),
     }
-    if model.encoder.static_conv is not None:
-        shape = model.encoder.static_conv.weight.shape
-        table["words_emb"] = (lambda m: m.encoder.word_embedding, same)
+    if encoder.static_conv is not None:
+        shape = encoder.static_conv.weight.shape
+        table["words_emb"] = ("encoder.word_embedding", _same)
         # The misspelling is the released code's own.
-        table["statci_rgcn_layer.weight"] = (lambda m: m.encoder.static_conv.weight, lambda x: x.reshape(shape))
+        table["statci_rgcn_layer.weight"] = ("encoder.static_conv.weight", lambda x: x.reshape(shape))
     for theirs, ours in (("relation_cell_1", "relation_gru"), ("entity_cell_1", "entity_update")):
-        cell = lambda m, ours=ours: getattr(m.encoder, ours)
-        table |= {
-            f"{theirs}.weight_ih": (lambda m, c=cell: c(m).weight_input, transpose),
-            f"{theirs}.weight_hh": (lambda m, c=cell: c(m).weight_hidden, transpose),
-            f"{theirs}.bias_ih": (lambda m, c=cell: c(m).bias_input, same),
-            f"{theirs}.bias_hh": (lambda m, c=cell: c(m).bias_hidden, same),
-        }
-    for number in range(len(model.encoder.layers)):
-        layer = lambda m, number=number: m.encoder.layers[number]
-        prefix = f"rgcn.layers.{number}."
-        table |= {
-            prefix + "weight_neighbor": (lambda m, f=layer: f(m).weight_neighbor, same),
-            prefix + "loop_weight": (lambda m, f=layer: f(m).weight_loop, same),
-            prefix + "evolve_loop_weight": (lambda m, f=layer: f(m).weight_isolated, same),
-            prefix + "conv1d.weight": (lambda m, f=layer: f(m).mix, lambda x: x[0, :, 0]),
-            prefix + "conv1d.bias": (lambda m, f=layer: f(m).mix_bias, lambda x: x[0]),
-        }
-        table |= _norm(prefix + "gnn_bn0.", lambda m, f=layer: f(m).norm)
-    decoders = {
-        "decoder_ob1": "entity_raw",
-        "decoder_ob2": "entity_history",
-        "rdecoder_re1": "relation_raw",
-        "rdecoder_re2": "relation_history",
-    }
-    for theirs, ours in decoders.items():
-        decoder = lambda m, ours=ours: getattr(m, ours)
+        table |= _under(theirs, f"encoder.{ours}", _CELL)
+    for number in range(len(encoder.layers)):
+        theirs, ours = f"rgcn.layers.{number}", f"encoder.layers.{number}"
+        table |= _under(theirs, ours, _LAYER) | _under(f"{theirs}.gnn_bn0", f"{ours}.norm", _NORM)
+    for theirs, ours in _DECODERS.items():
         channels = getattr(model, ours).filters.shape[1]
         table |= {
             # (chan, 4, tap) -> (tap * 4 + channel, chan)
-            f"{theirs}.conv1.weight": (
-                lambda m, f=decoder: f(m).filters,
-                lambda x: x.transpose(2, 1, 0).reshape(-1, x.shape[0]),
-            ),
-            f"{theirs}.conv1.bias": (lambda m, f=decoder: f(m).filter_bias, same),
+            f"{theirs}.conv1.weight": (f"{ours}.filters", lambda x: x.transpose(2, 1, 0).reshape(-1, x.shape[0])),
+            f"{theirs}.conv1.bias": (f"{ours}.filter_bias", _same),
             # columns channel-major -> rows position-major
             f"{theirs}.fc.weight": (
-                lambda m, f=decoder: f(m).project,
+                f"{ours}.project",
                 lambda x, c=channels: x.reshape(dim, c, dim).transpose(2, 1, 0).reshape(-1, dim),
             ),
-            f"{theirs}.fc.bias": (lambda m, f=decoder: f(m).project_bias, same),
+            f"{theirs}.fc.bias": (f"{ours}.project_bias", _same),
         }
-        for bn, name in (("bn0", "norm_input"), ("bn1", "norm_feature"), ("bn2", "norm_hidden")):
-            table |= _norm(f"{theirs}.{bn}.", lambda m, f=decoder, n=name: getattr(f(m), n))
+        for theirs_norm, ours_norm in (("bn0", "norm_input"), ("bn1", "norm_feature"), ("bn2", "norm_hidden")):
+            table |= _under(f"{theirs}.{theirs_norm}", f"{ours}.{ours_norm}", _NORM)
     return table
 
 
-def _norm(prefix: str, norm: Callable) -> dict:
-    same = lambda x: x
-    return {
-        prefix + "weight": (lambda m: norm(m).weight, same),
-        prefix + "bias": (lambda m: norm(m).bias, same),
-        prefix + "running_mean": (lambda m: norm(m).running.mean, same),
-        prefix + "running_var": (lambda m: norm(m).running.var, same),
-    }
+def _under(theirs: str, ours: str, table: Table) -> Table:
+    """`table` with these prefixes before the names of both sides."""
+    return {f"{theirs}.{name}": (f"{ours}.{path}", layout) for name, (path, layout) in table.items()}
 
 
 def _is_unused(name: str) -> bool:
@@ -126,23 +137,25 @@ def _is_unused(name: str) -> bool:
     return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _UNUSED)
 
 
-def model_from_state(
+def model_from_state_dict(
     state: Mapping[str, np.ndarray], graph: TemporalGraph, config: TiRGNTrainingConfig, source: str = "state"
 ) -> TiRGN:
     """The released model's `state_dict` as a `TiRGN`, in the tensors' own precision.
 
-    **Raises:** CheckpointError that names a missing, spare or misshapen tensor and, where a setting explains
-    it, the option to change.
+    **Arguments:** `graph`: the data it was trained on; `config`: its settings; `source`: the file, for messages.
+
+    **Raises:** CheckpointError that names a missing, spare or misshapen tensor and, where a setting explains it, the
+    option to change.
     """
     static = graph.static if config.static_graph else None
     _check_sizes(state, config, source)
-    build: Any = lambda: TiRGN(graph.num_entities, graph.num_relations, config, static, key=jr.key(0))
+    build = partial(TiRGN, graph.num_entities, graph.num_relations, config, static, key=jr.key(0))
     try:
-        # Shapes alone, until the state's own are known to be these.
+        # Build shapes alone until they are known to be those of the state.
         skeleton = eqx.filter_eval_shape(build)
     except (ValueError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{source}: its shapes and the settings make no model ({told(error)})") from error
-    table = _entries(skeleton)
+    table, leaves = tensor_table(skeleton), named_leaves(skeleton)
     for name in state:
         if name not in table and not _is_unused(name):
             hint = "; the state has a static graph, the data or the config has none" if name.startswith("w") else ""
@@ -152,9 +165,9 @@ def model_from_state(
     for name in table:
         if name not in state:
             raise CheckpointError(f"{source}: missing tensor {name!r}; check --num-layers and the static graph")
-    values = []
-    for name, (where, layout) in table.items():
-        expected, tensor = where(skeleton).shape, np.asarray(state[name])
+    values: dict[str, jax.Array] = {}
+    for name, (path, layout) in table.items():
+        expected, tensor = leaves[path].shape, np.asarray(state[name])
         if tensor.dtype.kind != "f":
             raise CheckpointError(
                 f"{source}: tensor {name!r} has type {tensor.dtype}, expected floats; save the weights"
@@ -168,12 +181,13 @@ def model_from_state(
                 f"{source}: tensor {name!r} has shape {tuple(np.shape(state[name]))}, which does not fit "
                 f"{expected} here; check the data folder, --set embedding_dim=… and --set conv_channels=…"
             )
-        values.append(jnp.asarray(value))
-    return eqx.tree_at(lambda m: [where(m) for where, _ in table.values()], build(), values)
+        values[path] = jnp.asarray(value)
+    model = build()
+    return jax.tree.unflatten(jax.tree.structure(model), [*(named_leaves(model) | values).values()])
 
 
 def _check_sizes(state: Mapping[str, np.ndarray], config: TiRGNTrainingConfig, source: str) -> None:
-    """No size that a model is built by goes beyond what the state holds."""
+    """Refuse sizes beyond what the state holds, so that no memory is taken for what it only claims."""
     numbers = sum(np.size(value) for value in state.values())
     for name in ("embedding_dim", "num_layers", "conv_channels", "conv_kernel"):
         if getattr(config, name) > numbers:
@@ -182,8 +196,8 @@ def _check_sizes(state: Mapping[str, np.ndarray], config: TiRGNTrainingConfig, s
             )
 
 
-def read_state(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of an `.npz`, or of a `.pt`/checkpoint file through torch's weights-only loader.
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of an `.npz`, or of a `.pt` file, which torch's weights-only loader reads without running code.
 
     **Raises:** CheckpointError when the file is missing, is neither, or torch is needed and not installed.
     """
@@ -210,7 +224,7 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
+    except Exception as error:  # torch raises many types for a file that is not its own
         raise CheckpointError(
             f"{path}: torch cannot read it with weights_only=True ({told(error)[:200]}); save model.state_dict()"
         ) from error
@@ -221,21 +235,23 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _check_packing(path: Path) -> None:
-    """**Raises:** CheckpointError for a zip file that unpacks to more than itself: torch writes none."""
+    """**Raises:** CheckpointError for a zip file that unpacks to more than its size, which torch never writes."""
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
     except BROKEN:
-        return  # an older form, or none at all, of which torch will say so
+        return  # not a zip file: torch reads it, or says why not
     if total > path.stat().st_size:
         raise CheckpointError(f"{path}: unpacks to {total:,} bytes, more than it has; save it with torch.save")
 
 
 def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
-    """A dense tensor that has its numbers in the file, as an array."""
+    """A dense tensor whose numbers are in the file, as an array."""
     import torch  # pyright: ignore[reportMissingImports]
 
-    refused = lambda what: CheckpointError(f"{path}: {shown(name)} is {what}; save model.state_dict() of plain tensors")
+    def refused(what: str) -> CheckpointError:
+        return CheckpointError(f"{path}: {shown(name)} is {what}; save model.state_dict() of plain tensors")
+
     if not isinstance(value, torch.Tensor):
         raise refused(f"a {type(value).__name__}, not a tensor")
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
@@ -251,25 +267,34 @@ def import_torch(
 ) -> Path:
     """Write the released model's weights as a checkpoint that `tirgn eval` runs.
 
-    Sizes that the weights show (embedding width, graph layers, channels, kernel, static blocks) are read from
-    them; what they do not show (window length, time-dependent options) comes from `config_overrides`, which
-    also wins where both speak, so that a contradiction is named. The clock counts from time 0, as the released code's.
+    Sizes that the weights show (embedding width, graph layers, channels, kernel, static blocks) are read from them.
+    Other settings (window length, time-dependent options) come from `config_overrides`, which also win over the
+    weights, so that a contradiction is named. The clock counts from time 0, as in the released code.
+
+    **Arguments:** `state_path`: an `.npz` or torch file; `graph`: the data it was trained on; `out`: the checkpoint.
+
+    **Returns:** the path of the checkpoint.
+
+    **Raises:** CheckpointError for a file that is not these weights.
     """
-    state = read_state(state_path)
-    sizes = _shown_settings(state)
+    state = read_state_dict(state_path)
+    sizes = _settings_from_shapes(state)
     try:
         config = TiRGNTrainingConfig(history_window=0, batch_size=0).replace(**sizes | config_overrides)
     except ConfigError as error:
         raise CheckpointError(f"{state_path}: its shapes say {error}; check the file and --set") from error
-    model = model_from_state(state, graph, config, str(state_path))
+    model = model_from_state_dict(state, graph, config, str(state_path))
     graph = dataclasses.replace(graph, clock_origin=0)
     return save_model(out, model, config, graph, {"imported_from": str(state_path)})
 
 
-def _shown_settings(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The settings that tensor shapes give away; silent about tensors that are missing or misshapen."""
+def _settings_from_shapes(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The settings that the shapes of tensors show; those of missing or misshapen tensors are left out."""
     found: dict[str, Any] = {}
-    shape = lambda name: np.shape(state.get(name, ()))
+
+    def shape(name: str) -> tuple[int, ...]:
+        return np.shape(state.get(name, ()))
+
     if len(shape("emb_rel")) == 2:
         found["embedding_dim"] = int(shape("emb_rel")[1])
     if len(shape("decoder_ob1.conv1.weight")) == 3:

@@ -1,7 +1,7 @@
-"""The folder of a training: one process at a time works in it, and old checkpoints leave it."""
+"""The folder of a training: one process at a time works in it, and old checkpoints are removed from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.storage.locks import exclusive_lock
 
 TRAIN_LOCK = ".train.lock"
-_NUMBERED = re.compile(r"tirgn_epoch_(\d+)\.npz")
+_EPOCH_NAME = re.compile(r"tirgn_epoch_(\d+)\.npz")
 
 
 @contextmanager
-def working_alone(folder: Path, name: str = TRAIN_LOCK, what: str = "training") -> Iterator[None]:
-    """Make the folder, and keep others out of it by the lock file `name`. **Raises:** CheckpointError while another
-    process is at work there, or when it cannot be written."""
+def lock_folder(folder: Path, name: str = TRAIN_LOCK, what: str = "training") -> Generator[None]:
+    """Make the folder and hold its lock file `name`, so that no other process works there.
+
+    **Raises:** CheckpointError while another process holds the lock, or when the folder cannot be written.
+    """
     busy = CheckpointError(f"{folder}: another {what} is at work here; wait for its end, or choose another --model-dir")
     with ExitStack() as stack:
         try:
@@ -28,20 +30,21 @@ def working_alone(folder: Path, name: str = TRAIN_LOCK, what: str = "training") 
         yield
 
 
-def numbered(epoch: int) -> str:
-    """Name of the checkpoint after an epoch."""
+def epoch_name(epoch: int) -> str:
+    """Name of the checkpoint that is saved after an epoch, without suffix."""
     return f"tirgn_epoch_{epoch}"
 
 
-def prune(newest: Path, epoch: int, keep: int) -> None:
-    """Remove the numbered checkpoints before `newest`, that of `epoch`, but for `keep` with it; those of later epochs
-    are of another training.
+def prune_checkpoints(newest: Path, epoch: int, keep: int) -> None:
+    """Remove all but the newest `keep` epoch checkpoints up to `newest`, which is the one of `epoch`.
 
-    **Raises:** CheckpointError, and nothing is removed, when `newest` cannot be read back whole.
+    Checkpoints of later epochs belong to another training and stay.
+
+    **Raises:** CheckpointError, before anything is removed, when `newest` cannot be read back.
     """
     load_checkpoint(newest)
-    found = {int(match[1]): path for path in newest.parent.iterdir() if (match := _NUMBERED.fullmatch(path.name))}
+    found = {int(match[1]): path for path in newest.parent.iterdir() if (match := _EPOCH_NAME.fullmatch(path.name))}
     for old in sorted(number for number in found if number < epoch)[: -(keep - 1) or None]:
-        # The json first: an npz without it is whole, a json by itself is nothing.
+        # Remove the JSON first: an npz without it is a whole checkpoint, a JSON without its npz is useless.
         found[old].with_suffix(".json").unlink(missing_ok=True)
         found[old].unlink(missing_ok=True)

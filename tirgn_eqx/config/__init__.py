@@ -10,9 +10,6 @@ from tirgn_eqx.config.read import Given as Given
 from tirgn_eqx.config.read import parse_assignments as parse_assignments
 from tirgn_eqx.config.read import parse_value as parse_value
 from tirgn_eqx.config.read import read_config as read_config
-from tirgn_eqx.config.setting import Range as Range
-from tirgn_eqx.config.setting import Setting as Setting
-from tirgn_eqx.config.setting import settings as settings
 from tirgn_eqx.config.training_config import FAMILIES as FAMILIES
 from tirgn_eqx.config.training_config import EvidenceTrainingConfig as EvidenceTrainingConfig
 from tirgn_eqx.config.training_config import MixtureTrainingConfig as MixtureTrainingConfig
@@ -27,3 +24,6 @@ from tirgn_eqx.config.training_config import config_from_dict as config_from_dic
 from tirgn_eqx.config.training_config import flatten as flatten
 from tirgn_eqx.config.training_config import outputs as outputs
 from tirgn_eqx.config.training_config import resumable as resumable
+from tirgn_eqx.config.training_config.setting import Range as Range
+from tirgn_eqx.config.training_config.setting import Setting as Setting
+from tirgn_eqx.config.training_config.setting import settings as settings

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
-from tirgn_eqx.config.setting import settings
 from tirgn_eqx.config.training_config import (
     MixtureTrainingConfig,
     RecurrentTrainingConfig,
@@ -15,6 +14,7 @@ from tirgn_eqx.config.training_config import (
     TrainingConfig,
     family_of,
 )
+from tirgn_eqx.config.training_config.setting import settings
 from tirgn_eqx.errors import ConfigError, shown
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, parse_toml
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, Setting, override, setting, settings
+from tirgn_eqx.config.training_config.setting import Range, Setting, override, setting, settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone

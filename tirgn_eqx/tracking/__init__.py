@@ -1,1 +1,1 @@
-"""Where the figures of a training go."""
+"""The log of a training, in every place that it is written to."""

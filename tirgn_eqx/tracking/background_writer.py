@@ -1,4 +1,4 @@
-"""Where a training's records go at arm's length: a daemon thread makes every call, so none can stall the training."""
+"""A writer whose calls are all made by a daemon thread, so that a slow or failing backend cannot stall the training."""
 
 import contextlib
 import logging
@@ -10,17 +10,18 @@ from typing import Any
 _log = logging.getLogger("tirgn_eqx")
 
 
-class Outlet:
-    """Takes records through a bounded queue; after the first failure it is left alone, with one warning.
+class BackgroundWriter:
+    """Takes records through a bounded queue. The first failure switches it off, with one warning.
 
-    What an outlet is follows from three methods, which its thread calls: `_start`, `_write` for every record, and
-    `_finish`. Whatever they raise ends the outlet and nothing else.
+    A subclass says what to do with the records in three methods, which the thread calls: `_start`, `_write` for every
+    record, and `_finish`. Exceptions that they raise switch the writer off and reach nothing else.
 
-    **Arguments:** `name`: for the warning; `rest`: what goes on without it; `timeout`: seconds that `close` waits.
+    **Arguments:** `name`: the backend, for the warning; `rest`: what continues without it; `timeout`: seconds that
+    `close` waits.
     """
 
-    capacity = 4096  # records that may wait
-    unsent = ""  # what becomes of records that were not written in time
+    capacity = 4096  # records that may wait in the queue
+    unsent = ""  # for the warning: how to recover records that were not written in time
 
     def __init__(self, name: str, rest: str, timeout: int | float):
         self.active = True
@@ -31,25 +32,23 @@ class Outlet:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def send(self, record: Any, *, wait: int | float = 0) -> None:
-        """Queues a record, waiting at most so many seconds where there is no room."""
+        """Queue a record, waiting at most `wait` seconds for room."""
         if not self.active:
             return
         try:
             self._queue.put((True, record), block=wait > 0, timeout=wait or None)
         except queue.Full:
-            self._give_up(f"it is {self.capacity} records behind")
+            self._switch_off(f"it is {self.capacity} records behind")
 
     def close(self, failed: bool) -> None:
-        """Waits, not longer than the timeout, until everything is written; `failed`: how the training ended."""
+        """Wait until everything is written, at most the timeout; `failed`: whether the training ended in an error."""
         if not self.active:
             return
         until = time.monotonic() + self._timeout
-        try:
+        with contextlib.suppress(queue.Full):
             self._queue.put((False, failed), timeout=self._timeout)
-        except queue.Full:
-            pass
         if not self._done.wait(max(0.0, until - time.monotonic())):
-            self._give_up(f"not finished after {self._timeout:g} s{self.unsent}")
+            self._switch_off(f"not finished after {self._timeout:g} s{self.unsent}")
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -60,15 +59,15 @@ class Outlet:
     def _finish(self, failed: bool) -> None:
         raise NotImplementedError
 
-    def _abandon(self) -> None:
-        """Called when it was given up: lets go of what it holds."""
+    def _release(self) -> None:
+        """Called instead of `_finish` after a failure: frees resources."""
 
-    def _idle(self) -> None:
+    def _flush(self) -> None:
         """Called whenever the queue is empty."""
 
     def _work(self) -> None:
         finished = False
-        # BaseException: W&B may leave by SystemExit, and nothing of an outlet may reach the training.
+        # BaseException: W&B may raise SystemExit, which must not reach the training either.
         try:
             self._start()
             while self.active:
@@ -79,25 +78,24 @@ class Outlet:
                     break
                 self._write(record)
                 if self._queue.empty():
-                    self._idle()
+                    self._flush()
         except BaseException as error:
-            self._give_up(self._reason(error))
+            self._switch_off(self._reason(error))
         finally:
             if not finished:
                 with contextlib.suppress(BaseException):
-                    self._abandon()
+                    self._release()
             self._done.set()
 
     def _reason(self, error: BaseException) -> str:
-        """Why it failed, in words."""
+        """The reason of a failure, for the warning."""
         return f"{type(error).__name__}: {error}"
 
-    def _give_up(self, reason: str) -> None:
-        """Says once why there will be no more of it."""
+    def _switch_off(self, reason: str) -> None:
         first_line = (reason.strip().splitlines() or ["no reason given"])[0]
         with self._lock:
             if not self.active:
                 return
-            # Said before it counts as off: a program that sees it off and ends has not lost the warning.
+            # Warn before `active` changes: a program that waits for the change and exits must not lose the warning.
             _log.warning("%s is off from here on, %s on: %s", self._name, self._rest, first_line)
             self.active = False

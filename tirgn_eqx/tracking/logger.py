@@ -1,4 +1,4 @@
-"""Where the figures of a training go: TensorBoard and JSON lines always, Weights & Biases when set up."""
+"""The log of a training: TensorBoard and JSON lines always, Weights & Biases when it is set up."""
 
 import contextlib
 import json
@@ -15,8 +15,8 @@ from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
-from tirgn_eqx.tracking.tensorboard_writer import Board, Point
-from tirgn_eqx.tracking.wandb_writer import WandbWorker
+from tirgn_eqx.tracking.tensorboard_writer import LogEntry, TensorBoardWriter
+from tirgn_eqx.tracking.wandb_writer import WandbWriter
 
 LOCK = ".log.lock"
 _log = logging.getLogger("tirgn_eqx")
@@ -25,20 +25,28 @@ _log = logging.getLogger("tirgn_eqx")
 class TrainingLogger:
     """Writes metrics and texts to TensorBoard, to JSON lines, and to Weights & Biases; a context manager.
 
-    In `logdir`: TensorBoard event files; `metrics.jsonl` with one strict JSON object per `log_metrics` call
-    (`step`, `time` in unix seconds, and the metrics; NaN and infinities are null); `text.jsonl` likewise per
-    `log_text` call; `config.json`. Lines reach the disk at once and are added to those of earlier runs.
+    In `logdir` are TensorBoard event files; `metrics.jsonl` with one strict JSON object per `log_metrics` call (`step`,
+    `time` in Unix seconds, and the metrics; NaN and infinities are null); `text.jsonl` likewise per `log_text` call;
+    and `config.json`. Lines are written at once and appended to those of earlier runs.
 
-    Weights & Biases is used when WANDB_API_KEY is set in the environment. Be it missing, offline, slow or
-    failing, or the disk of the logs full, the training goes on: one warning is logged and what failed is left alone
-    from then on.
+    Weights & Biases is used when WANDB_API_KEY is set in the environment. Whether it is missing, offline, slow or
+    failing, or the disk of the logs is full, the training goes on: one warning is logged, and what failed is not tried
+    again.
 
-    **Arguments:** `logdir`: made where needed; `project`, `run_name`: for Weights & Biases; `config`: the
-    settings, a mapping or a dataclass; `wandb_timeout`: seconds that Weights & Biases may take to start, and
-    that `close` waits for it, and for TensorBoard; `resume_step`: go on with the logs of a run that went back to this
-    step, what was logged after it being dropped.
+    **Arguments:**
 
-    Raises ConfigError when `logdir` cannot be written, or another training is writing there.
+    - `logdir`: made where needed.
+    - `project`, `run_name`: for Weights & Biases.
+    - `config`: the settings, a mapping or a dataclass.
+    - `wandb_timeout`: seconds that Weights & Biases may take to start, and that `close` waits for it and TensorBoard.
+    - `resume_step`: the step that a resumed run goes back to; what was logged after it is dropped. None for a new run.
+
+    **Raises:** ConfigError when `logdir` cannot be written, or another training is writing there.
+
+    ```python
+    with TrainingLogger("runs/mine", config=config) as logger:
+        logger.log_metrics({"train/loss": 2.5}, step=1)
+    ```
     """
 
     def __init__(
@@ -52,28 +60,27 @@ class TrainingLogger:
         resume_step: int | None = None,
     ):
         self.logdir = Path(logdir)
-        document = config.to_dict() if isinstance(config, TrainingConfig) else config
-        self._config = plain({} if document is None else document)
-        self._given_up: set[str] = set()
-        self._held = contextlib.ExitStack()
+        self._config = plain({} if config is None else config)
+        self._failed_files: set[str] = set()
+        self._lock = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
         try:
-            self._held.enter_context(exclusive_lock(self.logdir / LOCK, busy))
-            _cut(self.logdir, math.inf if resume_step is None else resume_step)
+            self._lock.enter_context(alone(self.logdir / LOCK, busy))
+            _truncate(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
-            # TensorBoard's writer may lose its last points when a process is killed; the lines lose none. So a run
-            # that goes on drops all points (purge from step 0) and writes them again from the lines.
-            self._board = Board(self.logdir, purge=resume_step is not None, timeout=wandb_timeout)
+            # A killed process may lose TensorBoard's last points but no line, so a resumed run purges all points and
+            # writes them again from the lines.
+            self._tensorboard = TensorBoardWriter(self.logdir, purge=resume_step is not None, timeout=wandb_timeout)
             self._save_config()
             if resume_step is not None:
                 self._replay()
         except OSError as error:
-            self._held.close()
+            self._lock.close()
             reason = error.strerror or type(error).__name__
             raise ConfigError(f"logdir {self.logdir}: cannot be written ({reason}); choose another") from error
         self._wandb = None
         if os.environ.get("WANDB_API_KEY"):
-            self._wandb = WandbWorker(
+            self._wandb = WandbWriter(
                 wandb_timeout, project=project, name=run_name, config=self._config, dir=str(self.logdir)
             )
         else:
@@ -86,28 +93,31 @@ class TrainingLogger:
         return self._wandb is not None and self._wandb.active
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
-        """Logs numbers by name (Python, NumPy or JAX scalars) at `step`; `once`: unless the last line says the same."""
+        """Log numbers by name (Python, NumPy or JAX scalars) at `step`.
+
+        **Arguments:** `once`: do nothing when the last line is the same but for its time.
+        """
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
         now = time.time()
-        if once and self._said_last({"step": step, "time": now, **values}):
+        if once and self._is_last_line({"step": step, "time": now, **values}):
             return
         self._line("metrics.jsonl", {"step": step, "time": now, **values})
-        self._board.send(Point(values, step, now))
+        self._tensorboard.send(LogEntry(values, step, now))
         if self._wandb:
             self._wandb.send((values, step))
 
     def log_text(self, tag: str, text: str, step: int) -> None:
-        """Logs a text, which TensorBoard shows as Markdown, at `step`."""
+        """Log a text at `step`; TensorBoard shows it as Markdown."""
         self._check_open()
         now = time.time()
         self._line("text.jsonl", {"step": step, "time": now, tag: text})
-        self._board.send(Point({tag: text}, step, now))
+        self._tensorboard.send(LogEntry({tag: text}, step, now))
         if self._wandb:
             self._wandb.send(({tag: text}, step))
 
     def close(self) -> None:
-        """Writes out everything; closing twice does nothing."""
+        """Write out everything; closing twice does nothing."""
         self._close(failed=False)
 
     def __enter__(self) -> "TrainingLogger":
@@ -121,10 +131,10 @@ class TrainingLogger:
             return
         self._closed = True
         for file in self._lines.values():
-            with contextlib.suppress(OSError):  # said when it was written
+            with contextlib.suppress(OSError):  # `_line` has warned
                 file.close()
-        self._board.close(failed)
-        self._held.close()
+        self._tensorboard.close(failed)
+        self._lock.close()
         if self._wandb:
             self._wandb.close(failed)
 
@@ -136,37 +146,37 @@ class TrainingLogger:
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
     def _line(self, name: str, record: dict[str, Any]) -> None:
-        """Adds a line to a file, unless that failed before."""
-        if name in self._given_up:
+        """Append a line to a file, unless that failed before."""
+        if name in self._failed_files:
             return
         try:
             if name not in self._lines:
                 self._lines[name] = self._open(name)
             self._lines[name].write(to_json(record) + "\n")
         except OSError as error:
-            self._given_up.add(name)
+            self._failed_files.add(name)
             reason = error.strerror or error
             _log.warning("%s cannot be written (%s) and ends here, the training goes on", self.logdir / name, reason)
 
-    def _said_last(self, record: dict[str, Any]) -> bool:
-        """Whether the last line of the metrics says what `record` does, at whatever time."""
+    def _is_last_line(self, record: dict[str, Any]) -> bool:
+        """Whether the last line of the metrics equals `record`, whatever its time."""
         lines = (self.logdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         try:
             return bool(lines) and json.loads(lines[-1]) | {"time": record["time"]} == json.loads(to_json(record))
-        except ValueError:  # broken off where the disk was full
+        except ValueError:  # cut short when the disk was full
             return False
 
     def _replay(self) -> None:
-        """Put the lines of the files into TensorBoard, each at its own time."""
+        """Send the lines of the files to TensorBoard, each with its own time."""
         for name in ("metrics.jsonl", "text.jsonl"):
             path = self.logdir / name
             for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
                 record = json.loads(line)
                 step, when = record.pop("step"), record.pop("time")
-                self._board.send(Point(record, step, when), wait=10)
+                self._tensorboard.send(LogEntry(record, step, when), wait=10)
 
     def _save_config(self) -> None:
-        """`config.json`; one of an earlier run with other settings is kept as `config.N.json`."""
+        """Write `config.json`; one with other settings, of an earlier run, is kept as `config.N.json`."""
         path, text = self.logdir / "config.json", to_json(self._config, indent=2) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") != text:
             number = 1
@@ -174,26 +184,26 @@ class TrainingLogger:
                 number += 1
             path.rename(kept)
         write_text(path, text)
-        self._board.send(Point({"config": f"```json\n{text}```"}, 0, time.time()))
+        self._tensorboard.send(LogEntry({"config": f"```json\n{text}```"}, 0, time.time()))
 
 
-class NoLogger(contextlib.AbstractContextManager):
-    """In place of a `TrainingLogger` where another process logs."""
+class NullLogger(contextlib.AbstractContextManager["NullLogger"]):
+    """Takes the place of a `TrainingLogger` in processes that do not log."""
 
     def __exit__(self, *error: Any) -> None:
         return None
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def log_text(self, tag: str, text: str, step: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-def _cut(logdir: Path, step: int | float) -> None:
-    """Drop what the last run logged after `step`, and a line that was cut off in writing.
+def _truncate(logdir: Path, step: int | float) -> None:
+    """Drop what the last run logged after `step`, and a line that was cut short.
 
-    Those are the last lines of a file: a run begins to log at step 0, and lines before that are of earlier runs.
+    These are the last lines of a file: a run starts to log at step 0, and lines before that belong to earlier runs.
     """
     since = -math.inf
     for name in ("metrics.jsonl", "text.jsonl"):
@@ -203,7 +213,7 @@ def _cut(logdir: Path, step: int | float) -> None:
         while kept:
             whole = lines[kept - 1].endswith("\n")
             line = json.loads(lines[kept - 1]) if whole else {"step": math.inf, "time": math.inf}
-            # Texts are rare: the last one may be of an earlier run, which the time of what was kept tells.
+            # The last text may belong to an earlier run; it is then older than the last metrics that are kept.
             if (line["step"] <= step and line["time"] < math.inf) or line["time"] <= since:
                 since = max(since, line["time"])
                 break

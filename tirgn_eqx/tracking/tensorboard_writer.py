@@ -1,4 +1,4 @@
-"""TensorBoard as an outlet of the logger."""
+"""TensorBoard event files, written in the background."""
 
 import math
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from tirgn_eqx.tracking.background_writer import Outlet
+from tirgn_eqx.tracking.background_writer import BackgroundWriter
 
 
 @dataclass(frozen=True)
-class Point:
-    """Numbers and texts by name at a step; `time` in unix seconds."""
+class LogEntry:
+    """Numbers and texts by name at a step; `time` in Unix seconds."""
 
     values: dict[str, Any]
     step: int
     time: float
 
 
-class Board(Outlet):
-    """A TensorBoard event file in `folder`; its records are `Point`s, on the disk as soon as no more are waiting.
+class TensorBoardWriter(BackgroundWriter):
+    """Writes `LogEntry` records to an event file in `folder`, flushed whenever the queue is empty.
 
     **Arguments:** `purge`: hide all points of earlier files, which are then to be sent again; `timeout`: seconds that
     `close` waits.
@@ -33,26 +33,26 @@ class Board(Outlet):
         super().__init__("TensorBoard", "the training goes", timeout)
 
     def _start(self) -> None:
-        # The library's own thread would die of a full disk, and its queue then hold up the training for good.
+        # tensorboardX's own asynchronous writer dies when the disk is full, and its queue then blocks the training.
         self._file = EventsWriter(str(self._folder / "events"))
         if self._purge:
             self._file.write_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
 
-    def _write(self, record: Point) -> None:
+    def _write(self, record: LogEntry) -> None:
         for name, value in record.values.items():
             if isinstance(value, str):
-                said = summary.text(name, value)
+                content = summary.text(name, value)
             else:
-                said = summary.scalar(name, math.nan if value is None else value)
-            self._file.write_event(Event(wall_time=record.time, step=record.step, summary=said))
+                content = summary.scalar(name, math.nan if value is None else value)
+            self._file.write_event(Event(wall_time=record.time, step=record.step, summary=content))
 
-    def _idle(self) -> None:
+    def _flush(self) -> None:
         self._file.flush()
 
     def _finish(self, failed: bool) -> None:
         self._file.close()
 
-    def _abandon(self) -> None:
+    def _release(self) -> None:
         self._file.close()
 
     def _reason(self, error: BaseException) -> str:

@@ -1,15 +1,15 @@
-"""Weights & Biases as an outlet of the logger."""
+"""A Weights & Biases run, written in the background."""
 
 import logging
 from typing import Any
 
-from tirgn_eqx.tracking.background_writer import Outlet
+from tirgn_eqx.tracking.background_writer import BackgroundWriter
 
 _log = logging.getLogger("tirgn_eqx")
 
 
-class WandbWorker(Outlet):
-    """A W&B run; its records are (values by name, step).
+class WandbWriter(BackgroundWriter):
+    """Writes (values by name, step) records to a W&B run.
 
     **Arguments:** `timeout`: seconds that the start may take, and that `close` waits; `init`: arguments of
     `wandb.init`.
@@ -30,7 +30,7 @@ class WandbWorker(Outlet):
 
     def _write(self, record: tuple[dict[str, Any], int]) -> None:
         values, step = record
-        # wandb drops what comes with a smaller step than the one before
+        # W&B drops records with a smaller step than the last one.
         self._latest = max(self._latest, step)
         self._run.log(values, step=self._latest)
 
@@ -44,7 +44,7 @@ class WandbWorker(Outlet):
 
 
 def _settings(wandb: Any, timeout: int | float) -> Any:
-    """Bounded waits, and nothing printed or captured: the terminal belongs to the program."""
+    """Bounded waits and no output: the terminal belongs to the program."""
     wanted = {"init_timeout": timeout, "finish_timeout": timeout, "silent": True, "console": "off"}
     known = getattr(wandb.Settings, "model_fields", wanted)
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})

@@ -1,4 +1,4 @@
-"""What a training reads: the loader of its steps and the evaluators, as the model needs them."""
+"""The loaders and evaluators of a training, made from its settings over indexes that are built once."""
 
 from typing import Any, Literal
 
@@ -25,9 +25,13 @@ def make_loader(
     vocabulary: Any = None,
     store: Any = None,
     placement: Placement | None = None,
-) -> GraphLoader:
-    """The training split's batches as `config` asks for them."""
-    return GraphLoader(
+) -> BatchLoader:
+    """The batches of the train split for a recurrent graph model with the settings `config`.
+
+    **Arguments:** `vocabulary`, `store`: the history vocabulary and the snapshots of `graph`, where they are at hand;
+    `placement`: the devices that batches go to.
+    """
+    return BatchLoader(
         graph,
         vocabulary or build_history_vocabulary(graph),
         "train",
@@ -48,8 +52,8 @@ def make_loader(
     )
 
 
-def evidence_needs(config: EvidenceTrainingConfig) -> dict[str, Any]:
-    """What a loader of evidence must be told."""
+def _evidence_options(config: TiRGNTrainingConfig) -> dict[str, Any]:
+    """The settings that evidence is gathered by, for loaders and evaluators."""
     return {
         "context": config.evidence_context,
         "background": config.evidence_background,
@@ -58,48 +62,57 @@ def evidence_needs(config: EvidenceTrainingConfig) -> dict[str, Any]:
 
 
 class TrainingData:
-    """A graph with the indexes that the model of `config` looks things up in, built once; `placement`: the devices that
-    batches go to."""
+    """A graph with the indexes that the model of `config` looks things up in.
+
+    **Arguments:** `placement`: the devices that batches go to.
+    """
 
     def __init__(self, graph: TemporalGraph, config: ModelTrainingConfig, placement: Placement | None = None):
         self.graph, self.config, self.placement = graph, config, placement
-        if isinstance(config, EvidenceTrainingConfig):
+        self.is_evidence = config.model == "evidence"
+        if self.is_evidence:
             self.index = EvidenceIndex(graph)
         else:
             self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
 
-    def loader(self, config: ModelTrainingConfig) -> Loader:
-        """The batches of the training split as `config` asks for them."""
-        if isinstance(config, RecurrentTrainingConfig):
+    def loader(self, config: TiRGNTrainingConfig) -> Loader:
+        """The batches of the train split with the settings `config`, which may differ in form from those here."""
+        if not self.is_evidence:
             return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
         assert isinstance(config, EvidenceTrainingConfig)
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
-        return EvidenceLoader(self.graph, self.index, "train", EvidenceOptions(**options, **evidence_needs(config)))
+        return EvidenceLoader(self.graph, self.index, "train", **options, **_evidence_options(config))
 
-    def evaluator(self, split: Literal["valid", "test"], steps: Any = None) -> Any:
-        """What ranks the questions of `split`; `steps`: of another such evaluator, to be shared."""
-        if self.config.model == "evidence":
-            found = {"index": self.index, "steps": steps}
-            return EvidenceEvaluator(self.graph, split, **found, **evidence_needs(self.config))
-        options: dict[str, Any] = {"history_len": self.config.history_len, "history_window": self.config.history_window}
-        options |= {"vocabulary": self.vocabulary, "store": self.store, "steps": steps}
-        options |= {"placement": self.placement}
-        return RecurrentGraphEvaluator(self.graph, split, **options)
+    def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
+        """What ranks the queries of `split`; `programs`: compiled ones of another such evaluator, to be shared."""
+        if self.is_evidence:
+            found = {"index": self.index, "programs": programs}
+            return EvidenceEvaluator(self.graph, split, **found, **_evidence_options(self.config))
+        return Evaluator(
+            self.graph,
+            split,
+            history_len=self.config.history_len,
+            history_window=self.config.history_window,
+            vocabulary=self.vocabulary,
+            store=self.store,
+            programs=programs,
+            placement=self.placement,
+        )
 
-    def most_questions(self, loader: Loader) -> int:
-        """Questions of the largest snapshot or part: what `batch_size` 0 stands for."""
+    def most_queries(self, loader: Loader) -> int:
+        """Queries of the largest snapshot or part, which `batch_size` 0 stands for."""
         if isinstance(loader, EvidenceLoader):
             return loader.max_queries
         return 2 * int(np.diff(self.graph.offsets)[loader.items].max())
 
     def report(self) -> dict[str, Any]:
-        """Size of the index of the past, for people and the log."""
-        if not isinstance(self.config, EvidenceTrainingConfig):
+        """The size of the index of the past, JSON-compatible."""
+        if not self.is_evidence:
             return self.vocabulary.report()
-        index, facts = self.index, self.graph.num_facts
+        index = self.index
         return {
             "triples": len(index.triple.key),
             "pairs": len(index.pair.key),
             "bytes": index.nbytes,
-            "bytes_per_fact": index.nbytes / facts,
+            "bytes_per_fact": index.nbytes / self.graph.num_facts,
         }

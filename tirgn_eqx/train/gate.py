@@ -1,48 +1,47 @@
-"""The last stage of a structure with evidence: its gate, fitted on held-out snapshots with everything else frozen.
+"""The last stage of a mixture: its gate, fitted on held-out snapshots with everything else frozen.
 
 On the training snapshots both parts remember what they forecast, the structure more so, and a gate fitted there
-trusts it too much (ICEWS14s: test MRR 46.3, against 48.0 fitted on the validation split).
+trusts it too much (ICEWS14s: test MRR 46.3, against 48.0 when it is fitted on the validation split).
 """
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 import optax
 from beartype import beartype
-from jaxtyping import Array, Float, PyTree, jaxtyped
+from jaxtyping import Array, Float, Int, PyTree, jaxtyped
 
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
 from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.models import Gate, Mixture, MixtureAtTarget
 from tirgn_eqx.runtime.compiling import Programs
-from tirgn_eqx.train.evidence_step import mean_nll
-from tirgn_eqx.train.non_finite import is_finite, kept_unless
-from tirgn_eqx.train.optimizer import global_norm
+from tirgn_eqx.train.events import GateRecord, OnRecord
+from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
+from tirgn_eqx.train.step import mean_nll
 from tirgn_eqx.types import EvidenceBatch
 
-STEP_SIZE = 0.02
-STEPS = 240  # at least so many, over the snapshots again and again
-PASSES = 2  # at least
-MOST_PARTS = 256  # of a pass: of longer splits, parts spread evenly
-STRAYING = 1e-2  # weight of the squares of what distinguishes questions and relations
+LEARNING_RATE = 0.02
+MIN_STEPS = 240  # the snapshots are repeated until there are as many
+MIN_PASSES = 2
+MAX_PARTS = 256  # of a pass; of longer splits, parts are spread evenly
+L2_WEIGHT = 1e-2  # of the parameters that distinguish queries and relations
 
-Metrics = dict[str, Float[Array, ""]]
+GateStep = Callable[[Gate, PyTree, MixtureAtTarget, EvidenceBatch], tuple[Gate, PyTree, Metrics]]
 
 
 def gate_loss(gate: Gate, informed: MixtureAtTarget, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
-    """Mean NLL of the entity answers plus that of the relation answers, in nats, plus what keeps the gate simple."""
+    """Mean NLL of the entity answers plus that of the relation answers, in nats, plus the L2 penalty of the gate."""
     informed = eqx.tree_at(lambda i: i.model.gate, informed, gate)
     entity, relation = informed.answer_log_probabilities(batch)
     losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
-    loss = losses[0] + losses[1] + STRAYING * gate.l2_penalty()
+    loss = losses[0] + losses[1] + L2_WEIGHT * gate.l2_penalty()
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1]}
 
 
-def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
+def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
     """The pure `step(gate, opt_state, informed, batch) -> (gate, opt_state, metrics)`."""
 
     @jaxtyped(typechecker=beartype)
@@ -51,51 +50,48 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> Any:
     ) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
         updates, new_state = optimizer.update(gradient, opt_state)
-        metrics = metrics | {"gradient_norm": global_norm(gradient)}
+        metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
         new = eqx.apply_updates(gate, updates), new_state
-        return *kept_unless(is_finite(metrics), new, (gate, opt_state)), metrics
+        return *select_tree(is_finite(metrics), new, (gate, opt_state)), metrics
 
     return step
 
 
-class GateFit:
-    """Fits gates on chosen snapshots of one loader; every batch shape is compiled once, whatever the choice.
+class GateFitter:
+    """Fits gates on chosen snapshots of one loader; every batch shape is compiled once.
 
-    **Arguments:** `loader`: of the held-out split; `at`: the model at a target, such as a `MixtureEvaluator`'s
-    `forecaster`; `model`; `on_record`: called with a dict now and then.
+    **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as the `forecaster`
+    of a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
     def __init__(
-        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: Callable[[dict], None]
+        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord
     ):
-        self.model, self.loader, self.at, self.emit = model, loader, at, on_record
-        self._programs: dict[int, CompileCache] = {}
+        self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
+        self._programs: dict[int, Programs] = {}
 
-    def __call__(self, chosen: np.ndarray, stop: Callable[[], bool], name: str = "gate") -> Mixture | None:
-        """The model with a gate fitted on the snapshots `chosen`; None when it was stopped on its way."""
-        parts = np.flatnonzero(np.isin([target for target, _ in self.loader.parts], chosen))
-        if len(parts) > MOST_PARTS:
-            parts = parts[np.linspace(0, len(parts) - 1, MOST_PARTS).astype(int)]
-        passes = max(PASSES, -(-STEPS // len(parts)))
+    def __call__(self, snapshots: Int[np.ndarray, " time"], stop: Callable[[], bool]) -> Mixture | None:
+        """The model with a gate fitted on `snapshots`; None when `stop` ended it early."""
+        parts = np.flatnonzero(np.isin([target for target, _ in self.loader.parts], snapshots))
+        if len(parts) > MAX_PARTS:
+            parts = parts[np.linspace(0, len(parts) - 1, MAX_PARTS).astype(int)]
+        passes = max(MIN_PASSES, -(-MIN_STEPS // len(parts)))
         steps = passes * len(parts)
-        optimizer = optax.adam(optax.cosine_decay_schedule(STEP_SIZE, steps))
-        program = self._programs.setdefault(steps, CompileCache(make_gate_step(optimizer)))
+        optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+        program = self._programs.setdefault(steps, Programs(make_gate_step(optimizer)))
         gate, opt_state = self.model.gate, optimizer.init(eqx.filter(self.model.gate, eqx.is_inexact_array))
-        for count, prepared in enumerate(self._order(parts, passes), start=1):
+        for count, prepared in enumerate(self._batches(parts, passes), start=1):
             informed = self.at(prepared.target)
             with jax.default_matmul_precision("highest"):
-                gate, opt_state, metrics = program(
-                    self.loader.buckets[prepared.bucket], gate, opt_state, informed, prepared.batch
-                )
+                bucket = self.loader.buckets[prepared.bucket]
+                gate, opt_state, metrics = program(bucket, gate, opt_state, informed, prepared.batch)
             if count % 10 == 0 or count == steps:
-                self.emit({"event": name, "step": count, "steps": steps, "loss": float(metrics["loss"])})
+                self.on_record(GateRecord(count, steps, float(metrics["loss"])))
             if stop():
                 return None
         return eqx.tree_at(lambda m: m.gate, self.model, gate)
 
-    def _order(self, parts: np.ndarray, passes: int) -> Iterator[Any]:
-        """The parts of every pass, each pass in an order of its own."""
-        orders = (
-            np.random.default_rng((self.loader.options.seed, number)).permutation(parts) for number in range(passes)
-        )
+    def _batches(self, parts: np.ndarray, passes: int) -> Iterator[PreparedEvidence]:
+        """The parts of all passes, each pass in another random order."""
+        orders = (np.random.default_rng((self.loader.seed, number)).permutation(parts) for number in range(passes))
         return prefetch(self.loader.build, list(itertools.chain.from_iterable(order.tolist() for order in orders)))

@@ -1,7 +1,7 @@
-"""Device memory of a training step: predicted from compiled shapes alone, and measured where it can be.
+"""Device memory of a training step: predicted from compiled shapes alone, and measured on a GPU.
 
-Nothing is trained and no array of the problem's size is made: the step is compiled for abstract arrays, and
-the compiler says what it will allocate.
+A prediction makes no array of the problem's size: the step is compiled for abstract arrays, and the compiler says what
+it will allocate.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
 
 from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
@@ -25,7 +26,7 @@ from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.models import RecurrentGraphModel, build_model
+from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.compiling import compile_lowered
 from tirgn_eqx.runtime.meshes import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -39,11 +40,20 @@ POLICIES = ("none", "dots", "full")
 
 @dataclass(frozen=True)
 class ProblemShape:
-    """What decides the memory of a step.
+    """The sizes that decide the memory of a step.
 
-    **Arguments:** `entities`, `relations` (without inverses); `edges`: facts of the largest snapshot in the
-    window; `queries`: facts of the largest target snapshot (each asks two questions of each kind);
-    `static_edges`, `words`: of the static graph, 0 without one; `history`: candidates in history per question.
+    **Arguments:**
+
+    - `entities`, `relations`: of the vocabulary, without inverses.
+    - `edges`: facts of the largest snapshot in a window; `queries`: facts of the largest target snapshot, each of which
+      gives two queries of each kind.
+    - `static_edges`, `words`: of the static graph, 0 without one.
+    - `history`: candidates in the history per query.
+
+    ```python
+    shape = ProblemShape(entities=20_000, relations=250, edges=5_000, queries=5_000)
+    predicted_bytes(shape, TiRGNTrainingConfig(embedding_dim=200))
+    ```
     """
 
     entities: int
@@ -55,9 +65,9 @@ class ProblemShape:
     history: int = 20
 
     @classmethod
-    def from_graph(cls, graph: TemporalGraph, config: TrainingConfig) -> "ProblemShape":
-        """The largest training batch of `graph`."""
-        loader = GraphLoader(
+    def from_graph(cls, graph: TemporalGraph, config: TiRGNTrainingConfig) -> "ProblemShape":
+        """The shape of the largest training batch of `graph`."""
+        loader = BatchLoader(
             graph,
             build_history_vocabulary(graph),
             "train",
@@ -78,100 +88,102 @@ class ProblemShape:
         )
 
 
-def _recurrent(config: TrainingConfig) -> RecurrentTrainingConfig:
-    """**Raises:** ConfigError for a model that evolves no window: nothing here describes what it holds."""
-    if not isinstance(config, RecurrentTrainingConfig):
-        raise ConfigError(
-            f"vram-probe: knows tirgn and regcn, not {config.family}; give another --preset or --set family=tirgn"
-        )
-    return config
+def _check_model(config: TiRGNTrainingConfig) -> None:
+    """**Raises:** ConfigError for a model that evolves no window, which nothing here describes."""
+    if config.model == "evidence":
+        raise ConfigError("vram-probe: knows tirgn and regcn, not evidence; give another --preset or --set model=tirgn")
 
 
-def _bucket(shape: ProblemShape, config: RecurrentTrainingConfig) -> Bucket:
-    units = 2 * shape.queries
-    micro = 1 if config.batch_size == 0 else max(1, -(-units // config.batch_size))
-    unit = -(-units // micro)
+def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
+    """The padded shape of the largest batch."""
+    queries = 2 * shape.queries
+    num_micro = 1 if config.batch_size == 0 else max(1, -(-queries // config.batch_size))
+    per_micro = -(-queries // num_micro)
     edges = 2 * shape.edges
     window = (min(edges, shape.entities), edges, shape.edges)
-    sizes = (unit, unit, unit * shape.history, unit)
-    draws = {"full": 0, "shared": config.num_shared, "sampled": units * config.num_negatives}[config.loss]
-    together = config.targets_per_step
-    touched = (config.history_len + together - 1) * window[0] + together * (units * (2 + shape.history) + draws)
+    sizes = (per_micro, per_micro, per_micro * shape.history, per_micro)
+    drawn = {"full": 0, "shared": config.num_shared, "sampled": queries * config.num_negatives}[config.loss]
+    targets = config.targets_per_step
+    touched = (config.history_len + targets - 1) * window[0] + targets * (queries * (2 + shape.history) + drawn)
     rows = 0 if config.loss == "full" else min(shape.entities, touched)
-    return Bucket(window, micro, sizes, sizes, rows)
+    return Bucket(window, num_micro, sizes, sizes, rows)
 
 
-def abstract_batch(shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None) -> Batch:
-    """A batch of `shape` as `jax.ShapeDtypeStruct`s."""
-    bucket = bucket or _bucket(shape, config)
-    of = lambda dtype, *dims: jax.ShapeDtypeStruct(dims, dtype)
-    ints = lambda *dims: of(jnp.int32, *dims)
-    floats = lambda *dims: of(jnp.float32, *dims)
+def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None) -> Batch:
+    """A batch of `shape` whose leaves are `jax.ShapeDtypeStruct`s."""
+    return eqx.filter_eval_shape(_zero_batch, shape, config, bucket or _bucket(shape, config))
+
+
+def _zero_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket) -> Batch:
+    """A batch of zeros with the padded sizes of `bucket`."""
+
+    def ints(*dims: int) -> Int[Array, "..."]:
+        return jnp.zeros(dims, jnp.int32)
+
+    def floats(*dims: int) -> Float[Array, "..."]:
+        return jnp.zeros(dims, jnp.float32)
+
+    def bools(*dims: int) -> Bool[Array, "..."]:
+        return jnp.zeros(dims, bool)
+
     active, edge, pair = bucket.window
-    together = config.targets_per_step
-    steps, rel2 = config.history_len + together - 1, 2 * shape.relations
-    window = dict(
-        valid=of(jnp.bool_, steps),
-        active=ints(steps, active),
-        degree=floats(steps, active),
-        edge_source=ints(steps, edge),
-        edge_relation=ints(steps, edge),
-        edge_target=ints(steps, edge),
-        relation_count=floats(steps, rel2),
-        pair_entity=ints(steps, pair),
-        pair_relation=ints(steps, pair),
-    )
+    targets = config.targets_per_step
+    steps, micro = config.history_len + targets - 1, bucket.num_micro * targets
 
     def queries(sizes: tuple[int, ...], sampled: bool) -> Queries:
         unit, answer, seen, _ = sizes
-        micro = bucket.num_micro * together
-        fields = {name: ints(micro, unit) for name in ("subject", "condition")}
-        fields |= {name: ints(micro, answer) for name in ("answer_query", "answer")}
-        fields |= {name: ints(micro, seen) for name in ("history_query", "history_candidate")}
-        if sampled:
-            fields["negatives"] = ints(micro, answer, config.num_negatives)
-            fields["candidate_in_history"] = of(jnp.bool_, micro, answer, 1 + config.num_negatives)
-        weights = {"weight": floats(micro, unit), "answer_weight": floats(micro, answer)}
-        weights["answer_in_history"] = of(jnp.bool_, micro, answer)
-        return _build(Queries, fields | weights)
+        return Queries(
+            subject=ints(micro, unit),
+            condition=ints(micro, unit),
+            weight=floats(micro, unit),
+            answer_query=ints(micro, answer),
+            answer=ints(micro, answer),
+            answer_weight=floats(micro, answer),
+            answer_in_history=bools(micro, answer),
+            history_query=ints(micro, seen),
+            history_candidate=ints(micro, seen),
+            negatives=ints(micro, answer, config.num_negatives) if sampled else None,
+            candidate_in_history=bools(micro, answer, 1 + config.num_negatives) if sampled else None,
+        )
 
-    key = jax.eval_shape(lambda: jr.key(0))
-    fields = {
-        "window": _build(Window, window),
-        "entity_queries": queries(bucket.entity, config.loss == "sampled"),
-        "relation_queries": queries(bucket.relation, False),
-        "time_index": floats() if together == 1 else floats(together),
-        "key": key,
-    }
-    if together > 1:
-        fields["target_of_micro"] = ints(bucket.num_micro * together)
-    if bucket.rows:
-        fields["rows"] = _build(EntityRows, {"index": ints(bucket.rows), "weight": floats(bucket.rows)})
-    return _build(Batch, fields)
-
-
-def _build(kind: type, fields: dict[str, Any]) -> Any:
-    """An instance of a data pytree whose leaves are no arrays, past its shape-checked constructor."""
-    instance = object.__new__(kind)
-    for field in dataclasses.fields(kind):
-        object.__setattr__(instance, field.name, fields.get(field.name))
-    return instance
-
-
-def _abstract_model(shape: ProblemShape, config: RecurrentTrainingConfig) -> RecurrentGraphModel:
-    static = _zero_static(shape)
-    build = lambda: cast_parameters(
-        build_model(shape.entities, shape.relations, config, static, key=jr.key(0)), config.precision
+    return Batch(
+        window=Window(
+            valid=bools(steps),
+            active=ints(steps, active),
+            degree=floats(steps, active),
+            edge_source=ints(steps, edge),
+            edge_relation=ints(steps, edge),
+            edge_target=ints(steps, edge),
+            relation_count=floats(steps, 2 * shape.relations),
+            pair_entity=ints(steps, pair),
+            pair_relation=ints(steps, pair),
+        ),
+        entity_queries=queries(bucket.entity, config.loss == "sampled"),
+        relation_queries=queries(bucket.relation, False),
+        time_index=floats() if targets == 1 else floats(targets),
+        key=jr.key(0),
+        rows=EntityRows(ints(bucket.rows), floats(bucket.rows)) if bucket.rows else None,
+        target_of_micro=ints(micro) if targets > 1 else None,
     )
-    return eqx.filter_eval_shape(build)
+
+
+def _build_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> Model:
+    """A model with the vocabulary and the static graph of `shape`."""
+    zeros = np.zeros(shape.static_edges, np.int32)
+    static = StaticGraph(zeros, zeros, zeros, 1, max(1, shape.words)) if shape.static_edges else None
+    model = build_model(shape.entities, shape.relations, config, static, key=jr.key(0))
+    return cast_parameters(model, config.precision)
 
 
 def compile_step(
     shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
 ) -> Any:
-    """The compiled training step for abstract arguments, its model and optimizer state donated; on `mesh`, what one of
-    its devices runs."""
-    model = _abstract_model(shape, config)
+    """The training step, compiled for abstract arguments; model and optimizer state are donated.
+
+    **Arguments:** `bucket`: a padded shape instead of that of the largest batch; `mesh`: compile what each of its
+    devices runs.
+    """
+    model = eqx.filter_eval_shape(_build_model, shape, config)
     optimizer = make_optimizer(config)
     opt_state = jax.eval_shape(lambda m: init_optimizer(optimizer, m), model)
     batch = abstract_batch(shape, config, bucket)
@@ -182,9 +194,12 @@ def compile_step(
         return compile_lowered(step.lower(model, opt_state, batch))
 
 
-def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int:
-    """Peak device memory of a training step in bytes: arguments, results and temporaries, less what is shared."""
-    config = _recurrent(config)
+def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:
+    """Peak device memory of a training step in bytes: arguments, results and temporaries, less shared buffers.
+
+    **Raises:** ConfigError for the evidence model.
+    """
+    _check_model(config)
     analysis = compile_step(shape, config).memory_analysis()
     return int(
         analysis.argument_size_in_bytes
@@ -201,10 +216,10 @@ def probe_memory(
     budget: int | None = None,
     measure: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """Predicted (and, on a GPU, measured) peak for a table of settings.
+    """Predicted (and, on a GPU, measured) peak memory for a table of settings.
 
-    **Arguments:** `budget`: bytes to stay within; `measure`: run each setting in a subprocess and read the
-    device's own peak (default: on a GPU only, since a CPU keeps no such count).
+    **Arguments:** `budget`: bytes to stay within; `measure`: run each setting in a subprocess and read the peak that
+    the device counts (by default on a GPU only, since a CPU does not count it).
 
     **Returns:** rows with `precision`, `remat`, `batch_size`, `predicted_bytes`, `fits` (None without a
     budget), `measured_bytes` (None where not measured).
@@ -236,11 +251,13 @@ def probe_memory(
 def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> int:
     """The largest `batch_size` found whose predicted peak fits `budget` bytes; 0 when none does.
 
-    A micro-batch's memory grows linearly with its size, so two compiled sizes give a third that just fits;
-    what is returned has been compiled and fits.
+    A micro-batch's memory grows linearly with its size, so two compiled sizes give a third that just fits. The
+    returned size has been compiled and fits.
     """
-    config = _recurrent(config)
-    predict = lambda batch: predicted_bytes(shape, config.replace(batch_size=batch))
+
+    def predict(batch: int) -> int:
+        return predicted_bytes(shape, config.replace(batch_size=batch))
+
     whole = 2 * shape.queries
     if predict(whole) <= budget:
         return whole
@@ -259,10 +276,10 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     return batch
 
 
-def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int | None:
-    """The device's own peak after two real steps on zeros, in a process of its own; None where it has none.
+def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | None:
+    """The peak in bytes that the device counts during two steps on zeros; None where it does not count.
 
-    A process per setting, because a peak can be read but not reset.
+    Every call starts a process, because a peak can be read but not reset.
     """
     request = json.dumps({"shape": dataclasses.asdict(shape), "config": config.to_dict()})
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -282,31 +299,17 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
 
 def _measure_here(request: dict[str, Any]) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
-    shape, config = ProblemShape(**request["shape"]), _recurrent(config_from_dict(request["config"]))
-    model = cast_parameters(
-        build_model(shape.entities, shape.relations, config, _zero_static(shape), key=jr.key(0)), config.precision
-    )
-    optimizer = make_optimizer(config)
-    opt_state = init_optimizer(optimizer, model)
+    shape, config = ProblemShape(**request["shape"]), TiRGNTrainingConfig(**request["config"])
+    model = _build_model(shape, config)
+    opt_state = init_optimizer(make_optimizer(config), model)
     compiled = compile_step(shape, config)
     for number in range(2):
-        zeros = lambda x: jnp.zeros(x.shape, x.dtype)
-        batch = abstract_batch(shape, config)
-        key = jr.key(number)
-        leaves = lambda b: eqx.tree_at(lambda b: b.key, b, None)
-        filled = jax.tree.map(zeros, leaves(batch))
-        filled = eqx.tree_at(lambda b: b.key, filled, key, is_leaf=lambda x: x is None)
-        model, opt_state, metrics = compiled(model, opt_state, filled)
+        batch = _zero_batch(shape, config, _bucket(shape, config))
+        batch = eqx.tree_at(lambda b: b.key, batch, jr.key(number))
+        model, opt_state, metrics = compiled(model, opt_state, batch)
         jax.block_until_ready(metrics)
     statistics = jax.devices()[0].memory_stats()
     return None if not statistics else int(statistics["peak_bytes_in_use"])
-
-
-def _zero_static(shape: ProblemShape) -> StaticGraph | None:
-    if not shape.static_edges:
-        return None
-    zeros = np.zeros(shape.static_edges, np.int32)
-    return StaticGraph(zeros, zeros, zeros, 1, max(1, shape.words))
 
 
 if __name__ == "__main__":

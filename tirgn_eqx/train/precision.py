@@ -1,4 +1,4 @@
-"""Mixed precision without a framework: f32 parameters, matrices cast to the compute type for a step."""
+"""Mixed precision: parameters are f32, and matrices are cast to the compute type within a step."""
 
 from typing import Literal, TypeVar
 
@@ -15,9 +15,9 @@ Tree = TypeVar("Tree")
 
 
 def compute_type(precision: Precision) -> Compute:
-    """What `precision` means here: `auto` is bf16 where the device has products of it, and f32 on a CPU.
+    """The type that `precision` stands for on this machine: `auto` is bf16 on an accelerator, and f32 on a CPU.
 
-    On a CPU, XLA's bf16 step measured slower than its f32 step, and it is the rougher one.
+    On a CPU, XLA's bf16 step measured slower than its f32 step, and it is less accurate.
 
     **Raises:** ConfigError when f64 is asked for and JAX would silently give f32.
     """
@@ -31,16 +31,14 @@ def compute_type(precision: Precision) -> Compute:
 def cast_for_compute(model: Tree, precision: Precision) -> Tree:
     """`model` with its matrices in the compute type.
 
-    Vectors and scalars (biases, BatchNorm, time vectors, running statistics) keep their f32: they cost
-    nothing, and a clock of a few thousand steps has no phase left in bf16. Gradients through the cast come
-    back in the parameters' own type.
+    Vectors and scalars (biases, BatchNorm, time vectors, running statistics) stay f32: they cost nothing, and bf16
+    cannot resolve the phase of a clock of a few thousand steps. Gradients through the cast have the parameters' type.
     """
     dtype = _COMPUTE[compute_type(precision)]
-    is_matrix = lambda x: eqx.is_inexact_array(x) and x.ndim >= 2
-    return jax.tree.map(lambda x: x.astype(dtype) if is_matrix(x) else x, model)
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) and x.ndim >= 2 else x, model)
 
 
 def cast_parameters(model: Tree, precision: Precision) -> Tree:
-    """`model` as it is stored while training: every floating leaf in f32, or in f64 for `f64`."""
+    """`model` as a training stores it: every floating-point leaf in f32, or in f64 when `precision` is `f64`."""
     dtype = jnp.float64 if precision == "f64" else jnp.float32
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)

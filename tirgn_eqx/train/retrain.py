@@ -1,25 +1,26 @@
-"""Retraining: a checkpoint goes on learning on newer data, and is replaced when the new model is as good.
+"""Retraining: a checkpoint is trained further on newer data, and replaced when the new model is as good.
 
-The vocabulary is matched by name, the training begins with the old weights, both models answer the newest held-out
-snapshots, and the new one takes the old one's place unless it is clearly worse.
+The vocabulary is matched by name, the training begins with the old weights, and both models forecast the newest
+held-out snapshots. The new one replaces the old one unless it is clearly worse.
 """
 
 import hashlib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.random as jr
 import numpy as np
 from beartype import beartype
+from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
-from tirgn_eqx.checkpoint.models import load_model, save_calibration
-from tirgn_eqx.checkpoint.run_folder import working_alone
-from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
+from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, parse_document
+from tirgn_eqx.checkpoint.models import load_model, parse_settings, save_calibration
+from tirgn_eqx.checkpoint.run_folder import lock_folder
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
@@ -31,53 +32,87 @@ from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
-from tirgn_eqx.train.api import Record, train_tirgn
-from tirgn_eqx.train.staged import STAGE_FILE
+from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.single import RunOptions, train_single
+from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
 LOCK = ".retrain.lock"
 
 
+PARTS = (".", "evidence", "structure")  # folders below `model_dir` that a training writes to
+
+
 @dataclass(frozen=True)
 class Predecessor:
-    """A checkpoint that is to be retrained: its file and the sha256 of it, the model, its settings (`evidence`: those
-    of the evidence in a `Mixture` model), and its metadata."""
+    """A checkpoint that is to be retrained.
+
+    **Arguments:** `path`, `sha256`: of its file; `evidence`: the settings of the evidence in a mixture; `entities`,
+    `relations`: its names.
+    """
 
     path: Path
     sha256: str
     model: Model
-    config: TrainingConfig
-    described: dict[str, Any]
+    config: TiRGNTrainingConfig
+    evidence: TiRGNTrainingConfig | None
+    metadata: CheckpointMetadata
+    entities: list[str]
+    relations: list[str]
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Where its data came from; empty where it does not say."""
-        return (self.described.get("data") or {}).get("provenance") or {}
+        data = self.metadata.data
+        return {} if data is None or data.provenance is None else data.provenance.to_dict()
 
 
 def read_predecessor(path: str | Path) -> Predecessor:
     """The checkpoint at `path`, if it can be retrained.
 
-    **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, by which alone new
-    data is matched, or with a static graph, whose words have none.
+    **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, which new data are
+    matched by, or with a static graph, whose words have none.
     """
-    model, config, described = load_model(path)
+    model, config, found = load_model(path)
     file = checkpoint_path(path)
-    for kind, number in (("entities", "num_entities"), ("relations", "num_relations")):
-        names = described.get(kind)
-        if not (isinstance(names, list) and len(set(names)) == described[number]):
+    metadata = parse_document(CheckpointMetadata, found, file)
+    names: list[list[str]] = []
+    for kind, known in (("entities", metadata.entities), ("relations", metadata.relations)):
+        if known is None or len(set(known)) < len(known):
             raise DataError(
                 f"{file}: holds no names of its {kind}, by which those of new data are matched; train anew with "
                 "`tirgn train` on data that has names"
             )
+        names.append(known)
     if model.static_edges is not None:
         raise DataError(
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"
         )
-    evidence = saved_config(described.get("evidence_config"), file) if isinstance(model, Mixture) else None
-    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, described)
+    evidence = parse_settings(metadata.evidence_config or {}, file) if isinstance(model, Mixture) else None
+    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, metadata, *names)
+
+
+class RetrainingResult(TypedDict):
+    """What `retrain` returns, JSON-compatible.
+
+    - `status`: "replaced", "kept", or "interrupted", after which `resume` continues.
+    - `checkpoint`, `model_type`; `previous`: the new path of the old checkpoint, where it was replaced.
+    - `dataset`, `window`: the data; `mapping`: by kind, how many names are kept, new and gone.
+    - `training`: a `TrainingResult`; after a whole one, `comparison` of both models and the `decision`.
+    """
+
+    status: str
+    checkpoint: str
+    previous: str | None
+    dataset: dict[str, Any]
+    window: dict[str, Any]
+    mapping: dict[str, Any]
+    model_type: NotRequired[str]
+    training: NotRequired[TrainingResult]
+    comparison: NotRequired[dict[str, Any]]
+    decision: NotRequired[dict[str, Any]]
 
 
 @beartype
@@ -89,80 +124,97 @@ def retrain(
     model_dir: str | Path,
     max_regression: float = MAX_REGRESSION,
     keep_gone: bool = False,
-    on_record: Callable[[Record], None] | None = None,
+    on_record: OnRecord | None = None,
     run_name: str | None = None,
     resume: bool = False,
-    stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
-    """Train on `graph` from the weights of `old`, compare the two, and replace the checkpoint unless the test MRR fell
-    by more than `max_regression`.
+    stop: Stop | None = None,
+) -> RetrainingResult:
+    """Train on `graph` from the weights of `old`, and replace that checkpoint unless the test MRR fell too much.
 
-    The new model goes on with the clock of the old one, whose weights know its times: over years of retraining its
-    times grow, and the linear time vector with them (`TimeEncoding`).
+    The new model keeps the clock of the old one, whose weights know its times: over years of retraining its times
+    grow, and the linear time vector with them (`TimeEncoding`).
 
-    **Main arguments:** `old`; `graph`: with names; `config`: such as `old.config`, with changes; `model_dir`: where the
-    training writes, and where its checkpoint stays.
+    **Main arguments:**
 
-    **Other arguments:** `max_regression`: a fraction, 0.01 being one point of MRR; `keep_gone`: names that `graph` does
-    not have stay in the vocabulary, after its own; `on_record`, `run_name`, `resume`, `stop`: as of `train_tirgn`.
+    - `graph`: the new data, with names.
+    - `config`: such as `old.config`, with changes.
+    - `model_dir`: where the training writes, and where its checkpoint stays.
 
-    **Returns:** `status` ("replaced", "kept", or "interrupted", after which `resume` goes on), `dataset`, `window`,
-    `mapping`, `training`, and after a whole training `comparison`, `decision`, and `previous`, the old checkpoint's new
-    path.
+    **Other arguments:**
 
-    **Raises:** DataError for data without names, with none that `old` knows, or of another step; ConfigError for
+    - `max_regression`: by how much the test MRR may fall, 0.01 being one point.
+    - `keep_gone`: names that `graph` does not have stay in the vocabulary, after its own.
+    - `on_record`, `run_name`, `resume`, `stop`: see `train_tirgn`.
+
+    **Returns:** a dict, see `RetrainingResult`.
+
+    **Raises:** DataError for data without names, with none that `old` knows, or of another clock step; ConfigError for
     settings of another model; CheckpointError when there is nothing to resume, or the checkpoint was changed in the
     meantime.
     """
-    model_dir, stop, emit = Path(model_dir), stop or (lambda: False), on_record or (lambda record: None)
+    model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
     _check(old, graph, config, model_dir, max_regression)
-    known = old.described["entities"], old.described["relations"]
-    found = _mapping(old, graph)
-    _check_news(old, graph, found)
-    graph = apply_clock(graph, old.described, learning=True)
+    mapping = _count_names(old, graph)
+    _warn_of_same_facts(old, graph, mapping)
+    graph = with_clock(graph, old.metadata.to_dict(), learning=True)
     if keep_gone:
-        graph = add_names(graph, *known)
-    graph = as_begun(graph, *(model_dir / part for part in (".", "evidence", "structure"))) if resume else graph
+        graph = with_further_names(graph, old.entities, old.relations)
+    graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
     assert graph.entity_names is not None and graph.relation_names is not None
     names = NameMap(
-        find_names(graph.entity_names, known[0]),
-        find_names(graph.relation_names, known[1]),
-        len(known[0]),
-        len(known[1]),
+        places(graph.entity_names, old.entities),
+        places(graph.relation_names, old.relations),
+        len(old.entities),
+        len(old.relations),
     )
-    key = jr.split(jr.key(config.seed))[0]  # as a training begins
-    report = {
+    part_config = _part_config(old, config)
+    key = jr.split(jr.key(config.seed))[0]  # the key that a training initialises its model with
+    report: RetrainingResult = {
         "status": "interrupted",
         "checkpoint": str(old.path),
         "previous": None,
         "dataset": graph.describe(),
-        "window": window(graph),
-        "mapping": found | {"gone_stay": keep_gone},
+        "window": describe_window(graph),
+        "mapping": mapping | {"gone_stay": keep_gone},
     }
-    with working_alone(model_dir, LOCK, "retraining"):
+    with lock_folder(model_dir, LOCK, "retraining"):
         if not resume:
-            _forget(model_dir)
-        start = warm_start(_fresh(graph, config, key), old.model, names)
-        options: dict[str, Any] = {"model_dir": model_dir, "on_record": on_record, "run_name": run_name}
-        options |= {"resume": resume, "stop": stop, "start": start}
-        training = train_tirgn(graph, config, **options)
-        report |= {"model_type": training["model_type"], "training": training}
+            _remove_states(model_dir)
+        start = warm_start(_initialize(graph, config, part_config, key), old.model, names)
+        options = RunOptions(model_dir, emit, run_name, resume, stop=stop, start=start)
+        if part_config is None:
+            training = train_single(graph, config, options)
+        else:
+            training = train_staged(graph, config, options, part_config=part_config)
+        report["model_type"], report["training"] = training["model_type"], training
         if training["status"] != "complete":
             return report
-        emit({"event": "stage", "stage": "comparison"})
-        former = warm_start(_fresh(graph, old.config, key), old.model, names)
-        comparison = _compared(Path(training["checkpoint"]), former, old, graph, stop)
+        emit(StageRecord("comparison"))
+        former = warm_start(_initialize(graph, old.config, old.evidence, key), old.model, names)
+        comparison = _compare(Path(training["checkpoint"] or ""), former, old, graph, stop)
         if comparison is None or stop():
             return report
         mrr = [side["entity"]["mrr"] for side in comparison["models"]]
         replaced = bool(mrr[0] >= mrr[1] - max_regression)
         decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
         if replaced:
-            with working_alone(old.path.parent):
-                previous = replace_checkpoint(old.path, training["checkpoint"], old.sha256)
+            with lock_folder(old.path.parent):
+                previous = replace_checkpoint(old.path, training["checkpoint"] or "", old.sha256)
             report["previous"] = str(previous)
-        report |= {"status": "replaced" if replaced else "kept", "comparison": comparison, "decision": decision}
+        report["status"] = "replaced" if replaced else "kept"
+        report["comparison"], report["decision"] = comparison, decision
         return report
+
+
+def _part_config(old: Predecessor, config: TiRGNTrainingConfig) -> TiRGNTrainingConfig | None:
+    """The settings of the evidence in a mixture: those it had, with what the new settings say of both parts."""
+    if old.evidence is None:
+        return None
+    shared = evidence_config(config)
+    if config.evidence_preset != old.config.evidence_preset:
+        return shared
+    names = ("seed", "monitor", "save_every", "save_minutes", "max_bad_steps", "logdir")
+    return old.evidence.replace(**{name: getattr(shared, name) for name in names})
 
 
 def _check(
@@ -175,34 +227,38 @@ def _check(
         )
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"max_regression = {max_regression}: must be between -1 and 1, such as 0.01 for one point")
-    if old.path.resolve().parent in [(model_dir / part).resolve() for part in (".", "structure", "evidence")]:
+    if old.path.resolve().parent in [(model_dir / part).resolve() for part in PARTS]:
         raise ConfigError(f"--model-dir {model_dir}: the training would write over {old.path}; name another folder")
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
         if names is None:
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
 
 
-def _mapping(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
-    """How many names both have, the data alone, and the checkpoint alone. **Raises:** DataError for none in common."""
-    counts = {}
-    for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
-        known = old.described[kind]
-        common = len(set(names or ()) & set(known))
+def _count_names(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
+    """By kind, how many names both have, the data alone, and the checkpoint alone.
+
+    **Raises:** DataError when they have none in common.
+    """
+    counts: dict[str, Any] = {}
+    for kind, names, known in (
+        ("entities", graph.entity_names or (), old.entities),
+        ("relations", graph.relation_names or (), old.relations),
+    ):
+        common = len(set(names) & set(known))
         if common == 0:
             raise DataError(
                 f"{graph.name}: none of its {kind} is one of {old.path} (here {(names or ['none'])[0]!r}, there "
                 f"{known[0]!r}); give data of the same kind, or train anew with `tirgn train`"
             )
-        counts[kind] = {"kept": common, "new": len(names or ()) - common, "gone": len(known) - common}
+        counts[kind] = {"kept": common, "new": len(names) - common, "gone": len(known) - common}
     return counts
 
 
-def _check_news(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
-    """Warn where the facts are those that `old` was trained on, whatever order the ids have now."""
-    same = not any(mapping[kind]["new"] for kind in mapping)
-    if same and match_checkpoint(graph, old.described, learning=True).checksum == (old.described.get("data") or {}).get(
-        "sha256"
-    ):
+def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
+    """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
+    if any(mapping[kind]["new"] for kind in mapping) or old.metadata.data is None:
+        return
+    if for_checkpoint(graph, old.metadata.to_dict(), learning=True).checksum == old.metadata.data.sha256:
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,
@@ -210,8 +266,8 @@ def _check_news(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any])
         )
 
 
-def window(graph: TemporalGraph) -> dict[str, Any]:
-    """Where the facts came from, and from when to when every split lasts; JSON-compatible."""
+def describe_window(graph: TemporalGraph) -> dict[str, Any]:
+    """Where the facts came from, and the first and last time of every split; JSON-compatible."""
     splits = {}
     for split, counts in zip(SPLITS, graph.split_counts):
         snapshots = graph.split_snapshots(split)
@@ -225,46 +281,54 @@ def window(graph: TemporalGraph) -> dict[str, Any]:
     return ends | {"provenance": graph.provenance, "splits": splits}
 
 
-def _fresh(graph: TemporalGraph, config: TrainingConfig, key: Any) -> Model:
-    """The model of `config` for the vocabulary of `graph`, as it begins."""
+def _initialize(
+    graph: TemporalGraph, config: TiRGNTrainingConfig, evidence: TiRGNTrainingConfig | None, key: PRNGKeyArray
+) -> Model:
+    """The model of `config` for the vocabulary of `graph` with random weights."""
     sizes = (graph.num_entities, graph.num_relations)
     if evidence is None:
         return build_model(*sizes, config, graph.static, key=key)
     return build_mixture(*sizes, config, evidence, graph.static, key=key)
 
 
-def _compared(
-    checkpoint: Path, former: Model, old: Predecessor, graph: TemporalGraph, stop: Callable[[], bool]
+def _compare(
+    checkpoint: Path, former: Model, old: Predecessor, graph: TemporalGraph, stop: Stop
 ) -> dict[str, Any] | None:
-    """The new checkpoint against the old model on the test split, which neither has seen; None where it was stopped.
-    Where the old one was calibrated, the new one is as well."""
+    """The new checkpoint against the old model on the test split, which neither has seen; None when it was stopped.
+
+    Where the old checkpoint was calibrated, the new one is calibrated as well.
+    """
     model, config, _ = load_model(checkpoint)
-    make = lambda model, config, split: make_evaluator(model, graph, split=split, **config.window())
-    evaluator: Any = make(model, config, "test")
+
+    def window_of(config: TiRGNTrainingConfig) -> dict[str, Any]:
+        return {"history_len": config.history_len, "history_window": config.history_window}
+
+    evaluator: Any = make_evaluator(model, graph, split="test", **window_of(config))
     new = evaluator(model)
     if stop():
         return None
-    same = jax.tree.structure(model) == jax.tree.structure(former) and config.window() == old.config.window()
-    before: Any = evaluator if same else make(former, old.config, "test")
-    former_evaluation = before(former)
+    trees: list[Any] = [jax.tree.structure(side) for side in (model, former)]  # pyright: ignore[reportUnknownMemberType]
+    same = trees[0] == trees[1] and window_of(config) == window_of(old.config)
+    other: Any = evaluator if same else make_evaluator(former, graph, split="test", **window_of(old.config))
+    former_evaluation = other(former)
     report = compare(
-        EvaluatedModel(str(checkpoint), config.model_type, new, True),
-        EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
-    ).to_dict()
-    nll = [side.nll["entity"] for side in (new, former_evaluation)]
+        Entrant(str(checkpoint), config.model_type, new, True),
+        Entrant(str(old.path), old.config.model_type, former_evaluation, False),
+    )
+    nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)
     report["difference"]["nll"] = {"nats": float(np.mean(nll[0] - nll[1])), "interval_nats": [low, high]}
-    if old.described.get("calibration"):
-        valid: Any = make(model, config, "valid")
-        fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
+    if old.metadata.calibration is not None:
+        valid: Any = make_evaluator(model, graph, split="valid", **window_of(config))
+        fitted = fit_temperature(lambda temperature: valid(model, temperature))
         save_calibration(checkpoint, fitted)
         report["calibrated"] = fitted
-    # The share that `compare` judges by is not the one that decides here.
+    # `compare` judges by another threshold than the one that decides here.
     return {name: value for name, value in report.items() if name not in ("passed", "threshold")}
 
 
-def _forget(model_dir: Path) -> None:
-    """Remove what an earlier training here would be resumed from, so that a break finds this one's state or none."""
-    for folder in (model_dir, model_dir / "evidence", model_dir / "structure"):
+def _remove_states(model_dir: Path) -> None:
+    """Remove the training states of an earlier training here, so that `resume` never continues that one."""
+    for part in PARTS:
         for name in (STAGE_FILE, f"{STATE_FILE}.json", f"{STATE_FILE}.npz"):
-            (folder / name).unlink(missing_ok=True)
+            (model_dir / part / name).unlink(missing_ok=True)

@@ -1,249 +1,264 @@
-"""Training a structure with evidence, in three stages: evidence by itself, the structure by itself, then the gate.
+"""Training a mixture in three stages: the evidence by itself, the structure by itself, then the gate.
 
-Trained together on one loss, evidence learns so fast that the structure learns next to nothing; so each has its own
-loss, and only the gate, fitted on held-out snapshots, has that of both.
+Trained together on one loss, evidence learns so fast that the structure learns next to nothing. So each part has a loss
+of its own, and only the gate, fitted on held-out snapshots, has that of the mixture.
 """
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax.random as jr
 import numpy as np
 
 from tirgn_eqx.checkpoint.files import load_checkpoint
+from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, StageDocument, StageIdentity, parse_document
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.checkpoint.run_folder import working_alone
-from tirgn_eqx.checkpoint.training_state import STATE_FILE, as_begun
+from tirgn_eqx.checkpoint.run_folder import lock_folder
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.data.vocabulary import VOCABULARIES, describe_vocabulary, reorder_ids
+from tirgn_eqx.data.vocabulary import reordered, vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Evidence, Gate, Mixture, Model, RecurrentGraphModel
+from tirgn_eqx.models import Evidence, Gate, Mixture, RecurrentGraphModel
 from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
-from tirgn_eqx.train.api import Record, train_alone
-from tirgn_eqx.train.gate import GateFit
+from tirgn_eqx.train import events
+from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
+from tirgn_eqx.train.gate import GateFitter
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.result import result_of
+from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.warm_start import fingerprint
 
-STAGE_FILE = "stage.json"  # in the folder of a stage that is done: its result, and what it was trained with
+STAGE_FILE = "stage.json"  # in the folder of a finished stage
+PartName = Literal["evidence", "structure"]
+
+
+def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
+    """The settings of the evidence in a mixture of `config`."""
+    name = config.evidence_preset
+    known = [key for key, settings in PRESETS.items() if settings.get("model") == "evidence"]
+    if name not in known:
+        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
+    shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
+    shared |= {"save_minutes": config.save_minutes, "max_bad_steps": config.max_bad_steps}
+    return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
 
 
 class Stages:
-    """The stages of one training, each in a folder of its own below `model_dir`."""
+    """Trains the parts of a mixture, each in a folder of its own; `results` holds what they gave."""
 
-    def __init__(
-        self,
-        graph: TemporalGraph,
-        config: MixtureTrainingConfig,
-        model_dir: Path,
-        emit: Callable[[Record], None],
-        resume: bool,
-        stop: Callable[[], bool],
-        force: bool = False,
-    ):
-        self.graph, self.config, self.model_dir = graph, config, model_dir
-        self.emit, self.resume, self.stop, self.force = emit, resume, stop, force
+    def __init__(self, graph: TemporalGraph, options: RunOptions):
+        self.graph, self.options = graph, options
         self.results: dict[str, dict[str, Any]] = {}
 
-    def part(
-        self,
-        name: str,
-        config: ModelTrainingConfig,
-        given: Path | None,
-        run_name: str | None,
-        start: Model | None = None,
-    ) -> Path | None:
-        """The checkpoint of a part, trained (from the weights of `start`) unless it is `given` or done already; None
-        when it was stopped."""
-        if given is not None:
-            return self._given(name, given, config)
-        folder = self.model_dir / name
-        made_with = {"config": config.to_dict(), "sha256": self.graph.checksum}
-        made_with |= {} if start is None else {"start": fingerprint(start)}
-        if self.resume and (done := self._done(folder, made_with)) is not None:
-            self.results[name] = done
-            return folder / done["best"]
-        self.emit({"event": "stage", "stage": name})
-        # What an earlier training left here would be taken for the end of this one, were it broken off.
+    def train(self, name: PartName, config: TiRGNTrainingConfig) -> Path | None:
+        """Train a part unless it is finished already. **Returns:** its best checkpoint; None when it was stopped."""
+        options, folder = self.options, self.options.model_dir / name
+        start = None if options.start is None else getattr(options.start, name)
+        identity = StageIdentity(
+            config=config.to_dict(), sha256=self.graph.checksum, start=None if start is None else fingerprint(start)
+        )
+        if options.resume and (finished := finished_stage(folder, self.graph, identity)) is not None:
+            self.results[name] = finished.result
+            return folder / finished.best
+        options.on_record(events.StageRecord(name))
+        # A resumed training would take the file of an earlier training for the end of this one.
         (folder / STAGE_FILE).unlink(missing_ok=True)
-        again = self.resume and (folder / f"{STATE_FILE}.npz").exists()
-        found = train_alone(
-            self.graph,
-            config,
+        part_options = dataclasses.replace(
+            options,
             model_dir=folder,
-            on_record=lambda record: None if record["event"] == "end" else self.emit(record),
-            run_name=run_name and f"{run_name}-{name}",
-            resume=again,
-            force=self.force,
-            stop=self.stop,
+            on_record=self._forward,
+            run_name=options.run_name and f"{options.run_name}-{name}",
+            resume=options.resume and (folder / f"{STATE_FILE}.npz").exists(),
             start=start,
         )
-        self.results[name] = found
-        if found["status"] != "complete":
+        result = train_single(self.graph, config, part_options)
+        self.results[name] = dict(result)
+        if result["status"] != "complete" or result["checkpoint"] is None:
             return None
-        best = Path(found["checkpoint"])
-        kept = found | {"checkpoint": None, "best": best.name}
-        write_text(folder / STAGE_FILE, json.dumps(made_with | {"result": kept}))
+        best = Path(result["checkpoint"])
+        document = StageDocument(identity=identity, best=best.name, result=dict(result) | {"checkpoint": None})
+        write_text(folder / STAGE_FILE, to_json(document.model_dump()))
         return best
 
-    def _done(self, folder: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
-        """What a stage gave that came to its end with the same settings and data, from the same weights."""
-        try:
-            check_regular(folder / STAGE_FILE)
-            found = parse_json((folder / STAGE_FILE).read_text(encoding="utf-8"))
-            best = found["result"]["best"]
-            same = {key: value for key, value in found.items() if key != "result"} == made_with
-            # The name of a file of this folder, not a way to another.
-            if not (same and Path(best).name == best and (folder / best).is_file()):
-                return None
-            # The checksum does not see what the ids are called.
-            return found["result"] if _same_names(self.graph, load_checkpoint(folder / best).metadata) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+    def _forward(self, record: events.TrainingRecord) -> None:
+        if not isinstance(record, events.EndRecord):
+            self.options.on_record(record)
 
-    def _given(self, name: str, path: Path, config: ModelTrainingConfig) -> Path:
-        """A checkpoint that takes the place of a stage, looked through."""
-        model, trained, described = load_model(path, config.model_type)
-        expected = (described.get("data") or {}).get("sha256")
-        if expected != self.graph.checksum or not _same_names(self.graph, described):
-            why = f"trained on other data than {self.graph.name} (checksums differ), so it may have seen what is to be "
-            why += "forecast"
-            if expected == self.graph.checksum:
-                why = f"has other names for the ids of {self.graph.name}"
-            elif reorder_ids(self.graph, described).checksum == expected:
-                why = f"numbers the names of {self.graph.name} in another order than the rest of this training"
-            raise CheckpointError(f"{path}: {why}; leave --{name} out to train it")
-        assert isinstance(trained, ModelTrainingConfig)
-        words = trained.static_graph and self.graph.static is not None
-        words = words and not (isinstance(trained, EvidenceTrainingConfig) and not trained.evidence_background)
-        if words != (model.static_edges is not None):
-            raise CheckpointError(
-                f"{path}: has {'no' if words else 'a'} static graph, unlike a training on {self.graph.name} with its "
-                f"settings now; leave --{name} out to train it"
+    def use(self, name: PartName, path: Path, config: TiRGNTrainingConfig) -> Path:
+        """Take the checkpoint `path` for a part instead of training it.
+
+        **Raises:** CheckpointError for one that was trained on other data, or cannot be a part of this mixture.
+        """
+        model, trained, found = load_model(path, config.model_type)
+        metadata = parse_document(CheckpointMetadata, found, path)
+        checksum = None if metadata.data is None else metadata.data.sha256
+        if checksum != self.graph.checksum or not _same_names(self.graph, metadata):
+            reason = (
+                f"trained on other data than {self.graph.name} (checksums differ), so it may have seen what is to be "
+                "forecast"
             )
-        metrics = described.get("metrics") or {}
-        self.results[name] = {"status": "given", "model_type": config.model_type, "created": described.get("created")}
-        self.results[name] |= {"seed": (described.get("config") or {}).get("seed")}
-        self.results[name] |= {"best_epoch": metrics.get("epoch"), "validation": metrics.get("validation")}
+            if checksum == self.graph.checksum:
+                reason = f"has other names for the ids of {self.graph.name}"
+            elif reordered(self.graph, found).checksum == checksum:
+                reason = f"numbers the names of {self.graph.name} in another order than the rest of this training"
+            raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
+        expects_static = trained.static_graph and self.graph.static is not None
+        expects_static = expects_static and (trained.model != "evidence" or trained.evidence_background)
+        if expects_static != (model.static_edges is not None):
+            raise CheckpointError(
+                f"{path}: has {'no' if expects_static else 'a'} static graph, unlike a training on {self.graph.name} "
+                f"with its settings now; leave --{name} out to train it"
+            )
+        metrics = metadata.metrics or {}
+        self.results[name] = {
+            "status": "given",
+            "model_type": config.model_type,
+            "created": metadata.created or None,
+            "seed": metadata.config.get("seed"),
+            "best_epoch": metrics.get("epoch"),
+            "validation": metrics.get("validation"),
+        }
         return path
+
+
+def finished_stage(folder: Path, graph: TemporalGraph, identity: StageIdentity) -> StageDocument | None:
+    """The document of a stage in `folder` that was finished with the same settings, data, names and initial weights."""
+    path = folder / STAGE_FILE
+    try:
+        check_regular(path)
+        found = parse_document(StageDocument, parse_json(path.read_text(encoding="utf-8")), path)
+    except (OSError, ValueError, CheckpointError):
+        return None
+    if found.identity != identity or not (folder / found.best).is_file():
+        return None
+    # The checksum covers ids and times, not names.
+    metadata = parse_document(CheckpointMetadata, load_checkpoint(folder / found.best).metadata, folder / found.best)
+    return found if _same_names(graph, metadata) else None
+
+
+def _same_names(graph: TemporalGraph, metadata: CheckpointMetadata) -> bool:
+    """Whether every id has the same name, where both have names."""
+    ours = vocabulary(graph)
+    pairs = ((ours["entities"], metadata.entities), (ours["relations"], metadata.relations))
+    return all(None in (here, there) or here == there for here, there in pairs)
 
 
 def train_staged(
     graph: TemporalGraph,
-    config: MixtureTrainingConfig,
+    config: TiRGNTrainingConfig,
+    options: RunOptions,
     *,
-    model_dir: str | Path = "models/tkg",
-    on_record: Callable[[Record], None] | None = None,
-    run_name: str | None = None,
-    resume: bool = False,
-    force: bool = False,
-    stop: Callable[[], bool] | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
-    start: Model | None = None,
-) -> dict[str, Any]:
-    """Train a mixture; see `train_tirgn`, which calls it.
+    part_config: TiRGNTrainingConfig | None = None,
+) -> TrainingResult:
+    """`train_tirgn` of a mixture (`history = "evidence"`).
 
-    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, that take the place of their stages;
-    `start`: a `Mixture` model whose parts they begin from; `beside`: how the evidence is trained, None for as the
-    preset says that `config` names.
+    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, to use instead of their stages;
+    `part_config`: the settings of the evidence, by default `evidence_config(config)`.
 
-    **Returns:** what `train_tirgn` does, with `stages` in addition. `validation` is cross-fitted: every snapshot is
-    forecast with a gate that was fitted on the others of two halves, since the final gate has seen them all.
+    **Returns:** as `train_tirgn`, with `stages`. `validation` is cross-fitted: every snapshot is forecast with a gate
+    that was fitted on the other one of two halves, because the final gate has seen them all.
     """
-    with working_alone(Path(model_dir)):
+    folder, emit, start = options.model_dir, options.on_record, options.start
+    with lock_folder(folder):
         begin = time.perf_counter()
-        folder = Path(model_dir)
-        graph = as_begun(graph, folder / "evidence", folder / "structure", force=force) if resume else graph
+        if options.resume:
+            graph = align_with_state(graph, folder / "evidence", folder / "structure", force=options.force)
         for given in (evidence, structure):
-            graph = graph if given is None else reorder_ids(graph, load_checkpoint(given).metadata)
-        stop, emit = stop or (lambda: False), on_record or (lambda record: None)
-        stages = Stages(graph, config, folder, emit, resume, stop, force)
-        alone = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-        beside = evidence_config(config) if beside is None else beside
+            graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
         if not (start is None or isinstance(start, Mixture)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
-        path = {}
-        for name, given in (("evidence", evidence), ("structure", structure)):
-            settings = config.evidence if name == "evidence" else config.structure
-            begin_from = None if start is None else getattr(start, name)
-            found = stages.part(name, settings, None if given is None else Path(given), run_name, begin_from)
-            if found is None:
-                return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-            path[name] = found
-        emit({"event": "stage", "stage": "gate"})
-        part, settings, _ = load_model(path["evidence"])
-        base, structure_config, described = load_model(path["structure"])
-        # A structure that was given may have been trained with another clock on the same facts.
-        graph = apply_clock(graph, described, learning=True)
+        stages = Stages(graph, options)
+        part_config = evidence_config(config) if part_config is None else part_config
+        structure_config = config.replace(history="mask", logdir=f"{config.logdir}/structure")
+        parts: list[tuple[PartName, TiRGNTrainingConfig, str | Path | None]]
+        parts = [("evidence", part_config, evidence), ("structure", structure_config, structure)]
+        paths: dict[str, Path] = {}
+        for name, settings, given in parts:
+            path = stages.train(name, settings) if given is None else stages.use(name, Path(given), settings)
+            if path is None:
+                return _staged_result(config, "interrupted", stages)
+            paths[name] = path
+        emit(events.StageRecord("gate"))
+        part, part_config, _ = load_model(paths["evidence"])
+        base, structure_config, metadata = load_model(paths["structure"])
+        # A given structure may have been trained with another clock on the same facts.
+        graph = with_clock(graph, metadata, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
-        model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
         evaluator = MixtureEvaluator(graph, "valid", **shared)
-        fitted, validation = fit_gate(model, evaluator, emit, stop)
+        model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
+        fitted, validation = fit_gate(model, evaluator, emit, options.stop)
         if fitted is None or validation is None:
-            return result_of(config, "interrupted", stages=stages.results, **_trained(stages))
-        # The parts' own settings, in case they were given.
-        config = config.replace(structure=structure_config, evidence=settings)
-        metrics = {"validation": validation.entity, "cross_fitted": True}
-        best = save_model(Path(model_dir) / "tirgn_best", fitted, config, graph, metrics)
-        emit({"event": "checkpoint", "path": str(best)})
-        test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
-        logs: dict[str, Any] = {"run_name": run_name, "config": config.to_dict(), "resume_step": 0 if resume else None}
-        with TrainingLogger(config.logdir, **logs) as logger:
-            logged = {f"eval/{name}": value for name, value in validation.entity.items()}
-            logged |= {f"test/{name}": value for name, value in test.entity.items()}
-            logger.log_metrics(logged, 0, once=resume)
-        seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
-        seconds = max(seconds, time.perf_counter() - begin)
-        options = {"parameters": parameter_count(fitted), "seconds": seconds, "stages": stages.results}
-        result = result_of(
-            config, "complete", best=best, validation=validation, test=test, **options, **_trained(stages)
+            return _staged_result(config, "interrupted", stages)
+        # The settings of the structure are its own where it was given.
+        config = structure_config.replace(
+            history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir
         )
-        emit({"event": "end"} | result)
+        metrics = {"validation": validation.entity, "cross_fitted": True}
+        best = save_model(folder / "tirgn_best", fitted, config, graph, metrics, part_config)
+        emit(events.CheckpointRecord(str(best)))
+        compiled: dict[str, Any] = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
+        test = MixtureEvaluator(graph, "test", **shared, **compiled)(fitted)
+        logs: dict[str, Any] = {"run_name": options.run_name, "config": config.to_dict()}
+        with TrainingLogger(config.logdir, **logs, resume_step=0 if options.resume else None) as logger:
+            figures = {f"eval/{name}": value for name, value in validation.entity.items()}
+            figures |= {f"test/{name}": value for name, value in test.entity.items()}
+            logger.log_metrics(figures, 0, once=options.resume)
+        seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
+        result = _staged_result(
+            config,
+            "complete",
+            stages,
+            checkpoint=best,
+            validation=validation,
+            test=test,
+            parameters=parameter_count(fitted),
+            seconds=max(seconds, time.perf_counter() - begin),
+        )
+        emit(events.EndRecord(result))
         return result
 
 
-def _same_names(graph: TemporalGraph, described: dict[str, Any]) -> bool:
-    """Whether every id has the same name, where both have names."""
-    ours, theirs = describe_vocabulary(graph), [described.get(kind) for kind in VOCABULARIES]
-    return all(None in (ours[kind], names) or ours[kind] == names for kind, names in zip(VOCABULARIES, theirs))
-
-
-def _trained(stages: Stages) -> dict[str, Any]:
-    """What the result of all stages says about its epochs: those of the structure."""
+def _staged_result(config: TiRGNTrainingConfig, status: Any, stages: Stages, **figures: Any) -> TrainingResult:
+    """The result of all stages; its epochs are those of the structure."""
     found = stages.results.get("structure", {})
-    return {"epoch": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
+    epochs = {"epochs_trained": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
+    result = make_result(config, status, **epochs, **figures)
+    result["stages"] = stages.results
+    return result
 
 
 def fit_gate(
-    model: Mixture, evaluator: MixtureEvaluator, emit: Callable[[Record], None], stop: Callable[[], bool]
+    model: Mixture, evaluator: MixtureEvaluator, on_record: OnRecord, stop: Stop
 ) -> tuple[Mixture | None, Evaluation | None]:
-    """The model with its gate fitted on all snapshots of the evaluator's split, and the evaluation of that split with
-    gates fitted on either half of it, each forecasting the other; None where it was stopped."""
-    asked = evaluator.loader
-    # As in training, equal answers are put together: the loss may leave out other true answers, each of them once.
-    options = {"batch_size": asked.batch_size, "max_buckets": 3, **model.evidence.loader_options}
-    loader = EvidenceLoader(asked.graph, asked.index, evaluator.split, **options)
-    snapshots, fit = loader.snapshots, GateFit(model, loader, evaluator.model_at(model), emit)
-    # A single snapshot cannot be halved: the gate as it begins forecasts it.
+    """Fit the gate of a mixture on all snapshots of the evaluator's split.
+
+    **Returns:** (model, evaluation) where the evaluation is cross-fitted: gates fitted on either half of the split
+    forecast the other half. None for what was stopped before its end.
+    """
+    split_loader = evaluator.loader
+    # As in training, equal answers are merged: the loss may leave out other true answers, each of them once.
+    options: dict[str, Any] = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.loader_options}
+    loader = EvidenceLoader(split_loader.graph, split_loader.index, evaluator.split, **options)
+    snapshots, fit = loader.snapshots, GateFitter(model, loader, evaluator.forecaster(model), on_record)
+    # A single snapshot cannot be halved: the initial gate forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)
     for half in halves:
@@ -251,12 +266,15 @@ def fit_gate(
         if fitted is None:
             return None, None
         found = evaluator(fitted)
-        whole = found if whole is None else _joined(found, whole, np.isin(whole.snapshot, half))
+        whole = found if whole is None else _join(found, whole, np.isin(whole.snapshot, half))
     return fit(snapshots, stop), whole
 
 
-def _joined(last: Evaluation, first: Evaluation, seen_by_last: np.ndarray) -> Evaluation:
-    """The questions of `first` where the gate of `last` has seen them, and those of `last` elsewhere."""
-    pick = lambda old, new: {kind: np.where(seen_by_last, old[kind], new[kind]) for kind in old}
+def _join(last: Evaluation, first: Evaluation, seen_by_last: np.ndarray) -> Evaluation:
+    """The queries of `first` that the gate of `last` was fitted on, and the others of `last`."""
+
+    def pick(old: dict[Any, np.ndarray], new: dict[Any, np.ndarray]) -> dict[Any, np.ndarray]:
+        return {kind: np.where(seen_by_last, old[kind], new[kind]) for kind in old}
+
     columns = {name: pick(getattr(first, name), getattr(last, name)) for name in Ranks._fields}
     return dataclasses.replace(first, **columns)

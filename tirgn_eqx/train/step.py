@@ -1,8 +1,8 @@
 """The training step: a pure function of model, optimizer state and batch.
 
-The window is evolved once. The questions are scored in micro-batches inside a scan, each giving its gradient
-with respect to the decoders and the evolved state; the summed state gradient is pulled back through the
-evolution once. So memory is that of one micro-batch, and evolution is never repeated.
+The window of a recurrent graph model is evolved once. Queries are scored in micro-batches inside a scan, each giving
+its gradient with respect to the decoders and the evolved state; the summed state gradient is pulled back through the
+evolution once. Memory is therefore that of one micro-batch, and evolution is never repeated.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,26 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from beartype import beartype
-from jaxtyping import Array, Float, PyTree, jaxtyped
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
 
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
+from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.runtime.compiling import Programs
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
-from tirgn_eqx.train.evidence_step import make_evidence_step
-from tirgn_eqx.train.non_finite import is_finite, kept_unless
-from tirgn_eqx.train.optimizer import global_norm, make_optimizer, trainable
+from tirgn_eqx.train.data import Loader, PreparedBatch
+from tirgn_eqx.train.events import CompileRecord, OnRecord
+from tirgn_eqx.train.optimizer import make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
-from tirgn_eqx.types import Batch, EntityRows
+from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
+from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch
 
-Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
 
 
 class Gradients(NamedTuple):
-    """Metrics, gradient with respect to the trainable leaves (None elsewhere), and the new buffers."""
+    """Metrics, the gradient with respect to the trainable leaves (None elsewhere), and the new buffers."""
 
     metrics: Metrics
     gradient: RecurrentGraphModel
@@ -48,18 +50,24 @@ def loss_and_gradient(
     training: bool = True,
     num_entities: int | None = None,
 ) -> Gradients:
-    """Loss of one target snapshot, or the mean over several that share their evolution, and its gradient.
+    """Loss and gradient of one target snapshot, or of the mean over several that share their evolution.
 
-    The loss is `task_weight` * entity + (1 - `task_weight`) * relation + static, entity and relation being
-    means over all answers of the snapshot, both directions (TiRGN, equations 15 to 17).
+    The loss is `task_weight` * entity + (1 - `task_weight`) * relation + static, where entity and relation are
+    means over all answers of the snapshot in both directions (TiRGN, equations 15 to 17).
 
-    **Arguments:** `batch`: with a leading `micro` axis on its questions; `training`: batch statistics and
-    dropout (with `batch.key`); False freezes both, as in inference; `num_entities`: of the vocabulary, when
-    `model` is one `at_rows` of the batch.
+    **Arguments:**
+
+    - `batch`: with a leading `micro` axis on its queries.
+    - `precision`, `policy`, `unroll`: compute type, rematerialisation, unrolling of the loop over the window.
+    - `training`: batch statistics and dropout (with `batch.key`); False freezes both, as in inference.
+    - `num_entities`: of the vocabulary, when `model` holds only the rows of the batch (`at_rows`).
     """
     parameters, rest = eqx.partition(model, trainable(model))
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
-    ready = lambda parameters: cast_for_compute(eqx.combine(parameters, rest), precision)
+
+    def ready(parameters):
+        return cast_for_compute(eqx.combine(parameters, rest), precision)
+
     all_queries = (batch.entity_queries, batch.relation_queries)
     divisors = [_divisor(queries.answer_weight, batch) for queries in all_queries]
     targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
@@ -97,9 +105,14 @@ def loss_and_gradient(
             seen = encoding if target is None else encoding.at_target(target)
             result = differentiate(parameters, seen, buffers, queries, key, some, target)
             (_, (new, buffers)), (more_to_decoder, more_to_state) = result
-            add = lambda total, part: total + part.astype(total.dtype)
-            # Every target's gradient belongs to its own state.
-            put = lambda total, part: total.at[target].add(part.astype(total.dtype)) if part.ndim else total
+
+            def add(total, part):
+                return total + part.astype(total.dtype)
+
+            def put(total, part):
+                # Every target has its own state, and each state its own gradient.
+                return total.at[target].add(part.astype(total.dtype)) if part.ndim else total
+
             to_state = jax.tree.map(add if target is None else put, to_state, more_to_state)
             gradients = jax.tree.map(add, to_decoder, more_to_decoder), to_state
             return (gradients, jax.tree.map(add, losses, new), buffers), None
@@ -129,13 +142,17 @@ def loss_and_gradient(
 
 def _take_rows(tree: PyTree, rows: EntityRows) -> PyTree:
     """`tree` with its entity tables cut down to `rows`."""
-    take = lambda path, leaf: split(rows.take(leaf), "entity") if is_entity_table(path) else leaf
-    return jax.tree_util.tree_map_with_path(take, tree)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: split(rows.take(leaf), "entity") if is_entity_table(path) else leaf, tree
+    )
 
 
 def _put_rows(tree: PyTree, rows: EntityRows, part: PyTree) -> PyTree:
-    """`part` with the whole entity tables of `tree`, in which `rows` are those of `part`."""
-    put = lambda path, whole, few: whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
+    """`part` with the whole entity tables of `tree`, where `rows` are replaced by those of `part`."""
+
+    def put(path: Any, whole: Any, few: Any) -> Any:
+        return whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
+
     return jax.tree_util.tree_map_with_path(put, tree, part)
 
 
@@ -155,15 +172,21 @@ def make_step(
 ) -> Step:
     """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
 
-    A step whose loss or gradient is not finite changes nothing. Compile it with `eqx.filter_jit`. Shapes and types of
-    its arguments are checked while it is traced. A batch with `rows` costs what those rows cost: the others keep their
-    embeddings and their moments (lazy Adam), and only the rows are counted in the L2 term.
+    A step whose loss or gradient is not finite changes nothing. Shapes and types of the arguments are checked while the
+    step is traced. A batch with `rows` costs what those rows cost: other entities keep their embeddings and their
+    moments (lazy Adam), and only the rows are counted in the L2 penalty.
 
-    **Arguments:** `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
+    **Arguments:**
+
+    - `optimizer`: of `make_optimizer`, which is the default.
+    - `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
+
+    **Returns:** the step, to be compiled with `eqx.filter_jit`; `metrics` has scalars `loss`, `loss_entity`,
+    `loss_relation`, `loss_static` and `gradient_norm`.
     """
     optimizer = optimizer or make_optimizer(config)
-    if not isinstance(config, RecurrentTrainingConfig):
-        return make_evidence_step(optimizer)
+    if config.model == "evidence":
+        return _make_evidence_step(optimizer)
 
     @jaxtyped(typechecker=beartype)
     def step(
@@ -182,9 +205,91 @@ def make_step(
         result = loss_and_gradient(model, batch, unroll=unroll, **options)
         parameters = eqx.filter(model, trainable(model))
         updates, new_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
-        metrics = result.metrics | {"gradient_norm": global_norm(result.gradient)}
+        metrics = result.metrics | {"gradient_norm": optax.tree.norm(result.gradient)}
         new = eqx.apply_updates(model, updates).with_buffers(jax.lax.stop_gradient(result.buffers))
-        new, new_state = kept_unless(is_finite(metrics), (new, new_state), (model, opt_state))
+        new, new_state = select_tree(is_finite(metrics), (new, new_state), (model, opt_state))
         return as_placed(new), as_placed(new_state), everywhere(metrics)
 
     return step
+
+
+# --- the evidence model ------------------------------------------------------------------------------------------
+
+
+def mean_nll(log_probability: Float[Array, " answer"], answers: Answers) -> Float[Array, ""]:
+    """Weighted mean of the answers' negative log-probabilities, in nats; 0 where there are none."""
+    weight = answers.answer_weight
+    return -jnp.sum(log_probability * weight) / jnp.maximum(jnp.sum(weight), 1)
+
+
+def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, ""], Metrics]:
+    """`task_weight` * mean NLL of entity answers + (1 - `task_weight`) * mean NLL of relation answers, in nats."""
+    entity, relation = model.answer_log_probabilities(batch, batch.key)
+    losses = mean_nll(entity, batch.entity.answers), mean_nll(relation, batch.relation.answers)
+    loss = model.task_weight * losses[0] + (1 - model.task_weight) * losses[1]
+    zero = jnp.zeros_like(loss)
+    return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1], "loss_static": zero}
+
+
+def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
+    """`make_step` of the evidence model, whose batches are parts of a snapshot."""
+
+    @jaxtyped(typechecker=beartype)
+    def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
+        gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
+        trained = trainable(model)
+        gradient = eqx.filter(gradient, trained)
+        updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trained))  # pyright: ignore
+        metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
+        new = eqx.apply_updates(model, updates), new_state
+        return *select_tree(is_finite(metrics), new, (model, opt_state)), metrics
+
+    return step
+
+
+# --- ahead of time -----------------------------------------------------------------------------------------------
+
+
+class CompiledStep:
+    """The training step, compiled once for each batch shape; model and optimizer state are donated.
+
+    **Arguments:** `on_record`: called with a `CompileRecord` after every compilation; the others: of `make_step`.
+    """
+
+    def __init__(
+        self,
+        config: TiRGNTrainingConfig,
+        on_record: OnRecord,
+        optimizer: optax.GradientTransformation | None = None,
+        num_entities: int | None = None,
+    ):
+        step = make_step(config, optimizer, num_entities)
+
+        # The batch comes first because donation spares the first argument: no result has its shape.
+        def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
+            return step(model, opt_state, batch)
+
+        self.programs = Programs(
+            batch_first,
+            donate="all-except-first",
+            on_compile=lambda bucket, seconds: on_record(CompileRecord(bucket, seconds)),
+        )
+
+    def __call__(
+        self, model: Any, opt_state: PyTree, prepared: PreparedBatch, key: PRNGKeyArray
+    ) -> tuple[Any, PyTree, Metrics]:
+        return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
+
+    def compile(self, model: Any, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
+        """Compile what is missing for the batches of `loader`.
+
+        Compile first: allocations made by the compiler between steps fragment the heap.
+        """
+        if len(self.programs.compiled) < len(loader.buckets):
+            for prepared in loader.one_of_each():
+                self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
+
+
+def with_key(prepared: PreparedBatch, key: PRNGKeyArray) -> Any:
+    """The batch of `prepared` with its dropout key."""
+    return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

@@ -1,4 +1,4 @@
-"""Early stopping on a validation figure, counted in epochs."""
+"""Early stopping by a validation figure, counted in epochs."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Remembers the best validation so far and says when to stop waiting for a better one.
+    """The best validation so far, and when to stop waiting for a better one.
 
     **Arguments:**
 
@@ -23,7 +23,7 @@ class EarlyStopping:
     best_epoch: int | None = None
 
     def update(self, epoch: int, value: float) -> tuple["EarlyStopping", bool]:
-        """The state after a validation, and whether it is the best so far; NaN and a mere tie never are."""
+        """The state after a validation, and whether it is the best so far; NaN and ties never are."""
         better = self.best_value is None
         if self.best_value is not None:
             better = value > self.best_value if self.monitor == "mrr" else value < self.best_value
@@ -32,11 +32,11 @@ class EarlyStopping:
         return dataclasses.replace(self, best_value=float(value), best_epoch=epoch), True
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether `patience` epochs have gone by since the best validation (without one: since the start)."""
+        """Whether `patience` epochs have passed since the best validation, or since the start without one."""
         return self.patience > 0 and epoch - (self.best_epoch or 0) >= self.patience
 
     def message(self, epoch: int) -> str:
-        """The line to show when the training stops early at `epoch`."""
+        """The message when the training stops early at `epoch`."""
         if self.best_value is None:
             return f"Early stopping at epoch {epoch}, no validation gave a number"
         figure = f"best {self.monitor.upper()} {self.best_value:.4f}"

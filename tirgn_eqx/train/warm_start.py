@@ -1,8 +1,7 @@
-"""Warm starts: a model that begins with another one's weights, its vocabulary matched by name.
+"""Warm starts: a model that begins with the weights of another one, whose vocabulary is matched by name.
 
-Which axis of an array is the vocabulary is what its annotation says (`tirgn_eqx.types` lists the names of axes): one
-that begins with `entity` has a row for every entity, one that begins with `rel2` a row for every relation and then one
-for every inverse.
+The annotation of an array says whether its first axis is the vocabulary (`tirgn_eqx.types` lists the names of axes):
+`entity` has a row for every entity, `rel2` a row for every relation and then one for every inverse.
 """
 
 import dataclasses
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int64
 
 from tirgn_eqx.errors import ConfigError
 
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NameMap:
-    """Which ids of an old vocabulary the names of a new one have.
+    """The old id of every name in a new vocabulary.
 
-    **Arguments:** `entity`: int64 `(entity,)`, `relation`: int64 `(rel,)`, by new id the old one, -1 for a new name;
-    `old_entities`, `old_relations`: sizes of the old vocabulary.
+    **Arguments:** `entity`, `relation`: by new id the old one, -1 for a new name; `old_entities`, `old_relations`:
+    sizes of the old vocabulary.
     """
 
-    entity: np.ndarray
-    relation: np.ndarray
+    entity: Int64[np.ndarray, " entity"]
+    relation: Int64[np.ndarray, " rel"]
     old_entities: int
     old_relations: int
 
-    def rows(self, axis: str) -> tuple[np.ndarray, int]:
-        """(by new row the old one or -1, number of old rows) of the axis `entity` or `rel2`."""
+    def rows(self, axis: str) -> tuple[Int64[np.ndarray, " row"], int]:
+        """(by new row the old one or -1, number of old rows) for the axis `entity` or `rel2`."""
         if axis == "entity":
             return self.entity, self.old_entities
         inverse = np.where(self.relation < 0, -1, self.relation + self.old_relations)
@@ -41,9 +41,9 @@ class NameMap:
 
 
 def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
-    """Every array of a model by its path, such as `background.subject`, with the name of its first axis as annotated
-    (None for an array without such)."""
-    found = {}
+    """The arrays of a model by path, such as `background.subject`, each with the annotated name of its first axis (None
+    without one)."""
+    found: dict[str, tuple[str | None, Any]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
         owner, annotation = model, None
         for key in path:
@@ -52,7 +52,7 @@ def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
                 owner = getattr(owner, key.name)
             else:
                 owner = owner[key.idx]
-        # Of `Float[Array, "word dim"] | None`, the part that speaks of an array.
+        # In a union such as `Float[Array, "word dim"] | None`, one member has the names of axes.
         words = [getattr(kind, "dim_str", "").split() for kind in (annotation, *get_args(annotation))]
         axis = next((names[0] for names in words if names), None)
         found[jax.tree_util.keystr(path, simple=True, separator=".")] = axis, leaf
@@ -62,22 +62,22 @@ def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
 def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
     """`fresh` with the weights and buffers of `old`; rows of new names stay as they are in `fresh`.
 
-    **Arguments:** `fresh`: a model as it begins, whose settings stay; `old`: one of the same kind and widths; `names`:
-    from its vocabulary to that of `fresh`, None when they have the same.
+    **Arguments:** `fresh`: a newly built model, whose settings stay; `old`: one of the same kind and widths; `names`:
+    maps the vocabulary of `fresh` to that of `old`, None when they are the same.
 
-    **Raises:** ConfigError for a model of another shape, with the array that differs.
+    **Raises:** ConfigError for a model of another shape, naming the array that differs.
     """
     ours, theirs = leading_axes(fresh), leading_axes(old)
     again = "leave the settings that shape the model as they were, or train anew with `tirgn train`"
     for name in sorted(set(ours) ^ set(theirs)):
         where = "the settings describe a model with" if name in ours else "the settings describe a model without"
         raise ConfigError(f"{where} the array {name!r}, unlike the one to begin from; {again}")
-    leaves = []
+    leaves: list[Any] = []
     for name, (axis, leaf) in ours.items():
         value, rows = np.asarray(theirs[name][1]), None
         if names is not None and axis in ("entity", "rel2"):
             place, number = names.rows(axis)
-            # An array may be annotated as of relations and be of one alone, shared by all.
+            # An array that is annotated with relations may have one row that all share.
             rows = place if len(leaf) == len(place) and len(value) == number else None
         expected = value.shape if rows is None else (len(rows), *value.shape[1:])
         if leaf.shape != expected:
@@ -89,13 +89,13 @@ def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
             filled, known = np.array(leaf), rows >= 0
             filled[known] = value[rows[known]]
             value = filled
-        # A copy: a training donates its arrays.
+        # Copied, because a training donates its arrays.
         leaves.append(jnp.array(value, leaf.dtype))
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
 def fingerprint(model: Any) -> str:
-    """sha256 over all arrays of a model."""
+    """The sha256 over all arrays of a model."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(model):
         digest.update(np.ascontiguousarray(leaf).tobytes())

@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def tune(
     startup: int = 5,
     out: str | Path | None = None,
     keep_trials: bool = False,
-    on_record: Callable[[Record], None] | None = None,
+    on_record: Callable[[SearchRecord], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Search for the settings with the highest validation MRR, alone or with other processes at the same `study`.
@@ -110,7 +111,11 @@ def tune(
 
 
 def _work(
-    shared: SharedStudy, claim: Claim, graph: TemporalGraph, emit: Callable[[Record], None], stop: Callable[[], bool]
+    shared: SharedStudy,
+    claim: Claim,
+    graph: TemporalGraph,
+    emit: Callable[[SearchRecord], None],
+    stop: Callable[[], bool],
 ) -> bool:
     """Train one trial to its end; False when it was interrupted and can be resumed."""
     number, folder = claim.trial.number, claim.folder
@@ -139,7 +144,7 @@ def _work(
         if not _caused_by_settings(error):
             raise
         shared.finish(claim, "failed", reason=one_line(str(error))[:300])
-        emit({"event": "trial_end", "number": number, "state": "failed", "mrr": None})
+        emit(TrialEndRecord(number, "failed", None))
         return True
     attributes = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
     if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
@@ -151,14 +156,14 @@ def _work(
     else:
         return False
     row = shared.rows()[number]
-    emit({"event": "trial_end", "number": number, "state": row["state"], "mrr": row["mrr"]})
+    emit(TrialEndRecord(number, row["state"], row["mrr"]))
     return True
 
 
 def _caused_by_settings(error: BaseException) -> bool:
     """Whether the settings made the trial fail: its loss diverged, or it needs too much memory."""
     causes = (error, error.__cause__)
-    return isinstance(error, DivergedError) or any(cause is not None and ran_out_of_memory(cause) for cause in causes)
+    return isinstance(error, DivergedError) or any(cause is not None and is_out_of_memory(cause) for cause in causes)
 
 
 def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, Any] | None:

@@ -146,19 +146,30 @@ def _checkpoint() -> list[Files]:
     return made
 
 
-def _run() -> dict[str, Any]:
-    return {"config": _tiny().to_dict(), "data": {"name": "tiny", "sha256": "0" * 64}, "start": None}
+def _identity() -> Any:
+    from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
+
+    data = DataDescription(name="tiny", sha256="0" * 64)
+    return TrainingIdentity(config=_tiny().to_dict(), data=data, num_entities=3, num_relations=1)
 
 
 _MODEL, _OPTIMISER = {"a": np.zeros((3, 2), np.float32)}, {"m": np.zeros(3, np.float32), "n": np.zeros((), np.int32)}
 
 
 def _state() -> list[Files]:
-    from tirgn_eqx.checkpoint.training_state import Progress, save_state
+    from tirgn_eqx.checkpoint.metadata import TrainingProgress
+    from tirgn_eqx.checkpoint.training_state import save_training_state
 
     with tempfile.TemporaryDirectory() as work:
-        progress = Progress(2, 1, 9, 1, 0.5, 1, 3.0, {"batch_size": 8}, {"loss": np.ones(1)})
-        save_state(Path(work), _MODEL, _OPTIMISER, progress, _run())
+        progress = TrainingProgress(
+            epoch=2,
+            step=1,
+            global_step=9,
+            best_value=0.5,
+            best_epoch=1,
+            oom_overrides={"batch_size": 8},
+        )
+        save_training_state(Path(work), _MODEL, _OPTIMISER, progress, {"loss": np.ones(1)}, _identity())
         files = _files(Path(work))
     return [files, {name: data for name, data in files.items() if name.endswith("npz")}]
 
@@ -304,9 +315,9 @@ def _load_model(place: Path) -> None:
 
 
 def _resume(place: Path) -> None:
-    from tirgn_eqx.checkpoint.training_state import load_state
+    from tirgn_eqx.checkpoint.training_state import load_training_state
 
-    load_state(place, _MODEL, _OPTIMISER, _run())
+    load_training_state(place, _MODEL, _OPTIMISER, _identity())
 
 
 def _configure(place: Path) -> None:

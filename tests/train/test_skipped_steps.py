@@ -7,15 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import family_config
 
-from tirgn_eqx import simulate, train_tirgn
+from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.errors import DivergedError
 from tirgn_eqx.train import trainer as training
-from tirgn_eqx.train.compiled import with_key
+from tirgn_eqx.train.events import EpochRecord, SkippedStepRecord
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import make_step
+from tirgn_eqx.train.step import make_step, with_key
 
 SMALL = {
     "embedding_dim": 8,
@@ -42,31 +41,33 @@ def graph():
 
 
 def configured(folder, **changes):
-    return family_config(**SMALL | changes, logdir=str(folder / "logs"))
+    return TiRGNTrainingConfig(**SMALL | changes, logdir=str(folder / "logs"))
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"family": "evidence"}])
+@pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"model": "evidence"}])
 def test_a_step_that_gives_nan_changes_no_bit(graph, tmp_path, changes):
     config = configured(tmp_path, ema_decay=0.5, **changes)
-    run = training.Run(graph, config, tmp_path, lambda record: None)
+    run = training.Trainer(graph, config, tmp_path, lambda record: None)
     (prepared,) = run.loader.one_of_each()
     batch = with_key(prepared, jax.random.key(0))
     step = eqx.filter_jit(make_step(config, make_optimizer(config)))
     poison = lambda model, value: jax.tree.map(
         lambda leaf: leaf.at[(0,) * leaf.ndim].set(value) if eqx.is_inexact_array(leaf) and leaf.size else leaf, model
     )
-    model = poison(run.model, jnp.nan)
+    model = poison(run.state.model, jnp.nan)
     state = init_optimizer(make_optimizer(config), model)
     new, new_state, metrics = step(model, state, batch)
     assert not np.isfinite(metrics["gradient_norm"])
     for before, after in zip(jax.tree.leaves((model, state)), jax.tree.leaves((new, new_state)), strict=True):
         np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
     # The same step without the poison does change something.
-    state = init_optimizer(make_optimizer(config), run.model)
-    new, _, metrics = step(run.model, state, batch)
+    state = init_optimizer(make_optimizer(config), run.state.model)
+    new, _, metrics = step(run.state.model, state, batch)
     assert np.isfinite(metrics["loss"])
-    assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(run.model), jax.tree.leaves(new)))
+    assert any(
+        (np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(run.state.model), jax.tree.leaves(new))
+    )
 
 
 class Spoilt:
@@ -74,7 +75,7 @@ class Spoilt:
 
     def __init__(self, inner, spoil):
         self.inner, self.spoil = inner, spoil
-        self.steps, self.compile = inner.steps, inner.compile
+        self.programs, self.compile = inner.programs, inner.compile
 
     def __call__(self, model, opt_state, prepared, key):
         before = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, (model, opt_state))
@@ -90,7 +91,7 @@ def spoil(monkeypatch, chosen):
 
 
 @pytest.mark.slow
-def test_bad_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypatch):
+def test_skipped_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: target in (3, 4))
     ends = {}
     for name in ("whole", "broken"):
@@ -102,11 +103,11 @@ def test_bad_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monkeypat
         if name == "broken":
             assert result["status"] == "interrupted"
             result = train_tirgn(graph, config, model_dir=folder, on_record=records.append, resume=True)
-        assert result["status"] == "complete" and result["bad_steps"] == 4
-        bad = [record for record in records if record["event"] == "bad_step"]
-        assert len(bad) == 4 and {record["time"] for record in bad} == {3, 4}
+        assert result["status"] == "complete" and result["skipped_steps"] == 4
+        bad = [record for record in records if isinstance(record, SkippedStepRecord)]
+        assert len(bad) == 4 and {record.time for record in bad} == {3, 4}
         said = [json.loads(line) for line in (folder / "logs" / "text.jsonl").read_text().splitlines()]
-        said = [(line["step"], line["bad_step"]) for line in said if "bad_step" in line]
+        said = [(line["step"], line["skipped_step"]) for line in said if "skipped_step" in line]
         assert len(said) == 4 and all("loss nan, gradient norm inf" in text for _, text in said)
         metrics = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
         losses = [line["train/loss"] for line in metrics if "train/loss" in line]
@@ -122,7 +123,7 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
     begun = []
     # The second epoch goes wrong: the first one's best checkpoint stays.
     spoil(monkeypatch, lambda target: len(begun) == 1 and target > 2)
-    emit = lambda record: begun.append(1) if record["event"] == "epoch" else None
+    emit = lambda record: begun.append(1) if isinstance(record, EpochRecord) else None
     with pytest.raises(DivergedError, match=r"4 of \d+ steps of epoch 2 .*max_bad_steps = 3.*loss nan") as error:
         train_tirgn(graph, configured(tmp_path, max_bad_steps=3, epochs=3), model_dir=tmp_path, on_record=emit)
     assert f"{tmp_path / 'tirgn_best.npz'} is that of epoch 1" in str(error.value)
@@ -131,7 +132,7 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
 
 
 @pytest.mark.slow
-def test_an_epoch_of_bad_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
+def test_an_epoch_of_skipped_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: True)
     with pytest.raises(DivergedError, match="there is no checkpoint yet"):
         train_tirgn(graph, configured(tmp_path, max_bad_steps=10**6), model_dir=tmp_path)
@@ -152,10 +153,10 @@ def test_old_checkpoints_go_only_when_the_new_one_can_be_read(graph, tmp_path, m
     train_tirgn(graph, config, model_dir=tmp_path)
     names = sorted(path.name for path in tmp_path.glob("tirgn_epoch_*"))
     assert names == ["tirgn_epoch_3.json", "tirgn_epoch_3.npz", "tirgn_epoch_4.json", "tirgn_epoch_4.npz", stale.name]
-    from tirgn_eqx.checkpoint.run_folder import prune
+    from tirgn_eqx.checkpoint.run_folder import prune_checkpoints
     from tirgn_eqx.errors import CheckpointError
 
     (tmp_path / "tirgn_epoch_4.npz").write_bytes(b"PK broken")
     with pytest.raises(CheckpointError):
-        prune(tmp_path / "tirgn_epoch_4.npz", 4, 1)
+        prune_checkpoints(tmp_path / "tirgn_epoch_4.npz", 4, 1)
     assert (tmp_path / "tirgn_epoch_3.npz").exists()

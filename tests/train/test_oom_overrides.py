@@ -1,34 +1,35 @@
-"""Running out of memory: what is given up, in which order, and that nothing is lost."""
+"""Running out of memory: which settings change, in which order, and that nothing is lost."""
 
 import jax
 import pytest
 
 from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.train import trainer as training
-from tirgn_eqx.train.out_of_memory import lighter, ran_out_of_memory
+from tirgn_eqx.train.events import OutOfMemoryRecord
+from tirgn_eqx.train.recovery import cheaper_config, is_out_of_memory
 
 EXHAUSTED = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
 
 def test_the_loop_over_the_window_comes_back_first():
     config = TiRGNTrainingConfig(unroll=True, remat="none", batch_size=0)
-    assert lighter(config, units=100) == config.replace(unroll=False)
+    assert cheaper_config(config, queries=100) == config.replace(unroll=False)
 
 
 def test_first_stronger_rematerialisation_then_smaller_batches():
-    config, rungs = TiRGNTrainingConfig(remat="none", batch_size=0), []
+    config, configs = TiRGNTrainingConfig(remat="none", batch_size=0), []
     while config is not None:
-        rungs.append((config.remat, config.batch_size))
-        config = lighter(config, units=100)
-    assert rungs == [("none", 0), ("dots", 0), ("full", 0), ("full", 50), ("full", 25)]
-    larger_than_needed = lighter(TiRGNTrainingConfig(remat="full", batch_size=4096), units=100)
+        configs.append((config.remat, config.batch_size))
+        config = cheaper_config(config, queries=100)
+    assert configs == [("none", 0), ("dots", 0), ("full", 0), ("full", 50), ("full", 25)]
+    larger_than_needed = cheaper_config(TiRGNTrainingConfig(remat="full", batch_size=4096), queries=100)
     assert larger_than_needed.batch_size == 50
 
 
 def test_what_counts_as_out_of_memory():
-    assert ran_out_of_memory(EXHAUSTED) and ran_out_of_memory(MemoryError())
-    assert not ran_out_of_memory(jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes"))
-    assert not ran_out_of_memory(ValueError("Out of memory"))
+    assert is_out_of_memory(EXHAUSTED) and is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes"))
+    assert not is_out_of_memory(ValueError("Out of memory"))
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def configured(folder, **changes):
 
 
 def limited(monkeypatch, allows):
-    """Lets the step run only in a form that `allows`; a step that is refused has eaten its arguments, as a device
-    that ran out of memory halfway may have."""
+    """Lets the step run only in a form that `allows`; a step that is refused deletes its arguments, as a device that
+    ran out of memory halfway may have invalidated them."""
     real = training.CompiledStep
 
     class Limited(real):
@@ -73,15 +74,15 @@ def limited(monkeypatch, allows):
 
 
 @pytest.mark.slow
-def test_a_training_goes_down_the_ladder_and_says_so(graph, tmp_path, monkeypatch):
+def test_a_training_takes_cheaper_steps_and_says_so(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: config.remat == "full" and 0 < config.batch_size <= 32)
     records = []
     result = train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, on_record=records.append)
     assert result["status"] == "complete" and result["epochs_trained"] == 2
     facts = max(len(graph.subject[graph.snapshot == time]) for time in range(1, graph.num_snapshots))
-    said = [(r["remat"], r["batch_size"]) for r in records if r["event"] == "out_of_memory"]
+    said = [(r.overrides["remat"], r.overrides["batch_size"]) for r in records if isinstance(r, OutOfMemoryRecord)]
     assert said[0] == ("full", 0) and said[-1][1] <= 32 and len(said) >= 2 and facts > 0
-    assert result["given_up"] == {"remat": "full", "batch_size": said[-1][1]}
+    assert result["oom_overrides"] == {"remat": "full", "batch_size": said[-1][1]}
     assert "out of memory; going on with" in (tmp_path / "logs" / "text.jsonl").read_text()
 
 
@@ -90,12 +91,12 @@ def test_a_stronger_rematerialisation_changes_no_result(graph, tmp_path, monkeyp
     plain = train_tirgn(graph, configured(tmp_path / "a", remat="full"), model_dir=tmp_path / "a")
     limited(monkeypatch, lambda config: config.remat == "full")
     result = train_tirgn(graph, configured(tmp_path / "b"), model_dir=tmp_path / "b")
-    assert result["given_up"]["remat"] == "full"
+    assert result["oom_overrides"]["remat"] == "full"
     assert result["test"]["entity"] == pytest.approx(plain["test"]["entity"], rel=1e-3)
 
 
 @pytest.mark.slow
-def test_below_the_last_rung_the_error_stays(graph, tmp_path, monkeypatch):
+def test_without_a_cheaper_step_the_error_stays(graph, tmp_path, monkeypatch):
     limited(monkeypatch, lambda config: False)
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
         train_tirgn(graph, configured(tmp_path, remat="full"), model_dir=tmp_path)

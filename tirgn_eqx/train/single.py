@@ -1,0 +1,54 @@
+"""Training one model that is not a mixture: folder, devices and logs around the training loop."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tirgn_eqx.checkpoint.run_folder import lock_folder
+from tirgn_eqx.checkpoint.training_state import align_with_state
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.models import Model
+from tirgn_eqx.runtime.meshes import MeshShape, make_mesh, on
+from tirgn_eqx.runtime.processes import is_first
+from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger
+from tirgn_eqx.train.events import EndRecord, OnRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a training runs, as opposed to what is trained; see `train_tirgn` for each."""
+
+    model_dir: Path
+    on_record: OnRecord = ignore
+    run_name: str | None = None
+    resume: bool = False
+    force: bool = False
+    stop: Stop = never
+    start: Model | None = None
+
+
+def train_single(
+    graph: TemporalGraph, config: TiRGNTrainingConfig, options: RunOptions, mesh: MeshShape | None = None
+) -> TrainingResult:
+    """`train_tirgn` of a model that is not a mixture."""
+    folder, devices = options.model_dir, None if mesh is None else make_mesh(mesh)
+    on_record = options.on_record if is_first() else ignore
+    with on(devices), lock_folder(folder) if is_first() else nullcontext():
+        if options.resume:
+            # The weights know ids and times as they were, with `force` also on other data.
+            graph = align_with_state(graph, folder, force=options.force)
+        trainer = Trainer(graph, config, folder, on_record, options.start, devices)
+        if options.resume:
+            trainer.resume(options.force)
+        logs: dict[str, Any] = {"run_name": options.run_name, "config": trainer.config.to_dict()}
+        step = trainer.state.global_step if options.resume else None
+        with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
+            trainer.logger = logger
+            if not options.resume:
+                logger.log_metrics({"system/total_params": trainer.parameters}, 0)
+            result = trainer.train(options.stop)
+    on_record(EndRecord(result))
+    return result
