@@ -24,7 +24,7 @@ def main() -> None:
     from benchmarks.harness import clock, device_peak
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import build_history_vocabulary
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
     from tirgn_eqx.models import build_model
 

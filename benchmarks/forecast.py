@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", metavar="CKPT", help="ask this one instead of training")
     args = common.finalize(parser.parse_args())
 
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.calibrate import fit_temperature
     from tirgn_eqx.evaluate.protocol import make_evaluator
     from tirgn_eqx.forecast import Forecaster

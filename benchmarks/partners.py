@@ -24,7 +24,7 @@ def main() -> None:
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.index.evidence import EvidenceIndex
-    from tirgn_eqx.data.vocabulary import for_checkpoint
+    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
 

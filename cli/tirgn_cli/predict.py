@@ -150,7 +150,7 @@ def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", 
             rows.append(row | {"predicted": forecast.predicted, "rank": rank, "probability": candidate.probability})
     answers = pl.DataFrame(rows)
     # An open file, because polars refuses a path whose bytes are not UTF-8.
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
 
 

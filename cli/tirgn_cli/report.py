@@ -81,8 +81,8 @@ def report(
     from tirgn_cli import output, tables
 
     with output.stdout_to_stderr():
-        from tirgn_eqx.report import read_all, render
-        from tirgn_eqx.report.page import MOST_RUNS
+        from tirgn_eqx.report import read_documents, render
+        from tirgn_eqx.report.page import MAX_RUNS
 
         found, comparisons = read_documents(runs)
         if len(found) > MAX_RUNS:

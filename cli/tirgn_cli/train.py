@@ -157,7 +157,7 @@ def train(
 
         outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
         outputs |= {"structure": structure, "evidence": evidence}
-        with Signals() as signals, Watch(exit_on_lost_process), TrainingView(quiet=not is_first()) as view:
+        with Signals() as signals, PeerMonitor(exit_on_lost_process), TrainingView(quiet=not is_first()) as view:
             result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
     result = {"dataset": graph.describe(), "seed": config.seed, **result}
     if is_first() and as_json:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import make_graph, random_graph, tiny_model
-from tirgn_eqx.data.batches.loader import BatchLoader
+from tirgn_eqx.data.batches.loader import GraphLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
@@ -95,7 +95,7 @@ def test_evaluation_with_what_was_fed_back(model, graph):
     # The window of the second snapshot is the last known one and the forecast one.
     store = forecast(model, graph)
     cut = store.first_forecast
-    loader = BatchLoader(
+    loader = GraphLoader(
         graph,
         build_history_vocabulary(graph),
         "test",

@@ -243,7 +243,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
+        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
         batches.append(on_device(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
@@ -263,7 +263,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.loader_options).gather(Asked(s, r, o), index.known(5))
+    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
     assert not np.allclose(
         entity_intensities(model, build_batch(gathered, rounded_bucket(gathered))),
         entity_intensities(model, batches[0]),

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
-from tirgn_eqx.evaluate.combined import MixtureEvaluator
 
 from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
@@ -21,6 +20,7 @@ from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.encoding import Encoder
+from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
 from tirgn_eqx.models import build_mixture
 from tirgn_eqx.train import staged

@@ -7,7 +7,7 @@ import pytest
 
 from tirgn_eqx import evaluate_model, load_model
 from tirgn_eqx.errors import CheckpointError
-from tirgn_eqx.evaluate.compare import Entrant, compare
+from tirgn_eqx.evaluate.compare import EvaluatedModel, compare
 from tirgn_eqx.report import read_document, read_documents, render
 
 pytestmark = pytest.mark.ci
@@ -21,7 +21,7 @@ def report(graph, trainings):
         place = trainings / name / "tirgn_best.npz"
         model, config, metadata = load_model(place)
         shape = {"history_len": config.history_len, "history_window": config.history_window}
-        sides.append(Entrant(str(place), metadata["model_type"], evaluate_model(model, graph, **shape)))
+        sides.append(EvaluatedModel(str(place), metadata["model_type"], evaluate_model(model, graph, **shape)))
     return compare(*sides, resamples=100)
 
 

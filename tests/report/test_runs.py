@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tirgn_eqx.storage.files import alone, locked
 
 from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
@@ -16,6 +15,7 @@ from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
 from tirgn_eqx.report.runs import distinct_names, read_curves
+from tirgn_eqx.storage.atomic_write import alone, locked
 
 pytestmark = pytest.mark.ci
 

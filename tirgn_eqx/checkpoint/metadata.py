@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.clock import clock_of
+from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.integer_text import TIME_MAX
 from tirgn_eqx.data.vocabulary import vocabulary
@@ -207,7 +207,7 @@ class StageDocument(Document):
 
 def describe_data(graph: TemporalGraph) -> DataDescription:
     """The description of `graph` that checkpoints and training states hold."""
-    return DataDescription.model_validate(graph.describe() | {"provenance": graph.provenance} | clock_of(graph))
+    return DataDescription.model_validate(graph.describe() | {"provenance": graph.provenance} | describe_clock(graph))
 
 
 def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: str = "train again") -> AnyDocument:

@@ -22,9 +22,9 @@ from tirgn_eqx.checkpoint.metadata import (
     TrainingStateMetadata,
     parse_document,
 )
-from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
+from tirgn_eqx.data.vocabulary import KINDS, match_checkpoint, reordered
 from tirgn_eqx.errors import CheckpointError, DataWarning, shown
 from tirgn_eqx.runtime.meshes import put_leaf
 
@@ -70,15 +70,15 @@ def align_with_state(graph: TemporalGraph, *folders: Path, force: bool = False) 
     then refuses.
 
     **Raises:** CheckpointError for a state that cannot be read; DataError for another clock step, and with `force` as
-    `for_checkpoint`.
+    `match_checkpoint`.
     """
     for folder in folders:
         if (folder / f"{STATE_FILE}.npz").is_file():
             saved = read_training_state(folder)[1]
             metadata = saved.to_dict()
             if force and None not in (saved.entities, saved.relations):
-                return for_checkpoint(graph, metadata, f"the training in {folder}", learning=True)
-            return with_clock(reordered(graph, metadata), metadata, learning=True)
+                return match_checkpoint(graph, metadata, f"the training in {folder}", learning=True)
+            return apply_clock(reordered(graph, metadata), metadata, learning=True)
     return graph
 
 

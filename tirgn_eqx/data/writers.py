@@ -97,7 +97,7 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
         }
     )
     # An open file, because polars takes no path whose bytes are not UTF-8.
-    with replacing(out) as temporary, temporary.open("wb") as file:
+    with atomic_write(out) as temporary, temporary.open("wb") as file:
         table.write_parquet(file)
 
 

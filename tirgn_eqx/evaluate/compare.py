@@ -138,7 +138,7 @@ def compare(
 ) -> Comparison:
     """Compare `first` with `second` on the entity queries of a split, time-aware filter.
 
-    The two may have ids of their own, as `for_checkpoints` gives them; their facts are then compared by name.
+    The two may have ids of their own, as `match_checkpoints` gives them; their facts are then compared by name.
 
     **Arguments:**
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.models import Encoding, Evidence, Mixture, MixtureAtTarget, RecurrentEncoder, RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import EntityRows, Window
 
@@ -35,13 +35,13 @@ def encode_rows(
 class EncoderSteps(NamedTuple):
     """Compiled steps of encoders: `encode` by shape of the window, `edgeless` states by length of the window."""
 
-    encode: Programs
-    edgeless: Programs
+    encode: CompileCache
+    edgeless: CompileCache
 
     @classmethod
     def new(cls) -> "EncoderSteps":
         """Steps that are compiled when they are first called."""
-        return cls(Programs(encode_rows), Programs(RecurrentEncoder.isolated_state))
+        return cls(CompileCache(encode_rows), CompileCache(RecurrentEncoder.isolated_state))
 
 
 class Encoder:

@@ -13,8 +13,8 @@ import numpy as np
 from beartype import beartype
 from jaxtyping import Array, Float, Int64, jaxtyped
 
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
-from tirgn_eqx.data.batches.loader import KINDS, BatchLoader, Prepared
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, Prepared
+from tirgn_eqx.data.batches.loader import KINDS, GraphLoader, Prepared
 from tirgn_eqx.data.batches.queries import Candidates
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
@@ -27,7 +27,7 @@ from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Answers, Batch, EvidenceBatch
 
@@ -88,7 +88,7 @@ def rank_evidence_batch(
 class EvaluationSteps(NamedTuple):
     """Compiled steps of evaluators of one model shape: `rank` by bucket, and those of the encoder."""
 
-    rank: Programs
+    rank: CompileCache
     encoder: EncoderSteps
 
 
@@ -109,7 +109,7 @@ class Evaluator(ABC, Generic[ModelT]):
     **Raises:** DataError where no snapshot of the split has a past.
     """
 
-    loader: Any  # BatchLoader or EvidenceLoader, and with it what `Any` stands for below: the batches of either
+    loader: Any  # GraphLoader or EvidenceLoader, and with it what `Any` stands for below: the batches of either
 
     def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
@@ -160,7 +160,7 @@ class Evaluator(ABC, Generic[ModelT]):
 
     def _ranked(
         self, model: ModelT, temperature: Temperature | None
-    ) -> Iterator[tuple[Prepared | PreparedEvidence, tuple[Ranks, Ranks]]]:
+    ) -> Iterator[tuple[Prepared | Prepared, tuple[Ranks, Ranks]]]:
         """Every batch with its ranks, which the device may still be computing."""
         batches, arguments = self._batches(model), self._rank_arguments(model)
         for prepared in batches:
@@ -184,7 +184,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
     same graph, built here unless given; `placement`: the devices that the model is on.
     """
 
-    loader: BatchLoader
+    loader: GraphLoader
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         placement: Placement | None = None,
         candidates: Candidates | None = None,
     ):
-        super().__init__(graph, split, setting, steps or EvaluationSteps(Programs(rank_batch), EncoderSteps.new()))
+        super().__init__(graph, split, setting, steps or EvaluationSteps(CompileCache(rank_batch), EncoderSteps.new()))
         placement = placement or Placement()
         padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
         self._num_entities = graph.num_entities if padded else None
@@ -211,13 +211,13 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
         self._options |= {"known": self.history_end, "candidates": candidates, "placement": placement}
         # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
-        self.loader = BatchLoader(graph, split=split, rows="window", store=store, **self._history, **self._options)
+        self.loader = GraphLoader(graph, split=split, rows="window", store=store, **self._history, **self._options)
 
     def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared]:
         if self.setting == "multi-step, fed back":
             store = forecast_snapshots(model, self.graph, self.split, **self._history)
             options: dict[str, Any] = {"fed_back": True, "store": store, **self._history, **self._options}
-            self.loader = BatchLoader(self.graph, split=self.split, **options)
+            self.loader = GraphLoader(self.graph, split=self.split, **options)
         return self.loader.in_order()
 
     def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared], tuple[Any, ...]]:
@@ -264,7 +264,7 @@ class EvidenceEvaluator(Evaluator[Any]):
     ):
         if setting == "multi-step, fed back":
             raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
-        steps = steps or EvaluationSteps(Programs(rank_evidence_batch), EncoderSteps.new())
+        steps = steps or EvaluationSteps(CompileCache(rank_evidence_batch), EncoderSteps.new())
         super().__init__(graph, split, setting, steps)
         self.loader = EvidenceLoader(
             graph,
@@ -285,11 +285,11 @@ class EvidenceEvaluator(Evaluator[Any]):
         at = model_at(model, self.windows, self.steps.encoder)
         return lambda target: at(target, None)
 
-    def _rank_arguments(self, model: Any) -> Callable[[PreparedEvidence], tuple[Any, ...]]:
+    def _rank_arguments(self, model: Any) -> Callable[[Prepared], tuple[Any, ...]]:
         at = self.model_at(model)
         return lambda prepared: (at(prepared.target), prepared.batch)
 
-    def _rows(self, prepared: PreparedEvidence) -> tuple[Rows, Rows]:
+    def _rows(self, prepared: Prepared) -> tuple[Rows, Rows]:
         return prepared.rows, prepared.rows
 
 

@@ -24,7 +24,7 @@ from tirgn_eqx.evaluate.encoding import model_at
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.models import Mixture, MixtureAtTarget
 from tirgn_eqx.models.evidence import MIN_INTENSITY, Evidence
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import EvidenceBatch
 
 
@@ -167,7 +167,7 @@ class Explainer:
         self._model_at = model_at(model, WindowLoader(graph, None, history_len=history_len) if mixture else None)
         options = (model.evidence if mixture else model).loader_options
         self._gatherer = Gatherer(self.index, **options)
-        self._parts = Programs(intensity_parts)
+        self._parts = CompileCache(intensity_parts)
 
     def __call__(
         self, subject: int, relation: int, object: int | None, snapshot: int, history_end: int | None = None
@@ -186,7 +186,7 @@ class Explainer:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
         known = self.index.known(snapshot, history_end)
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
-        gathered = self._gatherer.gather(Asked(*query), known)
+        gathered = self._gatherer.gather(QueryFacts(*query), known)
         bucket = rounded_bucket(gathered)
         found = self._parts(bucket, self._model_at(snapshot, history_end), on_device(gathered, bucket))
         parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))

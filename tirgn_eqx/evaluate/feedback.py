@@ -18,7 +18,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
 from tirgn_eqx.models import RecurrentGraphModel
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import Batch, Queries
 
 ANSWERS_PER_QUERY = 3
@@ -97,8 +97,8 @@ def forecast_snapshots(
     store = ForecastStore(graph, first, max_facts)
     options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "batch_size": batch_size}
     options |= {"unique": True, "max_buckets": 1, "known": first, "fed_back": True, "store": store}
-    loader = BatchLoader(_with_repeated_window(graph, window, split, first, last), vocabulary, split, **options)
-    top = Programs(partial(top_answers, count=min(ANSWERS_PER_QUERY, graph.num_entities)))
+    loader = GraphLoader(_with_repeated_window(graph, window, split, first, last), vocabulary, split, **options)
+    top = CompileCache(partial(top_answers, count=min(ANSWERS_PER_QUERY, graph.num_entities)))
     for target in loader.targets.tolist():
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))

@@ -15,7 +15,7 @@ from typing import Any
 from tirgn_eqx.data.batches.queries import Candidates
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history import HistoryVocabulary
-from tirgn_eqx.data.vocabulary import for_checkpoint
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.evaluators import (
     Evaluator,
@@ -78,7 +78,7 @@ def evaluate_model(
     - `setting`: "single-step", "multi-step" or "multi-step, fed back".
     - `vocabulary`: of `graph`, with the ids of the model; built here unless given.
     - `metadata`: as `load_model` returns it, to match the names of `graph` with those of the model (see
-      `for_checkpoint`). Without it, ids are taken to be those of the model.
+      `match_checkpoint`). Without it, ids are taken to be those of the model.
 
     **Returns:** ranks and figures.
 

@@ -71,7 +71,7 @@ def tgb_ranks(
     if graph.name not in SAMPLED:
         evaluation = make_evaluator(model, graph, **shape)(model)
         return evaluation.filtered["entity"], evaluation, "all entities that are not true at the same time"
-    negatives = DrawnNegatives(graph, split)
+    negatives = TGBNegatives(graph, split)
     evaluation = make_evaluator(model, graph, candidates=negatives, **shape)(model)
     # The filter has left the negatives out of all candidates, so raw - filtered counts the better ones among them.
     ranks = 1.5 + evaluation.raw["entity"] - evaluation.filtered["entity"]

@@ -65,7 +65,7 @@ class Forecaster:
       step after the last snapshot.
     - `temperature`: of the probabilities, by kind of query ("entity", "relation"), as `fit_temperature` finds it.
     - `metadata`: as `load_model` returns it, to match the names of `graph` with those of the model (see
-      `for_checkpoint`). Without it, ids are taken to be those of the model.
+      `match_checkpoint`). Without it, ids are taken to be those of the model.
 
     **Raises:** DataError for a time before all facts, or a graph that the model does not fit.
 
@@ -118,7 +118,7 @@ class Forecaster:
         else:
             graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
         calibration = described.get("calibration") or {}
-        graph = for_checkpoint(graph, described, checkpoint)
+        graph = match_checkpoint(graph, described, checkpoint)
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
 
     @property

@@ -22,12 +22,12 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import ForecastTarget
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
-from tirgn_eqx.data.snapshot_time import moment
+from tirgn_eqx.data.times import moment
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import IntensityParts, Share, explain_candidate, intensity_parts
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentGraphModel, logits
-from tirgn_eqx.runtime.compiling import Programs, compile_ahead
+from tirgn_eqx.runtime.compiling import CompileCache, compile_ahead
 from tirgn_eqx.types import GlobalGraph, Queries
 
 Ids = Int64[np.ndarray, " query"]
@@ -79,7 +79,10 @@ class RecurrentState:
         encoding, _ = Encoder(model, windows)(target.target, target.known)
         self.time_index = jnp.asarray(target.time_index)
         self.encoding = encoding.with_cache()
-        self._decode = {"entity": Programs(self._decoder("entity")), "relation": Programs(self._decoder("relation"))}
+        self._decode = {
+            "entity": CompileCache(self._decoder("entity")),
+            "relation": CompileCache(self._decoder("relation")),
+        }
 
     @staticmethod
     def _decoder(kind: Literal["entity", "relation"]) -> Callable[..., tuple[Array, Array]]:
@@ -152,7 +155,7 @@ class EvidenceState:
         )
         self._entity_cache = None
         if evidence.background is not None:
-            activity, *links = index.surroundings(self.known, MOST_LINKS)
+            activity, *links = index.surroundings(self.known, MAX_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
@@ -212,7 +215,7 @@ def _relation_shares(model: Any, batch: Any) -> Array:
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
 
-def _on_batch(function: Callable[[Any, Any], Any]) -> Programs:
+def _on_batch(function: Callable[[Any, Any], Any]) -> CompileCache:
     """`function(model, batch)` of a batch in parts: arrays that travel to the device with the call, which is cheap, and
     the cached states of all entities, which are there already."""
 
@@ -220,7 +223,7 @@ def _on_batch(function: Callable[[Any, Any], Any]) -> Programs:
         batch = assembled(arrays)
         return function(model, eqx.tree_at(lambda b: b.global_graph, batch, entity_cache, is_leaf=lambda x: x is None))
 
-    return Programs(run)
+    return CompileCache(run)
 
 
 State = RecurrentState | EvidenceState

@@ -28,8 +28,8 @@ from tirgn_eqx.gdelt.feed import (
     read_lists,
 )
 from tirgn_eqx.gdelt.verified import VerifiedFiles
+from tirgn_eqx.storage.atomic_write import alone
 from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Unobtainable
-from tirgn_eqx.storage.files import alone
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"

@@ -18,7 +18,7 @@ from tirgn_eqx.gdelt.pipeline import Pipeline, parse_ahead
 from tirgn_eqx.gdelt.sort import RUN_ROWS
 from tirgn_eqx.gdelt.sources import BLOCK_BYTES, find_sources
 from tirgn_eqx.gdelt.table import read_frames, write_table
-from tirgn_eqx.storage.files import flush, lock
+from tirgn_eqx.storage.atomic_write import flush, lock
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pydantic
 
 from tirgn_eqx.gdelt.feed import ListedFile
+from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.download import digest_of
-from tirgn_eqx.storage.files import write_text
 from tirgn_eqx.storage.untrusted import check_regular
 
 # A file system may give a change the same time stamp as a check that came up to this long before it.

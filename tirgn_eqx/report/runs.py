@@ -18,7 +18,7 @@ from tirgn_eqx.report.documents import (
     to_finite,
 )
 from tirgn_eqx.report.measure import Measurements
-from tirgn_eqx.storage.files import locked
+from tirgn_eqx.storage.atomic_write import locked
 from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"

@@ -25,13 +25,13 @@ def make_loader(
     vocabulary: Any = None,
     store: Any = None,
     placement: Placement | None = None,
-) -> BatchLoader:
+) -> GraphLoader:
     """The batches of the train split for a recurrent graph model with the settings `config`.
 
     **Arguments:** `vocabulary`, `store`: the history vocabulary and the snapshots of `graph`, where they are at hand;
     `placement`: the devices that batches go to.
     """
-    return BatchLoader(
+    return GraphLoader(
         graph,
         vocabulary or build_history_vocabulary(graph),
         "train",

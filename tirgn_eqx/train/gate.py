@@ -14,10 +14,10 @@ import optax
 from beartype import beartype
 from jaxtyping import Array, Float, Int, PyTree, jaxtyped
 
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, PreparedEvidence
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, Prepared
 from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.models import Gate, Mixture, MixtureAtTarget
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.events import GateRecord, OnRecord
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
 from tirgn_eqx.train.step import mean_nll
@@ -68,7 +68,7 @@ class GateFitter:
         self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord
     ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
-        self._programs: dict[int, Programs] = {}
+        self._programs: dict[int, CompileCache] = {}
 
     def __call__(self, snapshots: Int[np.ndarray, " time"], stop: Callable[[], bool]) -> Mixture | None:
         """The model with a gate fitted on `snapshots`; None when `stop` ended it early."""
@@ -78,7 +78,7 @@ class GateFitter:
         passes = max(MIN_PASSES, -(-MIN_STEPS // len(parts)))
         steps = passes * len(parts)
         optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
-        program = self._programs.setdefault(steps, Programs(make_gate_step(optimizer)))
+        program = self._programs.setdefault(steps, CompileCache(make_gate_step(optimizer)))
         gate, opt_state = self.model.gate, optimizer.init(eqx.filter(self.model.gate, eqx.is_inexact_array))
         for count, prepared in enumerate(self._batches(parts, passes), start=1):
             informed = self.at(prepared.target)
@@ -91,7 +91,7 @@ class GateFitter:
                 return None
         return eqx.tree_at(lambda m: m.gate, self.model, gate)
 
-    def _batches(self, parts: np.ndarray, passes: int) -> Iterator[PreparedEvidence]:
+    def _batches(self, parts: np.ndarray, passes: int) -> Iterator[Prepared]:
         """The parts of all passes, each pass in another random order."""
         orders = (np.random.default_rng((self.loader.seed, number)).permutation(parts) for number in range(passes))
         return prefetch(self.loader.build, list(itertools.chain.from_iterable(order.tolist() for order in orders)))

@@ -67,7 +67,7 @@ class ProblemShape:
     @classmethod
     def from_graph(cls, graph: TemporalGraph, config: TiRGNTrainingConfig) -> "ProblemShape":
         """The shape of the largest training batch of `graph`."""
-        loader = BatchLoader(
+        loader = GraphLoader(
             graph,
             build_history_vocabulary(graph),
             "train",

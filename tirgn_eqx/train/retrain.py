@@ -156,7 +156,7 @@ def retrain(
     _check(old, graph, config, model_dir, max_regression)
     mapping = _count_names(old, graph)
     _warn_of_same_facts(old, graph, mapping)
-    graph = with_clock(graph, old.metadata.to_dict(), learning=True)
+    graph = apply_clock(graph, old.metadata.to_dict(), learning=True)
     if keep_gone:
         graph = with_further_names(graph, old.entities, old.relations)
     graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
@@ -258,7 +258,7 @@ def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: dict[st
     """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
     if any(mapping[kind]["new"] for kind in mapping) or old.metadata.data is None:
         return
-    if for_checkpoint(graph, old.metadata.to_dict(), learning=True).checksum == old.metadata.data.sha256:
+    if match_checkpoint(graph, old.metadata.to_dict(), learning=True).checksum == old.metadata.data.sha256:
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,
@@ -312,8 +312,8 @@ def _compare(
     other: Any = evaluator if same else make_evaluator(former, graph, split="test", **window_of(old.config))
     former_evaluation = other(former)
     report = compare(
-        Entrant(str(checkpoint), config.model_type, new, True),
-        Entrant(str(old.path), old.config.model_type, former_evaluation, False),
+        EvaluatedModel(str(checkpoint), config.model_type, new, True),
+        EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
     )
     nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)

@@ -19,7 +19,7 @@ from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
-from tirgn_eqx.data.clock import with_clock
+from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
@@ -29,7 +29,7 @@ from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Evidence, Gate, Mixture, RecurrentGraphModel
-from tirgn_eqx.storage.files import write_text
+from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
@@ -198,7 +198,7 @@ def train_staged(
         part, part_config, _ = load_model(paths["evidence"])
         base, structure_config, metadata = load_model(paths["structure"])
         # A given structure may have been trained with another clock on the same facts.
-        graph = with_clock(graph, metadata, learning=True)
+        graph = apply_clock(graph, metadata, learning=True)
         assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}

@@ -20,7 +20,7 @@ from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.runtime.compiling import Programs
+from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.data import Loader, PreparedBatch
 from tirgn_eqx.train.events import CompileRecord, OnRecord
@@ -269,7 +269,7 @@ class CompiledStep:
         def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
             return step(model, opt_state, batch)
 
-        self.programs = Programs(
+        self.programs = CompileCache(
             batch_first,
             donate="all-except-first",
             on_compile=lambda bucket, seconds: on_record(CompileRecord(bucket, seconds)),

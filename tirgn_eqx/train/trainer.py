@@ -18,7 +18,7 @@ from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
 from tirgn_eqx.checkpoint.training_state import TrainState, initial_stopping, load_state, save_state
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.snapshot_time import moment
+from tirgn_eqx.data.times import moment
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, made, placed

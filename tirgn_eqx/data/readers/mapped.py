@@ -21,7 +21,7 @@ from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph,
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, most_ids
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES
 from tirgn_eqx.errors import ConfigError, DataError, shown
-from tirgn_eqx.storage.files import alone, building, flush, write_bytes, write_text
+from tirgn_eqx.storage.atomic_write import alone, building, flush, write_bytes, write_text
 from tirgn_eqx.storage.npy_columns import CHUNK, Column, check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, is_utf8, parse_json
 
