@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
-from tirgn_eqx.checkpoint.released import model_from_state_dict
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.index.history import build_history_vocabulary

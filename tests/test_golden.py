@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests.golden_case import load_golden
-from tirgn_eqx.checkpoint.released import _entries
 from tirgn_eqx.evaluate.ranks import answer_ranks
 from tirgn_eqx.models import RecurrentEncoder, logits
 from tirgn_eqx.models.tirgn import TiRGN

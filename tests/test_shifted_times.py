@@ -16,7 +16,6 @@ from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import load_graph, simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.forecast_target import outlook
 from tirgn_eqx.data.index.evidence import Known
 from tirgn_eqx.data.index.recurrence import build_recurrence_index
 from tirgn_eqx.data.readers.events import GRANULARITIES

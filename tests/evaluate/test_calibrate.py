@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.models import load_model, save_calibration, save_model
-from tirgn_eqx.config import MixtureTrainingConfig, TiRGNTrainingConfig, preset
+from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.protocol import make_evaluator

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import FAMILIES, MixtureTrainingConfig, preset
+from tirgn_eqx.config import FAMILIES, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.times import parse_snapshot_time

@@ -12,7 +12,6 @@ from tests.helpers import random_graph
 from tests.models.test_evidence import batch_at, entity_intensities, rough, small
 from tests.models.test_mixture import settings
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import CheckpointError

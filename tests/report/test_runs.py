@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
 from tirgn_eqx.config import config_from_dict
@@ -15,7 +14,7 @@ from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
 from tirgn_eqx.report.runs import distinct_names, read_curves
-from tirgn_eqx.storage.atomic_write import alone, locked
+from tirgn_eqx.storage.atomic_write import locked
 
 pytestmark = pytest.mark.ci
 

@@ -26,7 +26,6 @@ from tirgn_eqx.data.readers.integer_text import read_text_blocks
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
 from tirgn_eqx.gdelt.sources import Source, Unreadable
 from tirgn_eqx.gdelt.sources import read_text_blocks as read_raw
-from tirgn_eqx.gdelt.verified import Verified
 from tirgn_eqx.storage.download import zip_trouble
 from tirgn_eqx.storage.npz import read_arrays
 from tirgn_eqx.storage.table_probe import check_parquet, kept

@@ -13,7 +13,7 @@ from tests.helpers import make_graph, tiny_config
 from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.checkpoint.metadata import StageDocument, StageIdentity
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.vocabulary import vocabulary
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator

@@ -10,7 +10,7 @@ from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.helpers import make_graph, random_graph, tiny_config
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models import Encoding, Evidence, RecurrentEncoder, TiRGN

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
+from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import journal, search
 from tirgn_eqx.tune.space import Choices, Range

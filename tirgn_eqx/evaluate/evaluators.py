@@ -11,15 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from beartype import beartype
-from jaxtyping import Array, Float, Int64, jaxtyped
+from jaxtyping import Array, Float, jaxtyped
 
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, Prepared
-from tirgn_eqx.data.batches.loader import KINDS, GraphLoader, Prepared
-from tirgn_eqx.data.batches.queries import Candidates
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.loader import KINDS, Candidates, Prepared
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
-from tirgn_eqx.data.index.history import HistoryVocabulary, build_history_vocabulary
+from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.encoding import EncoderSteps, encode_rows, model_at
@@ -34,7 +35,6 @@ from tirgn_eqx.types import Answers, Batch, EvidenceBatch
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 Split = Literal["train", "valid", "test"]
-Rows = Int64[np.ndarray, "*micro answer"]
 # About the most [unit, candidate] scores that are held at once.
 MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
 
@@ -120,10 +120,6 @@ class Evaluator(ABC, Generic[ModelT]):
     def _rank_arguments(self, model: ModelT) -> Callable[[Any], tuple[Any, ...]]:
         """From a prepared batch to the arguments of `steps.rank`, without the temperature."""
 
-    @abstractmethod
-    def _rows(self, prepared: Any) -> tuple[Rows, Rows]:
-        """Places of the entity and of the relation answers among the target's queries; -1 is padding."""
-
     def _batches(self, model: ModelT) -> Iterator[Any]:
         return self.loader.in_order()
 
@@ -142,8 +138,8 @@ class Evaluator(ABC, Generic[ModelT]):
         with jax.default_matmul_precision("highest"):
             for prepared, ranked in one_ahead(self._ranked(model, temperature)):
                 first = start[np.searchsorted(self.snapshots, prepared.target)]
-                for kind, rows, ranks in zip(KINDS, self._rows(prepared), ranked):
-                    rows = rows.ravel()
+                for kind, ranks in zip(KINDS, ranked):
+                    rows = prepared.rows[kind].ravel()
                     real = rows >= 0
                     for name, values in ranks._asdict().items():
                         columns[name][kind][first + rows[real]] = np.asarray(values).ravel()[: len(rows)][real]
@@ -160,7 +156,7 @@ class Evaluator(ABC, Generic[ModelT]):
 
     def _ranked(
         self, model: ModelT, temperature: Temperature | None
-    ) -> Iterator[tuple[Prepared | Prepared, tuple[Ranks, Ranks]]]:
+    ) -> Iterator[tuple[Prepared[Any], tuple[Ranks, Ranks]]]:
         """Every batch with its ranks, which the device may still be computing."""
         batches, arguments = self._batches(model), self._rank_arguments(model)
         for prepared in batches:
@@ -206,34 +202,34 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
         self._num_entities = graph.num_entities if padded else None
         self._history: dict[str, Any] = {"history_len": history_len, "history_window": history_window}
-        self._history |= {"vocabulary": vocabulary or build_history_vocabulary(graph)}
+        self._vocabulary, self._placement = vocabulary or build_history_vocabulary(graph), placement
         self._history |= {"batch_size": min(1024, max(16, MAX_SCORES // graph.num_entities))}
         self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
-        self._options |= {"known": self.history_end, "candidates": candidates, "placement": placement}
+        self._options |= {"history_end": self.history_end, "candidates": candidates}
         # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
-        self.loader = GraphLoader(graph, split=split, rows="window", store=store, **self._history, **self._options)
+        self.loader = self._make_loader(store, rows="window")
 
-    def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared]:
+    def _make_loader(self, store: SnapshotStore | None, **options: Any) -> GraphLoader:
+        chosen = GraphOptions(**self._history, **self._options, **options)
+        return GraphLoader(self.graph, self._vocabulary, self.split, chosen, store=store, placement=self._placement)
+
+    def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared[Batch]]:
         if self.setting == "multi-step, fed back":
-            store = forecast_snapshots(model, self.graph, self.split, **self._history)
-            options: dict[str, Any] = {"fed_back": True, "store": store, **self._history, **self._options}
-            self.loader = GraphLoader(self.graph, split=self.split, **options)
+            store = forecast_snapshots(model, self.graph, self.split, vocabulary=self._vocabulary, **self._history)
+            self.loader = self._make_loader(store, fed_back=True)
         return self.loader.in_order()
 
-    def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared], tuple[Any, ...]]:
+    def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared[Any]], tuple[Any, ...]]:
         edgeless: dict[int, Array] = {}
 
-        def arguments(prepared: Prepared) -> tuple[Any, ...]:
+        def arguments(prepared: Prepared[Any]) -> tuple[Any, ...]:
             # Near the beginning of the data, windows are shorter than `history_len`.
-            length = min(self.loader.window_end(prepared.target), self.loader.history_len)
+            length = min(self.loader.window_end(prepared.target), self.loader.options.history_len)
             if length not in edgeless:
                 edgeless[length] = self.steps.encoder.edgeless(length, model, length)
             return model, prepared.batch, edgeless[length], self._num_entities
 
         return arguments
-
-    def _rows(self, prepared: Prepared) -> tuple[Rows, Rows]:
-        return prepared.rows["entity"], prepared.rows["relation"]
 
 
 class EvidenceEvaluator(Evaluator[Any]):
@@ -270,14 +266,16 @@ class EvidenceEvaluator(Evaluator[Any]):
             graph,
             index or EvidenceIndex(graph),
             split,
-            batch_size=min(4096, max(16, MAX_EVIDENCE_SCORES // graph.num_entities)),
-            context=context,
-            background=background,
-            max_partners=max_partners,
-            max_buckets=max_buckets,
-            known=self.history_end,
-            with_truth=True,
-            candidates=candidates,
+            EvidenceOptions(
+                batch_size=min(4096, max(16, MAX_EVIDENCE_SCORES // graph.num_entities)),
+                context=context,
+                background=background,
+                max_partners=max_partners,
+                max_buckets=max_buckets,
+                history_end=self.history_end,
+                with_truth=True,
+                candidates=candidates,
+            ),
         )
 
     def model_at(self, model: Evidence | Mixture) -> Callable[[int], Evidence | MixtureAtTarget]:
@@ -285,12 +283,13 @@ class EvidenceEvaluator(Evaluator[Any]):
         at = model_at(model, self.windows, self.steps.encoder)
         return lambda target: at(target, None)
 
-    def _rank_arguments(self, model: Any) -> Callable[[Prepared], tuple[Any, ...]]:
+    def _rank_arguments(self, model: Any) -> Callable[[Prepared[Any]], tuple[Any, ...]]:
         at = self.model_at(model)
-        return lambda prepared: (at(prepared.target), prepared.batch)
 
-    def _rows(self, prepared: Prepared) -> tuple[Rows, Rows]:
-        return prepared.rows, prepared.rows
+        def arguments(prepared: Prepared[Any]) -> tuple[Any, ...]:
+            return at(prepared.target), prepared.batch
+
+        return arguments
 
 
 class MixtureEvaluator(EvidenceEvaluator):
@@ -309,7 +308,7 @@ class MixtureEvaluator(EvidenceEvaluator):
         **options: Any,
     ):
         super().__init__(graph, split, **options)
-        self.windows = WindowLoader(graph, split, history_len=history_len, known=self.history_end, store=store)
+        self.windows = WindowLoader(graph, split, history_len=history_len, history_end=self.history_end, store=store)
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:

@@ -90,7 +90,7 @@ def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> 
 
 def explain_candidate(
     index: EvidenceIndex,
-    known: Known,
+    known: Cutoff,
     fact: tuple[int, int, int],
     snapshot: int,
     parts: IntensityParts,
@@ -113,7 +113,7 @@ def explain_candidate(
     def past(occurrences: Occurrences, key: int) -> dict[str, Any]:
         row = occurrences.last(occurrences.group(np.array([key])), known.before)[0]
         last = int(occurrences.occurrence[row] % len(index.clock))
-        return {"events": int(occurrences.events[row]), "last": moment(graph, last), "snapshot": last}
+        return {"events": int(occurrences.events[row]), "last": format_snapshot_time(graph, last), "snapshot": last}
 
     entries = np.flatnonzero(gathered["partner_object"][gathered["entry_neighbour"]] == candidate)
     shares: list[Share] = []
@@ -132,7 +132,7 @@ def explain_candidate(
     rest = intensity - float(parts.entry[entries].sum()) - popular - structure
     shares.append(Share(kind="background", share=max(rest, MIN_INTENSITY * intensity) / intensity))
     return Explanation(
-        time=moment(graph, snapshot),
+        time=format_snapshot_time(graph, snapshot),
         **names(relation),
         predicted="object" if relation < graph.num_relations else "subject",
         probability=intensity / float(parts.intensity.sum()),
@@ -184,11 +184,11 @@ class Explainer:
         for kind, number in ids + ([("entity", object)] if object is not None else []):
             if not 0 <= number < sizes[kind]:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
-        known = self.index.known(snapshot, history_end)
+        known = self.index.cutoff(snapshot, history_end)
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
         gathered = self._gatherer.gather(QueryFacts(*query), known)
         bucket = rounded_bucket(gathered)
-        found = self._parts(bucket, self._model_at(snapshot, history_end), on_device(gathered, bucket))
+        found = self._parts(bucket, self._model_at(snapshot, history_end), build_batch(gathered, bucket))
         parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))
         candidate = int(parts.intensity.argmax()) if object is None else object
         return explain_candidate(self.index, known, (subject, relation, candidate), snapshot, parts, gathered)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
@@ -99,7 +99,7 @@ def forecast_snapshots(
     options |= {"unique": True, "max_buckets": 1, "known": first, "fed_back": True, "store": store}
     loader = GraphLoader(_with_repeated_window(graph, window, split, first, last), vocabulary, split, **options)
     top = CompileCache(partial(top_answers, count=min(ANSWERS_PER_QUERY, graph.num_entities)))
-    for target in loader.targets.tolist():
+    for target in loader.items.tolist():
         prepared = loader.build(target)
         probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))
         queries = prepared.batch.entity_queries

@@ -12,7 +12,7 @@ the evaluator of a model's family, see `evaluators`.
 
 from typing import Any
 
-from tirgn_eqx.data.batches.queries import Candidates
+from tirgn_eqx.data.batches.loader import Candidates
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history import HistoryVocabulary
 from tirgn_eqx.data.vocabulary import match_checkpoint

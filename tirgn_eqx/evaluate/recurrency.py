@@ -36,18 +36,18 @@ class _SnapshotQueries:
         subject, relation, self.answer, _ = split_queries(graph, evaluator.split, np.array([number]))
         keys, self.unit = np.unique(index.keys(subject, relation), return_inverse=True)
         self.number, self.history_end, self.now = number, history_end, float(index.clock[number])
-        self.relation, self.pairs = keys % index.rel2, index.known(keys, history_end)
+        self.relation, self.pairs = keys % index.rel2, index.history(keys, history_end)
         # The pairs are in order of query and candidate.
-        pair_code = self.pairs.question * entities + self.pairs.candidate
+        pair_code = self.pairs.query * entities + self.pairs.candidate
         subject, relation, object_ = both_directions(graph, slice(graph.offsets[number], graph.offsets[number + 1]))
         present_keys = index.keys(subject, relation)
         queried = np.isin(present_keys, keys)
         true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])
         self.true_query, true = true_code // entities, true_code % entities
         self.row, self.true_row = find(pair_code, self.unit * entities + self.answer), find(pair_code, true_code)
-        self.expanded = _expand(self.unit, self.pairs.question, len(keys))
+        self.expanded = _expand(self.unit, self.pairs.query, len(keys))
         self.filtered = _expand(self.unit, self.true_query, len(keys))
-        self.xi = relaxed(self.relation[self.pairs.question], self.pairs.candidate)
+        self.xi = relaxed(self.relation[self.pairs.query], self.pairs.candidate)
         self.answer_xi = relaxed(self.relation[self.unit], self.answer)
         self.true_xi = relaxed(self.relation[self.true_query], true)
         relations, self.level_of_unit = np.unique(self.relation, return_inverse=True)
@@ -141,8 +141,8 @@ def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.nd
     pairs, unit, (strict, share_by_relation) = queries.pairs, queries.unit, choice
     psi, share = strict(pairs, queries.now, queries.history_end), share_by_relation[queries.relation]
     rest = 1 - share
-    without = rest[pairs.question] * queries.xi
-    score = np.append(share[pairs.question] * psi + without, 0.0)  # row -1: no pair
+    without = rest[pairs.query] * queries.xi
+    score = np.append(share[pairs.query] * psi + without, 0.0)  # row -1: no pair
     own = np.where(queries.row >= 0, score[queries.row], rest[unit] * queries.answer_xi)
 
     # All entities are counted as if none had a history, then those that have one are moved to where they stand.

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.evidence import Known
+from tirgn_eqx.data.index.evidence import Cutoff
 from tirgn_eqx.forecast.names import Names
 
 HALF_LIFE = 16.0  # steps
@@ -30,7 +30,7 @@ class Fact:
     expected: float
 
 
-def pair_rates(graph: TemporalGraph, known: Known) -> tuple[Int64[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+def pair_rates(graph: TemporalGraph, known: Cutoff) -> tuple[Int64[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
     """(s * num_relations + r, facts per step) of every pair (s, r) with a past, forward relations alone."""
     past = graph.snapshot < known.before
     key = graph.subject[past].astype(np.int64) * graph.num_relations + graph.relation[past]
@@ -44,7 +44,7 @@ def pair_rates(graph: TemporalGraph, known: Known) -> tuple[Int64[np.ndarray, " 
 
 def probable_facts(
     graph: TemporalGraph,
-    known: Known,
+    known: Cutoff,
     names: Names,
     objects: Callable[[np.ndarray, np.ndarray], np.ndarray],
     number: int,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
@@ -94,9 +94,9 @@ class Forecaster:
                 f"model was trained with {sizes[0]:,} and {sizes[1]:,}; use the data that it was trained on, or retrain"
             )
         self.names, self.temperature = Names(graph), temperature or {}
-        self.target = outlook(graph, None if at is None else parse_time(graph, at))
+        self.target = make_forecast_target(graph, None if at is None else parse_snapshot_time(graph, at))
         self.graph, self.index = self.target.graph, EvidenceIndex(self.target.graph)
-        self.state = state_at(model, self.target, self.index, config.history_len, config.history_window)
+        self.state = state_at(model, self.target, self.index, **config.window())
 
     @classmethod
     def load(
@@ -124,7 +124,7 @@ class Forecaster:
     @property
     def time(self) -> int | str:
         """The time that is forecast."""
-        return moment(self.graph, self.target.target)
+        return format_snapshot_time(self.graph, self.target.target)
 
     # --- probabilities by id -------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class Forecaster:
 
     def top_facts(self, number: int = 20) -> list[Fact]:
         """The most probable facts at the target time, over all queries, most probable first; see `probable_facts`."""
-        known = self.index.known(self.target.target, self.target.known)
+        known = self.index.cutoff(self.target.target, self.target.history_end)
         return probable_facts(self.graph, known, self.names, self.objects, number)
 
 

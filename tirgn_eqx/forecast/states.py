@@ -22,7 +22,7 @@ from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.forecast_target import ForecastTarget
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
-from tirgn_eqx.data.times import moment
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.explain import IntensityParts, Share, explain_candidate, intensity_parts
 from tirgn_eqx.evaluate.results import Document
@@ -71,12 +71,17 @@ class RecurrentState:
     """
 
     def __init__(
-        self, model: RecurrentGraphModel, target: Outlook, index: EvidenceIndex, history_len: int, history_window: int
+        self,
+        model: RecurrentGraphModel,
+        target: ForecastTarget,
+        index: EvidenceIndex,
+        history_len: int,
+        history_window: int,
     ):
-        self.model, self.index, self.history_end, self.history_window = model, index, target.known, history_window
+        self.model, self.index, self.history_end, self.history_window = model, index, target.history_end, history_window
         self.vocabulary = build_history_vocabulary(target.graph)
         windows = WindowLoader(target.graph, None, history_len=history_len)
-        encoding, _ = Encoder(model, windows)(target.target, target.known)
+        encoding, _ = Encoder(model, windows)(target.target, target.history_end)
         self.time_index = jnp.asarray(target.time_index)
         self.encoding = encoding.with_cache()
         self._decode = {
@@ -130,7 +135,7 @@ class RecurrentState:
             row = triple.last(triple.group(key), self.history_end)[0]
             if row < 0:
                 return HistoryExplanation(events=0, from_history=share)
-            last = moment(self.index.graph, int(triple.occurrence[row] % self.index.graph.num_snapshots))
+            last = format_snapshot_time(self.index.graph, int(triple.occurrence[row] % self.index.graph.num_snapshots))
             return HistoryExplanation(events=int(triple.events[row]), last=last, from_history=share)
 
         return probability[0], explain
@@ -139,13 +144,13 @@ class RecurrentState:
 class EvidenceState:
     """An evidence model, alone or in a mixture, at one target: the cached states of all entities, and the encoding."""
 
-    def __init__(self, model: Evidence | Mixture, target: Outlook, index: EvidenceIndex, history_len: int):
+    def __init__(self, model: Evidence | Mixture, target: ForecastTarget, index: EvidenceIndex, history_len: int):
         self.index, self.target = index, target.target
-        self.known = index.known(target.target, target.known)
+        self.known = index.cutoff(target.target, target.history_end)
         evidence, self.model_at_target = model, model
         if isinstance(model, Mixture):
             windows = WindowLoader(target.graph, None, history_len=history_len)
-            encoding, _ = Encoder(model.structure, windows)(target.target, target.known)
+            encoding, _ = Encoder(model.structure, windows)(target.target, target.history_end)
             evidence = model.evidence
             self.model_at_target = model.at(encoding.with_cache(), jnp.asarray(target.time_index))
         assert isinstance(evidence, Evidence)
@@ -155,7 +160,7 @@ class EvidenceState:
         )
         self._entity_cache = None
         if evidence.background is not None:
-            activity, *links = index.surroundings(self.known, MAX_LINKS)
+            activity, *links = index.global_graph(self.known, MAX_LINKS)
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
@@ -220,7 +225,7 @@ def _on_batch(function: Callable[[Any, Any], Any]) -> CompileCache:
     the cached states of all entities, which are there already."""
 
     def run(model: Any, entity_cache: Any, arrays: Any) -> Any:
-        batch = assembled(arrays)
+        batch = assemble(arrays)
         return function(model, eqx.tree_at(lambda b: b.global_graph, batch, entity_cache, is_leaf=lambda x: x is None))
 
     return CompileCache(run)
@@ -229,7 +234,9 @@ def _on_batch(function: Callable[[Any, Any], Any]) -> CompileCache:
 State = RecurrentState | EvidenceState
 
 
-def state_at(model: Model, target: Outlook, index: EvidenceIndex, history_len: int, history_window: int) -> State:
+def state_at(
+    model: Model, target: ForecastTarget, index: EvidenceIndex, history_len: int, history_window: int
+) -> State:
     """`model` at a target; `index`: of the target's graph; `history_len`, `history_window`: as trained."""
     if isinstance(model, RecurrentGraphModel):
         return RecurrentState(model, target, index, history_len, history_window)

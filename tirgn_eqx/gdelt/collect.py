@@ -126,7 +126,7 @@ def collect(
     pool = WorkerPool(on_record or (lambda event: None))
     server = Server(base_url, workers, patience, pool.stop, pool.put_record)
     busy = DataError(f"{place}: another collection is at work here; wait for it, or use another folder")
-    with _explain_failures(place), alone(place / LOCK, busy):
+    with _explain_failures(place), exclusive_lock(place / LOCK, busy):
         verified = VerifiedFiles.load(place / RECORD)
         try:
             listing = _fetch_lists(known, server, place, span, pool)

@@ -12,7 +12,6 @@ from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
-from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries

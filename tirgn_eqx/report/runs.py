@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
-from tirgn_eqx.config import resumable
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.documents import (
     CheckpointSummary,

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.atomic_write import write_text
-from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
 from tirgn_eqx.tracking.tensorboard_writer import LogEntry, TensorBoardWriter
 from tirgn_eqx.tracking.wandb_writer import WandbWriter
@@ -65,7 +63,7 @@ class TrainingLogger:
         self._lock = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
         try:
-            self._lock.enter_context(alone(self.logdir / LOCK, busy))
+            self._lock.enter_context(exclusive_lock(self.logdir / LOCK, busy))
             _truncate(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # A killed process may lose TensorBoard's last points but no line, so a resumed run purges all points and

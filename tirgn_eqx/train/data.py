@@ -5,14 +5,14 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvaluator
+from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
 from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader

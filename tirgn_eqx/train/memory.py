@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
+from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 

@@ -24,7 +24,6 @@ from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.names import add_names, find_names
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning

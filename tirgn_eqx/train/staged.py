@@ -18,7 +18,7 @@ from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
 from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex

@@ -13,10 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
 _PAUSE = 0.02  # seconds between two attempts to take a lock

@@ -5,7 +5,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.train.api import Record, train_tirgn
-from tirgn_eqx.train.out_of_memory import ran_out_of_memory
 from tirgn_eqx.tune.journal import study_lock
 from tirgn_eqx.tune.space import Space, check_space, default_space, space_to_dict
 from tirgn_eqx.tune.study import Claim, SharedStudy

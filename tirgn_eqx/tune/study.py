@@ -147,7 +147,7 @@ class SharedStudy:
     def _lock_folder(self, locks: ExitStack, folder: Path) -> None:
         """**Raises:** BlockingIOError while another process works in `folder`."""
         try:
-            locks.enter_context(alone(folder / _LOCK, BlockingIOError(f"{folder}: is being worked on")))
+            locks.enter_context(exclusive_lock(folder / _LOCK, BlockingIOError(f"{folder}: is being worked on")))
         except BlockingIOError:
             raise
         except OSError as error:

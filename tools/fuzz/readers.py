@@ -329,7 +329,6 @@ def _configure(place: Path) -> None:
 
 def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
-    from tirgn_eqx.config import Given
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
     from tirgn_eqx.gdelt.feed import parse_snapshot_time, parse_span

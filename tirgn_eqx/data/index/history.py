@@ -45,7 +45,7 @@ def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | No
 
     **Raises:** ConfigError for an impossible part; DataError when there is more than 63 bits can number.
     """
-    if graph.home is not None or isinstance(graph.subject, np.memmap):
+    if graph.mapped_folder is not None or isinstance(graph.subject, np.memmap):
         return mapped_vocabulary(graph, part=part)
     _check_part(part)
     check_sizes(graph)
@@ -82,9 +82,9 @@ def mapped_vocabulary(
         raise ConfigError(f"memory_mb = {memory_mb}: must be at least 1")
     rows = rows or max(1, (memory_mb << 20) // ROW_BYTES)
     try:
-        if graph.home is not None:
+        if graph.mapped_folder is not None:
             try:
-                return _open_or_build(graph, graph.home, part, rows)
+                return _open_or_build(graph, graph.mapped_folder, part, rows)
             except OSError as error:
                 if error.errno not in _NOT_WRITABLE:
                     raise
@@ -100,7 +100,7 @@ def mapped_vocabulary(
                 temporary.cleanup()
     except OSError as error:
         raise DataError(
-            f"{graph.home or tempfile.gettempdir()}: the history index cannot be written ({error.strerror}); about "
+            f"{graph.mapped_folder or tempfile.gettempdir()}: the history index cannot be written ({error.strerror}); about "
             f"{graph.num_facts * 90 // 10**6 + 1:,} MB are needed there, free them"
         ) from error
 
@@ -141,7 +141,7 @@ def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] 
 def _identity(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, Any]:
     """What the record of a kept vocabulary must say."""
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
-    whole = {"sha256": graph.checksum} if graph.home is not None else {}
+    whole = {"sha256": graph.checksum} if graph.mapped_folder is not None else {}
     return {"format": FORMAT, "version": VERSION, "part": part and list(part)} | whole | sizes
 
 

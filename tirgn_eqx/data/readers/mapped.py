@@ -21,7 +21,7 @@ from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph,
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, most_ids
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES
 from tirgn_eqx.errors import ConfigError, DataError, shown
-from tirgn_eqx.storage.atomic_write import alone, building, flush, write_bytes, write_text
+from tirgn_eqx.storage.atomic_write import flush, scratch_folder, write_bytes, write_text
 from tirgn_eqx.storage.npy_columns import CHUNK, Column, check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, is_utf8, parse_json
 
@@ -94,7 +94,7 @@ def write_mapped(
     _check_place(folder)
     busy = DataError(f"{folder}: another process is writing a graph there; wait for its end")
     try:
-        with alone(folder / ".graph.lock", busy), building(folder, "graph") as work:
+        with exclusive_lock(folder / ".graph.lock", busy), scratch_folder(folder, "graph") as work:
             record, fields = _write_facts(work, facts, fields, finish)
             record["names"] = {
                 kind: _write_names(work / f"{kind}_names.json", fields.get(f"{kind}_names")) for kind in _KINDS

@@ -14,7 +14,6 @@ from typing import Any
 
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
 from tirgn_eqx.storage.download import Patience, Server, Unobtainable, digest_of, publish
-from tirgn_eqx.storage.locks import exclusive_lock
 
 # The repository of the released TiRGN, at a commit that holds these files.
 SOURCE = "https://raw.githubusercontent.com/Liyyy2122/TiRGN/3f37d75c5f137d70b071782c0af55c3a1339eb89/data"
@@ -93,7 +92,7 @@ def get_published(
     busy = ConfigError(f"{place}: another `tirgn data get` is at work here; wait for its end")
     options = patience or Patience(), stop or threading.Event(), tell
     try:
-        with alone(place / _LOCK, busy):
+        with exclusive_lock(place / _LOCK, busy):
             with _open_source(dataset, str(source), *options) as fetch:
                 for name in dataset.files:
                     done[name] = _obtain(dataset, name, place / name, fetch)
@@ -137,7 +136,7 @@ def _open_source(
     if "://" in source:
         server = Server(source, 1, patience, stop, tell)
         try:
-            yield lambda name, place: server.fetch_known(f"/{dataset.name}/{name}", place, *dataset.files[name])
+            yield lambda name, place: server.fetch(f"/{dataset.name}/{name}", place, *dataset.files[name])
         finally:
             server.close()
         return
