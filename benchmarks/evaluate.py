@@ -7,6 +7,8 @@ to the cost: they are random unless `--checkpoint` is given. The first call comp
     python benchmarks/evaluate.py --data-path data/ICEWS14s --checkpoint models/tkg/tirgn_best.npz
 """
 
+from typing import Any
+
 import common
 from common import note, table
 
@@ -38,11 +40,12 @@ def main() -> None:
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))
+    window: Any = config.window()
     plan_seconds, evaluator = clock(
         lambda: Evaluator(
             graph,
             args.split,
-            **config.window(),
+            **window,
             vocabulary=vocabulary,
         )
     )

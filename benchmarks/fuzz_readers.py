@@ -107,12 +107,12 @@ def _text_tables() -> list[Files]:
 
 
 def _tiny(family: str = "tirgn", **more: Any) -> Any:
-    from tirgn_eqx.config import FAMILIES, settings
+    from tirgn_eqx.config import FAMILIES, settings_of
 
     small: Any = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2, "history_len": 2}
     small |= {"evidence_heads": 2, "evidence_hidden": 2} | more
     config = FAMILIES[family]
-    return config(**{name: value for name, value in small.items() if name in settings(config)})
+    return config(**{name: value for name, value in small.items() if name in settings_of(config)})
 
 
 def _graph(place: Path) -> Any:
@@ -310,15 +310,15 @@ def _resume(place: Path) -> None:
 
 
 def _configure(place: Path) -> None:
-    from tirgn_eqx.config import Given
+    from tirgn_eqx.config import GivenSettings
 
     for file in place.iterdir():
-        Given(file=file).config().to_toml()
+        GivenSettings(file=file).config().to_toml()
 
 
 def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
-    from tirgn_eqx.config import Given
+    from tirgn_eqx.config import GivenSettings
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
     from tirgn_eqx.gdelt.feed import parse_span, parse_time
@@ -326,7 +326,7 @@ def _parse(place: Path) -> None:
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
     readers = [
-        lambda text: Given(assignments=[text]).config(),
+        lambda text: GivenSettings(assignments=[text]).config(),
         *(parse_bytes, parse_shape, checked_url, parse_span, parse_time),
         lambda text: load_graph(text) if _is_small(text) else None,
     ]

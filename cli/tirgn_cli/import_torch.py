@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tirgn_cli import complete, options
-from tirgn_eqx.config import Given
+from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 
 
@@ -66,7 +66,7 @@ def import_torch(
         history_rate=history_rate,
         l2_normalize=l2_normalize,
     )
-    given = Given(preset, file=config_file, assignments=assignments or (), options=flags)
+    given = GivenSettings(preset, file=config_file, assignments=assignments or (), options=flags)
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
     overrides = given.settings()

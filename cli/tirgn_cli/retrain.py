@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import complete, options
-from tirgn_eqx.config import Given
+from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -131,7 +131,7 @@ def retrain(
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    given = Given(file=config_file, assignments=assignments or (), options=flags)
+    given = GivenSettings(file=config_file, assignments=assignments or (), options=flags)
 
     from tirgn_cli import show
     from tirgn_cli.eval import load_data

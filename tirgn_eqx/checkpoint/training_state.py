@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import check_data
-from tirgn_eqx.config import TiRGNTrainingConfig, resumable
+from tirgn_eqx.config import TiRGNTrainingConfig, resumable_settings
 from tirgn_eqx.data.clock import with_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.vocabulary import KINDS, for_checkpoint, reordered
@@ -175,7 +175,7 @@ def _differences(described: dict[str, Any], run: dict[str, Any]) -> Iterator[str
         yield "this training began from other weights; begin it from the same ones"
     before, after = described["config"], run["config"]
     # A falling step size depends on the length of the run.
-    free = resumable() - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
+    free = resumable_settings() - ({"epochs"} if after.get("lr_schedule") != "constant" else set())
     for key in sorted((set(before) | set(after)) - free):
         if before.get(key) != after.get(key):
             was, now = shown(before.get(key)), shown(after.get(key))

@@ -6,13 +6,13 @@ from tirgn_eqx.config.presets import Preset as Preset
 from tirgn_eqx.config.presets import preset as preset
 from tirgn_eqx.config.presets import published_configs as published_configs
 from tirgn_eqx.config.read import HISTORIES as HISTORIES
-from tirgn_eqx.config.read import Given as Given
+from tirgn_eqx.config.read import GivenSettings as GivenSettings
 from tirgn_eqx.config.read import parse_assignments as parse_assignments
 from tirgn_eqx.config.read import parse_value as parse_value
 from tirgn_eqx.config.read import read_config as read_config
 from tirgn_eqx.config.setting import Range as Range
-from tirgn_eqx.config.setting import Setting as Setting
-from tirgn_eqx.config.setting import settings as settings
+from tirgn_eqx.config.setting import SettingInfo as SettingInfo
+from tirgn_eqx.config.setting import settings_of as settings_of
 from tirgn_eqx.config.training_config import FAMILIES as FAMILIES
 from tirgn_eqx.config.training_config import EvidenceTrainingConfig as EvidenceTrainingConfig
 from tirgn_eqx.config.training_config import MixtureTrainingConfig as MixtureTrainingConfig
@@ -25,5 +25,5 @@ from tirgn_eqx.config.training_config import all_settings as all_settings
 from tirgn_eqx.config.training_config import check_names as check_names
 from tirgn_eqx.config.training_config import config_from_dict as config_from_dict
 from tirgn_eqx.config.training_config import flatten as flatten
-from tirgn_eqx.config.training_config import outputs as outputs
-from tirgn_eqx.config.training_config import resumable as resumable
+from tirgn_eqx.config.training_config import output_settings as output_settings
+from tirgn_eqx.config.training_config import resumable_settings as resumable_settings

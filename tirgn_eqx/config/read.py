@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
-from tirgn_eqx.config.setting import settings
+from tirgn_eqx.config.setting import settings_of
 from tirgn_eqx.config.training_config import (
     MixtureTrainingConfig,
     RecurrentTrainingConfig,
@@ -70,7 +70,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenSettings:
     """The settings that were given for one configuration; of two that contradict each other the later one counts.
 
     **Arguments:** in the order of precedence, lowest first: `preset` and `recipe` by name; `file` of TOML or JSON;
@@ -119,7 +119,7 @@ class Given:
         if named is not None and (named.family == "evidence") != (family == "evidence"):
             raise ConfigError(f"--preset {self.preset}: is a preset of {named.family}, not of {family}; leave one out")
         # Of a preset of TiRGN, RE-GCN takes what it has as well.
-        known = settings(base)
+        known = settings_of(base)
         config = base(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
         changes = {} if self.recipe is None else recipe(self.recipe)
         if changes and family == "evidence":

@@ -24,7 +24,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingInfo:
     """One field of a configuration.
 
     **Arguments:**
@@ -100,7 +100,7 @@ def override(base: type, name: str, default: Any, **traits: Any) -> Any:
 
 
 @functools.cache
-def settings(config: type) -> Mapping[str, Setting]:
+def settings_of(config: type) -> Mapping[str, SettingInfo]:
     """The settings of a configuration class by name, in order."""
     hints, found = get_type_hints(config), {}
     for field in dataclasses.fields(config):
@@ -108,5 +108,5 @@ def settings(config: type) -> Mapping[str, Setting]:
             # All that have choices are texts.
             choices = get_args(hints[field.name])
             kind = str if choices else hints[field.name]
-            found[field.name] = Setting(field.name, kind, field.default, choices, **field.metadata["setting"])
+            found[field.name] = SettingInfo(field.name, kind, field.default, choices, **field.metadata["setting"])
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, Setting, override, setting, settings
+from tirgn_eqx.config.setting import Range, SettingInfo, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -22,7 +22,7 @@ _stopping = partial(setting, group="Validation and stopping", searchable=False, 
 _output = partial(setting, group="Output", searchable=False, resumable=True)
 
 
-class Window(TypedDict):
+class WindowLengths(TypedDict):
     """What an evaluator must know of a configuration, as keyword arguments."""
 
     history_len: int
@@ -58,14 +58,14 @@ class TrainingConfig:
         """What checkpoints and results call the model."""
         return self.family
 
-    def window(self) -> Window:
+    def window(self) -> WindowLengths:
         """`history_len` and `history_window` of the recurrent graph encoder. A family without an encoder has zeros,
         which its evaluator does not read."""
-        return Window(history_len=0, history_window=0)
+        return WindowLengths(history_len=0, history_window=0)
 
     def to_dict(self) -> dict[str, Any]:
         """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
-        return {"family": self.family} | {name: getattr(self, name) for name in settings(type(self))}
+        return {"family": self.family} | {name: getattr(self, name) for name in settings_of(type(self))}
 
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
@@ -173,8 +173,8 @@ class RecurrentTrainingConfig(ModelTrainingConfig):
         False, "on a CPU, evolve the window without a loop: a tenth faster, twice the compile time, and no remat"
     )
 
-    def window(self) -> Window:
-        return Window(history_len=self.history_len, history_window=self.history_window)
+    def window(self) -> WindowLengths:
+        return WindowLengths(history_len=self.history_len, history_window=self.history_window)
 
 
 @dataclass(frozen=True)
@@ -284,28 +284,28 @@ class MixtureTrainingConfig(TrainingConfig):
         if "logdir" in changes:
             parts["logdir"] = changes.pop("logdir")
         for name in changes:
-            if name in settings(EvidenceTrainingConfig) and name not in settings(type(self.structure)):
+            if name in settings_of(EvidenceTrainingConfig) and name not in settings_of(type(self.structure)):
                 raise ConfigError(
                     f"{name} is a setting of evidence, not of {self.structure.label}; give evidence.{name}"
                 )
         parts["structure"] = parts["structure"].replace(**changes)
         shared = {name: value for name, value in changes.items() if name in SHARED}
         parts["evidence"] = parts["evidence"].replace(**shared)
-        own = {name: value for name, value in shared.items() if name in settings(MixtureTrainingConfig)}
+        own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
         return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
 
     @property
     def model_type(self) -> str:
         return f"{self.structure.family}-evidence"
 
-    def window(self) -> Window:
+    def window(self) -> WindowLengths:
         return self.structure.window()
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
 
 
-SHARED = tuple(name for name, one in settings(ModelTrainingConfig).items() if one.shared)
+SHARED = tuple(name for name, one in settings_of(ModelTrainingConfig).items() if one.shared)
 _PART_TYPES = {"structure": (TiRGNTrainingConfig, REGCNTrainingConfig), "evidence": EvidenceTrainingConfig}
 FAMILIES: dict[str, type[TrainingConfig]] = {
     one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
@@ -322,12 +322,12 @@ def family_of(name: Any) -> type[TrainingConfig]:
 def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
     """**Raises:** ConfigError for a name that is no setting of this family: it says which families have it, or what
     was probably meant."""
-    known = [*settings(config), *(PARTS if config is MixtureTrainingConfig else ())]
+    known = [*settings_of(config), *(PARTS if config is MixtureTrainingConfig else ())]
     for name in names:
         if name in known:
             continue
         owners = [
-            one for one in FAMILIES.values() if name in settings(one) or name in PARTS and one.family == "mixture"
+            one for one in FAMILIES.values() if name in settings_of(one) or name in PARTS and one.family == "mixture"
         ]
         if owners:
             labels, families = (" and ".join(getattr(one, key) for one in owners) for key in ("label", "family"))
@@ -340,7 +340,7 @@ def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
 def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
     check_names(config, changes)
-    known, found = settings(config), {}
+    known, found = settings_of(config), {}
     for name, value in changes.items():
         if name in PARTS and not isinstance(value, _PART_TYPES[name]):
             kind = "TiRGN or RE-GCN" if name == "structure" else "the evidence model"
@@ -378,19 +378,19 @@ def flatten(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def all_settings() -> dict[str, Setting]:
+def all_settings() -> dict[str, SettingInfo]:
     """The settings of all families by name; one that several families have is described as in the first of them."""
-    found: dict[str, Setting] = {}
+    found: dict[str, SettingInfo] = {}
     for config in FAMILIES.values():
-        found |= {name: one for name, one in settings(config).items() if name not in found}
+        found |= {name: one for name, one in settings_of(config).items() if name not in found}
     return found
 
 
-def resumable() -> frozenset[str]:
+def resumable_settings() -> frozenset[str]:
     """Names of the settings that `--resume` may change."""
     return frozenset(name for name, one in all_settings().items() if one.resumable)
 
 
-def outputs() -> frozenset[str]:
+def output_settings() -> frozenset[str]:
     """Names of the settings that say where and how often something is written, and change no result."""
     return frozenset(name for name, one in all_settings().items() if one.group == "Output")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
-from tirgn_eqx.config import resumable
+from tirgn_eqx.config import resumable_settings
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.reading import described, figure, mapping, whole
 from tirgn_eqx.storage.files import locked
@@ -221,7 +221,7 @@ def _is_of(place: Path, config: dict[str, Any]) -> bool:
         found = parse_json(read_end(place / "config.json", MOST_STATE_BYTES))
     except (OSError, ValueError):
         return False
-    free = resumable()
+    free = resumable_settings()
     same = lambda one: {key: value for key, value in one.items() if key not in free}
     return isinstance(found, dict) and same(found) == same(config)
 
