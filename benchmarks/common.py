@@ -334,16 +334,16 @@ def load(
     Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
     `load_graph`.
     """
-    from tirgn_eqx.config import Given, settings
+    from tirgn_eqx.config import GivenSettings, settings_of
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(dataset_path, **options)
     later: dict[str, Any] = {"file": config_file, "assignments": assignments}
     later["options"] = {} if seed is None else {"seed": seed}
-    config = Given(preset or preset_for(dataset_path), **later).config()
+    config = GivenSettings(preset or preset_for(dataset_path), **later).config()
     if quick:
-        kept = Given(**later).settings()
-        known = settings(type(config))
+        kept = GivenSettings(**later).settings()
+        known = settings_of(type(config))
         config = config.replace(**{k: v for k, v in QUICK_SETTINGS.items() if k in known and k not in kept})
     return graph, config
 

@@ -38,11 +38,12 @@ def main() -> None:
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))
+    window: Any = config.window()
     plan_seconds, evaluator = clock(
         lambda: RecurrentGraphEvaluator(
             graph,
             args.split,
-            **config.window(),
+            **window,
             vocabulary=vocabulary,
         )
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tirgn_eqx.config import FAMILIES, TrainingConfig, settings
+from tirgn_eqx.config import FAMILIES, TrainingConfig, settings_of
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.models.tirgn import TiRGN
 
@@ -125,7 +125,7 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 def family_config(family: str = "tirgn", **given) -> TrainingConfig:
     """The configuration of a family, with those of the settings that it has."""
     config = FAMILIES[family]
-    return config(**{name: value for name, value in given.items() if name in settings(config)})
+    return config(**{name: value for name, value in given.items() if name in settings_of(config)})
 
 
 def tiny_config(family: str = "tirgn", **changes) -> TrainingConfig:

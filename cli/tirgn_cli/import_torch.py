@@ -50,7 +50,7 @@ def import_torch(
     flags = options.given(
         num_layers=num_layers, history_len=history_len, history_rate=history_rate, l2_normalize=l2_normalize
     )
-    given = Given(preset, file=config_file, assignments=assignments or (), options=flags)
+    given = GivenSettings(preset, file=config_file, assignments=assignments or (), options=flags)
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
     settings = given.settings()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tirgn_cli import complete
-from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, Setting, all_settings
+from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
@@ -50,12 +50,12 @@ def setting(name: str, *flags: str, panel: str, metavar: str | None = None, defa
     )
 
 
-def setting_help(one: Setting, default: str | None = None) -> str:
+def setting_help(one: SettingInfo, default: str | None = None) -> str:
     """What a setting does, and its default."""
     return f"{one.help} (default: {one.default if default is None else default})"
 
 
-def value_name(one: Setting) -> str | None:
+def value_name(one: SettingInfo) -> str | None:
     """What a setting's value is called in the help; None for a switch."""
     return "|".join(one.choices) or {int: "N", float: "X", bool: None}.get(one.type, "TEXT")
 
@@ -409,7 +409,7 @@ def parse_bytes(text: str, option: str = "--budget") -> int:
 
 
 def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the options of a command by name, those that are settings and were given, for `Given`."""
+    """Of the options of a command by name, those that are settings and were given, for `GivenSettings`."""
     known = {**all_settings(), "history": None}
     found = {name: value for name, value in given(**params).items() if name in known and name != "save_every"}
     return given(family=params.get("model")) | found | save_every(params.get("save_every"))

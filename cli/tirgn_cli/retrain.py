@@ -110,7 +110,7 @@ def retrain(
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    given = Given(file=config_file, assignments=assignments or (), options=flags)
+    given = GivenSettings(file=config_file, assignments=assignments or (), options=flags)
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView

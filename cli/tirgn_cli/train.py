@@ -13,12 +13,12 @@ from typer.core import TyperCommand
 from tirgn_cli import complete, options
 from tirgn_eqx.config import (
     EvidenceTrainingConfig,
-    Given,
+    GivenSettings,
     MixtureTrainingConfig,
     TiRGNTrainingConfig,
     TrainingConfig,
     all_settings,
-    settings,
+    settings_of,
 )
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -135,7 +135,15 @@ def train(
     keep_freed_memory()
     source = data_path or options.default_data_path()
     flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
-    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
+    config = GivenSettings(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
+    load = options.given(
+        num_days=num_days,
+        max_events=max_events,
+        granularity=granularity,
+        time_format=time_format,
+        columns=columns,
+        skip_bad_rows=skip_bad_rows,
+    )
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
@@ -199,7 +207,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
     parts = {"": config}
     if issubclass(config, MixtureTrainingConfig):
         parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
-    known, shown = settings(parts[""]), []
+    known, shown = settings_of(parts[""]), []
     for param in map(copy.copy, params):
         if (described := all_settings().get(param.name)) is not None:
             one = known.get(param.name)
@@ -209,7 +217,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
     own = {param.name for param in params}
     template = next(param for param in params if param.name == "logdir")
     for prefix, part in parts.items():
-        for name, one in settings(part).items():
+        for name, one in settings_of(part).items():
             if prefix or name not in own:
                 further = copy.copy(template)
                 further.name, further.opts = f"set_{prefix}{name}", [name]
@@ -228,7 +236,7 @@ def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
             found[flag] = value if equals else following
     chosen = {"family": found.get("--model"), "history": found.get("--history")}
     try:
-        return type(Given(found.get("--preset"), options=options.given(**chosen)).config())
+        return type(GivenSettings(found.get("--preset"), options=options.given(**chosen)).config())
     except ConfigError:
         return TiRGNTrainingConfig
 

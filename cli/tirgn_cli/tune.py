@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.config import Given, parse_assignments
+from tirgn_eqx.config import GivenSettings, parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -143,7 +143,7 @@ def tune(
         patience=patience,
     )
     flags |= options.save_every(save_every)
-    config = Given(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
+    config = GivenSettings(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
     fixed = set(parse_assignments(assignments or [])) | set(flags)
 
     from tirgn_eqx.tune.space import default_space, parse_space

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated, Any
 
 from tirgn_cli import options
-from tirgn_eqx.config import Given
+from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ def vram_probe(
     flags = options.given(
         embedding_dim=embedding_dim, num_layers=num_layers, history_len=history_len, batch_size=batch_size
     )
-    config = Given(preset, file=config_file, assignments=assignments or (), options=flags).config()
+    config = GivenSettings(preset, file=config_file, assignments=assignments or (), options=flags).config()
     limit = None if budget is None else options.parse_bytes(budget)
     sizes = None if shape is None else options.parse_shape(shape)
 

@@ -58,7 +58,7 @@ def test_help_shows_the_settings_of_the_chosen_family(run, words, family, here, 
 def test_every_setting_of_a_family_is_in_its_help(run):
     for family in ("tirgn", "regcn", "evidence"):
         shown = run("train", "--model", family, "--help").stdout
-        for name in settings(FAMILIES[family]):
+        for name in settings_of(FAMILIES[family]):
             option = {"learning_rate": "lr", "save_minutes": "save-every"}.get(name, name.replace("_", "-"))
             assert f"{name} " in shown or f"--{option} " in shown, (family, name)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tirgn_cli import options
 from tirgn_cli.train import save_config
-from tirgn_eqx.config import TiRGNTrainingConfig, config_from_dict, read_config, settings
+from tirgn_eqx.config import TiRGNTrainingConfig, config_from_dict, read_config, settings_of
 from tirgn_eqx.errors import ConfigError
 
 
@@ -74,7 +74,7 @@ def test_choices_and_defaults_are_those_of_the_config():
         "learning_rate": options.LearningRate,
     }
     for name, alias in shared.items():
-        info, one = alias.__metadata__[0], settings(TiRGNTrainingConfig)[name]
+        info, one = alias.__metadata__[0], settings_of(TiRGNTrainingConfig)[name]
         assert info.help == f"{one.help} (default: {one.default})"
         assert not one.choices or info.metavar == "|".join(one.choices)
 

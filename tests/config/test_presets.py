@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tirgn_eqx.config import FAMILIES, PRESETS, Given, MixtureTrainingConfig, published_configs, settings
+from tirgn_eqx.config import FAMILIES, PRESETS, GivenSettings, MixtureTrainingConfig, published_configs, settings_of
 
 BEFORE = json.loads((Path(__file__).parent / "settings_before_families.json").read_text())
 DEFAULTS = BEFORE["default"]
@@ -19,13 +19,13 @@ def values(found):
 def as_it_was(changes, family):
     was = DEFAULTS | changes
     assert was["model"] == family
-    return {name: was[name] for name in settings(FAMILIES[family])}
+    return {name: was[name] for name in settings_of(FAMILIES[family])}
 
 
 @pytest.mark.parametrize("name", BEFORE["presets"])
 def test_a_preset_with_and_without_its_recipe(name):
     preset, _, recipe = name.partition(", ")
-    config = Given(preset=preset, recipe=recipe or None).config()
+    config = GivenSettings(preset=preset, recipe=recipe or None).config()
     assert values(config) == as_it_was(BEFORE["presets"][name], PRESETS[preset].family)
     # What is no setting of the family any more was never read for it.
     gone = set(BEFORE["presets"][name]) - set(values(config)) - set(SELECTING)
@@ -34,15 +34,15 @@ def test_a_preset_with_and_without_its_recipe(name):
 
 
 def test_the_defaults_and_all_names():
-    assert values(Given().config()) == as_it_was({}, "tirgn")
-    assert set(DEFAULTS) - set(SELECTING) == {name for one in FAMILIES.values() for name in settings(one)}
+    assert values(GivenSettings().config()) == as_it_was({}, "tirgn")
+    assert set(DEFAULTS) - set(SELECTING) == {name for one in FAMILIES.values() for name in settings_of(one)}
     assert {name.partition(",")[0] for name in BEFORE["presets"]} == set(PRESETS)
 
 
 @pytest.mark.parametrize("name", BEFORE["evidence beside"])
 def test_the_parts_of_a_mixture(name):
     shared = {"seed": 3, "monitor": "nll", "save_every": 7, "save_minutes": 2.5, "max_bad_steps": 4, "logdir": "logs"}
-    config = Given(preset=name, options=shared | {"history": "evidence"}).config()
+    config = GivenSettings(preset=name, options=shared | {"history": "evidence"}).config()
     assert isinstance(config, MixtureTrainingConfig) and (config.seed, config.logdir) == (3, "logs")
     assert values(config.evidence) == as_it_was(BEFORE["evidence beside"][name], "evidence")
     structure = BEFORE["presets"][name] | shared | {"logdir": "logs/structure"}
@@ -52,6 +52,6 @@ def test_the_parts_of_a_mixture(name):
 @pytest.mark.parametrize("family", ["regcn", "evidence"])
 def test_another_family_on_the_simulated_world(family):
     """RE-GCN takes of the preset what it has; the evidence model has settings of its own."""
-    config = Given(options={"family": family}).config("sim")
+    config = GivenSettings(options={"family": family}).config("sim")
     was = BEFORE["presets"]["sim"] | {"model": "regcn"} if family == "regcn" else BEFORE["presets"]["evidence"]
     assert values(config) == as_it_was(was, family)

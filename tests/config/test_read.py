@@ -5,7 +5,7 @@ import pytest
 from tirgn_eqx.config import (
     PRESETS,
     EvidenceTrainingConfig,
-    Given,
+    GivenSettings,
     MixtureTrainingConfig,
     REGCNTrainingConfig,
     TiRGNTrainingConfig,
@@ -20,24 +20,24 @@ from tirgn_eqx.errors import ConfigError
 def test_precedence_is_default_preset_recipe_file_set_option(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text("epochs = 7\nangle = 3\nhistory_len = 4\nnum_layers = 1\n")
-    assert Given().config() == TiRGNTrainingConfig()
-    named = Given("icews18").config()
+    assert GivenSettings().config() == TiRGNTrainingConfig()
+    named = GivenSettings("icews18").config()
     assert (named.history_len, named.angle, named.epochs) == (10, 10.0, 500)
-    config = Given("icews18", None, file, ["angle=2", "num_layers=3"], {"num_layers": 5}).config()
+    config = GivenSettings("icews18", None, file, ["angle=2", "num_layers=3"], {"num_layers": 5}).config()
     assert (config.epochs, config.history_len, config.angle, config.num_layers) == (7, 4, 2.0, 5)
     assert config.batch_size == 0
-    fast = Given("yago", "fast").config()
+    fast = GivenSettings("yago", "fast").config()
     assert (fast.loss, fast.unique_questions, fast.history_len) == ("shared", True, 1)
-    assert Given("yago", "fast", assignments=["loss=full"]).config().loss == "full"
-    assert Given("yago", "exact").config() == Given("yago").config() == preset("yago")
+    assert GivenSettings("yago", "fast", assignments=["loss=full"]).config().loss == "full"
+    assert GivenSettings("yago", "exact").config() == GivenSettings("yago").config() == preset("yago")
     with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):
-        Given(recipe="fats").config()
+        GivenSettings(recipe="fats").config()
 
 
 def test_the_settings_are_only_what_was_given():
-    assert Given(assignments=["angle=2"], options={"num_layers": 1}).settings() == {"angle": 2, "num_layers": 1}
-    assert Given("yago").settings() == PRESETS["yago"].settings
-    assert Given("yago", options={"family": "tirgn", "epochs": 3}).settings() == {
+    assert GivenSettings(assignments=["angle=2"], options={"num_layers": 1}).settings() == {"angle": 2, "num_layers": 1}
+    assert GivenSettings("yago").settings() == PRESETS["yago"].settings
+    assert GivenSettings("yago", options={"family": "tirgn", "epochs": 3}).settings() == {
         **PRESETS["yago"].settings,
         "epochs": 3,
     }
@@ -47,70 +47,70 @@ def test_the_family_comes_from_wherever_it_is_named(tmp_path):
     file = tmp_path / "own.toml"
     file.write_text('family = "evidence"\nepochs = 7\n')
     kinds = [
-        (Given(options={"family": "evidence"}), EvidenceTrainingConfig),
-        (Given(assignments=["family=evidence"]), EvidenceTrainingConfig),
-        (Given(file=file), EvidenceTrainingConfig),
-        (Given("regcn-yago"), REGCNTrainingConfig),
-        (Given("yago", options={"family": "regcn"}), REGCNTrainingConfig),
-        (Given("yago", options={"history": "evidence"}), MixtureTrainingConfig),
-        (Given("regcn-yago", options={"family": "mixture"}), MixtureTrainingConfig),
+        (GivenSettings(options={"family": "evidence"}), EvidenceTrainingConfig),
+        (GivenSettings(assignments=["family=evidence"]), EvidenceTrainingConfig),
+        (GivenSettings(file=file), EvidenceTrainingConfig),
+        (GivenSettings("regcn-yago"), REGCNTrainingConfig),
+        (GivenSettings("yago", options={"family": "regcn"}), REGCNTrainingConfig),
+        (GivenSettings("yago", options={"history": "evidence"}), MixtureTrainingConfig),
+        (GivenSettings("regcn-yago", options={"family": "mixture"}), MixtureTrainingConfig),
     ]
     for given, kind in kinds:
         assert type(given.config("sim")) is kind
-    assert (Given(file=file).config().epochs, Given(file=file).config().lr_schedule) == (7, "cosine")
+    assert (GivenSettings(file=file).config().epochs, GivenSettings(file=file).config().lr_schedule) == (7, "cosine")
     assert kinds[-1][0].config().structure == preset("regcn-yago").replace(logdir="runs/tirgn/structure")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (Given(assignments=["epoch=3"]), "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
+        (GivenSettings(assignments=["epoch=3"]), "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
         (
-            Given(options={"family": "regcn", "history_rate": 0.5}),
+            GivenSettings(options={"family": "regcn", "history_rate": 0.5}),
             "history_rate is a setting of TiRGN, not of RE-GCN; leave it out, or train tirgn",
         ),
         (
-            Given(options={"family": "evidence"}, assignments=["angle=3"]),
+            GivenSettings(options={"family": "evidence"}, assignments=["angle=3"]),
             "angle is a setting of TiRGN and RE-GCN, not of evidence; leave it out, or train tirgn and regcn",
         ),
         (
-            Given(options={"history": "evidence"}, assignments=["evidence_heads=3"]),
+            GivenSettings(options={"history": "evidence"}, assignments=["evidence_heads=3"]),
             "evidence_heads is a setting of evidence, not of TiRGN; give evidence.evidence_heads",
         ),
         (
-            Given(options={"history": "evidence"}, assignments=["evidence.angle=3"]),
+            GivenSettings(options={"history": "evidence"}, assignments=["evidence.angle=3"]),
             "angle is a setting of TiRGN and RE-GCN, not of evidence; leave it out, or train tirgn and regcn",
         ),
         (
-            Given(assignments=["evidence.epochs=3"]),
+            GivenSettings(assignments=["evidence.epochs=3"]),
             "evidence is a setting of a mixture, not of TiRGN; leave it out, or train mixture",
         ),
-        (Given(options={"family": "gru"}), "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        (GivenSettings(options={"family": "gru"}), "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
         (
-            Given(options={"family": "evidence", "history": "evidence"}),
+            GivenSettings(options={"family": "evidence", "history": "evidence"}),
             "history = evidence: for tirgn and regcn, not for evidence; leave one of them out",
         ),
         (
-            Given(assignments=["evidence_preset=evidence-yago"]),
+            GivenSettings(assignments=["evidence_preset=evidence-yago"]),
             "evidence_preset: only with history = evidence; leave it out, or give both",
         ),
         (
-            Given(options={"history": "evidence"}, assignments=["evidence=3"]),
+            GivenSettings(options={"history": "evidence"}, assignments=["evidence=3"]),
             "evidence = 3: must be settings by name",
         ),
-        (Given(options={"self": 1}), "config key 'self' does not exist for TiRGN; did you mean 'seed'?"),
-        (Given(options={"history": "both"}), "history = 'both': must be one of mask, evidence"),
+        (GivenSettings(options={"self": 1}), "config key 'self' does not exist for TiRGN; did you mean 'seed'?"),
+        (GivenSettings(options={"history": "both"}), "history = 'both': must be one of mask, evidence"),
         (
-            Given("yago", options={"family": "evidence"}),
+            GivenSettings("yago", options={"family": "evidence"}),
             "--preset yago: is a preset of tirgn, not of evidence; leave one out",
         ),
         (
-            Given(recipe="fast", options={"family": "evidence"}),
+            GivenSettings(recipe="fast", options={"family": "evidence"}),
             "--recipe fast: a way to train tirgn and regcn; leave it out for evidence",
         ),
-        (Given(assignments=["conv_kernel=4"]), "conv_kernel = 4: must be odd; try 5"),
-        (Given(assignments=["angle"]), "--set 'angle': expected key=value, such as --set angle=10"),
-        (Given(assignments=["epochs=three"]), "epochs = 'three': must be int, not str"),
+        (GivenSettings(assignments=["conv_kernel=4"]), "conv_kernel = 4: must be odd; try 5"),
+        (GivenSettings(assignments=["angle"]), "--set 'angle': expected key=value, such as --set angle=10"),
+        (GivenSettings(assignments=["epochs=three"]), "epochs = 'three': must be int, not str"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(given, message):
@@ -129,7 +129,7 @@ def test_errors_of_a_file_begin_with_its_name(tmp_path):
     ):
         file.write_text(text)
         with pytest.raises(ConfigError) as error:
-            Given(file=file).config()
+            GivenSettings(file=file).config()
         assert str(error.value) == f"{file}: {message}"
 
 
@@ -147,8 +147,11 @@ def test_a_document_is_read_back(tmp_path, config):
     file = tmp_path / "config.toml"
     file.write_text(config.to_toml())
     assert config_from_dict(read_config(file)) == config_from_dict(config.to_dict()) == config
-    assert Given(file=file).config() == Given("icews18" if config.family != "evidence" else None, file=file).config()
-    assert Given(file=file).config() == config
+    assert (
+        GivenSettings(file=file).config()
+        == GivenSettings("icews18" if config.family != "evidence" else None, file=file).config()
+    )
+    assert GivenSettings(file=file).config() == config
 
 
 def test_a_document_says_its_family_and_nothing_of_another_one():
@@ -182,13 +185,13 @@ def test_a_mixture_passes_changes_on():
 
 def test_changing_the_configuration_of_a_checkpoint():
     config = MixtureTrainingConfig.of(preset("yago"), EvidenceTrainingConfig(epochs=7, seed=1))
-    assert Given(options={"epochs": 3, "history": "evidence"}).changed(config).evidence.epochs == 7
-    other = Given(assignments=["evidence_preset=evidence-wiki"]).changed(config.replace(logdir="logs"))
+    assert GivenSettings(options={"epochs": 3, "history": "evidence"}).changed(config).evidence.epochs == 7
+    other = GivenSettings(assignments=["evidence_preset=evidence-wiki"]).changed(config.replace(logdir="logs"))
     assert (other.evidence.epochs, other.logdir, other.evidence.logdir) == (5, "logs", "logs/evidence")
     with pytest.raises(ConfigError, match="holds tirgn-evidence, and the settings ask for regcn-evidence"):
-        Given(options={"family": "regcn"}).changed(config)
+        GivenSettings(options={"family": "regcn"}).changed(config)
     with pytest.raises(ConfigError, match="holds tirgn, and the settings ask for tirgn-evidence"):
-        Given(options={"history": "evidence"}).changed(preset("yago"))
+        GivenSettings(options={"history": "evidence"}).changed(preset("yago"))
 
 
 def test_assignments_are_toml_or_text():

@@ -37,7 +37,7 @@ from tests.docs.doc_blocks import (
 )
 from tirgn_cli.app import app
 from tirgn_cli.options import parse_bytes, parse_shape
-from tirgn_eqx.config import PRESETS, RECIPES, Given
+from tirgn_eqx.config import PRESETS, RECIPES, GivenSettings
 from tirgn_eqx.errors import ConfigError
 
 ALL = [block for page in PAGES for block in blocks(page)]
@@ -67,7 +67,7 @@ def configured(**given):
     errors = []
     for chosen in ({}, {"family": "regcn"}, {"family": "evidence"}, {"history": "evidence"}):
         try:
-            return Given(**given | {"options": chosen | given.get("options", {})}).config()
+            return GivenSettings(**given | {"options": chosen | given.get("options", {})}).config()
         except ConfigError as error:
             errors.append(error)
     raise errors[0]

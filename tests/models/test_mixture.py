@@ -13,7 +13,7 @@ from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, Given, MixtureTrainingConfig
+from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, GivenSettings, MixtureTrainingConfig
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -323,9 +323,9 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
 
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ConfigError, match="for tirgn and regcn, not for evidence"):
-        Given(options={"family": "evidence", "history": "evidence"}).config()
+        GivenSettings(options={"family": "evidence", "history": "evidence"}).config()
     with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
-        Given(options={"history": "evidence", "evidence_preset": "evidense"}).config()
+        GivenSettings(options={"history": "evidence", "evidence_preset": "evidense"}).config()
 
 
 def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp_path):

@@ -5,8 +5,7 @@ import jax
 import jax.random as jr
 import pytest
 
-from tests.helpers import family_config
-from tirgn_eqx.config import EvidenceTrainingConfig, REGCNTrainingConfig, TiRGNTrainingConfig, settings
+from tirgn_eqx.config import EvidenceTrainingConfig, REGCNTrainingConfig, TiRGNTrainingConfig, settings_of
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models import build_model
 from tirgn_eqx.tune.space import (
@@ -91,7 +90,7 @@ SIZES = {"embedding_dim": 8, "static_blocks": 2, "conv_channels": 2}
 )
 def test_what_requires_another_value_changes_nothing_in_a_model_without_it(family, name, value):
     config = family_config(family, **SIZES)
-    one = settings(type(config))[name]
+    one = settings_of(type(config))[name]
     other, values = one.requires
     config = config.replace(**{other: next(v for v in (False, "full") if type(v) is type(values[0]))})
     weights = lambda config: [leaf.shape for leaf in jax.tree.leaves(eqx.filter_eval_shape(build, config))]
@@ -104,7 +103,7 @@ def test_what_requires_another_value_changes_nothing_in_a_model_without_it(famil
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_requirement_names_a_setting_and_values_that_it_can_have(family):
-    known = settings(FAMILIES[family])
+    known = settings_of(FAMILIES[family])
     for one in known.values():
         if one.requires is not None:
             other, values = one.requires

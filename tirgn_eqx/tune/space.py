@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tirgn_eqx.config import Range, Setting, TrainingConfig, check_names, parse_value, settings
+from tirgn_eqx.config import Range, SettingInfo, TrainingConfig, check_names, parse_value, settings_of
 from tirgn_eqx.errors import ConfigError, shown
 
 _MAX_CHOICES = 64
@@ -26,7 +26,7 @@ Space = dict[str, Range | Choices]
 def default_space(config: TrainingConfig, static: bool) -> Space:
     """The settings of the family of `config` that a search varies by default, as far as they have an effect.
     **Arguments:** `static`: whether the data has a static graph."""
-    space: Space = {name: one.search for name, one in settings(type(config)).items() if one.search is not None}
+    space: Space = {name: one.search for name, one in settings_of(type(config)).items() if one.search is not None}
     return {name: part for name, part in space.items() if _without_effect(name, space, config, static) is None}
 
 
@@ -48,7 +48,7 @@ def parse_space(texts: list[str], config: TrainingConfig) -> Space:
             check_names(type(config), {name: raw})
         except ConfigError as error:
             raise ConfigError(f"--param: {error}") from error
-        one = settings(type(config)).get(name)
+        one = settings_of(type(config)).get(name)
         if one is None or not one.searchable:
             raise ConfigError(f"--param {name}: is the same for every trial; give it with --set {name}=VALUE")
         space[name] = _parse_part(one, raw)
@@ -85,7 +85,7 @@ def format_part(part: Mapping[str, Any]) -> str:
 def _without_effect(name: str, space: Space, config: TrainingConfig, static: bool) -> str | None:
     """Why a setting has no effect in a training of `config`, or None. A setting that `space` varies as well may have
     any value."""
-    other, values = settings(type(config))[name].requires or ("", (None,))
+    other, values = settings_of(type(config))[name].requires or ("", (None,))
     if not static and "static_graph" in (name, other):
         return "has no effect without a static graph in the data"
     if other and other not in space and getattr(config, other) not in values:
@@ -94,7 +94,7 @@ def _without_effect(name: str, space: Space, config: TrainingConfig, static: boo
     return None
 
 
-def _parse_part(one: Setting, raw: str) -> Range | Choices:
+def _parse_part(one: SettingInfo, raw: str) -> Range | Choices:
     where = f"--param {one.name}={raw if len(raw) <= 60 else shown(raw)}"
     match = re.fullmatch(r"([^:,]+):([^:,]+)(:log)?", raw)
     if match is None:
@@ -118,7 +118,7 @@ def _parse_part(one: Setting, raw: str) -> Range | Choices:
     return Range(low, high, log=bool(match[3]))
 
 
-def _parse_value(one: Setting, text: str, where: str) -> Any:
+def _parse_value(one: SettingInfo, text: str, where: str) -> Any:
     """A bound or a choice as the setting has it."""
     if not text.strip():
         raise ConfigError(f"{where}: {_SYNTAX}")

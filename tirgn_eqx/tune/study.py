@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.checkpoint.training_state import STATE_FILE
-from tirgn_eqx.config import ModelTrainingConfig, outputs
+from tirgn_eqx.config import ModelTrainingConfig, output_settings
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
 from tirgn_eqx.storage.atomic_write import alone
@@ -67,7 +67,7 @@ class SharedStudy:
         self._optuna = import_optuna()
         storage = open_storage(path)
         # Trials that differ in where and how often they write can still be compared.
-        free = outputs() | set(space)
+        free = output_settings() | set(space)
         made_for = {
             "data": {"name": graph.name, "sha256": graph.checksum},
             "config": {name: value for name, value in config.to_dict().items() if name not in free},

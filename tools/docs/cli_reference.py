@@ -16,7 +16,7 @@ from tirgn_eqx.config import (
     RecurrentTrainingConfig,
     REGCNTrainingConfig,
     TiRGNTrainingConfig,
-    settings,
+    settings_of,
 )
 
 HEAD = """# The command line
@@ -91,8 +91,8 @@ def reference() -> str:
             parts.append(f"**{panel}**\n\n" + "\n".join(lines) + "\n")
     parts.append(SETTINGS)
     for title, config, base in SECTIONS:
-        known = {} if base is None else settings(base)
-        found = [one for name, one in settings(config).items() if known.get(name) != one]
+        known = {} if base is None else settings_of(base)
+        found = [one for name, one in settings_of(config).items() if known.get(name) != one]
         lines = [_wrapped(f"- `{one.name}`: {one.described()}") for one in found]
         parts.append(f"**{title}**\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)

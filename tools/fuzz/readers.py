@@ -107,12 +107,12 @@ def _text_tables() -> list[Files]:
 
 
 def _tiny(family: str = "tirgn", **more: Any) -> Any:
-    from tirgn_eqx.config import FAMILIES, settings
+    from tirgn_eqx.config import FAMILIES, settings_of
 
     small: Any = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2, "history_len": 2}
     small |= {"evidence_heads": 2, "evidence_hidden": 2} | more
     config = FAMILIES[family]
-    return config(**{name: value for name, value in small.items() if name in settings(config)})
+    return config(**{name: value for name, value in small.items() if name in settings_of(config)})
 
 
 def _graph(place: Path) -> Any:
@@ -321,10 +321,10 @@ def _resume(place: Path) -> None:
 
 
 def _configure(place: Path) -> None:
-    from tirgn_eqx.config import Given
+    from tirgn_eqx.config import GivenSettings
 
     for file in place.iterdir():
-        Given(file=file).config().to_toml()
+        GivenSettings(file=file).config().to_toml()
 
 
 def _parse(place: Path) -> None:
