@@ -25,7 +25,7 @@ class Names:
         self.relations = graph.relation_names or tuple(map(str, range(graph.num_relations)))
         self.of = {"entity": self.entities, "relation": self.relations}
         self._exact = {kind: _ids_by(names) for kind, names in self.of.items()}
-        self._fold_name = {kind: _ids_by(map(fold_name, names)) for kind, names in self.of.items()}
+        self._folded = {kind: _ids_by(map(fold_name, names)) for kind, names in self.of.items()}
 
     def entity(self, name: str) -> int:
         """The id of an entity. **Raises:** DataError for a name that is not known, or that several ids match."""
@@ -41,7 +41,7 @@ class Names:
 
     def id(self, kind: str, name: str) -> int:
         """The id of a name. **Raises:** as `entity`."""
-        found = self._exact[kind].get(name) or self._fold_name[kind].get(fold_name(name))
+        found = self._exact[kind].get(name) or self._folded[kind].get(fold_name(name))
         if found is None:
             raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, fold_name(name))}")
         if len(found) > 1:
@@ -60,9 +60,9 @@ class Names:
         parts = [known for known in names if name and name in fold_name(known)][:MAX_SHOWN]
         if parts:
             return f"names with it: {', '.join(map(repr, parts))}"
-        like = difflib.get_close_matches(name, self._fold_name[kind], n=1, cutoff=0.5)
+        like = difflib.get_close_matches(name, self._folded[kind], n=1, cutoff=0.5)
         if like:
-            return f"did you mean {names[self._fold_name[kind][like[0]][0]]!r}?"
+            return f"did you mean {names[self._folded[kind][like[0]][0]]!r}?"
         return f"there are {len(names):,} of them"
 
 

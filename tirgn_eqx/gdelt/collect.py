@@ -28,8 +28,8 @@ from tirgn_eqx.gdelt.feed import (
     read_lists,
 )
 from tirgn_eqx.gdelt.verified import VerifiedFiles
-from tirgn_eqx.storage.atomic_write import alone
-from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Unobtainable
+from tirgn_eqx.storage.locks import exclusive_lock
+from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Unobtainable, zip_trouble
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"
@@ -248,7 +248,7 @@ def _fetch_file(
 ) -> None:
     target = place / feed.file_name(listed.time)
     try:
-        server.fetch(feed.path(listed.time), target, listed.size, listed.md5)
+        server.fetch(feed.path(listed.time), target, listed.size, f"md5:{listed.md5}", zip_trouble)
     except Unobtainable as error:
         status = "not found" if isinstance(error, NotFound) else "failed"
         put(FetchEnded(target.name, listed.time, status, why=str(error)))

@@ -18,7 +18,8 @@ from tirgn_eqx.gdelt.pipeline import Pipeline, parse_ahead
 from tirgn_eqx.gdelt.sort import RUN_ROWS
 from tirgn_eqx.gdelt.sources import BLOCK_BYTES, find_sources
 from tirgn_eqx.gdelt.table import read_frames, write_table
-from tirgn_eqx.storage.atomic_write import flush, lock
+from tirgn_eqx.storage.atomic_write import flush
+from tirgn_eqx.storage.locks import exclusive_lock
 
 
 @dataclass(frozen=True)
@@ -140,34 +141,18 @@ def _publish(pipeline: Pipeline, report: IngestReport) -> None:
 
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
-    """An empty hidden folder beside `out`, locked against a second ingest and removed at the end.
+    """An empty hidden folder beside `out`, for one ingest at a time, removed at the end.
 
     **Raises:** DataError while another ingest works on the same table.
     """
-    folder = out.with_name(f".{out.name}.ingest")
-    handle = _lock_folder(folder, out)
-    try:
-        for left in folder.iterdir():  # by an ingest that was killed
-            left.unlink()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
-
-
-def _lock_folder(folder: Path, out: Path) -> int | None:
-    """An open handle of the folder that holds its lock until the process ends; None on systems that cannot open
-    folders."""
-    while True:
-        folder.mkdir(exist_ok=True)
-        if os.name == "nt":
-            return None
-        handle = os.open(folder, os.O_RDONLY)
-        if not lock(handle):
-            os.close(handle)
-            raise DataError(f"{out}: another ingest is at work on this table; wait for its end")
-        # The process that held the lock before may have removed the folder in the meantime.
-        if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
-            return handle
-        os.close(handle)
+    folder, lock = out.with_name(f".{out.name}.ingest"), out.with_name(f".{out.name}.lock")
+    busy = DataError(f"{out}: another ingest is at work on this table; wait for its end")
+    with exclusive_lock(lock, busy):
+        shutil.rmtree(folder, ignore_errors=True)  # left by an ingest that was killed
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # Windows deletes it with the release
+                lock.unlink()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.nn import GraphConvolution, GRUCell, RunningStatistics, StaticConvolution, StaticEdges, TimeGate
 from tirgn_eqx.nn.numerics import at_least_f32, l2_normalize, segment_mean
@@ -111,7 +111,7 @@ class RecurrentEncoder(eqx.Module):
         self,
         num_entities: int,
         num_relations: int,
-        config: TiRGNTrainingConfig,
+        config: RecurrentTrainingConfig,
         static: StaticGraph | None = None,
         *,
         update: GRUCell | TimeGate,

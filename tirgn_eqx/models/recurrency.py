@@ -88,7 +88,7 @@ class StrictPart:
         self.index, self.decay = index, decay
         self.strength = index.strength(decay)
 
-    def __call__(self, pairs: Pairs, now: float, known: int) -> Float64[np.ndarray, " pair"]:
+    def __call__(self, pairs: HistoryCandidates, now: float, known: int) -> Float64[np.ndarray, " pair"]:
         """psi of pairs, float64 `(pair,)`.
 
         **Arguments:** `now`: time of the target, in steps; `known`: only snapshots before this number are known.

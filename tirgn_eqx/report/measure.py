@@ -98,16 +98,16 @@ def measure(
         entity, relation = (jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS)
         pair = entity, relation
     evaluator = make_evaluator(
-        model, graph, split=split, history_len=config.history_len, history_window=config.history_window
+        model, graph, split=split, **config.window()
     )
     # The evaluator was made for this kind of model, which its type does not say.
     evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
     found = from_evaluation(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
-    times = [moment(graph, int(number)) for number in np.unique(evaluation.snapshot)]
+    times = [format_snapshot_time(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}
     for name in SPLITS:
         snapshots = graph.split_snapshots(name)
-        spans[name] = tuple(moment(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
+        spans[name] = tuple(format_snapshot_time(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
     strata, relations, left_out = _by_kind(evaluation)
     return dataclasses.replace(
         found,

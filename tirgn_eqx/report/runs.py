@@ -17,7 +17,7 @@ from tirgn_eqx.report.documents import (
     to_finite,
 )
 from tirgn_eqx.report.measure import Measurements
-from tirgn_eqx.storage.atomic_write import locked
+from tirgn_eqx.storage.locks import is_locked
 from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
@@ -142,7 +142,7 @@ def read_run(path: str | Path) -> TrainingRun:
     own_name = checkpoint is not None and checkpoint.name != BEST and not path.is_dir()
     name = checkpoint.stem if checkpoint and own_name else folder.resolve().name or str(folder)
     curves = read_curves(logs, missing) if logs else {}
-    if active := locked(folder / TRAIN_LOCK):
+    if active := is_locked(folder / TRAIN_LOCK):
         missing.append("the training is still running: the page shows how far it has come")
     return TrainingRun(name, path, checkpoint, metadata, curves, state, active, tuple(missing))
 

@@ -99,16 +99,17 @@ def compare_settings(runs: Runs) -> SettingsSection | None:
     runs = [run for run in runs if run.config]
     if not runs:
         return None
-    presets = [find_nearest_preset(run.config) for run in runs]
+    configs = [dict(flatten(run.config)) for run in runs]
+    presets = [find_nearest_preset(config) for config in configs]
     called = [name if len(runs) == 1 else f"{run.name}: {name}" for run, (name, _) in zip(runs, presets)]
-    known = [key for key in TiRGNTrainingConfig().to_dict() if any(key in run.config for run in runs)]
-    others = sorted({key for run in runs for key in run.config} - set(known))
+    known = [key for key in ("family", *all_settings()) if any(key in config for config in configs)]
+    others = sorted({key for config in configs for key in config} - set(known))
     rows = []
     for key in [*known, *others]:
-        values = [run.config.get(key) for run in runs]
+        values = [config.get(key) for config in configs]
         differs = ["between the runs"] if any(value != values[0] for value in values) else []
         for name, value, (_, preset) in zip(called, values, presets):
-            if key not in _PER_RUN and (key not in preset or value != preset[key]):
+            if _is_shared(key) and (key not in preset or value != preset[key]):
                 differs.append(f"{name} has {_format_setting(preset.get(key))}")
         rows.append((key, [_format_setting(value) for value in values], "; ".join(differs)))
     return SettingsSection([run.name for run in runs], called, rows)
@@ -117,21 +118,21 @@ def compare_settings(runs: Runs) -> SettingsSection | None:
 def find_nearest_preset(config: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     """The name and the settings of the preset, with a recipe where that is nearer, or of the defaults, from which the
     fewest settings of `config` differ."""
-    candidates = {"the defaults": TiRGNTrainingConfig().to_dict()}
-    for name, preset in PRESETS.items():
-        candidates[name] = TiRGNTrainingConfig(**preset).to_dict()
-        # Recipes are not made for evidence models.
-        for recipe, changes in ({} if preset.get("model") == "evidence" else RECIPES).items():
-            if changes:
-                candidates[f"{name}, {recipe}"] = TiRGNTrainingConfig(**preset | changes).to_dict()
+    family = config.get("family")
+    published = published_configs(family if isinstance(family, str) and family in FAMILIES else "tirgn")
+    candidates = {name: dict(flatten(preset.to_dict())) for name, preset in published.items()}
 
-    def distance(name: str) -> tuple[bool, int]:
+    def distance(name: str) -> int:
         preset = candidates[name]
-        changed = {key for key in preset if key not in config or config[key] != preset[key]}
-        return preset["model"] != config.get("model"), len(changed - _PER_RUN)
+        return sum(_is_shared(key) and (key not in config or config[key] != preset[key]) for key in preset)
 
     name = min(candidates, key=distance)
     return name, candidates[name]
+
+
+def _is_shared(key: str) -> bool:
+    """Whether a setting says how to train, and not which run it is."""
+    return key.rpartition(".")[2] not in _PER_RUN
 
 
 def _format_setting(value: object) -> str:

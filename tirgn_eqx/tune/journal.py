@@ -8,15 +8,16 @@ import contextlib
 import logging
 import os
 import uuid
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
-_PAUSE = 0.02  # seconds between two attempts to take a lock
 _FIRST = b'{"op_code":'  # how a journal begins
 
 
@@ -39,14 +40,13 @@ class JournalLock:
 
     def __init__(self, path: Path, on_acquire: Callable[[], None] = lambda: None):
         self.path, self.on_acquire = path, on_acquire
-        self._file: IO | None = None
+        self._held: FileLock | None = None
 
     def acquire(self) -> bool:
         """Wait for the lock and take it."""
-        file = self.path.open("a")
+        lock = native_lock(self.path)
+        lock.acquire()
         try:
-            while not lock(file):
-                time.sleep(_PAUSE)
             self.on_acquire()
         except BaseException:
             lock.release()
@@ -56,9 +56,9 @@ class JournalLock:
 
     def release(self) -> None:
         """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.release()
 
     def __enter__(self) -> "JournalLock":
         self.acquire()
@@ -84,15 +84,9 @@ def open_storage(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check(path)
-        guard = JournalLock(_hidden(path, "lock"), lambda: truncate_partial_line(path))
         if not locks_work(_hidden(path, "probe")):
-            warnings.warn(
-                f"{path}: there are no file locks here, so a second worker would take over running trials; "
-                "start one only, or put the study on a file system with locks",
-                DataWarning,
-                stacklevel=2,
-            )
-            guard = optuna.storages.journal.JournalFileOpenLock(str(path))
+            raise DataError(f"{path}: its filesystem has no file locks to keep workers apart; choose another --study")
+        guard = JournalLock(_hidden(path, "lock"), lambda: truncate_partial_line(path))
         return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=guard))
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
@@ -107,8 +101,14 @@ def locks_work(path: Path) -> bool:
     # Under one name, a second worker that tests at the same time would remove the file between the two attempts.
     path = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        with path.open("a") as first, path.open("a") as second:
-            return not lock(first) or not lock(second)
+        with native_lock(path).acquire(0), native_lock(path).acquire(0):
+            return False
+    except Timeout:
+        return True
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
     finally:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -13,7 +13,7 @@ from tirgn_eqx.checkpoint.training_state import STATE_FILE
 from tirgn_eqx.config import ModelTrainingConfig, output_settings
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
-from tirgn_eqx.storage.atomic_write import alone
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.tune.journal import import_optuna, open_storage, study_lock
 from tirgn_eqx.tune.space import Choices, Space, distributions, format_part, space_to_dict
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, default_origin
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, most_ids
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES
 from tirgn_eqx.errors import ConfigError, DataError, shown

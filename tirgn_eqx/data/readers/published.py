@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.download import Patience, Server, Unobtainable, digest_of, publish
 
 # The repository of the released TiRGN, at a commit that holds these files.
