@@ -5,8 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from harness import clock
 
+from benchmarks.harness import clock
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step
@@ -43,7 +43,7 @@ def random_batch(shape: ProblemShape, config: TiRGNTrainingConfig, seed: int) ->
 
 def _bound(name: str, kind: str, units: int, rows: int, relations: int) -> int:
     """One more than the largest number that a field of questions may hold."""
-    if name.endswith("_unit"):
+    if name.endswith("_query"):
         return units
     of_relation = (name == "condition") == (kind == "entity_queries") and name != "subject"
     return 2 * relations if name == "condition" and of_relation else relations if of_relation else rows

@@ -5,9 +5,9 @@ program of its own; options after `--` go to it unchanged. A training that is al
 recorded from its files: `--run DIR` (anywhere below it `metrics.jsonl`, `config.json` and checkpoints) and, when
 it came to its end, `--result FILE` with its JSON output.
 
-    python benchmarks/accuracy.py --data-path data/YAGO --seed 1
-    python benchmarks/accuracy.py --data-path sim -- --epochs 30 --batch-size 0
-    python benchmarks/accuracy.py --result out.json --run runs/yago --command "tirgn train --data-path YAGO ..."
+    python -m benchmarks.accuracy --data-path data/YAGO --seed 1
+    python -m benchmarks.accuracy --data-path sim -- --epochs 30 --batch-size 0
+    python -m benchmarks.accuracy --result out.json --run runs/yago --command "tirgn train --data-path YAGO ..."
 """
 
 import json
@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 DESCRIPTION = ("name", "sha256", "facts", "entities", "relations", "snapshots")
 FIGURES = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll")

@@ -5,7 +5,7 @@ written; the history index is built part by part from rows spilt to the disk. Ev
 its seconds and its peak memory: `anonymous` is what the process holds itself, sampled every twentieth of a second;
 `resident` (VmHWM) also counts pages of mapped files, which the system takes back when it needs them.
 
-    python benchmarks/at_size.py --folder data/at-size
+    python -m benchmarks.at_size --folder data/at-size
 """
 
 import argparse
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 SIZES = {"entities": 1_000_000, "relations": 500, "snapshots": 2000, "facts": 100_000_000}
 QUICK_SIZES = {"entities": 2000, "relations": 20, "snapshots": 40, "facts": 20_000}
@@ -75,8 +75,7 @@ def disk(folder: Path, pattern: str) -> int:
 
 
 def write(folder: Path, sizes: dict, seed: int) -> dict:
-    from graphs import streamed_facts
-
+    from benchmarks.graphs import streamed_facts
     from tirgn_eqx.data.readers.mapped_write import write_mapped
 
     numbers = {f"num_{name}": sizes[name] for name in ("entities", "relations")}
@@ -191,7 +190,7 @@ def child(stage: str, args: argparse.Namespace, sizes: dict, settings: dict) -> 
 def measure(stage: str, folder: Path, args: argparse.Namespace) -> dict:
     words = [*common.passed_on(args), "--folder", str(folder), "--memory-mb", str(args.memory_mb), "--child", stage]
     words += ["--facts", str(args.facts)] if args.facts else []
-    command = [sys.executable, __file__, *words]
+    command = [sys.executable, "-m", "benchmarks.at_size", *words]
     run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
     told = common.last_json(run.stdout)
     memory = {name: (value or 0) / 1e9 for name, value in told["memory"].items() if name.endswith("bytes")}

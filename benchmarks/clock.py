@@ -7,8 +7,8 @@ were days, hours or quarter hours since 1970. The simulated world is also writte
 offsets and trained on as read, which must give equal bits (`moved`). And the model of the first training forecasts the
 test split as if that came later (`ahead`): what a linear vector is worth beyond the times of training.
 
-    python benchmarks/clock.py
-    python benchmarks/clock.py --data-path data/gdelt_events_2018-01.parquet --granularity hour --max-events 30000
+    python -m benchmarks.clock
+    python -m benchmarks.clock --data-path data/gdelt_events_2018-01.parquet --granularity hour --max-events 30000
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 SETTINGS = common.QUICK_SETTINGS | {"embedding_dim": 32, "conv_channels": 10, "epochs": 10}
 NEW_YEAR = 1_514_764_800  # 2018-01-01 UTC, in seconds since 1970

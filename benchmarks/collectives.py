@@ -14,7 +14,7 @@ loop runs, which XLA writes too where it knows it. A device of a group of n send
 import re
 from dataclasses import dataclass
 
-from program import executed, shape_bytes
+from benchmarks.program import executed, shape_bytes
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")

@@ -22,8 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
-# The source tree beside the benchmarks is what is measured, installed or not.
-sys.path[:0] = [str(ROOT), str(ROOT / "cli")]
+# The source tree beside the benchmarks is what is measured, installed or not, also by the processes they start.
+TREE = [str(ROOT), str(ROOT / "cli")]
+sys.path[:0] = TREE
+os.environ["PYTHONPATH"] = os.pathsep.join([*TREE, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 PROVENANCE = ("benchmark", "date", "command", "commit", "machine", "versions", "dataset", "setting", "seed")
 QUICK_DATA = "sim:num_entities=40,num_relations=8,num_days=20,facts_per_day=40"
@@ -102,7 +104,11 @@ def machine() -> dict[str, Any]:
 def command_line(words: Sequence[str] | None = None) -> str:
     """The command of this process, or `words`; paths are told from the root of the source tree, or by name alone
     when they lie elsewhere."""
-    words = ["python", *sys.argv] if words is None else list(words)
+    if words is None:
+        program = Path(sys.argv[0])
+        module = program.is_absolute() and program.is_relative_to(ROOT)
+        name = program.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") if module else ""
+        words = ["python", *(["-m", name.removesuffix(".__main__")] if module else sys.argv[:1]), *sys.argv[1:]]
 
     def shorten(word: str) -> str:
         if " " in word:
@@ -239,7 +245,7 @@ def ceilings(quick: bool = False) -> dict[str, Any]:
     larger than the caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing
     exceeds. In a process of its own: its arrays would leave the heap of this one in another state than a training's.
     """
-    words = [sys.executable, __file__, *["--quick"] * quick]
+    words = [sys.executable, "-m", "benchmarks.common", *["--quick"] * quick]
     environment = child_environment(XLA_PYTHON_CLIENT_PREALLOCATE="false")
     run = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return last_json(run.stdout)

@@ -4,15 +4,15 @@ Why: "equal" and "better" are claims about a difference, so they are recorded wi
 seed against which other one, by kind of question. Checkpoints are not kept; the training of each is recorded by
 `accuracy.py`, and `--trained` says how each was made.
 
-    python benchmarks/compare.py --data-path data/YAGO --tag fast-exact fast/tirgn_best.npz exact/tirgn_best.npz
+    python -m benchmarks.compare --data-path data/YAGO --tag fast-exact fast/tirgn_best.npz exact/tirgn_best.npz
 """
 
 import json
 import subprocess
 import sys
 
-import common
-from common import table
+from benchmarks import common
+from benchmarks.common import table
 
 
 def main() -> None:

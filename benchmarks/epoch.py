@@ -4,13 +4,13 @@ Why: the step benchmark repeats one batch; an epoch shows what building batches,
 and waiting for the device add to it. `loader_wait` is the time the loop waited for a batch: near zero means that
 the host keeps up. The first epoch compiles and is told apart. No validation and no checkpoints.
 
-    python benchmarks/epoch.py --data-path data/YAGO --epochs 2
+    python -m benchmarks.epoch --data-path data/YAGO --epochs 2
 """
 
 import time
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 
 def run_epoch(harness, number: int, max_steps: int | None) -> dict:
@@ -54,7 +54,7 @@ def main() -> None:
     args = common.finalize(parser.parse_args())
     epochs = 1 if args.quick else args.epochs
 
-    from harness import Harness, device_peak
+    from benchmarks.harness import Harness, device_peak
 
     graph, config = common.load_arguments(args)
     harness = Harness(graph, config)

@@ -3,12 +3,12 @@
 Why: validation runs after every epoch or few, so it is part of every training's time. The weights do not matter
 to the cost: they are random unless `--checkpoint` is given. The first call compiles and is told apart.
 
-    python benchmarks/evaluate.py --data-path data/YAGO --split test
-    python benchmarks/evaluate.py --data-path data/ICEWS14s --checkpoint models/tkg/tirgn_best.npz
+    python -m benchmarks.evaluate --data-path data/YAGO --split test
+    python -m benchmarks.evaluate --data-path data/ICEWS14s --checkpoint models/tkg/tirgn_best.npz
 """
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 
 def main() -> None:
@@ -19,9 +19,9 @@ def main() -> None:
 
     import jax
     import jax.random as jr
-    from flops import forward_flops
-    from harness import clock, device_peak
 
+    from benchmarks.flops import forward_flops
+    from benchmarks.harness import clock, device_peak
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.vocabulary import for_checkpoint

@@ -5,14 +5,14 @@ x entities, nor with the length of the data. Random graphs of growing size are i
 exponents of seconds and of the peak memory against facts and evidence are given. Without background, whose cost is
 that of comparing every question with every entity and which is timed apart on the smallest graph.
 
-    python benchmarks/evidence.py
-    python benchmarks/evidence.py --quick
+    python -m benchmarks.evidence
+    python -m benchmarks.evidence --quick
 """
 
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 FACTS = (12_500, 25_000, 50_000, 100_000, 200_000)
 SIZES = {"entities": 7000, "relations": 100, "snapshots": 100}
@@ -25,9 +25,9 @@ def main() -> None:
     import jax
     import jax.random as jr
     import numpy as np
-    from graphs import random_graph
-    from harness import clock
 
+    from benchmarks.graphs import random_graph
+    from benchmarks.harness import clock
     from tirgn_eqx.config import preset
     from tirgn_eqx.models import build_model
     from tirgn_eqx.train.data import TrainingData

@@ -4,9 +4,9 @@ Why: a probability that one acts on must mean what it says, and a service must a
 data (or on the days of it that `--days` names), evaluated, calibrated on valid, and asked by name: single questions
 with and without what carries the answers, and many at once.
 
-    python benchmarks/forecast.py --data-path data/events.parquet --days 2018-01-09,2018-01-11 --granularity hour \\
+    python -m benchmarks.forecast --data-path data/events.parquet --days 2018-01-09,2018-01-11 --granularity hour \\
         --preset evidence
-    python benchmarks/forecast.py --checkpoint models/tirgn_best.npz
+    python -m benchmarks.forecast --checkpoint models/tirgn_best.npz
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
 import numpy as np
-from common import note, table
+
+from benchmarks import common
+from benchmarks.common import note, table
 
 QUESTIONS = 4096
 SINGLE = 200
@@ -114,7 +115,10 @@ def main() -> None:
     payload = {"dataset": graph.describe(), "setting": setting, "seed": config.seed, "result": result}
     name = "-".join(filter(None, ["forecast", graph.name, config.model_type, args.tag]))
     document = common.record(name, payload, args.results)
-    row = lambda when: [when, result[when]["ece"], result[when]["brier"], result[when]["entity"]["nll"]]
+
+    def row(when):
+        return [when, result[when]["ece"], result[when]["brier"], result[when]["entity"]["nll"]]
+
     table(f"{graph.name}: {config.model_type}", ["calibration", "ECE", "Brier", "NLL"], [row("before"), row("after")])
     speed = [result["single_ms"]["median"], result["single_with_reasons_ms"]["median"], result["questions_per_second"]]
     table("asked by name", ["one question, ms", "with reasons, ms", "questions a second"], [speed])

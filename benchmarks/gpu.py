@@ -19,9 +19,9 @@ What a part leaves over goes to the next ones. `OUT/gpu.json` holds everything s
 parts said. The preset of a dataset follows from its folder's name (`--preset NAME=PRESET` for others). Datasets
 as folders need no polars. Without git, `BENCHMARK_COMMIT=...` says which commit this is.
 
-    python benchmarks/gpu.py --seconds 560 data/YAGO data/ICEWS14s
-    python benchmarks/gpu.py --seconds 300 --out runs/gpu-memory --parts step,memory data/ICEWS14s
-    python benchmarks/gpu.py --quick --seconds 300     # tiny, also without a GPU
+    python -m benchmarks.gpu --seconds 560 data/YAGO data/ICEWS14s
+    python -m benchmarks.gpu --seconds 300 --out runs/gpu-memory --parts step,memory data/ICEWS14s
+    python -m benchmarks.gpu --quick --seconds 300     # tiny, also without a GPU
 """
 
 import argparse
@@ -37,8 +37,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 PARTS = ("golden", "step", "peer", "evaluate", "memory", "mesh", "month", "train")
 SHARES: dict[str, float] = dict(zip(PARTS, (0.25, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
@@ -195,7 +195,7 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
     def benchmark(kind: str, script: str, name: str, words: list[str], until: float) -> None:
         place = folder / f"{kind}-{len(run.parts)}"
         place.mkdir()
-        words = [f"benchmarks/{script}", *words, "--results", str(place)]
+        words = ["-m", f"benchmarks.{script}", *words, "--results", str(place)]
         run.part(f"{kind} {name}", kind, words, until, written(place), base)
 
     if "golden" in args.chosen:
@@ -211,7 +211,7 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         until = limit("step")
         for name, path in datasets:
             words = data_words(path, args) + ["--parts", args.step_parts]
-            benchmark("step", "step.py", name, words, until)
+            benchmark("step", "step", name, words, until)
     if "peer" in args.chosen:
         until = limit("peer")
         if importlib.util.find_spec("torch") is None:
@@ -219,26 +219,26 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         else:
             for name, path in datasets:
                 words = data_words(path, args) + ["--buckets", "1", *["--compile"] * (not args.quick)]
-                benchmark("peer", "peer.py", name, words, until)
+                benchmark("peer", "peer", name, words, until)
     if "evaluate" in args.chosen:
         until = limit("evaluate")
         for name, path in datasets:
-            benchmark("evaluate", "evaluate.py", name, data_words(path, args), until)
+            benchmark("evaluate", "evaluate", name, data_words(path, args), until)
     if "memory" in args.chosen:
         until = limit("memory")
         vary = args.vary or ["remat=none" if args.quick else "remat=dots,none,full"]
         extra = ["--predict", *(word for setting in vary for word in ("--vary", setting))]
         for name, path in datasets[: args.memory_datasets]:
-            benchmark("memory", "memory.py", name, data_words(path, args) + extra, until)
+            benchmark("memory", "memory", name, data_words(path, args) + extra, until)
     if "mesh" in args.chosen:
         words = ["--measure", "3" if args.quick else "20", *["--quick"] * args.quick]
         for loss in ("shared",) if args.quick else ("shared", "full"):
-            benchmark("mesh", "mesh.py", loss, [*words, "--loss", loss], limit("mesh"))
+            benchmark("mesh", "mesh", loss, [*words, "--loss", loss], limit("mesh"))
     if "month" in args.chosen:
         until = limit("month")
         minutes = (until - time.perf_counter()) / 60
         words = ["--minutes", f"{minutes:.2f}", *["--quick"] * args.quick]
-        benchmark("month", "month.py", "of events", words, until)
+        benchmark("month", "month", "of events", words, until)
     if "train" in args.chosen:
         for name, path in datasets:
             until = min(run.deadline, time.perf_counter() + (args.dataset_seconds or run.seconds))
@@ -249,7 +249,7 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
             epochs = 2 if args.quick and not args.epochs else args.epochs
             words += ["--epochs", str(epochs)] if epochs else []
             words += ["--model-dir", str(args.model_dir / name)] if args.model_dir else []
-            benchmark("train", "stream.py", name, words, until)
+            benchmark("train", "stream", name, words, until)
 
 
 def arguments() -> argparse.Namespace:

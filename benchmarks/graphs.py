@@ -39,7 +39,9 @@ def random_graph(
     frequency = np.cumsum(1.0 / (np.arange(relations) + 3))
 
     def draw(count: int) -> np.ndarray:
-        entity = lambda: np.searchsorted(popularity, rng.random(count) * popularity[-1])
+        def entity():
+            return np.searchsorted(popularity, rng.random(count) * popularity[-1])
+
         relation = np.searchsorted(frequency, rng.random(count) * frequency[-1])
         return np.stack([entity(), relation, entity()], 1)
 

@@ -4,14 +4,14 @@ Why: the released code writes a dense mask file per snapshot before training, wh
 and hours for GDELT. Ours is an index in memory, proportional to the facts; nothing is written. Told beside the
 build: bytes per fact, and the time of looking up every question of a split.
 
-    python benchmarks/history.py --data-path data/ICEWS14s
-    python benchmarks/history.py --simulated gdelt
+    python -m benchmarks.history --data-path data/ICEWS14s
+    python -m benchmarks.history --simulated gdelt
 """
 
 import time
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 
 def measure(graph, repeats: int, history_window: int) -> dict:
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--simulated", choices=("gdelt",), help="a random graph of that dataset's size")
     args = common.finalize(parser.parse_args())
 
-    from graphs import GDELT, random_graph
+    from benchmarks.graphs import GDELT, random_graph
 
     graph, config = common.load_arguments(args)
     if args.simulated:

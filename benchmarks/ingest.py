@@ -5,7 +5,7 @@ where there are none) are repeated with new ids and times, once as a file for ev
 gives them, and once as a single file. Each is ingested by a process of its own; after the first also a run that
 finds one new file, and one that finds none.
 
-    python benchmarks/ingest.py --data-path data/gdelt_raw/v2
+    python -m benchmarks.ingest --data-path data/gdelt_raw/v2
 """
 
 import argparse
@@ -20,8 +20,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 QUARTER = dt.timedelta(minutes=15)
 BEGIN = dt.datetime(2018, 1, 1)
@@ -40,7 +40,10 @@ def source_rows(place: str | None) -> tuple[str, list[bytes]]:
 def made_up(chance: random.Random) -> bytes:
     """A row with about as many actors, codes and letters as a real one."""
     fields = [""] * 61
-    actor = lambda: f"ACTOR {min(int(chance.paretovariate(0.7)), 3000)}" if chance.random() < 0.79 else ""
+
+    def actor():
+        return f"ACTOR {min(int(chance.paretovariate(0.7)), 3000)}" if chance.random() < 0.79 else ""
+
     code = f"{chance.randint(1, 20):02d}{chance.randint(0, 9)}"
     late = dt.timedelta(days=0 if chance.random() < 0.97 else chance.choice([1, 7, 30, 365]))
     fields[:5] = ["1", f"{BEGIN - late:%Y%m%d}", "201801", "2018", "2018.0027"]
@@ -66,7 +69,10 @@ def write_files(rows: list[bytes], count: int, per_file: int, folder: Path) -> i
     import polars as pl
 
     split = [row.decode("utf-8", "replace").split("\t") for row in rows]
-    date = lambda text: dt.datetime.strptime(text[:8], "%Y%m%d")
+
+    def date(text):
+        return dt.datetime.strptime(text[:8], "%Y%m%d")
+
     parts = pl.DataFrame(
         {
             "late": [(date(fields[59]) - date(fields[1])).days for fields in split],
@@ -112,7 +118,7 @@ def child(paths: str, out: Path) -> None:
 
 def measure(place: Path, out: Path) -> dict:
     """The account of an ingest of `place` by a process of its own."""
-    command = [sys.executable, __file__, "--child", str(place), "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.ingest", "--child", str(place), "--out", str(out)]
     run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
     found = common.last_json(run.stdout)
     found["rows_per_second"] = found["rows"]["read"] / found["seconds"]

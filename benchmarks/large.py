@@ -6,14 +6,14 @@ graph of tkgl-wikidata's size: the history index, a number of training steps of 
 some snapshots, with the peak of resident memory after each stage. An epoch's time is told as the mean step times the
 number of steps, marked as such.
 
-    python benchmarks/large.py --steps 60
+    python -m benchmarks.large --steps 60
 """
 
 import argparse
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 SIZES = {"entities": 1_226_440, "relations": 596, "snapshots": 2025, "facts": 9_856_203}
 QUICK_SIZES = {"entities": 3000, "relations": 12, "snapshots": 40, "facts": 4000}
@@ -58,9 +58,9 @@ def main() -> None:
 def run(args: argparse.Namespace) -> None:
     import jax
     import numpy as np
-    from graphs import random_graph
-    from harness import Harness, clock
 
+    from benchmarks.graphs import random_graph
+    from benchmarks.harness import Harness, clock
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.evaluate.protocol import Evaluator
     from tirgn_eqx.runtime.malloc import keep_freed_memory

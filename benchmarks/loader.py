@@ -3,13 +3,13 @@
 Why: batches are built while the device computes, which is free only as long as it takes less time than a step.
 Told too: how much of the padded shapes is padding, and how many bytes a batch carries to the device.
 
-    python benchmarks/loader.py --data-path data/ICEWS18
+    python -m benchmarks.loader --data-path data/ICEWS18
 """
 
 import time
 
-import common
-from common import table
+from benchmarks import common
+from benchmarks.common import table
 
 
 def waste(harness, prepared) -> dict[str, float]:
@@ -19,13 +19,19 @@ def waste(harness, prepared) -> dict[str, float]:
     batch = prepared.batch
     window, entities = batch.window, harness.graph.num_entities
     valid = int(np.asarray(window.valid).sum())
-    real = lambda values, padding: max(1, int((np.asarray(values) != padding).sum()))
+
+    def real(values, padding):
+        return max(1, int((np.asarray(values) != padding).sum()))
+
     ratios = {
         "active": np.asarray(window.active).shape[1] * valid / real(window.active, entities),
         "edges": np.asarray(window.edge_target).shape[1] * valid / real(window.edge_target, window.active.shape[1]),
     }
     for kind, queries in (("entity", batch.entity_queries), ("relation", batch.relation_queries)):
-        size = lambda values: np.asarray(values).size
+
+        def size(values):
+            return np.asarray(values).size
+
         weight = np.asarray(queries.weight)
         ratios[f"{kind}_units"] = size(weight) / max(1, int((weight > 0).sum()))
         candidates = entities if kind == "entity" else 2 * harness.graph.num_relations
@@ -38,7 +44,8 @@ def main() -> None:
 
     import jax
     import numpy as np
-    from harness import Harness, clock
+
+    from benchmarks.harness import Harness, clock
 
     graph, config = common.load_arguments(args)
     harness = Harness(graph, config)
@@ -54,7 +61,10 @@ def main() -> None:
     begin = time.perf_counter()
     facts = sum(prepared.num_facts for prepared in loader.epoch(1))
     epoch = time.perf_counter() - begin
-    mean = lambda values: float(np.mean(values))
+
+    def mean(values):
+        return float(np.mean(values))
+
     result = {
         "setup": harness.setup,
         "batches": len(loader),

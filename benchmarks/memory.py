@@ -8,8 +8,8 @@ it with `--predict` what is predicted from compiled shapes alone, as `tirgn vram
 On a GPU every setting is compiled by one process and measured in a second one that finds it in a cache: the
 compiler tries out products on the device, and that memory is not the step's.
 
-    python benchmarks/memory.py --data-path data/ICEWS14s --vary remat=none,dots,full
-    python benchmarks/memory.py --data-path data/YAGO --vary batch_size=256,1024,0 --predict
+    python -m benchmarks.memory --data-path data/ICEWS14s --vary remat=none,dots,full
+    python -m benchmarks.memory --data-path data/YAGO --vary batch_size=256,1024,0 --predict
 """
 
 import argparse
@@ -20,16 +20,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 
 def child(args: argparse.Namespace) -> None:
     """A training of `--steps` steps in this process; its account on the last line."""
     stages = {"python": common.peak_rss()}
     import jax
-    from harness import Harness, device_peak
 
+    from benchmarks.harness import Harness, device_peak
     from tirgn_eqx.evaluate.protocol import Evaluator
 
     graph, config = common.load_arguments(args)
@@ -83,7 +83,7 @@ def run_child(config, args: argparse.Namespace, steps: int, folder: Path, *extra
     # A cache that is set from outside is kept.
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    command = [sys.executable, __file__, *words]
+    command = [sys.executable, "-m", "benchmarks.memory", *words]
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode == 0:
         return common.last_json(run.stdout)
@@ -140,7 +140,9 @@ def main() -> None:
 
 
 def show(document: dict) -> None:
-    mib = lambda value: None if value is None else value / 2**20
+    def mib(value):
+        return None if value is None else value / 2**20
+
     rows = [
         [
             ", ".join(f"{key}={value}" for key, value in row["setting"].items()),

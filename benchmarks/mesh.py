@@ -14,17 +14,17 @@ is the same for every backend; memory is that of this one's compiler.
   been measured on one card (`--measure`: the median of so many steps on random facts, on this machine's default device;
   or `--step-seconds`, measured elsewhere), the floors are stretched so that the first mesh takes as long.
 
-    python benchmarks/mesh.py
-    python benchmarks/mesh.py --measure 20
-    python benchmarks/mesh.py --loss full --entities 200000
+    python -m benchmarks.mesh
+    python -m benchmarks.mesh --measure 20
+    python -m benchmarks.mesh --loss full --entities 200000
 """
 
 import argparse
 import os
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 MESHES = ("entity=1", "entity=2", "entity=4", "entity=8", "data=2", "data=2,entity=2", "data=2,entity=4")
 ENTITIES, QUICK_ENTITIES = 1_226_440, 4000
@@ -62,11 +62,11 @@ def purpose(source: str) -> str:
 def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -> dict[str, Any]:
     """Memory and traffic of the step on one mesh, and what no device can be faster than."""
     import jax
-    from collectives import collectives
-    from flops import update_bytes
-    from harness import clock, memory_analysis
-    from program import products
 
+    from benchmarks.collectives import collectives
+    from benchmarks.flops import update_bytes
+    from benchmarks.harness import clock, memory_analysis
+    from benchmarks.program import products
     from tirgn_eqx.runtime.meshes import make_mesh, parse_mesh
     from tirgn_eqx.train.memory import compile_step
 
@@ -108,7 +108,8 @@ def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -
 def measure(shape: Any, config: Any, steps: int) -> dict[str, Any]:
     """Seconds of a step on one device, this machine's default one."""
     import jax
-    from abstract import step_seconds
+
+    from benchmarks.abstract import step_seconds
 
     samples, losses = step_seconds(shape, config, steps)
     device = jax.devices()[0].device_kind

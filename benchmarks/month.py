@@ -5,8 +5,8 @@ random (of 2.1 million, 96,000 on the largest day, 5,900 entities, 300 relations
 epoch costs what a real one costs. Each model is trained by a process of its own; it ends within `--minutes` at the
 latest, and then says how far it came.
 
-    python benchmarks/month.py --set history_len=7 --recipe fast
-    python benchmarks/month.py --preset evidence
+    python -m benchmarks.month --set history_len=7 --recipe fast
+    python -m benchmarks.month --preset evidence
 """
 
 import argparse
@@ -15,12 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-import common
-import graphs
 import numpy as np
-from common import note, table
+
+from benchmarks import common, graphs
+from benchmarks.common import note, table
 
 MONTH = {"entities": 5900, "relations": 300, "snapshots": 30, "facts": 2_100_000, "last_facts": 96_000}
 QUICK = {"entities": 60, "relations": 6, "snapshots": 8, "facts": 800, "last_facts": 150}
@@ -55,7 +54,10 @@ def child(args: argparse.Namespace) -> None:
                 pass
 
     with tempfile.TemporaryDirectory() as folder:
-        late = lambda: time.perf_counter() - begin > 60 * args.minutes
+
+        def late():
+            return time.perf_counter() - begin > 60 * args.minutes
+
         result = train_tirgn(
             graph,
             config.replace(logdir=folder),
@@ -78,7 +80,7 @@ def main() -> None:
         return child(args)
     words = [word for word in sys.argv[1:] if word != "--child"]
     run = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), *words, "--child"],
+        [sys.executable, "-m", "benchmarks.month", *words, "--child"],
         env=common.child_environment(),
         stdout=subprocess.PIPE,
         text=True,

@@ -3,15 +3,15 @@
 Why: single-step figures let every snapshot be known once it was forecast; a plan for next month has no such luck.
 Nobody has published multi-step figures of TiRGN.
 
-    python benchmarks/multistep.py --data-path data/ICEWS14s models/icews14s/tirgn_best.npz --trained "exact, 7 epochs"
+    python -m benchmarks.multistep --data-path data/ICEWS14s models/icews14s/tirgn_best.npz --trained "exact, 7 epochs"
 """
 
 import json
 import subprocess
 import sys
 
-import common
-from common import table
+from benchmarks import common
+from benchmarks.common import table
 
 
 def main() -> None:

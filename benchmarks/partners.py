@@ -4,13 +4,13 @@ Why: heavy subjects have thousands of past partners, and the evidence model look
 this costs nothing worth naming is a claim about data, so it is measured: one checkpoint, evaluated under several
 limits (0 = all).
 
-    python benchmarks/partners.py --data-path data/GDELT-resplit models/evidence/tirgn_best.npz
+    python -m benchmarks.partners --data-path data/GDELT-resplit models/evidence/tirgn_best.npz
 """
 
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 LIMITS = (0, 512, 256, 128, 64, 32)
 

@@ -1,11 +1,11 @@
 """A training step of ours beside one of plain PyTorch (`peer_torch.py`), in turn, in a process each.
 
 Why: PyTorch is what a user would otherwise pick. Both compute the same mathematics (proven on the golden numbers by
-`tests/test_peer.py`), start from the same weights, and see the same batches in the same padded shapes. Steps
+`tests/benchmarks/test_peer.py`), start from the same weights, and see the same batches in the same padded shapes. Steps
 alternate, so that a busy machine slows both, and neither's memory or waiting threads get in the other's way; the
 ratio is of medians. With `--compile` the peer also runs under `torch.compile`. Needs PyTorch, nothing else of it.
 
-    python benchmarks/peer.py --data-path data/ICEWS14s --set precision=f32
+    python -m benchmarks.peer --data-path data/ICEWS14s --set precision=f32
 """
 
 import argparse
@@ -15,8 +15,8 @@ import sys
 import time
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 REST = 0.3  # seconds before each sample: PyTorch's threads wait for more work with the cores busy
 
@@ -46,8 +46,9 @@ def clocked(fn, device: str) -> float:
 def child(args: argparse.Namespace) -> None:
     """The peer's process: what it is on the first line, then per line `NAME BUCKET` of input the seconds of a step."""
     import torch
-    from harness import Harness
-    from peer_torch import batch_from_jax, from_jax, make_step
+
+    from benchmarks.harness import Harness
+    from benchmarks.peer_torch import batch_from_jax, from_jax, make_step
 
     harness, device = Harness(*common.load_arguments(args)), args.device
     model, config = harness.model, harness.config
@@ -71,7 +72,7 @@ class Peer:
     """The child process; `about` is what it says of itself."""
 
     def __init__(self, args: argparse.Namespace, device: str):
-        words = [sys.executable, __file__, "--child", "--device", device, *common.passed_on(args)]
+        words = [sys.executable, "-m", "benchmarks.peer", "--child", "--device", device, *common.passed_on(args)]
         words += ["--compile"] if args.compile else []
         # Its JAX only reads the data; a GPU is left to PyTorch.
         environment = common.child_environment(JAX_PLATFORMS="cpu")
@@ -97,8 +98,9 @@ class Peer:
 def measure_bucket(harness, bucket: int, names: list[str], peer: Peer, repeats: int) -> dict:
     """Seconds of ours and of each form of the peer on the bucket's median batch, alternating."""
     import jax
-    from flops import step_flops
-    from harness import clock
+
+    from benchmarks.flops import step_flops
+    from benchmarks.harness import clock
 
     prepared = harness.typical(bucket)
     samples: dict[str, list[float]] = {name: [] for name in ("ours", *names)}
@@ -134,7 +136,8 @@ def main() -> None:
         return child(args)
 
     import jax
-    from harness import Harness
+
+    from benchmarks.harness import Harness
 
     graph, config = common.load_arguments(args)
     if config.loss != "full" or config.batch_size or config.unique_questions:
@@ -154,7 +157,10 @@ def main() -> None:
         rows.append(row)
         note(f"bucket {bucket}: {row['seconds']['ours']['median']:.3f} s, speed-up {row['speedup']}")
     peer.close()
-    mean = lambda name: sum(r["targets"] * r["seconds"][name]["median"] for r in rows) / sum(r["targets"] for r in rows)
+
+    def mean(name):
+        return sum(r["targets"] * r["seconds"][name]["median"] for r in rows) / sum(r["targets"] for r in rows)
+
     result = {
         "device": device,
         "torch": peer.about["torch"],

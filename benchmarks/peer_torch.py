@@ -75,7 +75,10 @@ class TorchTiRGN(nn.Module):
         names = ("weight_linear", "bias_linear", "weight_periodic", "bias_periodic")
         self.time = nn.ParameterDict({name: nn.Parameter(torch.empty(dim)) for name in names})
         rates = (config.input_dropout, config.feature_dropout, config.hidden_dropout)
-        decoder = lambda: Decoder(dim, config.conv_channels, config.conv_kernel, rates)
+
+        def decoder():
+            return Decoder(dim, config.conv_channels, config.conv_kernel, rates)
+
         self.entity_raw, self.entity_history = decoder(), decoder()
         self.relation_raw, self.relation_history = decoder(), decoder()
         if static is not None:
@@ -203,7 +206,10 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
         table[f"{prefix}.running_var"] = (lambda m: where(m).running.var, same)
 
     for number in range(len(model.encoder.layers)):
-        layer = lambda m, i=number: m.encoder.layers[i]
+
+        def layer(m, i=number):
+            return m.encoder.layers[i]
+
         for name in ("neighbor", "loop", "isolated"):
             table[f"layers.{number}.{name}"] = (lambda m, f=layer, n=name: getattr(f(m), f"weight_{n}"), same)
         table[f"layers.{number}.mix.weight"] = (lambda m, f=layer: f(m).mix, lambda x: x.reshape(1, 2, 1))
@@ -211,10 +217,18 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
         norm(f"layers.{number}.norm", lambda m, f=layer: f(m).norm)
     dim = model.encoder.entity_embedding.shape[1]
     for name in ("entity_raw", "entity_history", "relation_raw", "relation_history"):
-        decoder = lambda m, n=name: getattr(m, n)
+
+        def decoder(m, n=name):
+            return getattr(m, n)
+
         kernel, channels = decoder(model).kernel, decoder(model).filter_bias.shape[0]
-        filters = lambda x, k=kernel, c=channels: x.reshape(k, 4, c).transpose(2, 1, 0)
-        project = lambda x, c=channels: x.reshape(dim, c, dim).transpose(2, 1, 0).reshape(dim, c * dim)
+
+        def filters(x, k=kernel, c=channels):
+            return x.reshape(k, 4, c).transpose(2, 1, 0)
+
+        def project(x, c=channels):
+            return x.reshape(dim, c, dim).transpose(2, 1, 0).reshape(dim, c * dim)
+
         table[f"{name}.conv.weight"] = (lambda m, f=decoder: f(m).filters, filters)
         table[f"{name}.conv.bias"] = (lambda m, f=decoder: f(m).filter_bias, same)
         table[f"{name}.project.weight"] = (lambda m, f=decoder: f(m).project, project)
@@ -232,7 +246,10 @@ def from_jax(model: Any, config: Any, *, device: str = "cpu", dtype: torch.dtype
     static = None
     if model.static_edges is not None:
         edges = model.static_edges
-        tensor = lambda x: torch.as_tensor(np.array(x), device=device)
+
+        def tensor(x):
+            return torch.as_tensor(np.array(x), device=device)
+
         static = {"word": tensor(edges.word).long(), "entity": tensor(edges.entity).long(), "bounds": edges.bounds}
         static |= {"degree": tensor(edges.degree).to(dtype), "words": model.word_embedding.shape[0]}
     ours = TorchTiRGN(model.num_entities, model.num_relations, config, static).to(device, dtype)
@@ -246,9 +263,16 @@ def from_jax(model: Any, config: Any, *, device: str = "cpu", dtype: torch.dtype
 def batch_from_jax(batch: Any, entities: int, relations: int, device: str = "cpu", dtype=torch.float32) -> dict:
     """The facts of a Batch of ours (unbatched questions, one per fact and direction) without their padding."""
     window, queries = batch.window, batch.entity_queries
-    array = lambda x: np.asarray(x)
-    long = lambda x: torch.as_tensor(np.array(x), device=device).long()
-    number = lambda x: torch.as_tensor(np.array(x), device=device).to(dtype)
+
+    def array(x):
+        return np.asarray(x)
+
+    def long(x):
+        return torch.as_tensor(np.array(x), device=device).long()
+
+    def number(x):
+        return torch.as_tensor(np.array(x), device=device).to(dtype)
+
     snapshots = []
     for step in np.flatnonzero(array(window.valid)):
         active = array(window.active[step])

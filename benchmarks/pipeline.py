@@ -5,7 +5,7 @@ how long each takes. A server on this machine serves `--data-path` (a folder of 
 it) as GDELT does; every step is a program of its own, called as a person calls it. The last hours come later: they are
 collected and ingested in a second round, and the model is retrained.
 
-    python benchmarks/pipeline.py --data-path data/gdelt_raw/v2 --files "20201113*,20201114*,20201115*"
+    python -m benchmarks.pipeline --data-path data/gdelt_raw/v2 --files "20201113*,20201114*,20201115*"
 """
 
 import fnmatch
@@ -24,9 +24,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import common
-import ingest
-from common import note, table
+from benchmarks import common, ingest
+from benchmarks.common import note, table
 
 ORIGIN = "http://data.gdeltproject.org/gdeltv2"
 QUICK_FILES = 12
@@ -114,7 +113,10 @@ def main() -> None:
     args = common.finalize(args)
     files = raw_files(folder, args.files, QUICK_FILES if args.quick else None)
     names = list(files)
-    day = lambda name: f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+
+    def day(name):
+        return f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+
     when = ["--from", day(names[0]), "--to", day(names[-1])]
     small = ["--embedding-dim", "8", "--epochs", "1", "--set", "max_buckets=1"] if args.quick else []
     small += ["--set", "evidence_heads=2", "--set", "evidence_background=false"] if args.quick else []

@@ -5,11 +5,11 @@ encoding the window (once per snapshot), and the answers to 1, 32 and 1024 quest
 (as many as it has), with top-10 entities and probabilities read back by the host. The weights are random: they do
 not matter to the cost.
 
-    python benchmarks/predict.py --data-path data/ICEWS14s
+    python -m benchmarks.predict --data-path data/ICEWS14s
 """
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 SIZES = (1, 32, 1024)
 
@@ -22,8 +22,8 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
     import jax.random as jr
-    from harness import clock, compile_ahead, device_peak
 
+    from benchmarks.harness import clock, compile_ahead, device_peak
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.batches.loader import BatchLoader
     from tirgn_eqx.data.index.snapshots import SnapshotStore
@@ -59,7 +59,10 @@ def main() -> None:
         fullest, questions = int(counts.argmax()), int(counts.max())
         queries = jax.tree.map(lambda x: x[fullest], queries)  # noqa: B023
         first, program = compile_ahead(answers, model, encoding, queries, batch.time_index)
-        ask = lambda: jax.device_get(program(model, encoding, queries, batch.time_index))  # noqa: B023
+
+        def ask():
+            return jax.device_get(program(model, encoding, queries, batch.time_index))  # noqa: B023
+
         seconds = common.timed(ask, args.repeats)
         _, (probability, _) = clock(ask)
         assert probability.shape[1] == top and (probability > 0).all()

@@ -4,14 +4,14 @@ Why: no forecast is worth its training unless it beats a counter of the past, so
 The published code searches its parameters for hours; here the search is timed with the rest. Parameters are searched
 on valid, and every form is evaluated on test.
 
-    python benchmarks/recurrency.py --data-path data/YAGO
-    python benchmarks/recurrency.py --simulated gdelt
+    python -m benchmarks.recurrency --data-path data/YAGO
+    python -m benchmarks.recurrency --simulated gdelt
 """
 
 import time
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 
 def main() -> None:
@@ -19,8 +19,7 @@ def main() -> None:
     parser.add_argument("--simulated", choices=("gdelt",), help="a random graph of that dataset's size")
     args = common.finalize(parser.parse_args())
 
-    from graphs import GDELT, random_graph
-
+    from benchmarks.graphs import GDELT, random_graph
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.index.recurrence import build_recurrence_index
     from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency

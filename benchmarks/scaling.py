@@ -12,7 +12,7 @@ time per epoch linear in the facts, memory flat in the number of snapshots.
 | window | `history_len` | evolution |
 | queries | facts of the one target snapshot that is stepped; window fixed | decoders and scores |
 
-    python benchmarks/scaling.py --axes facts,snapshots
+    python -m benchmarks.scaling --axes facts,snapshots
 """
 
 import argparse
@@ -24,8 +24,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 BASE = {"entities": 2000, "relations": 50, "snapshots": 40, "facts": 8000, "window": 4}
 # Facts of a target snapshot for "queries"; everything else in units of BASE.
@@ -67,8 +67,9 @@ def problem(axis: str, value: int, base: dict) -> dict:
 def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     """Costs of one random graph's training, in this process."""
     import jax
-    from graphs import random_graph
-    from harness import Harness
+
+    from benchmarks.graphs import random_graph
+    from benchmarks.harness import Harness
 
     sizes = dict(sizes)
     config = config.replace(history_len=sizes.pop("window"), max_buckets=1)
@@ -127,7 +128,7 @@ def run_point(sizes: dict, args: argparse.Namespace) -> dict:
     """One point in a process of its own, so that its peak memory is its own."""
     words = common.passed_on(args) + ["--child", json.dumps(sizes), "--repeats", str(args.repeats)]
     words += ["--max-steps", str(args.max_steps)]
-    command = [sys.executable, __file__, *words]
+    command = [sys.executable, "-m", "benchmarks.scaling", *words]
     run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=False)
     return common.last_json(run.stdout) if run.returncode == 0 else {"error": f"exit code {run.returncode}"}
 

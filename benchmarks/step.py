@@ -6,12 +6,12 @@ with donated buffers; `forward`, `gradient` (forward and backward in one) and `u
 compiled apart, so they need not add up to it. `backward` is gradient minus forward. Compile times stand apart.
 FLOP are counted from the shapes (see flops.py); the ceilings are measured in the same run.
 
-    python benchmarks/step.py --data-path data/ICEWS14s
-    python benchmarks/step.py --data-path data/YAGO --set precision=f32 --parts step
+    python -m benchmarks.step --data-path data/ICEWS14s
+    python -m benchmarks.step --data-path data/YAGO --set precision=f32 --parts step
 """
 
-import common
-from common import note, table
+from benchmarks import common
+from benchmarks.common import note, table
 
 PARTS = ("step", "forward", "gradient", "update")
 
@@ -63,9 +63,9 @@ def measure_bucket(harness, bucket: int, parts, repeats: int) -> dict:
     """Times and counts of one bucket's median batch."""
     import jax
     import numpy as np
-    from flops import forward_flops, step_flops, update_bytes
-    from harness import compile_ahead
 
+    from benchmarks.flops import forward_flops, step_flops, update_bytes
+    from benchmarks.harness import compile_ahead
     from tirgn_eqx.train.step import loss_and_gradient
 
     config = harness.config
@@ -98,7 +98,10 @@ def measure_bucket(harness, bucket: int, parts, repeats: int) -> dict:
     gradient = None
     if {"gradient", "update"} & set(parts):
         options = {"precision": config.precision, "policy": config.remat}
-        both = lambda model, batch: loss_and_gradient(model, batch, **options)
+
+        def both(model, batch):
+            return loss_and_gradient(model, batch, **options)
+
         taken, run = compile_ahead(both, harness.model, batch)
         row["compile_seconds"]["gradient"] = taken
         seconds["gradient"] = common.timed(lambda: run(harness.model, batch), repeats)
@@ -143,7 +146,10 @@ def summarize(rows: list[dict]) -> dict:
     """Over all targets of an epoch, each bucket by its own number of them."""
     if not rows or any("step" not in row["seconds"] for row in rows):
         return {}
-    over = lambda value: sum(row["targets"] * value(row) for row in rows)
+
+    def over(value):
+        return sum(row["targets"] * value(row) for row in rows)
+
     seconds = over(lambda row: row["seconds"]["step"]["median"])
     return {
         "steps": over(lambda row: 1),
@@ -163,7 +169,7 @@ def main() -> None:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--parts: {', '.join(sorted(unknown))} does not exist; known: {', '.join(PARTS)}")
 
-    from harness import Harness
+    from benchmarks.harness import Harness
 
     graph, config = common.load_arguments(args)
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")

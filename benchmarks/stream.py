@@ -3,7 +3,7 @@
 Why: a machine may be lent for minutes. What was reached is in the result file at every moment; when the time runs
 out the training stops by itself early enough to evaluate its best checkpoint on the test split.
 
-    python benchmarks/stream.py --data-path data/YAGO --seconds 300 --epochs 20
+    python -m benchmarks.stream --data-path data/YAGO --seconds 300 --epochs 20
 """
 
 import tempfile
@@ -11,9 +11,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import common
-from common import note, table
-
+from benchmarks import common
+from benchmarks.common import note, table
 from tirgn_eqx.train.events import (
     CompileRecord,
     EarlyStoppingRecord,

@@ -15,7 +15,14 @@ if shutil.which("nvidia-smi") is None:
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
 
 # Files whose tests take longest: begun first, so that the two processes end together.
-LONG = ("test_variants.py", "test_loop.py", "test_learning.py", "test_golden.py", "test_memory.py", "test_readme.py")
+LONG = (
+    "test_variants.py",
+    "test_api.py",
+    "test_learning.py",
+    "test_golden.py",
+    "test_memory.py",
+    "test_readme.py",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -26,7 +33,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def gdelt(monkeypatch):
     """A GDELT server on this machine, which misbehaves as it is told."""
-    from gdelt_server import GDELT
+    from tests.gdelt_server import GDELT
 
     monkeypatch.setenv("no_proxy", "*")
     server = GDELT()

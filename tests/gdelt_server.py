@@ -10,8 +10,7 @@ import zipfile
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from helpers import DATASETS
-
+from tests.helpers import DATASETS
 from tirgn_eqx.gdelt.feed import FEEDS, Feed
 
 FIRST = dt.datetime(2020, 11, 15, 7, tzinfo=dt.UTC)

@@ -1,6 +1,6 @@
 """One step and one evaluation on a mesh of four devices beside one device, in processes of their own.
 
-    python mesh_case.py CASE MESH [ADDRESS INDEX]
+    python -m tests.mesh_case CASE MESH [ADDRESS INDEX]
 
 How many devices a process has is settled before JAX starts: all four, or, with the address of process 0 and its own
 number, two. Process 0 prints one JSON document.

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_case import load_golden
 
+from tests.golden_case import load_golden
 from tirgn_eqx.checkpoint.models import named_leaves
 from tirgn_eqx.checkpoint.released import tensor_table
 from tirgn_eqx.evaluate.ranks import answer_ranks

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from helpers import make_graph, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import make_graph, same_bits, tiny_model
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.loader import KINDS, BatchLoader
 from tirgn_eqx.data.graph import SPLITS, StaticGraph

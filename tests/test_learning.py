@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import dataset
 
+from tests.helpers import dataset
 from tirgn_eqx import load_graph, preset, simulate, train_tirgn
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import random_graph, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import random_graph, tiny_config
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph
@@ -111,7 +111,7 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
         split = ["train", "valid", "test"][int(graph.split[graph.snapshot == target].max())]
         full = BatchLoader(graph, vocabulary, split, **options).build(target).batch
         few = BatchLoader(graph, vocabulary, split, **options, rows="window").build(target).batch
-        expected, _ = eqx.filter_jit(TiRGN.encode)(model, full.window)
+        expected, _ = eqx.filter_jit(model.encoder)(full.window)
         length = min(target, history_len)
         idle[length] = eqx.filter_jit(lambda m, length: m.encoder.isolated_state(length))(model, length)
         ours = eqx.filter_jit(encode_rows)(model, few.window, few.rows, idle[length])

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from helpers import tiny_config
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import tiny_config
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import preset

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import random_graph, same_bits, tiny_config
 
+from tests.helpers import random_graph, same_bits, tiny_config
 from tirgn_eqx.data.graph import StaticGraph, from_facts
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.data import make_loader

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from golden_case import load_golden
 
+from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -116,7 +116,7 @@ def test_padding_and_edge_order_change_nothing(golden):
 
 def test_a_window_shorter_than_history_len_is_the_window_alone(golden):
     vocabulary = build_history_vocabulary(golden.graph)
-    encode = eqx.filter_jit(TiRGN.encode)
+    encode = eqx.filter_jit(lambda model, *args, **kwargs: model.encoder(*args, **kwargs))
     short = BatchLoader(golden.graph, vocabulary, "train", history_len=2).build(2).batch.window
     long = BatchLoader(golden.graph, vocabulary, "train", history_len=6).build(2).batch.window
     assert long.valid.tolist() == [False] * 4 + [True] * 2

@@ -96,7 +96,7 @@ def predict(
 
     Example: tirgn predict models/tkg/tirgn_best.npz --subject RUSSIA --object UKRAINE --at 2018-02-01 --json
 
-    Example: tirgn predict models/tkg/tirgn_best.npz --queries questions.csv --out answers.parquet
+    Example: tirgn predict models/tkg/tirgn_best.npz --queries queries.csv --out answers.parquet
     """
     keep_freed_memory()
     question = (subject, relation, object)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from called import ROOT, SMALL, call_app, write_folder
 from typer.testing import Result
+
+from tests.cli.called import ROOT, SMALL, call_app, write_folder
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 
 import polars as pl
 import pytest
-from called import PLAIN, ROOT, SMALL, call_app, write_folder
-from test_manners import COMMANDS
 from typer.testing import CliRunner
 
+from tests.cli.called import PLAIN, ROOT, SMALL, call_app, write_folder
+from tests.cli.test_manners import COMMANDS
 from tirgn_cli import show
 from tirgn_cli.app import app
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import bad_inputs
 import pytest
+
+from tests.cli import bad_inputs
 
 ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 ALL = [(group, number) for group, cases in bad_inputs.CASES.items() for number in range(len(cases))]

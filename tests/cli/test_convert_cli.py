@@ -5,7 +5,8 @@ import os
 
 import polars as pl
 import pytest
-from called import write_folder
+
+from tests.cli.called import write_folder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tirgn_cli.options import FIELDS
-from tirgn_cli.reference import commands, options, reference
+from tools.docs.cli_reference import commands, options, reference
 
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "docs" / "cli.md"
@@ -33,7 +33,7 @@ def test_every_setting_is_documented(name):
 
 
 def test_the_reference_is_up_to_date():
-    assert CLI.read_text() == reference(), "run: python -m tirgn_cli.reference docs/cli.md"
+    assert CLI.read_text() == reference(), "run: python -m tools.docs.cli_reference docs/cli.md"
 
 
 def test_the_reference_does_not_depend_on_the_terminal(monkeypatch):

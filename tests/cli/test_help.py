@@ -5,7 +5,7 @@ import shlex
 import pytest
 import typer
 
-from tirgn_cli.reference import commands, examples, options
+from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())
 HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "torch", "optuna")

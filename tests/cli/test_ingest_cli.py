@@ -1,14 +1,10 @@
 """`tirgn data ingest`: what it shows, its exit codes, and a table that the other commands read."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "gdelt"))
-
-from raw_rows import raw  # noqa: E402
+from tests.gdelt.raw_rows import raw  # noqa: E402
 
 NAME = "20200101001500.export.CSV"
 

@@ -11,10 +11,10 @@ import sys
 import termios
 
 import pytest
-from called import ROOT, SMALL, call_app, write_folder
 
+from tests.cli.called import ROOT, SMALL, call_app, write_folder
 from tirgn_cli import show
-from tirgn_cli.reference import commands, options
+from tools.docs.cli_reference import commands, options
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 GROUPS = ("tirgn", "tirgn data", "tirgn baseline")

@@ -4,19 +4,15 @@ import datetime as dt
 import json
 import re
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from called import ROOT, call_app, write_folder
-from test_manners import COMMANDS, PALE, calls, in_terminal, lines
 
-sys.path.append(str(Path(__file__).parents[1] / "gdelt"))
-
-from gdelt_server import GDELT  # noqa: E402
-from raw_rows import raw  # noqa: E402
+from tests.cli.called import ROOT, call_app, write_folder
+from tests.cli.test_manners import COMMANDS, PALE, calls, in_terminal, lines
+from tests.gdelt.raw_rows import raw  # noqa: E402
+from tests.gdelt_server import GDELT  # noqa: E402
 
 pytestmark = pytest.mark.ci
 TESTED = ("tirgn data ingest", "tirgn data collect", "tirgn retrain", "tirgn tune", "tirgn vram-probe")

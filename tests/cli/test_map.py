@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from called import SMALL
 
+from tests.cli.called import SMALL
 from tirgn_eqx.data import load_graph
 
 

@@ -4,7 +4,8 @@ import json
 
 import polars as pl
 import pytest
-from called import call_app
+
+from tests.cli.called import call_app
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 

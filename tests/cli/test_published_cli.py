@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from helpers import DATASETS
+
+from tests.helpers import DATASETS
 
 
 def test_the_list(run):

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from called import SMALL, call_app, write_folder
+
+from tests.cli.called import SMALL, call_app, write_folder
 
 pytestmark = pytest.mark.ci
 

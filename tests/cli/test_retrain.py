@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from called import write_folder
 
+from tests.cli.called import write_folder
 from tirgn_cli.train import Signals
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model

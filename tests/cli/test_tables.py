@@ -5,9 +5,9 @@ import json
 import jax.random as jr
 import polars as pl
 import pytest
-from bad_inputs import events
-from called import SMALL, call_app
 
+from tests.cli.bad_inputs import events
+from tests.cli.called import SMALL, call_app
 from tirgn_cli.complete import SUFFIXES
 from tirgn_cli.eval import load_data
 from tirgn_eqx.checkpoint.models import save_model

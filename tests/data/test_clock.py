@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
-from helpers import make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import make_graph
 from tirgn_eqx.data import load_graph, map_data, map_graph, read_folder, simulate
 from tirgn_eqx.data.clock import clock_of, with_clock
 from tirgn_eqx.data.forecast_target import outlook

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_writers import dated, named, same
 
+from tests.data.test_writers import dated, named, same
 from tirgn_eqx.data import convert_data, cut_by_time, graph_statistics, load_graph, map_data, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError
 

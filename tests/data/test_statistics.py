@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers import dataset
 
+from tests.helpers import dataset
 from tirgn_eqx.data import from_facts, graph_statistics, load_graph, map_data
 from tirgn_eqx.data.graph import ReadReport
 

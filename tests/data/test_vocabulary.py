@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import make_graph, renumbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import make_graph, renumbered
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.vocabulary import for_checkpoint, for_checkpoints, reordered, vocabulary
 from tirgn_eqx.errors import DataError, DataWarning

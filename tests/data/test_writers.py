@@ -7,10 +7,10 @@ import os
 import numpy as np
 import polars as pl
 import pytest
-from helpers import facts_of_a_graph, make_graph
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import facts_of_a_graph, make_graph
 from tirgn_eqx.data import StaticGraph, load_graph, map_graph, simulate
 from tirgn_eqx.data.writers import reading_options, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning

@@ -13,11 +13,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-TESTS = Path(__file__).resolve().parents[1]
-for folder in (TESTS, TESTS / "gdelt"):
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
 # One epoch of a narrow model over a few snapshots, whatever the page says.
 SMALL = [
     *("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2"),
@@ -112,7 +107,7 @@ def write_folder(place: Path, days: int = 14, static: bool = True) -> None:
 
 def raw_files(first: dt.date, days: int, width: int = 61) -> dict[str, bytes]:
     """GDELT's own files by name, one a day, with the events of `happenings`."""
-    from raw_rows import raw
+    from tests.gdelt.raw_rows import raw
 
     files: dict[str, bytes] = {}
     rows = happenings(first, days)
@@ -158,7 +153,7 @@ def write_raw(place: Path, first: dt.date, days: int) -> None:
 
 def write_released(place: Path) -> None:
     """Weights as the released code saves them, and the facts they belong to."""
-    from golden_case import FOLDER
+    from tests.golden_case import FOLDER
 
     with np.load(FOLDER / "plain.npz") as archive:
         numbers = dict(archive)
@@ -178,7 +173,7 @@ def prepare(place: Path, page: str) -> list[str]:
     write_events(place / "events.parquet")
     write_folder(place / "data" / "ICEWS14s")
     write_released(place)
-    (place / "questions.csv").write_text("subject,relation,object,time\nRUSSIA,190_Q4,,\n,042_Q1,CHINA,\n")
+    (place / "queries.csv").write_text("subject,relation,object,time\nRUSSIA,190_Q4,,\n,042_Q1,CHINA,\n")
     folders = {
         "docs/large-graphs.md": ["data/large"],
         "docs/many-devices.md": ["data/wikidata"],
@@ -187,7 +182,7 @@ def prepare(place: Path, page: str) -> list[str]:
     for folder in folders.get(page, ()):
         write_folder(place / folder)
     if page in ("docs/tgb.md", "docs/cli.md"):
-        from tgb_files import write
+        from tests.tgb_files import write
 
         write(place / "datasets" / "tkgl_smallpedia", "tkgl-smallpedia")
     if page in ("docs/cli.md", "docs/gdelt.md", "README.md"):

@@ -17,12 +17,24 @@ import sys
 import tomllib
 from pathlib import Path
 
-import doc_world
 import pytest
 import typer
-from doc_blocks import LANGUAGES, PAGES, ROOT, SHELL, Block, Command, blocks, commands, name, spans, unit_commands
 from typer.testing import CliRunner
 
+from tests.docs import doc_world
+from tests.docs.doc_blocks import (
+    LANGUAGES,
+    PAGES,
+    ROOT,
+    SHELL,
+    Block,
+    Command,
+    blocks,
+    commands,
+    name,
+    spans,
+    unit_commands,
+)
 from tirgn_cli.app import app
 from tirgn_cli.options import parse_bytes, parse_shape
 from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig, parse_assignments
@@ -165,9 +177,9 @@ class Page:
         """A process of its own, with `tirgn` on its path as `doc_world.py` makes it."""
         shim = self.folder / ".bin" / "tirgn"
         shim.parent.mkdir(exist_ok=True)
-        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{doc_world.__file__}" "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.docs.doc_world "$@"\n')
         shim.chmod(0o755)
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "cli"), str(ROOT / "tests")])
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "cli")])
         env = os.environ | {"PYTHONPATH": paths, "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"}
         env |= {"STAND_IN_GDELT": self.server or "", "NO_COLOR": "1"}
         env |= {"JAX_NUM_CPU_DEVICES": str(self.devices)} if self.devices else {}

@@ -6,7 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from doc_blocks import ROOT
+
+from tests.docs.doc_blocks import ROOT
 
 PACKAGE = ROOT / "tirgn_eqx"
 PLACES = [*sorted((PACKAGE / "nn").glob("*.py")), *sorted((PACKAGE / "models").glob("*.py")), PACKAGE / "types.py"]

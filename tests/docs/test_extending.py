@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from doc_blocks import ROOT, blocks
+
+from tests.docs.doc_blocks import ROOT, blocks
 
 PAGE = blocks(ROOT / "docs" / "extending.md")
 CHANGES = [block for block in PAGE if block.language == "diff"]

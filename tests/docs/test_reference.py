@@ -5,9 +5,9 @@ import inspect
 import re
 
 import pytest
-from doc_blocks import ROOT
 
 import tirgn_eqx
+from tests.docs.doc_blocks import ROOT
 
 ROOMS = ("data", "nn", "models", "train", "evaluate", "forecast")
 DIRECTIVE = re.compile(r"^\.\. auto(?:class|function|data):: (tirgn_eqx[\w.]*)\.(\w+)$", re.MULTILINE)

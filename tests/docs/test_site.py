@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from doc_blocks import ROOT
-from test_reference import PUBLIC
+
+from tests.docs.doc_blocks import ROOT
+from tests.docs.test_reference import PUBLIC
 
 pytestmark = pytest.mark.slow
 

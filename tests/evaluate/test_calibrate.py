@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_graph
 
+from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.models import load_model, save_calibration, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.errors import CheckpointError

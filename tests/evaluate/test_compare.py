@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from helpers import both_directions, make_graph, random_graph
 
+from tests.helpers import both_directions, make_graph, random_graph
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.compare import Entrant, compare, paired_bootstrap
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator

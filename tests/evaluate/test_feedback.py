@@ -4,8 +4,8 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from helpers import make_graph, random_graph, tiny_model
 
+from tests.helpers import make_graph, random_graph, tiny_model
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError

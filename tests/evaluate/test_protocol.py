@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import both_directions, make_graph, random_graph, tiny_model
 
+from tests.helpers import both_directions, make_graph, random_graph, tiny_model
 from tirgn_eqx.data.index.snapshots import SnapshotStore, stack_window
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import evaluate_model

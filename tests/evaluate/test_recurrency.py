@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from helpers import both_directions, dataset, facts_of_a_graph, make_graph, random_graph
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import both_directions, dataset, facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.graph import SPLITS
 from tirgn_eqx.errors import ConfigError, DataError

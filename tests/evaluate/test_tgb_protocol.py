@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-import tgb_files
 
+from tests import tgb_files
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import for_checkpoint, load_graph
 from tirgn_eqx.data.graph import both_directions, from_facts

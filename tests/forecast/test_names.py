@@ -1,10 +1,10 @@
 """Names that a user gives: exactly first, then without case, outer spaces and Unicode form; never one of several."""
 
 import pytest
-from helpers import make_graph
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers import make_graph
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.forecast.names import Names
 

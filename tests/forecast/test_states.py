@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import make_graph
 
+from tests.helpers import make_graph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.forecast.states import RecurrentState
 

@@ -2,8 +2,8 @@
 
 import polars as pl
 import pytest
-from raw_rows import raw
 
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.gdelt.ingest import ingest
 from tirgn_eqx.gdelt.options import IngestOptions
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from gdelt_server import FIRST, GDELT, md5, rows, zipped
 
+from tests.gdelt_server import FIRST, GDELT, md5, rows, zipped
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt import verified
 from tirgn_eqx.gdelt.collect import collect

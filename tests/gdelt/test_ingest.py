@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_rows import expected, raw
 
+from tests.gdelt.raw_rows import expected, raw
 from tirgn_eqx.data import graph_statistics, load_graph
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.gdelt.columns import TABLE

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_rows import raw
 
+from tests.gdelt.raw_rows import raw
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.clean import SCHEMA
 from tirgn_eqx.gdelt.columns import LAYOUTS

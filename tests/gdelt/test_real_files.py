@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import dataset
 
+from tests.helpers import dataset
 from tirgn_eqx.gdelt.ingest import ingest
 from tirgn_eqx.gdelt.options import IngestOptions
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_graph
-from test_evidence_model import batch_at, entity_intensities, rough, small
-from test_mixture import settings
 
+from tests.helpers import random_graph
+from tests.models.test_evidence import batch_at, entity_intensities, rough, small
+from tests.models.test_mixture import settings
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
@@ -59,10 +59,10 @@ def test_words_add_to_an_entity_in_all_its_roles(graph, static, model):
     without = eqx.tree_at(lambda m: (*roles(m), m.background.words), model, (*told, None))
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
     found, expected = (np.asarray(entity_intensities(m, batch)) for m in (model, without))
-    units = len(gathered["subject"])
-    np.testing.assert_allclose(found[:units], expected[:units], rtol=1e-4)
+    queries = len(gathered["subject"])
+    np.testing.assert_allclose(found[:queries], expected[:queries], rtol=1e-4)
     silent = eqx.tree_at(lambda m: m.background.words, model, None)
-    assert not np.allclose(found[:units], np.asarray(entity_intensities(silent, batch))[:units], rtol=0.01)
+    assert not np.allclose(found[:queries], np.asarray(entity_intensities(silent, batch))[:queries], rtol=0.01)
 
 
 def test_words_are_left_out_where_the_settings_say_so(graph, static):

@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from helpers import make_graph, random_graph, same_bits
-from test_evidence_model import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 
+from tests.helpers import make_graph, random_graph, same_bits
+from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import simulate
@@ -82,10 +82,10 @@ def test_answers_have_the_probabilities_of_the_whole_distribution(graph, model, 
         (relation, relations, batch.relation),
     ]:
         intensity = np.asarray(intensity, np.float64)
-        unit, answer = real_answers(asked.answers)
-        assert len(unit) > 3 and np.isfinite(intensity).all() and (intensity[: unit.max()] > 0).all()
+        query, answer = real_answers(asked.answers)
+        assert len(query) > 3 and np.isfinite(intensity).all() and (intensity[: query.max()] > 0).all()
         log_p = np.log(intensity / intensity.sum(1, keepdims=True))
-        np.testing.assert_allclose(found, log_p[unit, answer], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, log_p[query, answer], rtol=1e-4, atol=1e-5)
     # A chunk at a time gives the same as one matrix.
     monkeypatch.setattr("tirgn_eqx.models.intensity.MAX_DENSE_LOGITS", 0)
     np.testing.assert_allclose(answer_log_probabilities(at, batch)[0], entity, rtol=1e-4, atol=1e-5)
@@ -111,20 +111,22 @@ def test_intensities_are_those_of_the_definition(graph):
     log_p = np.asarray(jax.nn.log_softmax(logits, 1), np.float64)
     exponent, level, lift = (np.asarray(x, np.float64) for x in model.gate(features, asked.relation))
     total = np.asarray(found, np.float64).sum(1)
-    for unit in range(len(gathered["subject"])):
-        share = np.asarray(found, np.float64)[unit] / total[unit]
-        own = background[unit] / total[unit]
-        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == unit]]
+    for query in range(len(gathered["subject"])):
+        share = np.asarray(found, np.float64)[query] / total[query]
+        own = background[query] / total[query]
+        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == query]]
         popular = np.full(graph.num_entities, 1e-6)
-        kind = gathered["query_group"][unit]
+        kind = gathered["query_group"][query]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
         for place in np.flatnonzero(gathered["popular_group"] == kind):
             popular[gathered["popular_object"][place]] += strength[place]
         events = np.zeros(graph.num_entities)
-        events[met] = (share - own - popular / total[unit])[met]
-        expected = events * np.exp(lift[unit] * np.clip(log_p[unit] + 6, -8, 8)) + popular / total[unit]
-        expected += own * np.exp(lift[unit] * (log_p[unit] + 6)) + np.exp(exponent[unit] * log_p[unit] + level[unit])
-        np.testing.assert_allclose(ours[unit], expected, rtol=5e-3)
+        events[met] = (share - own - popular / total[query])[met]
+        expected = events * np.exp(lift[query] * np.clip(log_p[query] + 6, -8, 8)) + popular / total[query]
+        expected += own * np.exp(lift[query] * (log_p[query] + 6)) + np.exp(
+            exponent[query] * log_p[query] + level[query]
+        )
+        np.testing.assert_allclose(ours[query], expected, rtol=5e-3)
 
 
 @pytest.mark.ci
@@ -167,14 +169,14 @@ def test_shares_add_up_to_the_forecast(graph):
     batch, gathered = batch_at(graph, model.evidence, target)
     intensity = np.asarray(entity_intensities(at_target(model, graph, target), batch), np.float64)
     kinds = set()
-    for unit in range(0, len(gathered["subject"]), 3):
+    for query in range(0, len(gathered["subject"]), 3):
         for o in range(0, graph.num_entities, 5):
-            found = explain(int(gathered["subject"][unit]), int(gathered["relation"][unit]), o, target)
+            found = explain(int(gathered["subject"][query]), int(gathered["relation"][query]), o, target)
             shares = {share.kind: share.share for share in found.shares}
             kinds |= set(shares)
             assert all(share.share > 0 for share in found.shares)
             np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
-            np.testing.assert_allclose(found.probability, intensity[unit, o] / intensity[unit].sum(), rtol=1e-4)
+            np.testing.assert_allclose(found.probability, intensity[query, o] / intensity[query].sum(), rtol=1e-4)
     assert kinds == {"event", "popularity", "structure", "background"}
 
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import normal, random_graph, same_bits, tiny_config
 
+from tests.helpers import normal, random_graph, same_bits, tiny_config
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.data.batches.loader import BatchLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary

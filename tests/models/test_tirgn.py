@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from helpers import normal, tiny_model
 
+from tests.helpers import normal, tiny_model
 from tirgn_eqx.models import Encoding
 from tirgn_eqx.types import Queries
 

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import normal
 
+from tests.helpers import normal
 from tirgn_eqx.nn import feature_maps
 from tirgn_eqx.nn.feature_maps import projected_features, thin_product
 from tirgn_eqx.nn.numerics import keep_mask
 
-UNITS, DIM, PATCH, CHAN, OUT = 7, 4, 6, 3, 5
+NUM_QUERIES, DIM, PATCH, CHAN, OUT = 7, 4, 6, 3, 5
 SEEDS = jnp.array([7, 9], jnp.uint32)
 
 
@@ -24,7 +24,7 @@ def plain(rate, patches, filters, shift, project):
 
 @pytest.fixture
 def arguments():
-    shapes = [(UNITS, DIM, PATCH), (PATCH, CHAN), (CHAN,), (DIM * CHAN, OUT)]
+    shapes = [(NUM_QUERIES, DIM, PATCH), (PATCH, CHAN), (CHAN,), (DIM * CHAN, OUT)]
     return tuple(normal(seed, *shape) for seed, shape in enumerate(shapes))
 
 
@@ -32,7 +32,7 @@ def arguments():
 @pytest.mark.parametrize("chunk", [2, 3, 7, 100])
 def test_value_and_gradient_do_not_depend_on_the_chunk(arguments, monkeypatch, rate, chunk):
     monkeypatch.setattr(feature_maps, "CHUNK", chunk)
-    weights = normal(9, UNITS, OUT)
+    weights = normal(9, NUM_QUERIES, OUT)
     ours = lambda *a: jnp.sum(jnp.sin(projected_features(rate, *a, SEEDS)) * weights)
     theirs = lambda *a: jnp.sum(jnp.sin(plain(rate, *a)) * weights)
     found, gradients = jax.jit(jax.value_and_grad(ours, argnums=(0, 1, 2, 3)))(*arguments)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import both_directions, close, make_graph, normal
 
+from tests.helpers import both_directions, close, make_graph, normal
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.snapshots import build_snapshot, stack_window
 from tirgn_eqx.nn import (
@@ -243,11 +243,11 @@ def test_graph_convolution_drops_out_whole_rows_of_numbers():
 
 # --- decoder ---------------------------------------------------------------------------------------------
 
-CHANNELS, KERNEL, UNITS = 3, 3, 5
+CHANNELS, KERNEL, NUM_QUERIES = 3, 3, 5
 
 
 def decoder_inputs(seed=1):
-    return normal(seed, UNITS, DIM), normal(seed + 1, UNITS, DIM), normal(seed + 2, 2, DIM)
+    return normal(seed, NUM_QUERIES, DIM), normal(seed + 1, NUM_QUERIES, DIM), normal(seed + 2, 2, DIM)
 
 
 def decode(decoder, first, second, times, weight, training, rates=NO_DROPOUT, key=None):
@@ -265,15 +265,15 @@ def decode(decoder, first, second, times, weight, training, rates=NO_DROPOUT, ke
 
 
 def decode_in_loops(decoder, first, second, times, training):
-    """(output, the running averages after it) with every unit counting once."""
-    p, units, averages = numbers(decoder), len(first), []
-    stacked = [np.stack([first[u], second[u], times[0], times[1]]) for u in range(units)]
+    """(output, the running averages after it) with every query counting once."""
+    p, queries, averages = numbers(decoder), len(first), []
+    stacked = [np.stack([first[u], second[u], times[0], times[1]]) for u in range(queries)]
     norm, *new = normed(decoder.norm_input, [np.concatenate([x[c] for x in stacked]) for c in range(4)], training)
     averages += new
     inputs = [np.stack([norm(x[c], c) for c in range(4)]) for x in stacked]
     reach = decoder.kernel // 2
-    maps = np.zeros((units, DIM, CHANNELS))
-    for u in range(units):
+    maps = np.zeros((queries, DIM, CHANNELS))
+    for u in range(queries):
         for position in range(DIM):
             for channel in range(CHANNELS):
                 total = p.filter_bias[channel]
@@ -286,8 +286,8 @@ def decode_in_loops(decoder, first, second, times, training):
     norm, *new = normed(decoder.norm_feature, [maps[:, :, c].ravel() for c in range(CHANNELS)], training)
     averages += new
     features = np.maximum(np.stack([norm(maps[:, :, c], c) for c in range(CHANNELS)], 2), 0)
-    hidden = np.zeros((units, DIM))
-    for u in range(units):
+    hidden = np.zeros((queries, DIM))
+    for u in range(queries):
         for d in range(DIM):
             hidden[u, d] = p.project_bias[d] + sum(
                 features[u, position, channel] * p.project[position * CHANNELS + channel, d]
@@ -306,7 +306,7 @@ def decoder(request):
 
 def test_conv_decoder_in_loops(decoder, training):
     first, second, times = decoder_inputs()
-    out, running = decode(decoder, first, second, times, np.ones(UNITS), training)
+    out, running = decode(decoder, first, second, times, np.ones(NUM_QUERIES), training)
     expected, averages = decode_in_loops(decoder, first, second, times, training)
     assert (expected > 0).any() and (expected == 0).any()
     close(out, expected)
@@ -314,7 +314,7 @@ def test_conv_decoder_in_loops(decoder, training):
         close(ours, average)
 
 
-def test_conv_decoder_counts_units_by_weight(training):
+def test_conv_decoder_counts_queries_by_weight(training):
     decoder = random_layer(ConvDecoder, DIM, CHANNELS, KERNEL)
     first, second, times = decoder_inputs()
     weight = np.array([2, 0, 1, 3, 0])
@@ -324,7 +324,7 @@ def test_conv_decoder_counts_units_by_weight(training):
     close(out[weight > 0], expected[[0, 2, 3]])
     for ours, average in zip(running, averages, strict=True):
         close(ours, average)
-    # What stands in a padded unit does not matter.
+    # What stands in a padded query does not matter.
     first[weight == 0] = 1e3
     again, running_again = decode(decoder, first, second, times, weight, training)
     close(again[weight > 0], out[weight > 0])
@@ -332,15 +332,15 @@ def test_conv_decoder_counts_units_by_weight(training):
         close(ours, before)
 
 
-def test_conv_decoder_without_any_unit_is_finite_and_keeps_the_averages():
+def test_conv_decoder_without_any_query_is_finite_and_keeps_the_averages():
     decoder = random_layer(ConvDecoder, DIM, CHANNELS, KERNEL)
 
     def total(decoder, first):
         out, running = decoder(
             first,
-            jnp.zeros((UNITS, DIM)),
+            jnp.zeros((NUM_QUERIES, DIM)),
             (jnp.ones(DIM), jnp.ones(DIM)),
-            jnp.zeros(UNITS),
+            jnp.zeros(NUM_QUERIES),
             decoder.running,
             rates=NO_DROPOUT,
             training=True,
@@ -348,7 +348,7 @@ def test_conv_decoder_without_any_unit_is_finite_and_keeps_the_averages():
         )
         return jnp.sum(out), running
 
-    gradient, running = eqx.filter_jit(eqx.filter_grad(total, has_aux=True))(decoder, jnp.zeros((UNITS, DIM)))
+    gradient, running = eqx.filter_jit(eqx.filter_grad(total, has_aux=True))(decoder, jnp.zeros((NUM_QUERIES, DIM)))
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
     for ours, before in zip(jax.tree.leaves(running), jax.tree.leaves(decoder.running), strict=True):
         close(ours, before)
@@ -358,7 +358,7 @@ def test_conv_decoder_without_any_unit_is_finite_and_keeps_the_averages():
 def test_conv_decoder_drops_out_where_told(place):
     decoder = random_layer(ConvDecoder, DIM, CHANNELS, KERNEL)
     rates = DropoutRates(*[0.5 if name == place else 0.0 for name in ("input", "feature", "hidden")])
-    run = lambda key, rates=rates: decode(decoder, *decoder_inputs(), np.ones(UNITS), True, rates, key)[0]
+    run = lambda key, rates=rates: decode(decoder, *decoder_inputs(), np.ones(NUM_QUERIES), True, rates, key)[0]
     assert np.array_equal(run(None), run(jr.key(0), NO_DROPOUT))
     assert np.array_equal(run(jr.key(0)), run(jr.key(0)))
     assert not np.array_equal(run(jr.key(0)), run(None))

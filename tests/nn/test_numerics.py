@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import close, normal
 
+from tests.helpers import close, normal
 from tirgn_eqx.nn.numerics import dropout, keep_mask, l2_normalize, mask_seeds, segment_mean
 
 DIM = 4

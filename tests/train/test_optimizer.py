@@ -7,11 +7,11 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from golden_case import load_golden
-from helpers import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.golden_case import load_golden
+from tests.helpers import tiny_config
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.optimizer import (

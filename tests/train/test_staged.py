@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import make_graph, tiny_config
 
+from tests.helpers import make_graph, tiny_config
 from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.checkpoint.metadata import StageDocument, StageIdentity
 from tirgn_eqx.config import preset

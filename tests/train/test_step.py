@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import make_graph, random_graph, tiny_config
 
+from tests.helpers import make_graph, random_graph, tiny_config
 from tirgn_eqx.config import preset
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
 from tirgn_eqx.data.batches.loader import BatchLoader

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import random_graph
 
+from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
 from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_graph, same_bits, tiny_config
 
+from tests.helpers import random_graph, same_bits, tiny_config
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data.names import places, with_further_names

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import worker
 
+from tests.tune import worker
 from tirgn_eqx.config import TiRGNTrainingConfig, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, DivergedError
 from tirgn_eqx.train.events import ValidationRecord

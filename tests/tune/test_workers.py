@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "cli"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")])
 SIM = "sim:num_entities=16,num_relations=3,num_days=12,facts_per_day=10"
 SMALL = ("embedding_dim=8", "conv_channels=2", "max_buckets=1", "remat=none", "batch_size=0", "save_every=2")
 
@@ -40,7 +40,7 @@ def until(true, seconds=900):
 @pytest.mark.ci
 def test_two_workers_one_killed_and_started_again(tmp_path):
     study, trials = tmp_path / "study.journal", 8
-    command = (Path(__file__).with_name("worker.py"), study, trials, 0.15)
+    command = ("-m", "tests.tune.worker", study, trials, 0.15)
     first, second = start(*command, cwd=tmp_path), start(*command, cwd=tmp_path)
     halfway = lambda: sorted(tmp_path.glob("trial-*/played.txt"))
     until(lambda: len(halfway()) >= 2 and all(path.read_text().count("\n") >= 2 for path in halfway()[:2]))

@@ -1,6 +1,6 @@
 """The published data sets by name: what is in them, where they come from, and how to have them.
 
-Counts and checksums are those of `published.json`, which `benchmarks/registry.py` writes from the files themselves.
+Counts and checksums are those of `published.json`, which `tools/docs/registry.py` writes from the files themselves.
 """
 
 import json

@@ -1,0 +1,66 @@
+"""The two tables of the README, from the records: test MRR by data set and model, and what a step costs."""
+
+import re
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+MODELS = {"tirgn": "TiRGN", "evidence": "evidence", "tirgn-evidence": "TiRGN with evidence"}
+# In the order in which they are looked for.
+RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), ("evidence", "evidence"), ("tirgn-evidence", "evidence"))
+
+
+def _rows(columns: list[str], rows: list[list[str]]) -> str:
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
+    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
+
+
+def accuracy(
+    trained: dict[tuple[str, str, str], list[dict[str, Any]]],
+    counted: dict[str, float],
+    published: dict[str, dict[str, float]],
+    datasets: tuple[str, ...],
+) -> str:
+    """Test MRR in percent, of several seeds the mean; of TiRGN the fast recipe where it was run.
+
+    **Arguments:** `trained`: records by (data, model, recipe); `counted`: MRR of the recurrency baseline; `published`:
+    by model and data.
+    """
+    rows = []
+    for name in datasets:
+        found = {}
+        for model, recipe in RECIPES:
+            if records := trained.get((name, model, recipe)):
+                found.setdefault(model, mean(one["result"]["test"]["entity"]["mrr"] for one in records))
+        cells = [f"{100 * found[model]:.1f}" if model in found else "-" for model in MODELS]
+        paper = published["tirgn"].get(name)
+        rows.append([name, "-" if paper is None else f"{paper:.1f}", f"{100 * counted[name]:.1f}", *cells])
+    return _rows(["test MRR, %", "TiRGN, published", "counting", *(f"{said}, here" for said in MODELS.values())], rows)
+
+
+def speed(records: list[dict[str, Any]]) -> str:
+    """Seconds of an epoch on two CPU cores, and the step beside plain PyTorch's."""
+    rows = []
+    for record in records:
+        match = re.fullmatch(r"epoch-(.*)-cpu-(exact|fast)", record["benchmark"])
+        if match:
+            peak = record["result"]["peak_rss_bytes"] / 2**30
+            seconds = record["result"]["epoch_seconds"]["median"]
+            rows.append([match[1], match[2], f"{seconds:.0f} s", f"{peak:.1f} GiB"])
+    told = _rows(["an epoch on 2 CPU cores", "recipe", "time", "peak memory"], rows)
+    for record in records:
+        if record["benchmark"].startswith("peer-") and "torch_eager" in record["result"]["speedup"]:
+            times, data = record["result"]["speedup"]["torch_eager"], record["dataset"]["name"]
+            told += f"\nOne exact step on {data}: {times:.1f} times as fast as the same mathematics in plain PyTorch.\n"
+    return told
+
+
+def put(name: str, table: str, text: str) -> str:
+    """`text` with `table` between the marks of `name`."""
+    begin, end = f"<!-- {name}: tools/docs/tables.py -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    assert found and end in rest, f"{README.name} has no marks of {name}"
+    return before + begin + table + end + rest.partition(end)[2]
