@@ -92,7 +92,7 @@ def main() -> None:
         checkpoint = args.checkpoint
         if checkpoint is None:
             note(f"training {config.model} on {graph.name}: {graph.num_facts:,} facts")
-            trained = train_tirgn(graph, config.replace(logdir=str(folder / "log")), model_dir=folder / "models")
+            trained: Any = train_tirgn(graph, config.replace(logdir=str(folder / "log")), model_dir=folder / "models")
             checkpoint = trained["checkpoint"]
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
