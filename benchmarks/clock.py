@@ -31,7 +31,7 @@ def train(graph: Any, config: Any, folder: Path) -> tuple[dict[str, Any], dict[s
     """(figures, result) of one training in `folder`."""
     from tirgn_eqx.train.api import train_tirgn
 
-    result = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
+    result: Any = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
     lines = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
     norms = [line["train/gradient_norm"] for line in lines if "train/gradient_norm" in line]
     figures = {"seed": config.seed, "gradient_norm": norms[0], "last_gradient_norm": norms[-1]}

@@ -147,7 +147,7 @@ def assert_relations_of(new, now, old, described):
     """Every row of the new model's evidence is where its relation, or the inverse of it, is now."""
     rows = [[names.index(r) for r in ("042_Q1", "190_Q4")] for names in (described["relations"], now["relations"])]
     rows = [np.array([*r, *(np.array(r) + 2)]) for r in rows]
-    for levels in ([np.asarray(model.entry.level) for model in (old, new)], [old.asked, new.asked]):
+    for levels in ([np.asarray(model.entry.level) for model in (old, new)], [old.head_weight, new.head_weight]):
         np.testing.assert_array_equal(levels[0][rows[0]], levels[1][rows[1]])
 
 
@@ -270,7 +270,7 @@ def test_a_static_graph_is_refused(run, place, tmp_path):
     graph = simulate(num_entities=8, num_relations=2, num_days=10, facts_per_day=6, static_graph=True).graph
     config = TiRGNTrainingConfig(embedding_dim=4, static_blocks=2, num_layers=1, conv_channels=2)
     shape = eqx.filter_eval_shape(lambda: build_model(8, 2, config, graph.static, key=jax.random.key(0)))
-    model = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shape)
+    model = jax.tree.map(lambda x: jax.numpy.zeros(x.shape, x.dtype), shape)
     path = save_model(tmp_path / "static", model, config, graph)
     result = run("retrain", "--data-path", place / "new.parquet", "--from", path)
     assert result.exit_code == 1 and "has a static graph" in result.stderr

@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
 from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset

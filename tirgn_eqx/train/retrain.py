@@ -316,7 +316,8 @@ def _compare(
     )
     nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)
-    report["difference"]["nll"] = {"nats": float(np.mean(nll[0] - nll[1])), "interval_nats": [low, high]}
+    difference: np.ndarray = nll[0] - nll[1]
+    report["difference"]["nll"] = {"nats": float(difference.mean()), "interval_nats": [low, high]}
     if old.metadata.calibration is not None:
         valid: Any = make_evaluator(model, graph, split="valid", **window_of(config))
         fitted = fit_temperature(lambda temperature: valid(model, temperature))
