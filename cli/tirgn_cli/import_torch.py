@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from tirgn_cli import options
-from tirgn_eqx.config import Given
 from tirgn_eqx.errors import ConfigError
 
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.integer_text import TIME_MAX
-from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 
 STATE_TYPE = "tirgn-training-state"
@@ -23,7 +23,7 @@ Size = Annotated[int, Field(gt=0, le=int(np.iinfo(np.int32).max) // 2)]
 Time = Annotated[int, Field(ge=-TIME_MAX, le=TIME_MAX)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # whole numbers up to here are exact in every JSON reader
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-# The settings of a training as `TiRGNTrainingConfig.to_dict` writes them; the config class checks them itself.
+# The settings of a training as `TrainingConfig.to_dict` writes them; the config class checks them itself.
 Settings = dict[str, Any]
 
 
@@ -109,7 +109,7 @@ class CheckpointMetadata(_Vocabulary):
 
     **Arguments:**
 
-    - `config`: the settings of the training; `evidence_config`: those of the evidence in a mixture.
+    - `config`: the settings of the training.
     - `metrics`: the figures of the checkpoint's epoch, or whatever `save_model` was given.
     - `data`: what it was trained on; `versions`: of the packages that computed it; `created`: an ISO 8601 time.
     """
@@ -117,7 +117,6 @@ class CheckpointMetadata(_Vocabulary):
     model_type: str = ""
     format_version: int = 0
     config: Settings = {}
-    evidence_config: Settings | None = None
     static_graph: StaticGraphDescription | None = None
     metrics: dict[str, Any] | None = None
     data: DataDescription | None = None
@@ -152,7 +151,7 @@ class TrainingProgress(Document):
     @classmethod
     def _check_settings(cls, settings: Settings) -> Settings:
         try:
-            TiRGNTrainingConfig().replace(**settings)
+            TrainingConfig().replace(**settings)
         except (ConfigError, TypeError) as error:
             raise ValueError(f"progress ({error})") from error
         return settings
@@ -169,9 +168,9 @@ class TrainingIdentity(_Vocabulary):
     start: str | None = None
 
     @classmethod
-    def of(cls, graph: TemporalGraph, config: TiRGNTrainingConfig, start: str | None = None) -> "TrainingIdentity":
+    def of(cls, graph: TemporalGraph, config: TrainingConfig, start: str | None = None) -> "TrainingIdentity":
         """The identity of a training of `config` on `graph`."""
-        return cls(config=config.to_dict(), data=describe_data(graph), start=start, **vocabulary(graph))
+        return cls(config=config.to_dict(), data=describe_data(graph), start=start, **describe_vocabulary(graph))
 
 
 class TrainingStateMetadata(TrainingIdentity):

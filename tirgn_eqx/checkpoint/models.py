@@ -23,11 +23,11 @@ from tirgn_eqx.checkpoint.metadata import (
     parse_document,
 )
 from tirgn_eqx.checkpoint.run_folder import lock_folder
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig, config_from_dict, flatten
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
-from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
-from tirgn_eqx.models import MODEL_TYPES, Model, build_mixture, build_model
+from tirgn_eqx.models import MODEL_TYPES, Model, build_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
@@ -59,14 +59,13 @@ def save_model(
     config: TrainingConfig,
     graph: TemporalGraph,
     metrics: Mapping[str, Any] | None = None,
-    evidence: TiRGNTrainingConfig | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: settings, names, static graph, provenance and clock.
 
     **Arguments:**
 
     - `path`: of the checkpoint, with or without `.npz`.
-    - `config`: the settings that built the model; `evidence`: those of the evidence in a mixture.
+    - `config`: the settings that built the model.
     - `graph`: the data it was trained on.
     - `metrics`: JSON-compatible figures to keep with it.
 
@@ -86,8 +85,7 @@ def save_model(
         model_type=config.model_type,
         format_version=FORMAT_VERSION,
         config=config.to_dict(),
-        **({} if evidence is None else {"evidence_config": evidence.to_dict()}),
-        **vocabulary(graph),
+        **describe_vocabulary(graph),
         static_graph=static,
         metrics=dict(metrics or {}),
         data=describe_data(graph),
@@ -107,12 +105,8 @@ def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
 
 
-def parse_settings(settings: Settings, path: Path) -> TiRGNTrainingConfig:
+def parse_config(document: Settings, path: Path) -> TrainingConfig:
     """The settings in the checkpoint `path` as a config. **Raises:** CheckpointError for unknown or impossible ones."""
-    known = {field.name for field in dataclasses.fields(TiRGNTrainingConfig)}
-    if not known >= set(settings):
-        spare = ", ".join(sorted(set(settings) - known)[:5])
-        raise CheckpointError(f"{path}: settings not known here ({spare}); written by another version, or train again")
     try:
         return config_from_dict(document)
     except ConfigError as error:
@@ -122,7 +116,7 @@ def parse_settings(settings: Settings, path: Path) -> TiRGNTrainingConfig:
         ) from error
 
 
-def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TiRGNTrainingConfig, dict[str, Any]]:
+def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, dict[str, Any]]:
     """Read a model back from a checkpoint; the npz alone is enough.
 
     **Arguments:**
@@ -147,20 +141,14 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
             f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
         )
     metadata = parse_document(CheckpointMetadata, checkpoint.metadata, path)
-    config = parse_settings(metadata.config, path)
+    config = parse_config(metadata.config, path)
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
-    sizes = (metadata.num_entities, metadata.num_relations)
-    evidence = parse_settings(metadata.evidence_config or {}, path) if config.history == "evidence" else None
-    _check_sizes(arrays, path, metadata, [config] if evidence is None else [config, evidence])
+    _check_sizes(arrays, path, metadata, config)
     options: dict[str, Any] = {"static": _static_graph(metadata, arrays, path), "key": jr.key(0)}
-    build = (
-        partial(build_model, *sizes, config, **options)
-        if evidence is None
-        else partial(build_mixture, *sizes, config, evidence, **options)
-    )
+    build = partial(build_model, metadata.num_entities, metadata.num_relations, config, **options)
     try:
-        skeleton = eqx.filter_eval_shape(lambda: build_model(entities, relations, config, **shared))
+        skeleton = eqx.filter_eval_shape(build)
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config describes no model ({told(error)}); train again") from error
     expected = named_leaves(skeleton)
@@ -181,12 +169,15 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
 
 
 def _check_sizes(
-    arrays: dict[str, np.ndarray], path: Path, metadata: CheckpointMetadata, settings: list[TiRGNTrainingConfig]
+    arrays: dict[str, np.ndarray], path: Path, metadata: CheckpointMetadata, config: TrainingConfig
 ) -> None:
     """Refuse sizes beyond what the file holds, so that no memory is taken for what it only claims."""
     numbers = sum(array.size for array in arrays.values())
     sizes = {"num_entities": metadata.num_entities, "num_relations": metadata.num_relations}
-    sizes |= {name: max(getattr(config, name) for config in settings) for name in _SIZES}
+    for name, value in flatten(config.to_dict()):  # of a mixture, either part has sizes
+        name = name.rpartition(".")[2]
+        if name in _SIZES:
+            sizes[name] = max(value, sizes.get(name, 0))
     for name, size in sizes.items():
         if size > numbers + _SPARE:
             raise CheckpointError(

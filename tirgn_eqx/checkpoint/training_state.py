@@ -22,16 +22,15 @@ from tirgn_eqx.checkpoint.metadata import (
     TrainingStateMetadata,
     parse_document,
 )
+from tirgn_eqx.config import resumable_settings
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.vocabulary import KINDS, match_checkpoint, reordered
+from tirgn_eqx.data.vocabulary import VOCABULARIES, match_checkpoint, reorder_ids
 from tirgn_eqx.errors import CheckpointError, DataWarning, shown
 from tirgn_eqx.runtime.meshes import put_leaf
 
 STATE_FILE = "tirgn_state"
 _RESTART = "train without --resume"
-# Settings that may change when a training is resumed: when to stop, and where and how often to write.
-_FREE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "logdir", "save_every", "save_minutes", "keep"}
 
 
 def _leaves(tree: PyTree, prefix: str) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def align_with_state(graph: TemporalGraph, *folders: Path, force: bool = False) 
             metadata = saved.to_dict()
             if force and None not in (saved.entities, saved.relations):
                 return match_checkpoint(graph, metadata, f"the training in {folder}", learning=True)
-            return apply_clock(reordered(graph, metadata), metadata, learning=True)
+            return apply_clock(reorder_ids(graph, metadata), metadata, learning=True)
     return graph
 
 
@@ -147,14 +146,14 @@ def _differences(saved: TrainingIdentity, identity: TrainingIdentity) -> Iterato
             f"was trained on {shown(was.name)} (sha256 {was.sha256[:12]}), not on {now.name} "
             f"({now.sha256[:12]}); give the same data"
         )
-    for kind in KINDS:
+    for kind in VOCABULARIES:
         before, after = getattr(saved, kind), getattr(identity, kind)
         if before is not None and after is not None and before != after:
             yield f"its {kind} have other names than those of {now.name}; give data with the same names"
     if saved.start != identity.start:
         yield "this training began from other weights; begin it from the same ones"
     # A learning rate that decays depends on the number of epochs.
-    free = _FREE - ({"epochs"} if identity.config.get("lr_schedule") != "constant" else set[str]())
+    free = resumable_settings() - ({"epochs"} if identity.config.get("lr_schedule") != "constant" else set[str]())
     for key in sorted((set(saved.config) | set(identity.config)) - free):
         before, after = saved.config.get(key), identity.config.get(key)
         if before != after:

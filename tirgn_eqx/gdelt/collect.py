@@ -28,8 +28,8 @@ from tirgn_eqx.gdelt.feed import (
     read_lists,
 )
 from tirgn_eqx.gdelt.verified import VerifiedFiles
-from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.download import NotFound, Patience, Server, Stopped, Unobtainable, zip_trouble
+from tirgn_eqx.storage.locks import exclusive_lock
 
 RECORD = "collected.json"
 LOCK = ".collect.lock"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64, Int
 
-from tirgn_eqx.data.index.recurrence import RecurrenceIndex
+from tirgn_eqx.data.index.recurrence import HistoryCandidates, RecurrenceIndex
 from tirgn_eqx.errors import ConfigError, DataError
 
 VARIANTS = ("combined", "strict", "relaxed")

@@ -12,6 +12,7 @@ from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
@@ -97,9 +98,7 @@ def measure(
     if temperature:
         entity, relation = (jnp.asarray(temperature.get(kind, 1.0), jnp.float32) for kind in KINDS)
         pair = entity, relation
-    evaluator = make_evaluator(
-        model, graph, split=split, **config.window()
-    )
+    evaluator = make_evaluator(model, graph, split=split, **config.window())
     # The evaluator was made for this kind of model, which its type does not say.
     evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
     found = from_evaluation(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
@@ -107,7 +106,9 @@ def measure(
     spans = {}
     for name in SPLITS:
         snapshots = graph.split_snapshots(name)
-        spans[name] = tuple(format_snapshot_time(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
+        spans[name] = (
+            tuple(format_snapshot_time(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
+        )
     strata, relations, left_out = _by_kind(evaluation)
     return dataclasses.replace(
         found,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
+from tirgn_eqx.config import resumable_settings
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.documents import (
     CheckpointSummary,
@@ -24,8 +25,6 @@ BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_s
 MAX_LOG_BYTES = 256 << 20
 MAX_STATE_BYTES = 16 << 20
 # What --resume may change.
-_RESUMABLE = {"epochs", "patience", "eval_interval", "checkpoint_interval", "save_every", "save_minutes", "keep"}
-_RESUMABLE |= {"max_bad_steps"}
 Curve = tuple[tuple[int, float | None], ...]  # (epoch, value) by epoch; None where the value was no number
 
 
@@ -252,7 +251,7 @@ def _logs_match(place: Path, config: dict[str, object]) -> bool:
         return False
     if not isinstance(found, dict):
         return False
-    logged, own = ({key: one[key] for key in one if key not in _RESUMABLE} for one in (found, config))
+    logged, own = ({key: one[key] for key in one if key not in resumable_settings()} for one in (found, config))
     return logged == own
 
 

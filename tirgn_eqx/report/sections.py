@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tirgn_eqx.config import PRESETS, RECIPES, TiRGNTrainingConfig
+from tirgn_eqx.config import FAMILIES, all_settings, flatten, published_configs
 from tirgn_eqx.report.formats import METRICS, MISSING, format_number
 from tirgn_eqx.report.plots import Plot, Point, Series, draw_lines
 from tirgn_eqx.report.runs import TrainingRun

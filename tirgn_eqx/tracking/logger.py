@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.atomic_write import write_text
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
 from tirgn_eqx.tracking.tensorboard_writer import LogEntry, TensorBoardWriter
 from tirgn_eqx.tracking.wandb_writer import WandbWriter

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from beartype import beartype
 
+from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
@@ -73,14 +74,14 @@ def train_tirgn(
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
-    is_mixture = config.history == "evidence"
-    if mesh is not None and (is_mixture or config.model == "evidence"):
+    if mesh is not None and not isinstance(config, RecurrentTrainingConfig):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
-    if is_mixture:
+    if isinstance(config, MixtureTrainingConfig):
         return train_staged(graph, config, options, structure=structure, evidence=evidence)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
-            raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.model}")
+            raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.family}")
+    assert isinstance(config, ModelTrainingConfig)
     return train_single(graph, config, options, mesh)
 
 

@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tirgn_eqx.config import TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.loader import Prepared
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
+from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvaluator
 from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader
@@ -52,7 +52,7 @@ def make_loader(
     )
 
 
-def _evidence_options(config: TiRGNTrainingConfig) -> dict[str, Any]:
+def _evidence_options(config: EvidenceTrainingConfig) -> dict[str, Any]:
     """The settings that evidence is gathered by, for loaders and evaluators."""
     return {
         "context": config.evidence_context,
@@ -69,33 +69,30 @@ class TrainingData:
 
     def __init__(self, graph: TemporalGraph, config: ModelTrainingConfig, placement: Placement | None = None):
         self.graph, self.config, self.placement = graph, config, placement
-        self.is_evidence = config.model == "evidence"
-        if self.is_evidence:
+        if isinstance(config, EvidenceTrainingConfig):
             self.index = EvidenceIndex(graph)
         else:
             self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
 
-    def loader(self, config: TiRGNTrainingConfig) -> Loader:
+    def loader(self, config: ModelTrainingConfig) -> Loader:
         """The batches of the train split with the settings `config`, which may differ in form from those here."""
-        if not self.is_evidence:
+        if isinstance(config, RecurrentTrainingConfig):
             return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
         assert isinstance(config, EvidenceTrainingConfig)
         options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
-        return EvidenceLoader(self.graph, self.index, "train", **options, **_evidence_options(config))
+        return EvidenceLoader(self.graph, self.index, "train", EvidenceOptions(**options, **_evidence_options(config)))
 
-    def evaluator(self, split: Literal["valid", "test"], programs: Any = None) -> Any:
-        """What ranks the queries of `split`; `programs`: compiled ones of another such evaluator, to be shared."""
-        if self.is_evidence:
-            found = {"index": self.index, "programs": programs}
-            return EvidenceEvaluator(self.graph, split, **found, **_evidence_options(self.config))
-        return Evaluator(
+    def evaluator(self, split: Literal["valid", "test"], steps: Any = None) -> Any:
+        """What ranks the queries of `split`; `steps`: the compiled ones of another such evaluator, to be shared."""
+        if isinstance(self.config, EvidenceTrainingConfig):
+            return EvidenceEvaluator(self.graph, split, index=self.index, steps=steps, **_evidence_options(self.config))
+        return RecurrentGraphEvaluator(
             self.graph,
             split,
-            history_len=self.config.history_len,
-            history_window=self.config.history_window,
+            **self.config.window(),
             vocabulary=self.vocabulary,
             store=self.store,
-            programs=programs,
+            steps=steps,
             placement=self.placement,
         )
 
@@ -107,7 +104,7 @@ class TrainingData:
 
     def report(self) -> dict[str, Any]:
         """The size of the index of the past, JSON-compatible."""
-        if not self.is_evidence:
+        if not isinstance(self.config, EvidenceTrainingConfig):
             return self.vocabulary.report()
         index = self.index
         return {

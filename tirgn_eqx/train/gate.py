@@ -93,5 +93,7 @@ class GateFitter:
 
     def _batches(self, parts: np.ndarray, passes: int) -> Iterator[Prepared]:
         """The parts of all passes, each pass in another random order."""
-        orders = (np.random.default_rng((self.loader.seed, number)).permutation(parts) for number in range(passes))
+        orders = (
+            np.random.default_rng((self.loader.options.seed, number)).permutation(parts) for number in range(passes)
+        )
         return prefetch(self.loader.build, list(itertools.chain.from_iterable(order.tolist() for order in orders)))

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig
+from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
@@ -65,14 +65,11 @@ class ProblemShape:
     history: int = 20
 
     @classmethod
-    def from_graph(cls, graph: TemporalGraph, config: TiRGNTrainingConfig) -> "ProblemShape":
+    def from_graph(cls, graph: TemporalGraph, config: TrainingConfig) -> "ProblemShape":
         """The shape of the largest training batch of `graph`."""
-        loader = GraphLoader(
-            graph,
-            build_history_vocabulary(graph),
-            "train",
-            GraphOptions(history_len=config.history_len, history_window=config.history_window, max_buckets=1),
-        )
+        config = _recurrent(config)
+        options = GraphOptions(**config.window(), max_buckets=1)
+        loader = GraphLoader(graph, build_history_vocabulary(graph), "train", options)
         facts = np.diff(graph.offsets)
         targets = facts[loader.items] if len(loader) else facts
         bucket = loader.buckets[0] if loader.buckets else None
@@ -88,13 +85,16 @@ class ProblemShape:
         )
 
 
-def _check_model(config: TiRGNTrainingConfig) -> None:
-    """**Raises:** ConfigError for a model that evolves no window, which nothing here describes."""
-    if config.model == "evidence":
-        raise ConfigError("vram-probe: knows tirgn and regcn, not evidence; give another --preset or --set model=tirgn")
+def _recurrent(config: TrainingConfig) -> RecurrentTrainingConfig:
+    """`config`. **Raises:** ConfigError for a family that evolves no window, which nothing here describes."""
+    if not isinstance(config, RecurrentTrainingConfig):
+        raise ConfigError(
+            f"vram-probe: knows tirgn and regcn, not {config.family}; give another --preset or --set family=tirgn"
+        )
+    return config
 
 
-def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
+def _bucket(shape: ProblemShape, config: RecurrentTrainingConfig) -> Bucket:
     """The padded shape of the largest batch."""
     queries = 2 * shape.queries
     num_micro = 1 if config.batch_size == 0 else max(1, -(-queries // config.batch_size))
@@ -109,12 +109,12 @@ def _bucket(shape: ProblemShape, config: TiRGNTrainingConfig) -> Bucket:
     return Bucket(window, num_micro, sizes, sizes, rows)
 
 
-def abstract_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket | None = None) -> Batch:
+def abstract_batch(shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None) -> Batch:
     """A batch of `shape` whose leaves are `jax.ShapeDtypeStruct`s."""
     return eqx.filter_eval_shape(_zero_batch, shape, config, bucket or _bucket(shape, config))
 
 
-def _zero_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket) -> Batch:
+def _zero_batch(shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket) -> Batch:
     """A batch of zeros with the padded sizes of `bucket`."""
 
     def ints(*dims: int) -> Int[Array, "..."]:
@@ -167,7 +167,7 @@ def _zero_batch(shape: ProblemShape, config: TiRGNTrainingConfig, bucket: Bucket
     )
 
 
-def _build_model(shape: ProblemShape, config: TiRGNTrainingConfig) -> Model:
+def _build_model(shape: ProblemShape, config: RecurrentTrainingConfig) -> Model:
     """A model with the vocabulary and the static graph of `shape`."""
     zeros = np.zeros(shape.static_edges, np.int32)
     static = StaticGraph(zeros, zeros, zeros, 1, max(1, shape.words)) if shape.static_edges else None
@@ -194,12 +194,12 @@ def compile_step(
         return compile_lowered(step.lower(model, opt_state, batch))
 
 
-def predicted_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int:
+def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int:
     """Peak device memory of a training step in bytes: arguments, results and temporaries, less shared buffers.
 
     **Raises:** ConfigError for the evidence model.
     """
-    _check_model(config)
+    config = _recurrent(config)
     analysis = compile_step(shape, config).memory_analysis()
     return int(
         analysis.argument_size_in_bytes
@@ -255,8 +255,10 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     returned size has been compiled and fits.
     """
 
+    recurrent = _recurrent(config)
+
     def predict(batch: int) -> int:
-        return predicted_bytes(shape, config.replace(batch_size=batch))
+        return predicted_bytes(shape, recurrent.replace(batch_size=batch))
 
     whole = 2 * shape.queries
     if predict(whole) <= budget:
@@ -276,7 +278,7 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     return batch
 
 
-def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | None:
+def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int | None:
     """The peak in bytes that the device counts during two steps on zeros; None where it does not count.
 
     Every call starts a process, because a peak can be read but not reset.
@@ -299,7 +301,7 @@ def measured_bytes(shape: ProblemShape, config: TiRGNTrainingConfig) -> int | No
 
 def _measure_here(request: dict[str, Any]) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
-    shape, config = ProblemShape(**request["shape"]), TiRGNTrainingConfig(**request["config"])
+    shape, config = ProblemShape(**request["shape"]), _recurrent(config_from_dict(request["config"]))
     model = _build_model(shape, config)
     opt_state = init_optimizer(make_optimizer(config), model)
     compiled = compile_step(shape, config)

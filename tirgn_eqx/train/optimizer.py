@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 
@@ -93,7 +94,7 @@ def with_averaged_weights(model: Model, opt_state: PyTree) -> Model:
     return model
 
 
-def learning_rate_schedule(config: TiRGNTrainingConfig, num_steps: int) -> optax.Schedule:
+def learning_rate_schedule(config: ModelTrainingConfig, num_steps: int) -> optax.Schedule:
     """The learning rate by the number of steps done, in a training of `num_steps`."""
     rate, steps = config.learning_rate, max(num_steps, 1)
     if config.lr_schedule == "linear":
@@ -103,7 +104,7 @@ def learning_rate_schedule(config: TiRGNTrainingConfig, num_steps: int) -> optax
     return optax.constant_schedule(rate)
 
 
-def make_optimizer(config: TiRGNTrainingConfig, num_steps: int = 1) -> optax.GradientTransformation:
+def make_optimizer(config: ModelTrainingConfig, num_steps: int = 1) -> optax.GradientTransformation:
     """Clipping, then Adam with the L2 penalty in the gradient (not AdamW), as published.
 
     **Arguments:** `num_steps`: of the whole training, for a learning rate that decays (`lr_schedule`).

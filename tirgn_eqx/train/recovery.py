@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from tirgn_eqx.checkpoint.models import named_leaves
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.errors import DataError, DivergedError
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class SkippedSteps:
         )
 
 
-def describe_divergence(model: PyTree, config: TiRGNTrainingConfig, kept: str) -> str:
+def describe_divergence(model: PyTree, config: ModelTrainingConfig, kept: str) -> str:
     """The largest weight of a model that diverged, and what to do next; `kept`: which checkpoint there is."""
     sizes = {
         name: float(np.abs(np.asarray(leaf, np.float64)).max())
@@ -130,7 +130,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def oom_overrides(
-    config: TiRGNTrainingConfig, queries: int, dataset: str, error: BaseException
+    config: ModelTrainingConfig, queries: int, dataset: str, error: BaseException
 ) -> dict[str, int | bool | str]:
     """The settings to change after `error`, so that a step needs less memory.
 
@@ -139,11 +139,12 @@ def oom_overrides(
     **Raises:** DataError for the evidence model, where a smaller batch is another step and thus another training;
     `error` when there is no cheaper form of the step.
     """
-    if config.model == "evidence":
+    if isinstance(config, EvidenceTrainingConfig):
         raise DataError(
             f"{dataset}: out of memory in a step of up to {queries:,} queries; train again with a "
             f"smaller --batch-size (now {config.batch_size}) or --set max_partners (now {config.max_partners})"
         ) from error
+    assert isinstance(config, RecurrentTrainingConfig)
     cheaper = cheaper_config(config, queries)
     if cheaper is None:
         raise error
@@ -151,7 +152,7 @@ def oom_overrides(
     return settings | ({"unroll": cheaper.unroll} if config.unroll else {})
 
 
-def cheaper_config(config: TiRGNTrainingConfig, queries: int) -> TiRGNTrainingConfig | None:
+def cheaper_config(config: RecurrentTrainingConfig, queries: int) -> RecurrentTrainingConfig | None:
     """The settings of a step that needs less memory than that of `config`; None when there are none.
 
     First the window is looped over instead of unrolled, without which rematerialisation has no effect. Then

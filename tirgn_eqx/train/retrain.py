@@ -18,28 +18,27 @@ from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, parse_document
-from tirgn_eqx.checkpoint.models import load_model, parse_settings, save_calibration
+from tirgn_eqx.checkpoint.models import load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.names import add_names, find_names
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Mixture, Model, build_mixture, build_model
+from tirgn_eqx.models import Model, build_model
+from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
-from tirgn_eqx.train.single import RunOptions, train_single
-from tirgn_eqx.train.staged import STAGE_FILE, evidence_config, train_staged
+from tirgn_eqx.train.staged import STAGE_FILE
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
 LOCK = ".retrain.lock"
-
-
 PARTS = (".", "evidence", "structure")  # folders below `model_dir` that a training writes to
 
 
@@ -47,15 +46,13 @@ PARTS = (".", "evidence", "structure")  # folders below `model_dir` that a train
 class Predecessor:
     """A checkpoint that is to be retrained.
 
-    **Arguments:** `path`, `sha256`: of its file; `evidence`: the settings of the evidence in a mixture; `entities`,
-    `relations`: its names.
+    **Arguments:** `path`, `sha256`: of its file; `entities`, `relations`: its names.
     """
 
     path: Path
     sha256: str
     model: Model
-    config: TiRGNTrainingConfig
-    evidence: TiRGNTrainingConfig | None
+    config: TrainingConfig
     metadata: CheckpointMetadata
     entities: list[str]
     relations: list[str]
@@ -89,8 +86,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
             f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
             "--set static_graph=false`"
         )
-    evidence = parse_settings(metadata.evidence_config or {}, file) if isinstance(model, Mixture) else None
-    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, evidence, metadata, *names)
+    return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, metadata, *names)
 
 
 class RetrainingResult(TypedDict):
@@ -157,16 +153,15 @@ def retrain(
     _warn_of_same_facts(old, graph, mapping)
     graph = apply_clock(graph, old.metadata.to_dict(), learning=True)
     if keep_gone:
-        graph = with_further_names(graph, old.entities, old.relations)
+        graph = add_names(graph, old.entities, old.relations)
     graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
     assert graph.entity_names is not None and graph.relation_names is not None
     names = NameMap(
-        places(graph.entity_names, old.entities),
-        places(graph.relation_names, old.relations),
+        find_names(graph.entity_names, old.entities),
+        find_names(graph.relation_names, old.relations),
         len(old.entities),
         len(old.relations),
     )
-    part_config = _part_config(old, config)
     key = jr.split(jr.key(config.seed))[0]  # the key that a training initialises its model with
     report: RetrainingResult = {
         "status": "interrupted",
@@ -179,17 +174,14 @@ def retrain(
     with lock_folder(model_dir, LOCK, "retraining"):
         if not resume:
             _remove_states(model_dir)
-        start = warm_start(_initialize(graph, config, part_config, key), old.model, names)
-        options = RunOptions(model_dir, emit, run_name, resume, stop=stop, start=start)
-        if part_config is None:
-            training = train_single(graph, config, options)
-        else:
-            training = train_staged(graph, config, options, part_config=part_config)
+        start = warm_start(_initialize(graph, config, key), old.model, names)
+        options: dict[str, Any] = {"on_record": emit, "run_name": run_name, "resume": resume, "stop": stop}
+        training = train_tirgn(graph, config, model_dir, **options, start=start)
         report["model_type"], report["training"] = training["model_type"], training
         if training["status"] != "complete":
             return report
         emit(StageRecord("comparison"))
-        former = warm_start(_initialize(graph, old.config, old.evidence, key), old.model, names)
+        former = warm_start(_initialize(graph, old.config, key), old.model, names)
         comparison = _compare(Path(training["checkpoint"] or ""), former, old, graph, stop)
         if comparison is None or stop():
             return report
@@ -203,17 +195,6 @@ def retrain(
         report["status"] = "replaced" if replaced else "kept"
         report["comparison"], report["decision"] = comparison, decision
         return report
-
-
-def _part_config(old: Predecessor, config: TiRGNTrainingConfig) -> TiRGNTrainingConfig | None:
-    """The settings of the evidence in a mixture: those it had, with what the new settings say of both parts."""
-    if old.evidence is None:
-        return None
-    shared = evidence_config(config)
-    if config.evidence_preset != old.config.evidence_preset:
-        return shared
-    names = ("seed", "monitor", "save_every", "save_minutes", "max_bad_steps", "logdir")
-    return old.evidence.replace(**{name: getattr(shared, name) for name in names})
 
 
 def _check(
@@ -280,14 +261,9 @@ def describe_window(graph: TemporalGraph) -> dict[str, Any]:
     return ends | {"provenance": graph.provenance, "splits": splits}
 
 
-def _initialize(
-    graph: TemporalGraph, config: TiRGNTrainingConfig, evidence: TiRGNTrainingConfig | None, key: PRNGKeyArray
-) -> Model:
+def _initialize(graph: TemporalGraph, config: TrainingConfig, key: PRNGKeyArray) -> Model:
     """The model of `config` for the vocabulary of `graph` with random weights."""
-    sizes = (graph.num_entities, graph.num_relations)
-    if evidence is None:
-        return build_model(*sizes, config, graph.static, key=key)
-    return build_mixture(*sizes, config, evidence, graph.static, key=key)
+    return build_model(graph.num_entities, graph.num_relations, config, graph.static, key=key)
 
 
 def _compare(
@@ -299,28 +275,25 @@ def _compare(
     """
     model, config, _ = load_model(checkpoint)
 
-    def window_of(config: TiRGNTrainingConfig) -> dict[str, Any]:
-        return {"history_len": config.history_len, "history_window": config.history_window}
-
-    evaluator: Any = make_evaluator(model, graph, split="test", **window_of(config))
+    evaluator: Any = make_evaluator(model, graph, split="test", **config.window())
     new = evaluator(model)
     if stop():
         return None
     trees: list[Any] = [jax.tree.structure(side) for side in (model, former)]  # pyright: ignore[reportUnknownMemberType]
-    same = trees[0] == trees[1] and window_of(config) == window_of(old.config)
-    other: Any = evaluator if same else make_evaluator(former, graph, split="test", **window_of(old.config))
+    same = trees[0] == trees[1] and config.window() == old.config.window()
+    other: Any = evaluator if same else make_evaluator(former, graph, split="test", **old.config.window())
     former_evaluation = other(former)
     report = compare(
         EvaluatedModel(str(checkpoint), config.model_type, new, True),
         EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
-    )
+    ).to_dict()
     nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
     low, high = paired_bootstrap(*nll)
     difference: np.ndarray = nll[0] - nll[1]
     report["difference"]["nll"] = {"nats": float(difference.mean()), "interval_nats": [low, high]}
     if old.metadata.calibration is not None:
-        valid: Any = make_evaluator(model, graph, split="valid", **window_of(config))
-        fitted = fit_temperature(lambda temperature: valid(model, temperature))
+        valid: Any = make_evaluator(model, graph, split="valid", **config.window())
+        fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
         save_calibration(checkpoint, fitted)
         report["calibrated"] = fitted
     # `compare` judges by another threshold than the one that decides here.

@@ -7,7 +7,7 @@ from typing import Any
 
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import align_with_state
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape, make_mesh, on
@@ -31,7 +31,7 @@ class RunOptions:
 
 
 def train_single(
-    graph: TemporalGraph, config: TiRGNTrainingConfig, options: RunOptions, mesh: MeshShape | None = None
+    graph: TemporalGraph, config: ModelTrainingConfig, options: RunOptions, mesh: MeshShape | None = None
 ) -> TrainingResult:
     """`train_tirgn` of a model that is not a mixture."""
     folder, devices = options.model_dir, None if mesh is None else make_mesh(mesh)

@@ -17,14 +17,20 @@ from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, StageDocument, Sta
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
-from tirgn_eqx.config import PRESETS, TiRGNTrainingConfig
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    MixtureTrainingConfig,
+    ModelTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
+)
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.data.vocabulary import reordered, vocabulary
-from tirgn_eqx.errors import CheckpointError, ConfigError, nearest
+from tirgn_eqx.data.vocabulary import describe_vocabulary, reorder_ids
+from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
@@ -44,17 +50,6 @@ STAGE_FILE = "stage.json"  # in the folder of a finished stage
 PartName = Literal["evidence", "structure"]
 
 
-def evidence_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
-    """The settings of the evidence in a mixture of `config`."""
-    name = config.evidence_preset
-    known = [key for key, settings in PRESETS.items() if settings.get("model") == "evidence"]
-    if name not in known:
-        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(name, known)}")
-    shared = {"seed": config.seed, "monitor": config.monitor, "save_every": config.save_every}
-    shared |= {"save_minutes": config.save_minutes, "max_bad_steps": config.max_bad_steps}
-    return TiRGNTrainingConfig(**PRESETS[name]).replace(**shared, logdir=f"{config.logdir}/evidence")
-
-
 class Stages:
     """Trains the parts of a mixture, each in a folder of its own; `results` holds what they gave."""
 
@@ -62,7 +57,7 @@ class Stages:
         self.graph, self.options = graph, options
         self.results: dict[str, dict[str, Any]] = {}
 
-    def train(self, name: PartName, config: TiRGNTrainingConfig) -> Path | None:
+    def train(self, name: PartName, config: ModelTrainingConfig) -> Path | None:
         """Train a part unless it is finished already. **Returns:** its best checkpoint; None when it was stopped."""
         options, folder = self.options, self.options.model_dir / name
         start = None if options.start is None else getattr(options.start, name)
@@ -96,12 +91,13 @@ class Stages:
         if not isinstance(record, events.EndRecord):
             self.options.on_record(record)
 
-    def use(self, name: PartName, path: Path, config: TiRGNTrainingConfig) -> Path:
+    def use(self, name: PartName, path: Path, config: ModelTrainingConfig) -> Path:
         """Take the checkpoint `path` for a part instead of training it.
 
         **Raises:** CheckpointError for one that was trained on other data, or cannot be a part of this mixture.
         """
         model, trained, found = load_model(path, config.model_type)
+        assert isinstance(trained, ModelTrainingConfig)
         metadata = parse_document(CheckpointMetadata, found, path)
         checksum = None if metadata.data is None else metadata.data.sha256
         if checksum != self.graph.checksum or not _same_names(self.graph, metadata):
@@ -111,11 +107,12 @@ class Stages:
             )
             if checksum == self.graph.checksum:
                 reason = f"has other names for the ids of {self.graph.name}"
-            elif reordered(self.graph, found).checksum == checksum:
+            elif reorder_ids(self.graph, found).checksum == checksum:
                 reason = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
         expects_static = trained.static_graph and self.graph.static is not None
-        expects_static = expects_static and (trained.model != "evidence" or trained.evidence_background)
+        if isinstance(trained, EvidenceTrainingConfig):
+            expects_static = expects_static and trained.evidence_background
         if expects_static != (model.static_edges is not None):
             raise CheckpointError(
                 f"{path}: has {'no' if expects_static else 'a'} static graph, unlike a training on {self.graph.name} "
@@ -150,24 +147,22 @@ def finished_stage(folder: Path, graph: TemporalGraph, identity: StageIdentity) 
 
 def _same_names(graph: TemporalGraph, metadata: CheckpointMetadata) -> bool:
     """Whether every id has the same name, where both have names."""
-    ours = vocabulary(graph)
+    ours = describe_vocabulary(graph)
     pairs = ((ours["entities"], metadata.entities), (ours["relations"], metadata.relations))
     return all(None in (here, there) or here == there for here, there in pairs)
 
 
 def train_staged(
     graph: TemporalGraph,
-    config: TiRGNTrainingConfig,
+    config: MixtureTrainingConfig,
     options: RunOptions,
     *,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
-    part_config: TiRGNTrainingConfig | None = None,
 ) -> TrainingResult:
-    """`train_tirgn` of a mixture (`history = "evidence"`).
+    """`train_tirgn` of a mixture.
 
-    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, to use instead of their stages;
-    `part_config`: the settings of the evidence, by default `evidence_config(config)`.
+    **Arguments:** `structure`, `evidence`: checkpoints trained on the same data, to use instead of their stages.
 
     **Returns:** as `train_tirgn`, with `stages`. `validation` is cross-fitted: every snapshot is forecast with a gate
     that was fitted on the other one of two halves, because the final gate has seen them all.
@@ -178,16 +173,14 @@ def train_staged(
         if options.resume:
             graph = align_with_state(graph, folder / "evidence", folder / "structure", force=options.force)
         for given in (evidence, structure):
-            graph = graph if given is None else reordered(graph, load_checkpoint(given).metadata)
+            graph = graph if given is None else reorder_ids(graph, load_checkpoint(given).metadata)
         if not (start is None or isinstance(start, Mixture)):
             raise ConfigError(
                 f"{config.model_type} cannot begin from {type(start).__name__}; begin from one of its own kind"
             )
         stages = Stages(graph, options)
-        part_config = evidence_config(config) if part_config is None else part_config
-        structure_config = config.replace(history="mask", logdir=f"{config.logdir}/structure")
-        parts: list[tuple[PartName, TiRGNTrainingConfig, str | Path | None]]
-        parts = [("evidence", part_config, evidence), ("structure", structure_config, structure)]
+        parts: list[tuple[PartName, ModelTrainingConfig, str | Path | None]]
+        parts = [("evidence", config.evidence, evidence), ("structure", config.structure, structure)]
         paths: dict[str, Path] = {}
         for name, settings, given in parts:
             path = stages.train(name, settings) if given is None else stages.use(name, Path(given), settings)
@@ -195,11 +188,13 @@ def train_staged(
                 return _staged_result(config, "interrupted", stages)
             paths[name] = path
         emit(events.StageRecord("gate"))
-        part, part_config, _ = load_model(paths["evidence"])
+        part, evidence_config, _ = load_model(paths["evidence"])
         base, structure_config, metadata = load_model(paths["structure"])
         # A given structure may have been trained with another clock on the same facts.
         graph = apply_clock(graph, metadata, learning=True)
-        assert isinstance(part, Evidence) and isinstance(base, RecurrentGraphModel)
+        assert isinstance(part, Evidence) and isinstance(evidence_config, EvidenceTrainingConfig)
+        assert isinstance(base, RecurrentGraphModel)
+        assert isinstance(structure_config, TiRGNTrainingConfig | REGCNTrainingConfig)
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
         evaluator = MixtureEvaluator(graph, "valid", **shared)
@@ -207,15 +202,12 @@ def train_staged(
         fitted, validation = fit_gate(model, evaluator, emit, options.stop)
         if fitted is None or validation is None:
             return _staged_result(config, "interrupted", stages)
-        # The settings of the structure are its own where it was given.
-        config = structure_config.replace(
-            history="evidence", evidence_preset=config.evidence_preset, logdir=config.logdir
-        )
+        # The settings of a part are its own where it was given.
+        config = config.replace(structure=structure_config, evidence=evidence_config)
         metrics = {"validation": validation.entity, "cross_fitted": True}
-        best = save_model(folder / "tirgn_best", fitted, config, graph, metrics, part_config)
+        best = save_model(folder / "tirgn_best", fitted, config, graph, metrics)
         emit(events.CheckpointRecord(str(best)))
-        compiled: dict[str, Any] = {"encoder": evaluator.encoder_programs, "programs": evaluator.programs}
-        test = MixtureEvaluator(graph, "test", **shared, **compiled)(fitted)
+        test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
         logs: dict[str, Any] = {"run_name": options.run_name, "config": config.to_dict()}
         with TrainingLogger(config.logdir, **logs, resume_step=0 if options.resume else None) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
@@ -236,7 +228,7 @@ def train_staged(
         return result
 
 
-def _staged_result(config: TiRGNTrainingConfig, status: Any, stages: Stages, **figures: Any) -> TrainingResult:
+def _staged_result(config: MixtureTrainingConfig, status: Any, stages: Stages, **figures: Any) -> TrainingResult:
     """The result of all stages; its epochs are those of the structure."""
     found = stages.results.get("structure", {})
     epochs = {"epochs_trained": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
@@ -255,9 +247,9 @@ def fit_gate(
     """
     split_loader = evaluator.loader
     # As in training, equal answers are merged: the loss may leave out other true answers, each of them once.
-    options: dict[str, Any] = {"batch_size": split_loader.batch_size, "max_buckets": 3, **model.evidence.loader_options}
-    loader = EvidenceLoader(split_loader.graph, split_loader.index, evaluator.split, **options)
-    snapshots, fit = loader.snapshots, GateFitter(model, loader, evaluator.forecaster(model), on_record)
+    options = EvidenceOptions(batch_size=split_loader.options.batch_size, **model.evidence.loader_options)
+    loader = EvidenceLoader(split_loader.graph, split_loader.index, evaluator.split, options)
+    snapshots, fit = loader.snapshots, GateFitter(model, loader, evaluator.model_at(model), on_record)
     # A single snapshot cannot be halved: the initial gate forecasts it.
     halves = [half for half in (snapshots[::2], snapshots[1::2]) if 0 < len(half) < len(snapshots)]
     whole = None if halves else evaluator(model)

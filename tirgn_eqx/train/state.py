@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from tirgn_eqx.checkpoint.metadata import TrainingIdentity, TrainingProgress
 from tirgn_eqx.checkpoint.training_state import load_training_state, save_training_state
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.train.optimizer import with_averaged_weights
@@ -47,7 +47,7 @@ class TrainState(eqx.Module):
         return with_averaged_weights(self.model, self.opt_state)
 
 
-def initial_stopping(config: TiRGNTrainingConfig) -> EarlyStopping:
+def initial_stopping(config: ModelTrainingConfig) -> EarlyStopping:
     """Early stopping before the first validation."""
     return EarlyStopping(config.patience, config.monitor)
 
@@ -74,7 +74,7 @@ def save_state(folder: Path, state: TrainState, seconds: float, identity: Traini
 def load_state(
     folder: Path,
     shapes: tuple[PyTree, PyTree],
-    config: TiRGNTrainingConfig,
+    config: ModelTrainingConfig,
     identity: TrainingIdentity,
     num_steps: int,
     *,

@@ -16,7 +16,7 @@ import optax
 from beartype import beartype
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
 
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.models.evidence import Evidence
@@ -185,7 +185,7 @@ def make_step(
     `loss_relation`, `loss_static` and `gradient_norm`.
     """
     optimizer = optimizer or make_optimizer(config)
-    if config.model == "evidence":
+    if not isinstance(config, RecurrentTrainingConfig):
         return _make_evidence_step(optimizer)
 
     @jaxtyped(typechecker=beartype)
@@ -258,7 +258,7 @@ class CompiledStep:
 
     def __init__(
         self,
-        config: TiRGNTrainingConfig,
+        config: ModelTrainingConfig,
         on_record: OnRecord,
         optimizer: optax.GradientTransformation | None = None,
         num_entities: int | None = None,

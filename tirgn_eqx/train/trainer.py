@@ -15,14 +15,13 @@ from jaxtyping import PyTree
 from tirgn_eqx.checkpoint.metadata import TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
-from tirgn_eqx.checkpoint.training_state import TrainState, initial_stopping, load_state, save_state
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.times import moment
+from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, made, placed
-from tirgn_eqx.runtime.processes import Agreement, count, is_first, together
+from tirgn_eqx.runtime.processes import Agreement, barrier, count, is_first
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train import events
 from tirgn_eqx.train.data import PreparedBatch, TrainingData
@@ -37,6 +36,7 @@ from tirgn_eqx.train.recovery import (
     is_skipped,
     oom_overrides,
 )
+from tirgn_eqx.train.state import TrainState, initial_stopping, load_state, save_state
 from tirgn_eqx.train.step import CompiledStep
 from tirgn_eqx.train.warm_start import fingerprint, warm_start
 
@@ -44,17 +44,19 @@ STEP_RECORD_SECONDS = 0.5  # between two `StepRecord`s
 READ_BEHIND = 2  # steps: by then a step has finished, and reading its metrics does not wait for the device
 
 
-def resolve_config(config: TiRGNTrainingConfig) -> TiRGNTrainingConfig:
+def resolve_config(config: ModelTrainingConfig) -> ModelTrainingConfig:
     """`config` with the choices that depend on the machine, so that records and checkpoints say what was used.
 
     **Raises:** ConfigError for a precision that is not available.
     """
     precision = compute_type(config.precision)
-    if config.model == "evidence" and precision == "bf16":
+    if isinstance(config, RecurrentTrainingConfig):
+        config = config.replace(unroll=config.unroll and jax.default_backend() == "cpu")
+    elif precision == "bf16":
         if config.precision == "bf16":
             raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
         precision = "f32"
-    return config.replace(precision=precision, unroll=config.unroll and jax.default_backend() == "cpu")
+    return config.replace(precision=precision)
 
 
 class Trainer:
@@ -69,7 +71,7 @@ class Trainer:
     def __init__(
         self,
         graph: TemporalGraph,
-        config: TiRGNTrainingConfig,
+        config: ModelTrainingConfig,
         model_dir: Path,
         on_record: OnRecord,
         start: Model | None = None,
@@ -251,10 +253,10 @@ class Trainer:
         self.save_checkpoint("tirgn_trained", epoch)
         # Without a finite validation there is no best model.
         name = "tirgn_trained" if self.state.stopping.best_epoch is None else "tirgn_best"
-        together("checkpoints are written")
+        barrier("checkpoints are written")
         path = self.model_dir / f"{name}.npz"
         model = placed(load_model(path)[0], self.mesh)
-        validation, test = self.validator(model), self.data.evaluator("test", self.validator.programs)(model)
+        validation, test = self.validator(model), self.data.evaluator("test", self.validator.steps)(model)
         # Resuming a finished training reaches this line again; log the test figures once.
         figures = {f"test/{name}": value for name, value in test.entity.items()}
         self.logger.log_metrics(figures, self.state.global_step, once=True)
@@ -331,7 +333,7 @@ class Trainer:
     def _report_skipped(self, skipped: SkippedSteps, waiting: int = 0) -> None:
         """Report the skipped steps but for the last `waiting`. **Raises:** DivergedError for too many."""
         for step, target, metrics in skipped.read(waiting):
-            time_of_target = moment(self.graph, target)
+            time_of_target = format_snapshot_time(self.graph, target)
             message = skipped.describe(step, time_of_target, metrics)
             self.logger.log_text("skipped_step", message, self.state.global_step - skipped.unread)
             self.on_record(events.SkippedStepRecord(skipped.epoch, step, time_of_target, message))

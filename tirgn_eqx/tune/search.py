@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,35 @@ from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.atomic_write import write_text
-from tirgn_eqx.train.api import Record, train_tirgn
+from tirgn_eqx.train.api import train_tirgn
+from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord
+from tirgn_eqx.train.recovery import is_out_of_memory
 from tirgn_eqx.tune.journal import study_lock
 from tirgn_eqx.tune.space import Space, check_space, default_space, space_to_dict
 from tirgn_eqx.tune.study import Claim, SharedStudy
 
 _PAUSE = 2.0  # seconds between two checks of the trials that other processes work on
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial starts; `resumed`: it continues one whose process ended."""
+
+    number: int
+    params: dict[str, Any]
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class TrialEndRecord:
+    """A trial ended; `state`: complete, pruned or failed."""
+
+    number: int
+    state: str
+    mrr: float | None
+
+
+SearchRecord = TrainingRecord | TrialRecord | TrialEndRecord
 
 
 @beartype
@@ -50,7 +74,7 @@ def tune(
 
     **Other arguments:** `seed`, `pruner`, `startup`: see `SharedStudy`; `out`: where the best settings so far are
     written as TOML, None for `best.toml` next to the study; `keep_trials`: keep the checkpoints of all trials, not only
-    those of the best; `on_record`: called with the records of `train_tirgn`, and with `trial` and `trial_end` around
+    those of the best; `on_record`: called with the records of `train_tirgn`, and with a `TrialRecord` and a `TrialEndRecord` around
     them; `stop`: called after every step, and True saves the trial's state and ends the search.
 
     **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
@@ -118,14 +142,14 @@ def _work(
     """Train one trial to its end; False when it was interrupted and can be resumed."""
     number, folder = claim.trial.number, claim.folder
     config = shared.trial_config(claim.trial.params).replace(logdir=str(folder / "logs"))
-    emit({"event": "trial", "number": number, "params": dict(claim.trial.params), "resumed": claim.resumed})
+    emit(TrialRecord(number, dict(claim.trial.params), claim.resumed))
     pruned = False
 
-    def record(one: Record) -> None:
+    def record(one: TrainingRecord) -> None:
         nonlocal pruned
-        if one["event"] == "validation" and one["epoch"] > 0 and math.isfinite(one["mrr"]):
-            pruned = shared.report(claim, one["epoch"], one["mrr"])
-        if one["event"] != "end":
+        if isinstance(one, ValidationRecord) and one.epoch > 0 and math.isfinite(one.metrics["mrr"]):
+            pruned = shared.report(claim, one.epoch, one.metrics["mrr"])
+        if not isinstance(one, EndRecord):
             emit(one)
 
     try:
@@ -145,8 +169,9 @@ def _work(
         emit(TrialEndRecord(number, "failed", None))
         return True
     attributes = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
-    if found["status"] == "complete" and math.isfinite(found["best_mrr"]):
-        shared.finish(claim, "complete", float(found["best_mrr"]), **attributes)
+    mrr = found["best_mrr"]
+    if found["status"] == "complete" and mrr is not None and math.isfinite(mrr):
+        shared.finish(claim, "complete", float(mrr), **attributes)
     elif found["status"] == "complete":
         shared.finish(claim, "failed", **attributes, reason="no validation gave a number")
     elif pruned:

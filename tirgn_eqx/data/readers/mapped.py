@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, default_origin
-from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, most_ids
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES
 from tirgn_eqx.errors import ConfigError, DataError, shown
 from tirgn_eqx.storage.atomic_write import flush, scratch_folder, write_bytes, write_text
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.npy_columns import CHUNK, Column, check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, is_utf8, parse_json
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
-from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.download import Patience, Server, Unobtainable, digest_of, publish
+from tirgn_eqx.storage.locks import exclusive_lock
 
 # The repository of the released TiRGN, at a commit that holds these files.
 SOURCE = "https://raw.githubusercontent.com/Liyyy2122/TiRGN/3f37d75c5f137d70b071782c0af55c3a1339eb89/data"
