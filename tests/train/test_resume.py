@@ -174,7 +174,11 @@ def test_a_training_goes_on_with_the_clock_that_it_began_with(graph, whole, tmp_
 def test_minutes_save_inside_an_epoch(graph, tmp_path):
     saved = []
     run = configured(tmp_path, save_minutes=1e-9, epochs=1)
-    stop = lambda: saved.append(load_checkpoint(tmp_path / "tirgn_state.npz").metadata["progress"]["step"])
+
+    def stop() -> bool:
+        saved.append(load_checkpoint(tmp_path / "tirgn_state.npz").metadata["progress"]["step"])
+        return False
+
     train_tirgn(graph, run, model_dir=tmp_path, stop=stop)
     # QueryFacts after every step but the last, before that step's own save.
     assert len(saved) > 3 and saved[1:-1] == list(range(1, len(saved) - 1))
