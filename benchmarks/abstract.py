@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from benchmarks.harness import clock
+from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer

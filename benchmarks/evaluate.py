@@ -7,6 +7,8 @@ to the cost: they are random unless `--checkpoint` is given. The first call comp
     python -m benchmarks.evaluate --data-path data/ICEWS14s --checkpoint models/tkg/tirgn_best.npz
 """
 
+from typing import Any
+
 from benchmarks import common
 from benchmarks.common import note, table
 

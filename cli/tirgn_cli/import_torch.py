@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tirgn_cli import options
+from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 
 

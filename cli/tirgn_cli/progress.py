@@ -8,7 +8,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from tirgn_cli import show
+from tirgn_cli import tables
 from tirgn_cli.view import View
 from tirgn_eqx.train.events import (
     CompileRecord,
@@ -87,7 +87,7 @@ class TrainingView(View):
                 self.figures = Figures()
                 self._line(f"stage: {record.stage}")
             case CompileRecord() if self._verbose:
-                self._line(f"compiled for bucket {record.bucket} in {show.duration(record.seconds)}")
+                self._line(f"compiled for bucket {record.bucket} in {tables.format_duration(record.seconds)}")
             case StepRecord():
                 self._on_step(record)
             case GateRecord():
@@ -112,7 +112,7 @@ class TrainingView(View):
         now.monitor, now.epochs, now.steps_per_epoch = config.monitor, config.epochs, record.steps_per_epoch
         if not show_data:
             return
-        self._line(show.dataset(record.dataset))
+        self._line(tables.format_dataset(record.dataset))
         history = record.history
         if "triples" in history:
             size = history["bytes"] / 2**20
@@ -168,7 +168,9 @@ class TrainingView(View):
             self._held, self._last_line = False, self._clock()
             eta, monitor = self.figures.eta(self._last_line), self.figures.monitor
             figure = f"valid {SHORT[monitor]} {record.metrics[monitor]:.4f}"
-            self._line(*self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {show.duration(eta)}")
+            self._line(
+                *self._epoch(), figure, *self._best(), "" if eta is None else f"ETA {tables.format_duration(eta)}"
+            )
 
     def _epoch(self) -> list[str]:
         figures = self.figures

@@ -93,9 +93,9 @@ def report(
     write_text(out, page)
     size = len(page.encode())
     if as_json:
-        output.print_json(told)
+        output.print_json({"report": str(out), "bytes": size, "runs": [_record(run) for run in found]})
     else:
-        output.print_result(f"{out}: {tables.format_size(told['bytes'])}, {len(found)} run{'s' * (len(found) > 1)}")
+        output.print_result(f"{out}: {tables.format_size(size)}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
 # A run is `Any` here because its class is imported late: `tirgn --help` must not wait for jax.

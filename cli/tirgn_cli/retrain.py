@@ -7,6 +7,7 @@ import typer
 
 from tirgn_cli import complete, options
 from tirgn_cli.common import load_evaluation_graph
+from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 

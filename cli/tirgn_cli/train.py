@@ -136,14 +136,6 @@ def train(
     source = data_path or options.default_data_path()
     flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
     config = GivenSettings(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
-    load = options.given(
-        num_days=num_days,
-        max_events=max_events,
-        granularity=granularity,
-        time_format=time_format,
-        columns=columns,
-        skip_bad_rows=skip_bad_rows,
-    )
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import jax
 
-from tirgn_eqx.config import TrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.evidence_loader import EvidenceBucket
 from tirgn_eqx.evaluate.results import Evaluation
@@ -47,7 +47,7 @@ class StartRecord:
     """A training starts: `dataset` describes the graph, `history` the index of the past, `buckets` the batch shapes."""
 
     dataset: dict[str, Any]
-    config: TrainingConfig
+    config: ModelTrainingConfig
     parameters: int
     buckets: Sequence[Bucket | EvidenceBucket]
     history: dict[str, Any]

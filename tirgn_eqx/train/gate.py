@@ -65,7 +65,7 @@ class GateFitter:
     """
 
     def __init__(
-        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord
+        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: OnRecord
     ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, CompileCache] = {}

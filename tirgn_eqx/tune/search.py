@@ -74,8 +74,8 @@ def tune(
 
     **Other arguments:** `seed`, `pruner`, `startup`: see `SharedStudy`; `out`: where the best settings so far are
     written as TOML, None for `best.toml` next to the study; `keep_trials`: keep the checkpoints of all trials, not only
-    those of the best; `on_record`: called with the records of `train_tirgn`, and with a `TrialRecord` and a `TrialEndRecord` around
-    them; `stop`: called after every step, and True saves the trial's state and ends the search.
+    those of the best; `on_record`: called with the records of `train_tirgn`, and with a `TrialRecord` and a
+    `TrialEndRecord` around them; `stop`: called after every step, and True saves the trial's state and ends the search.
 
     **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
     (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.

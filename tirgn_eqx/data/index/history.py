@@ -100,7 +100,8 @@ def mapped_vocabulary(
                 temporary.cleanup()
     except OSError as error:
         raise DataError(
-            f"{graph.mapped_folder or tempfile.gettempdir()}: the history index cannot be written ({error.strerror}); about "
+            f"{graph.mapped_folder or tempfile.gettempdir()}: the history index cannot be written "
+            f"({error.strerror}); about "
             f"{graph.num_facts * 90 // 10**6 + 1:,} MB are needed there, free them"
         ) from error
 
