@@ -64,9 +64,7 @@ class GateFitter:
     of a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
-    def __init__(
-        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: OnRecord
-    ):
+    def __init__(self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: OnRecord):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, CompileCache] = {}
 
