@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
