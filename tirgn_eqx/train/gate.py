@@ -60,12 +60,12 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
 class GateFitter:
     """Fits gates on chosen snapshots of one loader; every batch shape is compiled once.
 
-    **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as the `forecaster`
+    **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as `model_at`
     of a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
     def __init__(
-        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: OnRecord
+        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], MixtureAtTarget], on_record: OnRecord
     ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, CompileCache] = {}
