@@ -22,7 +22,7 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
     import jax.random as jr
-    from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
+    from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 
     from benchmarks.harness import clock, compile_ahead, device_peak
     from tirgn_eqx.data import build_history_vocabulary

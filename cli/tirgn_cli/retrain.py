@@ -1,7 +1,7 @@
 """`tirgn retrain`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from tirgn_cli.common import load_evaluation_graph
 from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
+
+if TYPE_CHECKING:
+    from tirgn_eqx.train.retrain import RetrainingResult
 
 NEW_MODEL_WORSE = 3  # exit code
 KEPT = "as in CKPT"
@@ -148,6 +151,7 @@ def retrain(
         )
         raise typer.Exit(128 + signals.number)
     if result["status"] == "kept":
+        assert "decision" in result and "training" in result
         new_mrr, old_mrr = result["decision"]["mrr"]
         output.print_warning(
             f"the new test MRR {new_mrr:.4f} is more than {max_regression:g} below the old {old_mrr:.4f}; "
@@ -156,8 +160,10 @@ def retrain(
         raise typer.Exit(NEW_MODEL_WORSE)
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: "RetrainingResult") -> None:
     from tirgn_cli import tables
+
+    assert "comparison" in result and "training" in result
 
     comparison, window, training = result["comparison"], result["window"], result["training"]
     new, old = comparison["models"]
