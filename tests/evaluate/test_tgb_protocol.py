@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import tgb_files
+from tirgn_eqx.config import FAMILIES
 from tirgn_eqx.data import load_graph, match_checkpoint
 from tirgn_eqx.data.graph import both_directions, from_facts
 from tirgn_eqx.errors import ConfigError, DataError
