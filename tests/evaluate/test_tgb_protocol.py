@@ -60,7 +60,7 @@ def scores_of(model, graph, split):
             batch, facts = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
-                for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_query)):
+                for row, unit in zip(prepared.rows["entity"], np.asarray(batch.entity.answers.answer_query)):
                     found[prepared.target, *facts[row, :2].tolist()] = score[unit]
                 continue
             _, _, edgeless, _ = evaluator._rank_arguments(model)(prepared)
