@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
