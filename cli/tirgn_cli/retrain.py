@@ -12,6 +12,7 @@ from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
+    from tirgn_eqx.train.events import TrainingResult
     from tirgn_eqx.train.retrain import RetrainingResult
 
 NEW_MODEL_WORSE = 3  # exit code
@@ -141,8 +142,6 @@ def retrain(
         save_config(config, model_dir)
     if as_json:
         output.print_json(result)
-    elif result["status"] != "interrupted":
-        _show(result)
     if result["status"] == "interrupted":
         output.print_line(
             output.stderr(),
@@ -150,8 +149,10 @@ def retrain(
             "--resume goes on from there",
         )
         raise typer.Exit(128 + signals.number)
+    assert "training" in result and "comparison" in result and "decision" in result  # as in all that ran to the end
+    if not as_json:
+        _show(result, result["training"], result["comparison"])
     if result["status"] == "kept":
-        assert "decision" in result and "training" in result
         new_mrr, old_mrr = result["decision"]["mrr"]
         output.print_warning(
             f"the new test MRR {new_mrr:.4f} is more than {max_regression:g} below the old {old_mrr:.4f}; "
@@ -160,13 +161,10 @@ def retrain(
         raise typer.Exit(NEW_MODEL_WORSE)
 
 
-def _show(result: "RetrainingResult") -> None:
+def _show(result: "RetrainingResult", training: "TrainingResult", comparison: dict[str, Any]) -> None:
     from tirgn_cli import tables
 
-    assert "comparison" in result and "training" in result
-
-    comparison, window, training = result["comparison"], result["window"], result["training"]
-    new, old = comparison["models"]
+    window, (new, old) = result["window"], comparison["models"]
     rows: list[list[Any]] = []
     for key, heading in tables.METRICS.items():
         found = comparison["difference"][key]
