@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer

@@ -66,8 +66,8 @@ def asked_at(graph, target):
 
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.known(target))
-    return on_device(gathered, rounded_bucket(gathered)), gathered
+    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.cutoff(target))
+    return build_batch(gathered, rounded_bucket(gathered)), gathered
 
 
 @eqx.filter_jit
@@ -243,14 +243,14 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
-        batches.append(on_device(gathered, rounded_bucket(gathered)))
+        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
+        batches.append(build_batch(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
     shipped = []
     for graph in worlds:
-        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.loader_options)
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", EvidenceOptions(**model.loader_options))
         number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
         batch = loader.build(number).batch
         real = np.asarray(batch.neighbours.entry_neighbour) < len(batch.neighbours.object)
@@ -263,7 +263,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
+    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
     assert not np.allclose(
         entity_intensities(model, build_batch(gathered, rounded_bucket(gathered))),
         entity_intensities(model, batches[0]),
