@@ -40,7 +40,7 @@ def config_of(kind, **changes):
     if kind == "evidence":
         small = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32", "max_buckets": 1}
         return preset("evidence").replace(**small | changes)
-    return tiny_config(model=kind, embedding_dim=4, batch_size=0, max_buckets=1, history_len=2, **changes)
+    return tiny_config(kind, embedding_dim=4, batch_size=0, max_buckets=1, history_len=2, **changes)
 
 
 @functools.cache

@@ -132,7 +132,7 @@ def intensities_by_loop(model, gathered, query):
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
         vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
         activity = f64(part.activity)[r] + f64(gathered["activity"])[query] @ f64(part.subject_activity)
-        background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
+        background = objects @ vector + f64(gathered["global_activity"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
     for kind, o, x in zip(gathered["popular_group"], gathered["popular_object"], f64(gathered["popular_features"])):
@@ -142,8 +142,8 @@ def intensities_by_loop(model, gathered, query):
     owners = gathered["cell_neighbour"][gathered["cell_query"] == query]
     for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
-            o = gathered["partner_object"][pair]
-            x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            o = gathered["neighbour_object"][pair]
+            x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
             more = np.exp(module.HEAD_WEIGHT_SCALE * f64(model.head_weight)[r]) @ np.exp(
                 log_intensity(model.entry, x, q)
             )
@@ -190,8 +190,8 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     for query in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
         for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
-            if pair == gathered["pair_partner"][query]:
-                x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            if pair == gathered["relation_neighbour"][query]:
+                x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
                 expected = expected + np.exp(module.HEAD_WEIGHT_SCALE * f64(model.relation_head_weight)) @ np.exp(
                     log_intensity(model.entry, x, q)
                 )

@@ -23,7 +23,7 @@ from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_mixture
+from tirgn_eqx.models import build_model
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import StageRecord
@@ -48,9 +48,8 @@ def settings(family="tirgn", evidence=None, **changes):
 
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
-    make = lambda key: build_mixture(
-        entities, relations, structure_settings(model), small(evidence_background=background), key=key
-    )
+    config = settings(model, small(evidence_background=background))
+    make = lambda key: build_model(entities, relations, config, key=key)
     made = eqx.filter_jit(make)(jax.random.key(1))
     # Running statistics stay as they are: variances below 0 would mean nothing.
     return eqx.tree_at(lambda m: (m.evidence, m.gate), made, (rough(made.evidence, 1), rough(made.gate, 2)))
@@ -122,7 +121,7 @@ def test_intensities_are_those_of_the_definition(graph):
     for query in range(len(gathered["subject"])):
         share = np.asarray(found, np.float64)[query] / total[query]
         own = background[query] / total[query]
-        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == query]]
+        met = gathered["neighbour_object"][gathered["cell_neighbour"][gathered["cell_query"] == query]]
         popular = np.full(graph.num_entities, 1e-6)
         kind = gathered["query_group"][query]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
@@ -148,7 +147,7 @@ def test_windows_without_queries_encode_as_those_of_batches(graph):
             GraphOptions(history_len=HISTORY_LEN, history_end=known, unique=True),
         )
         encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, history_end=known))
-        for target in loader.targets.tolist():
+        for target in loader.items.tolist():
             expected, _ = eqx.filter_jit(lambda m, w: m.encoder(w))(model, loader.build(target).batch.window)
             found, time_index = encoder(target)
             np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
@@ -340,7 +339,7 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_mixture(world.num_entities, world.num_relations, settings(), small(), key=key)
+    make = lambda key: build_model(world.num_entities, world.num_relations, settings(evidence=small()), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fit = GateFitter(model, evaluator.loader, evaluator.model_at(model), lambda record: None)
