@@ -329,15 +329,16 @@ def _configure(place: Path) -> None:
 
 def _parse(place: Path) -> None:
     from tirgn_cli.options import parse_bytes, parse_shape
+    from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
-    from tirgn_eqx.gdelt.feed import parse_snapshot_time, parse_span
+    from tirgn_eqx.gdelt.feed import parse_span, parse_time
     from tirgn_eqx.storage.download import checked_url
 
     text = next(iter(place.iterdir())).read_bytes().decode("utf-8", "replace").replace("\0", "")
     readers = [
         lambda text: TiRGNTrainingConfig().replace(**parse_assignments([text])),
-        *(parse_bytes, parse_shape, checked_url, parse_span, parse_snapshot_time),
+        *(parse_bytes, parse_shape, checked_url, parse_span, parse_time),
         lambda text: load_graph(text) if _is_small(text) else None,
     ]
     last: TirgnError | None = None
