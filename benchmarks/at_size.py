@@ -127,10 +127,10 @@ def batch(folder: Path, settings: dict) -> dict:
     """Batches of the valid split as training makes them: entities that are touched, others drawn for all."""
     import jax
     import numpy as np
-    from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
     from tirgn_eqx.config import RecurrentTrainingConfig, config_from_dict
     from tirgn_eqx.data import build_history_vocabulary, load_graph
+    from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 
     config = config_from_dict(settings)
     assert isinstance(config, RecurrentTrainingConfig)

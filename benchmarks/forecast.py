@@ -91,13 +91,12 @@ def main() -> None:
         if checkpoint is None:
             note(f"training {config.family} on {graph.name}: {graph.num_facts:,} facts")
             trained = train_tirgn(graph, config.replace(logdir=str(folder / "log")), model_dir=folder / "models")
-            checkpoint = trained["checkpoint"]
+            checkpoint = trained["checkpoint"] or ""
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
         graph = match_checkpoint(graph, metadata, checkpoint)
-        shape: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-        test: Any = make_evaluator(model, graph, split="test", **shape)
-        valid: Any = make_evaluator(model, graph, split="valid", **shape)
+        test: Any = make_evaluator(model, graph, split="test", **config.window())
+        valid: Any = make_evaluator(model, graph, split="valid", **config.window())
         note("evaluating and calibrating")
         result["before"] = figures(test(model))
         found = fit_temperature(lambda temperature: valid(model, temperature))

@@ -22,10 +22,10 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
     import jax.random as jr
-    from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
     from benchmarks.harness import clock, compile_ahead, device_peak
     from tirgn_eqx.data import build_history_vocabulary
+    from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
     from tirgn_eqx.data.index.snapshots import SnapshotStore
     from tirgn_eqx.evaluate.encoding import encode_rows
     from tirgn_eqx.models import RecurrentGraphModel, build_model

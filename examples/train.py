@@ -36,6 +36,7 @@ def main() -> None:
     result = tg.train_tirgn(graph, config, model_dir=args.model_dir, on_record=follow)
 
     # The figures of the result are those of the best checkpoint; the same again, from the file alone:
+    assert result["checkpoint"] is not None  # None only where a training was interrupted
     model, config, _ = tg.load_model(result["checkpoint"])
     test = tg.evaluate_model(model, graph, **config.window())
     print(f"test MRR {test.entity['mrr']:.4f}, Hits@10 {test.entity['hits_at_10']:.4f}: {result['checkpoint']}")

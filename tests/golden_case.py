@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
+from tirgn_eqx.checkpoint.released import model_from_state_dict
 from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
@@ -68,6 +69,6 @@ def load_golden(name: str, dtype: Any) -> Golden:
         for name, value in numbers.items()
         if name.startswith("state/")
     }
-    model = model_from_state(state, graph, config)
+    model = model_from_state_dict(state, graph, config)
     loader = GraphLoader(graph, build_history_vocabulary(graph), "test", GraphOptions(history_len=3, with_truth=True))
     return Golden(numbers, config, graph, model, loader.build(8).batch)

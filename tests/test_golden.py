@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tests.golden_case import load_golden
+from tirgn_eqx.checkpoint.models import named_leaves
+from tirgn_eqx.checkpoint.released import tensor_table
 from tirgn_eqx.evaluate.ranks import answer_ranks
 from tirgn_eqx.models import RecurrentEncoder, logits
 from tirgn_eqx.models.tirgn import TiRGN

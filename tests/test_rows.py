@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import random_graph, tiny_config
-from tirgn_eqx.data.batches.loader import GraphLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader
 from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -109,8 +109,8 @@ def test_idle_entities_are_evolved_once_for_all_targets(static, history_len):
     idle = {}
     for target in (1, 2, 5, 7):
         split = ["train", "valid", "test"][int(graph.split[graph.snapshot == target].max())]
-        full = GraphLoader(graph, vocabulary, split, **options).build(target).batch
-        few = GraphLoader(graph, vocabulary, split, **options, rows="window").build(target).batch
+        full = GraphLoader(graph, vocabulary, split, GraphOptions(**options)).build(target).batch
+        few = GraphLoader(graph, vocabulary, split, GraphOptions(**options, rows="window")).build(target).batch
         expected, _ = eqx.filter_jit(model.encoder)(full.window)
         length = min(target, history_len)
         idle[length] = eqx.filter_jit(lambda m, length: m.encoder.isolated_state(length))(model, length)

@@ -16,7 +16,8 @@ from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import load_graph, simulate
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.index.evidence import Known
+from tirgn_eqx.data.forecast_target import make_forecast_target
+from tirgn_eqx.data.index.evidence import Cutoff
 from tirgn_eqx.data.index.recurrence import build_recurrence_index
 from tirgn_eqx.data.readers.events import GRANULARITIES
 from tirgn_eqx.data.statistics import graph_statistics
@@ -39,7 +40,7 @@ def config_of(kind, **changes):
     if kind == "evidence":
         small = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32", "max_buckets": 1}
         return preset("evidence").replace(**small | changes)
-    return tiny_config(model=kind, embedding_dim=4, batch_size=0, max_buckets=1, history_len=2, **changes)
+    return tiny_config(kind, embedding_dim=4, batch_size=0, max_buckets=1, history_len=2, **changes)
 
 
 @functools.cache
@@ -109,7 +110,7 @@ def test_nothing_else_depends_on_when_the_times_begin(graphs):
         ahead = make_forecast_target(graph, int(graph.times[-1]) + 3 * graph.time_interval)
         counted = graph_statistics(graph)
         time = {key: value for key, value in counted.pop("time").items() if key in ("gaps", "missing")}
-        known = Known(graph.num_snapshots, 10.0)
+        known = Cutoff(graph.num_snapshots, 10.0)
         numbers = [bits([model.decay, model.share, ahead.time_index, *pair_rates(graph, known)]), figures, time]
         told.append((numbers, {key: counted[key] for key in counted if key not in ("name", "sha256", "read")}))
     assert all(other == told[0] for other in told[1:])

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.golden_case import load_golden
 from tirgn_eqx.data import simulate
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
@@ -117,8 +117,8 @@ def test_padding_and_edge_order_change_nothing(golden):
 def test_a_window_shorter_than_history_len_is_the_window_alone(golden):
     vocabulary = build_history_vocabulary(golden.graph)
     encode = eqx.filter_jit(lambda model, *args, **kwargs: model.encoder(*args, **kwargs))
-    short = GraphLoader(golden.graph, vocabulary, "train", history_len=2).build(2).batch.window
-    long = GraphLoader(golden.graph, vocabulary, "train", history_len=6).build(2).batch.window
+    short = GraphLoader(golden.graph, vocabulary, "train", GraphOptions(history_len=2)).build(2).batch.window
+    long = GraphLoader(golden.graph, vocabulary, "train", GraphOptions(history_len=6)).build(2).batch.window
     assert long.valid.tolist() == [False] * 4 + [True] * 2
     (exact, exact_buffers), (padded, padded_buffers) = (
         encode(golden.model, window, training=True) for window in (short, long)

@@ -1,7 +1,7 @@
 """`tirgn retrain`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,10 @@ from tirgn_cli.common import load_evaluation_graph
 from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
+
+if TYPE_CHECKING:
+    from tirgn_eqx.train.events import TrainingResult
+    from tirgn_eqx.train.retrain import RetrainingResult
 
 NEW_MODEL_WORSE = 3  # exit code
 KEPT = "as in CKPT"
@@ -138,8 +142,6 @@ def retrain(
         save_config(config, model_dir)
     if as_json:
         output.print_json(result)
-    elif result["status"] != "interrupted":
-        _show(result)
     if result["status"] == "interrupted":
         output.print_line(
             output.stderr(),
@@ -147,6 +149,9 @@ def retrain(
             "--resume goes on from there",
         )
         raise typer.Exit(128 + signals.number)
+    assert "training" in result and "comparison" in result and "decision" in result  # as in all that ran to the end
+    if not as_json:
+        _show(result, result["training"], result["comparison"])
     if result["status"] == "kept":
         new_mrr, old_mrr = result["decision"]["mrr"]
         output.print_warning(
@@ -156,11 +161,10 @@ def retrain(
         raise typer.Exit(NEW_MODEL_WORSE)
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: "RetrainingResult", training: "TrainingResult", comparison: dict[str, Any]) -> None:
     from tirgn_cli import tables
 
-    comparison, window, training = result["comparison"], result["window"], result["training"]
-    new, old = comparison["models"]
+    window, (new, old) = result["window"], comparison["models"]
     rows: list[list[Any]] = []
     for key, heading in tables.METRICS.items():
         found = comparison["difference"][key]

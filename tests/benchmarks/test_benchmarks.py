@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import accuracy, common, flops, graphs, scaling
 from tests.helpers import random_graph, tiny_config
-from tirgn_eqx.data.batches.loader import GraphLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.step import loss_and_gradient

@@ -16,7 +16,7 @@ from tirgn_eqx.data import simulate
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.models import build_mixture, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
 
@@ -89,8 +89,8 @@ def test_a_training_with_words_leaves_their_edges_and_comes_back(tmp_path):
 
 @pytest.mark.parametrize("structure", [True, False])
 def test_a_structure_with_evidence_and_words_comes_back(graph, tmp_path, structure):
-    config = settings(static_graph=structure, static_blocks=2)
-    make = lambda key: build_mixture(ENTITIES, RELATIONS, config, small(), graph.static, key=key)
+    config = settings(evidence=small(), static_graph=structure, static_blocks=2)
+    make = lambda key: build_model(ENTITIES, RELATIONS, config, graph.static, key=key)
     model = eqx.filter_jit(make)(jax.random.key(1))
     assert (model.structure.static_edges is not None) == structure and model.evidence.static_edges is not None
     path = save_model(tmp_path / "m", model, config, graph)

@@ -66,8 +66,8 @@ def asked_at(graph, target):
 
 def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.known(target))
-    return on_device(gathered, rounded_bucket(gathered)), gathered
+    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.cutoff(target))
+    return build_batch(gathered, rounded_bucket(gathered)), gathered
 
 
 @eqx.filter_jit
@@ -132,7 +132,7 @@ def intensities_by_loop(model, gathered, query):
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
         vector = asked + subject * (1 + f64(part.gate)[r]) + hidden @ f64(part.outer)
         activity = f64(part.activity)[r] + f64(gathered["activity"])[query] @ f64(part.subject_activity)
-        background = objects @ vector + f64(gathered["everybody"]) @ activity + float(part.level)
+        background = objects @ vector + f64(gathered["global_activity"]) @ activity + float(part.level)
         out += np.exp(background)
     lift = np.ones(model.num_entities)
     for kind, o, x in zip(gathered["popular_group"], gathered["popular_object"], f64(gathered["popular_features"])):
@@ -142,8 +142,8 @@ def intensities_by_loop(model, gathered, query):
     owners = gathered["cell_neighbour"][gathered["cell_query"] == query]
     for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
         if pair in owners:
-            o = gathered["partner_object"][pair]
-            x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            o = gathered["neighbour_object"][pair]
+            x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
             more = np.exp(module.HEAD_WEIGHT_SCALE * f64(model.head_weight)[r]) @ np.exp(
                 log_intensity(model.entry, x, q)
             )
@@ -190,8 +190,8 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     for query in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
         for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
-            if pair == gathered["pair_partner"][query]:
-                x = np.concatenate([x, f64(gathered["partner_features"])[pair]])
+            if pair == gathered["relation_neighbour"][query]:
+                x = np.concatenate([x, f64(gathered["neighbour_features"])[pair]])
                 expected = expected + np.exp(module.HEAD_WEIGHT_SCALE * f64(model.relation_head_weight)) @ np.exp(
                     log_intensity(model.entry, x, q)
                 )
@@ -243,14 +243,14 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     batches = []
     for graph in worlds:
         index = EvidenceIndex(graph)
-        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
-        batches.append(on_device(gathered, rounded_bucket(gathered)))
+        gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
+        batches.append(build_batch(gathered, rounded_bucket(gathered)))
     assert same_bits(batches[0], batches[1])
     assert same_bits(entity_intensities(model, batches[0]), entity_intensities(model, batches[1]))
     # Nor does a loader ship it, but for the filter of evaluation, which is not asked for here.
     shipped = []
     for graph in worlds:
-        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", **model.loader_options)
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "test", EvidenceOptions(**model.loader_options))
         number = next(n for n, (target, _) in enumerate(loader.parts) if target == 5)
         batch = loader.build(number).batch
         real = np.asarray(batch.neighbours.entry_neighbour) < len(batch.neighbours.object)
@@ -263,7 +263,7 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     changed = past.copy()
     changed[:, 2] = (changed[:, 2] + 1) % 7
     index = EvidenceIndex(make_graph(np.concatenate([changed, now]), num_entities=7, num_relations=2))
-    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.known(5))
+    gathered = Gatherer(index, **model.loader_options).gather(QueryFacts(s, r, o), index.cutoff(5))
     assert not np.allclose(
         entity_intensities(model, build_batch(gathered, rounded_bucket(gathered))),
         entity_intensities(model, batches[0]),

@@ -8,13 +8,14 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.helpers import make_graph, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
+from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, GivenSettings, MixtureTrainingConfig
 from tirgn_eqx.data import simulate
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
@@ -22,7 +23,7 @@ from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.encoding import Encoder
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_mixture
+from tirgn_eqx.models import build_model
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import StageRecord
@@ -47,9 +48,8 @@ def settings(family="tirgn", evidence=None, **changes):
 
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
-    make = lambda key: build_mixture(
-        entities, relations, settings(model=model), small(evidence_background=background), key=key
-    )
+    config = settings(model, small(evidence_background=background))
+    make = lambda key: build_model(entities, relations, config, key=key)
     made = eqx.filter_jit(make)(jax.random.key(1))
     # Running statistics stay as they are: variances below 0 would mean nothing.
     return eqx.tree_at(lambda m: (m.evidence, m.gate), made, (rough(made.evidence, 1), rough(made.gate, 2)))
@@ -121,7 +121,7 @@ def test_intensities_are_those_of_the_definition(graph):
     for query in range(len(gathered["subject"])):
         share = np.asarray(found, np.float64)[query] / total[query]
         own = background[query] / total[query]
-        met = gathered["partner_object"][gathered["cell_neighbour"][gathered["cell_query"] == query]]
+        met = gathered["neighbour_object"][gathered["cell_neighbour"][gathered["cell_query"] == query]]
         popular = np.full(graph.num_entities, 1e-6)
         kind = gathered["query_group"][query]
         strength = np.asarray(evidence.popular_intensities(batch), np.float64)
@@ -146,8 +146,8 @@ def test_windows_without_queries_encode_as_those_of_batches(graph):
             "test",
             GraphOptions(history_len=HISTORY_LEN, history_end=known, unique=True),
         )
-        encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, known=known))
-        for target in loader.targets.tolist():
+        encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, history_end=known))
+        for target in loader.items.tolist():
             expected, _ = eqx.filter_jit(lambda m, w: m.encoder(w))(model, loader.build(target).batch.window)
             found, time_index = encoder(target)
             np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
@@ -218,7 +218,7 @@ def few_steps():
     from tirgn_eqx.train import gate
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(gate, "STEPS", 6)
+    patch.setattr(gate, "MIN_STEPS", 6)
     yield
     patch.undo()
 
@@ -339,10 +339,10 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_mixture(world.num_entities, world.num_relations, settings(), small(), key=key)
+    make = lambda key: build_model(world.num_entities, world.num_relations, settings(evidence=small()), key=key)
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
-    fit = GateFit(model, evaluator.loader, evaluator.model_at(model), lambda record: None)
+    fit = GateFitter(model, evaluator.loader, evaluator.model_at(model), lambda record: None)
     fitted = fit(evaluator.loader.snapshots, lambda: False)
     assert evaluator(fitted).entity["nll"] < evaluator(model).entity["nll"]
     assert same_bits((fitted.structure, fitted.evidence), (model.structure, model.evidence))

@@ -14,7 +14,7 @@ from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
 from tirgn_eqx.report.runs import distinct_names, read_curves
-from tirgn_eqx.storage.atomic_write import locked
+from tirgn_eqx.storage.locks import exclusive_lock, is_locked
 
 pytestmark = pytest.mark.ci
 
@@ -73,7 +73,7 @@ def test_a_training_that_goes_on_is_told(trainings):
     with exclusive_lock(lock, AssertionError()):
         run = read_run(trainings / "plain")
         assert run.active and "still running" in run.missing[0]
-    assert not locked(lock) and not read_run(trainings / "plain").active
+    assert not is_locked(lock) and not read_run(trainings / "plain").active
 
 
 def test_a_folder_without_a_checkpoint(tmp_path):

@@ -12,14 +12,14 @@ import pytest
 from tests.helpers import make_graph, tiny_config
 from tirgn_eqx.checkpoint.files import save_checkpoint
 from tirgn_eqx.checkpoint.metadata import StageDocument, StageIdentity
-from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.config import MixtureTrainingConfig, preset
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
-from tirgn_eqx.data.vocabulary import vocabulary
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.evaluate.evaluators import MixtureEvaluator
 from tirgn_eqx.evaluate.ranks import Ranks
 from tirgn_eqx.evaluate.results import Evaluation
-from tirgn_eqx.models import Encoding, MixtureAtTarget, build_mixture
+from tirgn_eqx.models import Encoding, MixtureAtTarget, build_model
 from tirgn_eqx.train import staged
 from tirgn_eqx.train.gate import L2_WEIGHT, gate_loss
 
@@ -34,8 +34,8 @@ def graph():
 
 @pytest.fixture(scope="module")
 def model():
-    evidence = preset("evidence").replace(**SMALL)
-    make = lambda key: build_mixture(4, 2, tiny_config(history_len=1), evidence, key=key)
+    config = MixtureTrainingConfig.of(tiny_config(history_len=1), preset("evidence").replace(**SMALL))
+    make = lambda key: build_model(4, 2, config, key=key)
     shape = eqx.filter_eval_shape(make, jax.random.key(0))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 
@@ -97,7 +97,11 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
     made = eqx.tree_at(lambda g: (g.by_feature, g.by_relation), model.gate, replace_fn=lambda x: jnp.full(x.shape, 0.5))
     facts = [(0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), (2, 1, 3, 1), (1, 1, 3, 1)]
     asked = make_graph(facts, num_entities=4, num_relations=2)
-    batch = EvidenceLoader(asked, EvidenceIndex(asked), "train", **model.evidence.loader_options).build(0).batch
+    batch = (
+        EvidenceLoader(asked, EvidenceIndex(asked), "train", EvidenceOptions(**model.evidence.loader_options))
+        .build(0)
+        .batch
+    )
     weights = [np.asarray(kind.answers.answer_weight) for kind in (batch.entity, batch.relation)]
     assert all(set(weight.tolist()) == {0.0, 1.0, 2.0} for weight in weights)
     loss, metrics = gate_loss(made, Known(model, encoding, jnp.zeros(())), batch)
@@ -108,7 +112,7 @@ def test_a_gate_is_fitted_for_both_kinds_of_questions_and_kept_simple(graph, mod
 
 def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_path, graph):
     identity = StageIdentity(config={"seed": 0}, sha256="a", start="b")
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(graph))
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(graph))
     document = StageDocument(identity=identity, best="tirgn_best.npz", result={"status": "complete"})
     (tmp_path / staged.STAGE_FILE).write_text(json.dumps(document.model_dump()))
 
@@ -119,7 +123,7 @@ def test_a_stage_is_done_only_with_the_same_settings_data_names_and_weights(tmp_
     for changes in ({"config": {"seed": 1}}, {"sha256": "c"}, {"start": "c"}, {"start": None}):
         assert done(**changes) is None
     named = dataclasses.replace(graph, entity_names=tuple("abcd"), relation_names=tuple("rs"))
-    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, vocabulary(named))
+    save_checkpoint(tmp_path / "tirgn_best", {"x": np.zeros(1, np.float32)}, describe_vocabulary(named))
     assert done(named) == document
     assert done(dataclasses.replace(named, entity_names=tuple("abdc"))) is None
     elsewhere = document.model_copy(update={"best": "../tirgn_best.npz"})

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.helpers import make_graph, random_graph, tiny_config
 from tirgn_eqx.config import preset
-from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models import Encoding, Evidence, RecurrentEncoder, TiRGN
@@ -138,7 +138,7 @@ def test_the_evidence_loss_weighs_entity_and_relation_questions():
         embedding_dim=4, evidence_heads=2, evidence_hidden=3, evidence_background=False, task_weight=TASK
     )
     model = eqx.filter_jit(lambda key: Evidence(graph.num_entities, graph.num_relations, config, key=key))(jr.key(0))
-    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", EvidenceOptions(**model.loader_options))
     batch = loader.build(len(loader) - 1).batch
 
     @eqx.filter_jit

@@ -11,12 +11,12 @@ import pytest
 
 from tests.helpers import random_graph, same_bits, tiny_config
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.config import preset
+from tirgn_eqx.config import MixtureTrainingConfig, preset
 from tirgn_eqx.data.names import add_names, find_names
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import build_mixture, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.nn import RunningStatistics
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.warm_start import NameMap, fingerprint, leading_axes, warm_start
@@ -39,7 +39,7 @@ def build(kind, entities, relations, seed, **changes):
     mixture = MixtureTrainingConfig.of(config, evidence)
     make = {
         "evidence": lambda: build_model(entities, relations, evidence, key=jax.random.key(0)),
-        "combined": lambda: build_mixture(entities, relations, config, evidence, key=jax.random.key(0)),
+        "combined": lambda: build_model(entities, relations, mixture, key=jax.random.key(0)),
     }.get(kind, lambda: build_model(entities, relations, config, key=jax.random.key(0)))
     shape, rng = eqx.filter_eval_shape(make), np.random.default_rng(seed)
     number = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)

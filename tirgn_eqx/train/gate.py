@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree, jaxtyped
 
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, Prepared
 from tirgn_eqx.data.batches.prefetch import prefetch
-from tirgn_eqx.models import Gate, Mixture, MixtureAtTarget
+from tirgn_eqx.models import Evidence, Gate, Mixture, MixtureAtTarget
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.events import GateRecord, OnRecord
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
@@ -60,12 +60,16 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
 class GateFitter:
     """Fits gates on chosen snapshots of one loader; every batch shape is compiled once.
 
-    **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as the `forecaster`
-    of a `MixtureEvaluator`; `on_record`: called now and then.
+    **Arguments:** `loader`: of the held-out split; `at`: gives the model at a target snapshot, such as `model_at` of
+    a `MixtureEvaluator`; `on_record`: called now and then.
     """
 
     def __init__(
-        self, model: Mixture, loader: EvidenceLoader, at: Callable[[int], Any], on_record: OnRecord
+        self,
+        model: Mixture,
+        loader: EvidenceLoader,
+        at: Callable[[int], Evidence | MixtureAtTarget],
+        on_record: OnRecord,
     ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
         self._programs: dict[int, CompileCache] = {}
