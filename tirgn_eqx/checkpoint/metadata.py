@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tirgn_eqx.config import TrainingConfig
+from tirgn_eqx.config import TiRGNTrainingConfig, TrainingConfig
 from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.integer_text import TIME_MAX
@@ -151,7 +151,7 @@ class TrainingProgress(Document):
     @classmethod
     def _check_settings(cls, settings: Settings) -> Settings:
         try:
-            TrainingConfig().replace(**settings)
+            TiRGNTrainingConfig().replace(**settings)  # only recurrent models have overrides
         except (ConfigError, TypeError) as error:
             raise ValueError(f"progress ({error})") from error
         return settings
