@@ -300,7 +300,7 @@ def _show_result(result: dict[str, Any]) -> None:
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
                 "best MRR": f"{tables.format_cell(best)} in validation, epoch {tables.format_cell(epoch)}",
-                "steps passed over": result["bad_steps"] or None,
+                "steps skipped": result["skipped_steps"] or None,
                 "seed": result["seed"],
                 "time": tables.format_duration(result["total_time"]),
                 "checkpoint": checkpoint,

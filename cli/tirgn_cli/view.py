@@ -1,7 +1,7 @@
 """Views of long work on stderr: a live display on a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
@@ -11,12 +11,11 @@ from rich.live import Live
 
 from tirgn_cli import output
 
-Record = Mapping[str, Any]
 AnyView = TypeVar("AnyView", bound="View")
 
 
 class View:
-    """Shows records on stderr, within a `with` statement. A record goes to the method `_on_` + its `event`.
+    """Shows records on stderr, within a `with` statement.
 
     **Arguments:** `quiet`, `verbose`: show nothing, or every figure, in addition to what `--quiet` and `--verbose` ask
     for; `console`: by default stderr; `clock`: a function that returns seconds, for tests.
@@ -39,8 +38,9 @@ class View:
 
     def __enter__(self: AnyView) -> AnyView:
         if self.console.is_terminal and not self._quiet:
-            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
-            self._live.start()
+            live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
+            live.start()
+            self._live = live
             self._sharing.enter_context(output.share_console(self.console))
         return self
 
@@ -53,10 +53,8 @@ class View:
             self._live = None
 
     def __call__(self, record: Any) -> None:  # every view has records of its own
-        """Show one record; an unknown event is ignored."""
-        handler = getattr(self, f"_on_{record.get('event')}", None)
-        if handler is not None:
-            handler(record)
+        """Show one record."""
+        raise NotImplementedError
 
     def _line(self, *parts: str) -> None:
         if not self._quiet:

@@ -5,7 +5,7 @@ import shlex
 import pytest
 import typer
 
-from tirgn_eqx.config import FAMILIES
+from tirgn_eqx.config import FAMILIES, settings_of
 from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())

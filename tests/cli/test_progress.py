@@ -1,6 +1,7 @@
 """What a training shows: plain lines, or a live display on a terminal."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console

@@ -40,7 +40,7 @@ def at_times(times, **fields):
 def described(graph, family="tirgn", **config):
     """The metadata of a checkpoint that was trained on `graph`."""
     data = graph.describe() | {"provenance": graph.provenance} | describe_clock(graph)
-    return json.loads(json.dumps({"config": {"model": model, **config}, "data": data}))
+    return json.loads(json.dumps({"config": {"family": family, **config}, "data": data}))
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,9 @@ def test_numbers_with_another_step_are_refused_unless_gaps_explain_it():
 
 def test_regcn_alone_does_without_the_clock():
     hours, days = at_times(range(10)), at_times(range(0, 240, 24))
-    assert apply_clock(days, described(hours, "regcn", history="mask")) is days
-    for config in ({"model": "regcn", "history": "evidence"}, {"model": "evidence"}, {"model": "tirgn"}):
+    assert apply_clock(days, described(hours, "regcn")) is days
+    mixture = {"family": "mixture", "structure": {"family": "regcn"}}
+    for config in (mixture, {"family": "evidence"}, {"family": "tirgn"}):
         with pytest.raises(DataError, match="one step is 24"):
             apply_clock(days, described(hours, **config))
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.models import load_model, save_calibration, save_model
-from tirgn_eqx.config import TiRGNTrainingConfig, preset
+from tirgn_eqx.config import MixtureTrainingConfig, TiRGNTrainingConfig, preset
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate.calibrate import fit_temperature
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import build_mixture, build_model
+from tirgn_eqx.models import build_model
 
 
 @pytest.mark.parametrize("truth", [(1.0, 1.0), (0.6, 1.8), (3.0, 0.3)])
@@ -50,7 +50,7 @@ def built(graph, kind):
     make = {
         "tirgn": lambda key: build_model(*sizes, config, key=key),
         "evidence": lambda key: build_model(*sizes, evidence, key=key),
-        "mixture": lambda key: build_mixture(*sizes, config, evidence, key=key),
+        "mixture": lambda key: build_model(*sizes, MixtureTrainingConfig.of(config, evidence), key=key),
     }[kind]
     return eqx.filter_jit(make)(jax.random.key(0))
 

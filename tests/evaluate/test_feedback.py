@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import make_graph, random_graph, tiny_model
-from tirgn_eqx.data.batches.loader import GraphLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model

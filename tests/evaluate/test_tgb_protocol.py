@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import tgb_files
+from tirgn_eqx.config import FAMILIES
 from tirgn_eqx.data import load_graph, match_checkpoint
 from tirgn_eqx.data.graph import both_directions, from_facts
 from tirgn_eqx.errors import ConfigError, DataError
@@ -59,7 +60,7 @@ def scores_of(model, graph, split):
             batch, facts = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
-                for row, unit in zip(prepared.rows, np.asarray(batch.entity.answers.answer_query)):
+                for row, unit in zip(prepared.rows["entity"], np.asarray(batch.entity.answers.answer_query)):
                     found[prepared.target, *facts[row, :2].tolist()] = score[unit]
                 continue
             _, _, edgeless, _ = evaluator._rank_arguments(model)(prepared)

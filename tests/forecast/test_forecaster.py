@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import FAMILIES, preset
+from tirgn_eqx.config import FAMILIES, MixtureTrainingConfig, preset
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.times import parse_snapshot_time
@@ -20,12 +20,13 @@ from tirgn_eqx.errors import DataError, DataWarning
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.forecast import Forecaster, forecaster, states
 from tirgn_eqx.forecast.facts import HALF_LIFE
-from tirgn_eqx.models import build_mixture, build_model
+from tirgn_eqx.models import build_model
 from tirgn_eqx.nn import ConvDecoder
 
 NAMES = [f"ACTOR {letter}" for letter in "ABCDEFGHIJKL"]
 RELATIONS = ["042_Q1", "190_Q4", "036_Q1"]
 DAYS = 12
+KINDS = ("tirgn", "regcn", "evidence", "mixture")
 
 
 def config_of(kind):
@@ -33,6 +34,8 @@ def config_of(kind):
     if kind == "evidence":
         changes = {"embedding_dim": 6, "evidence_heads": 3, "evidence_hidden": 4, "precision": "f32"}
         return preset("evidence").replace(**changes)
+    if kind == "mixture":
+        return MixtureTrainingConfig.of(config_of("tirgn"), config_of("evidence"))
     return FAMILIES[kind](**small)
 
 
@@ -63,11 +66,9 @@ def graph(events):
 def models(graph):
     sizes, key = (graph.num_entities, graph.num_relations), jax.random.key(0)
     made = {}
-    for kind in ("tirgn", "regcn", "evidence"):
+    for kind in KINDS:
         make = functools.partial(build_model, *sizes, config_of(kind))
         made[kind] = eqx.filter_jit(lambda key, make=make: make(key=key))(key)
-    combine = lambda key: build_mixture(*sizes, config_of("tirgn"), config_of("evidence"), key=key)
-    made["mixture"] = eqx.filter_jit(combine)(key)
     # Decoders as if trained: without statistics of their own, an untrained one is sure of everything.
     decoders = lambda m: [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]
     variances = lambda m: [decoder.norm_hidden.running.var for decoder in decoders(m)]
@@ -79,17 +80,9 @@ def is_decoder(part):
     return isinstance(part, ConvDecoder)
 
 
-def forecaster_config(kind):
-    """The config that a forecaster of this model gets."""
-    return config_of("tirgn").replace(history="evidence") if kind == "mixture" else config_of(kind)
-
-
-KINDS = ("tirgn", "regcn", "evidence", "mixture")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
-    model, config = models[kind], forecaster_config(kind)
+    model, config = models[kind], config_of(kind)
     days = graph.split_snapshots("test").tolist()
     cut = Forecaster(model, config, graph, at=int(graph.times[days[0]]))
     found = evaluate_model(model, graph, **config.window())
@@ -109,7 +102,7 @@ def test_probabilities_are_those_of_the_evaluation(models, graph, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_from_the_target_time_on_is_read(models, graph, kind):
-    at, model, config = int(graph.times[8]), models[kind], forecaster_config(kind)
+    at, model, config = int(graph.times[8]), models[kind], config_of(kind)
     whole = Forecaster(model, config, graph, at=at)
     assert whole.graph.num_facts == graph.offsets[8] and whole.graph.offsets[-1] == whole.graph.offsets[-2]
     known = make_forecast_target(graph, at).graph
@@ -126,23 +119,21 @@ def test_nothing_from_the_target_time_on_is_read(models, graph, kind):
 
 
 def test_a_target_further_ahead_knows_no_more(models, graph):
-    near, far = (
-        Forecaster(models["evidence"], forecaster_config("evidence"), graph, at=at) for at in (None, "2017-12-20")
-    )
+    near, far = (Forecaster(models["evidence"], config_of("evidence"), graph, at=at) for at in (None, "2017-12-20"))
     assert (near.time, far.time) == ("2017-12-12", "2017-12-20")
     s, r = np.arange(6), np.arange(6) % 6
     np.testing.assert_allclose(near.objects(s, r), far.objects(s, r), rtol=1e-5)
     with pytest.raises(DataError, match="nothing is known before"):
-        Forecaster(models["evidence"], forecaster_config("evidence"), graph, at="2010-01-01")
+        Forecaster(models["evidence"], config_of("evidence"), graph, at="2010-01-01")
     with pytest.raises(DataError, match="not a date or time"):
         parse_snapshot_time(graph, "tomorrow")
     with pytest.raises(DataError, match="the model was trained with 12 and 3"):
-        Forecaster(models["evidence"], forecaster_config("evidence"), load_graph("sim"))
+        Forecaster(models["evidence"], config_of("evidence"), load_graph("sim"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_part_is_forecast_by_name(models, graph, kind):
-    found = Forecaster(models[kind], forecaster_config(kind), graph)
+    found = Forecaster(models[kind], config_of(kind), graph)
     names, relations = found.names, graph.num_relations
     s, r = names.entity(" actor c "), names.relation("190_q4")
     objects = found.objects(np.array([s]), np.array([r]))[0]
@@ -167,7 +158,7 @@ def test_any_part_is_forecast_by_name(models, graph, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_explanation_says_what_happened(models, graph, kind):
-    found = Forecaster(models[kind], forecaster_config(kind), graph)
+    found = Forecaster(models[kind], config_of(kind), graph)
     s, r = found.names.entity("ACTOR A"), found.names.relation("036_Q1")
     for candidate in found.forecast("ACTOR A", "036_Q1", top=12).candidates:
         o = found.names.entity(candidate.name)
@@ -184,7 +175,7 @@ def test_an_explanation_says_what_happened(models, graph, kind):
 
 
 def test_facts_are_scored_by_each_of_their_parts(models, graph):
-    found = Forecaster(models["mixture"], forecaster_config("mixture"), graph)
+    found = Forecaster(models["mixture"], config_of("mixture"), graph)
     scores = found.score([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")])
     for number, (s, r, o) in enumerate([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")]):
         by_name = lambda forecast: {c.name: c.probability for c in forecast.candidates}
@@ -199,7 +190,7 @@ def test_the_most_probable_facts_are_those_of_all(models, graph, monkeypatch):
     from tirgn_eqx.forecast import facts
 
     monkeypatch.setattr(facts, "CHUNK", 5)
-    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
+    found = Forecaster(models["evidence"], config_of("evidence"), graph)
     top = found.top_facts(7)
     age = DAYS - np.asarray(graph.snapshot, float)
     whole = sum(2 ** (-a / HALF_LIFE) for a in range(1, DAYS + 1))
@@ -218,7 +209,7 @@ def test_the_most_probable_facts_are_those_of_all(models, graph, monkeypatch):
 
 
 def test_names_that_are_not_known_are_answered_with_what_is(models, graph):
-    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
+    found = Forecaster(models["evidence"], config_of("evidence"), graph)
     with pytest.raises(DataError, match="entity 'ACTOR' is not known; names with it: 'ACTOR"):
         found.forecast("ACTOR", "042_Q1")
     with pytest.raises(DataError, match="relation '043_Q1' is not known; did you mean '042_Q1'"):
@@ -229,8 +220,8 @@ def test_names_that_are_not_known_are_answered_with_what_is(models, graph):
 
 
 def test_a_temperature_sharpens_and_keeps_the_order(models, graph):
-    plain = Forecaster(models["tirgn"], forecaster_config("tirgn"), graph)
-    sharp = Forecaster(models["tirgn"], forecaster_config("tirgn"), graph, temperature={"entity": 0.5, "relation": 1.0})
+    plain = Forecaster(models["tirgn"], config_of("tirgn"), graph)
+    sharp = Forecaster(models["tirgn"], config_of("tirgn"), graph, temperature={"entity": 0.5, "relation": 1.0})
     s, r = np.arange(4), np.zeros(4, int)
     expected = plain.objects(s, r).astype(float) ** 2
     np.testing.assert_allclose(sharp.objects(s, r), expected / expected.sum(1, keepdims=True), rtol=1e-4)
@@ -255,7 +246,7 @@ def test_newer_data_is_read_in_the_vocabulary_of_the_checkpoint(models, graph, e
 
 def test_shapes_are_few(models, graph):
     """However many queries, a handful of compiled steps."""
-    found = Forecaster(models["evidence"], forecaster_config("evidence"), graph)
+    found = Forecaster(models["evidence"], config_of("evidence"), graph)
     rng = np.random.default_rng(0)
     for number in (1, 1, 2, 7, 16, 30, 200, 300):
         found.objects(rng.integers(0, 12, number), rng.integers(0, 6, number))

@@ -25,7 +25,8 @@ from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.readers.integer_text import read_text_blocks
 from tirgn_eqx.errors import LONGEST, CheckpointError, ConfigError, DataError, DataWarning, TirgnError, one_line, shown
 from tirgn_eqx.gdelt.sources import Source, Unreadable
-from tirgn_eqx.gdelt.sources import read_text_blocks as read_raw
+from tirgn_eqx.gdelt.sources import read_blocks as read_raw
+from tirgn_eqx.gdelt.verified import VerifiedFiles
 from tirgn_eqx.storage.download import zip_trouble
 from tirgn_eqx.storage.npz import read_arrays
 from tirgn_eqx.storage.table_probe import check_parquet, kept
@@ -236,7 +237,7 @@ def test_weights_run_no_code(tmp_path, monkeypatch):
         (tmp_path / f"{number}.pkl").write_bytes(pickle.dumps(content))
         for suffix in ("pt", "pkl"):
             with pytest.raises(CheckpointError, match="weights_only"):
-                read_state(tmp_path / f"{number}.{suffix}")
+                read_state_dict(tmp_path / f"{number}.{suffix}")
     assert not (tmp_path / damage.CANARY).exists()
 
 

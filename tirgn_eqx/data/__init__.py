@@ -7,6 +7,7 @@ from tirgn_eqx.data.graph import StaticGraph as StaticGraph
 from tirgn_eqx.data.graph import TemporalGraph as TemporalGraph
 from tirgn_eqx.data.graph import from_facts as from_facts
 from tirgn_eqx.data.index.history import build_history_vocabulary as build_history_vocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary as HistoryVocabulary
 from tirgn_eqx.data.readers.events import ReadingOptions as ReadingOptions
 from tirgn_eqx.data.readers.events import read_events as read_events
 from tirgn_eqx.data.readers.load import load_graph as load_graph

@@ -38,11 +38,13 @@ def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: boo
     training: TiRGN's linear time vector grows with every step, so that it forecasts badly there.
     """
     config, data = metadata.get("config") or {}, metadata.get("data") or {}
-    if config.get("model") == "regcn" and config.get("history") != "evidence":
+    structure = config.get("structure")
+    families = (config.get("family"), structure.get("family") if isinstance(structure, dict) else None)
+    if families[0] == "regcn":
         return graph
     interval, origin = data.get("time_interval", graph.time_interval), data.get("clock_origin", 0)
     _check_step(graph, data, interval)
-    if config.get("model") == "tirgn" and not learning:
+    if "tirgn" in families and not learning:
         _warn_if_far(graph, data, interval)
     if (interval, origin) == (graph.time_interval, graph.clock_origin):
         return graph

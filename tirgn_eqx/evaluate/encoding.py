@@ -62,7 +62,7 @@ class Encoder:
         if self._last is None or self._last[0] != (target, history_end):
             found = self.windows.build(target, history_end)
             if found.length not in self._edgeless:
-                self._edgeless[found.length] = self.steps.edgeless(found.length, self.model, found.length)
+                self._edgeless[found.length] = self.steps.edgeless(found.length, self.model.encoder, found.length)
             key = (self.windows.sizes, self.windows.num_rows)
             encoding = self.steps.encode(key, self.model, found.window, found.rows, self._edgeless[found.length])
             self._last = ((target, history_end), (encoding, found.time_index))

@@ -226,7 +226,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
             # Near the beginning of the data, windows are shorter than `history_len`.
             length = min(self.loader.window_end(prepared.target), self.loader.options.history_len)
             if length not in edgeless:
-                edgeless[length] = self.steps.encoder.edgeless(length, model, length)
+                edgeless[length] = self.steps.encoder.edgeless(length, model.encoder, length)
             return model, prepared.batch, edgeless[length], self._num_entities
 
         return arguments

@@ -115,7 +115,7 @@ def explain_candidate(
         last = int(occurrences.occurrence[row] % len(index.clock))
         return {"events": int(occurrences.events[row]), "last": format_snapshot_time(graph, last), "snapshot": last}
 
-    entries = np.flatnonzero(gathered["partner_object"][gathered["entry_neighbour"]] == candidate)
+    entries = np.flatnonzero(gathered["neighbour_object"][gathered["entry_neighbour"]] == candidate)
     shares: list[Share] = []
     for entry in entries.tolist():
         q, share = int(gathered["entry_relation"][entry]), float(parts.entry[entry] / intensity)

@@ -7,13 +7,12 @@ No query of the held-out split is read: the model is given the queries of the la
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tirgn_eqx.data.batches.graph_loader import GraphLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import Snapshot, SnapshotStore, build_snapshot
@@ -95,9 +94,17 @@ def forecast_snapshots(
     window = slice(int(graph.offsets[max(0, first - history_len)]), int(graph.offsets[first]))
     max_facts = max(1, round((window.stop - window.start) / min(first, history_len)))
     store = ForecastStore(graph, first, max_facts)
-    options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "batch_size": batch_size}
-    options |= {"unique": True, "max_buckets": 1, "known": first, "fed_back": True, "store": store}
-    loader = GraphLoader(_with_repeated_window(graph, window, split, first, last), vocabulary, split, **options)
+    options = GraphOptions(
+        history_len=history_len,
+        history_window=history_window,
+        batch_size=batch_size,
+        unique=True,
+        max_buckets=1,
+        history_end=first,
+        fed_back=True,
+    )
+    repeated = _with_repeated_window(graph, window, split, first, last)
+    loader = GraphLoader(repeated, vocabulary, split, options, store=store)
     top = CompileCache(partial(top_answers, count=min(ANSWERS_PER_QUERY, graph.num_entities)))
     for target in loader.items.tolist():
         prepared = loader.build(target)

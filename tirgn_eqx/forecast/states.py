@@ -34,7 +34,7 @@ Ids = Int64[np.ndarray, " query"]
 MAX_QUERIES = 256  # that are forecast at once
 PADDED_QUERIES = (1, 16, MAX_QUERIES)
 # Sizes of the smallest padded shape of one query; every larger shape is four times the one before.
-SMALLEST = {"partner": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "asked": 16}
+SMALLEST = {"neighbour": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "evidence": 16}
 
 
 class HistoryExplanation(Document):
@@ -164,7 +164,7 @@ class EvidenceState:
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
-            settle = compile_ahead(lambda model, graph: model.settled(graph), evidence, graph)
+            settle = compile_ahead(lambda model, graph: model.cache_entities(graph), evidence, graph)
             self._entity_cache = settle(evidence, graph)
         self._entity, self._relation = _on_batch(_entity_shares), _on_batch(_relation_shares)
         self._parts = _on_batch(intensity_parts)
@@ -193,7 +193,7 @@ class EvidenceState:
         """As `RecurrentState.relation`."""
         bucket, arrays, gathered = self._batch("relation", subject, object)
         found = np.asarray(self._relation(bucket, self.model_at_target, self._entity_cache, arrays))
-        units = gathered["pair_subject"] * self.index.entities + gathered["pair_object"]
+        units = gathered["relation_subject"] * self.index.entities + gathered["relation_object"]
         return found[np.searchsorted(units, subject * self.index.entities + object)]
 
     def explained(self, subject: int, relation: int) -> tuple[np.ndarray, Callable[[int], EvidenceExplanation]]:

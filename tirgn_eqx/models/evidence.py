@@ -81,13 +81,13 @@ class Evidence(eqx.Module):
     ```python
     import jax.random as jr
     from tirgn_eqx import Evidence, preset, simulate
-    from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader
+    from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
     from tirgn_eqx.data.index.evidence import EvidenceIndex
 
     graph = simulate(num_days=10).graph
     config = preset("evidence").replace(embedding_dim=4, evidence_heads=2, evidence_hidden=2)
     model = Evidence(graph.num_entities, graph.num_relations, config, key=jr.key(0))
-    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", **model.loader_options)
+    loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", EvidenceOptions(**model.loader_options))
     entity, relation = model.answer_log_probabilities(loader.build(0).batch)
     assert (entity <= 0).all() and (relation <= 0).all()
     ```

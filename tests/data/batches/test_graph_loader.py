@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from tirgn_eqx.data.batches.loader.graph_loader import GraphLoader, GraphOptions
 
 from tests.helpers import make_graph, random_graph, same_bits
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import DataError
 

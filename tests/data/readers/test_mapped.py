@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import dataset, facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import (
     FactBlock,
     build_history_vocabulary,

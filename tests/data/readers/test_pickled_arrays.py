@@ -6,8 +6,8 @@ import pickletools
 
 import numpy as np
 import pytest
-import tgb_files
 
+from tests import tgb_files
 from tirgn_eqx.data.readers.pickled_arrays import read_entries
 from tirgn_eqx.storage.untrusted import Unsound
 

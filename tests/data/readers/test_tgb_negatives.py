@@ -4,9 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
-import tgb_files
-from test_pickled_arrays import Evil
 
+from tests import tgb_files
+from tests.data.readers.test_pickled_arrays import Evil
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.readers.pickled_arrays import read_entries
 from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives

@@ -1,14 +1,15 @@
 """Pickles of one form, read without unpickling: a dict from tuples of whole numbers to arrays of whole numbers.
 
-A pickle is a program for a stack machine. This reader carries out the few instructions that make numbers, bytes, text,
-tuples, dtypes and arrays. It imports nothing and calls nothing that a file names, and refuses any other instruction.
+A pickle is a program for a stack machine. The standard library's `pickletools` decodes its instructions without running
+them. This reader carries out the few that make numbers, bytes, text, tuples, dtypes and arrays. It imports nothing and
+calls nothing that a file names, and refuses any other instruction.
 """
 
 import io
-import struct
+import pickletools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,11 +25,13 @@ _NAMES = {("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): "dtype"} | {
     for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
 }
 _KINDS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
-_LENGTHS = {b"C": "<B", b"B": "<I", b"\x8e": "<Q", b"\x96": "<Q", b"\x8c": "<B", b"X": "<I"}
-_TEXTS = (b"\x8c", b"X")
-_TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
-_NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H"}
-_CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
+_VALUES = {
+    *("BINBYTES", "BINBYTES8", "SHORT_BINBYTES", "BYTEARRAY8", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("BININT", "BININT1", "BININT2", "LONG1"),
+}
+_CONSTANTS = {"EMPTY_TUPLE": (), "NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_LAST_PROTOCOL = 5
 _DROPPED = object()
 Entry = tuple[tuple[int, ...], np.ndarray]
 
@@ -65,87 +68,80 @@ def read_entries(path: Path) -> Iterator[Entry]:
     check_regular(path)
     with path.open("rb") as file:
         try:
-            yield from _Machine(file, path.stat().st_size).run()
-        except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            yield from _Machine().run(_BoundedReader(file, path.stat().st_size))
+        except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise Unsound(f"no pickled dict of arrays, or damaged at byte {file.tell():,}") from error
+
+
+class _BoundedReader:
+    """A file that never allocates more than it holds, whatever length an instruction announces."""
+
+    def __init__(self, file: io.BufferedReader, size: int):
+        self.file, self.size = file, size
+        self.tell = file.tell
+
+    def read(self, length: int) -> bytes:
+        if length > self.size:
+            raise Unsound(f"{length:,} bytes announced in a file of {self.size:,}")
+        return self.file.read(length)
+
+    def readline(self) -> bytes:
+        return self.file.readline(200)
 
 
 class _Machine:
     """The stack machine of pickles, as far as such a dict needs it."""
 
-    def __init__(self, file: io.BufferedReader, size: int):
-        self.file, self.size = file, size
+    def __init__(self):
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self) -> Iterator[Entry]:
-        while True:
-            op = self.file.read(1)
-            if op in _LENGTHS:
-                (length,) = self._unpack(_LENGTHS[op])
-                if length > self.size:
-                    raise Unsound(f"{length:,} bytes announced in a file of {self.size:,}")
-                raw = self._exactly(length)
-                self.stack.append(raw.decode("utf-8", "surrogatepass") if op in _TEXTS else raw)
-            elif op == b"\x94":
+    def run(self, file: _BoundedReader) -> Iterator[Entry]:
+        for instruction, argument, position in pickletools.genops(cast(Any, file)):
+            name, value = instruction.name, cast(Any, argument)
+            if name in _VALUES:
+                self.stack.append(bytes(value) if isinstance(value, bytearray) else value)
+            elif name == "MEMOIZE":
                 self._keep(len(self.memo))
-            elif op in (b"h", b"j", b"q", b"r"):
-                (number,) = self._unpack("<B" if op in (b"h", b"q") else "<I")
-                if op in (b"q", b"r"):
-                    self._keep(number)
-                else:
-                    if self.memo[number] is _DROPPED:
-                        raise Unsound("an array that is used twice")
-                    self.stack.append(self.memo[number])
-            elif op in _TUPLES:
-                self.stack[-_TUPLES[op] :] = [tuple(self._last(_TUPLES[op]))]
-            elif op in _NUMBERS:
-                self.stack += self._unpack(_NUMBERS[op])
-            elif op in _CONSTANTS:
-                self.stack.append(_CONSTANTS[op])
-            elif op == b"R":
-                name, arguments = self._last(2)
-                self.stack[-2:] = [_call(name, arguments)]
-            elif op == b"b":
-                _set_state(*self._last(2))
-                self.stack.pop()
-            elif op == b"(":
+            elif name in ("BINPUT", "LONG_BINPUT"):
+                self._keep(value)
+            elif name in ("BINGET", "LONG_BINGET"):
+                if self.memo[value] is _DROPPED:
+                    raise Unsound("an array that is used twice")
+                self.stack.append(self.memo[value])
+            elif name in _TUPLES:
+                self.stack[-_TUPLES[name] :] = [tuple(self._last(_TUPLES[name]))]
+            elif name == "MARK":
                 self.marks.append(len(self.stack))
-            elif op == b"t":
+            elif name == "TUPLE":
                 values = tuple(self._since_mark())
                 self.stack.append(values)
-            elif op == b")":
-                self.stack.append(())
-            elif op == b"}":
+            elif name in _CONSTANTS:
+                self.stack.append(_CONSTANTS[name])
+            elif name == "REDUCE":
+                function, arguments = self._last(2)
+                self.stack[-2:] = [_call(function, arguments)]
+            elif name == "BUILD":
+                _set_state(*self._last(2))
+                self.stack.pop()
+            elif name == "EMPTY_DICT":
                 self.stack.append(_Dict())
-            elif op in (b"s", b"u"):
-                yield from self._entries(op == b"u")
-            elif op in (b"\x93", b"c"):
-                self.stack.append(self._name(op == b"\x93"))
-            elif op == b"\x8a":
-                self.stack.append(int.from_bytes(self._exactly(self._exactly(1)[0]), "little", signed=True))
-            elif op == b"\x95":
-                self._exactly(8)  # the length of a frame
-            elif op == b"\x80":
-                if self._exactly(1)[0] > 5:
+            elif name in ("SETITEM", "SETITEMS"):
+                yield from self._entries(name == "SETITEMS")
+            elif name == "STACK_GLOBAL":
+                names = tuple(self._last(2))
+                self.stack[-2:] = [_find_name(names)]
+            elif name == "GLOBAL":
+                self.stack.append(_find_name(tuple(value.split(" ", 1))))
+            elif name == "PROTO":
+                if value > _LAST_PROTOCOL:
                     raise Unsound("a pickle of a version that is not known")
-            elif op == b".":
+            elif name == "STOP":
                 if self.marks or len(self.stack) != 1 or not isinstance(self.stack[0], _Dict):
                     raise Unsound("no dict of arrays")
-                return
-            else:
-                at = self.file.tell() - 1
-                raise Unsound(f"instruction {op!r} at byte {at:,}, which no dict of arrays needs" if op else "cut off")
-
-    def _exactly(self, number: int) -> bytes:
-        found = self.file.read(number)
-        if len(found) < number:
-            raise Unsound("cut off")
-        return found
-
-    def _unpack(self, form: str) -> tuple[int, ...]:
-        return struct.unpack(form, self._exactly(struct.calcsize(form)))
+            elif name != "FRAME":
+                raise Unsound(f"instruction {name} at byte {position or 0:,}, which no dict of arrays needs")
 
     def _last(self, number: int) -> list[Any]:
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < number:
@@ -168,16 +164,6 @@ class _Machine:
         )
         self.memo[number] = _DROPPED if large else value
 
-    def _name(self, on_stack: bool) -> _Name:
-        if on_stack:
-            module, name = self._last(2)
-            del self.stack[-2:]
-        else:
-            module, name = (self.file.readline(200).decode("ascii").rstrip("\n") for _ in range(2))
-        if (module, name) not in _NAMES:
-            raise Unsound(f"the name {str(module)[:60]}.{str(name)[:60]}, which no dict of arrays needs")
-        return _Name(_NAMES[module, name])
-
     def _entries(self, many: bool) -> Iterator[Entry]:
         found = self._since_mark() if many else self._last(2)
         if not many:
@@ -190,6 +176,13 @@ class _Machine:
             if not whole or not isinstance(value, np.ndarray):
                 raise Unsound("an entry that is no array under a tuple of whole numbers")
             yield key, value
+
+
+def _find_name(names: tuple[Any, ...]) -> _Name:
+    """The function or class of numpy that (module, name) stands for."""
+    if names not in _NAMES:
+        raise Unsound(f"the name {'.'.join(str(part)[:60] for part in names)}, which no dict of arrays needs")
+    return _Name(_NAMES[names])
 
 
 def _call(name: Any, arguments: Any) -> Any:
