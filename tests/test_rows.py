@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import random_graph, tiny_config
-from tirgn_eqx.data.batches.graph_loader import GraphLoader
+from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.negatives import draw_others
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.history import build_history_vocabulary

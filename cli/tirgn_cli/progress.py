@@ -34,7 +34,7 @@ SHORT = {"mrr": "MRR", "hits_at_1": "H@1", "hits_at_3": "H@3", "hits_at_10": "H@
 
 @dataclass
 class Figures:
-    """What the display knows at a moment: the latest value of everything it shows."""
+    """The latest value of everything that the display shows."""
 
     epochs: int = 0
     epoch: int = 0
@@ -59,7 +59,7 @@ class Figures:
         return max(self.epoch - 1, 0) * self.steps_per_epoch + self.step
 
     def eta(self, now: float) -> float | None:
-        """Seconds until the last epoch ends if none is saved by early stopping; None before it is known."""
+        """Seconds until the last epoch ends, early stopping aside; None before the first step."""
         done = self.steps_done - self.steps_before
         if self.started is None or done <= 0:
             return None
@@ -258,5 +258,5 @@ class TuneView(TrainingView):
             f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in record.params.items()
         )
-        again = "taken over: " if record.resumed else ""
+        again = "resumed: " if record.resumed else ""
         self._line(f"trial {record.number}: {again}{params}")

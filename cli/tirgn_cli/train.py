@@ -98,7 +98,7 @@ def train(
         bool,
         options.option(
             "--resume",
-            help="go on with the interrupted training in --model-dir, to the same end (default: begin anew)",
+            help="continue the interrupted training in --model-dir, to the same result (default: start again)",
             panel=options.TRAINING,
         ),
     ] = False,
@@ -106,7 +106,7 @@ def train(
         bool,
         options.option(
             "--force",
-            help="with --resume, go on although data or settings have changed, if the arrays fit (default: refuse)",
+            help="with --resume, continue although data or settings have changed, if the arrays fit (default: refuse)",
             panel=options.TRAINING,
         ),
     ] = False,

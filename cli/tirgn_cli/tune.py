@@ -124,7 +124,7 @@ def tune(
 
     Every trial is a training in a folder of its own; bad ones are pruned early. Start the command several times, on one
     or several machines, and the processes share the work; start it again after a break, and it goes on. The trial of a
-    process that was killed is taken over from its last saved state.
+    process that was killed is continued by another one from its last saved state.
 
     Example: tirgn tune --trials 20 --epochs 10
 

@@ -124,7 +124,7 @@ CASES: dict[str, list[Case]] = {
             ("data converted to itself", "data convert data --force --out data"),
             ("a quad class that does not exist", "data ingest raw --quad-class 5"),
             ("nothing to forecast", "predict model.npz"),
-            ("questions without a place for answers", "predict model.npz --queries asked.csv"),
+            ("queries without a place for answers", "predict model.npz --queries asked.csv"),
             ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
             ("a world option that does not exist", "data stats sim:entities=3"),
             ("a world option that is no number", "data stats sim:seed=x1"),
@@ -314,7 +314,7 @@ CASES: dict[str, list[Case]] = {
         Case("a name that is not known", f"{NAMED} --subject Irak", of_events("Iran", "Iraq", "China", "USA")),
         Case("a name that fits several", f"{NAMED} --subject iran", of_events("Iran", "IRAN", "iran ", "USA")),
     ],
-    "Questions": [
+    "Queries": [
         Case("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),
         Case("columns that are missing", ASK, text("asked.csv", "subject,object\nA,\n")),
         Case("a file without the names of the columns", ASK, text("asked.csv", "A;r;\n")),
@@ -383,7 +383,7 @@ CASES: dict[str, list[Case]] = {
                 ("negatives that are code", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02ls\x85R."),
                 ("negatives that are cut off", b"\x80\x05}(K\x01"),
                 ("negatives that announce more than there is", b"\x80\x05}(\x8e\x00\x00\x00\x00\x00\x01\x00\x00"),
-                ("negatives without a question", b"\x80\x05}."),
+                ("negatives without a query", b"\x80\x05}."),
             )
         ),
     ],

@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, folder, tmp_path):
     check(run("train", "--data-path", folder, "--model-dir", tmp_path / "models"), 1, "models")
 
 
-def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch):
+def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch, tmp_path):
     module = types.ModuleType("tirgn_eqx.train.api")
 
     def train_tirgn(graph, config, **_):
@@ -159,7 +159,7 @@ def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch):
 
     module.train_tirgn = train_tirgn  # pyright: ignore
     monkeypatch.setitem(sys.modules, "tirgn_eqx.train.api", module)
-    result = run("train", "--data-path", "sim", "--json")
+    result = run("train", "--data-path", "sim", "--model-dir", tmp_path, "--json")
     assert result.stdout.count("\n") == 1 and result.stdout.startswith("{")
     assert '"best_mrr": null' in result.stdout and '"checkpoint": "x.npz"' in result.stdout
     assert "chatter" in result.stderr

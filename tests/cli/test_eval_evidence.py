@@ -52,7 +52,7 @@ def test_explanations_as_json(run, trained):
     assert any(share["kind"] == "event" for f in document["explanations"] for share in f["shares"])
 
 
-def test_more_explanations_than_questions_and_multi_step(run, trained):
+def test_more_explanations_than_queries_and_multi_step(run, trained):
     result = run("eval", trained["checkpoint"], "--explain", "100", "--multi-step", "--json")
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)["explanations"]) == 12

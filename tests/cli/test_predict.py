@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
     return {"events": events, "checkpoint": place / "models" / "tirgn_best.npz", "place": place}
 
 
-def test_a_question_is_answered_by_name_with_what_carries_it(run, trained):
+def test_a_query_is_answered_by_name_with_what_carries_it(run, trained):
     result = run("predict", trained["checkpoint"], "--subject", "russia", "--relation", "042_Q1", "--json")
     found = json.loads(result.stdout)
     assert found["predicted"] == "object" and found["time"] == "2017-12-12" and not found["calibrated"]
@@ -45,7 +45,7 @@ def test_a_question_is_answered_by_name_with_what_carries_it(run, trained):
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_file_of_questions_gives_a_file_of_answers(run, trained, tmp_path, form):
+def test_a_file_of_queries_gives_a_file_of_answers(run, trained, tmp_path, form):
     asked = pl.DataFrame(
         {
             "subject": ["RUSSIA", "", " CHINA "],
@@ -53,14 +53,14 @@ def test_a_file_of_questions_gives_a_file_of_answers(run, trained, tmp_path, for
             "object": [None, "UKRAINE", "POLICE"],
         }
     )
-    questions, answers = tmp_path / f"questions.{form}", tmp_path / f"answers.{form}"
-    asked.write_csv(questions) if form == "csv" else asked.write_parquet(questions)
-    words = ("--queries", questions, "--out", answers, "--top", "2", "--at", "2017-12-08")
+    queries, answers = tmp_path / f"queries.{form}", tmp_path / f"answers.{form}"
+    asked.write_csv(queries) if form == "csv" else asked.write_parquet(queries)
+    words = ("--queries", queries, "--out", answers, "--top", "2", "--at", "2017-12-08")
     result = run("predict", trained["checkpoint"], *words)
     assert "3 queries about 2017-12-08 answered" in result.stderr
     found = pl.read_csv(answers) if form == "csv" else pl.read_parquet(answers)
     assert found["query"].to_list() == [1, 1, 2, 2, 3, 3] and found["rank"].to_list() == [1, 2] * 3
-    assert found["asked_for"].to_list()[::2] == ["object", "subject", "relation"]
+    assert found["predicted"].to_list()[::2] == ["object", "subject", "relation"]
     assert found.null_count().sum_horizontal().item() == 0 and found["probability"].is_between(0, 1).all()
 
 
@@ -95,13 +95,13 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
 def test_calibration_is_kept_and_used(run, trained, tmp_path):
     checkpoint = tmp_path / "copy.npz"
     checkpoint.write_bytes(trained["checkpoint"].read_bytes())
-    question = ("--subject", "RUSSIA", "--relation", "042_Q1", "--json")
-    before = json.loads(run("predict", checkpoint, *question).stdout)
+    query = ("--subject", "RUSSIA", "--relation", "042_Q1", "--json")
+    before = json.loads(run("predict", checkpoint, *query).stdout)
     found = json.loads(run("eval", checkpoint, "--calibrate", "--json").stdout)
     temperature = found["calibrated"]["temperature"]["entity"]
     assert found["calibrated"]["nll_after"]["entity"] <= found["calibrated"]["nll_before"]["entity"]
     assert {"brier", "ece", "reliability"} <= set(found["calibrated"]) and abs(temperature - 1) > 1e-3
-    after = json.loads(run("predict", checkpoint, *question).stdout)
+    after = json.loads(run("predict", checkpoint, *query).stdout)
     assert after["calibrated"]
     p, q = ([c["probability"] for c in x["candidates"]] for x in (before, after))
     scaled = [x ** (1 / temperature) for x in p]

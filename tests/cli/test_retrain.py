@@ -204,12 +204,12 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
     old, _, described = load_model(both)
     trained = []
 
-    def stages(graph, config, *, model_dir, start, **options):
+    def train(graph, config, model_dir, *, start, **options):
         path = save_model(model_dir / "tirgn_best", start, config, graph)
         trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, config.evidence))
         return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 
-    monkeypatch.setattr("tirgn_eqx.train.retrain.train_tirgn", stages)
+    monkeypatch.setattr("tirgn_eqx.train.retrain.train_tirgn", train)
     found = retrained(run, place, both, "--seed", "7")
     ((start, names, evidence),) = trained
     assert_parts_of(start, names, old, described)

@@ -81,7 +81,7 @@ def test_no_fact_of_the_split_is_read(model, graph):
     for number in range(cut, graph.num_snapshots):
         one, two = (store[number] for store in stores)
         assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))
-        assert 1 <= len(one.source) // 2 <= stores[0].max_facts
+        assert 1 <= len(one.edge_source) // 2 <= stores[0].max_facts
 
 
 @pytest.mark.ci

@@ -40,13 +40,13 @@ a name is that of the structure, and `evidence.NAME` (in a file, the table
 `[evidence]`) one of the evidence model. A file may name the `family`: tirgn,
 regcn, evidence or mixture.
 """
-# The headings of the settings: of a class, those that its base has not or has otherwise.
+# The headings of the settings: of a class, those that its base lacks or describes differently.
 SECTIONS = (
     ("All models", ModelTrainingConfig, None),
     ("TiRGN and RE-GCN", RecurrentTrainingConfig, ModelTrainingConfig),
     ("TiRGN", TiRGNTrainingConfig, RecurrentTrainingConfig),
-    ("RE-GCN, otherwise than above", REGCNTrainingConfig, RecurrentTrainingConfig),
-    ("Evidence, and what is otherwise than above", EvidenceTrainingConfig, ModelTrainingConfig),
+    ("RE-GCN, where it differs from the above", REGCNTrainingConfig, RecurrentTrainingConfig),
+    ("Evidence, and where it differs from all models", EvidenceTrainingConfig, ModelTrainingConfig),
 )
 EXAMPLE = "Example: "
 # Made by typer itself, with words that differ between its versions; HEAD speaks of them.
