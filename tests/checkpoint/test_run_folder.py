@@ -13,6 +13,7 @@ from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.run_folder import epoch_name, lock_folder, prune_checkpoints
 from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.train.events import EpochRecord
 
 ROOT = Path(__file__).parents[2]

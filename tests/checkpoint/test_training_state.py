@@ -10,6 +10,7 @@ from tirgn_eqx import TiRGNTrainingConfig, preset, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
+from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
 

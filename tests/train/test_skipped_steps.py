@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tirgn_eqx import TiRGNTrainingConfig, simulate, train_tirgn
+from tests.helpers import family_config
+from tirgn_eqx import simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.errors import DivergedError
 from tirgn_eqx.train import trainer as training
@@ -41,11 +42,11 @@ def graph():
 
 
 def configured(folder, **changes):
-    return TiRGNTrainingConfig(**SMALL | changes, logdir=str(folder / "logs"))
+    return family_config(**SMALL | changes, logdir=str(folder / "logs"))
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"model": "evidence"}])
+@pytest.mark.parametrize("changes", [{"loss": "shared", "num_shared": 2}, {"family": "evidence"}])
 def test_a_step_that_gives_nan_changes_no_bit(graph, tmp_path, changes):
     config = configured(tmp_path, ema_decay=0.5, **changes)
     run = training.Trainer(graph, config, tmp_path, lambda record: None)

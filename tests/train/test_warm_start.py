@@ -125,7 +125,7 @@ def test_another_shape_is_refused_with_the_array():
     with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[10, 8\] .* \[4, 8\]"):
         warm_start(shape(), old)
     with pytest.raises(ConfigError, match="model with the array 'encoder.entity_update"):
-        warm_start(shape(model="regcn"), old, names)
+        warm_start(shape(family="regcn"), old, names)
 
 
 def test_further_names_stand_after_the_others_and_have_no_facts(graph):

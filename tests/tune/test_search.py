@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.tune import worker
 from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.train.events import ValidationRecord
@@ -240,13 +241,13 @@ def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
 def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
     native, made = journal.native_lock, []
 
-    def meanwhile(path, *how):
-        file = opened(path, *how)
-        monkeypatch.setattr(Path, "open", opened)
-        assert journal.locks_work(tmp_path / "probe")  # another worker, from its begin to its end
-        return file
+    def meanwhile(path):
+        made.append(path)
+        if len(made) == 2:  # between the two locks
+            assert journal.locks_work(tmp_path / "probe")  # another worker, from its begin to its end
+        return native(path)
 
-    monkeypatch.setattr(Path, "open", meanwhile)
+    monkeypatch.setattr(journal, "native_lock", meanwhile)
     assert journal.locks_work(tmp_path / "probe") and not list(tmp_path.iterdir())
 
 

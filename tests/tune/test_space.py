@@ -5,6 +5,7 @@ import jax
 import jax.random as jr
 import pytest
 
+from tests.helpers import family_config
 from tirgn_eqx.config import EvidenceTrainingConfig, REGCNTrainingConfig, TiRGNTrainingConfig, settings_of
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.models import build_model

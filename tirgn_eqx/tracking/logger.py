@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.locks import exclusive_lock
@@ -36,7 +37,7 @@ class TrainingLogger:
 
     - `logdir`: made where needed.
     - `project`, `run_name`: for Weights & Biases.
-    - `config`: the settings, a mapping or a dataclass.
+    - `config`: the settings: a `TrainingConfig`, another dataclass, or a mapping.
     - `wandb_timeout`: seconds that Weights & Biases may take to start, and that `close` waits for it and TensorBoard.
     - `resume_step`: the step that a resumed run goes back to; what was logged after it is dropped. None for a new run.
 
@@ -59,7 +60,8 @@ class TrainingLogger:
         resume_step: int | None = None,
     ):
         self.logdir = Path(logdir)
-        self._config = plain({} if config is None else config)
+        document = config.to_dict() if isinstance(config, TrainingConfig) else config
+        self._config = plain({} if document is None else document)
         self._failed_files: set[str] = set()
         self._lock = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
