@@ -46,6 +46,7 @@ class DistMult(tg.RecurrentGraphModel):
 def main(epochs: int, days: int) -> None:
     graph = tg.simulate(num_days=days).graph
     config = tg.preset("sim").replace(learning_rate=5e-3)
+    assert isinstance(config, tg.TiRGNTrainingConfig)
     model = DistMult(graph.num_entities, graph.num_relations, config, key=jr.key(0))
     optimizer, batches = tg.make_optimizer(config), tg.make_loader(graph, config)
     state, step = tg.init_optimizer(optimizer, model), eqx.filter_jit(tg.make_step(config))
