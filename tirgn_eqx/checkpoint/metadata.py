@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tirgn_eqx.config import TiRGNTrainingConfig, TrainingConfig
+from tirgn_eqx.config import TrainingConfig, all_settings
 from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.integer_text import TIME_MAX
@@ -150,10 +150,14 @@ class TrainingProgress(Document):
     @field_validator("oom_overrides")
     @classmethod
     def _check_settings(cls, settings: Settings) -> Settings:
-        try:
-            TiRGNTrainingConfig().replace(**settings)  # only recurrent models have overrides
-        except (ConfigError, TypeError) as error:
-            raise ValueError(f"progress ({error})") from error
+        known = all_settings()
+        for name, value in settings.items():
+            if name not in known:
+                raise ValueError(f"progress (config key {shown(name)} does not exist)")
+            try:
+                known[name].checked(value)
+            except ConfigError as error:
+                raise ValueError(f"progress ({error})") from error
         return settings
 
 
