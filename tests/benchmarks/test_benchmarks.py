@@ -285,7 +285,7 @@ def test_the_road_from_raw_files_to_a_forecast(tmp_path):
 def test_forecasts_by_name_are_measured(tmp_path, preset):
     words = ("--preset", preset) if preset else ()
     document = run("forecast", "--quick", *words, "--results", tmp_path)
-    assert document["result"]["questions_per_second"] > 0 and document["result"]["single_ms"]["median"] > 0
+    assert document["result"]["queries_per_second"] > 0 and document["result"]["single_ms"]["median"] > 0
     month = run("month", "--quick", *words, "--results", tmp_path)
     assert month["result"]["epoch_seconds"] > 0 and month["result"]["peak_rss_bytes"] > 0
 

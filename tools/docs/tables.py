@@ -208,7 +208,7 @@ def comparisons(records: list[dict[str, Any]]) -> str:
             f"**{record['dataset']['name']}**, A: {one['trained'] or one['model_type']}; "
             f"B: {two['trained'] or two['model_type']}. MRR {percent(one['entity']['mrr'])} against "
             f"{percent(two['entity']['mrr'])}: {found['points']:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} "
-            f"(paired bootstrap over questions).\n"
+            f"(paired bootstrap over queries).\n"
         )
         if "calibration" in one and "calibration" in two:
 
@@ -227,7 +227,7 @@ def comparisons(records: list[dict[str, Any]]) -> str:
             for part in record["result"]["strata"]["recurrence"] + record["result"]["strata"]["direction"]
             if "mrr" in part
         ]
-        parts.append(rows_table(["questions whose answer is", "number", "MRR of A", "MRR of B"], rows))
+        parts.append(rows_table(["queries whose answer is", "number", "MRR of A", "MRR of B"], rows))
     return "\n".join(parts)
 
 
@@ -240,9 +240,9 @@ def forecasts(records: list[dict[str, Any]]) -> str:
         ece = " -> ".join(f"{result[when]['ece']:.4f}" for when in ("before", "after"))
         nll = " -> ".join(f"{result[when]['entity']['nll']:.3f}" for when in ("before", "after"))
         times = [f"{result[name]['median']:.1f}" for name in ("single_ms", "single_with_reasons_ms")]
-        speed = f"{result['questions_per_second']:,.0f}"
+        speed = f"{result['queries_per_second']:,.0f}"
         rows.append([record["dataset"]["name"], MODELS[result["model_type"]], ece, nll, *times, speed])
-    columns = ["data", "model", "ECE", "NLL", "one question, ms", "with what carries it, ms", "questions a second"]
+    columns = ["data", "model", "ECE", "NLL", "one query, ms", "with its explanation, ms", "queries a second"]
     return rows_table(columns, rows)
 
 
@@ -284,8 +284,8 @@ was published.
 """
 
 
-FORECASTS = """Calibration on test before -> after a temperature that was fitted on valid, and how fast named questions
-are answered on two CPU cores once the state of the moment is there: medians of single questions, and many at once.
+FORECASTS = """Calibration on test before -> after a temperature that was fitted on valid, and how fast named queries
+are answered on two CPU cores once the state at the snapshot time is there: medians of single queries, and many at once.
 """
 
 

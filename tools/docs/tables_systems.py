@@ -79,7 +79,7 @@ def meshes(records: list[dict[str, Any]]) -> str:
                     most,
                 ]
             )
-    columns = ["loss", "entities", "questions a micro-batch", "mesh", "peak MB", "of one device", "sent MB", "for what"]
+    columns = ["loss", "entities", "queries a micro-batch", "mesh", "peak MB", "of one device", "sent MB", "for what"]
     return _rows(columns, rows) + "".join(map(_prediction, records))
 
 
@@ -100,9 +100,9 @@ def _prediction(record: dict[str, Any]) -> str:
             f"{source['memory_bytes_per_second'] / 1e12:.1f} TB/s; {link}"
         )
     size = record["setting"]["batch_size"]
-    questions = f"{size} questions a micro-batch" if size else "all questions in one"
+    queries = f"{size} queries a micro-batch" if size else "all queries in one"
     told = (
-        f"\n**Predicted, not measured** ({record['setting']['loss']} loss, {questions}): "
+        f"\n**Predicted, not measured** ({record['setting']['loss']} loss, {queries}): "
         f"milliseconds of a step, {told}.\n\n"
     )
     rows = [

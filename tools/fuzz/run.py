@@ -2,8 +2,8 @@
 
 Why: data, checkpoints and weights come from elsewhere. A byte that a disk flipped and a file that somebody made to do
 harm must both end in a sentence that a person can act on: no traceback, no hang, no memory that a few bytes ask for,
-nothing executed, nothing written outside the folder. Inputs are mutations of valid files (`mutate.py`), read as the
-commands read them (`fuzz_readers.py`), by processes with limits: one that dies or falls silent is a fault as well.
+nothing executed, nothing written outside the folder. Inputs are mutations of valid files (`damage.py`), read as the
+commands read them (`readers.py`), by processes with limits: one that dies or falls silent is a fault as well.
 
     python -m tools.fuzz --count 27500
     python -m tools.fuzz --only events --count 2000 --seed 7
