@@ -190,22 +190,22 @@ def _show(document: dict[str, Any]) -> None:
 def _show_explanation(forecast: dict[str, Any]) -> None:
     from tirgn_cli import tables
 
-    asked = forecast["predicted"]
-    parts = {key: "?" if key == asked else forecast[key] for key in ("subject", "relation", "object")}
+    predicted = forecast["predicted"]
+    parts = {key: "?" if key == predicted else forecast[key] for key in ("subject", "relation", "object")}
     rows: list[list[Any]] = []
     for share in forecast["shares"]:
         what = share["kind"]
         if what == "event":
             what = f"{share['subject']} - {share['relation']} - {share['object']}"
         elif what == "popularity":
-            what = f"others with {forecast[asked]} in this"
+            what = f"others with {forecast[predicted]} in this"
         last = share.get("last")
         rows.append([what, share.get("events"), None if last is None else str(last), f"{100 * share['share']:.1f} %"])
     if len(rows) > SHARES_SHOWN:
         rows[SHARES_SHOWN:] = [[f"{len(rows) - SHARES_SHOWN} more", None, None, ""]]
     title = f"{parts['subject']} - {parts['relation']} - {parts['object']}  at {forecast['time']}"
     caption = (
-        f"forecast: {forecast[asked]} ({100 * forecast['probability']:.1f} %); "
+        f"forecast: {forecast[predicted]} ({100 * forecast['probability']:.1f} %); "
         f"happened: {forecast['happened']} ({100 * forecast['happened_probability']:.1f} %)"
     )
     tables.print_table(tables.make_table(title, ["source", "events", "last at", "share"], rows, caption))

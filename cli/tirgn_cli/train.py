@@ -129,9 +129,11 @@ def train(
     Example: tirgn train --data-path data/wikidata --mesh data=2,entity=4
     """
     if coordinator is None and (num_processes is not None or process_id is not None):
-        raise ConfigError("--num-processes, --process-id: mean something with --coordinator HOST:PORT alone")
+        raise ConfigError(
+            "--num-processes, --process-id: only with --coordinator HOST:PORT; give it, or leave them out"
+        )
     if force and not resume:
-        raise ConfigError("--force: only with --resume; a training that begins anew asks for nothing")
+        raise ConfigError("--force: only with --resume; add it, or leave --force out")
     keep_freed_memory()
     source = data_path or options.default_data_path()
     flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name

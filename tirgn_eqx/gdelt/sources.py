@@ -141,7 +141,7 @@ def _members(source: Source, kind: str) -> Generator[tuple[str, io.BufferedIOBas
         if not members:
             raise Unreadable("a zip file that holds no file")
         if any(member.compress_type not in PACKED for member in members):
-            raise Unreadable("a zip file packed otherwise than by deflate; pack it anew")
+            raise Unreadable("a zip file of a compression other than deflate; pack it again")
         _check_room(source, sum(member.file_size for member in members))
         for member in members:
             name = source.name if len(members) == 1 else f"{source.name}:{member.filename}"
