@@ -26,9 +26,9 @@ from benchmarks import common
 from benchmarks.common import ROOT, note, spread, table
 
 WORLD = "sim:num_entities=60,num_relations=10,num_days=30,facts_per_day=40"
-TINY = {"embedding_dim": 16, "conv_channels": 4, "max_buckets": 2, "eval_interval": 1, "epochs": 2}
+TINY = {"embedding_dim": 16, "max_buckets": 2, "eval_interval": 1, "epochs": 2}
 LARGE_WORLD = "sim:num_entities=1000,num_relations=50,num_days=80,facts_per_day=800"
-LARGE = {"embedding_dim": 100, "conv_channels": 32, "max_buckets": 2, "eval_interval": 1, "epochs": 4}
+LARGE = {"embedding_dim": 100, "max_buckets": 2, "eval_interval": 1, "epochs": 4}
 FAMILIES = {
     "TiRGN": ["--model", "tirgn"],
     "TiRGN in bf16": ["--model", "tirgn", "--precision", "bf16"],
