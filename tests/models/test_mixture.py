@@ -252,7 +252,9 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
 @pytest.mark.ci
 def test_validation_is_of_gates_that_have_not_seen_it(trained, world, monkeypatch):
     model, config, _ = load_model(trained["result"]["checkpoint"])
-    evaluator = MixtureEvaluator(world, "valid", history_len=config.history_len, **model.evidence.loader_options)
+    evaluator = MixtureEvaluator(
+        world, "valid", history_len=config.structure.history_len, **model.evidence.loader_options
+    )
     fitted_on, call = [], GateFitter.__call__
 
     def spy(self, chosen, stop):
