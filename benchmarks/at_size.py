@@ -32,7 +32,7 @@ SETTINGS = {
     "batch_size": 1024,
     "loss": "shared",
     "num_shared": 4096,
-    "unique_questions": True,
+    "unique_queries": True,
     "max_buckets": 1,
     "history_window": 50,
 }
@@ -146,7 +146,7 @@ def batch(folder: Path, settings: dict) -> dict:
             history_window=config.history_window,
             batch_size=config.batch_size,
             max_buckets=config.max_buckets,
-            unique=config.unique_questions,
+            unique=config.unique_queries,
             num_shared=config.num_shared,
             rows="touched",
         ),

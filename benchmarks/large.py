@@ -25,7 +25,7 @@ SETTINGS = {
     "batch_size": 1024,
     "loss": "shared",
     "num_shared": 4096,
-    "unique_questions": True,
+    "unique_queries": True,
     "max_buckets": 1,
     "precision": "f32",
     "remat": "none",

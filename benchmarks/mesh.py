@@ -38,7 +38,7 @@ SETTINGS = {
     "static_graph": False,
     "batch_size": 1024,
     "num_shared": 8192,
-    "unique_questions": True,
+    "unique_queries": True,
     "max_buckets": 1,
     "precision": "f32",
     "remat": "full",

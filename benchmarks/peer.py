@@ -140,8 +140,8 @@ def main() -> None:
     from benchmarks.harness import Harness
 
     graph, config = common.load_arguments(args)
-    if config.loss != "full" or config.batch_size or config.unique_questions:
-        parser.error("the peer trains as published: loss=full, batch_size=0, unique_questions=false")
+    if config.loss != "full" or config.batch_size or config.unique_queries:
+        parser.error("the peer trains as published: loss=full, batch_size=0, unique_queries=false")
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)

@@ -45,7 +45,7 @@ SMALL = {
 CASES = {
     "tirgn": {},
     "tirgn-sampled": {"loss": "sampled", "num_negatives": 6, "remat": "full"},
-    "tirgn-shared": {"loss": "shared", "num_shared": 7, "unique_questions": True, "ema_decay": 0.9},
+    "tirgn-shared": {"loss": "shared", "num_shared": 7, "unique_queries": True, "ema_decay": 0.9},
     "regcn": {"batch_size": 0},
     "regcn-sampled": {"loss": "sampled", "num_negatives": 6, "static_graph": False},
 }

@@ -233,7 +233,7 @@ EvalInterval = Annotated[int | None, setting("eval_interval", panel=TRAINING)]
 CheckpointInterval = Annotated[int | None, setting("checkpoint_interval", panel=OUTPUT)]
 Patience = Annotated[int | None, setting("patience", panel=TRAINING)]
 Monitor = Annotated[str | None, setting("monitor", panel=TRAINING)]
-MaxBadSteps = Annotated[int | None, setting("max_bad_steps", panel=TRAINING)]
+MaxSkippedSteps = Annotated[int | None, setting("max_skipped_steps", panel=TRAINING)]
 MeshOption = Annotated[
     str | None,
     option(

@@ -73,7 +73,7 @@ def train(
     eval_interval: options.EvalInterval = None,
     patience: options.Patience = None,
     monitor: options.Monitor = None,
-    max_bad_steps: options.MaxBadSteps = None,
+    max_skipped_steps: options.MaxSkippedSteps = None,
     model_dir: Annotated[
         Path,
         options.option(

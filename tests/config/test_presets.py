@@ -41,7 +41,14 @@ def test_the_defaults_and_all_names():
 
 @pytest.mark.parametrize("name", BEFORE["evidence beside"])
 def test_the_parts_of_a_mixture(name):
-    shared = {"seed": 3, "monitor": "nll", "save_every": 7, "save_minutes": 2.5, "max_bad_steps": 4, "logdir": "logs"}
+    shared = {
+        "seed": 3,
+        "monitor": "nll",
+        "save_every": 7,
+        "save_minutes": 2.5,
+        "max_skipped_steps": 4,
+        "logdir": "logs",
+    }
     config = GivenSettings(preset=name, options=shared | {"history": "evidence"}).config()
     assert isinstance(config, MixtureTrainingConfig) and (config.seed, config.logdir) == (3, "logs")
     assert values(config.evidence) == as_it_was(BEFORE["evidence beside"][name], "evidence")

@@ -27,7 +27,7 @@ def test_precedence_is_default_preset_recipe_file_set_option(tmp_path):
     assert (config.epochs, config.history_len, config.angle, config.num_layers) == (7, 4, 2.0, 5)
     assert config.batch_size == 0
     fast = GivenSettings("yago", "fast").config()
-    assert (fast.loss, fast.unique_questions, fast.history_len) == ("shared", True, 1)
+    assert (fast.loss, fast.unique_queries, fast.history_len) == ("shared", True, 1)
     assert GivenSettings("yago", "fast", assignments=["loss=full"]).config().loss == "full"
     assert GivenSettings("yago", "exact").config() == GivenSettings("yago").config() == preset("yago")
     with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):

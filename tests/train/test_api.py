@@ -157,9 +157,9 @@ def test_sampled_loss_and_nll_monitor_train(graph, config, tmp_path):
 
 
 @pytest.mark.slow
-def test_shared_loss_unique_questions_and_a_falling_step_size_train(graph, config, tmp_path):
+def test_shared_loss_unique_queries_and_a_falling_step_size_train(graph, config, tmp_path):
     shared = config.replace(
-        loss="shared", num_shared=2, unique_questions=True, lr_schedule="cosine", epochs=3, logdir=str(tmp_path / "l")
+        loss="shared", num_shared=2, unique_queries=True, lr_schedule="cosine", epochs=3, logdir=str(tmp_path / "l")
     )
     records = []
     train_tirgn(graph, shared, model_dir=tmp_path, on_record=records.append)

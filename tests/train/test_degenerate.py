@@ -28,7 +28,7 @@ SMALL = {
 FORMS = {
     "tirgn": {},
     "one question at a time": {"batch_size": 1},
-    "fast": {"loss": "shared", "num_shared": 2, "unique_questions": True, "targets_per_step": 2, "ema_decay": 0.5},
+    "fast": {"loss": "shared", "num_shared": 2, "unique_queries": True, "targets_per_step": 2, "ema_decay": 0.5},
     "sampled": {"loss": "sampled", "num_negatives": 2},
     "regcn": {"family": "regcn"},
     "evidence": {"family": "evidence"},

@@ -125,8 +125,8 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
     # The second epoch goes wrong: the first one's best checkpoint stays.
     spoil(monkeypatch, lambda target: len(begun) == 1 and target > 2)
     emit = lambda record: begun.append(1) if isinstance(record, EpochRecord) else None
-    with pytest.raises(DivergedError, match=r"4 of \d+ steps of epoch 2 .*max_bad_steps = 3.*loss nan") as error:
-        train_tirgn(graph, configured(tmp_path, max_bad_steps=3, epochs=3), model_dir=tmp_path, on_record=emit)
+    with pytest.raises(DivergedError, match=r"4 of \d+ steps of epoch 2 .*max_skipped_steps = 3.*loss nan") as error:
+        train_tirgn(graph, configured(tmp_path, max_skipped_steps=3, epochs=3), model_dir=tmp_path, on_record=emit)
     assert f"{tmp_path / 'tirgn_best.npz'} is that of epoch 1" in str(error.value)
     assert "smaller --lr (now 0.02)" in str(error.value) and "\n" not in str(error.value)
     assert load_checkpoint(tmp_path / "tirgn_best").metadata["metrics"]["epoch"] == 1
@@ -136,7 +136,7 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
 def test_an_epoch_of_skipped_steps_alone_ends_the_training(graph, tmp_path, monkeypatch):
     spoil(monkeypatch, lambda target: True)
     with pytest.raises(DivergedError, match="there is no checkpoint yet"):
-        train_tirgn(graph, configured(tmp_path, max_bad_steps=10**6), model_dir=tmp_path)
+        train_tirgn(graph, configured(tmp_path, max_skipped_steps=10**6), model_dir=tmp_path)
 
 
 @pytest.mark.slow

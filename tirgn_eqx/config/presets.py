@@ -85,7 +85,7 @@ PRESETS: dict[str, Preset] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "exact": {},
     "fast": {
-        "unique_questions": True,
+        "unique_queries": True,
         "loss": "shared",
         "num_shared": 512,
         "learning_rate": 1.5e-3,

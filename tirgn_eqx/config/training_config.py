@@ -109,7 +109,7 @@ class ModelTrainingConfig(TrainingConfig):
     monitor: Literal["mrr", "nll"] = _stopping(
         "mrr", "validation figure that early stopping follows", resumable=False, shared=True
     )
-    max_bad_steps: int = _stopping(
+    max_skipped_steps: int = _stopping(
         10, "non-finite steps of an epoch that are skipped; more, or only such steps, end the run", low=0, shared=True
     )
     checkpoint_interval: int = _output(10, "epochs between numbered checkpoints; 0 = none", low=0)
@@ -164,7 +164,7 @@ class RecurrentTrainingConfig(ModelTrainingConfig):
         low=1,
         requires=("loss", ("shared",)),
     )
-    unique_questions: bool = _loss(False, "decode equal queries of a snapshot once, counted by their facts")
+    unique_queries: bool = _loss(False, "decode equal queries of a snapshot once, counted by their facts")
     targets_per_step: int = _optimisation(
         1, "consecutive target snapshots that share one evolution and one update; 1 = as published", low=1
     )

@@ -40,7 +40,7 @@ def make_loader(
             history_window=config.history_window,
             batch_size=config.batch_size,
             max_buckets=config.max_buckets,
-            unique=config.unique_questions,
+            unique=config.unique_queries,
             num_negatives=config.num_negatives if config.loss == "sampled" else 0,
             num_shared=config.num_shared if config.loss == "shared" else 0,
             rows="all" if config.loss == "full" else "touched",

@@ -99,7 +99,8 @@ class SkippedSteps:
         """The error that ends the training; `advice`: what to do next."""
         return DivergedError(
             f"the training diverged: {self.count:,} of {self.steps:,} steps of epoch {self.epoch} gave no finite loss "
-            f"or gradient (max_bad_steps = {self.limit}), {self.first or 'some before this part of it began'}; {advice}"
+            f"or gradient (max_skipped_steps = {self.limit}), {self.first or 'some before this part of it began'}; "
+            f"{advice}"
         )
 
 

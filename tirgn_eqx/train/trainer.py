@@ -177,7 +177,7 @@ class Trainer:
         self.step.compile(self.state.model, self.state.opt_state, self.loader, self.step_key)
         self.validator.compile(self.state.forecaster())
         epoch, num_steps, metrics = self.state.epoch, len(self.loader), list(self.state.epoch_metrics)
-        skipped = SkippedSteps(self.config.max_bad_steps, epoch, num_steps, sum(map(is_skipped, metrics)))
+        skipped = SkippedSteps(self.config.max_skipped_steps, epoch, num_steps, sum(map(is_skipped, metrics)))
         facts, begin = 0, time.perf_counter()
         shown = begin
         for done, prepared in enumerate(self.loader.epoch(epoch, len(metrics)), start=len(metrics) + 1):

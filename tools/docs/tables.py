@@ -60,7 +60,12 @@ paused; what an epoch takes alone is in the `epoch-` records.
 
 
 def load() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    for record in records:
+        setting = record["setting"]
+        if "unique_questions" in setting:  # the name of this setting in earlier records
+            setting["unique_queries"] = setting.pop("unique_questions")
+    return records
 
 
 def percent(value: float | None) -> str:
@@ -83,7 +88,7 @@ def recipe(record: dict[str, Any]) -> str:
         return "fast"
     if setting.get("loss", "full") != "full":
         return "other"
-    published = not setting.get("unique_questions") and setting.get("lr_schedule", "constant") == "constant"
+    published = not setting.get("unique_queries") and setting.get("lr_schedule", "constant") == "constant"
     return "exact" if published and not setting.get("ema_decay") else "other"
 
 
