@@ -26,7 +26,9 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
-    place = lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
+    def place(item):
+        return LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
+
     items.sort(key=place)
 
 

@@ -68,7 +68,10 @@ def random_graph(
     columns = [rng.integers(0, size, total) for size in (num_entities, num_relations, num_entities)]
     rows = np.stack([*columns, np.repeat(np.arange(num_times), count)], 1)
     ends = np.cumsum(count)
-    inside = lambda time: int(ends[time] - count[time] // 2)
+
+    def inside(time):
+        return int(ends[time] - count[time] // 2)
+
     return make_graph(
         rows,
         num_entities=num_entities,
@@ -86,7 +89,10 @@ def facts_of_a_graph(
     empty splits, gaps in time. (The graph itself is made in the test: its type checks draw random numbers,
     which Hypothesis forbids in a strategy.)"""
     entities, relations = draw(st.integers(1, max_entities)), draw(st.integers(1, max_relations))
-    below = lambda size: st.integers(0, size - 1)
+
+    def below(size):
+        return st.integers(0, size - 1)
+
     fact = st.tuples(below(entities), below(relations), below(entities), below(max_times))
     # Left to itself, a list of at most 24 has 6 entries on average: too few to repeat anything.
     facts = draw(st.lists(fact, min_size=draw(st.integers(1, max_facts)), max_size=max_facts))
@@ -105,7 +111,10 @@ def both_directions(graph: TemporalGraph, rows=slice(None)) -> list[tuple[int, .
 def same_bits(a, b) -> bool:
     """Whether two pytrees have equal structure and leaves equal in type, shape and every bit."""
     leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
-    as_bits = lambda leaf: (str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes())
+
+    def as_bits(leaf):
+        return (str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes())
+
     equal = jax.tree.structure(a) == jax.tree.structure(b)
     return equal and all(as_bits(x) == as_bits(y) for x, y in zip(leaves, others))
 
@@ -148,5 +157,8 @@ def tiny_config(family: str = "tirgn", **changes) -> TrainingConfig:
 
 def tiny_model(num_entities: int, num_relations: int, static: StaticGraph | None = None, **changes) -> TiRGN:
     """A model of `tiny_config(**changes)`, initialised in one compilation."""
-    build = lambda key: TiRGN(num_entities, num_relations, tiny_config(**changes), static, key=key)
+
+    def build(key):
+        return TiRGN(num_entities, num_relations, tiny_config(**changes), static, key=key)
+
     return eqx.filter_jit(build)(jax.random.key(0))

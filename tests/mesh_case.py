@@ -65,13 +65,16 @@ def figures(graph, config, mesh):
     """Losses, every gradient, the model after a step and a validation's ranks, on a mesh or (None) on one device."""
     placement = Placement(mesh)
     optimizer = make_optimizer(config)
-    build = lambda: build_model(
-        graph.num_entities,
-        graph.num_relations,
-        config,
-        graph.static if config.static_graph else None,
-        key=jax.random.key(0),
-    )
+
+    def build():
+        return build_model(
+            graph.num_entities,
+            graph.num_relations,
+            config,
+            graph.static if config.static_graph else None,
+            key=jax.random.key(0),
+        )
+
     loader = make_loader(graph, config, placement=placement)
     batch = loader.build(int(loader.items[-1])).batch
     batch = eqx.tree_at(lambda b: b.key, batch, placement.key(jax.random.key(3)), is_leaf=lambda x: x is None)

@@ -71,7 +71,10 @@ def test_every_step_of_the_evolution(case, mode):
         state, relations, running, trace = eqx.filter_jit(RecurrentEncoder.evolve)(
             model.encoder, state, relations, snapshot, running, training=mode == "train", key=None
         )
-        expected = lambda name, step=step: numbers[f"{mode}/{name}"][step]
+
+        def expected(name, step=step):
+            return numbers[f"{mode}/{name}"][step]
+
         assert_equal(trace.relation_pool, expected("rel_pool_steps"), tolerance, "relation pooling")
         assert_equal(relations, expected("rel_emb_steps"), tolerance, "relations")
         for layer, out in enumerate(trace.layers):

@@ -88,7 +88,10 @@ def worlds(draw):
         total = sum(map(len, later))
         later_times = draw(st.lists(GAP, min_size=len(later), max_size=len(later)))
         futures.append((later, later_times, sorted(draw(st.tuples(*[st.integers(0, total)] * 2)))))
-    known = lambda bound: bound if bound <= count else None
+
+    def known(bound):
+        return bound if bound <= count else None
+
     return World(past, now, times, known(valid), known(test), futures)
 
 
@@ -122,10 +125,13 @@ def force(loader, bucket):
 def forecast(model, batch):
     """Encoding and log probabilities of both kinds, `(micro, unit, candidate)`."""
     encoding, _ = model.encoder(batch.window)
-    ask = lambda kind: jax.lax.map(
-        lambda queries: model.log_probabilities(encoding, queries, batch.time_index, kind=kind),
-        getattr(batch, f"{kind}_queries"),
-    )
+
+    def ask(kind):
+        return jax.lax.map(
+            lambda queries: model.log_probabilities(encoding, queries, batch.time_index, kind=kind),
+            getattr(batch, f"{kind}_queries"),
+        )
+
     return encoding, ask("entity"), ask("relation")
 
 
@@ -187,7 +193,10 @@ def units_of(batch, kind):
 def test_the_present_changes_what_is_asked_and_not_what_is_known(model, world, now, keep, history_window):
     # One split for the whole present, whatever its facts are.
     before = sum(map(len, world.past))
-    clip = lambda bound: None if bound is None else min(bound, before)
+
+    def clip(bound):
+        return None if bound is None else min(bound, before)
+
     world = world._replace(valid=clip(world.valid), test=clip(world.test))
     now = (world.now[:keep] + now)[:MOST_FACTS]
     one, other = world.graph(0), world.graph(0, now=now)
@@ -211,7 +220,10 @@ def test_the_past_does_change_forecasts(model):
     """So that the tests above could have failed."""
     past = [[(0, 0, 1), (2, 1, 3)], [(0, 0, 2)], [(1, 1, 4)], [(0, 0, 5)]]
     world = World(past, [(0, 0, 1)], [1] * 5, None, None, [([], [], (0, 0))] * 2)
-    batch = lambda past: make_loader(world.graph(past=past), "train", 0).build(world.target).batch
+
+    def batch(past):
+        return make_loader(world.graph(past=past), "train", 0).build(world.target).batch
+
     base = batch(past)
     recent = batch([*past[:3], [(0, 0, 6)]])
     assert not same_bits(base.window, recent.window)

@@ -48,7 +48,8 @@ def assert_close(ours, reference, tolerance=1e-5):
     assert max(float(jnp.max(jnp.abs(a - b))) for a, b in pairs) <= tolerance * largest
 
 
-slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.ci
@@ -83,8 +84,11 @@ def test_the_states_of_the_rows_are_those_of_the_full_computation(static, loss):
     np.testing.assert_allclose(part.entity[real], whole.entity[rows.index[real]], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(part.relation, whole.relation, rtol=1e-5, atol=1e-6)
     assert_close(part_buffers, whole_buffers)
+
     # The same questions, by position instead of by entity.
-    back = lambda position: rows.index[position]
+    def back(position):
+        return rows.index[position]
+
     for ours, theirs, fields in (
         (few.entity_queries, full.entity_queries, ("subject", "answer")),
         (few.relation_queries, full.relation_queries, ("subject", "condition")),

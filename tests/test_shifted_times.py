@@ -52,7 +52,10 @@ def moved(path, granularity, start):
     """The simulated world as an event table at `path`, one snapshot for each of its days, and its graph."""
     graph = world()
     unit, interval = GRANULARITIES[granularity]
-    name = lambda ids: np.array(graph.entity_names)[ids]
+
+    def name(ids):
+        return np.array(graph.entity_names)[ids]
+
     table = {"entity1": name(graph.subject), "relation": np.array(graph.relation_names)[graph.relation]}
     seconds = pl.Series(start + graph.times[graph.snapshot] * unit * interval)
     table |= {"entity2": name(graph.object), "timestamp": pl.from_epoch(seconds)}

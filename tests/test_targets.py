@@ -39,7 +39,10 @@ def test_every_target_is_in_one_step(graph):
     last = int(single.items[-1])
     assert several.items.tolist() == list(range(last, 0, -TOGETHER))[::-1]
     assert len(several) == -(-len(single) // TOGETHER)
-    facts = lambda loader: sum(prepared.num_facts for prepared in loader.epoch(0))
+
+    def facts(loader):
+        return sum(prepared.num_facts for prepared in loader.epoch(0))
+
     assert facts(several) == facts(single)
 
 
@@ -105,11 +108,14 @@ def test_an_earlier_target_never_sees_the_later_ones(graph):
         batch = make_loader(made, config).build(target).batch
         states.append((encode(model, batch), batch.rows))
     (one, one_rows), (other, other_rows) = states
-    place = lambda encoding, rows, number: {
-        int(entity): np.asarray(encoding.entity[number, row]).tobytes()
-        for row, entity in enumerate(rows.index.tolist())
-        if entity < ENTITIES
-    }
+
+    def place(encoding, rows, number):
+        return {
+            int(entity): np.asarray(encoding.entity[number, row]).tobytes()
+            for row, entity in enumerate(rows.index.tolist())
+            if entity < ENTITIES
+        }
+
     for number, same in ((0, True), (1, True), (2, False)):
         first, second = place(one, one_rows, number), place(other, other_rows, number)
         shared = first.keys() & second.keys()

@@ -95,7 +95,10 @@ def test_padding_and_edge_order_change_nothing(golden):
         "pair_entity": 0,
         "pair_relation": 5,
     }
-    pad = lambda name, x: jnp.pad(x, ((0, 0), (0, 5)), constant_values=extra[name])
+
+    def pad(name, x):
+        return jnp.pad(x, ((0, 0), (0, 5)), constant_values=extra[name])
+
     padded = {name: pad(name, getattr(window, name)) for name in extra}
     # The drop index of a target is the size of `active`, which grew.
     target = padded["edge_target"]
@@ -107,8 +110,13 @@ def test_padding_and_edge_order_change_nothing(golden):
 
     # Any order of the edges among equal targets is as good: reverse them within each target.
     order = jnp.stack([jnp.lexsort((-jnp.arange(t.shape[0]), t)) for t in window.edge_target])
-    take = lambda x: jnp.take_along_axis(x, order, 1)
-    edges = lambda w: (w.edge_source, w.edge_relation, w.edge_target)
+
+    def take(x):
+        return jnp.take_along_axis(x, order, 1)
+
+    def edges(w):
+        return (w.edge_source, w.edge_relation, w.edge_target)
+
     shuffled = eqx.tree_at(edges, window, tuple(take(x) for x in edges(window)))
     other = gradient_of(golden.model, eqx.tree_at(lambda b: b.window, golden.batch, shuffled))
     assert relative(other.gradient, plain.gradient) < 1e-5

@@ -25,7 +25,10 @@ def write(folder: Path, name: str, rows=None, *, negatives=6, protocol=pickle.HI
     """A folder of the set `name`; for tkgl-wikidata with negatives of its valid and test split."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = facts(seed) if rows is None else rows
-    text = lambda kind, number: f"{kind}{number + 40}" if name in NAMED else str(number)
+
+    def text(kind, number):
+        return f"{kind}{number + 40}" if name in NAMED else str(number)
+
     lines = [f"{t},{text('Q', s)},{text('Q', o)},{text('P', r)}" for t, s, o, r in rows.tolist()]
     (folder / f"{name}_edgelist.csv").write_text("\n".join(["timestamp,head,tail,relation_type", *lines]) + "\n")
     if name in NAMED:

@@ -56,7 +56,10 @@ def test_a_second_training_is_kept_out_and_changes_nothing(graph, tmp_path):
 @pytest.mark.slow
 def test_a_folder_that_is_deleted_while_training_is_made_again(graph, tmp_path):
     folder = tmp_path / "models"
-    on_record = lambda record: shutil.rmtree(folder) if isinstance(record, EpochRecord) and record.epoch == 1 else None
+
+    def on_record(record):
+        return shutil.rmtree(folder) if isinstance(record, EpochRecord) and record.epoch == 1 else None
+
     result = train_tirgn(graph, configured(tmp_path), model_dir=folder, on_record=on_record)
     assert load_checkpoint(result["checkpoint"]).metadata["model_type"] == "tirgn"
 
@@ -76,10 +79,13 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
     data = "sim:num_entities=8,num_relations=2,num_days=12,facts_per_day=6"
     settings = [f"--set={key}={value}" for key, value in (SMALL | {"static_graph": "false"}).items()]
     words = ["train", "--data-path", data, "--epochs", "1", "--model-dir", "models", "--logdir", "logs", *settings]
-    run = lambda limit, *more: subprocess.run(
-        [sys.executable, "-c", code, str(limit), *words, *more, "--quiet", "--json"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+
+    def run(limit, *more):
+        return subprocess.run(
+            [sys.executable, "-c", code, str(limit), *words, *more, "--quiet", "--json"],
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
     assert run(10**9).returncode == 0
     best = tmp_path / "models" / "tirgn_best.npz"
     before = best.read_bytes(), best.with_suffix(".json").read_bytes()

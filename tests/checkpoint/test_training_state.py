@@ -40,7 +40,10 @@ def configured(folder, kind="tirgn", **changes):
 
 def broken_off(graph, folder, kind="tirgn", steps=3, **options):
     asked = iter(range(10**6))
-    stop = lambda: next(asked) + 1 >= steps
+
+    def stop():
+        return next(asked) + 1 >= steps
+
     result = train_tirgn(graph, configured(folder, kind), model_dir=folder, stop=stop, **options)
     assert result["status"] == "interrupted"
 

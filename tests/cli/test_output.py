@@ -187,7 +187,10 @@ def test_json_is_one_line_without_nan(capsys):
     )
     text = capsys.readouterr().out
     assert text.count("\n") == 1
-    refuse = lambda name: pytest.fail(f"{name} is no JSON")
+
+    def refuse(name):
+        return pytest.fail(f"{name} is no JSON")
+
     assert json.loads(text, parse_constant=refuse) == {
         "mrr": None,
         "nll": None,

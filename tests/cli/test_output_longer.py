@@ -25,7 +25,10 @@ LITTLE = (*("--set", "evidence_heads=2", "--set", "evidence_hidden=2", "--set", 
 def write_rows(place):
     """A file of raw rows of twelve days, in which four actors act on each other."""
     names = ("FRANCE", "GERMANY", "POLICE", "CHINA")
-    actors = lambda i: {"Actor1Name": names[i % 4], "Actor2Name": names[(i + 1 + i // 4 % 2) % 4]}
+
+    def actors(i):
+        return {"Actor1Name": names[i % 4], "Actor2Name": names[(i + 1 + i // 4 % 2) % 4]}
+
     times = [f"202001{1 + i // 8:02d}0015{i % 8:02d}" for i in range(96)]
     place.mkdir()
     content = b"".join(raw(i + 1, **actors(i), DATEADDED=time, Day=time[:8]) for i, time in enumerate(times))

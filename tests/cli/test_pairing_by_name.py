@@ -104,7 +104,10 @@ def timeless(value):
 def made_by_hand(path, metadata, facts):
     """The graph of facts by name with the ids of a checkpoint, looked up one by one, and how many facts it lacks; the
     splits are those of `path`."""
-    number = lambda kind, name: metadata[kind].index(name) if name in metadata[kind] else None
+
+    def number(kind, name):
+        return metadata[kind].index(name) if name in metadata[kind] else None
+
     graph = load_graph(str(path), num_days=0) if str(path).endswith("parquet") else load_graph(str(path))
     split = {int(graph.times[t]): int(s) for t, s in zip(graph.snapshot.tolist(), graph.split.tolist())}
     rows = [(number("entities", s), number("relations", r), number("entities", o), t) for s, r, o, t in facts]

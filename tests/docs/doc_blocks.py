@@ -132,5 +132,8 @@ def unit_commands(block: Block) -> list[Command]:
 def spans(page: Path) -> list[Command]:
     """Commands in running text, whose values may be placeholders."""
     text = FENCE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text(encoding="utf-8"))
-    place = lambda match: text[: match.start()].count("\n") + 1
+
+    def place(match):
+        return text[: match.start()].count("\n") + 1
+
     return [Command(tuple(match[1].split()[1:]), place(match)) for match in SPAN.finditer(text)]

@@ -212,7 +212,10 @@ def names(page: str) -> dict[str, object]:
     if page != "docs/large-graphs.md":
         return {}
     random = np.random.default_rng(0)
-    block = lambda day: (*random.integers(0, 50, (3, 9)), np.full(9, day), np.full(9, max(0, day - 7), np.int8))
+
+    def block(day):
+        return (*random.integers(0, 50, (3, 9)), np.full(9, day), np.full(9, max(0, day - 7), np.int8))
+
     return {"source": [block(day) for day in range(10)]}
 
 

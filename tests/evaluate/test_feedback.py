@@ -54,7 +54,10 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
         other, build_history_vocabulary(other), "test", GraphOptions(history_len=HISTORY_LEN, unique=True)
     )
     batch = loader.build(cut).batch
-    first = lambda queries: jax.tree.map(lambda x: x[0], queries)
+
+    def first(queries):
+        return jax.tree.map(lambda x: x[0], queries)
+
     queries = first(batch.entity_queries)
     scores = eqx.filter_jit(model)(batch.window, queries, first(batch.relation_queries), batch.time_index)[0]
     expected = {}
@@ -86,7 +89,9 @@ def test_no_fact_of_the_split_is_read(model, graph):
 
 @pytest.mark.ci
 def test_evaluation_with_what_was_fed_back(model, graph):
-    run = lambda setting: evaluate_model(model, graph, history_len=HISTORY_LEN, setting=setting)
+    def run(setting):
+        return evaluate_model(model, graph, history_len=HISTORY_LEN, setting=setting)
+
     frozen, fed = run("multi-step"), run("multi-step, fed back")
     assert fed.setting == "multi-step, fed back" and np.array_equal(fed.snapshot, frozen.snapshot)
     first = frozen.snapshot == frozen.snapshot.min()

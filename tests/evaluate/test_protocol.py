@@ -27,7 +27,10 @@ def model(graph):
 
 def one_query(subject, given, seen, candidates):
     pad = SEEN - len(seen)
-    whole = lambda *values: jnp.array(values, jnp.int32)
+
+    def whole(*values):
+        return jnp.array(values, jnp.int32)
+
     return Queries(
         subject=whole(subject),
         condition=whole(given),
@@ -117,7 +120,10 @@ def long_last_snapshot(between):
     """A graph whose test split is three snapshots; `between` are the facts of the first two. The last one is the
     largest by far, so that the shapes of its batch do not depend on the others."""
     rng = np.random.default_rng(0)
-    draw = lambda count, time: [(*rng.integers(0, (9, 3, 9)).tolist(), time) for _ in range(count)]
+
+    def draw(count, time):
+        return [(*rng.integers(0, (9, 3, 9)).tolist(), time) for _ in range(count)]
+
     known = [fact for time in range(6) for fact in draw(8, time)]
     last = draw(40, 8)
     facts = known + between + last

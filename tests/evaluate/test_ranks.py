@@ -19,7 +19,10 @@ def ranks_of(scores, queries):
 
 def make_queries(answers, true):
     """Queries with the given (unit, answer) and true (unit, candidate) pairs, padded as the loader pads."""
-    pad = lambda pairs, size, filler: np.array(pairs + [filler] * (size - len(pairs)), np.int32).T
+
+    def pad(pairs, size, filler):
+        return np.array(pairs + [filler] * (size - len(pairs)), np.int32).T
+
     answer_query, answer = pad(answers, ANSWERS, (0, 0))
     true_query, true_candidate = pad(true, TRUE, (UNITS, CANDIDATES))
     weight = np.bincount([unit for unit, _ in answers], minlength=UNITS)

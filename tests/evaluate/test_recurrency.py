@@ -18,7 +18,10 @@ def brute_force_scores(graph, model, subject, relation, time, known):
     """The score of every entity, straight from the definition."""
     past = [fact for fact in both_directions(graph) if fact[3] < known]
     clock, decay, share = graph.time_index, model.decay[relation], model.share[relation]
-    fade = lambda snapshot: 2.0 ** (-decay * (clock[time] - clock[snapshot]))
+
+    def fade(snapshot):
+        return 2.0 ** (-decay * (clock[time] - clock[snapshot]))
+
     total = sum(fade(snapshot) for snapshot in range(known))
     of_relation = [o for _, r, o, _ in past if r == relation]
     scores = []
@@ -77,7 +80,10 @@ def has_queries(graph, split):
 def test_ranks_are_those_of_the_definition(facts, split, setting, data):
     graph = make_graph(**facts)
     assume(has_queries(graph, split))
-    choose = lambda values: np.array([data.draw(st.sampled_from(values)) for _ in range(2 * graph.num_relations)])
+
+    def choose(values):
+        return np.array([data.draw(st.sampled_from(values)) for _ in range(2 * graph.num_relations)])
+
     assert_same_ranks(graph, Recurrency(choose(DECAYS), choose(SHARES)), split, setting)
 
 

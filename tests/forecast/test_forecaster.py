@@ -69,10 +69,17 @@ def models(graph):
     for kind in KINDS:
         make = functools.partial(build_model, *sizes, config_of(kind))
         made[kind] = eqx.filter_jit(lambda key, make=make: make(key=key))(key)
+
     # Decoders as if trained: without statistics of their own, an untrained one is sure of everything.
-    decoders = lambda m: [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]
-    variances = lambda m: [decoder.norm_hidden.running.var for decoder in decoders(m)]
-    calm = lambda m: eqx.tree_at(variances, m, replace_fn=lambda x: 1e4 * x) if decoders(m) else m
+    def decoders(m):
+        return [part for part in jax.tree.leaves(m, is_leaf=is_decoder) if is_decoder(part)]
+
+    def variances(m):
+        return [decoder.norm_hidden.running.var for decoder in decoders(m)]
+
+    def calm(m):
+        return eqx.tree_at(variances, m, replace_fn=lambda x: 1e4 * x) if decoders(m) else m
+
     return {kind: calm(model) for kind, model in made.items()}
 
 
@@ -178,7 +185,10 @@ def test_facts_are_scored_by_each_of_their_parts(models, graph):
     found = Forecaster(models["mixture"], config_of("mixture"), graph)
     scores = found.score([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")])
     for number, (s, r, o) in enumerate([("ACTOR A", "036_Q1", "ACTOR B"), ("ACTOR C", "042_Q1", "ACTOR D")]):
-        by_name = lambda forecast: {c.name: c.probability for c in forecast.candidates}
+
+        def by_name(forecast):
+            return {c.name: c.probability for c in forecast.candidates}
+
         np.testing.assert_allclose(scores["object"][number], by_name(found.forecast(s, r, top=99))[o], rtol=1e-4)
         np.testing.assert_allclose(scores["subject"][number], by_name(found.forecast(None, r, o, top=99))[s], rtol=1e-4)
         np.testing.assert_allclose(

@@ -73,5 +73,8 @@ def test_every_name_is_reached_by_itself(known, data):
         found = known[names.entity(asked)]
     except DataError:
         return
-    plain = lambda name: name.strip().casefold()
+
+    def plain(name):
+        return name.strip().casefold()
+
     assert asked == found or [name for name in known if plain(name) == plain(asked)] == [found]

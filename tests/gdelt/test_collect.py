@@ -68,7 +68,10 @@ def test_gaps_are_listed_and_no_failure(gdelt, tmp_path):
     del gdelt.files[f"/gdeltv2/{names[5]}"]
     result = run(gdelt, tmp_path, 14)
     assert (result["status"], result["listed"], result["fetched"]) == ("complete", 7, 6)
-    at = lambda index: (FIRST + index * QUARTER).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def at(index):
+        return (FIRST + index * QUARTER).strftime("%Y-%m-%dT%H:%M:%SZ")
+
     assert result["missing"] == {
         "count": 4,
         "ranges": [

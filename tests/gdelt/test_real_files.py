@@ -29,7 +29,10 @@ def count(rows: list[list[str]]) -> dict[str, int]:
     """Rows, events and what is said of them, for a single file under the default options."""
     both = [row for row in rows if row[NAME1].strip() and row[NAME2].strip()]
     facts = [(row[NAME1], f"{row[CODE]}_Q{row[QUAD]}", row[NAME2], row[ADDED[len(row)]]) for row in both]
-    date = lambda text: dt.date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+
+    def date(text):
+        return dt.date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+
     late = [(date(row[ADDED[len(row)]]) - date(row[DAY])).days for row in both]
     distinct = set(facts)
     return {

@@ -15,7 +15,10 @@ def test_the_record_of_what_is_whole_is_never_wrong(tmp_path, monkeypatch):
     place.write_bytes(b"content")
     listed = ListedFile(FIRST, 7, md5(b"content"))
     read = []
-    known = lambda path, kind: read.append(path) or f"{kind}:{md5(path.read_bytes())}"
+
+    def known(path, kind):
+        return read.append(path) or f"{kind}:{md5(path.read_bytes())}"
+
     monkeypatch.setattr("tirgn_eqx.gdelt.verified.digest_of", known)
 
     def holds():

@@ -41,11 +41,16 @@ def graph(static):
 
 @pytest.fixture(scope="module")
 def model(graph):
-    make = lambda key: build_model(ENTITIES, RELATIONS, small(), graph.static, key=key)
+    def make(key):
+        return build_model(ENTITIES, RELATIONS, small(), graph.static, key=key)
+
     made = eqx.filter_jit(make)(jax.random.key(2))
     moved = rough(eqx.filter(made, eqx.is_inexact_array))
+
     # The edges' degrees are counts, not parameters.
-    edges = lambda m: m.background.words.static_edges
+    def edges(m):
+        return m.background.words.static_edges
+
     return eqx.tree_at(edges, eqx.combine(moved, made), edges(made))
 
 
@@ -54,7 +59,10 @@ def test_words_add_to_an_entity_in_all_its_roles(graph, static, model):
     for entity, word in zip(static.entity, static.word):
         said[entity] += np.asarray(model.background.words.vectors, np.float64)[word]
     said /= np.sqrt(np.maximum(np.bincount(static.entity, minlength=ENTITIES), 1))[:, None]
-    roles = lambda m: (m.background.subject, m.background.object, m.background.neighbour)
+
+    def roles(m):
+        return (m.background.subject, m.background.object, m.background.neighbour)
+
     told = [jnp.asarray(own + part, jnp.float32) for own, part in zip(roles(model), np.split(said, 3, 1))]
     without = eqx.tree_at(lambda m: (*roles(m), m.background.words), model, (*told, None))
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
@@ -68,7 +76,10 @@ def test_words_add_to_an_entity_in_all_its_roles(graph, static, model):
 def test_words_are_left_out_where_the_settings_say_so(graph, static):
     for changes in ({"static_graph": False}, {"evidence_background": False}):
         config = small(**changes)
-        build = lambda key, config=config: build_model(ENTITIES, RELATIONS, config, static, key=key)
+
+        def build(key, config=config):
+            return build_model(ENTITIES, RELATIONS, config, static, key=key)
+
         made = eqx.filter_eval_shape(build, jax.random.key(0))
         assert made.static_edges is None and made.word_embedding is None
 
@@ -90,7 +101,10 @@ def test_a_training_with_words_leaves_their_edges_and_comes_back(tmp_path):
 @pytest.mark.parametrize("structure", [True, False])
 def test_a_structure_with_evidence_and_words_comes_back(graph, tmp_path, structure):
     config = settings(evidence=small(), static_graph=structure, static_blocks=2)
-    make = lambda key: build_model(ENTITIES, RELATIONS, config, graph.static, key=key)
+
+    def make(key):
+        return build_model(ENTITIES, RELATIONS, config, graph.static, key=key)
+
     model = eqx.filter_jit(make)(jax.random.key(1))
     assert (model.structure.static_edges is not None) == structure and model.evidence.static_edges is not None
     path = save_model(tmp_path / "m", model, config, graph)
@@ -99,7 +113,10 @@ def test_a_structure_with_evidence_and_words_comes_back(graph, tmp_path, structu
 
 def test_evidence_trained_without_words_is_not_taken_where_there_are_some(tmp_path):
     world = simulate(num_days=20, num_entities=30, static_graph=True, seed=1).graph
-    build = lambda key: build_model(world.num_entities, world.num_relations, small(), None, key=key)
+
+    def build(key):
+        return build_model(world.num_entities, world.num_relations, small(), None, key=key)
+
     path = save_model(tmp_path / "old", eqx.filter_jit(build)(jax.random.key(0)), small(), world)
     with pytest.raises(CheckpointError, match="has no static graph, unlike a training on sim.*leave --evidence out"):
         train_tirgn(world, settings(logdir=str(tmp_path / "log")), model_dir=tmp_path / "models", evidence=path)

@@ -40,13 +40,18 @@ def rough(model, seed=0):
     """The model with every parameter moved about, so that none is still where it begins."""
     leaves, tree = jax.tree.flatten(model)
     rng = np.random.default_rng(seed)
-    move = lambda x: x + jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
+
+    def move(x):
+        return x + jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
+
     return jax.tree.unflatten(tree, [move(x) for x in leaves])
 
 
 @functools.cache
 def made(entities, relations, changes):
-    make = lambda key: build_model(entities, relations, small(**dict(changes)), key=key)
+    def make(key):
+        return build_model(entities, relations, small(**dict(changes)), key=key)
+
     return rough(eqx.filter_jit(make)(jax.random.key(2)))
 
 
@@ -116,7 +121,10 @@ def neighbour_mean(layer, vectors, gathered):
 def intensities_by_loop(model, gathered, query):
     """lambda of every candidate of an entity question, straight from the definition."""
     s, r = int(gathered["subject"][query]), int(gathered["relation"][query])
-    f64 = lambda x: np.asarray(x, np.float64)
+
+    def f64(x):
+        return np.asarray(x, np.float64)
+
     out = np.full(model.num_entities, module.MIN_INTENSITY)
     background = np.zeros(model.num_entities)
     if model.background is not None:
@@ -124,9 +132,10 @@ def intensities_by_loop(model, gathered, query):
         near = neighbour_mean(part.first_hop, f64(part.neighbour), gathered)
         inner = gelu(f64(part.neighbour) @ f64(part.hop_self) + near @ f64(part.hop_neighbours))
         far = neighbour_mean(part.second_hop, inner, gathered)
-        role = lambda own, name: (
-            f64(own) + near @ f64(getattr(part.first_hop, name)) + far @ f64(getattr(part.second_hop, name))
-        )
+
+        def role(own, name):
+            return f64(own) + near @ f64(getattr(part.first_hop, name)) + far @ f64(getattr(part.second_hop, name))
+
         subject, objects = role(part.subject, "to_subject")[s], role(part.object, "to_object")
         asked = f64(part.relation)[r]
         hidden = gelu(np.concatenate([subject, asked]) @ f64(part.inner))
@@ -186,7 +195,10 @@ def test_relations_are_carried_by_what_the_pair_did(graph):
     model = build(graph, evidence_background=False)
     batch, gathered = batch_at(graph, model, graph.num_snapshots - 1)
     found = np.asarray(relation_intensities(model, batch))[: len(gathered["relation_subject"])]
-    f64 = lambda x: np.asarray(x, np.float64)
+
+    def f64(x):
+        return np.asarray(x, np.float64)
+
     for query in range(len(found)):
         expected = np.exp(f64(model.relation_level)) + module.MIN_INTENSITY
         for pair, q, x in zip(gathered["entry_neighbour"], gathered["entry_relation"], f64(gathered["entry_features"])):
@@ -230,7 +242,10 @@ def test_padding_changes_nothing(graph):
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_at_or_after_the_target_is_seen(seed):
     rng = np.random.default_rng(seed)
-    draw = lambda times: np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+
+    def draw(times):
+        return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+
     past, now = draw(np.arange(5)), draw(np.array([5]))
     worlds = []
     for _ in range(2):
@@ -276,7 +291,10 @@ def test_multi_step_sees_nothing_after_the_cut():
     rows = np.stack([rng.integers(0, n, 60) for n in (7, 2, 7)] + [np.repeat(np.arange(10), 6)], 1)
     graph = make_graph(rows, num_entities=7, num_relations=2, valid=30, test=42)
     model, number = build(graph), 8
-    evaluate = lambda graph: evaluate_model(model, graph, history_len=1, setting="multi-step")
+
+    def evaluate(graph):
+        return evaluate_model(model, graph, history_len=1, setting="multi-step")
+
     first = evaluate(graph)
     # Everything at the first test snapshot is changed, which later ones must not see.
     changed = rows.copy()

@@ -15,7 +15,12 @@ IN_HISTORY = [{1, 4}, {0, 2, 6}, set(), set(range(CANDIDATES))]
 ANSWERS = [(0, 1), (0, 3), (1, 0), (1, 5), (2, 2), (3, 6)]
 NEGATIVES = np.array([[0, 4], [1, 6], [3, 2], [6, 1], [5, 0], [1, 2]])
 MASKS, RATES = ["multiply", "exclude"], [0.0, 0.3, 1.0]
-f32 = lambda x: jnp.asarray(x, jnp.float32)
+
+
+def f32(x):
+    return jnp.asarray(x, jnp.float32)
+
+
 RAW, HISTORY, TABLE = (normal(seed, rows, DIM) for seed, rows in ((1, NUM_QUERIES), (2, NUM_QUERIES), (3, CANDIDATES)))
 
 
@@ -25,7 +30,10 @@ def make_queries(**fields):
         (NUM_QUERIES, CANDIDATES)
     ] * 2
     query, answer = np.array(ANSWERS).T
-    whole = lambda x: jnp.asarray(np.asarray(x), jnp.int32)
+
+    def whole(x):
+        return jnp.asarray(np.asarray(x), jnp.int32)
+
     return Queries(
         subject=whole(np.zeros(NUM_QUERIES)),
         condition=whole(np.zeros(NUM_QUERIES)),

@@ -49,7 +49,10 @@ def settings(family="tirgn", evidence=None, **changes):
 @functools.cache
 def built(entities, relations, model="tirgn", background=True):
     config = settings(model, small(evidence_background=background))
-    make = lambda key: build_model(entities, relations, config, key=key)
+
+    def make(key):
+        return build_model(entities, relations, config, key=key)
+
     made = eqx.filter_jit(make)(jax.random.key(1))
     # Running statistics stay as they are: variances below 0 would mean nothing.
     return eqx.tree_at(lambda m: (m.evidence, m.gate), made, (rough(made.evidence, 1), rough(made.gate, 2)))
@@ -157,7 +160,10 @@ def test_windows_without_queries_encode_as_those_of_batches(graph):
 
 def test_nothing_at_or_after_the_target_is_seen():
     rng = np.random.default_rng(0)
-    draw = lambda times: np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+
+    def draw(times):
+        return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+
     past, now = draw(np.arange(5)), draw(np.array([5]))
     found = []
     for _ in range(2):
@@ -341,7 +347,9 @@ def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp
 
 @SLOW
 def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
-    make = lambda key: build_model(world.num_entities, world.num_relations, settings(evidence=small()), key=key)
+    def make(key):
+        return build_model(world.num_entities, world.num_relations, settings(evidence=small()), key=key)
+
     model = eqx.filter_jit(make)(jax.random.key(3))
     evaluator = MixtureEvaluator(world, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fit = GateFitter(model, evaluator.loader, evaluator.model_at(model), lambda record: None)

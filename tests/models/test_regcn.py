@@ -31,14 +31,19 @@ def config():
 
 @pytest.fixture(scope="module")
 def model(graph, config):
-    build = lambda key: build_model(graph.num_entities, graph.num_relations, config, key=key)
+    def build(key):
+        return build_model(graph.num_entities, graph.num_relations, config, key=key)
+
     return eqx.filter_jit(build)(jax.random.key(1))
 
 
 def batch_of(graph, target, split="test"):
     loader = GraphLoader(graph, build_history_vocabulary(graph), split, GraphOptions(history_len=3))
     batch = loader.build(target).batch
-    first = lambda queries: jax.tree.map(lambda x: x[0], queries)
+
+    def first(queries):
+        return jax.tree.map(lambda x: x[0], queries)
+
     return batch.window, first(batch.entity_queries), first(batch.relation_queries), batch.time_index
 
 
@@ -73,9 +78,10 @@ def test_neither_time_nor_history_enters(graph, model):
     assert np.any(np.asarray(entity.history_query) < len(entity.subject))
     call = eqx.filter_jit(model)
     found = call(window, entity, relation, time_index)
-    forget = lambda queries: eqx.tree_at(
-        lambda q: q.history_query, queries, jnp.full_like(queries.history_query, 10**6)
-    )
+
+    def forget(queries):
+        return eqx.tree_at(lambda q: q.history_query, queries, jnp.full_like(queries.history_query, 10**6))
+
     assert same_bits(found, call(window, forget(entity), forget(relation), time_index + 100))
     for scores in found:
         np.testing.assert_allclose(np.exp(np.asarray(scores, np.float64)).sum(1), 1, rtol=1e-4)
@@ -85,7 +91,10 @@ def test_buffers_are_put_back_where_they_came_from(model):
     number = iter(range(1000))
     other = jax.tree.map(lambda x: jnp.full_like(x, next(number)), model.buffers)
     assert same_bits(model.with_buffers(other).buffers, other)
-    parameters = lambda m: eqx.filter(m, trainable(m))
+
+    def parameters(m):
+        return eqx.filter(m, trainable(m))
+
     assert same_bits(parameters(model.with_buffers(other)), parameters(model))
 
 

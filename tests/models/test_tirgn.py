@@ -16,7 +16,10 @@ def test_raw_and_history_decoders_drop_other_numbers():
     model = eqx.tree_at(lambda m: m.entity_history, model, model.entity_raw)
     one, none = jnp.array([0, 3, 5], jnp.int32), jnp.zeros(0, jnp.int32)
     queries = Queries.without_answers(one, jnp.array([0, 1, 3], jnp.int32), none, none)
-    table = lambda seed, rows: jnp.asarray(normal(seed, rows, 8), jnp.float32)
+
+    def table(seed, rows):
+        return jnp.asarray(normal(seed, rows, 8), jnp.float32)
+
     encoding = Encoding(table(0, 6), table(1, 4), jnp.zeros(()))
     decode = eqx.filter_jit(lambda model, **options: model.decode(kind="entity", buffers=model.buffers, **options)[:2])
     asked = {"encoding": encoding, "queries": queries, "time_index": jnp.asarray(2.0)}

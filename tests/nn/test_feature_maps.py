@@ -33,8 +33,13 @@ def arguments():
 def test_value_and_gradient_do_not_depend_on_the_chunk(arguments, monkeypatch, rate, chunk):
     monkeypatch.setattr(feature_maps, "CHUNK", chunk)
     weights = normal(9, NUM_QUERIES, OUT)
-    ours = lambda *a: jnp.sum(jnp.sin(projected_features(rate, *a, SEEDS)) * weights)
-    theirs = lambda *a: jnp.sum(jnp.sin(plain(rate, *a)) * weights)
+
+    def ours(*a):
+        return jnp.sum(jnp.sin(projected_features(rate, *a, SEEDS)) * weights)
+
+    def theirs(*a):
+        return jnp.sum(jnp.sin(plain(rate, *a)) * weights)
+
     found, gradients = jax.jit(jax.value_and_grad(ours, argnums=(0, 1, 2, 3)))(*arguments)
     expected, references = jax.value_and_grad(theirs, argnums=(0, 1, 2, 3))(*arguments)
     assert float(found) == pytest.approx(float(expected), rel=1e-12)
@@ -47,7 +52,10 @@ def test_bf16_gradients_come_in_the_types_of_their_arguments(arguments, monkeypa
     monkeypatch.setattr(feature_maps, "CHUNK", 4)
     patches, filters, shift, project = (jnp.asarray(x, jnp.float32) for x in arguments)
     half = [x.astype(jnp.bfloat16) for x in (patches, filters, project)]
-    run = lambda p, f, s, w: jnp.sum(projected_features(0.0, p, f, s, w, SEEDS).astype(jnp.float32))
+
+    def run(p, f, s, w):
+        return jnp.sum(projected_features(0.0, p, f, s, w, SEEDS).astype(jnp.float32))
+
     gradients = jax.grad(run, argnums=(0, 1, 2, 3))(half[0], half[1], shift, half[2])
     assert [str(g.dtype) for g in gradients] == ["bfloat16", "bfloat16", "float32", "bfloat16"]
     exact = jax.grad(run, argnums=(0, 1, 2, 3))(patches, filters, shift, project)

@@ -69,7 +69,10 @@ def normed(norm, samples, training):
             mean[c], var[c] = np.mean(values), np.var(values)
             new_mean[c] = 0.9 * new_mean[c] + 0.1 * np.mean(values)
             new_var[c] = 0.9 * new_var[c] + 0.1 * np.var(values, ddof=1)
-    apply = lambda x, c: (x - mean[c]) / np.sqrt(var[c] + 1e-5) * p.weight[c] + p.bias[c]
+
+    def apply(x, c):
+        return (x - mean[c]) / np.sqrt(var[c] + 1e-5) * p.weight[c] + p.bias[c]
+
     return apply, new_mean, new_var
 
 
@@ -79,14 +82,20 @@ def normed(norm, samples, training):
 def test_gru():
     cell = random_layer(GRUCell, 3, DIM)
     x, h, p = normal(1, 5, 3), normal(2, 5, DIM), numbers(cell)
-    sigmoid = lambda value: 1 / (1 + np.exp(-value))
+
+    def sigmoid(value):
+        return 1 / (1 + np.exp(-value))
+
     expected = np.zeros((5, DIM))
     for i in range(5):
         for j in range(DIM):
-            gate = lambda g, i=i, j=j: (
-                x[i] @ p.weight_input[:, g * DIM + j] + p.bias_input[g * DIM + j],
-                h[i] @ p.weight_hidden[:, g * DIM + j] + p.bias_hidden[g * DIM + j],
-            )
+
+            def gate(g, i=i, j=j):
+                return (
+                    x[i] @ p.weight_input[:, g * DIM + j] + p.bias_input[g * DIM + j],
+                    h[i] @ p.weight_hidden[:, g * DIM + j] + p.bias_hidden[g * DIM + j],
+                )
+
             reset, update = sigmoid(sum(gate(0))), sigmoid(sum(gate(1)))
             of_input, of_hidden = gate(2)
             expected[i, j] = (1 - update) * np.tanh(of_input + reset * of_hidden) + update * h[i, j]
@@ -103,7 +112,9 @@ def test_the_gradient_of_the_gru_is_that_of_its_equations():
         reset, update = (jax.nn.sigmoid(a + b) for a, b in zip(from_x[:2], from_h[:2]))
         return (1 - update) * jnp.tanh(from_x[2] + reset * from_h[2]) + update * h
 
-    total = lambda run: lambda *a: jnp.sum(run(*a) * weights)
+    def total(run):
+        return lambda *a: jnp.sum(run(*a) * weights)
+
     found = jax.jit(jax.grad(total(lambda cell, x, h: cell(x, h)), argnums=(0, 1, 2)))(cell, x, h)
     expected = jax.jit(jax.grad(total(plain), argnums=(0, 1, 2)))(cell, x, h)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -196,7 +207,10 @@ def test_graph_convolution_edge_by_edge(training, spare):
     expected = []
     for entity, received in messages.items():
         alone = state[entity] @ p.weight_isolated
-        both = lambda entity=entity, received=received: np.mean(received, axis=0) + state[entity] @ p.weight_loop
+
+        def both(entity=entity, received=received):
+            return np.mean(received, axis=0) + state[entity] @ p.weight_loop
+
         expected.append(rrelu(both() if received else alone))
     out, running = apply_graph_layer(layer, state, relations, window, training)
     close(out, np.stack(expected))
@@ -319,7 +333,10 @@ def test_conv_decoder_counts_queries_by_weight(training):
     first, second, times = decoder_inputs()
     weight = np.array([2, 0, 1, 3, 0])
     out, running = decode(decoder, first, second, times, weight, training)
-    repeat = lambda x: np.repeat(x, weight, axis=0)
+
+    def repeat(x):
+        return np.repeat(x, weight, axis=0)
+
     expected, averages = decode_in_loops(decoder, repeat(first), repeat(second), times, training)
     close(out[weight > 0], expected[[0, 2, 3]])
     for ours, average in zip(running, averages, strict=True):
@@ -358,7 +375,10 @@ def test_conv_decoder_without_any_query_is_finite_and_keeps_the_averages():
 def test_conv_decoder_drops_out_where_told(place):
     decoder = random_layer(ConvDecoder, DIM, CHANNELS, KERNEL)
     rates = DropoutRates(*[0.5 if name == place else 0.0 for name in ("input", "feature", "hidden")])
-    run = lambda key, rates=rates: decode(decoder, *decoder_inputs(), np.ones(NUM_QUERIES), True, rates, key)[0]
+
+    def run(key, rates=rates):
+        return decode(decoder, *decoder_inputs(), np.ones(NUM_QUERIES), True, rates, key)[0]
+
     assert np.array_equal(run(None), run(jr.key(0), NO_DROPOUT))
     assert np.array_equal(run(jr.key(0)), run(jr.key(0)))
     assert not np.array_equal(run(jr.key(0)), run(None))

@@ -55,7 +55,10 @@ def correlation(a, b):
 
 def test_dropout_masks_of_two_keys_and_of_neighbours_are_independent():
     count, limit = 40_000, 5 / np.sqrt(40_000)
-    mask = lambda key, shape=(200, 200): np.asarray(keep_mask(shape, 0.5, mask_seeds(key))).astype(float)
+
+    def mask(key, shape=(200, 200)):
+        return np.asarray(keep_mask(shape, 0.5, mask_seeds(key))).astype(float)
+
     base = mask(jr.key(0))
     assert np.array_equal(base, mask(jr.key(0)))
     others = [jr.key(1), jr.fold_in(jr.key(0), 1), *jr.split(jr.key(0), 3)]

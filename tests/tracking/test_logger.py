@@ -27,7 +27,9 @@ def no_wandb(monkeypatch):
 
 
 def lines(path):
-    refuse = lambda word: pytest.fail(f"{word} is not strict JSON")
+    def refuse(word):
+        return pytest.fail(f"{word} is not strict JSON")
+
     return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
 
 
@@ -83,7 +85,10 @@ def test_a_run_that_goes_on_gives_tensorboard_what_a_kill_had_lost(tmp_path):
             log.log_metrics({"train/loss": 1 / step, "eval/mrr": math.nan}, step)
         log.log_text("note", "kept", 2)
     (events,) = tmp_path.glob("events.*")
-    points = lambda board: [(event.step, event.value, event.wall_time) for event in board.Scalars("train/loss")]
+
+    def points(board):
+        return [(event.step, event.value, event.wall_time) for event in board.Scalars("train/loss")]
+
     whole = accumulator.EventAccumulator(str(tmp_path)).Reload()
     before = points(whole)
     content = events.read_bytes()

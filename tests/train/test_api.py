@@ -220,7 +220,10 @@ def asked(monkeypatch):
 def write_table(path, days=40):
     """An event table of so many days, ten events in each."""
     start = dt.datetime(2024, 1, 1)
-    actors = lambda i: (f"a{i % 4}", f"r{i % 3}", f"b{i % 5}")
+
+    def actors(i):
+        return (f"a{i % 4}", f"r{i % 3}", f"b{i % 5}")
+
     rows = [(*actors(i), start + dt.timedelta(day)) for day in range(days) for i in range(10)]
     pl.DataFrame(rows, ["entity1", "relation", "entity2", "timestamp"], orient="row").write_parquet(path)
     return path

@@ -31,7 +31,10 @@ def test_the_abstract_batch_is_the_loader_s(loss):
     assert (shape.entities, shape.relations) == (14, 4)
     real = loader.build(int(loader.items[0])).batch
     abstract = abstract_batch(shape, config, loader.buckets[0])
-    describe = lambda tree: jax.tree.map(lambda x: (x.shape, str(x.dtype)), tree)
+
+    def describe(tree):
+        return jax.tree.map(lambda x: (x.shape, str(x.dtype)), tree)
+
     assert describe(abstract.window) == describe(real.window)
     assert describe(abstract.entity_queries) == describe(real.entity_queries)
     assert describe(abstract.relation_queries) == describe(real.relation_queries)
@@ -53,7 +56,9 @@ def test_predictions_count_parameters_and_the_size_of_a_micro_batch():
 @pytest.mark.parametrize("budget", [1000, 1100, 3000, 9000, 26599, 26600])
 def test_the_largest_batch_fits_and_the_next_does_not(monkeypatch, budget):
     # A fixed part, a part per query, and a little that is not linear.
-    predict = lambda batch: 1000 + 100 * batch + batch % 7
+    def predict(batch):
+        return 1000 + 100 * batch + batch % 7
+
     calls = []
 
     def predicted(shape, config):

@@ -88,8 +88,11 @@ def test_the_averaged_model_has_the_averaged_weights_and_its_own_buffers():
     buffers = jax.tree.map(lambda x: x + 1, stepped.buffers)
     found = with_averaged_weights(stepped.with_buffers(buffers), state)
     assert eqx.tree_equal(found.buffers, buffers)
+
     # Of the first update counts max(1 - 0.5, 9 / 11).
-    mean = lambda before, after: before + 9 / 11 * (after - before)
+    def mean(before, after):
+        return before + 9 / 11 * (after - before)
+
     expected = jax.tree.map(mean, weights, eqx.filter(stepped, trainable(stepped)))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), eqx.filter(found, trainable(found)), expected

@@ -61,7 +61,10 @@ def assert_same_end(first, second):
         assert one.keys() == other.keys()
         assert all(one[key].tobytes() == other[key].tobytes() for key in one)
     lines = [(folder / "logs" / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
-    timeless = lambda line: {k: v for k, v in json.loads(line).items() if k not in ("time", "system/epoch_duration_s")}
+
+    def timeless(line):
+        return {k: v for k, v in json.loads(line).items() if k not in ("time", "system/epoch_duration_s")}
+
     assert [timeless(line) for line in lines[0]] == [timeless(line) for line in lines[1]]
     points = []
     for folder in (first, second):
@@ -131,7 +134,10 @@ def test_a_finished_training_resumed_changes_nothing_and_can_be_made_longer(grap
 @pytest.mark.slow
 def test_another_training_is_refused_by_name(graph, whole, tmp_path):
     _, folder = whole
-    refused = lambda match, graph=graph, folder=folder, **changes: pytest.raises(CheckpointError, match=match)
+
+    def refused(match, graph=graph, folder=folder, **changes):
+        return pytest.raises(CheckpointError, match=match)
+
     with refused("no training to resume"):
         train_tirgn(graph, configured(tmp_path), model_dir=tmp_path, resume=True)
     with refused("learning_rate = 0.02, not 0.5"):

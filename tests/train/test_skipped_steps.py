@@ -53,9 +53,13 @@ def test_a_step_that_gives_nan_changes_no_bit(graph, tmp_path, changes):
     (prepared,) = run.loader.one_of_each()
     batch = with_key(prepared, jax.random.key(0))
     step = eqx.filter_jit(make_step(config, make_optimizer(config)))
-    poison = lambda model, value: jax.tree.map(
-        lambda leaf: leaf.at[(0,) * leaf.ndim].set(value) if eqx.is_inexact_array(leaf) and leaf.size else leaf, model
-    )
+
+    def poison(model, value):
+        return jax.tree.map(
+            lambda leaf: leaf.at[(0,) * leaf.ndim].set(value) if eqx.is_inexact_array(leaf) and leaf.size else leaf,
+            model,
+        )
+
     model = poison(run.state.model, jnp.nan)
     state = init_optimizer(make_optimizer(config), model)
     new, new_state, metrics = step(model, state, batch)
@@ -99,7 +103,10 @@ def test_skipped_steps_are_counted_and_logged_and_resumed(graph, tmp_path, monke
         folder, records = tmp_path / name, []
         config = configured(folder)
         answers = iter([False] * 9 + [name == "broken"] + [False] * 99)
-        stop = lambda answers=answers: next(answers)
+
+        def stop(answers=answers):
+            return next(answers)
+
         result = train_tirgn(graph, config, model_dir=folder, on_record=records.append, stop=stop)
         if name == "broken":
             assert result["status"] == "interrupted"
@@ -124,7 +131,10 @@ def test_too_many_end_the_training_at_the_last_good_checkpoint(graph, tmp_path, 
     begun = []
     # The second epoch goes wrong: the first one's best checkpoint stays.
     spoil(monkeypatch, lambda target: len(begun) == 1 and target > 2)
-    emit = lambda record: begun.append(1) if isinstance(record, EpochRecord) else None
+
+    def emit(record):
+        return begun.append(1) if isinstance(record, EpochRecord) else None
+
     with pytest.raises(DivergedError, match=r"4 of \d+ steps of epoch 2 .*max_skipped_steps = 3.*loss nan") as error:
         train_tirgn(graph, configured(tmp_path, max_skipped_steps=3, epochs=3), model_dir=tmp_path, on_record=emit)
     assert f"{tmp_path / 'tirgn_best.npz'} is that of epoch 1" in str(error.value)

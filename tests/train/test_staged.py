@@ -35,7 +35,10 @@ def graph():
 @pytest.fixture(scope="module")
 def model():
     config = MixtureTrainingConfig.of(tiny_config(history_len=1), preset("evidence").replace(**SMALL))
-    make = lambda key: build_model(4, 2, config, key=key)
+
+    def make(key):
+        return build_model(4, 2, config, key=key)
+
     shape = eqx.filter_eval_shape(make, jax.random.key(0))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 
@@ -50,7 +53,10 @@ class Told(MixtureEvaluator):
 
     def __call__(self, model):
         snapshot = np.repeat(self.loader.snapshots, 2)
-        of = lambda: {kind: np.full(len(snapshot), float(model.gate.base[0])) for kind in ("entity", "relation")}
+
+        def of():
+            return {kind: np.full(len(snapshot), float(model.gate.base[0])) for kind in ("entity", "relation")}
+
         inverse = np.arange(len(snapshot)) % 2 == 1
         columns = {name: of() for name in Ranks._fields}
         return Evaluation(self.graph, "valid", "single-step", snapshot, inverse, seconds=0.0, **columns)
@@ -88,7 +94,9 @@ class Known(MixtureAtTarget):
     """A model whose answers have log probabilities that are known: 0, -1, -2, ... and twice as much."""
 
     def answer_log_probabilities(self, batch):
-        places = lambda answers: -jnp.arange(len(answers.answer), dtype=jnp.float32)
+        def places(answers):
+            return -jnp.arange(len(answers.answer), dtype=jnp.float32)
+
         return places(batch.entity.answers), 2 * places(batch.relation.answers)
 
 

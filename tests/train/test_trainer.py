@@ -97,8 +97,13 @@ def test_the_step_size_falls_over_all_epochs(make):
 
 def test_the_average_of_the_weights_is_what_forecasts(make):
     run = make(ema_decay=0.5)
-    moved = lambda state: AverageState(state.updates, jax.tree.map(lambda x: x + 1, state.weights))
-    is_average = lambda node: isinstance(node, AverageState)
+
+    def moved(state):
+        return AverageState(state.updates, jax.tree.map(lambda x: x + 1, state.weights))
+
+    def is_average(node):
+        return isinstance(node, AverageState)
+
     opt_state = tuple(moved(state) if is_average(state) else state for state in run.state.opt_state)
     run.state = replace(run.state, opt_state=opt_state)
     assert any(map(is_average, opt_state))
@@ -167,11 +172,19 @@ def test_a_run_goes_on_from_all_that_it_kept(make):
 
 
 def test_only_a_run_of_constant_steps_can_be_made_longer():
-    whole = lambda config: preset("gdelt").replace(**config).to_dict()
+    def whole(config):
+        return preset("gdelt").replace(**config).to_dict()
+
     data = DataDescription(sha256="0", name="x")
-    described = lambda **config: TrainingIdentity(config=whole(config), data=data, num_entities=2, num_relations=1)
+
+    def described(**config):
+        return TrainingIdentity(config=whole(config), data=data, num_entities=2, num_relations=1)
+
     settings = {"epochs": 3, "lr_schedule": "constant", "patience": 2}
-    same = lambda was, now: list(_differences(described(**was), described(**now)))
+
+    def same(was, now):
+        return list(_differences(described(**was), described(**now)))
+
     assert same(settings, settings | {"epochs": 9, "patience": 5}) == []
     falling = settings | {"lr_schedule": "cosine"}
     (told,) = same(falling, falling | {"epochs": 9, "patience": 5})
@@ -179,7 +192,9 @@ def test_only_a_run_of_constant_steps_can_be_made_longer():
 
 
 def test_as_many_skipped_steps_as_allowed_are_not_too_many():
-    many = lambda count, steps=10: SkippedSteps(2, 1, steps, count).too_many
+    def many(count, steps=10):
+        return SkippedSteps(2, 1, steps, count).too_many
+
     assert [many(count) for count in (0, 1, 2, 3, 4)] == [False, False, False, True, True]
     assert many(2, steps=2) and not many(1, steps=2)
 

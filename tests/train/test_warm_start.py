@@ -42,9 +42,16 @@ def build(kind, entities, relations, seed, **changes):
         "combined": lambda: build_model(entities, relations, mixture, key=jax.random.key(0)),
     }.get(kind, lambda: build_model(entities, relations, config, key=jax.random.key(0)))
     shape, rng = eqx.filter_eval_shape(make), np.random.default_rng(seed)
-    number = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
-    is_buffer = lambda node: isinstance(node, RunningStatistics)
-    filled = lambda x: RunningStatistics(len(x.mean)) if is_buffer(x) else number(x)
+
+    def number(x):
+        return jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
+
+    def is_buffer(node):
+        return isinstance(node, RunningStatistics)
+
+    def filled(x):
+        return RunningStatistics(len(x.mean)) if is_buffer(x) else number(x)
+
     return jax.tree.map(filled, shape, is_leaf=is_buffer)
 
 
@@ -117,9 +124,10 @@ def test_known_rows_are_copied_and_new_ones_are_those_of_a_fresh_model():
 
 def test_another_shape_is_refused_with_the_array():
     names, old = mapped(ENTITIES[:4], RELATIONS), old_model("tirgn")
-    shape = lambda **changes: eqx.filter_eval_shape(
-        lambda: build_model(4, 3, tiny_config(**changes), key=jax.random.key(0))
-    )
+
+    def shape(**changes):
+        return eqx.filter_eval_shape(lambda: build_model(4, 3, tiny_config(**changes), key=jax.random.key(0)))
+
     with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[4, 8\] .* \[4, 12\]"):
         warm_start(shape(embedding_dim=12), old, names)
     with pytest.raises(ConfigError, match=r"'encoder.entity_embedding' is \[10, 8\] .* \[4, 8\]"):

@@ -64,9 +64,15 @@ def test_the_same_seed_gives_the_same_search_and_the_disk_holds_one_trial(graph,
     first = tune(graph, tmp_path / "a", seed=3)
     second = tune(graph, tmp_path / "b", seed=3, keep_trials=True)
     third = tune(graph, tmp_path / "c", seed=4)
-    params = lambda found: [row["params"] for row in found["trials"]]
+
+    def params(found):
+        return [row["params"] for row in found["trials"]]
+
     assert params(first) == params(second) != params(third)
-    held = lambda name: sorted(path.parent.name for path in (tmp_path / name).glob("trial-*/tirgn_best.npz"))
+
+    def held(name):
+        return sorted(path.parent.name for path in (tmp_path / name).glob("trial-*/tirgn_best.npz"))
+
     assert held("a") == [f"trial-{first['best']['number']:04d}"]
     assert len(held("b")) == 6
 
@@ -87,7 +93,10 @@ def test_stopped_anywhere_it_goes_on_to_the_same_end(graph, tmp_path, after):
     part = tune(graph, tmp_path / "part", stop=lambda: next(asked) >= after)
     assert part["status"] == "interrupted"
     found = tune(graph, tmp_path / "part")
-    same = lambda row: {key: row.get(key) for key in ("number", "state", "mrr", "params")}
+
+    def same(row):
+        return {key: row.get(key) for key in ("number", "state", "mrr", "params")}
+
     assert [same(row) for row in found["trials"]] == [same(row) for row in whole["trials"]]
     for number in range(6):
         assert epochs(tmp_path / "part", number) == epochs(tmp_path / "whole", number)
@@ -162,7 +171,10 @@ def test_pruners_by_name(graph, tmp_path):
 
 def test_another_study_is_refused_by_name(graph, tmp_path):
     tune(graph, tmp_path, 2)
-    refused = lambda match: pytest.raises(ConfigError, match=match)
+
+    def refused(match):
+        return pytest.raises(ConfigError, match=match)
+
     with refused("is a study with embedding_dim = 200, not 100; give the same settings, or another --study"):
         tune(graph, tmp_path, config=worker.config(embedding_dim=100))
     with refused(r"searches dropout over nothing, not over 0\.0:0\.5; give the same --param"):

@@ -94,8 +94,13 @@ def test_what_requires_another_value_changes_nothing_in_a_model_without_it(famil
     one = settings_of(type(config))[name]
     other, values = one.requires
     config = config.replace(**{other: next(v for v in (False, "full") if type(v) is type(values[0]))})
-    weights = lambda config: [leaf.shape for leaf in jax.tree.leaves(eqx.filter_eval_shape(build, config))]
-    build = lambda config: build_model(20, 3, config, key=jr.key(0))
+
+    def weights(config):
+        return [leaf.shape for leaf in jax.tree.leaves(eqx.filter_eval_shape(build, config))]
+
+    def build(config):
+        return build_model(20, 3, config, key=jr.key(0))
+
     assert getattr(config, name) != value
     assert weights(config) == weights(config.replace(**{name: value}))
     with pytest.raises(ConfigError, match=f"{name}: has no effect unless {other} is"):
@@ -121,7 +126,10 @@ def test_what_another_setting_takes_the_effect_of_is_not_searched():
     ):
         with pytest.raises(ConfigError, match=f"{text.partition('=')[0]}: .*{why}"):
             check_space(parse_space([text], config), config, True)
-    check = lambda texts, config: check_space(parse_space(texts, config), config, True)
+
+    def check(texts, config):
+        return check_space(parse_space(texts, config), config, True)
+
     check(["num_shared=64:128"], plain.replace(loss="shared"))
     # What is searched as well may have the value that gives an effect.
     check(["num_shared=64:128", "loss=full,shared"], plain)

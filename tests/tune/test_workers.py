@@ -42,7 +42,10 @@ def test_two_workers_one_killed_and_started_again(tmp_path):
     study, trials = tmp_path / "study.journal", 8
     command = ("-m", "tests.tune.worker", study, trials, 0.15)
     first, second = start(*command, cwd=tmp_path), start(*command, cwd=tmp_path)
-    halfway = lambda: sorted(tmp_path.glob("trial-*/played.txt"))
+
+    def halfway():
+        return sorted(tmp_path.glob("trial-*/played.txt"))
+
     until(lambda: len(halfway()) >= 2 and all(path.read_text().count("\n") >= 2 for path in halfway()[:2]))
     first.send_signal(signal.SIGKILL)
     first.communicate()

@@ -59,7 +59,10 @@ def main() -> None:
     study, trials, seconds = sys.argv[1:]
     search.train_tirgn = play(float(seconds))
     search._PAUSE = 0.1
-    said = lambda record: print(json.dumps(vars(record) | {"kind": type(record).__name__}), flush=True)
+
+    def said(record):
+        return print(json.dumps(vars(record) | {"kind": type(record).__name__}), flush=True)
+
     search.tune(graph(), config(), study=study, trials=int(trials), space=SPACE, startup=2, on_record=said)
 
 
