@@ -146,7 +146,7 @@ class Form:
 
 
 def follow(process: subprocess.Popen, place: Path, begin: float, aim: Aim | None) -> tuple[float | None, int]:
-    """Watch a process to its end, or kill it at the moment of `aim`; (seconds until it opened its logs, writes)."""
+    """PeerMonitor a process to its end, or kill it at the moment of `aim`; (seconds until it opened its logs, writes)."""
     before, opened, writes, temporary, due = len(events(place)), None, 0, set(), None
     if aim and aim.kind == "any":
         due = begin + aim.seconds
