@@ -186,7 +186,7 @@ def test_minutes_save_inside_an_epoch(graph, tmp_path):
         return False
 
     train_tirgn(graph, run, model_dir=tmp_path, stop=stop)
-    # QueryFacts after every step but the last, before that step's own save.
+    # Asked after every step but the last, before that step's own save.
     assert len(saved) > 3 and saved[1:-1] == list(range(1, len(saved) - 1))
 
 

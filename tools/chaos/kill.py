@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import common
 from benchmarks.common import note, table
+from tirgn_eqx.config import FAMILIES, settings_of
 
 DATA = "sim:num_entities=16,num_relations=4,num_days=30,facts_per_day=12"
 SETTINGS = {
@@ -82,7 +83,8 @@ class Form:
     def __init__(self, name: str, work: Path, seed: int, data: str, cold: bool):
         self.name, self.work, self.cache = name, work, work / "cache"
         self.cache.mkdir(parents=True)
-        settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+        known = settings_of(FAMILIES["evidence" if name == "evidence" else "tirgn"])
+        settings = [f"--set={key}={json.dumps(value)}" for key, value in SETTINGS.items() if key in known]
         paths = ["--model-dir", "model", "--logdir", "model/logs"]
         self.words = ["train", "--data-path", data, "--seed", str(seed), *paths, *settings, *FORMS[name], "--quiet"]
         self.whole = work / "whole"
@@ -146,7 +148,7 @@ class Form:
 
 
 def follow(process: subprocess.Popen, place: Path, begin: float, aim: Aim | None) -> tuple[float | None, int]:
-    """PeerMonitor a process to its end, or kill it at the moment of `aim`; (seconds until it opened its logs, writes)."""
+    """Watch a process to its end, or kill it at the moment of `aim`; (seconds until it opened its logs, writes)."""
     before, opened, writes, temporary, due = len(events(place)), None, 0, set(), None
     if aim and aim.kind == "any":
         due = begin + aim.seconds
