@@ -8,6 +8,7 @@ import pytest
 from tests.helpers import make_graph, random_graph, tiny_model
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.feedback import ANSWERS_PER_QUERY, forecast_snapshots
@@ -35,6 +36,12 @@ def facts_of(snapshot, num_relations):
     """The facts of a snapshot as {(subject, relation, object)}."""
     edges = zip(snapshot.active[snapshot.edge_source], snapshot.edge_relation, snapshot.active[snapshot.edge_target])
     return {(int(s), int(r), int(o)) for s, r, o in edges if r < num_relations}
+
+
+def test_known_snapshots_stay_cached_beside_those_that_are_forecast(model, graph):
+    store = forecast(model, graph)
+    assert store.max_facts == SnapshotStore(graph).max_facts > store.forecast_size
+    assert store[0] is store[0] and store[1] is store[1] and store[0] is store[0]
 
 
 def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, graph):

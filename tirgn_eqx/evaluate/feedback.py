@@ -26,12 +26,12 @@ ANSWERS_PER_QUERY = 3
 class ForecastStore(SnapshotStore):
     """The snapshots of a graph before `first_forecast`, and from there on those that were forecast.
 
-    **Arguments:** `max_facts`: of a forecast snapshot, which with the known snapshots decides the padding.
+    **Arguments:** `forecast_size`: facts of a forecast snapshot, which with the known snapshots decides the padding.
     """
 
-    def __init__(self, graph: TemporalGraph, first_forecast: int, max_facts: int):
+    def __init__(self, graph: TemporalGraph, first_forecast: int, forecast_size: int):
         super().__init__(graph)
-        self.first_forecast, self.max_facts = first_forecast, max_facts
+        self.first_forecast, self.forecast_size = first_forecast, forecast_size
         self._forecast: dict[int, Snapshot] = {}
 
     def __getitem__(self, index: int) -> Snapshot:
@@ -39,7 +39,7 @@ class ForecastStore(SnapshotStore):
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
         """int64 `(3,)`: (active, edge, pair) counts that no window before `target` exceeds."""
-        most = [min(2 * self.max_facts, self.graph.num_entities), 2 * self.max_facts, self.max_facts]
+        most = [min(2 * self.forecast_size, self.graph.num_entities), 2 * self.forecast_size, self.forecast_size]
         return np.maximum(super().window_sizes(min(target, self.first_forecast), history_len), most)
 
     def put(
@@ -49,7 +49,7 @@ class ForecastStore(SnapshotStore):
         relation: Int[np.ndarray, " fact"],
         object_: Int[np.ndarray, " fact"],
     ) -> None:
-        """Make these facts, at least one and at most `max_facts`, snapshot `index`."""
+        """Make these facts, at least one and at most `forecast_size`, snapshot `index`."""
         columns = {"subject": subject, "relation": relation, "object": object_, "snapshot": np.zeros_like(subject)}
         alone = dataclasses.replace(self.graph, **columns, split=np.zeros(len(subject), np.int8))
         self._forecast[index] = build_snapshot(alone, 0)
@@ -92,8 +92,8 @@ def forecast_snapshots(
     snapshots = snapshots[snapshots > 0]
     first, last = int(snapshots[0]), int(snapshots[-1])
     window = slice(int(graph.offsets[max(0, first - history_len)]), int(graph.offsets[first]))
-    max_facts = max(1, round((window.stop - window.start) / min(first, history_len)))
-    store = ForecastStore(graph, first, max_facts)
+    forecast_size = max(1, round((window.stop - window.start) / min(first, history_len)))
+    store = ForecastStore(graph, first, forecast_size)
     options = GraphOptions(
         history_len=history_len,
         history_window=history_window,
@@ -112,7 +112,7 @@ def forecast_snapshots(
         queries = prepared.batch.entity_queries
         subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.condition, queries.weight))
         expected = weight[..., None] * probability
-        store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, max_facts))
+        store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, forecast_size))
     return store
 
 
@@ -140,7 +140,7 @@ def _most_expected(
     answer: Int[np.ndarray, "micro unit count"],
     expected: Float[np.ndarray, "micro unit count"],
     num_relations: int,
-    max_facts: int,
+    forecast_size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """int32 (subject, relation, object) of the facts with the largest expected numbers, inverses turned round."""
     expected = expected.ravel()
@@ -152,5 +152,5 @@ def _most_expected(
     # A fact that answers a query of both directions counts once, with the larger number.
     facts = np.stack([s, r, o], 1)[order]
     _, first = np.unique(facts, axis=0, return_index=True)
-    chosen = facts[np.sort(first)[:max_facts]].astype(np.int32)
+    chosen = facts[np.sort(first)[:forecast_size]].astype(np.int32)
     return chosen[:, 0], chosen[:, 1], chosen[:, 2]
