@@ -39,6 +39,7 @@ class ForecastStore(SnapshotStore):
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
         """int64 `(3,)`: (active, edge, pair) counts that no window before `target` exceeds."""
+        # A fact names two entities, makes two edges, and at most one (relation, subject) pair.
         most = [min(2 * self.max_facts, self.graph.num_entities), 2 * self.max_facts, self.max_facts]
         return np.maximum(super().window_sizes(min(target, self.first_forecast), history_len), most)
 
@@ -111,6 +112,7 @@ def forecast_snapshots(
         probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))
         queries = prepared.batch.entity_queries
         subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.condition, queries.weight))
+        # `weight` counts over the whole window. Only the order matters, so it is not divided by the window's length.
         expected = weight[..., None] * probability
         store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, max_facts))
     return store
@@ -148,6 +150,7 @@ def _most_expected(
     o, inverse = answer.ravel(), r >= num_relations
     s, r, o = np.where(inverse, o, s), np.where(inverse, r - num_relations, r), np.where(inverse, s, o)
     order = np.argsort(-expected, kind="stable")
+    # Padded queries have weight 0.
     order = order[expected[order] > 0]
     # A fact that answers a query of both directions counts once, with the larger number.
     facts = np.stack([s, r, o], 1)[order]
