@@ -161,6 +161,7 @@ class EvidenceIndex:
         **Arguments:** `max_neighbours`: keep this many of each subject, those of the latest occurrence (0 = all); ties
         go to pairs with more events, then to the smaller entity.
         """
+        # Pair keys begin with the subject, so that the pairs of a subject are one run, ascending by neighbour.
         low, high = np.searchsorted(self.pair_subject, subjects), np.searchsorted(self.pair_subject, subjects + 1)
         owner, pair = ranges(low, high)
         # The index holds the facts of all splits: pairs and triples that begin at the cutoff or later are no history.
