@@ -166,6 +166,7 @@ class Gatherer:
     ) -> dict[str, np.ndarray]:
         index = self.index
         keys, query = np.unique(facts.subject * index.entities + facts.object, return_inverse=True)
+        # Neighbours are in order of subject and entity, so their pairs ascend, as `find` needs it.
         neighbour = find(subjects[found.owner] * index.entities + index.pair_object[found.pair], keys)
         bounds = np.searchsorted(found.entry_neighbour, np.arange(len(found.pair) + 1))
         met = np.flatnonzero(neighbour >= 0)

@@ -291,6 +291,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         # The drawn entities share the weight of all that could have been drawn.
         stands_for = (entities - len(touched)) / max(len(drawn), 1)
         weights = np.repeat([1.0, stands_for], [len(touched), len(drawn)])
+        # Ascending, because ids are turned into positions by binary search.
         order = np.argsort(ids)
         index, weight = np.full(size, self.table_rows, np.int32), np.zeros(size, np.float32)
         index[: len(ids)], weight[: len(ids)] = ids[order], weights[order]

@@ -153,6 +153,7 @@ def division_sizes(
             np.bincount(queries.true_query, minlength=queries.num_queries),
         ]
     )[:, division.order]
+    # (4, query + 1): running totals, of which every micro-batch or shard is a difference between two of its bounds.
     total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_query, 1)], 1)
     sizes = shards.count * np.diff(total[:, bounds], axis=1).max(1, initial=0)
     # The number of padded queries is given, and the same for any number of shards.
@@ -225,6 +226,7 @@ def pack(
 
         Rows of groups [0, 0, 1] take the places [0, 1, 0] of their groups.
         """
+        # Stable, so that the rows of a query keep their order. History must be sorted by query: its sums rely on that.
         order = np.argsort(micro_of[query] * count + place_of[query], kind="stable")
         group = group_of[query][order]
         starts = np.searchsorted(group, np.arange(num_micro * shards.count))
