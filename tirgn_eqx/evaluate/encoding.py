@@ -65,6 +65,7 @@ class Encoder:
             # Windows near the beginning of the data are shorter, and edgeless states depend on the length alone.
             if found.length not in self._edgeless:
                 self._edgeless[found.length] = self.steps.edgeless(found.length, self.model.encoder, found.length)
+            # The steps may be shared with encoders whose windows have other shapes.
             key = (self.windows.sizes, self.windows.num_rows)
             encoding = self.steps.encode(key, self.model, found.window, found.rows, self._edgeless[found.length])
             self._last = ((target, history_end), (encoding, found.time_index))

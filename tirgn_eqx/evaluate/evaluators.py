@@ -132,6 +132,7 @@ class Evaluator(ABC, Generic[ModelT]):
         """
         begin = time.perf_counter()
         facts = self.graph.split_counts[SPLITS.index(self.split)][self.snapshots]
+        # Where the queries of each snapshot begin: two for every fact, first all facts, then all inverse facts.
         start = np.concatenate([[0], np.cumsum(2 * facts)])
         total = int(start[-1])
         # NaN, so that a query that no batch ranks makes the MRR NaN, and is not merely left out.
@@ -204,6 +205,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
     ):
         super().__init__(graph, split, setting, steps or EvaluationSteps(CompileCache(rank_batch), EncoderSteps.new()))
         placement = placement or Placement()
+        # On a mesh the entity table may end with padding rows, which take no part in ranks.
         padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
         self._num_entities = graph.num_entities if padded else None
         self._history: dict[str, Any] = {"history_len": history_len, "history_window": history_window}

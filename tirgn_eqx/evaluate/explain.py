@@ -187,7 +187,7 @@ class Explainer:
             if not 0 <= number < sizes[kind]:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
         known = self.index.cutoff(snapshot, history_end)
-        # The object serves only the relation query that is gathered with it, so entity 0 may stand in for None.
+        # Intensities do not read the answer that the object becomes, so entity 0 may stand in for None.
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
         gathered = self._gatherer.gather(QueryFacts(*query), known)
         bucket = rounded_bucket(gathered)

@@ -120,6 +120,7 @@ class RecurrencyEvaluator:
         relaxed, learnt = RelaxedPart(self.index.rel2, graph.num_entities), 0
         for number in self.snapshots.tolist():
             end = number if self.setting == "single-step" else int(self.snapshots[0])
+            # What became known since the last target. In multi-step `end` stays, and the slice is empty after the first.
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[end]))
             relaxed.update(relation, object_)
             learnt = end
@@ -201,6 +202,7 @@ def search_recurrency(
         chosen = np.where(number > 0, total.argmax(0), for_all) if per_relation else np.full(rel2, for_all)
         return np.asarray(values, np.float64)[chosen]
 
+    # A share of 1 leaves the strict part alone.
     strict_only = np.ones(rel2)
     decay = best(decays, [(StrictPart(evaluator.index, np.full(rel2, value)), strict_only) for value in decays])
     strict = StrictPart(evaluator.index, decay)
