@@ -225,6 +225,7 @@ class Forecaster:
                 shares = shares / shares.sum(1, keepdims=True)
             else:
                 shares = self.objects(first, second)
+            # Only the best are kept: the probabilities of all entities are held for one chunk at a time.
             found.append(_best(shares, top))
         best, probability = zip(*found)
         return np.concatenate(best), np.concatenate(probability)

@@ -175,6 +175,7 @@ class EvidenceState:
 
     def _batch(self, kind: str, subject: Ids, other: Ids) -> tuple[EvidenceBucket, dict[str, Any], dict[str, Any]]:
         """(shape, arrays of the batch, gathered) of queries of one kind; `other`: relations, or objects."""
+        # Stands for the part that is predicted: these become the answers of the batch, which no probability reads.
         none = np.zeros_like(other)
         asked = QueryFacts(subject, *((other, none) if kind == "entity" else (none, other)))
         gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
