@@ -104,6 +104,7 @@ def locks_work(path: Path) -> bool:
     # Under one name, a second worker that tests at the same time would remove the file between the two attempts.
     path = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
+        # Some filesystems grant every lock. These belong to file handles, so that one process can ask twice.
         with native_lock(path).acquire(0), native_lock(path).acquire(0):
             return False
     except Timeout:

@@ -80,6 +80,7 @@ class SharedStudy:
                     raise DataError(
                         f"{path}: holds a study {shown(names[0])} of another program; choose another --study"
                     )
+                # Otherwise a trial that is taken over early could resume from the old state in its folder.
                 for left in sorted(path.parent.glob("trial-[0-9]*")):
                     raise DataError(
                         f"{left}: left by another study, and {path} begins anew; remove it, or put --study elsewhere"
@@ -140,6 +141,7 @@ class SharedStudy:
             if found.state.is_finished():
                 return None
             self.study.sampler = self._sampler(number)
+            # Optuna has no public call to go on with a trial that another process began.
             trial = self._optuna.trial.Trial(self.study, found._trial_id)
             attempts = found.user_attrs.get("attempts", 0)
             attempts = attempts + 1 if isinstance(attempts, int) else 1
