@@ -136,7 +136,7 @@ def _sorted_rows(
         code.sort()
         code = code[np.diff(code, prepend=-1) != 0]
         pair = code // times
-        # In place, what is left of each code is its time: code % times without another array of that size.
+        # What is left of every code is its time: code % times, without a second division.
         code -= pair * times
         starts = np.flatnonzero(np.diff(pair, prepend=-1))
         pair = pair[starts]

@@ -49,6 +49,7 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
     source = np.concatenate([subject, object_])
     target = np.concatenate([object_, subject])
     relation = np.concatenate([r, r + graph.num_relations])
+    # By target, because the means over in-edges take their segments as ascending.
     order = np.argsort(target, kind="stable")
     # Subjects of the original facts alone: in the released code, an inverse relation pools those of its relation.
     pair = np.unique(r.astype(np.int64) * len(active) + subject)
