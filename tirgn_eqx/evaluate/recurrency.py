@@ -120,7 +120,7 @@ class RecurrencyEvaluator:
         relaxed, learnt = RelaxedPart(self.index.rel2, graph.num_entities), 0
         for number in self.snapshots.tolist():
             end = number if self.setting == "single-step" else int(self.snapshots[0])
-            # What became known since the last target. In multi-step `end` stays, and the slice is empty after the first.
+            # What became known since the last target; in multi-step `end` stays, so that the slice is soon empty.
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[end]))
             relaxed.update(relation, object_)
             learnt = end
