@@ -52,18 +52,22 @@ def fit_temperature(evaluate: Callable[[Temperature], Evaluation]) -> Calibratio
     """
 
     def nll(logs: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
+        # Arrays, because Python numbers would be compiled into the step, which would then serve one value alone.
         found = evaluate((jnp.float32(np.exp(logs[0])), jnp.float32(np.exp(logs[1]))))
         return np.array([np.mean(found.nll[kind]) for kind in KINDS])
 
+    # Neither temperature changes the other kind's NLL, so that each evaluation serves both searches.
     middle, width = np.zeros(2), FIRST_STEP
     best_log, best = middle, nll(middle)
     before = best
     for _ in range(MAX_ROUNDS):
+        # An evaluation is all that the search costs, so one that was made already is used again.
         at_middle = nll(middle) if not np.array_equal(middle, best_log) else best
         low, high = nll(middle - width), nll(middle + width)
         for logs, values in ((middle - width, low), (middle + width, high), (middle, at_middle)):
             best_log, best = np.where(values < best, logs, best_log), np.minimum(values, best)
         bend = low - 2 * at_middle + high
+        # A parabola that does not bend upwards has no minimum: go one width downhill.
         step = np.where(bend > 0, 0.5 * width * (low - high) / np.where(bend > 0, bend, 1), np.sign(low - high) * width)
         # Far from where it was measured, the parabola is no guide.
         middle = middle + np.clip(step, -2 * width, 2 * width)

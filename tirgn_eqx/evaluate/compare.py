@@ -183,6 +183,7 @@ def compare(
         a, b, (low, high) = interval(values)
         percent = 100 * (a / b - 1) if b else None
         difference[name] = Difference(points=100 * (a - b), percent=percent, interval_points=[100 * low, 100 * high])
+    # NaN compares false, so a model whose ranks are not numbers does not pass.
     relative = one.entity["mrr"] / two.entity["mrr"] - 1
     return Comparison(
         dataset=one.graph.describe(),
@@ -235,6 +236,7 @@ def _check_candidates(first: EvaluatedModel, second: EvaluatedModel) -> None:
 
 def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum]) -> dict[str, list[Stratum]]:
     graph, snapshot, inverse = evaluation.graph, evaluation.snapshot, evaluation.inverse
+    # In multi-step, history ends before the first target for all queries, and so does what counts as recurrence.
     history_end = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
     kind = recurrence(graph, evaluation.split, history_end)
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))

@@ -28,6 +28,7 @@ def encode_rows(
     if rows is None or rows.index is None:
         return model.encoder(window, rows=rows)[0]
     encoding, _ = model.at_rows(rows).encoder(window, rows=rows)
+    # Padding rows point past the table and are dropped.
     entity = split(edgeless.at[rows.index].set(encoding.entity, mode="drop"), "entity")
     return eqx.tree_at(lambda e: e.entity, encoding, entity)
 
@@ -61,8 +62,10 @@ class Encoder:
         """(encoding, clock) at snapshot `target`; nothing from snapshot `history_end` on is read (None: `target`)."""
         if self._last is None or self._last[0] != (target, history_end):
             found = self.windows.build(target, history_end)
+            # Windows near the beginning of the data are shorter, and edgeless states depend on the length alone.
             if found.length not in self._edgeless:
                 self._edgeless[found.length] = self.steps.edgeless(found.length, self.model.encoder, found.length)
+            # The steps may be shared with encoders whose windows have other shapes.
             key = (self.windows.sizes, self.windows.num_rows)
             encoding = self.steps.encode(key, self.model, found.window, found.rows, self._edgeless[found.length])
             self._last = ((target, history_end), (encoding, found.time_index))

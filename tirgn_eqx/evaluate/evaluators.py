@@ -35,7 +35,7 @@ from tirgn_eqx.types import Answers, Batch, EvidenceBatch
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 Split = Literal["train", "valid", "test"]
-# About the most [unit, candidate] scores that are held at once.
+# About the most [unit, candidate] scores that are held at once: 256 and 64 MiB in f32.
 MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
 
 
@@ -51,6 +51,7 @@ def rank_batch(
     **Arguments:** `edgeless`: see `encode_rows`; `num_entities`: of the vocabulary, where the model's table is padded;
     `temperature`: for the two kinds of query.
     """
+    # The window is the same for all micro-batches, so it is encoded once.
     encoding = encode_rows(model, batch.window, batch.rows, edgeless)
 
     def rank_micro_batch(both: Any) -> tuple[Ranks, Ranks]:
@@ -131,8 +132,10 @@ class Evaluator(ABC, Generic[ModelT]):
         """
         begin = time.perf_counter()
         facts = self.graph.split_counts[SPLITS.index(self.split)][self.snapshots]
+        # Where the queries of each snapshot begin: two for every fact, first all facts, then all inverse facts.
         start = np.concatenate([[0], np.cumsum(2 * facts)])
         total = int(start[-1])
+        # NaN, so that a query that no batch ranks makes the MRR NaN, and is not merely left out.
         columns = {name: {kind: np.full(total, np.nan) for kind in KINDS} for name in Ranks._fields}
         # Some GPUs round f32 products to 10 bits by default, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
@@ -142,6 +145,7 @@ class Evaluator(ABC, Generic[ModelT]):
                     rows = prepared.rows[kind].ravel()
                     real = rows >= 0
                     for name, values in ranks._asdict().items():
+                        # Evidence batches pad their answers beyond `rows`; graph batches have rows of -1 for it.
                         columns[name][kind][first + rows[real]] = np.asarray(values).ravel()[: len(rows)][real]
         within = np.arange(total) - np.repeat(start[:-1], 2 * facts)
         return Evaluation(
@@ -161,12 +165,14 @@ class Evaluator(ABC, Generic[ModelT]):
         batches, arguments = self._batches(model), self._rank_arguments(model)
         for prepared in batches:
             bucket = self.loader.buckets[prepared.bucket]
+            # With a temperature the step takes two more arrays, which makes it another compiled function.
             key = bucket if temperature is None else (bucket, "tempered")
             yield prepared, self.steps.rank(key, *arguments(prepared), temperature)
 
     def compile(self, model: ModelT) -> None:
         """Compile what evaluating `model` needs, unless it is compiled already."""
         if any(bucket not in self.steps.rank.compiled for bucket in self.loader.buckets):
+            # The precision is compiled into a step, so it must be that of the evaluation.
             with jax.default_matmul_precision("highest"):
                 arguments = self._rank_arguments(model)
                 for prepared in self.loader.one_of_each():
@@ -199,6 +205,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
     ):
         super().__init__(graph, split, setting, steps or EvaluationSteps(CompileCache(rank_batch), EncoderSteps.new()))
         placement = placement or Placement()
+        # On a mesh the entity table may end with padding rows, which take no part in ranks.
         padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
         self._num_entities = graph.num_entities if padded else None
         self._history: dict[str, Any] = {"history_len": history_len, "history_window": history_window}
@@ -215,6 +222,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
 
     def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared[Batch]]:
         if self.setting == "multi-step, fed back":
+            # The snapshots that are fed back are this model's own, so every call builds a loader of its own.
             store = forecast_snapshots(model, self.graph, self.split, vocabulary=self._vocabulary, **self._history)
             self.loader = self._make_loader(store, fed_back=True)
         return self.loader.in_order()

@@ -111,6 +111,7 @@ def explain_candidate(
         return {"subject": first, "relation": relation_name(graph, relation % graph.num_relations), "object": second}
 
     def past(occurrences: Occurrences, key: int) -> dict[str, Any]:
+        # The key was gathered from the history, so there is a last occurrence.
         row = occurrences.last(occurrences.group(np.array([key])), known.before)[0]
         last = int(occurrences.occurrence[row] % len(index.clock))
         return {"events": int(occurrences.events[row]), "last": format_snapshot_time(graph, last), "snapshot": last}
@@ -129,6 +130,7 @@ def explain_candidate(
     structure = float(parts.structure[candidate])
     if structure:
         shares.append(Share(kind="structure", share=structure / intensity))
+    # A difference of f32 numbers, which rounding may bring to 0 or below, although every candidate has a background.
     rest = intensity - float(parts.entry[entries].sum()) - popular - structure
     shares.append(Share(kind="background", share=max(rest, MIN_INTENSITY * intensity) / intensity))
     return Explanation(
@@ -185,6 +187,7 @@ class Explainer:
             if not 0 <= number < sizes[kind]:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
         known = self.index.cutoff(snapshot, history_end)
+        # Intensities do not read the answer that the object becomes, so entity 0 may stand in for None.
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
         gathered = self._gatherer.gather(QueryFacts(*query), known)
         bucket = rounded_bucket(gathered)

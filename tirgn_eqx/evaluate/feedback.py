@@ -111,6 +111,7 @@ def forecast_snapshots(
         probability, answer = (np.asarray(x) for x in top(prepared.bucket, model, prepared.batch))
         queries = prepared.batch.entity_queries
         subject, relation, weight = (np.asarray(x) for x in (queries.subject, queries.condition, queries.weight))
+        # `weight` counts over the whole window. Only the order matters, so it is not divided by the window's length.
         expected = weight[..., None] * probability
         store.put(target, *_most_expected(subject, relation, answer, expected, graph.num_relations, forecast_size))
     return store
@@ -148,6 +149,7 @@ def _most_expected(
     o, inverse = answer.ravel(), r >= num_relations
     s, r, o = np.where(inverse, o, s), np.where(inverse, r - num_relations, r), np.where(inverse, s, o)
     order = np.argsort(-expected, kind="stable")
+    # Padded queries have weight 0.
     order = order[expected[order] > 0]
     # A fact that answers a query of both directions counts once, with the larger number.
     facts = np.stack([s, r, o], 1)[order]

@@ -74,6 +74,7 @@ def answer_ranks(
     real = True if num_candidates is None else jnp.arange(score.shape[1])[None, :] < num_candidates
     # All candidates are counted in one pass; the few true ones, the answer itself among them, are then subtracted.
     better = count_better(score[unit], own, real)
+    # Padding reads NaN, which compares false and so is not counted.
     true = score.at[queries.true_query, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
     same_query = queries.true_query[None, :] == unit[:, None]
     better_true = count_better(true[None, :], own, same_query)
@@ -84,7 +85,10 @@ def answer_ranks(
 
     top = jnp.max(score, 1)
     ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # none where the top is NaN
+    # The sum of (p - truth)^2 over all candidates is the sum of p^2, less 2 p of the answer, plus 1.
     brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
+    # The answer ties with itself: `better` and `better_true` each count it half, so that it cancels in `filtered`.
+    # In `raw` that half is taken off: 1 + (better - 0.5).
     return Ranks(
         filtered=nan_where_own_is(1 + better - better_true),
         raw=nan_where_own_is(0.5 + better),
@@ -107,6 +111,7 @@ def tempered(
     """
     if temperature is None:
         return score, log_probability
+    # A score of 0 becomes -inf and stays 0. Answers keep their own log, which is finite where the score underflows.
     scaled = jnp.log(score) / temperature
     normalizer = jax.nn.logsumexp(scaled, 1)
     return jnp.exp(scaled - normalizer[:, None]), log_probability / temperature - normalizer[queries.answer_query]

@@ -41,6 +41,7 @@ class _SnapshotQueries:
         pair_code = self.pairs.query * entities + self.pairs.candidate
         subject, relation, object_ = both_directions(graph, slice(graph.offsets[number], graph.offsets[number + 1]))
         present_keys = index.keys(subject, relation)
+        # The filter knows the facts of all splits, but only of queries that this split asks.
         queried = np.isin(present_keys, keys)
         true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])
         self.true_query, true = true_code // entities, true_code % entities
@@ -119,6 +120,7 @@ class RecurrencyEvaluator:
         relaxed, learnt = RelaxedPart(self.index.rel2, graph.num_entities), 0
         for number in self.snapshots.tolist():
             end = number if self.setting == "single-step" else int(self.snapshots[0])
+            # What became known since the last target; in multi-step `end` stays, so that the slice is soon empty.
             _, relation, object_ = both_directions(graph, slice(graph.offsets[learnt], graph.offsets[end]))
             relaxed.update(relation, object_)
             learnt = end
@@ -141,6 +143,7 @@ def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.nd
     pairs, unit, (strict, share_by_relation) = queries.pairs, queries.unit, choice
     psi, share = strict(pairs, queries.now, queries.history_end), share_by_relation[queries.relation]
     rest = 1 - share
+    # `_places_without_history` computes the same product, so that equal scores are equal bit for bit and tie.
     without = rest[pairs.query] * queries.xi
     score = np.append(share[pairs.query] * psi + without, 0.0)  # row -1: no pair
     own = np.where(queries.row >= 0, score[queries.row], rest[unit] * queries.answer_xi)
@@ -169,6 +172,7 @@ def _places_without_history(queries: _SnapshotQueries, own: np.ndarray, rest: np
     codes = np.concatenate([row, own_row]) * len(distinct) + place
     levels, wanted = codes[: len(row)], codes[len(row) :]
     below, at_most = up_to[np.searchsorted(levels, wanted)], up_to[np.searchsorted(levels, wanted, "right")]
+    # Every relation lists all entities once, so relations 0 .. own_row hold (own_row + 1) * entities of them.
     entities = up_to[-1] // len(rest_of_row)
     return (own_row + 1) * entities - at_most + 0.5 * (at_most - below)
 
@@ -198,6 +202,7 @@ def search_recurrency(
         chosen = np.where(number > 0, total.argmax(0), for_all) if per_relation else np.full(rel2, for_all)
         return np.asarray(values, np.float64)[chosen]
 
+    # A share of 1 leaves the strict part alone.
     strict_only = np.ones(rel2)
     decay = best(decays, [(StrictPart(evaluator.index, np.full(rel2, value)), strict_only) for value in decays])
     strict = StrictPart(evaluator.index, decay)

@@ -117,8 +117,10 @@ def calibration(
     """
     if not (len(confidence) and np.isfinite(confidence).all()):
         return CalibrationFigures(brier=float("nan"), ece=float("nan"), reliability=[])
+    # A confidence of 1 belongs to the last bin, not to one after it.
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     number = np.bincount(place, minlength=bins)
+    # Empty bins divide 0 by 1; they have no part in the error, whose weights are the numbers of queries.
     promised, kept = (np.bincount(place, values, bins) / np.maximum(number, 1) for values in (confidence, right))
     rows = zip(range(bins), number.tolist(), promised.tolist(), kept.tolist())
     reliability = [

@@ -40,6 +40,7 @@ def recurrence(graph: TemporalGraph, split: str, history_end: Column | None = No
     pair, past_pair = subject * entities + answer, past_s * entities + past_o
     exact_since = _first_occurrence(past_pair * rel2 + past_r, time, pair * rel2 + relation)
     pair_since = _first_occurrence(past_pair, time, pair)
+    # Strictly before the end, which leaves out the query's own fact.
     return np.where(exact_since < end, 0, np.where(pair_since < end, 1, 2)).astype(np.int8)
 
 

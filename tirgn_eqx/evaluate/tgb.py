@@ -73,7 +73,8 @@ def tgb_ranks(
         return evaluation.filtered["entity"], evaluation, "all entities that are not true at the same time"
     negatives = TGBNegatives(graph, split)
     evaluation = make_evaluator(model, graph, candidates=negatives, **shape)(model)
-    # The filter has left the negatives out of all candidates, so raw - filtered counts the better ones among them.
+    # The filter has left the negatives out of all candidates, so raw - filtered counts the better ones among them,
+    # less the half by which `raw` counts the answer itself: rank = 1 + better = 1 + (raw - filtered + 0.5).
     ranks = 1.5 + evaluation.raw["entity"] - evaluation.filtered["entity"]
     few, many = negatives.sizes
     number = f"{few:,}" if few == many else f"{few:,} to {many:,}"

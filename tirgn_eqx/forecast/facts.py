@@ -34,6 +34,7 @@ def pair_rates(graph: TemporalGraph, known: Cutoff) -> tuple[Int64[np.ndarray, "
     """(s * num_relations + r, facts per step) of every pair (s, r) with a past, forward relations alone."""
     past = graph.snapshot < known.before
     key = graph.subject[past].astype(np.int64) * graph.num_relations + graph.relation[past]
+    # From the first snapshot on, so that `now` is also the number of steps that the history has.
     clock = graph.time_index - graph.time_index[0]
     weight = np.exp2(-(known.now - clock[graph.snapshot[past]]) / HALF_LIFE)
     # The sum of the weights of one fact at every step, as far back as the data goes.
@@ -59,6 +60,7 @@ def probable_facts(
     best: list[tuple[float, int, int]] = []
     for begin in range(0, len(order), CHUNK):
         chunk = order[begin : begin + CHUNK]
+        # As p(o | s, r) is at most 1, no fact of the remaining pairs is expected more often than the first rate.
         if len(best) >= number and best[number - 1][0] >= rate[chunk[0]]:
             break
         expected = objects(keys[chunk] // graph.num_relations, keys[chunk] % graph.num_relations) * rate[chunk][:, None]
@@ -70,6 +72,7 @@ def probable_facts(
     facts: list[Fact] = []
     for expected, key, o in best:
         s, r = divmod(key, graph.num_relations)
+        # expm1 keeps the digits of small probabilities, which 1 - exp(-x) rounds away.
         probability = float(-np.expm1(-expected))
         facts.append(Fact(names.entities[s], names.relations[r], names.entities[o], probability, expected))
     return facts

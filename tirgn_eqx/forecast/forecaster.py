@@ -166,6 +166,7 @@ class Forecaster:
         predicted = _predicted_part((subject, relation, object), 1)
         if not explain or predicted == "relation":
             return self.forecasts([(subject, relation, object)], top=top)[0]
+        # (?, r, o) is asked as (o, inverse of r, ?).
         ends = (subject, relation) if predicted == "object" else (object, relation)
         first, second = self.names.entity(str(ends[0])), self.names.relation(str(ends[1]))
         return self.forecast_ids(first, second + self.graph.num_relations * (predicted == "subject"), top=top)
@@ -199,9 +200,11 @@ class Forecaster:
             kinds = ["relation" if other == "relation" else "entity" for other in known]
             columns = zip(*([name for name in queries[row] if name is not None] for row in rows))
             pairs = np.stack([names.ids(kind, column) for kind, column in zip(kinds, columns)], 1)
+            # To predict a subject, the known (relation, object) are asked as (object, inverse relation).
             # Equal queries are forecast once, and those of one entity side by side, since they share its past.
             ordered = pairs[:, ::-1] + [0, relations] if part == "subject" else pairs
             distinct, place = np.unique(ordered, axis=0, return_inverse=True)
+            # NumPy 2.0 gives `place` as a column, other versions as a vector; `ravel` below takes both.
             best, probability = self._best_answers(distinct, part, top)
             answers = names.relations if part == "relation" else names.entities
             for row, number, pair in zip(rows, place.ravel().tolist(), pairs.tolist()):
@@ -222,6 +225,7 @@ class Forecaster:
                 shares = shares / shares.sum(1, keepdims=True)
             else:
                 shares = self.objects(first, second)
+            # Only the best are kept: the probabilities of all entities are held for one chunk at a time.
             found.append(_best(shares, top))
         best, probability = zip(*found)
         return np.concatenate(best), np.concatenate(probability)
@@ -242,6 +246,7 @@ class Forecaster:
             row = np.arange(len(s[chunk]))
             out["object"][chunk] = self.objects(s[chunk], r[chunk])[row, o[chunk]]
             out["subject"][chunk] = self.objects(o[chunk], r[chunk] + relations)[row, s[chunk]]
+            # As in `_best_answers`: among the forward relations, since the direction is given.
             forward = self.relations(s[chunk], o[chunk])[:, :relations]
             out["relation"][chunk] = forward[row, r[chunk]] / forward.sum(1)
         return out
@@ -258,7 +263,9 @@ def _with_temperature(
     """p^(1 / temperature), normalised in every row."""
     if temperature == 1.0 or probability.size == 0:
         return probability
+    # A probability may have underflowed to 0 in f32; the floor keeps its logarithm finite.
     log_p = np.log(np.maximum(probability.astype(np.float64), 1e-300)) / temperature
+    # Without the maximum, a low temperature would let all of a row underflow.
     found = np.exp(log_p - log_p.max(1, keepdims=True))
     return found / found.sum(1, keepdims=True)
 
@@ -266,6 +273,7 @@ def _with_temperature(
 def _best(probability: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
     """(place, value) of the `top` largest of each row, largest first, equal ones by place."""
     top = min(top, probability.shape[1])
+    # Places ascend before the stable sort by value, so that equal values stay in that order.
     place = np.sort(np.argpartition(-probability, top - 1, 1)[:, :top], 1)
     value = np.take_along_axis(probability, place, 1)
     order = np.argsort(-value, 1, kind="stable")

@@ -105,9 +105,11 @@ def _read_csv(path: Path) -> "pl.DataFrame":
         raise DataError(f"{path}: the file is empty; {_FORM}")
     separator = _separator(path, head[0])
     rows: list[list[str]] = []
+    # Strict, because a quote that is never closed would otherwise take in the rest of the file without an error.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for row in reader:
+            # A row of separators alone is kept, so that it is reported by its number as one with too many empty cells.
             if not any(cell.strip() for cell in row) and (len(row) < 2 or not rows):
                 continue  # an empty line
             if rows and len(row) != len(rows[0]):

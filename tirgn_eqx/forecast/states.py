@@ -32,6 +32,7 @@ from tirgn_eqx.types import GlobalGraph, Queries
 
 Ids = Int64[np.ndarray, " query"]
 MAX_QUERIES = 256  # that are forecast at once
+# Every padded number of queries is compiled once, so there are few of them.
 PADDED_QUERIES = (1, 16, MAX_QUERIES)
 # Sizes of the smallest padded shape of one query; every larger shape is four times the one before.
 SMALLEST = {"neighbour": 32, "entry": 64, "cell": 32, "exact": 16, "popular": 256, "evidence": 16}
@@ -98,6 +99,7 @@ class RecurrentState:
             seen = logits.in_history(queries, len(candidates))
             both = logits.log_probabilities(raw, history, candidates, seen, model.history_rate, model.history_mask)
             past = logits.log_probabilities(raw, history, candidates, seen, 1.0, model.history_mask)
+            # A quotient of probabilities that may both underflow, so it is taken of their logs; rounding may pass 1.
             return jnp.exp(both), jnp.minimum(model.history_rate * jnp.exp(past - both), 1)
 
         return decode
@@ -110,6 +112,7 @@ class RecurrentState:
             index, keys = self.vocabulary.relation, self.vocabulary.relation_keys(first, second)
         unit, candidate = index.lookup(keys, self.history_end, self.history_window)
         units, size = _pad_queries(len(first)), _pad_by_four(len(unit), 64)
+        # Padded history pairs belong to query `units`, one past the last, which scatters drop.
         columns = [(first, units, 0), (second, units, 0), (unit, size, units), (candidate, size, 0)]
         padded = (np.concatenate([x, np.full(length - len(x), past)]).astype(np.int32) for x, length, past in columns)
         queries = Queries.without_answers(*map(jnp.asarray, padded))
@@ -158,6 +161,7 @@ class EvidenceState:
         self.gatherer = Gatherer(
             index, context=options["context"], background=False, max_partners=options["max_partners"]
         )
+        # The background of all entities is computed here once, instead of gathering the links with every batch.
         self._entity_cache = None
         if evidence.background is not None:
             activity, *links = index.global_graph(self.known, MAX_LINKS)
@@ -171,6 +175,7 @@ class EvidenceState:
 
     def _batch(self, kind: str, subject: Ids, other: Ids) -> tuple[EvidenceBucket, dict[str, Any], dict[str, Any]]:
         """(shape, arrays of the batch, gathered) of queries of one kind; `other`: relations, or objects."""
+        # Stands for the part that is predicted: these become the answers of the batch, which no probability reads.
         none = np.zeros_like(other)
         asked = QueryFacts(subject, *((other, none) if kind == "entity" else (none, other)))
         gathered = self.gatherer.gather(asked, self.known, kinds=(kind,))
@@ -200,6 +205,7 @@ class EvidenceState:
         """As `RecurrentState.explained`."""
         bucket, arrays, gathered = self._batch("entity", *(np.array([x], np.int64) for x in (subject, relation)))
         found = self._parts(bucket, self.model_at_target, self._entity_cache, arrays)
+        # Shares are ratios and differences of the parts, so they are computed in f64.
         parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))
 
         def explain(candidate: int) -> EvidenceExplanation:
@@ -226,6 +232,7 @@ def _on_batch(function: Callable[[Any, Any], Any]) -> CompileCache:
 
     def run(model: Any, entity_cache: Any, arrays: Any) -> Any:
         batch = assemble(arrays)
+        # The batch was assembled without a global graph; None must count as a leaf to be replaced by the cached one.
         return function(model, eqx.tree_at(lambda b: b.global_graph, batch, entity_cache, is_leaf=lambda x: x is None))
 
     return CompileCache(run)

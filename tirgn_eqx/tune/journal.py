@@ -29,6 +29,7 @@ def import_optuna() -> Any:
         raise ConfigError(
             "a search needs optuna, which is not installed; install it with: pip install 'tirgn-eqx[tune]'"
         ) from error
+    # Optuna logs to stderr by default, and this library never prints.
     optuna.logging.disable_default_handler()
     logging.getLogger("optuna").setLevel(logging.ERROR)
     return optuna
@@ -48,6 +49,7 @@ class JournalLock:
         lock.acquire()
         try:
             self.on_acquire()
+        # Ctrl-C included: a worker that lives on must not keep the lock.
         except BaseException:
             lock.release()
             raise
@@ -91,6 +93,7 @@ def open_storage(path: Path) -> Any:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise DataError(f"{path}: cannot be used as a study ({reason}); choose another --study") from error
+    # Optuna takes the fields of a line as they are, so lines of another form raise any of these.
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError) as error:
         raise DataError(f"{path}: is no study of tirgn tune ({told(error)}); choose another --study") from error
 
@@ -101,6 +104,7 @@ def locks_work(path: Path) -> bool:
     # Under one name, a second worker that tests at the same time would remove the file between the two attempts.
     path = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
+        # Some filesystems grant every lock. These belong to file handles, so that one process can ask twice.
         with native_lock(path).acquire(0), native_lock(path).acquire(0):
             return False
     except Timeout:
@@ -117,6 +121,7 @@ def locks_work(path: Path) -> bool:
 def truncate_partial_line(path: Path) -> None:
     """Cut off what a process that died while writing left of a line."""
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        # From the end backwards in blocks, because the journal may be long and the rest of a line is short.
         end = keep = file.seek(0, os.SEEK_END)
         while keep > 0:
             begin = max(0, keep - 4096)

@@ -170,6 +170,7 @@ def _work(
         return True
     attributes = {key: found[key] for key in ("best_epoch", "epochs_trained")} | {"seconds": found["total_time"]}
     mrr = found["best_mrr"]
+    # A trial that is to be pruned after its last epoch has come to its end, and counts as complete.
     if found["status"] == "complete" and mrr is not None and math.isfinite(mrr):
         shared.finish(claim, "complete", float(mrr), **attributes)
     elif found["status"] == "complete":

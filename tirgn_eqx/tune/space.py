@@ -133,6 +133,7 @@ def distributions(space: Space) -> dict[str, Any]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     found = {}
+    # Sorted, because the sampler draws in this order: that of the command line must not change what is drawn.
     for name, part in sorted(space.items()):
         if isinstance(part, Choices):
             found[name] = CategoricalDistribution(part.values)

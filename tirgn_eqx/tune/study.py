@@ -80,6 +80,7 @@ class SharedStudy:
                     raise DataError(
                         f"{path}: holds a study {shown(names[0])} of another program; choose another --study"
                     )
+                # Otherwise a trial that is taken over early could resume from the old state in its folder.
                 for left in sorted(path.parent.glob("trial-[0-9]*")):
                     raise DataError(
                         f"{left}: left by another study, and {path} begins anew; remove it, or put --study elsewhere"
@@ -89,6 +90,7 @@ class SharedStudy:
             load, create = self._optuna.load_study, self._optuna.create_study
             self.study = load(**options) if STUDY_NAME in names else create(direction="maximize", **options)
             before = self.study.user_attrs.get("made_for")
+            # A worker that died right after creating the study has left no description and no trials.
             if before is None and not self._trials():
                 self.study.set_user_attr("made_for", made_for)
             else:
@@ -113,6 +115,8 @@ class SharedStudy:
                     return claim
             if len(found) >= trials:
                 return None
+            # Nobody else adds trials under the study's lock, so the next one gets this number. Its folder is locked
+            # first, so that a folder that cannot be written leaves no trial in the study.
             number = len(found)
             folder, locks = self.folder(number), ExitStack()
             self._lock_folder(locks, folder)
@@ -120,6 +124,7 @@ class SharedStudy:
                 self.study.sampler = self._sampler(number)
                 claim = Claim(self.study.ask(), folder, False, 1, locks)
                 self._suggest(claim)
+                # From here the claim holds the lock; had anything failed before, `with` would have released it.
                 claim.locks = locks.pop_all()
             return claim
 
@@ -136,6 +141,7 @@ class SharedStudy:
             if found.state.is_finished():
                 return None
             self.study.sampler = self._sampler(number)
+            # Optuna has no public call to go on with a trial that another process began.
             trial = self._optuna.trial.Trial(self.study, found._trial_id)
             attempts = found.user_attrs.get("attempts", 0)
             attempts = attempts + 1 if isinstance(attempts, int) else 1
@@ -149,6 +155,7 @@ class SharedStudy:
         try:
             locks.enter_context(exclusive_lock(folder / _LOCK, BlockingIOError(f"{folder}: is being worked on")))
         except BlockingIOError:
+            # It is an OSError too, but one that `_take_over` expects.
             raise
         except OSError as error:
             raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); choose another --study") from error
@@ -201,6 +208,7 @@ class SharedStudy:
                 claim.trial.set_user_attr(name, value)
         states = self._optuna.trial.TrialState
         kind = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[state]
+        # Whoever holds the lock of a trial finishes it, once: a second time is an error that must not pass unnoticed.
         self.study.tell(claim.trial, mrr if state == "complete" else None, kind, skip_if_finished=False)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -225,8 +233,10 @@ class SharedStudy:
     def _sampler(self, number: int) -> Any:
         """The sampler of one trial: its values follow from seed, number and the trials that have ended by then,
         whichever process samples."""
+        # Unlike `hash` of a text, a checksum is the same in every process.
         seed = zlib.crc32(f"{self.seed} {number}".encode())
         with warnings.catch_warnings():
+            # A constant liar counts running trials as bad ones, so that workers do not all try the same place.
             warnings.simplefilter("ignore")  # constant_liar was marked experimental in optuna 4
             return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
 
@@ -245,6 +255,7 @@ class SharedStudy:
 def _row(trial: Any) -> dict[str, Any]:
     name = trial.state.name.lower()
     state = {"fail": "failed", "waiting": "running"}.get(name, name)
+    # NaN, which is unequal to itself, is left out.
     values = [value for value in trial.intermediate_values.values() if value == value]
     mrr = trial.value if state == "complete" else max(values, default=None)
     names = ("best_epoch", "epochs_trained", "seconds", "attempts", "resumed", "reason")

@@ -28,6 +28,7 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
     """
     order = np.argsort(load, kind="stable")
     ends = np.unique(np.linspace(0, len(load), 49).astype(int)[1:])  # candidate cuts: one per 2 % of the items
+    # A run of items in order of load is padded to its last one.
     top = load[order][ends - 1].astype(np.float64)
     cuts = np.concatenate([[0], ends])
     best = np.concatenate([[0.0], ends * top])
@@ -35,9 +36,11 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
     for _ in range(1, max_groups):
         # cost[j, i]: groups that end at cut i, then one more group up to cut j.
         cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
+        # A group cannot begin after its end.
         cost[np.triu_indices(len(cuts), 1)] = np.inf
         choice.append(cost.argmin(1))
         best = cost.min(1)
+    # Back from the last cut: each group begins where the best choice before it ended.
     groups = np.zeros(len(load), int)
     end = len(cuts) - 1
     for number in range(max_groups - 1, -1, -1):
@@ -49,5 +52,6 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
 
 def round_up(size: int) -> int:
     """Up to a multiple of 8, or of 1/16 of the size: nearby sizes share a shape."""
+    # For example, 100 becomes 104 (steps of 8) and 1000 becomes 1024 (steps of 64).
     step = max(8, 1 << max(0, size.bit_length() - 4))
     return -(-size // step) * step

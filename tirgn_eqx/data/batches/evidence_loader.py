@@ -90,6 +90,7 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
             subjects[found.owner] * index.entities + index.pair_object[found.pair],
             subjects[pair_owner] * index.entities + pair_object,
         )
+        # One count more than there are neighbours, so that index -1 exists even where nobody has a neighbour.
         evidence = np.where(met >= 0, np.bincount(found.entry_neighbour, minlength=len(found.pair) + 1)[met], 0)
         true_subjects = self._truth(target).subject if self.options.with_truth else np.zeros(0, np.int64)
         links = min(index.num_links(cutoff), MAX_LINKS) if self.options.background else 0
@@ -99,6 +100,7 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
             own = part_of == part
             own_queries, own_pairs = own[query_owner], own[pair_owner]
             groups = np.unique(query_relation[own_queries])
+            # Upper bounds: equal answers may be merged, and a true fact may have a relation that is not queried.
             answers, true = int(facts[own].sum()), int(np.isin(true_subjects, subjects[own]).sum())
             sizes = {
                 "query": int(own_queries.sum()),
@@ -128,7 +130,9 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
         truth = self._truth(target) if self.options.with_truth else None
         gathered = self.gatherer.gather(QueryFacts(s[rows], q[rows], o[rows]), cutoff, truth)
         batch = build_batch(gathered, self.buckets[self.bucket_of[item]])
+        # Without the truth, merged answers stand for several facts, and no row belongs to one.
         answer_rows = rows if self.options.with_truth else rows[:0]
+        # A fact has two queries, which may lie in different parts, so that a part can have an odd number of them.
         return Prepared(
             target, self.bucket_of[item], batch, (len(rows) + 1) // 2, {kind: answer_rows for kind in KINDS}
         )

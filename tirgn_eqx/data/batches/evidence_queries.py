@@ -117,6 +117,7 @@ class Gatherer:
             arrays = index.global_graph(cutoff, MAX_LINKS)
             return out | dict(zip(("global_activity", *AXES["link"]), arrays))
         empty = np.zeros(0, np.int64)
+        # `pad` wants every name of `AXES`; without `global_activity` no model is given these.
         return out | {"link_subject": empty, "link_object": empty, "link_features": np.zeros((0, 1), np.float32)}
 
     def _entity(
@@ -165,6 +166,7 @@ class Gatherer:
     ) -> dict[str, np.ndarray]:
         index = self.index
         keys, query = np.unique(facts.subject * index.entities + facts.object, return_inverse=True)
+        # Neighbours are in order of subject and entity, so their pairs ascend, as `find` needs it.
         neighbour = find(subjects[found.owner] * index.entities + index.pair_object[found.pair], keys)
         bounds = np.searchsorted(found.entry_neighbour, np.arange(len(found.pair) + 1))
         met = np.flatnonzero(neighbour >= 0)
@@ -194,6 +196,7 @@ def _answers(
         code, number = np.unique(query * candidates + answer, return_counts=True)
         query, answer, weight = code // candidates, code % candidates, number.astype(np.float32)
     else:
+        # The truth has facts of all splits, of which some answer no query of this split.
         place = find(keys, truth[0])
         code = np.unique(place[place >= 0] * candidates + truth[1][place >= 0])
         true_query, true = code // candidates, code % candidates
@@ -208,6 +211,7 @@ def natural_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
 
 def rounded_bucket(gathered: dict[str, np.ndarray]) -> EvidenceBucket:
     """The shape with every size rounded up to a power of two: for single queries, which then share a few shapes."""
+    # At least 8: sizes up to 8 become 8, and 9 becomes 16.
     return EvidenceBucket(tuple(1 << max(size - 1, 7).bit_length() for size in natural_bucket(gathered).sizes))
 
 
@@ -218,6 +222,7 @@ def pad(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> dict[str, np
         for name in names:
             values = gathered[name]
             past = bucket[POINTS_INTO[name]] if name in POINTS_INTO else 0
+            # Links are summed over all entities, which are no padded axis.
             if name == "link_subject":
                 past = len(gathered.get("global_activity", ()))
             padded = np.full(
@@ -226,6 +231,7 @@ def pad(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> dict[str, np
             padded[: len(values)] = np.where(values < 0, past, values) if name in POINTS_INTO else values
             out[name] = padded
     if "global_activity" in gathered:
+        # Every batch has all entities, so that there is nothing to pad.
         out["global_activity"] = gathered["global_activity"].astype(np.float32)
     return out
 

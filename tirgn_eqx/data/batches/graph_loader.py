@@ -81,6 +81,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         # Every k-th target up to the last one, so that only the first step may have fewer than k: of 8 targets and
         # k = 3, numbers 1, 4 and 7.
         self.items = self.snapshots[(len(self.snapshots) - 1) % options.targets_per_step :: options.targets_per_step]
+        # Each earlier target of a step sees one snapshot less, so that the first one still sees `history_len`.
         self.window_len = options.history_len + options.targets_per_step - 1
         self._plan()
 
@@ -121,6 +122,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             for i, target in enumerate(targets):
                 for kind in KINDS:
                     sizes[kind][i] = self._micro_sizes(self._step_queries(target), kind, padded[kind][group[i]])
+            # Each process has counted the history of its own shards, but all of them must compile the same shapes.
             sizes = {kind: largest_of_all(of) for kind, of in sizes.items()}
         shapes = [
             Bucket(
@@ -137,6 +139,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
     def _micro_sizes(self, step: StepQueries, kind: str, padded_queries: int | None = None) -> np.ndarray:
         """int64 `(4,)`: what a micro-batch of any target of a step must hold, see `division_sizes`."""
         shards = ONE_SHARD if padded_queries is None else self.shards
+        # The target alone seeds the division, so that what is measured here fits the batches of every epoch.
         sizes = [
             division_sizes(
                 queries[kind],
@@ -217,6 +220,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         )
         rows = None
         if bucket.rows:
+            # The last number keeps these draws apart from those of the negatives, whose seed is (seed, epoch, target).
             rng = np.random.default_rng((options.seed, epoch, item, 1))
             rows = self._few_rows(self._touched(item, step), window, packed, bucket.rows, rng)
         elif self.table_rows > self.graph.num_entities:
@@ -224,6 +228,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         times, target_of_micro = self.graph.time_index[item], None
         if options.targets_per_step > 1:
             targets = np.arange(item - options.targets_per_step + 1, item + 1)
+            # The first step may lack targets, even reach before snapshot 0. Those have no queries, so any time will do.
             times = self.graph.time_index[np.maximum(targets, 0)]
             target_of_micro = put(np.repeat(np.arange(len(targets), dtype=np.int32), bucket.num_micro))
         answer_rows = {kind: packed[kind].pop("row") for kind in KINDS}
@@ -238,6 +243,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             rows=rows,
             target_of_micro=target_of_micro,
         )
+        # Each fact answers two entity queries.
         facts = int((answer_rows["entity"] >= 0).sum()) // 2
         return Prepared(item, self.bucket_of[item], batch, facts, answer_rows)
 
@@ -258,6 +264,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             )
             if self.options.num_negatives and kind == "entity":
                 fields |= self._negatives(fields, np.random.default_rng((self.options.seed, epoch, target)))
+            # Only now, because negatives are drawn among what is not true.
             if not self.options.with_truth:
                 del fields["true_query"], fields["true_candidate"]
             parts.append(fields)
@@ -276,6 +283,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         """The rows of a batch, padded to `size`; replaces entity ids in `window` and `packed` by positions in them."""
         entities, entity = self.graph.num_entities, packed["entity"]
         if self.options.num_negatives:
+            # Without those of padded answers, which are zeros that nobody drew.
             drawn = np.setdiff1d(entity["negatives"][entity["answer_weight"] > 0], touched)
         else:
             drawn = draw_others(rng, touched, entities, self.options.num_shared)
@@ -283,6 +291,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
         # The drawn entities share the weight of all that could have been drawn.
         stands_for = (entities - len(touched)) / max(len(drawn), 1)
         weights = np.repeat([1.0, stands_for], [len(touched), len(drawn)])
+        # Ascending, because ids are turned into positions by binary search.
         order = np.argsort(ids)
         index, weight = np.full(size, self.table_rows, np.int32), np.zeros(size, np.float32)
         index[: len(ids)], weight[: len(ids)] = ids[order], weights[order]
@@ -292,6 +301,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             in_batch += [(entity, "negatives")] * bool(self.options.num_negatives)
             in_batch += [(packed["relation"], name) for name in ("subject", "condition")]
         for fields, name in in_batch:
+            # Padding of `active` and of candidates becomes one past the rows; other padding is id 0, whose weight is 0.
             position = np.searchsorted(index[: len(ids)], fields[name]).astype(np.int32)
             fields[name] = np.where(fields[name] == entities, np.int32(size), position)
         return EntityRows(self.placement(index), self.placement(weight))
@@ -317,6 +327,7 @@ class GraphLoader(Loader[Batch, GraphOptions]):
             negatives[m, real] = negative_sampling(rng, query, *pairs, entities, self.options.num_negatives)
             chosen = np.concatenate([answer[:, None], negatives[m, real]], 1)
             history = of_micro["history_candidate"] < entities
+            # As int64, since queries times entities may exceed 32 bits.
             codes = of_micro["history_query"][history].astype(np.int64) * entities
             codes += of_micro["history_candidate"][history]
             in_history[m, real] = np.isin(query.astype(np.int64)[:, None] * entities + chosen, codes)

@@ -43,6 +43,7 @@ def negative_sampling(
         raise DataError(
             f"a question is answered by all {num_candidates} entities, so no negative can be drawn; use --set loss=full"
         )
+    # `random` is below 1, so every draw is below the number of its own query's free candidates.
     draw = (rng.random((len(answer_query), num_negatives)) * free[:, None]).astype(np.int64)
     start = np.cumsum(count) - count
     place = np.arange(len(query)) - start[query]

@@ -22,4 +22,5 @@ def prefetch(build: Callable[[Any], T], items: Iterable[Any], depth: int = 2) ->
         while pending:
             yield pending.popleft().result()
     finally:
+        # A caller that stops early ends here as well: nothing more is built, and the thread is gone.
         pool.shutdown(cancel_futures=True)

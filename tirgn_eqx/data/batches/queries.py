@@ -65,7 +65,9 @@ def build_queries(
     if unique:
         key, first, answer_query = np.unique(key, return_index=True, return_inverse=True)
         subject, condition = subject[first], condition[first]
+        # The answers of a query become adjacent, in the order of their facts.
         row = np.argsort(answer_query, kind="stable")
+    # The time-aware filter knows the facts of all splits, not only of the one that is queried.
     _, _, all_answer, all_key = columns(present)
     if candidates is not None and kind == "entity":
         all_answer, all_key = candidates[2], vocabulary.entity_keys(*candidates[:2])
@@ -151,8 +153,10 @@ def division_sizes(
             np.bincount(queries.true_query, minlength=queries.num_queries),
         ]
     )[:, division.order]
+    # (4, query + 1): running totals, of which every micro-batch or shard is a difference between two of its bounds.
     total = np.concatenate([np.zeros((4, 1), np.int64), np.cumsum(per_query, 1)], 1)
     sizes = shards.count * np.diff(total[:, bounds], axis=1).max(1, initial=0)
+    # The number of padded queries is given, and the same for any number of shards.
     sizes[0] = lengths.max(initial=0)
     return sizes
 
@@ -222,11 +226,13 @@ def pack(
 
         Rows of groups [0, 0, 1] take the places [0, 1, 0] of their groups.
         """
+        # Stable, so that the rows of a query keep their order. History must be sorted by query: its sums rely on that.
         order = np.argsort(micro_of[query] * count + place_of[query], kind="stable")
         group = group_of[query][order]
         starts = np.searchsorted(group, np.arange(num_micro * shards.count))
         place = np.arange(len(query)) - starts[group]
         for name, values in columns.items():
+            # A view: (micro, size) as (micro * shard, size / shard). A place past the end raises and is not dropped.
             out[name].reshape(num_micro * shards.count, -1)[group, place] = values[order]
 
     own = np.flatnonzero(np.isin(shard_of, shards.own))

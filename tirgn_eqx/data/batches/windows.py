@@ -53,6 +53,7 @@ class WindowLoader:
     def _active(self, end: int) -> np.ndarray:
         """Entities with an edge in the window that ends before snapshot `end`, ascending."""
         window = self.store.window(end, self.history_len)
+        # The empty array serves windows without snapshots: `concatenate` needs at least one array.
         return np.unique(np.concatenate([np.zeros(0, np.int32), *(snapshot.active for snapshot in window)]))
 
     def build(self, target: int, history_end: int | None = None) -> WindowAt:

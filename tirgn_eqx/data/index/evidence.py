@@ -17,7 +17,9 @@ SCALE = np.float32(0.3)  # brings logarithms of ages and counts near to 1
 PLAIN_FEATURES = 2 + len(HALF_LIVES)
 ENTRY_FEATURES = PLAIN_FEATURES + 4
 PAIR_FEATURES = PLAIN_FEATURES
+# Two numbers of neighbours, the share by three of the half-lives, and the plain features of object and subject.
 CONTEXT_FEATURES = 5 + 2 * PLAIN_FEATURES
+# A strength fades towards 0; the floor keeps its logarithm finite.
 LEAST_STRENGTH = 0.01
 NEVER = 1000.0  # age, in steps, of what never happened
 
@@ -60,6 +62,7 @@ class EvidenceIndex:
         self.graph: TemporalGraph = graph
         self.entities: int = graph.num_entities
         self.rel2: int = 2 * graph.num_relations
+        # Building sorts key * snapshots + snapshot as one int64, and triples have the largest keys.
         if self.entities**2 * self.rel2 * graph.num_snapshots >= 2**63:
             raise DataError(
                 f"{graph.name}: {self.entities:,} entities, {graph.num_relations:,} relations and "
@@ -72,6 +75,7 @@ class EvidenceIndex:
         self.triple: Occurrences = build((s * self.entities + o) * self.rel2 + q)
         self.pair: Occurrences = build(s * self.entities + o)
         self.subject: Occurrences = build(s)
+        # Only its ages and keys are read, so that its strengths need not be stored.
         self.subject_relation: Occurrences = build(s * self.rel2 + q, faded=False)
         self.popular: Occurrences = build(q * self.entities + o)
         self._last_global_graph: tuple[tuple[Cutoff, int], tuple[np.ndarray, ...]] | None = None
@@ -88,12 +92,14 @@ class EvidenceIndex:
     @cached_property
     def _subject_relation_of_triple(self) -> np.ndarray:
         """int64: group in `subject_relation` of every triple."""
+        # (s * entities + o) * rel2 + q becomes s * rel2 + q.
         key = self.triple.key // self.rel2 // self.entities * self.rel2 + self.triple_relation
         return find(self.subject_relation.key, key)
 
     @cached_property
     def _triples_of_pair(self) -> np.ndarray:
         """int64 `(pair + 1,)`: the first triple of each pair, and the number of triples."""
+        # The keys of the triples of pair p go from p * rel2 to below (p + 1) * rel2; the last bound is past all pairs.
         return np.searchsorted(self.triple.key, np.append(self.pair.key, self.entities**2) * self.rel2)
 
     @cached_property
@@ -116,6 +122,7 @@ class EvidenceIndex:
 
     # --- how much history there is -----------------------------------------------------------------------------
 
+    # Loaders size their padded axes by these counts, without gathering what they count.
     def num_links(self, cutoff: Cutoff) -> int:
         """The number of pairs in the history."""
         return int(np.searchsorted(self._first_of_pairs, cutoff.before))
@@ -154,15 +161,19 @@ class EvidenceIndex:
         **Arguments:** `max_neighbours`: keep this many of each subject, those of the latest occurrence (0 = all); ties
         go to pairs with more events, then to the smaller entity.
         """
+        # Pair keys begin with the subject, so that the pairs of a subject are one run, ascending by neighbour.
         low, high = np.searchsorted(self.pair_subject, subjects), np.searchsorted(self.pair_subject, subjects + 1)
         owner, pair = ranges(low, high)
+        # The index holds the facts of all splits: pairs and triples that begin at the cutoff or later are no history.
         past = self.pair.first_snapshot[pair] < cutoff.before
         owner, pair = owner[past], pair[past]
         row = self.pair.last(pair, cutoff.before)
         if max_neighbours and len(owner) and np.bincount(owner).max() > max_neighbours:
+            # The last key of lexsort decides first: subject, then latest occurrence, then events, then smaller entity.
             order = np.lexsort((pair, -self.pair.events[row], -(self.pair.occurrence[row] % len(self.clock)), owner))
             # `order` permutes within owners, so that owner i still begins where it begins in `owner`.
             rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
+            # In the order of pairs again, because positions of neighbours are found by binary search.
             kept = np.sort(order[rank < max_neighbours])
             owner, pair, row = owner[kept], pair[kept], row[kept]
         entry_neighbour, entry = ranges(self._triples_of_pair[pair], self._triples_of_pair[pair + 1])
@@ -178,6 +189,7 @@ class EvidenceIndex:
         last = self.subject_relation.last(self._subject_relation_of_triple[entry], cutoff.before)
         relation_age = self.subject_relation.age(last, cutoff.now)
         pair_age = self.pair.age(found.row, cutoff.now)[found.entry_neighbour]
+        # No difference is negative: (s, q) and the pair occur whenever the triple does, so they are never older.
         more = [self.triple.snapshots(row, entry), age - relation_age, relation_age, age - pair_age]
         return np.concatenate([plain_features(self.triple, row, cutoff.now), _log_columns(*more)], 1)
 
@@ -200,6 +212,7 @@ class EvidenceIndex:
         row = self.subject.last(self.subject.group(subjects), cutoff.before)
         # A subject without a history (row -1) owns no neighbours, so that row 0 in its place is not used.
         of_subject = self.subject.faded(np.maximum(row, 0), cutoff.now)[:, 1:]
+        # The small constants keep quotient and logarithm finite where both strengths have faded to 0.
         share = np.log(strength / (of_subject[owner] + 1e-3) + 1e-3) * SCALE
         objects = self.activity(self.pair_object[found.pair], cutoff)
         subject_activity = self.activity(subjects, cutoff)[owner]
@@ -208,12 +221,14 @@ class EvidenceIndex:
     def activity(self, entities: np.ndarray, cutoff: Cutoff) -> np.ndarray:
         """float32 `(entity, PLAIN_FEATURES)`: when and how often entities were in any fact."""
         last = self._last_global_graph
+        # The activity of all entities is cached with the links; it does not depend on how many links were kept.
         if last is not None and last[0][0] == cutoff:
             return last[1][0][entities]
         row = self.subject.last(self.subject.group(entities), cutoff.before)
         active = row >= 0
         out = np.empty((len(entities), PLAIN_FEATURES), np.float32)
         out[active] = plain_features(self.subject, row[active], cutoff.now)
+        # As `plain_features`: age NEVER, no events (log1p(0) is log(1)), and strengths that have faded to 0.
         out[~active] = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
         return out
 
@@ -246,6 +261,7 @@ class EvidenceIndex:
             last = self.pair.occurrence[row] % len(self.clock)
             # Further ties are broken by a hash, for which no entity is special.
             order = np.lexsort((_hashed(self.pair.key[pair]), -self.pair.events[row], -last))
+            # In the order of subjects again: sums over links take their indices as sorted.
             kept = np.sort(order[:max_links])
             pair, row = pair[kept], row[kept]
         return self.pair_subject[pair], self.pair_object[pair], plain_features(self.pair, row, cutoff.now)
@@ -253,6 +269,7 @@ class EvidenceIndex:
 
 def _hashed(numbers: np.ndarray) -> np.ndarray:
     """uint64: a fixed pseudo-random number for every number (the mixing of splitmix64)."""
+    # Products of uint64 arrays wrap around modulo 2^64 without a warning, as the mixing needs.
     x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(27))
@@ -260,6 +277,7 @@ def _hashed(numbers: np.ndarray) -> np.ndarray:
 
 def plain_features(index: Occurrences, row: np.ndarray, now: float) -> np.ndarray:
     """float32 `(row, PLAIN_FEATURES)`: log of age, of 1 + events, and of the events faded by every half-life."""
+    # The clock counts whole steps, so an event within the current step has age 0, whose logarithm is not finite.
     age = np.log(np.maximum(index.age(row, now), 0.5))
     events = np.log1p(index.events[row])
     faded = np.log(index.faded(row, now) + np.float32(LEAST_STRENGTH))

@@ -94,6 +94,7 @@ def mapped_vocabulary(
             _build(graph, Path(temporary.name), place, part, rows)
             return _open(place, graph, part)
         finally:
+            # On POSIX, mapped files stay readable without their names, so even a killed process leaves none behind.
             if os.name == "nt":
                 _temporary_folders.append(temporary)  # Windows removes no mapped files; they go with the process
             else:
@@ -102,6 +103,7 @@ def mapped_vocabulary(
         raise DataError(
             f"{graph.mapped_folder or tempfile.gettempdir()}: the history index cannot be written "
             f"({error.strerror}); about "
+            # A fact takes about 54 bytes of the index, and 32 of spilt rows, which lie beside it until it is built.
             f"{graph.num_facts * 90 // 10**6 + 1:,} MB are needed there, free them"
         ) from error
 
@@ -112,6 +114,7 @@ def _check_part(part: tuple[int, int] | None) -> None:
 
 
 def _open_or_build(graph: TemporalGraph, home: Path, part: tuple[int, int] | None, rows: int) -> HistoryVocabulary:
+    # The checksum in the name keeps indexes of earlier contents of the folder apart from this one.
     name = f"{PREFIX}{graph.checksum[:32]}"
     place = home / (name if part is None else f"{name}-{part[0]}-of-{part[1]}")
     try:
@@ -133,15 +136,19 @@ def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] 
         spill.mkdir()
         built = index_in_parts(graph, out, spill, rows=rows, part=part)
         record = _identity(graph, part) | {"columns": built.columns, "parts": built.parts, "spilt_bytes": built.spilt}
+        # The record is written last and the folder renamed when it is whole: an index that opens is never half built.
         write_text(out / "index.json", json.dumps(record, indent=1) + "\n")
+        # What stands here could not be opened, and a rename does not replace a folder with files in it.
         shutil.rmtree(place, ignore_errors=True)
         out.rename(place)
+        # Without this, a power failure may lose the rename.
         flush(home)
 
 
 def _identity(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, Any]:
     """What the record of a kept vocabulary must say."""
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
+    # A temporary index serves only the process that built it, so hashing all its facts would prove nothing.
     whole = {"sha256": graph.checksum} if graph.mapped_folder is not None else {}
     return {"format": FORMAT, "version": VERSION, "part": part and list(part)} | whole | sizes
 
@@ -167,6 +174,7 @@ def _open(place: Path, graph: TemporalGraph, part: tuple[int, int] | None) -> Hi
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"{path}: says nothing usable of {name}.npy; {_REMEDY}") from error
             columns[field] = map_column(place / f"{name}.npy", dtype, length, _REMEDY)
+            # Candidates become indices into scores, so their range is checked; the other columns are only searched.
             high = candidates if field == "candidate" else None
             check_column(place / f"{name}.npy", columns[field], sha256, _REMEDY, high=high)
         if len(columns["first"]) != len(columns["candidate"]):

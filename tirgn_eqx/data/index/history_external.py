@@ -55,6 +55,7 @@ def index_in_parts(
     **Raises:** DataError when there is more than 63 bits can number; OSError.
     """
     check_sizes(graph)
+    # The facts are read twice: the bounds of the parts must be known before the first row can be spilt.
     counts = np.zeros(graph.num_entities, np.int64)
     for subject, _, _, _ in _both_directions(graph, part, min(rows, BLOCK)):
         counts += np.bincount(subject, minlength=len(counts))
@@ -113,6 +114,7 @@ def _spill(graph: TemporalGraph, part: tuple[int, int] | None, bounds: np.ndarra
         number = number[order]
         starts = np.flatnonzero(np.diff(number, prepend=-1))
         for begin, end in pairwise([*starts.tolist(), len(number)]):
+            # Opened for every append: there may be more parts than files that a process may hold open.
             with _spill_file(spill, int(number[begin])).open("ab") as file:
                 file.write(np.ascontiguousarray(table[begin:end], "<i4").data.cast("B"))
 
@@ -135,6 +137,7 @@ def _write(
                 index = build_history_index(key, candidate, piece[:, _TIME], form.candidates, times, base)
                 columns["first"].append(index.first)
                 columns["candidate"].append(index.candidate)
+                # Groups are numbered on from the parts before: an occurrence is group * times + snapshot.
                 occurrence = index.occurrence
                 occurrence += groups * times
                 columns["occurrence"].append(occurrence)
@@ -153,6 +156,7 @@ def _pieces(path: Path, form: _KeyForm, most: int) -> Iterator[np.ndarray]:
     counts = np.zeros(form.seconds, np.int64)
     for chunk in chunks(table, most):
         counts += np.bincount(chunk[:, form.second], minlength=form.seconds)
+    # The whole file is read again for every range, because only the rows of one range fit into the memory.
     for low, high in pairwise(_bounds(counts, most).tolist()):
         inside = ((chunk, chunk[:, form.second]) for chunk in chunks(table, most))
         piece = np.concatenate([chunk[(second >= low) & (second < high)] for chunk, second in inside])

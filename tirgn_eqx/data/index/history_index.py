@@ -85,6 +85,7 @@ class HistoryVocabulary:
 
     def report(self) -> dict[str, Any]:
         """Number of (s, r) pairs with history, mean number of objects per pair, and the size in bytes."""
+        # In chunks, because the column may lie on the disk. It is sorted, so a key is new where it changes.
         pairs, last = 0, -1
         for first in chunks(self.entity.first):
             key = first // self.entity.num_times
@@ -135,11 +136,13 @@ def _sorted_rows(
         code.sort()
         code = code[np.diff(code, prepend=-1) != 0]
         pair = code // times
+        # What is left of every code is its time: code % times, without a second division.
         code -= pair * times
         starts = np.flatnonzero(np.diff(pair, prepend=-1))
         pair = pair[starts]
         key = pair // candidates
         return starts, key, pair - key * candidates, code
+    # The three numbers do not fit into 63 bits together: sort by columns, which takes more time and memory.
     order = np.lexsort((time, candidate, key))
     key, candidate, time = (column[order].astype(np.int64) for column in (key, candidate, time))
     new_pair = (np.diff(key, prepend=-1) != 0) | (np.diff(candidate, prepend=-1) != 0)

@@ -54,6 +54,7 @@ class Occurrences:
 
     def last(self, groups: np.ndarray, before: int) -> np.ndarray:
         """int64: the row of each group's last occurrence before snapshot `before`, -1 where there is none."""
+        # A row before the group's start belongs to another group: this key has not occurred yet. Group -1 has none.
         row = np.searchsorted(self.occurrence, groups * len(self.clock) + before) - 1
         return np.where((groups >= 0) & (row >= self.start[groups]), row, -1)
 
@@ -63,6 +64,7 @@ class Occurrences:
 
     def age(self, rows: np.ndarray, now: float) -> np.ndarray:
         """float32: steps from `rows` to `now`."""
+        # Subtracted in float64: times of a long clock may have more digits than float32 holds, ages rarely do.
         return (now - self._time[rows]).astype(np.float32)
 
     def faded(self, rows: np.ndarray, now: float) -> np.ndarray:
@@ -111,11 +113,13 @@ def build_occurrences(key: np.ndarray, snapshot: np.ndarray, clock: np.ndarray, 
     **Arguments:** `key`, `snapshot`: int64 `(event,)`, in any order; `clock`: float64 `(snapshot,)`; `faded`: store
     the strengths.
     """
+    # Equal facts of one snapshot become one row, which counts them.
     code, count = np.unique(key * len(clock) + snapshot, return_counts=True)
     key, snapshot = code // len(clock), code % len(clock)
     new = np.diff(key, prepend=-1) != 0
     start = np.flatnonzero(new)
     group = np.cumsum(new) - 1
+    # Running totals, less what the keys before had in all: counts [2, 1 | 3] give [2, 3 | 3].
     total = np.cumsum(count)
     events = total - (total - count)[start][group]
     strength = None

@@ -94,6 +94,7 @@ def build_recurrence_index(graph: TemporalGraph) -> RecurrenceIndex:
     subject, relation, object_ = both_directions(graph)
     time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
     code = (subject * rel2 + relation) * entities + object_
+    # Duplicates keep a row each. The last of them is the one that look-ups find, and its strength includes the others.
     order = np.lexsort((time, code))
     code, time = code[order], time[order]
     new = np.diff(code, prepend=-1) != 0

@@ -49,7 +49,9 @@ def build_snapshot(graph: TemporalGraph, index: int) -> Snapshot:
     source = np.concatenate([subject, object_])
     target = np.concatenate([object_, subject])
     relation = np.concatenate([r, r + graph.num_relations])
+    # By target, because the means over in-edges take their segments as ascending.
     order = np.argsort(target, kind="stable")
+    # Subjects of the original facts alone: in the released code, an inverse relation pools those of its relation.
     pair = np.unique(r.astype(np.int64) * len(active) + subject)
     return Snapshot(
         active=active.astype(np.int32),
@@ -83,11 +85,13 @@ class SnapshotStore:
             if snapshot is not None:
                 self._cache.move_to_end(index)
                 return snapshot
+        # Built without the lock, so that threads do not wait for each other; of two equal ones, one is kept.
         snapshot = build_snapshot(self.graph, index)
         with self._lock:
             if index not in self._cache:
                 self._cache[index] = snapshot
                 self._cached_facts += snapshot.num_facts
+            # One snapshot stays even if it alone is over the limit.
             while self._cached_facts > self.max_facts and len(self._cache) > 1:
                 self._cached_facts -= self._cache.popitem(last=False)[1].num_facts
         return snapshot
@@ -117,6 +121,7 @@ def stack_window(
     end: `num_entities` for `active`, the active size for `edge_target`, `num_relations` for `pair_relation`.
     """
     active, edge, pair = sizes
+    # Padding that lies one past the end leaves `edge_target` ascending, as segment sums need it, and they drop it.
     fields = {
         "valid": np.zeros(history_len, bool),
         "active": np.full((history_len, active), num_entities, np.int32),
