@@ -88,6 +88,8 @@ class PeerMonitor:
 
         server = socket.create_server(("", 0)) if is_first() else None
         port = 0 if server is None else server.getsockname()[1]
+        # The port is chosen by the system, so that process 0 must announce it: 256 bytes of its host's name, then the
+        # port.
         name = socket.gethostname().encode()[:255] if is_first() else b""
         said = np.frombuffer(name.ljust(256, b"\0"), np.uint8).astype(np.int32)
         found = np.asarray(multihost_utils.broadcast_one_to_all(np.append(said, port).astype(np.int32)))
@@ -97,6 +99,8 @@ class PeerMonitor:
                 self._peers[int.from_bytes(_exactly(peer, 4), "big")] = peer
             server.close()
         else:
+            # The coordinator's address was reachable a moment ago; the host's own name need not resolve on other
+            # machines.
             host = _coordinator_host() or bytes(found[:256].astype(np.uint8)).rstrip(b"\0").decode()
             peer = socket.create_connection((host, int(found[256])), timeout=60)
             peer.settimeout(None)
@@ -116,6 +120,7 @@ class PeerMonitor:
                 return
             if word:
                 lost = int(word)
+        # Report only the first loss: when a process ends because of it, its own connections break as well.
         if self._ending.is_set() or not self._told.acquire(blocking=False):
             return
         for other, connection in self._peers.items():
@@ -127,6 +132,8 @@ class PeerMonitor:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not self._peers:
             return
+        # SystemExit and KeyboardInterrupt end a process on purpose: it says goodbye, and the others do not take it for
+        # lost.
         if kind is None or not issubclass(kind, Exception):
             self._ending.set()
             for peer in self._peers.values():
@@ -143,6 +150,7 @@ class PeerMonitor:
 def _coordinator_host() -> str | None:
     """The host of process 0, if JAX knows it."""
     with contextlib.suppress(ImportError, AttributeError):
+        # This module of JAX is private and may change; then the host name that process 0 announced is used.
         from jax._src import distributed
 
         address = distributed.global_state.coordinator_address
@@ -163,6 +171,7 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
 def _probe(peer: socket.socket) -> None:
     """Let TCP keepalive detect within half a minute that the other machine is gone."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # 10 s of silence, then 4 probes 5 s apart, make 30 s. Not every system has these options.
     for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
@@ -195,6 +204,7 @@ class Agreement:
     def _send(self, flags: tuple[bool, ...]) -> Any:
         mesh = self._mesh
         assert mesh is not None
+        # One row of flags for each device: this process fills the rows of its own devices, and the sum covers all.
         spec = jax.sharding.PartitionSpec(mesh.axis_names)
         mine = np.asarray([flags], np.int32)
         shape = (mesh.size, len(flags))
@@ -203,6 +213,7 @@ class Agreement:
 
 
 @functools.cache
+# Cached for each mesh, because every new lambda would be compiled again.
 def _sum(mesh: jax.sharding.Mesh) -> Any:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.jit(lambda flags: flags.sum(0), out_shardings=whole)
@@ -215,7 +226,9 @@ def largest_of_all(values: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     # Without 64-bit types, JAX would truncate the numbers.
+    # So send each as two halves of 31 bits.
     halves = np.stack([values >> 31, values & (2**31 - 1)]).astype(np.int32)
+    # [process, half, value]
     every = np.asarray(multihost_utils.process_allgather(halves), np.int64)
     return ((every[:, 0] << 31) | every[:, 1]).max(0)
 
