@@ -28,6 +28,7 @@ from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
 
 _METADATA = "__metadata__"
+# NumPy's kinds of booleans, integers, unsigned integers, floats and complex numbers. Objects would have to be pickled.
 _KINDS = "biufc"
 _BROKEN = "corrupt or cut short; use another checkpoint, or train again"
 _EXPECTED = "give an .npz file that `tirgn train` wrote"
@@ -93,6 +94,7 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
         side_content = None if beside is None else lambda _, beside=beside: beside
         _put(place, lambda path, data=data: path.write_bytes(data), side_content)
+    # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     return previous
 
 
@@ -117,6 +119,7 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
             beside = None if side is None else places.enter_context(atomic_write(side_path))
             temporary = places.enter_context(atomic_write(target))
             write(temporary)
+            # Flushed here already, so that a full disk shows itself while the old pair is still whole.
             flush(temporary)
             if side is not None and beside is not None:
                 beside.write_bytes(side(temporary))
@@ -186,6 +189,7 @@ def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -
             if name == _METADATA and array is not embedded:
                 raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
             # ZipInfo has a fixed date, so that equal contents give equal bytes.
+            # The size of a member is unknown until it is written, and without zip64 it could not exceed 2 GiB.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 if not isinstance(array, Blocks):
                     np.lib.format.write_array(member, array, allow_pickle=False)
