@@ -91,10 +91,10 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     (content, side), replacement = _read_pair(target), _read_pair(source)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+    # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
         side_content = None if beside is None else lambda _, beside=beside: beside
         _put(place, lambda path, data=data: path.write_bytes(data), side_content)
-    # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     return previous
 
 

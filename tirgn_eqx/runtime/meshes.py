@@ -122,6 +122,7 @@ def table_rows(num_entities: int, mesh: Mesh | None) -> int:
 
 def is_entity_table(path: tuple) -> bool:
     """Whether a leaf is the entity table, or the optimizer's state for it."""
+    # A path ends with the field's name, in the optimizer's moments too, because they have the structure of the model.
     return getattr(path[-1], "name", None) == TABLES[0] if path else False
 
 
@@ -169,6 +170,7 @@ def placed(tree: PyTree, mesh: Mesh | None) -> PyTree:
 def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
     """One leaf of a model or optimizer state, see `placed`; a copy on the default device without a mesh."""
     if mesh is None:
+        # A copy, because a step donates the state, and the buffers of the caller's array must stay valid.
         return jax.numpy.array(values)
     if not _is_table(path):
         return put_array(values, mesh)
@@ -193,7 +195,7 @@ def put_array(values: Any, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
         bits = put_array(np.asarray(jax.random.key_data(values)), mesh, spec)
         return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(values))
     host = np.asarray(values)
-    # The type that `jnp.asarray` gives without a mesh, which has 32 bits unless 64-bit types are enabled.
+    # The type that `jnp.asarray` gives without a mesh: at most 32 bits, unless 64-bit types are enabled.
     host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype))
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
@@ -248,6 +250,7 @@ def described(tree: PyTree, mesh: Mesh) -> PyTree:
     """Abstract arrays of a model or optimizer state as `placed` would make them."""
 
     def describe(path: tuple, leaf: Any) -> Any:
+        # `split` without axes: an empty PartitionSpec keeps a whole copy on every device.
         rows = (table_rows(leaf.shape[0], mesh),) if _is_table(path) else leaf.shape[:1]
         sharding = NamedSharding(mesh, _spec(path))
         return jax.ShapeDtypeStruct((*rows, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
@@ -299,6 +302,7 @@ def for_files(tree: PyTree, num_entities: int) -> PyTree:
 
     def write(path: tuple, leaf: Any) -> Any:
         split_up = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        # On one device, the table has no padding and is copied as a whole.
         return Blocks(leaf, num_entities) if split_up and _is_table(path) else to_host(leaf)
 
     return jax.tree_util.tree_map_with_path(write, tree)

@@ -88,26 +88,27 @@ class PeerMonitor:
 
         server = socket.create_server(("", 0)) if is_first() else None
         port = 0 if server is None else server.getsockname()[1]
-        # The port is chosen by the system, so that process 0 must announce it: 256 bytes of its host's name, then the
-        # port.
+        # The system chooses the port, so process 0 announces it: 256 bytes of its host's name, then the port.
         name = socket.gethostname().encode()[:255] if is_first() else b""
         said = np.frombuffer(name.ljust(256, b"\0"), np.uint8).astype(np.int32)
         found = np.asarray(multihost_utils.broadcast_one_to_all(np.append(said, port).astype(np.int32)))
         if server is not None:
             for _ in range(count() - 1):
                 peer, _ = server.accept()
+                # Connections arrive in any order, so each begins with the number of its process, in 4 bytes.
                 self._peers[int.from_bytes(_exactly(peer, 4), "big")] = peer
             server.close()
         else:
-            # The coordinator's address was reachable a moment ago; the host's own name need not resolve on other
-            # machines.
+            # The coordinator's address was just reached; the host's own name need not resolve elsewhere.
             host = _coordinator_host() or bytes(found[:256].astype(np.uint8)).rstrip(b"\0").decode()
             peer = socket.create_connection((host, int(found[256])), timeout=60)
+            # The monitor reads from this connection until the training ends, however long that takes.
             peer.settimeout(None)
             peer.sendall(jax.process_index().to_bytes(4, "big"))
             self._peers[0] = peer
         for number, peer in self._peers.items():
             _probe(peer)
+            # Daemon threads, because they wait in `recv` and must not keep the process alive.
             threading.Thread(target=self._wait, args=(number, peer), daemon=True, name="tirgn-peer-monitor").start()
         return self
 
@@ -124,6 +125,7 @@ class PeerMonitor:
         if self._ending.is_set() or not self._told.acquire(blocking=False):
             return
         for other, connection in self._peers.items():
+            # Only process 0 is connected to all others.
             if is_first() and other != lost:
                 with contextlib.suppress(OSError):
                     connection.sendall(str(lost).encode())
@@ -132,8 +134,7 @@ class PeerMonitor:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not self._peers:
             return
-        # SystemExit and KeyboardInterrupt end a process on purpose: it says goodbye, and the others do not take it for
-        # lost.
+        # SystemExit and KeyboardInterrupt are deliberate: after a goodbye, no other process takes this one for lost.
         if kind is None or not issubclass(kind, Exception):
             self._ending.set()
             for peer in self._peers.values():
@@ -197,6 +198,7 @@ class Agreement:
         if not now and len(self._waiting) <= self.LATER:
             return (False,) * len(flags)
         result = np.zeros(len(flags), bool)
+        # At most LATER sums stay under way.
         while self._waiting and (now or len(self._waiting) > self.LATER):
             result |= np.asarray(self._waiting.popleft()) > 0
         return tuple(result.tolist())
@@ -212,8 +214,8 @@ class Agreement:
         return _sum(mesh)(sent)
 
 
-@functools.cache
 # Cached for each mesh, because every new lambda would be compiled again.
+@functools.cache
 def _sum(mesh: jax.sharding.Mesh) -> Any:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.jit(lambda flags: flags.sum(0), out_shardings=whole)

@@ -49,6 +49,7 @@ class Patience:
 
     def __post_init__(self) -> None:
         for name, low in (("tries", 1), ("timeout", 0.001), ("backoff", 0.0)):
+            # Written so that NaN is refused as well.
             if not low <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be a number of at least {low}")
 
@@ -279,9 +280,11 @@ def _pool(url: str, connections: int) -> Any:
 
     parts = urlsplit(url)
     options: dict[str, Any] = {"maxsize": connections, "headers": {"User-Agent": "tirgn-eqx"}}
+    # urllib3 takes no proxies from the environment by itself.
     proxy = getproxies().get(parts.scheme)
     if proxy is None or proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager(**options)
+    # The variables often hold HOST:PORT without a scheme.
     return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
 
 

@@ -109,6 +109,7 @@ def check_column(path: Path, values: np.ndarray, sha256: str, need: str, low: in
     digest, row = hashlib.sha256(), 0
     for chunk in chunks(values):
         digest.update(np.ascontiguousarray(chunk).data.cast("B"))
+        # argmax of booleans is the place of the first True.
         if high is not None and (int(chunk.min()) < low or int(chunk.max()) >= high):
             place = int(np.argmax((chunk < low) | (chunk >= high)))
             raise DataError(f"{path}: number {row + place} is {chunk[place]}, outside {low} to {high - 1}; {need}")

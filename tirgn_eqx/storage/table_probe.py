@@ -139,6 +139,7 @@ class _Helper:
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
+                # Closing stdin flushes it, which fails when the process has ended.
                 try:
                     pipe.close()
                 except OSError:
