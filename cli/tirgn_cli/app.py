@@ -94,12 +94,14 @@ class Group(TyperGroup):
         from tirgn_cli import output
 
         words = sys.argv[1:] if args is None else args
+        # Read here already, because an error in the options comes before `--debug` is evaluated.
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
         output.prepare_streams()
         output.quiet = output.verbose = False
         if {"--help", "-h"} & set(words):
             _avoid_pale_colours()
+        # A shell that asks for completions gives no words.
         if not words and not _is_completing():
             typer.echo(WELCOME, nl=False)
             sys.exit(0)

@@ -145,6 +145,7 @@ def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
     source = checkpoint_path(path)
     content = _read_verified(source, npz.mapped if mapped else Path.read_bytes)
+    # Every zip archive begins so, and an npz is one.
     if content[:2] != b"PK":
         raise CheckpointError(f"{source}: not a checkpoint; {_EXPECTED}")
     try:
@@ -219,6 +220,7 @@ def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> 
         except FileNotFoundError:
             return content
         except (OSError, ValueError, KeyError, TypeError):
+            # The npz alone is enough, so a damaged JSON costs a warning and no more.
             warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
             return content
         if hashlib.sha256(content).hexdigest() == expected:

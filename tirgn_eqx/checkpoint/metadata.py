@@ -230,6 +230,7 @@ def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: s
 def _first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place, found = [str(part) for part in first["loc"]], shown(first["input"])
+    # Validators of this module name the entry themselves.
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":

@@ -146,6 +146,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     _check_sizes(arrays, path, metadata, config)
+    # Shapes alone are built, so the key draws nothing.
     options: dict[str, Any] = {"static": _static_graph(metadata, arrays, path), "key": jr.key(0)}
     build = partial(build_model, metadata.num_entities, metadata.num_relations, config, **options)
     try:

@@ -137,7 +137,9 @@ def _is_unused(name: str) -> bool:
     if name.endswith("num_batches_tracked"):
         return True
     if name.startswith("rgcn.layers."):
+        # Of `rgcn.layers.0.fc.weight`, the part after the number of the layer.
         return name.removeprefix("rgcn.layers.").partition(".")[2].startswith(_UNUSED_IN_LAYERS)
+    # A name with a dot at its end stands for all tensors of a module.
     return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _UNUSED)
 
 
@@ -187,6 +189,7 @@ def model_from_state_dict(
             )
         values[path] = jnp.asarray(value)
     model = build()
+    # `|` keeps the order of the model's leaves.
     return jax.tree.unflatten(jax.tree.structure(model), [*(named_leaves(model) | values).values()])
 
 

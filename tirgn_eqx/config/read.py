@@ -47,6 +47,7 @@ def parse_value(text: str) -> Any:
     try:
         return parse_toml(f"value = {text.strip()}")["value"]
     except ValueError:
+        # A bare word, such as `shared`, is not TOML.
         return text.strip()
 
 

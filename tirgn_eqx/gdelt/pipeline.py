@@ -118,6 +118,7 @@ class Pipeline:
             self.files.read += 1
             self.files.empty += not file.filled
             self.counts.add_lines(file.filled, file.blank, file.rejects)
+            # The name without its folder, so that files are recognised after a move.
             self.sources.add((end.source.path.name, end.source.size, end.checksum))
         self.file = FileCounts(self.rejects.mark())
 

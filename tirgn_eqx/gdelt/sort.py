@@ -101,6 +101,7 @@ def merge(runs: list[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
                 left.append((rest, run))
         heads = left
         taken = [frame for frame in taken if frame.height]
+        # A single frame is in order already.
         yield taken[0] if len(taken) == 1 else pl.concat(taken).sort(KEY)
 
 

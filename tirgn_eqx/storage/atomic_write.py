@@ -114,7 +114,7 @@ def _system() -> str:
 def _has_ended(writer: str) -> bool:
     """Whether the process named in a temporary name is known to have ended."""
     system, _, number = writer.partition("-")
-    # On Windows, signal 0 is CTRL_C_EVENT: `os.kill(pid, 0)` would interrupt the process instead of asking for it.
+    # On Windows, signal 0 is CTRL_C_EVENT: `os.kill(pid, 0)` would interrupt the process that it should only look up.
     if os.name == "nt" or system != _system() or not number.isdecimal():
         return False
     try:
