@@ -30,6 +30,7 @@ from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
 
+# 128 + the number of SIGINT, as shells report it.
 INTERRUPTED = 130
 WELCOME = """\
 tirgn forecasts events on a temporal knowledge graph: who will do what to whom.
@@ -93,17 +94,20 @@ class Group(TyperGroup):
         from tirgn_cli import output
 
         words = sys.argv[1:] if args is None else args
+        # Read here already, because an error in the options comes before `--debug` is evaluated.
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
         output.prepare_streams()
         output.quiet = output.verbose = False
         if {"--help", "-h"} & set(words):
             _avoid_pale_colours()
+        # A shell that asks for completions gives no words.
         if not words and not _is_completing():
             typer.echo(WELCOME, nl=False)
             sys.exit(0)
         with _show_diagnostics():
             try:
+                # The False is `standalone_mode`: Typer then raises its errors instead of printing them and exiting.
                 code = run(args, prog_name, complete_var, False, windows_expand_args, obj=session, **extra)
             except Exception as error:
                 code = _report_error(error, session.debug)
@@ -192,6 +196,7 @@ def _suggest(error: Any, context: Any, text: str) -> str:
 def _describe_unexpected(error: Exception, debug: bool) -> str:
     """One line about an error that nobody raised on purpose, with what to do about it."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "").rstrip(".")
+    # XLA reports memory that it cannot allocate as RESOURCE_EXHAUSTED.
     if "RESOURCE_EXHAUSTED" in first or isinstance(error, MemoryError):
         return f"out of memory ({first}); try --batch-size, --remat full, or ask `tirgn vram-probe --budget`"
     if isinstance(error, OSError) and (error.strerror or first):
@@ -265,8 +270,10 @@ def _show_diagnostics() -> Iterator[None]:
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # A handler of the root logger would show every message a second time.
     logger.propagate = False
     with warnings.catch_warnings():
+        # By default, Python shows a warning only once for each line of code that raises it.
         warnings.filterwarnings("always", category=DataWarning)
         warnings.showwarning = lambda message, *_, **__: output.print_warning(str(message))
         try:

@@ -52,6 +52,7 @@ class CollectView(View):
                 self._parts[name] = held
                 self._line_at_times(*self._figures())
             case FetchRetried(name, why, wait):
+                # Events about bytes name the `.part` file.
                 self._parts.pop(f"{name}.part", None)
                 if self._live is not None or self._started is None:
                     self._line(f"{name}: {why}; again in {tables.format_duration(wait)}")

@@ -19,6 +19,7 @@ def check_writable(path: Path, folder: bool = False) -> None:
     path = path.expanduser() if folder else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Files are replaced by a rename, for which the permissions of their folder count and not their own.
         usable = (folder or path.is_file() or not path.exists()) and os.access(path.parent, os.W_OK)
     except OSError:
         usable = False

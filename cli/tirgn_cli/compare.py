@@ -80,6 +80,7 @@ def compare(
     from tirgn_cli import output
 
     with output.stdout_to_stderr():
+        # A model that is named twice is evaluated once.
         loaded = {name: _load(name) for name in dict.fromkeys(models)}
         graphs = _load_graphs(loaded, data_path, reading.given())
         baseline: dict[str, Any] = {}
@@ -112,6 +113,7 @@ def compare(
 def _load(name: str) -> Any:
     """(model, config, metadata) of a checkpoint, or the variant of the baseline as a string."""
     kind, _, variant = name.partition(":")
+    # An existing file of this name is taken for a checkpoint.
     if kind == BASELINE and not Path(name).exists():
         if variant not in ("", *options.VARIANTS):
             raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(options.VARIANTS)}")

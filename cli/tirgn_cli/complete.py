@@ -48,6 +48,7 @@ def _is_checkpoint(entry: os.DirEntry) -> bool:
 
 def checkpoints(incomplete: str) -> list[str]:
     """Checkpoints, the best of each training first."""
+    # False sorts before True.
     return sorted(_matching(incomplete, _is_checkpoint), key=lambda path: not path.endswith("_best.npz"))
 
 

@@ -80,6 +80,7 @@ def convert(
 
         load = reading.given()
         if source.partition(":")[0] != "sim":
+            # A conversion keeps all days, while the default of the reader is the newest 30.
             load.setdefault("num_days", 0)
         graph = convert_data(source, out, split=split, force=force, **load)
         is_table = out.suffix.lower() in TABLE_SUFFIXES

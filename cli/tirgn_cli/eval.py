@@ -158,11 +158,13 @@ def _explain(model: Any, evaluation: Any, number: int, history_len: int) -> list
 
     graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
     subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
+    # In the multi-step setting, nothing from the beginning of the split on is known.
     before = None if evaluation.setting == "single-step" else int(snapshots[0])
     explain, explanations = Explainer(model, graph, history_len=history_len), []
     for row in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
         query = int(subject[row]), int(relation[row])
         forecast = explain(*query, None, int(snapshot[row]), before)
+        # The answer that happened may be none of the most probable ones, so it is explained separately.
         happened = explain(*query, int(answer[row]), int(snapshot[row]), before)
         named = happened.to_dict()
         truth = {"happened": named[named["predicted"]], "happened_probability": happened.probability}

@@ -369,6 +369,7 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
                 values[reading.name] = ReadingFlags(**{name: values.pop(name) for name in READING})
             function(**{name: value for name, value in values.items() if name not in switches})
 
+        # Typer reads the options from signature and annotations.
         run.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -402,6 +403,7 @@ def parse_bytes(text: str, option: str = "--budget") -> int:
         raise ConfigError(f"{option} {shown(text)}: not a size; write it like 12GiB, 8G or 500MB")
     number, unit, suffix = match.groups()
     base = 1000 if suffix == "b" else 1024
+    # The position of the unit is the power: 0 for none, 1 for k, 2 for m.
     size = int(float(number) * base ** " kmgt".index(unit or " "))
     if size < 1:
         raise ConfigError(f"{option} {text!r}: must be at least one byte")
@@ -411,6 +413,7 @@ def parse_bytes(text: str, option: str = "--budget") -> int:
 def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """Of the options of a command by name, those that are settings and were given, for `GivenSettings`."""
     known = {**all_settings(), "history": None}
+    # `--save-every` is a text that stands for either of two settings, see `save_every`.
     found = {name: value for name, value in given(**params).items() if name in known and name != "save_every"}
     return given(family=params.get("model")) | found | save_every(params.get("save_every"))
 

@@ -117,6 +117,7 @@ def hide_repeated_notes() -> None:
         seen.add(record.getMessage())
         return not known or record.levelno > logging.INFO
 
+    # A filter of the handler sees all records; one of the logger would miss those of its child loggers.
     for handler in logging.getLogger("tirgn_eqx").handlers:
         handler.addFilter(is_new)
 

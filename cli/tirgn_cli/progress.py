@@ -60,6 +60,7 @@ class Figures:
 
     def eta(self, now: float) -> float | None:
         """Seconds until the last epoch ends, early stopping aside; None before the first step."""
+        # Without the steps before a resumption, which took none of the time that is measured here.
         done = self.steps_done - self.steps_before
         if self.started is None or done <= 0:
             return None
@@ -165,6 +166,7 @@ class TrainingView(View):
         if self._verbose:
             self._line(_figures(record), *self._best())
         elif self._live is None or record.best:
+            # This line is about the epoch as well.
             self._held, self._last_line = False, self._clock()
             eta, monitor = self.figures.eta(self._last_line), self.figures.monitor
             figure = f"valid {SHORT[monitor]} {record.metrics[monitor]:.4f}"

@@ -103,6 +103,7 @@ def format_duration(seconds: int | float) -> str:
     """Seconds as `12.3 s` below a minute, otherwise as `h:mm:ss`."""
     if not math.isfinite(seconds):
         return "-"
+    # 59.95 would be written as 60.0 s.
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

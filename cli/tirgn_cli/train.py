@@ -145,6 +145,7 @@ def train(
     with output.stdout_to_stderr():
         from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
 
+        # Processes must be connected before anything else of JAX is used, see `join`.
         connect_processes(coordinator, num_processes, process_id)
         shape = choose_mesh(mesh, coordinator)
 
@@ -202,6 +203,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
     if issubclass(config, MixtureTrainingConfig):
         parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
     known, shown = settings_of(parts[""]), []
+    # Copies, because the originals parse the command line.
     for param in map(copy.copy, params):
         if (described := all_settings().get(param.name)) is not None:
             one = known.get(param.name)
@@ -213,6 +215,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
     for prefix, part in parts.items():
         for name, one in settings_of(part).items():
             if prefix or name not in own:
+                # The help shows it under its name, as --set takes it; no option of this name is parsed.
                 further = copy.copy(template)
                 further.name, further.opts = f"set_{prefix}{name}", [name]
                 further.help, further.metavar = options.setting_help(one), options.value_name(one) or "true|false"
@@ -224,6 +227,7 @@ def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
 def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
     """The family that the words of a command line choose; TiRGN where they choose none that there is."""
     found: dict[str, str] = {}
+    # Each word is paired with the next one, for `--model regcn` as well as `--model=regcn`.
     for word, following in zip(words, [*words[1:], ""]):
         flag, equals, value = word.partition("=")
         if flag in ("--model", "--history", "--preset"):

@@ -158,6 +158,7 @@ def tune(
     from tirgn_cli.progress import TuneView
     from tirgn_cli.train import Signals
 
+    # Every trial would repeat the library's notes.
     output.hide_repeated_notes()
     with output.stdout_to_stderr():
         from tirgn_eqx.tune.journal import import_optuna
@@ -193,6 +194,7 @@ def _show(found: dict[str, Any]) -> None:
     names = list(found["space"])
     rows = [
         [row["number"], row["state"], row["mrr"], row.get("best_epoch"), *(_value(row["params"].get(n)) for n in names)]
+        # Complete trials come first, the best one on top; a pruned trial's MRR is no final one.
         for row in sorted(found["trials"], key=lambda row: -(row["mrr"] if row["state"] == "complete" else -1.0))
     ]
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items() if number)

@@ -28,6 +28,7 @@ from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
 
 _METADATA = "__metadata__"
+# NumPy's kinds of booleans, integers, unsigned integers, floats and complex numbers. Objects would have to be pickled.
 _KINDS = "biufc"
 _BROKEN = "corrupt or cut short; use another checkpoint, or train again"
 _EXPECTED = "give an .npz file that `tirgn train` wrote"
@@ -90,6 +91,7 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     (content, side), replacement = _read_pair(target), _read_pair(source)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+    # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
         side_content = None if beside is None else lambda _, beside=beside: beside
         _put(place, lambda path, data=data: path.write_bytes(data), side_content)
@@ -117,6 +119,7 @@ def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], byte
             beside = None if side is None else places.enter_context(atomic_write(side_path))
             temporary = places.enter_context(atomic_write(target))
             write(temporary)
+            # Flushed here already, so that a full disk shows itself while the old pair is still whole.
             flush(temporary)
             if side is not None and beside is not None:
                 beside.write_bytes(side(temporary))
@@ -142,6 +145,7 @@ def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
         raise CheckpointError(f"{path}: is a folder; give one .npz file (in this folder: {known})")
     source = checkpoint_path(path)
     content = _read_verified(source, npz.mapped if mapped else Path.read_bytes)
+    # Every zip archive begins so, and an npz is one.
     if content[:2] != b"PK":
         raise CheckpointError(f"{source}: not a checkpoint; {_EXPECTED}")
     try:
@@ -186,6 +190,7 @@ def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -
             if name == _METADATA and array is not embedded:
                 raise CheckpointError(f"{target}: the array name {name!r} is reserved; choose another name")
             # ZipInfo has a fixed date, so that equal contents give equal bytes.
+            # The size of a member is unknown until it is written, and without zip64 it could not exceed 2 GiB.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 if not isinstance(array, Blocks):
                     np.lib.format.write_array(member, array, allow_pickle=False)
@@ -215,6 +220,7 @@ def _read_verified(source: Path, read: Callable[[Path], bytes | memoryview]) -> 
         except FileNotFoundError:
             return content
         except (OSError, ValueError, KeyError, TypeError):
+            # The npz alone is enough, so a damaged JSON costs a warning and no more.
             warnings.warn(f"{side}: holds no sha256; {source.name} was not verified", DataWarning, stacklevel=3)
             return content
         if hashlib.sha256(content).hexdigest() == expected:

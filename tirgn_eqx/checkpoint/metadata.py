@@ -19,6 +19,7 @@ from tirgn_eqx.errors import CheckpointError, ConfigError, shown
 
 STATE_TYPE = "tirgn-training-state"
 
+# Half of the range of int32, because inverse relations double the ids.
 Size = Annotated[int, Field(gt=0, le=int(np.iinfo(np.int32).max) // 2)]
 Time = Annotated[int, Field(ge=-TIME_MAX, le=TIME_MAX)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # whole numbers up to here are exact in every JSON reader
@@ -30,6 +31,7 @@ Settings = dict[str, Any]
 class Document(BaseModel):
     """A JSON document, or a part of one. Fields that are not declared are ignored."""
 
+    # pydantic reserves names that begin with `model_`, such as `model_type`, unless it is told not to.
     model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, frozen=True, protected_namespaces=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,6 +205,7 @@ class StageDocument(Document):
     @field_validator("best")
     @classmethod
     def _check_name(cls, best: str) -> str:
+        # A path with folders in it could lead out of the folder of the stage.
         if Path(best).name != best:
             raise ValueError("best: must be the name of a file in the same folder")
         return best
@@ -227,6 +230,7 @@ def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: s
 def _first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place, found = [str(part) for part in first["loc"]], shown(first["input"])
+    # Validators of this module name the entry themselves.
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":

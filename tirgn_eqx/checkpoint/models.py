@@ -100,6 +100,7 @@ def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
 
     **Raises:** CheckpointError while a training is at work in its folder, or when it cannot be written.
     """
+    # The lock keeps a training from replacing the checkpoint between the reading and the writing.
     with lock_folder(Path(path).parent):
         checkpoint = load_checkpoint(path)
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
@@ -145,9 +146,11 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     _check_sizes(arrays, path, metadata, config)
+    # Shapes alone are built, so the key draws nothing.
     options: dict[str, Any] = {"static": _static_graph(metadata, arrays, path), "key": jr.key(0)}
     build = partial(build_model, metadata.num_entities, metadata.num_relations, config, **options)
     try:
+        # Shapes alone, which take no memory: the arrays come from the file.
         skeleton = eqx.filter_eval_shape(build)
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config describes no model ({told(error)}); train again") from error
@@ -159,11 +162,13 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         )
     for name, leaf in expected.items():
         found = arrays[name]
+        # Only the kind must agree: a training in f64 saves f64 where the skeleton has f32.
         if found.shape != leaf.shape or found.dtype.kind != np.dtype(leaf.dtype).kind:
             raise CheckpointError(
                 f"{path}: array {name!r} is {found.dtype}{list(found.shape)}, expected {leaf.dtype}"
                 f"{list(leaf.shape)}; this is not the model its config describes; give another, or train again"
             )
+    # `expected` has the order of the skeleton's leaves.
     leaves = [jnp.asarray(arrays[name]) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, checkpoint.metadata
 
@@ -207,6 +212,7 @@ def _static_graph(metadata: CheckpointMetadata, arrays: dict[str, np.ndarray], p
                 raise ValueError(f"an edge goes to no {name} that there is")
         if num_words > _SPARE + sum(array.size for array in arrays.values()):
             raise ValueError(f"{num_words:,} words, more than the file holds numbers")
+        # Edges are sorted by relation: bounds 0, 3, 5 stand for the relations 0, 0, 0, 1, 1.
         relation = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
         return StaticGraph(entity, relation, word, len(bounds) - 1, num_words)
     except (KeyError, ValueError) as error:

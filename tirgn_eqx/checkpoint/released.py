@@ -59,6 +59,7 @@ def _first(x: np.ndarray) -> np.ndarray:
 
 Table = dict[str, tuple[str, Layout]]
 _CELL: Table = {
+    # PyTorch holds weights as (out, in), this library as (in, out).
     "weight_ih": ("weight_input", _transpose),
     "weight_hh": ("weight_hidden", _transpose),
     "bias_ih": ("bias_input", _same),
@@ -68,6 +69,7 @@ _LAYER: Table = {
     "weight_neighbor": ("weight_neighbor", _same),
     "loop_weight": ("weight_loop", _same),
     "evolve_loop_weight": ("weight_isolated", _same),
+    # (1, 2, 1) there: the weights that mix the two channels, entity state and relation state, into one.
     "conv1d.weight": ("mix", lambda x: x[0, :, 0]),
     "conv1d.bias": ("mix_bias", _first),
 }
@@ -91,6 +93,7 @@ def tensor_table(model: TiRGN) -> Table:
     table: Table = {
         "dynamic_emb": ("encoder.entity_embedding", _same),
         "emb_rel": ("encoder.relation_embedding", _same),
+        # Time vectors are (1, d) there and (d,) here.
         "weight_t1": ("time.weight_linear", _first),
         "bias_t1": ("time.bias_linear", _first),
         "weight_t2": ("time.weight_periodic", _first),
@@ -130,10 +133,13 @@ def _under(theirs: str, ours: str, table: Table) -> Table:
 
 
 def _is_unused(name: str) -> bool:
+    # PyTorch reads this counter of BatchNorm only where no momentum is set.
     if name.endswith("num_batches_tracked"):
         return True
     if name.startswith("rgcn.layers."):
+        # Of `rgcn.layers.0.fc.weight`, the part after the number of the layer.
         return name.removeprefix("rgcn.layers.").partition(".")[2].startswith(_UNUSED_IN_LAYERS)
+    # A name with a dot at its end stands for all tensors of a module.
     return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _UNUSED)
 
 
@@ -183,6 +189,7 @@ def model_from_state_dict(
             )
         values[path] = jnp.asarray(value)
     model = build()
+    # `|` keeps the order of the model's leaves.
     return jax.tree.unflatten(jax.tree.structure(model), [*(named_leaves(model) | values).values()])
 
 
@@ -257,8 +264,10 @@ def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
         raise refused(f"a tensor of another kind ({value.layout}, {value.dtype}, on {value.device})")
     value = value.detach()
+    # A tensor with strides of 0 repeats its storage and may claim any size.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise refused(f"{value.numel():,} numbers, of which the file holds {len(value.untyped_storage()):,} bytes")
+    # NumPy has no bfloat16, and no view of a tensor whose conjugate or sign is applied only when it is read.
     return (value.float() if value.dtype == torch.bfloat16 else value.resolve_conj().resolve_neg()).numpy()
 
 
@@ -280,6 +289,7 @@ def import_torch(
     state = read_state_dict(state_path)
     sizes = _settings_from_shapes(state)
     try:
+        # As in the released code: the history is never cut, and a snapshot is one batch.
         config = TiRGNTrainingConfig(history_window=0, batch_size=0).replace(**sizes | config_overrides)
     except ConfigError as error:
         raise CheckpointError(f"{state_path}: its shapes say {error}; check the file and --set") from error

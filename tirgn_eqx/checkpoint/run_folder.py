@@ -20,6 +20,7 @@ def lock_folder(folder: Path, name: str = TRAIN_LOCK, what: str = "training") ->
     **Raises:** CheckpointError while another process holds the lock, or when the folder cannot be written.
     """
     busy = CheckpointError(f"{folder}: another {what} is at work here; wait for its end, or choose another --model-dir")
+    # Only entering is guarded: an OSError of the body says nothing about the lock.
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive_lock(folder / name, busy))
@@ -44,6 +45,8 @@ def prune_checkpoints(newest: Path, epoch: int, keep: int) -> None:
     """
     load_checkpoint(newest)
     found = {int(match[1]): path for path in newest.parent.iterdir() if (match := _EPOCH_NAME.fullmatch(path.name))}
+    # `newest` is one of the `keep`: with keep = 3, all but the last two of the older ones go. With keep = 1 the slice
+    # would end at -0 and remove nothing, hence None.
     for old in sorted(number for number in found if number < epoch)[: -(keep - 1) or None]:
         # Remove the JSON first: an npz without it is a whole checkpoint, a JSON without its npz is useless.
         found[old].with_suffix(".json").unlink(missing_ok=True)

@@ -100,6 +100,7 @@ def load_training_state(
     **Raises:** CheckpointError when there is no state, or it belongs to a training with other data or settings, each
     named; with `force` only where its arrays do not fit.
     """
+    # On a mesh the arrays stay on the disk, and each device receives its own rows alone.
     checkpoint, saved = read_training_state(folder, mapped=mesh is not None)
     arrays, path = checkpoint.arrays, checkpoint.path
     for difference in _differences(saved, identity):
@@ -111,6 +112,7 @@ def load_training_state(
         leaves, (paths, structure) = [], jax.tree_util.tree_flatten_with_path(tree)
         for (place, _), (name, leaf) in zip(paths, _leaves(tree, prefix).items()):
             found = arrays.get(name)
+            # The types must be equal too: a resumed training computes the same bits as an unbroken one.
             if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
                 raise CheckpointError(f"{path}: {name} is missing or of another shape; {_RESTART}")
             leaves.append(put_leaf(place, found, mesh))

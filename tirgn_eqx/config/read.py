@@ -47,6 +47,7 @@ def parse_value(text: str) -> Any:
     try:
         return parse_toml(f"value = {text.strip()}")["value"]
     except ValueError:
+        # A bare word, such as `shared`, is not TOML.
         return text.strip()
 
 
@@ -92,6 +93,7 @@ class GivenSettings:
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the keys that choose a family. Those of a preset are the ones that it sets."""
         layers = self.layers()
+        # Called to take the keys that choose a family out of `layers`.
         _chosen(layers)
         found = dict(find_preset(self.preset).settings) if self.preset else {}
         for changes in (recipe(self.recipe) if self.recipe else {}, *(layer for _, layer in layers)):
@@ -146,6 +148,7 @@ class GivenSettings:
             )
         if mixed and "evidence_preset" in chosen:
             mixture = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"]))
+            # The structure's logdir is already a folder below that of the mixture.
             config = mixture.replace(logdir=config.logdir)
         return _changed(config, layers)
 
@@ -162,6 +165,7 @@ def _chosen(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
                 family_of(found["family"])
             except ConfigError as error:
                 raise ConfigError(f"{where}{error}") from error
+        # This is how a mixture names itself in its own files; the family is then that of its structure.
         if found.get("family") == "mixture":
             structure = layer.get("structure")
             found |= {"family": structure.get("family")} if isinstance(structure, Mapping) else {"family": None}

@@ -62,6 +62,7 @@ class SettingInfo:
                 raise ConfigError(f"{where}: must be one of {', '.join(self.choices)}")
             return value
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            # `float` raises OverflowError for integers from about 2**1024 on.
             value = float(value) if abs(value) < 2**1000 else math.inf
         if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
             raise ConfigError(f"{where}: must be {self.type.__name__}, not {type(value).__name__}")

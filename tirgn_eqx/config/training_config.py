@@ -47,6 +47,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         for name, value in _checked(type(self), given).items():
+            # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
             object.__setattr__(self, name, value)
 
     def replace(self: Config, /, **changes: Any) -> Config:
@@ -70,6 +71,7 @@ class TrainingConfig:
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
         document = self.to_dict()
+        # Tables come last: in TOML, every line after the head of a table belongs to it.
         tables = {name: value for name, value in document.items() if isinstance(value, dict)}
         lines = [_toml_line(name, value) for name, value in document.items() if name not in tables]
         for table, values in tables.items():
@@ -78,6 +80,7 @@ class TrainingConfig:
 
 
 def _toml_line(name: str, value: Any) -> str:
+    # JSON's numbers, texts and booleans are valid TOML.
     return f"{name} = {json.dumps(value)}"
 
 
@@ -281,6 +284,7 @@ class MixtureTrainingConfig(TrainingConfig):
             if not isinstance(change, TrainingConfig | Mapping):
                 raise ConfigError(f"{name} = {shown(change)}: must be settings by name")
             parts[name] = change if isinstance(change, TrainingConfig) else part.replace(**_of_family(part, change))
+        # The parts log in folders below that of the mixture, see `__post_init__`.
         if "logdir" in changes:
             parts["logdir"] = changes.pop("logdir")
         for name in changes:
@@ -291,6 +295,7 @@ class MixtureTrainingConfig(TrainingConfig):
         parts["structure"] = parts["structure"].replace(**changes)
         shared = {name: value for name, value in changes.items() if name in SHARED}
         parts["evidence"] = parts["evidence"].replace(**shared)
+        # The seed is a setting of the mixture as well: that of its gate.
         own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
         return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
 

@@ -59,10 +59,12 @@ def clean_rows(rows: pl.DataFrame, options: IngestOptions) -> Events:
     if options.drop_generic_actors:
         generic = pl.Series(sorted(GENERIC_ACTORS))
         conditions["generic_actor"] = pl.col("actor1").is_in(generic) | pl.col("actor2").is_in(generic)
+    # The first condition that holds gives the reason; it is null where none holds.
     reason = pl.coalesce(pl.when(holds).then(DROPPED.index(name)) for name, holds in conditions.items())
     rows = rows.with_columns(reason=reason.cast(pl.Int8))
     counts = dict(rows["reason"].drop_nulls().value_counts().iter_rows())
     rows = rows.filter(pl.col("reason").is_null())
+    # Whole days, because DATEADDED has a time of day and the day of an event has none.
     late = rows.select(pl.col("added").floordiv(_DAY) - pl.col("day").floordiv(_DAY)).to_series()
     suffix = pl.format("_Q{}", "QuadClass") if options.relation == "code_quad" else pl.lit("")
     time = pl.col("added" if options.time == "added" else "day")

@@ -136,6 +136,7 @@ def collect(
             fetch = partial(_fetch_file, server, known, place, pool.put)
             pool.run([partial(fetch, listed) for listed in wanted], workers)
         finally:
+            # Workers that an interruption left behind end at their next chunk.
             pool.stop.set()
             server.close()
             with suppress(OSError):  # without the record, the next call only reads the files again
@@ -181,6 +182,7 @@ class WorkerPool:
         for job in jobs:
             tasks.put(job)
         count = min(workers, len(jobs))
+        # Daemon threads: after an interruption, one that waits for a server must not keep the process alive.
         threads = [threading.Thread(target=self._work, args=(tasks,), daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -197,8 +199,10 @@ class WorkerPool:
                         self.ended.append(message)
                     self.on_event(message)
         finally:
+            # Threads still run only when this thread was interrupted, or `on_event` raised an error.
             if busy:
                 self.stop.set()
+            # One second for all threads together.
             until = monotonic() + 1.0
             for thread in threads:
                 thread.join(max(until - monotonic(), 0.0))
@@ -266,6 +270,7 @@ def _find_wanted(
         if not verified.matches(target, listed):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "is a folder, where a file should be", str(target))
+            # As a `.part`, a link would let the download write to a file elsewhere.
             if target.is_symlink():
                 target.unlink()
             elif target.exists():
@@ -287,6 +292,7 @@ def _make_report(
     newest = listing.newest or span[1]
     absent = [time for time in feed.times(*span) if time not in listing.files]
     not_found = sorted(end.time for end in ended if end.status == "not found")
+    # Times after the newest listed file are not missing: GDELT has yet to list them.
     gaps = {"not in the list": [time for time in absent if time <= newest], "not on the server": not_found}
     ranges = [
         MissingRange(first=format_time(a), last=format_time(b), count=(b - a) // feed.step + 1, why=why)
@@ -298,6 +304,7 @@ def _make_report(
         for end in sorted(ended, key=lambda end: end.time)
         if end.status == "failed"
     ]
+    # Single files are missing on GDELT's server too; a server that has none of its files is not a mirror.
     nothing = bool(not_found) and len(not_found) == len(listing.files)
     return CollectReport(
         feed=feed.name,

@@ -43,6 +43,8 @@ class RowCounts:
         self.rows.update(events.dropped | {"accepted": accepted, "repeated_ids": len(new) - accepted})
         late = events.late.filter(pl.Series(new, dtype=pl.Boolean)).to_numpy()
         bounds = [0, *(most for most in LATE.values() if most is not None)]
+        # With these bounds, searchsorted gives 0 for at most 0 days, 1 for 1 day, 2 for 2 to 7 days, and so on to 5 for
+        # more than 365. Class 0 is not late.
         counts = np.bincount(np.searchsorted(bounds, late, side="left"), minlength=len(bounds) + 1)
         self.late.update(dict(zip(LATE, counts[1:].tolist())))
         self.late["early"] += int((late < 0).sum())
@@ -84,6 +86,8 @@ class TableCounts:
                 whole = pl.concat(held) if held else None
                 held = []
             else:
+                # Events of the last time of a frame are held back: the next frame may hold more of them, and repeated
+                # facts are found only among all events of a time.
                 begins_last = int(frame["timestamp"].search_sorted(frame["timestamp"][-1], side="left"))
                 same_time = held and held[-1]["timestamp"][-1] == frame["timestamp"][-1]
                 if begins_last == 0 and same_time:
@@ -95,6 +99,7 @@ class TableCounts:
                 yield self._count(whole)
 
     def _count(self, frame: pl.DataFrame) -> pl.DataFrame:
+        # Within a time, events are in order of their GlobalEventID, so the first one has the smallest.
         distinct = frame.unique(FACT, keep="first", maintain_order=True)
         self.repeated += frame.height - distinct.height
         frame = frame if self._keep else distinct
@@ -110,6 +115,8 @@ class TableCounts:
         """The counts of the table. **Arguments:** `accepted`: events that all ingests have accepted."""
         return EventsSummary(
             events=self.events,
+            # Facts that earlier ingests dropped are not in the frames: they are the accepted events that the table
+            # lacks.
             repeated_facts=self.repeated if self._keep else accepted - self.events,
             self_loops=self.self_loops,
             actors=len(self.actors),
@@ -123,6 +130,7 @@ def merge_ranges(ranges: Ranges, values: Iterable[int]) -> Ranges:
     """The union of `ranges` (first and last included) and of single values, as ascending ranges."""
     merged: Ranges = []
     for first, last in sorted([*ranges, *((value, value) for value in values)]):
+        # Adjacent ranges become one: (1, 3) and (4, 4) are (1, 4).
         if merged and first <= merged[-1][1] + 1:
             merged[-1] = merged[-1][0], max(last, merged[-1][1])
         else:

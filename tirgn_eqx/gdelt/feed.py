@@ -48,12 +48,14 @@ class Feed:
         if digits == name or len(digits) != len(self.first.strftime(self.form)):
             return None
         time = _parse_digits(digits)
+        # In a feed of quarter hours, 23:07 is not the time of a file.
         if time is None or time < self.first or (time - self.first) % self.step:
             return None
         return time
 
     def times(self, start: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
         """The times of all files from `start` to `end`, both included, whether they exist or not."""
+        # -(-a // b) rounds up: the first file at or after `start`.
         time = self.first + max(-(-(start - self.first) // self.step), 0) * self.step
         while time <= end:
             yield time
@@ -143,6 +145,7 @@ def iterate_lines(file: BufferedIOBase) -> Iterator[bytes]:
     """The lines of a file, each cut after `LONGEST_LINE` bytes."""
     while line := file.readline(LONGEST_LINE):
         yield line
+        # Skip the rest of a line that was cut.
         while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
             line = file.readline(LONGEST_LINE)
 
@@ -196,6 +199,7 @@ def _read_list(
 
 def _parse_url(feed: Feed, url: str) -> dt.datetime | None:
     """The time of the file at `url`; None for any address but a plain one in the feed's folder."""
+    # The host does not matter, because files are fetched from the `base_url`, whatever address the list gives.
     head, folder, name = url.rpartition(feed.folder)
     plain = folder and re.fullmatch(r"https?://[\w.:-]+(/[\w~-][\w.~-]*)*", head, re.ASCII)
     return feed.parse_name(name) if plain else None
@@ -222,6 +226,7 @@ def parse_time(text: str, *, end: bool = False) -> dt.datetime:
     """
     text = text.strip()
     time = _parse_digits(text)
+    # YYYY-MM-DD has 10 characters, YYYYMMDD has 8.
     is_day = len(text) == (10 if time is None else 8)
     try:
         if time is None:
@@ -270,6 +275,7 @@ def clip_range(feed: Feed, start: dt.datetime, end: dt.datetime, now: dt.datetim
         raise ConfigError(
             f"no file of {feed.name} lies between {format_time(start)} and {format_time(end)}; give a longer range"
         )
+    # Rounded down to the last file that begins by `end`.
     return first, first + (end - first) // feed.step * feed.step
 
 

@@ -83,6 +83,7 @@ def _finish(pipeline: Pipeline) -> IngestReport:
     counts, rejects = pipeline.counts, pipeline.rejects
     totals, seen = counts.add_to(pipeline.state.totals), counts.merge_seen(pipeline.state.seen)
     table = TableCounts(pipeline.options.keep_duplicates)
+    # An existing table records files without new events too, so that they are not read again.
     written = bool(pipeline.files.read and (pipeline.exists or counts.rows["accepted"]))
     if written:
         state = TableState(
@@ -94,6 +95,7 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         )
         write_table(pipeline.folder / "table", lambda: table(_merge_events(pipeline)), state)
     elif pipeline.exists:
+        # Nothing is new: the table is read only to count what the report says of it.
         for _ in table(read_frames(pipeline.out)):
             pass
     report = IngestReport(
@@ -126,6 +128,7 @@ def _merge_events(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
 def _publish(pipeline: Pipeline, report: IngestReport) -> None:
     """Move the new files into place. The table comes after the rejects, because it records their length."""
     moves = []
+    # A table that stays as it is keeps its rejects too, because it records their length.
     if pipeline.rejects.size and (report.written or not pipeline.exists):
         flush(pipeline.rejects.path)
         moves.append((pipeline.rejects.path, pipeline.rejects_file))

@@ -46,6 +46,7 @@ class IngestOptions:
             _check_choice(name, getattr(self, name), known)
         if not self.quad_class or not set(self.quad_class) <= set(QUAD_CLASSES):
             raise ConfigError(f"quad_class = {list(self.quad_class)}: must be some of 1, 2, 3, 4, like 1,2")
+        # In a fixed order, because a table compares its options with those of later ingests.
         object.__setattr__(self, "quad_class", tuple(sorted(set(self.quad_class))))
         if self.min_mentions < 0:
             raise ConfigError(f"min_mentions = {self.min_mentions}: must be at least 0; 0 keeps all")

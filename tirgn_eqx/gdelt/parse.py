@@ -92,10 +92,12 @@ def parse_lines(data: bytes, options: IngestOptions) -> ParsedLines:
     starts, ends, fields, nul = _split_lines(data)
     lengths = ends - starts
     filled = lengths > 0
+    # A line that holds only the carriage return of a Windows line end is blank.
     alone = np.flatnonzero(lengths == 1)
     filled[alone] = np.frombuffer(data, np.uint8)[starts[alone]] != _RETURN
     long = lengths > LONGEST
     fitting = np.isin(fields, list(LAYOUTS)) & filled & ~long
+    # A line with a NUL byte has a known number of columns, but is malformed all the same.
     good = fitting.copy()
     good[nul] = False
     rejects: list[Reject] = []
@@ -113,12 +115,14 @@ def parse_lines(data: bytes, options: IngestOptions) -> ParsedLines:
         lines = np.flatnonzero(good & (fields == width))
         if not len(lines):
             continue
+        # `_parse` takes lines of one width. The data is copied only where lines must be left out or changed.
         part = data
         if changed or len(lines) < len(starts):
             part = _join_lines(data, starts, ends, np.flatnonzero(~good | (fields != width)), changed)
         frame = _parse(part, width, options)
         bad = frame["bad"].to_numpy()
         for line in lines[bad].tolist():
+            # The slow search for the wrong column runs for malformed lines alone.
             reject(line, _find_fault(changed.get(line, data[starts[line] : ends[line]]), width, options))
         frame = frame.with_columns(line=pl.Series(lines)).filter(~pl.col("bad"))
         times = frame["added"].unique().to_numpy()
@@ -127,6 +131,7 @@ def parse_lines(data: bytes, options: IngestOptions) -> ParsedLines:
         else:
             days = np.union1d(days, times // 86_400)
         frames.append(frame.drop("bad"))
+    # The loop goes by width: bring rows and rejects back into the order of the lines.
     frame = pl.concat(frames).sort("line") if len(frames) > 1 else frames[0] if frames else _parse_nothing(options)
     rejects.sort()
     return ParsedLines(frame.drop("line"), rejects, ends, filled, fitting, latin1, quarters, days)
@@ -136,6 +141,7 @@ def _parse(data: bytes, width: int, options: IngestOptions) -> pl.DataFrame:
     """The needed columns of lines of `width` columns; `bad` marks rows with an impossible value."""
     layout = LAYOUTS[width]
     names = options.columns() | {column: column for column in (*NUMBERS, "GoldsteinScale", "EventCode")}
+    # polars counts the columns of a file without a header from 1.
     raw = {column: f"column_{layout.index(column) + 1}" for column in names.values()}
     types = {raw[column]: NUMBERS.get(column, pl.String) for column in raw}
     table = pl.read_csv(
@@ -145,6 +151,7 @@ def _parse(data: bytes, width: int, options: IngestOptions) -> pl.DataFrame:
         quote_char=None,
         columns=sorted(layout.index(column) for column in raw),
         schema={f"column_{number + 1}": types.get(f"column_{number + 1}", pl.String) for number in range(width)},
+        # A value of the wrong type becomes null, which `good` refuses.
         ignore_errors=True,
     )
     table = table.select(pl.col(raw[column]).alias(name) for name, column in names.items())
@@ -163,6 +170,7 @@ def _parse(data: bytes, width: int, options: IngestOptions) -> pl.DataFrame:
         & pl.col("added").is_not_null()
         & pl.col("is_code")
     )
+    # Two steps, because `good` uses the columns of the first.
     table = table.with_columns(
         _map_distinct(table["Day"], lambda value: parse_seconds(value, 8), pl.Int64).alias("day"),
         _map_distinct(table["DATEADDED"], lambda value: parse_seconds(value, digits), pl.Int64).alias("added"),
@@ -179,6 +187,7 @@ def _map_distinct(column: pl.Series, function: Callable[[Any], Any], kind: Any) 
     return column.replace_strict(values, results, return_dtype=kind, default=None)
 
 
+# The same few times recur in all rows of a block and in neighbouring blocks.
 @functools.lru_cache(maxsize=1 << 14)
 def parse_seconds(value: int, digits: int) -> int | None:
     """The seconds since 1970 of a time that GDELT writes with 8 digits (YYYYMMDD) or 14 (YYYYMMDDHHMMSS).
@@ -214,6 +223,7 @@ def _find_fault(line: bytes, width: int, options: IngestOptions) -> str:
         "DATEADDED": lambda text: _is_time(text, 14 if width == QUARTERLY else 8),
     }
     wrong = next((column for column, check in checks.items() if not check(fields[column])), None)
+    # The checks above allow up to 18 digits, which an int32 column cannot hold.
     if wrong is None:
         return "a number out of range"
     value = fields[wrong]
@@ -241,6 +251,7 @@ def _is_finite(text: str) -> bool:
 
 def _parse_nothing(options: IngestOptions) -> pl.DataFrame:
     """A frame without rows."""
+    # Parse one line and drop it, so that the types are those of `_parse`.
     line = "\t".join(["0"] * QUARTERLY) + "\n"
     empty = _parse(line.encode(), QUARTERLY, options).clear().drop("bad")
     return empty.with_columns(line=pl.Series([], dtype=pl.Int64))
@@ -249,11 +260,14 @@ def _parse_nothing(options: IngestOptions) -> pl.DataFrame:
 def _split_lines(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """First byte, newline and number of columns of each line, and the lines with a NUL byte."""
     codes = np.frombuffer(data, np.uint8)
+    # All tabs and newlines, and the rare control characters below them.
     low = np.flatnonzero(codes < _NEWLINE + 1)
     kind = codes[low]
     newline = np.flatnonzero(kind == _NEWLINE)
     ends = low[newline]
     starts = np.concatenate([[0], ends + 1])[:-1]
+    # Distances between newlines, counted in `low`, are numbers of columns: for "a\tb\n" it is 2. Other control
+    # characters are subtracted below.
     fields = np.diff(newline, prepend=-1)
     other = np.flatnonzero(kind < _TAB)
     lines = np.searchsorted(newline, other)
@@ -265,10 +279,12 @@ def _decode_lines(data: bytes, starts: np.ndarray, ends: np.ndarray, good: np.nd
     """The good lines that are not plain UTF-8, as UTF-8 without a byte order mark, and how many were Latin-1."""
     high = np.flatnonzero(np.frombuffer(data, np.uint8) > 127)
     changed, latin1 = {}, 0
+    # The number of newlines before a byte is the number of its line.
     for line in np.unique(np.searchsorted(ends, high)).tolist():
         if not good[line]:
             continue
         raw = data[starts[line] : ends[line]]
+        # The mark stands at the start of a file, which may be anywhere in a pack of several files.
         text = raw.removeprefix(_BYTE_ORDER_MARK)
         try:
             text.decode()

@@ -63,6 +63,7 @@ class Pipeline:
         for source in sources:
             try:
                 name = (source.path.name, source.size)
+                # The checksum reads the whole file, so it is taken only where name and size are known.
                 if name in self._known_sizes and (*name, checksum(source.path)) in self.sources:
                     pack.append(FileEnd(source))
                     continue
@@ -86,8 +87,11 @@ class Pipeline:
                 self._end_file(part)
                 continue
             byte += len(part.data)
+            # The newlines before `byte` are those of all blocks up to this one.
             begin, line = line, int(np.searchsorted(parsed.ends, byte))
+            # (number,) sorts before every reject of that line.
             first, after = (bisect.bisect_left(parsed.rejects, (number,)) for number in (begin, line))
+            # Lines count from 0 in a pack, and from 1 in a file.
             before = self.file.lines_before(part.part, line - begin) + 1 - begin
             rejects = [Reject(number + before, reason, raw) for number, reason, raw in parsed.rejects[first:after]]
             self.rejects.add(part.part, rejects)
@@ -114,6 +118,7 @@ class Pipeline:
             self.files.read += 1
             self.files.empty += not file.filled
             self.counts.add_lines(file.filled, file.blank, file.rejects)
+            # The name without its folder, so that files are recognised after a move.
             self.sources.add((end.source.path.name, end.source.size, end.checksum))
         self.file = FileCounts(self.rejects.mark())
 
@@ -241,10 +246,13 @@ class KnownIds:
 
         **Returns:** bool `(row,)`, True where an id occurs for the first time, within `ids` too.
         """
+        # The first row of each id, so that its repetitions within `ids` are not new.
         distinct, first = np.unique(ids, return_index=True)
         new = np.ones(len(distinct), bool)
         for level in self._levels:
+            # GDELT's ids grow with time, so that most levels end before the new ids begin.
             if len(distinct) and distinct[-1] >= level[0] and distinct[0] <= level[-1]:
+                # An id beyond the end is compared with the last one of the level, which differs.
                 place = np.minimum(np.searchsorted(level, distinct), len(level) - 1)
                 new &= level[place] != distinct
         self._insert(distinct[new])
@@ -259,6 +267,7 @@ class KnownIds:
         if not len(ids):
             return
         self._levels.append(ids)
+        # Lengths at least double from level to level, so that there are few levels and few merges of each id.
         while len(self._levels) > 1 and len(self._levels[-2]) < 2 * len(self._levels[-1]):
             last = self._levels.pop()
             # A stable sort merges sorted stretches instead of sorting them again.

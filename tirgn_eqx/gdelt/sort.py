@@ -12,6 +12,7 @@ import polars as pl
 
 KEY = ("timestamp", "GlobalEventID")  # unique, because no two events have the same id
 RUN_ROWS = 500_000  # events to sort in memory
+# A merge holds a block of each run: at most 48 * 32,768 rows, about three times RUN_ROWS.
 BLOCK_ROWS = 32_768  # events of a run to read at once
 MAX_RUNS = 48  # runs to merge at once
 
@@ -39,6 +40,8 @@ class Sorter:
     def merged(self, others: Iterable[Iterator[pl.DataFrame]] = ()) -> Iterator[pl.DataFrame]:
         """All events in order of `KEY`, merged with `others`, which are already in this order."""
         self._spill()
+        # While runs are merged, each keeps a file open and a block in memory, so that too many are first merged into
+        # fewer.
         while len(self._runs) > MAX_RUNS:
             first, self._runs = self._runs[:MAX_RUNS], self._runs[MAX_RUNS:]
             self._runs.append(self._write(merge([run.blocks() for run in first])))
@@ -70,6 +73,7 @@ class SortedRun:
         with self.path.open("wb") as file:
             for frame in frames:
                 for block in frame.iter_slices(BLOCK_ROWS):
+                    # Into memory first: a block's size must be known to read it back.
                     buffer = io.BytesIO()
                     block.write_ipc(buffer)
                     self._sizes.append(file.write(buffer.getbuffer()))
@@ -88,6 +92,7 @@ def merge(runs: list[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
         # No row that is still to be read sorts before the earliest last row of the present blocks.
         limit = min(_last(head) for head, _ in heads)
         taken, left = [], []
+        # The block with the earliest last row is used up in every round, so that the loop ends.
         for head, run in heads:
             count = _count_up_to(head, limit)
             taken.append(head.head(count))
@@ -96,6 +101,7 @@ def merge(runs: list[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
                 left.append((rest, run))
         heads = left
         taken = [frame for frame in taken if frame.height]
+        # A single frame is in order already.
         yield taken[0] if len(taken) == 1 else pl.concat(taken).sort(KEY)
 
 
@@ -112,5 +118,6 @@ def _count_up_to(frame: pl.DataFrame, limit: tuple) -> int:
     time, number = limit
     if frame["timestamp"][0] > time:
         return 0
+    # GlobalEventIDs ascend only among the rows of one time.
     begin, end = (int(frame["timestamp"].search_sorted(time, side=side)) for side in ("left", "right"))
     return begin + int(frame["GlobalEventID"].slice(begin, end - begin).search_sorted(number, side="right"))

@@ -103,6 +103,7 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK_BYTES) -> Iterato
     try:
         check_regular(source.path)
         with source.path.open("rb") as file:
+            # 512 bytes hold the mark of any format, and the whole header of a tar archive.
             start = file.read(tarfile.BLOCKSIZE)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
@@ -119,6 +120,7 @@ def read_blocks(source: Source, digest: Any, size: int = BLOCK_BYTES) -> Iterato
         small = _verify(source, kind, size)
     except BROKEN as error:
         raise Unreadable(f"broken {kind} file: {told(error)}") from error
+    # Verifying has unpacked a small file already.
     if small is not None:
         yield from _lines(io.BytesIO(small), source.name, size)
         return
@@ -161,9 +163,11 @@ def _verify(source: Source, kind: str, size: int) -> bytes | None:
             _check_lines(data, packed=True)
             first = first or data
             while data:
+                # gzip does not say reliably how much it unpacks to, so it is counted.
                 total += len(data)
                 _check_room(source, total)
                 data = file.read(size)
+    # Only when the first read returned all of it.
     return first if single and total == len(first) < size else None
 
 
@@ -208,4 +212,5 @@ def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) ->
         if cut:
             yield Block(part, data[:cut])
     if rest:
+        # The last line of a file may lack its newline.
         yield Block(part, rest + b"\n")

@@ -60,6 +60,7 @@ def read_state(path: Path, options: IngestOptions) -> TableState | None:
 
 def read_frames(path: Path) -> Iterator[pl.DataFrame]:
     """The table in order, one part after the other."""
+    # The parts are the row groups, so that each is decoded once.
     return _read_parts(pl.scan_parquet(path, glob=False), ROW_GROUP)
 
 
@@ -89,6 +90,7 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], state:
             failed.append(error)
             raise
 
+    # polars pulls the events from the generator as it writes, so that the table is never in memory as a whole.
     try:
         register_io_source(source, schema=SCHEMA).sink_parquet(
             path,

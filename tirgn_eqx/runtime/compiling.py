@@ -33,6 +33,7 @@ def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "
     jitted: Any = eqx.filter_jit(function, donate=donate)
     return_freed_memory()
     compiled = compile_lowered(jitted.lower(*arguments))
+    # A function that was defined inside another one belongs to one training, and nothing else can call it again.
     if "<locals>" in getattr(function, "__qualname__", ""):
         _forget(jitted)
     return_freed_memory()

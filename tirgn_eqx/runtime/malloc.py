@@ -31,7 +31,10 @@ def keep_freed_memory() -> bool:
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return False
+    # Take large blocks from the heap and not from mmap, never shrink the heap, grow it by 64 MiB at a time, and use one
+    # heap for all threads, so that each can reuse what another one freed.
     settings = [(_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 1 << 26), (_M_ARENA_MAX, 1)]
+    # A list and not a generator: all settings are made even when malloc refuses one.
     return all([mallopt(name, value) == 1 for name, value in settings])
 
 

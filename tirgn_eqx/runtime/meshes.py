@@ -116,11 +116,13 @@ def everywhere(tree: PyTree) -> PyTree:
 def table_rows(num_entities: int, mesh: Mesh | None) -> int:
     """Rows of the entity table on `mesh`: a multiple of its `entity` axis."""
     parts = 1 if mesh is None else mesh.shape[ENTITY]
+    # Rounded up: 10 entities on 4 devices take 12 rows.
     return -(-num_entities // parts) * parts
 
 
 def is_entity_table(path: tuple) -> bool:
     """Whether a leaf is the entity table, or the optimizer's state for it."""
+    # A path ends with the field's name, in the optimizer's moments too, because they have the structure of the model.
     return getattr(path[-1], "name", None) == TABLES[0] if path else False
 
 
@@ -168,6 +170,7 @@ def placed(tree: PyTree, mesh: Mesh | None) -> PyTree:
 def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
     """One leaf of a model or optimizer state, see `placed`; a copy on the default device without a mesh."""
     if mesh is None:
+        # A copy, because a step donates the state, and the buffers of the caller's array must stay valid.
         return jax.numpy.array(values)
     if not _is_table(path):
         return put_array(values, mesh)
@@ -175,6 +178,8 @@ def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
     rows = table_rows(len(host), mesh)
 
     def part(index: Any) -> np.ndarray:
+        # JAX asks for a range of the padded rows: of 10 entities on 4 devices, the last one asks for rows 9 to 12, of
+        # which the host has row 9 alone.
         begin, end, _ = index[0].indices(rows)
         found = host[begin : min(end, len(host))]
         return np.pad(found, [(0, end - begin - len(found))] + [(0, 0)] * (host.ndim - 1))
@@ -186,9 +191,11 @@ def put_array(values: Any, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
     """An array of the host, the same in every process, on `mesh`."""
     sharding = NamedSharding(mesh, spec)
     if isinstance(values, jax.Array) and jax.numpy.issubdtype(values.dtype, jax.dtypes.prng_key):
+        # An array of keys has no NumPy form: place its bits, and make keys of them again.
         bits = put_array(np.asarray(jax.random.key_data(values)), mesh, spec)
         return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(values))
     host = np.asarray(values)
+    # The type that `jnp.asarray` gives without a mesh: at most 32 bits, unless 64-bit types are enabled.
     host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype))
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
@@ -226,6 +233,7 @@ class Placement(NamedTuple):
         if self.mesh is None:
             return [0]
         mine = jax.process_index()
+        # `mesh.devices` is [data, entity], so that each of its rows holds one part of the queries.
         return [part for part, row in enumerate(self.mesh.devices) if any(d.process_index == mine for d in row)]
 
     def spec(self, shape: tuple[int, ...], queries: bool) -> PartitionSpec:
@@ -242,6 +250,7 @@ def described(tree: PyTree, mesh: Mesh) -> PyTree:
     """Abstract arrays of a model or optimizer state as `placed` would make them."""
 
     def describe(path: tuple, leaf: Any) -> Any:
+        # `split` without axes: an empty PartitionSpec keeps a whole copy on every device.
         rows = (table_rows(leaf.shape[0], mesh),) if _is_table(path) else leaf.shape[:1]
         sharding = NamedSharding(mesh, _spec(path))
         return jax.ShapeDtypeStruct((*rows, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
@@ -282,6 +291,7 @@ class Blocks:
         return np.dtype(self.array.dtype)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        # As many rows as fill BLOCK_BYTES, but at least one.
         size = max(1, BLOCK_BYTES // max(1, math.prod(self.array.shape[1:]) * self.dtype.itemsize))
         for begin in range(0, self.rows, size):
             yield to_host(self.array[begin : min(begin + size, self.rows)])
@@ -292,6 +302,7 @@ def for_files(tree: PyTree, num_entities: int) -> PyTree:
 
     def write(path: tuple, leaf: Any) -> Any:
         split_up = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        # On one device, the table has no padding and is copied as a whole.
         return Blocks(leaf, num_entities) if split_up and _is_table(path) else to_host(leaf)
 
     return jax.tree_util.tree_map_with_path(write, tree)
@@ -300,6 +311,8 @@ def for_files(tree: PyTree, num_entities: int) -> PyTree:
 def to_host(array: Any) -> np.ndarray:
     """Copy an array of any mesh to the host, whole, in every process."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        # This process has only some of the shards. A jitted identity gathers all of them on every device, which is a
+        # collective operation: every process must call it.
         mesh = array.sharding.mesh  # pyright: ignore[reportAttributeAccessIssue]
         array = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, WHOLE))(array)
         array = array.addressable_data(0)

@@ -88,22 +88,27 @@ class PeerMonitor:
 
         server = socket.create_server(("", 0)) if is_first() else None
         port = 0 if server is None else server.getsockname()[1]
+        # The system chooses the port, so process 0 announces it: 256 bytes of its host's name, then the port.
         name = socket.gethostname().encode()[:255] if is_first() else b""
         said = np.frombuffer(name.ljust(256, b"\0"), np.uint8).astype(np.int32)
         found = np.asarray(multihost_utils.broadcast_one_to_all(np.append(said, port).astype(np.int32)))
         if server is not None:
             for _ in range(count() - 1):
                 peer, _ = server.accept()
+                # Connections arrive in any order, so each begins with the number of its process, in 4 bytes.
                 self._peers[int.from_bytes(_exactly(peer, 4), "big")] = peer
             server.close()
         else:
+            # The coordinator's address was just reached; the host's own name need not resolve elsewhere.
             host = _coordinator_host() or bytes(found[:256].astype(np.uint8)).rstrip(b"\0").decode()
             peer = socket.create_connection((host, int(found[256])), timeout=60)
+            # The monitor reads from this connection until the training ends, however long that takes.
             peer.settimeout(None)
             peer.sendall(jax.process_index().to_bytes(4, "big"))
             self._peers[0] = peer
         for number, peer in self._peers.items():
             _probe(peer)
+            # Daemon threads, because they wait in `recv` and must not keep the process alive.
             threading.Thread(target=self._wait, args=(number, peer), daemon=True, name="tirgn-peer-monitor").start()
         return self
 
@@ -116,9 +121,11 @@ class PeerMonitor:
                 return
             if word:
                 lost = int(word)
+        # Report only the first loss: when a process ends because of it, its own connections break as well.
         if self._ending.is_set() or not self._told.acquire(blocking=False):
             return
         for other, connection in self._peers.items():
+            # Only process 0 is connected to all others.
             if is_first() and other != lost:
                 with contextlib.suppress(OSError):
                     connection.sendall(str(lost).encode())
@@ -127,6 +134,7 @@ class PeerMonitor:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not self._peers:
             return
+        # SystemExit and KeyboardInterrupt are deliberate: after a goodbye, no other process takes this one for lost.
         if kind is None or not issubclass(kind, Exception):
             self._ending.set()
             for peer in self._peers.values():
@@ -143,6 +151,7 @@ class PeerMonitor:
 def _coordinator_host() -> str | None:
     """The host of process 0, if JAX knows it."""
     with contextlib.suppress(ImportError, AttributeError):
+        # This module of JAX is private and may change; then the host name that process 0 announced is used.
         from jax._src import distributed
 
         address = distributed.global_state.coordinator_address
@@ -163,6 +172,7 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
 def _probe(peer: socket.socket) -> None:
     """Let TCP keepalive detect within half a minute that the other machine is gone."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # 10 s of silence, then 4 probes 5 s apart, make 30 s. Not every system has these options.
     for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
@@ -188,6 +198,7 @@ class Agreement:
         if not now and len(self._waiting) <= self.LATER:
             return (False,) * len(flags)
         result = np.zeros(len(flags), bool)
+        # At most LATER sums stay under way.
         while self._waiting and (now or len(self._waiting) > self.LATER):
             result |= np.asarray(self._waiting.popleft()) > 0
         return tuple(result.tolist())
@@ -195,6 +206,7 @@ class Agreement:
     def _send(self, flags: tuple[bool, ...]) -> Any:
         mesh = self._mesh
         assert mesh is not None
+        # One row of flags for each device: this process fills the rows of its own devices, and the sum covers all.
         spec = jax.sharding.PartitionSpec(mesh.axis_names)
         mine = np.asarray([flags], np.int32)
         shape = (mesh.size, len(flags))
@@ -202,6 +214,7 @@ class Agreement:
         return _sum(mesh)(sent)
 
 
+# Cached for each mesh, because every new lambda would be compiled again.
 @functools.cache
 def _sum(mesh: jax.sharding.Mesh) -> Any:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -215,7 +228,9 @@ def largest_of_all(values: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     # Without 64-bit types, JAX would truncate the numbers.
+    # So send each as two halves of 31 bits.
     halves = np.stack([values >> 31, values & (2**31 - 1)]).astype(np.int32)
+    # [process, half, value]
     every = np.asarray(multihost_utils.process_allgather(halves), np.int64)
     return ((every[:, 0] << 31) | every[:, 1]).max(0)
 

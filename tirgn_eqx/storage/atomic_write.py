@@ -32,9 +32,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise OSError(errno.EINVAL, "A folder, a device or a pipe is no file to write to", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(path)
+    # In the same folder, because a rename is atomic only within a filesystem. The name tells its writer, so that
+    # `_remove_left` can distinguish leftovers from files that a running process still writes.
     temporary = path.with_name(f".{path.name}.{_system()}-{os.getpid()}.tmp")
     try:
         yield temporary
+        # The content first: after a power cut, the final name must not lead to an empty file. The folder last: it holds
+        # the name, and until it is flushed the rename itself may be lost.
         flush(temporary)
         os.replace(temporary, path)
         flush(path.parent)
@@ -67,6 +71,8 @@ def scratch_folder(folder: str | Path, prefix: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     _remove_left(folder / prefix)
     place = folder / f".{prefix}.{_system()}-{os.getpid()}.tmp"
+    # `_remove_left` spares a folder of this process id because the process runs: after a crash, the id may be ours
+    # again.
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     try:
@@ -79,6 +85,7 @@ def flush(path: Path) -> None:
     """Wait until the content of a file, or the names in a folder, are on the disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows opens no folders
+    # A folder can only be opened for reading; Windows flushes a file only through a handle that may write.
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -90,6 +97,7 @@ def _remove_left(path: Path) -> None:
     """Remove what killed processes left under temporary names of `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
+            # The name ends in `.SYSTEM-PID.tmp`, see `atomic_write`.
             if _has_ended(left.name.split(".")[-2]) or time.time() - left.stat().st_mtime > _STALE:
                 shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
@@ -106,12 +114,14 @@ def _system() -> str:
 def _has_ended(writer: str) -> bool:
     """Whether the process named in a temporary name is known to have ended."""
     system, _, number = writer.partition("-")
+    # On Windows, signal 0 is CTRL_C_EVENT: `os.kill(pid, 0)` would interrupt the process that it should only look up.
     if os.name == "nt" or system != _system() or not number.isdecimal():
         return False
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
+    # PermissionError: the process exists and belongs to another user.
     except (OSError, OverflowError):
         return False
     return False

@@ -25,6 +25,7 @@ LONGEST_FILE = 2**32  # bytes; the longest known file, a list of all files, has 
 PROGRESS = 2**20  # bytes; an attempt that gets this much further does not count as failed
 SLOWEST = 1024  # bytes that must arrive within a timeout
 _GONE = (404, 410)
+# Timeout, too early, too many requests, and errors of the server or a gateway, all of which may pass.
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 Tell = Callable[[dict[str, Any]], None]
@@ -48,6 +49,7 @@ class Patience:
 
     def __post_init__(self) -> None:
         for name, low in (("tries", 1), ("timeout", 0.001), ("backoff", 0.0)):
+            # Written so that NaN is refused as well.
             if not low <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be a number of at least {low}")
 
@@ -114,6 +116,8 @@ class Server:
             if digest is not None:
                 _check(part, digest)
             if trouble := trouble_of(part):
+                # It is as listed and still bad, so the server's own file is: another attempt would fetch the same
+                # bytes.
                 part.unlink()
                 kind = "size" if digest is None else digest.partition(":")[0]
                 raise Unobtainable(f"its {kind} is as listed, but {trouble}")
@@ -143,6 +147,7 @@ class Server:
                 if failures >= patience.tries:
                     raise Unobtainable(f"{trouble}, after {failures} tries") from trouble
                 pause = min(patience.backoff * 2 ** (failures - 1), patience.longest)
+                # Jitter: connections that failed together must not all return at the same moment.
                 pause *= random.uniform(0.5, 1.0)
                 self._tell({"event": "retry", "name": name, "why": str(trouble), "wait": max(pause, trouble.asked)})
                 # The server asks the whole program to wait, not only the connection that it answers.
@@ -161,6 +166,8 @@ class Server:
         if held and size is not None and held > size:
             place.unlink()
             held = 0
+        # For example, 10,000 bytes are here and `overlap` is 4096: ask from byte 5904 on, compare the first 4096 bytes
+        # that come with the end of the file, and append the rest.
         start = max(held - overlap, 0)
         self._wait(self._not_before - time.monotonic())
         with closing(self._get(path, start if held else None)) as response:
@@ -170,11 +177,15 @@ class Server:
                 raise _Again("the server answered with another part of it than was asked for")
             if not resumed and response.status != 200:
                 raise _refused(response, place)
+            # A server without ranges answers 200 with the whole file, which is then written from the beginning.
             with place.open("r+b" if resumed else "w+b") as file:
                 file.seek(start if resumed else 0)
+                # The overlap, empty for a file that is written anew. Reading it moves to the end, where new bytes are
+                # appended.
                 known = file.read()
                 at = file.tell()
                 for chunk in self._chunks(response):
+                    # The overlap may take several chunks, and its last chunk may also hold new bytes.
                     same, chunk = chunk[: len(known)], chunk[len(known) :]
                     if not known.startswith(same):
                         place.unlink()
@@ -191,6 +202,8 @@ class Server:
                         raise Unobtainable(f"it is longer than {LONGEST_FILE:,} bytes, as no file here may be")
                     self._tell({"event": "bytes", "name": place.name, "bytes": len(chunk), "held": at})
         if known or (size is not None and at < size):
+            # With a Content-Length, urllib3 raises for a connection that broke off. So the server's whole file is
+            # shorter than listed, and cannot be continued.
             if known or "Content-Length" in response.headers:
                 place.unlink()
             raise _Again("it is shorter than it was" if known else f"it ended after {at} of the {size} bytes listed")
@@ -204,6 +217,7 @@ class Server:
         redirects = Retry(
             total=None, connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False
         )
+        # The body is not decoded: sizes, ranges and digests are those of the file as the server stores it.
         try:
             return self._pool.request(
                 "GET",
@@ -220,9 +234,12 @@ class Server:
     def _chunks(self, response: Any) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError
 
+        # The timeout holds for a single read: a server that sends a byte now and then would never run into it. So at
+        # least SLOWEST bytes must come within each timeout.
         since, came = time.monotonic(), 0
         while True:
             try:
+                # read1 returns what has arrived, so that `stop` and the rate are checked often.
                 chunk = response.read1(CHUNK, decode_content=False)
             except HTTPError as error:
                 raise _Again(_plain(error)) from error
@@ -242,6 +259,7 @@ def checked_url(url: str) -> str:
     """The address of a server, without a slash at its end. **Raises:** ConfigError for anything else."""
     try:
         parts = urlsplit(url)
+        # `parts.port` raises ValueError for a port that is no number below 2**16.
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         usable = False
@@ -262,9 +280,11 @@ def _pool(url: str, connections: int) -> Any:
 
     parts = urlsplit(url)
     options: dict[str, Any] = {"maxsize": connections, "headers": {"User-Agent": "tirgn-eqx"}}
+    # urllib3 takes no proxies from the environment by itself.
     proxy = getproxies().get(parts.scheme)
     if proxy is None or proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager(**options)
+    # The variables often hold HOST:PORT without a scheme.
     return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
 
 
@@ -288,6 +308,7 @@ def _refused(response: Any, place: Path) -> Exception:
     status = response.status
     if status in _GONE:
         return NotFound(f"not found (HTTP {status})")
+    # The part is at least as long as the server's file, so it is not a beginning of it: start again.
     if status == 416:
         place.unlink(missing_ok=True)
         return _Again("the server's file is no longer than the part that is here (HTTP 416)")
@@ -301,6 +322,7 @@ def _asked(response: Any) -> float:
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader
 
+    # The header holds either seconds or a date; urllib3 reads both.
     try:
         return float(Retry().get_retry_after(response) or 0.0)
     except (InvalidHeader, ValueError, OverflowError):
@@ -329,8 +351,10 @@ def digest_of(path: Path, kind: str) -> str:
     """`md5:...`, `sha256:...`, or `git:...` (the id of a git blob of this content), in hexadecimal digits."""
     with path.open("rb") as file:
         if kind != "git":
+            # `usedforsecurity=False`: systems in FIPS mode refuse MD5 and SHA-1 otherwise.
             make = (lambda: hashlib.md5(usedforsecurity=False)) if kind == "md5" else hashlib.sha256
             return f"{kind}:{hashlib.file_digest(file, make).hexdigest()}"
+        # Git hashes `blob SIZE`, a zero byte, then the content.
         found = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
         while chunk := file.read(1 << 20):
             found.update(chunk)

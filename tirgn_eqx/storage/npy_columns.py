@@ -23,10 +23,12 @@ class Column:
     """
 
     def __init__(self, path: Path, dtype: type | np.dtype):
+        # Little-endian on every machine, so that a folder can be moved to another one.
         self.path, self.dtype = path, np.dtype(dtype).newbyteorder("<")
         self.length = 0
         self._digest = hashlib.sha256()
         self._file = path.open("wb")
+        # Zeros in place of the header: a file that was never finished has no magic number and is refused.
         self._file.write(bytes(_LENGTH))
 
     def append(self, values: np.ndarray) -> None:
@@ -48,6 +50,7 @@ class Column:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._file as file:
+            # After an error the header stays zero, see `__init__`.
             if kind is None:
                 file.seek(0)
                 file.write(_header(self.dtype, self.length))
@@ -57,6 +60,7 @@ class Column:
 
 def _header(dtype: np.dtype, length: int) -> bytes:
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
+    # Magic number, version and length take 10 bytes; spaces pad the rest to 128, a multiple of 64 as NumPy writes it.
     return b"\x93NUMPY\x01\x00" + (_LENGTH - 10).to_bytes(2, "little") + f"{text:<{_LENGTH - 11}}\n".encode()
 
 
@@ -105,6 +109,7 @@ def check_column(path: Path, values: np.ndarray, sha256: str, need: str, low: in
     digest, row = hashlib.sha256(), 0
     for chunk in chunks(values):
         digest.update(np.ascontiguousarray(chunk).data.cast("B"))
+        # argmax of booleans is the place of the first True.
         if high is not None and (int(chunk.min()) < low or int(chunk.max()) >= high):
             place = int(np.argmax((chunk < low) | (chunk >= high)))
             raise DataError(f"{path}: number {row + place} is {chunk[place]}, outside {low} to {high - 1}; {need}")

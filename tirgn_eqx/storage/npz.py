@@ -16,12 +16,14 @@ import numpy as np
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, Unsound, room_for, told
 
 _MAGIC = b"\x93NUMPY"
+# The dictionary that NumPy writes. At most 33 dimensions of 19 digits keep the integers short.
 _HEADER = re.compile(
     rb"\{\s*'descr'\s*:\s*'([^'\\]{1,40})'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
     rb"\s*'shape'\s*:\s*\(\s*((?:[0-9]{1,19}\s*,\s*){0,32}(?:[0-9]{1,19}\s*,?\s*)?)\)\s*,?\s*\}\s*"
 )
 _DTYPE = re.compile(rb"[<>|=]?(b1|[iu][1248]|f[248]|c(?:8|16))")
 _LONGEST_HEADER = 10_000
+# Magic number, version and length take 10 bytes in version 1 of the format and 12 in versions 2 and 3.
 HEADER = _LONGEST_HEADER + 12  # bytes at the start of a file that contain any header
 
 
@@ -47,6 +49,7 @@ def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[st
         source: Any = view.obj if view is not None and isinstance(view.obj, mmap.mmap) else io.BytesIO(content)
         with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
+            # Members of a mapped file are read where they are, which is impossible for compressed ones.
             _check_members(members, len(content), packed and view is None)
             read = archive.read if view is None else lambda member: _stored(view, member)
             return {_name(member): _array(_name(member), read(member)) for member in members}
@@ -56,6 +59,8 @@ def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[st
 
 def _stored(view: memoryview, member: zipfile.ZipInfo) -> memoryview:
     """The bytes of a member that is not compressed, without a copy."""
+    # The local header has 30 bytes; the lengths of the name and of the extra field, which follow it, are at bytes 26
+    # and 28. They may differ from those in the table of contents.
     head = bytes(view[member.header_offset : member.header_offset + 30])
     if len(head) < 30 or head[:4] != b"PK\3\4":
         raise Unsound(f"{_name(member)[:80]!r} does not begin where the archive says")
@@ -80,6 +85,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo], size: int, packed: bool) 
         if member.compress_type not in (PACKED if packed else PACKED[:1]):
             allowed = "deflate" if packed else "none, as it is written"
             raise Unsound(f"{name[:80]!r} is compressed; expected {allowed}")
+    # Checking what the members claim is enough: zipfile never returns more than a member's claimed size.
     total, most = sum(member.file_size for member in members), room_for(size) if packed else size
     if total > most:
         raise Unsound(f"unpacks to {total:,} bytes, more than the {most:,} that {size:,} bytes may")
@@ -89,14 +95,18 @@ def _array(name: str, raw: bytes | memoryview) -> np.ndarray:
     """The array in the bytes of an npy file."""
     where = f"array {name[:80]!r}"
     dtype, shape, fortran, begin = read_header(where, bytes(raw[:HEADER]))
+    # A zero in the shape makes every other dimension free, so that a huge one must be refused separately.
     count, body = math.prod(shape), memoryview(raw)[begin:]
     if count * dtype.itemsize != len(body) or max(shape, default=0) >= 1 << 40:
         raise Unsound(f"{where} says {list(shape)} of {dtype}, but has {len(body):,} bytes")
     if dtype.kind == "b":
+        # NumPy leaves it undefined how a boolean behaves whose byte is neither 0 nor 1.
         array = np.frombuffer(body, np.uint8) != 0
     else:
         array = np.frombuffer(body, dtype) if count else np.zeros(0, dtype)
     order = "F" if fortran else "C"
+    # Arrays from bytes in memory are copied: `frombuffer` makes read-only views that would keep all the bytes alive.
+    # Arrays of a mapped file stay on the disk.
     return array.reshape(shape, order=order).astype(dtype.newbyteorder("="), copy=isinstance(raw, bytes))
 
 

@@ -27,6 +27,7 @@ def plain(value: Any) -> Any:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
+    # Scalars and arrays of NumPy and JAX have `tolist`, so that neither must be imported here.
     tolist = getattr(value, "tolist", None)
     if callable(tolist):
         return plain(tolist())

@@ -24,6 +24,7 @@ ROOM = 1 << 30
 _SECONDS = 120  # for an answer, and one more for each megabyte
 _CHILD = Path(__file__).with_name("table_probe_child.py")
 _lock = threading.Lock()
+# One entry for each `kept` that is entered, because they nest.
 _kept: list[bool] = []
 
 
@@ -60,6 +61,7 @@ def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> 
         "most_rows": 1_000_000 + ROWS_PER_BYTE * size,
         "most_bytes": room_for(size) if form in ("gz", "zst") else ROOM + BYTES_PER_BYTE * size,
     }
+    # The helper answers one request at a time, so that threads take turns.
     with _lock:
         helper = _helper()
         try:
@@ -97,6 +99,7 @@ class _Helper:
             self.close()
             process = self._process = self._start()
         assert process.stdin is not None and process.stdout is not None
+        # `readline` has no timeout. Killing the helper closes its pipe, and `readline` returns.
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
@@ -110,6 +113,7 @@ class _Helper:
             raise
         finally:
             timer.cancel()
+        # Without a line end, the helper ended while it was answering.
         if line.endswith("\n"):
             return json.loads(line)
         self.close()
@@ -135,6 +139,7 @@ class _Helper:
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
+                # Closing stdin flushes it, which fails when the process has ended.
                 try:
                     pipe.close()
                 except OSError:

@@ -23,7 +23,10 @@ def limit_memory() -> None:
         import resource
 
         with open("/proc/self/statm") as file:
+            # The first number of statm is the size of the address space in pages, which RLIMIT_AS limits. It counts the
+            # libraries that are loaded already.
             taken = int(file.read().split()[0]) * resource.getpagesize()
+        # Damaged files are expected to crash this process: write no core dump.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (taken + BELOW, taken + BELOW))
     except (ImportError, OSError, ValueError):
@@ -33,6 +36,7 @@ def limit_memory() -> None:
 def described(asked: dict[str, Any]) -> dict[str, Any]:
     """The answer about one file, after reading all of it."""
     path, form = asked["path"], asked.get("form", "parquet")
+    # Python keeps bytes that are not UTF-8 as lone surrogates, which polars cannot take.
     if any("\ud800" <= letter <= "\udfff" for letter in path):
         return {"error": "its name is not UTF-8 text; rename it"}
     if form in ("gz", "zst"):
@@ -48,12 +52,15 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
     if form == "parquet":
         answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
     names = [name for name in schema if asked["columns"] is None or name in asked["columns"]]
+    # This is the number that the file claims; its pages are not read yet.
     rows = scan.select(pl.len()).collect().item()
     if rows > asked["most_rows"]:
         return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
     size = 0
+    # Slices bound the memory for tables of any length.
     for begin in range(0, rows, SLICE):
         part = scan.select(names).slice(begin, SLICE).collect()
+        # Without columns, a slice has no height.
         if names and part.height != min(SLICE, rows - begin):
             return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
         size += part.estimated_size()
@@ -83,6 +90,7 @@ def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
         # Every line is a row of one column, because no text contains the separator.
         lines = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
         try:
+            # Every line counts a byte for its end, so that reading can stop after `most` + 1 lines.
             length = pl.all().str.len_bytes().sum() + pl.len()
             size = lines.head(most + 1).select(length).collect(engine="streaming").item()
         except pl.exceptions.NoDataError:

@@ -44,6 +44,7 @@ def check_regular(path: Path) -> None:
 
 def is_utf8(path: str | os.PathLike[str]) -> bool:
     """Whether a path can be written as UTF-8: a file name may be any bytes, but records are text."""
+    # Python keeps bytes that are not UTF-8 as lone surrogates (PEP 383).
     return not any("\ud800" <= letter <= "\udfff" for letter in os.fspath(path))
 
 

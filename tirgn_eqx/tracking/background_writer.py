@@ -29,6 +29,7 @@ class BackgroundWriter:
         self._lock = threading.Lock()
         self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(self.capacity)
         self._done = threading.Event()
+        # A daemon thread does not keep the process alive when the backend hangs.
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def send(self, record: Any, *, wait: int | float = 0) -> None:
@@ -44,8 +45,10 @@ class BackgroundWriter:
         """Wait until everything is written, at most the timeout; `failed`: whether the training ended in an error."""
         if not self.active:
             return
+        # Both waits together take at most the timeout.
         until = time.monotonic() + self._timeout
         with contextlib.suppress(queue.Full):
+            # It is queued behind all records, so that they are written before the thread ends.
             self._queue.put((False, failed), timeout=self._timeout)
         if not self._done.wait(max(0.0, until - time.monotonic())):
             self._switch_off(f"not finished after {self._timeout:g} s{self.unsent}")

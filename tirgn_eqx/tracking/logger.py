@@ -67,6 +67,7 @@ class TrainingLogger:
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")
         try:
             self._lock.enter_context(exclusive_lock(self.logdir / LOCK, busy))
+            # A new run drops only a line that was cut short.
             _truncate(self.logdir, math.inf if resume_step is None else resume_step)
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # A killed process may lose TensorBoard's last points but no line, so a resumed run purges all points and
@@ -144,6 +145,7 @@ class TrainingLogger:
             raise ValueError("this TrainingLogger is closed; make a new one to log more")
 
     def _open(self, name: str) -> TextIO:
+        # Line buffering, so that a killed process loses no whole line.
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
     def _line(self, name: str, record: dict[str, Any]) -> None:
@@ -162,6 +164,7 @@ class TrainingLogger:
     def _is_last_line(self, record: dict[str, Any]) -> bool:
         """Whether the last line of the metrics equals `record`, whatever its time."""
         lines = (self.logdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        # Compared as JSON, where NaN is null on both sides.
         try:
             return bool(lines) and json.loads(lines[-1]) | {"time": record["time"]} == json.loads(to_json(record))
         except ValueError:  # cut short when the disk was full
@@ -174,6 +177,7 @@ class TrainingLogger:
             for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
                 record = json.loads(line)
                 step, when = record.pop("step"), record.pop("time")
+                # Wait for room, because a long log has more lines than the queue holds.
                 self._tensorboard.send(LogEntry(record, step, when), wait=10)
 
     def _save_config(self) -> None:
@@ -213,6 +217,7 @@ def _truncate(logdir: Path, step: int | float) -> None:
         kept = len(lines)
         while kept:
             whole = lines[kept - 1].endswith("\n")
+            # A line that was cut short counts as later than all others, so that it is dropped.
             line = json.loads(lines[kept - 1]) if whole else {"step": math.inf, "time": math.inf}
             # The last text may belong to an earlier run; it is then older than the last metrics that are kept.
             if (line["step"] <= step and line["time"] < math.inf) or line["time"] <= since:

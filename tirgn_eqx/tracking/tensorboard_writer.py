@@ -36,6 +36,7 @@ class TensorBoardWriter(BackgroundWriter):
         # tensorboardX's own asynchronous writer dies when the disk is full, and its queue then blocks the training.
         self._file = EventsWriter(str(self._folder / "events"))
         if self._purge:
+            # TensorBoard hides all earlier points from the step of such an event on.
             self._file.write_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
 
     def _write(self, record: LogEntry) -> None:
@@ -43,6 +44,7 @@ class TensorBoardWriter(BackgroundWriter):
             if isinstance(value, str):
                 content = summary.text(name, value)
             else:
+                # The lines that a resumed run replays hold null for NaN and infinities.
                 content = summary.scalar(name, math.nan if value is None else value)
             self._file.write_event(Event(wall_time=record.time, step=record.step, summary=content))
 

@@ -46,5 +46,6 @@ class WandbWriter(BackgroundWriter):
 def _settings(wandb: Any, timeout: int | float) -> Any:
     """Bounded waits and no output: the terminal belongs to the program."""
     wanted = {"init_timeout": timeout, "finish_timeout": timeout, "silent": True, "console": "off"}
+    # Versions of W&B know different settings and refuse the others.
     known = getattr(wandb.Settings, "model_fields", wanted)
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
