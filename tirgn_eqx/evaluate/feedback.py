@@ -94,6 +94,7 @@ def forecast_snapshots(
     window = slice(int(graph.offsets[max(0, first - history_len)]), int(graph.offsets[first]))
     forecast_size = max(1, round((window.stop - window.start) / min(first, history_len)))
     store = ForecastStore(graph, first, forecast_size)
+    # Only the window goes on with forecasts: the history vocabulary ends before the first target.
     options = GraphOptions(
         history_len=history_len,
         history_window=history_window,
