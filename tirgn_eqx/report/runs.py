@@ -24,7 +24,6 @@ from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
 MAX_LOG_BYTES = 256 << 20
 MAX_STATE_BYTES = 16 << 20
-# What --resume may change.
 Curve = tuple[tuple[int, float | None], ...]  # (epoch, value) by epoch; None where the value was no number
 
 

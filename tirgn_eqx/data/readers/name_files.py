@@ -73,6 +73,7 @@ def complete_names(names: dict[int, str] | None, size: int, kind: str, folder: P
     first = [entry for entry in ids if complete[entry] == complete[ids[0]]]
     for entry in ids:
         name = complete[entry]
+        # `Springfield (17)` may be a name in the file, too.
         while name in taken:
             name = f"{name} ({entry})"
         complete[entry] = name
@@ -107,6 +108,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
     choices = [last] if last == second else [last, second]
     sound = [rows for rows in choices if _are_ids(rows, size)]
     if len(sound) > 1:
+        # The first line on which the two readings differ.
         number, ours, theirs = next((a[0], a[2], b[2]) for a, b in zip(*sound) if a != b)
         raise DataError(
             f"{path}:{number}: the last column {shown(ours, 20)} and the second one {shown(theirs, 20)} may both be "
@@ -130,6 +132,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
             stacklevel=6,
         )
         return first
+    # No choice is sound. With the one that has most numbers, the error names a line that differs from the others.
     return max(choices, key=lambda rows: sum(_is_number(key) for _, _, key in rows))
 
 
@@ -138,6 +141,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_id(text: str, size: int) -> bool:
+    # `int` refuses thousands of digits with an error of its own.
     return _is_number(text) and len(text) <= 20 and int(text) < size
 
 
@@ -145,6 +149,7 @@ def _are_ids(rows: list[NamedId], size: int) -> bool:
     """Whether every id exists, and none has two names."""
     if not all(_is_id(key, size) for _, _, key in rows):
         return False
+    # As many ids as pairs of id and name.
     return len({int(key) for _, _, key in rows}) == len({(int(key), name) for _, name, key in rows})
 
 

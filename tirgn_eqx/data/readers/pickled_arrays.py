@@ -103,6 +103,7 @@ class _Machine:
             if name in _VALUES:
                 self.stack.append(bytes(value) if isinstance(value, bytearray) else value)
             elif name == "MEMOIZE":
+                # From protocol 4 on, entries of the memo are numbered by how many there are.
                 self._keep(len(self.memo))
             elif name in ("BINPUT", "LONG_BINPUT"):
                 self._keep(value)
@@ -124,6 +125,7 @@ class _Machine:
                 self.stack[-2:] = [_call(function, arguments)]
             elif name == "BUILD":
                 _set_state(*self._last(2))
+                # The state goes; what it was set on stays below it.
                 self.stack.pop()
             elif name == "EMPTY_DICT":
                 self.stack.append(_Dict())
@@ -144,6 +146,7 @@ class _Machine:
                 raise Unsound(f"instruction {name} at byte {position or 0:,}, which no dict of arrays needs")
 
     def _last(self, number: int) -> list[Any]:
+        # Arguments must lie above the latest mark: what is below belongs to an outer list of values.
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < number:
             raise Unsound("an instruction without its arguments")
         return self.stack[-number:]
@@ -162,6 +165,7 @@ class _Machine:
             isinstance(part, np.ndarray | _Array) or (isinstance(part, bytes | str) and len(part) > _SMALL)
             for part in (value if isinstance(value, tuple) else (value,))
         )
+        # The pickler memoizes every array, and to keep them all would hold the whole file in memory.
         self.memo[number] = _DROPPED if large else value
 
     def _entries(self, many: bool) -> Iterator[Entry]:
@@ -191,6 +195,7 @@ def _call(name: Any, arguments: Any) -> Any:
         raise Unsound("a call of what is no part of numpy")
     if name == "dtype" and arguments and arguments[0] in _KINDS:
         return _Dtype(arguments[0])
+    # A whole number of numpy in a key is pickled as one of these.
     if name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _Dtype):
         return int(_numbers(arguments[1], arguments[0], (1,))[0])
     if name == "_frombuffer" and len(arguments) >= 3 and isinstance(arguments[1], _Dtype):
@@ -204,6 +209,7 @@ def _set_state(thing: Any, state: Any) -> None:
     if isinstance(thing, _Dtype) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
         # '=' and '|' are the order of the machine that wrote it, and of one byte.
         thing.order = state[1] if state[1] in "<>" else "<"
+    # The state of an array: version, shape, dtype, whether in Fortran order, bytes. In one dimension both orders agree.
     elif isinstance(thing, _Array) and isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype):
         thing.values = _numbers(state[4], state[2], state[1])
     else:
@@ -215,4 +221,5 @@ def _numbers(raw: Any, dtype: _Dtype, shape: Any) -> np.ndarray:
     values = np.frombuffer(raw, dtype.numpy()) if isinstance(raw, bytes) else None
     if values is None or shape != (len(values),):
         raise Unsound("an array whose bytes are not its numbers in one dimension")
+    # A uint64 from 2^63 on becomes negative, which is no id.
     return values.astype(np.int64)

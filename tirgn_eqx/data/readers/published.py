@@ -122,6 +122,7 @@ def _obtain(dataset: PublishedDataset, name: str, place: Path, fetch: Callable[[
 def _matches(dataset: PublishedDataset, name: str, path: Path) -> bool:
     """Whether a file has the checksum of a published one, as far as that is known."""
     digest = dataset.files[name][1]
+    # A digest begins with its method, as in `sha256:228d...`.
     return digest is None or digest_of(path, digest.partition(":")[0]) == digest
 
 
@@ -155,6 +156,7 @@ def _open_source(
         if not path.is_file():
             raise DataError(f"{path}: file is missing; give a folder with all files of {dataset.name}")
         try:
+            # Read as a whole before anything is written: the two may fail for different reasons, with different advice.
             content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); give another folder") from error

@@ -65,6 +65,8 @@ def read_folder(path: str | Path) -> TemporalGraph:
             raise folder.no_facts(file)
         folder.check_ids(file, rows)
         parts.append(rows)
+    # All files together decide whether days are the unit. The times are converted at once and then given back to their
+    # files.
     facts, unit = in_units(np.concatenate([rows.values for rows in parts]), forms.form)
     sizes = [len(rows.values) for rows in parts]
     parts = [rows._replace(values=values) for rows, values in zip(parts, np.split(facts, np.cumsum(sizes)[:-1]))]
@@ -145,6 +147,7 @@ class FolderStream:
                 folder.check_ids(file, rows)
                 forms.add(file, rows)
                 values, block_unit = in_units(rows.values, forms.form)
+                # The blocks before were given out in days, and here is a time of day.
                 if number and block_unit != unit:
                     raise StreamingError
                 rows, unit = rows._replace(values=values), block_unit
@@ -154,9 +157,11 @@ class FolderStream:
                 if newest is None and before is not None:
                     folder.check_boundary(split - 1, before, rows._replace(values=values[:1]), unit)
                 if newest is None or time[-1] > newest.values[0, 3]:
+                    # The first row of the latest time, which `read_folder` names in its messages as well.
                     last = int(np.searchsorted(time, time[-1]))
                     newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
                 number += len(values)
+                # In order of time, the first and last rows have the least and the greatest time.
                 ends += [int(time[0]), int(time[-1])]
                 yield FactBlock._make((*values.T, np.full(len(values), split, np.int8)))
             if newest is None:
@@ -176,6 +181,7 @@ class _Folder:
             self.num_entities, self.num_relations = _read_sizes(self.stat)
         else:
             self.num_entities, self.num_relations = (
+                # Names may be given for ids that no fact has.
                 1 + max(int(ids.max()), *(self._read_names(kind, None) or (0,)))
                 for kind, ids in (("entity", facts[:, [0, 2]]), ("relation", facts[:, 1]))
             )
@@ -232,6 +238,7 @@ class _Folder:
                     f"{self.stat}: {size:,} {plural}, but {number:,} facts and {named:,} names; correct the count"
                 )
         absolute = os.path.abspath(self.path)
+        # Dates say what their unit is, so that `times.json` is for numbers only.
         return {
             "name": os.path.basename(absolute),
             "num_entities": self.num_entities,
@@ -310,6 +317,7 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
         raise DataError(f"{path}: no static facts; delete the file if there are none")
     _check_ids(path, rows, columns, (num_entities,), stat)
     num_relations, num_words = (rows.values[:, 1:].max(0) + 1).tolist()
+    # The static encoder numbers words behind the entities and adds an inverse to each relation, all in 32 bits.
     most = min(most_ids(len(rows.values)), INT32_MAX - num_entities)
     if num_words > most or num_relations > most // 2:
         raise DataError(

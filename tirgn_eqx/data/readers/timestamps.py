@@ -51,6 +51,7 @@ def check_time_format(form: str | None) -> None:
             f"%d/%m/%Y, or one of {', '.join(NAMED_FORMS)}"
         )
     try:
+        # An empty text fails with "does not match" if the form is sound; any other error is about the form itself.
         dt.datetime.strptime("", form)
     except ValueError as error:
         if "does not match" not in str(error):
@@ -141,6 +142,7 @@ def _read(column: Any, form: str | None) -> Times:
             raise UnclearTimes(f"holds dates already (type {kind}), not {form}; leave out --time-format")
         if isinstance(kind, pl.Date):
             return Times(column.cast(pl.Int32).to_numpy().astype(np.int64) * DAY, none, "date")
+        # Floor division rounds down before 1970 as well.
         seconds = column.to_physical().to_numpy() // _PER_SECOND[kind.time_unit]
         if form is None:
             _check_unit(seconds)
@@ -152,6 +154,7 @@ def _read(column: Any, form: str | None) -> Times:
     if kind.is_float():
         return _read_floats(column.to_numpy(), form)
     if kind.is_integer():
+        # A uint64 beyond int64 becomes null, and so a bad row.
         values = column.cast(pl.Int64, strict=False)
         return _read_integers(values.fill_null(0).to_numpy().astype(np.int64), values.is_null().to_numpy(), form)
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
@@ -176,6 +179,7 @@ def _check_unit(seconds: np.ndarray) -> None:
 
 def _read_integers(values: np.ndarray, bad: np.ndarray, form: str | None) -> Times:
     if form is None:
+        # Without the rows that hold no number, which must not count in the choice of a form.
         times = read_numbers(values[~bad])
         seconds, wrong = np.zeros(len(values), np.int64), bad.copy()
         seconds[~bad], wrong[~bad] = times.values, times.bad
@@ -217,6 +221,7 @@ def _read_floats(values: np.ndarray, form: str | None) -> Times:
     if form in DIVISORS:
         return Times(np.floor(sound / DIVISORS[form]).astype(np.int64), ~usable, FORM_NAMES[form])
     seconds = np.floor(sound).astype(np.int64)
+    # Unix times with fractions of a second: too large for step numbers, and not whole.
     if form is None and usable.any() and np.median(np.abs(sound[usable])) >= LIKELY_FROM:
         times = read_numbers(seconds)
         if times.form == "unix second":
