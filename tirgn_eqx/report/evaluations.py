@@ -49,6 +49,7 @@ def read_documents(paths: Sequence[str | Path]) -> tuple[list[TrainingRun], list
         places = {}
         for run in found:
             known = (number for number, other in enumerate(runs) if _same_model(run, other))
+            # Numbers, because names are made distinct only when all runs are known.
             places[run.name] = next(known, len(runs))
             runs += [run] if places[run.name] == len(runs) else []
         pairs += [(one, places[one.first], places[one.second]) for one in comparisons]
@@ -83,6 +84,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
     if not isinstance(found, dict) or not found.keys() & {"entity", "models", "comparisons"}:
         raise CheckpointError(f"{path}: holds no metrics of a model; {_EXPECTED}")
     if "entity" in found:
+        # From the bytes again: a strict model takes a list for a tuple in JSON only, not in parsed values.
         evaluation = check_document(EvaluationDocument, content, path, _EXPECTED)
         return [_run(path.stem, path, evaluation, evaluation, from_evaluation(evaluation))], []
     if "comparisons" in found:
@@ -113,6 +115,7 @@ def _compared_run(path: Path, document: ComparisonDocument, side: int, names: di
         known = [row for row in document.strata.get(kind, ()) if row.points]
         return tuple(StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side])) for row in known)
 
+    # Fifteen digits are below 2**53, the limit of a time here.
     times = [row for row in rows("snapshot") if re.fullmatch(r"-?\d{1,15}", row.name)]
     measurements = Measurements(
         split=document.split,

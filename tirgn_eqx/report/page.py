@@ -38,6 +38,7 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
         "settings": compare_settings(runs),
     }
     style, script = _source("style.css"), _source("page.js")
+    # The browser runs only the script with this hash: text from data that got through the escaping could do nothing.
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
     names = ", ".join(run.name for run in runs)
     template = _environment().get_template("page.html")
