@@ -82,6 +82,8 @@ def _warn_if_far(graph: TemporalGraph, data: dict[str, Any], interval: int) -> N
     distance, side = max((end - last, "after the last"), (first - end, "before the first"))
     # A training on a single snapshot lasts one step, not 0.
     length = last - first + interval
+    # As far ahead as the training data last, forecasts lose little: on a simulated world the MRR falls from .616 to
+    # .613, but at twice that distance to .577 (docs/model.md).
     if distance > length:
         warnings.warn(
             f"{graph.name}: ends {distance // interval:,} steps {side} that the checkpoint was trained on, and its "

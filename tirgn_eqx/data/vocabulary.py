@@ -207,6 +207,7 @@ def _unknown_names(graph: TemporalGraph, matches: list[_Match]) -> str:
         used = np.unique(np.concatenate([column[missing[column]] for column in columns[number]])).tolist()
         examples = []
         for name in (own[entry] for entry in used[:_EXAMPLES]):
+            # A name that differs in case only does not match, but is a likely mistake.
             close = spellings.get(fold_name(name))
             hint = f" (known is {shown(close, _MOST_LETTERS)})" if close else ""
             examples.append(shown(name, _MOST_LETTERS) + hint)
@@ -234,6 +235,7 @@ def _with_ids(graph: TemporalGraph, match: _Match, kept: np.ndarray | None, left
     for name, ids in (("subject", entity), ("relation", relation), ("object", entity)):
         column = getattr(graph, name)
         column = column if kept is None else column[kept]
+        # `ids` lists the new id by the old one.
         changes[name] = column if ids is None else ids.astype(np.int32)[column]
     if kept is not None:
         # Snapshots that lose all their facts go, since a graph has none without facts.

@@ -97,6 +97,7 @@ class TrainingStateSummary(_Document):
 class ReliabilityBin(_Document):
     """Queries whose best candidate had a probability between `low` and `high`: its mean, and how often it was right."""
 
+    # A field cannot be called `from`, a keyword of Python.
     low: Fraction = Field(alias="from")
     high: Fraction = Field(alias="to")
     queries: Annotated[Count, Field(gt=0)]

@@ -71,6 +71,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
     **Raises:** CheckpointError where it is none of these, or a document of a wrong form.
     """
     path = Path(path)
+    # The .json beside a checkpoint stands for the checkpoint.
     if path.suffix != ".json" or not path.is_file() or checkpoint_path(path).is_file():
         return [read_run(path)], []
     try:

@@ -137,6 +137,7 @@ def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[
     kind = recurrence(graph, evaluation.split)  # pyright: ignore[reportArgumentType]
     strata = [row(name, kind == number) for number, name in enumerate(RECURRENCE)]
     counts = np.bincount(relation, minlength=graph.num_relations)
+    # A stable sort leaves relations of equal count in the order of their ids.
     order = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
     names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
     rows = tuple(row(names[number], relation == number) for number in order[:MAX_RELATIONS])

@@ -47,6 +47,7 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
         runs=runs,
         made_by=_made_by(runs),
         policy=policy + "base-uri 'none'; form-action 'none'",
+        # Not escaped: browsers read these elements as they are, and the hashes are of these very texts.
         style=Markup(style),
         script=Markup(script),
         sections={name: content for name, content in sections.items() if content},
@@ -60,6 +61,7 @@ def _environment() -> Environment:
         loader=PackageLoader("tirgn_eqx.report"),
         autoescape=True,
         finalize=safe_text,
+        # A wrong name in a template is an error, not an empty text.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

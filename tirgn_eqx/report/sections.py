@@ -35,6 +35,7 @@ def _plot(
     series: list[Series] = []
     marks: list[tuple[int, int, str]] = []
     for style, run in enumerate(runs):
+        # Several runs show the first of the values only, so that a line stands for a run.
         for number, (key, said) in enumerate(list(keys.items())[: None if single else 1]):
             curve = run.curves.get(key, ())
             points: list[Point] = [(x, None if y is None else scale * y) for x, y in curve if x > 0]

@@ -125,6 +125,7 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
         len(entity_names),
         len(relation_names),
         time_interval=window.interval or None,  # of step numbers, that of all train times
+        # The first time, so that a constant that is added to all times changes nothing (docs/model.md).
         clock_origin=int(facts[:, 3].min()),
         time_unit=window.unit if times.dated else None,
         entity_names=entity_names,
@@ -219,6 +220,7 @@ def _find_last_day(days: np.ndarray, counts: np.ndarray) -> int:
     The last day of a feed may be short, so that only days further behind the others than any of those lie apart are
     stray.
     """
+    # At least half of the days have as many events as the median, so that `full` is never empty.
     full = days[counts >= _SPARSE * np.median(counts)]
     last = int(full[-1])
     apart = int(np.diff(full).max(initial=1))
@@ -362,6 +364,7 @@ def split_by_snapshot(times: np.ndarray, where: str, shares: tuple[int, int, int
             f"{where}: {total} distinct times, but train, valid and test need at least 3; "
             "choose a finer granularity (15min, hour) or more days"
         )
+    # In whole numbers: 0.29 * 100 is 28.999999999999996 as a float.
     train_end = max(1, min(total * shares[0] // 100, total - 2))
     valid_end = min(max(total * (shares[0] + shares[1]) // 100, train_end + 1), total - 1)
     return np.searchsorted([train_end, valid_end], snapshot, side="right").astype(np.int8)

@@ -46,6 +46,7 @@ FORMS = (
     Form("folder", lambda path: is_folder(path) or (os.path.isdir(path) and not is_table(path)), read_folder),
     Form("parquet", lambda path: table_form(path) == "parquet", read_events),
     Form("table", is_table, read_events),
+    # A DataFrame has no path to match; `load_graph` finds it by its type.
     Form("frame", lambda path: False, read_events),
 )
 READERS = {form.kind: form.read for form in FORMS}

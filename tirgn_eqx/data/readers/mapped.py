@@ -116,6 +116,7 @@ def write_mapped(
 
 def _check_place(folder: Path) -> None:
     try:
+        # Hidden files are allowed: an interrupted writer leaves its lock in a folder that is otherwise empty.
         usable = not folder.exists() or (
             folder.is_dir() and ((folder / _RECORD).exists() or all(x.name.startswith(".") for x in folder.iterdir()))
         )
@@ -309,6 +310,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
         times=np.array(times),
         num_entities=entities,
         num_relations=relations,
+        # Two times are at most 2 * TIME_MAX apart.
         time_interval=record.number("time_interval", 1, 2 * TIME_MAX),
         clock_origin=record.number("clock_origin", -TIME_MAX, TIME_MAX),
         time_unit=record.time_unit(),

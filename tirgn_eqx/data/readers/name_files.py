@@ -64,6 +64,7 @@ def complete_names(names: dict[int, str] | None, size: int, kind: str, folder: P
     """
     if names is None:
         return None
+    # An empty name counts as none.
     complete = [names.get(entry) or f"{kind} {entry}" for entry in range(size)]
     shared = {name for name, number in Counter(complete).items() if number > 1}
     if not shared:
@@ -117,6 +118,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
     front = [(number, line.split("\t" if "\t" in line else None, 1)) for number, line in lines]
     first = [(number, fields[1].strip(), fields[0].strip()) for number, fields in front if len(fields) == 2]
     ids_first = len(first) == len(lines) and _are_ids(first, size)
+    # If both columns may be ids, the one that counts the lines is more likely to be them than the last one.
     if sound and ids_first and _count_up(first) and not _count_up(sound[0]):
         number, name, key = first[-1]
         raise DataError(

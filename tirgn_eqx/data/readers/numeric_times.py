@@ -132,6 +132,7 @@ def read_numbers(values: np.ndarray) -> Times:
             f"holds numbers of 8 digits that are no dates YYYYMMDD, such as {_example(values)}; name their form with "
             "--time-format, such as unix-s"
         )
+    # Seconds below 10^11, milliseconds below 10^14, microseconds below 10^17, else nanoseconds.
     unit = next(unit for unit, scale in DIVISORS.items() if typical < _LIMIT * scale or unit == "unix-ns")
     seconds = values // DIVISORS[unit]
     return Times(seconds, _of_another_form(values, seconds, unit), FORM_NAMES[unit])

@@ -86,6 +86,7 @@ class _BoundedReader:
         return self.file.read(length)
 
     def readline(self) -> bytes:
+        # The names that may occur are short, and a line without an end must not fill the memory.
         return self.file.readline(200)
 
 
@@ -135,6 +136,7 @@ class _Machine:
                 names = tuple(self._last(2))
                 self.stack[-2:] = [_find_name(names)]
             elif name == "GLOBAL":
+                # `pickletools` gives module and name with a space between them.
                 self.stack.append(_find_name(tuple(value.split(" ", 1))))
             elif name == "PROTO":
                 if value > _LAST_PROTOCOL:
@@ -191,6 +193,7 @@ def _find_name(names: tuple[Any, ...]) -> _Name:
 
 def _call(name: Any, arguments: Any) -> Any:
     """What a call of a function of numpy would return."""
+    # A `_Name` comes from `_find_name` only: a text in the file that reads `ndarray` is none.
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
         raise Unsound("a call of what is no part of numpy")
     if name == "dtype" and arguments and arguments[0] in _KINDS:

@@ -155,6 +155,7 @@ class FolderStream:
                 if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
                     raise StreamingError
                 if newest is None and before is not None:
+                    # In order of time, the first row of a split is its earliest one.
                     folder.check_boundary(split - 1, before, rows._replace(values=values[:1]), unit)
                 if newest is None or time[-1] > newest.values[0, 3]:
                     # The first row of the latest time, which `read_folder` names in its messages as well.

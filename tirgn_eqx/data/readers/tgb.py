@@ -34,7 +34,7 @@ SAMPLED = ("tkgl-wikidata",)  # the negatives of each query are a sample of the 
 _NEED = "a TGB folder holds NAME_edgelist.csv with the columns timestamp, head, tail, relation"
 _LAYOUT = Layout(("time", "head", "tail", "relation"), _NEED, most=4)
 _VALID = _TEST = 0.15  # shares of the facts, by time
-# _Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
+# Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
 _COLUMN_NAMES = {
     "time": {"timestamp", "time", "ts", "date", "datetime", "unix_time"},
     "head": {"head", "subject", "source", "src", "head_id"},
@@ -191,6 +191,7 @@ def _parse_times(path: Path, numbers: np.ndarray, texts: Any) -> tuple[np.ndarra
     parsed = {text: parse_number_or_date(text.strip()) for text in texts.unique().to_list()}
     times = {text: time for text, time in parsed.items() if time is not None and abs(time[0]) <= TIME_MAX}
     dated = {form.dated for _, form in times.values()}
+    # Some time is wrong: look for the first line that has it.
     if len(times) < len(parsed) or len(dated) > 1:
         for number, text in zip(numbers.tolist(), texts):
             if text not in times:

@@ -235,6 +235,7 @@ def _read_text(column: Any, form: str | None) -> Times:
     if form is not None and "%" in form:
         return _read_pattern(column, np.zeros(len(column), bool), form)
     numeric = column.str.contains(_NUMERIC).fill_null(False)
+    # A form that is named and is not of strptime or ISO is one of numbers. Without one, most rows decide.
     if form != "iso" and (form is not None or 2 * int(numeric.sum()) > len(column)):
         texts = pl.select(pl.when(numeric).then(column)).to_series()
         if texts.str.contains(".", literal=True).any():
@@ -257,6 +258,7 @@ def _check_order(column: Any, bad: np.ndarray) -> None:
     parts = np.array([[int(part) for part in re.split(r"[-/.]", text)[:2]] for text in last])
     rest = " %H:%M:%S" if ":" in last[0] else ""
     forms = [f"%d{mark}%m{mark}%Y{rest}", f"%m{mark}%d{mark}%Y{rest}"]
+    # Only an order in which no month is above 12.
     fitting = [form for form, month in zip(forms, (1, 0)) if (parts[:, month] <= 12).all()]
     options = " or ".join(f"--time-format '{form}'" for form in fitting or forms)
     raise UnclearTimes(
@@ -293,8 +295,10 @@ def _iso_seconds(text: str) -> int | None:
         return None if text.isdecimal() else unix_seconds(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         pass
+    # A month is its first day.
     if _MONTH.fullmatch(text):
         text += "-01"
+    # `fromisoformat` knows neither UTC nor GMT, and no offset behind a space.
     zone = _ZONE_WORD.search(text)
     if zone:
         text = text[: zone.start()]
@@ -302,6 +306,7 @@ def _iso_seconds(text: str) -> int | None:
     found = _DATE_FIRST.fullmatch(text)
     if found:
         year, _, month, day, rest = found.groups()
+        # 2018/1/9 becomes 2018-01-09.
         text = f"{year}-{month:0>2}-{day:0>2}{rest}"
     try:
         time = None if text.isdecimal() else dt.datetime.fromisoformat(text)

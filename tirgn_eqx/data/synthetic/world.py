@@ -68,6 +68,7 @@ class World:
         """
         floor, num_relations = self.floor, self.graph.num_relations
         given, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
+        # `(query, 1)` times `(entity,)`.
         rates = (floor.total * given[entity] * floor.relation[relation])[:, None] * candidate
         # No fact has s = o.
         rates[np.arange(len(entity)), entity] = 0.0
