@@ -134,6 +134,7 @@ def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | 
         for kind, names, size in zip(VOCABULARIES, theirs, own_sizes)
     )
     nameless = [kind for kind, a, b in zip(VOCABULARIES, own, theirs) if a is None or b is None]
+    # Without names, equal counts are the only sign that the ids mean the same.
     if nameless and own_sizes != sizes:
         what = f"{'the data have' if None in own else 'it has'} no names of {' and '.join(nameless)}"
         raise DataError(

@@ -113,6 +113,7 @@ def _compared_run(path: Path, document: ComparisonDocument, side: int, names: di
     model = document.models[side]
 
     def rows(kind: str) -> tuple[StratumMetrics, ...]:
+        # A stratum without queries has no metrics.
         known = [row for row in document.strata.get(kind, ()) if row.points]
         return tuple(StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side])) for row in known)
 

@@ -347,6 +347,7 @@ def _make_seed(day: np.ndarray) -> int:
     entities = np.unique(day[:, [0, 2]], return_inverse=True)[1].ravel()
     relations = np.unique(day[:, 1], return_inverse=True)[1].ravel()
     content = np.concatenate([entities, relations, day[:, 3] % DAY])
+    # Python's own `hash` differs from process to process.
     return int.from_bytes(hashlib.sha256(content.astype("<i8").tobytes()).digest())
 
 

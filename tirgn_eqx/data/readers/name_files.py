@@ -118,7 +118,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
     front = [(number, line.split("\t" if "\t" in line else None, 1)) for number, line in lines]
     first = [(number, fields[1].strip(), fields[0].strip()) for number, fields in front if len(fields) == 2]
     ids_first = len(first) == len(lines) and _are_ids(first, size)
-    # If both columns may be ids, the one that counts the lines is more likely to be them than the last one.
+    # Where both columns may be the ids, the one that counts the lines is the likelier one, but only by a guess.
     if sound and ids_first and _count_up(first) and not _count_up(sound[0]):
         number, name, key = first[-1]
         raise DataError(

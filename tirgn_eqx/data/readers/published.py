@@ -93,6 +93,7 @@ def get_published(
     busy = ConfigError(f"{place}: another `tirgn data get` is at work here; wait for its end")
     options = patience or Patience(), stop or threading.Event(), tell
     try:
+        # Two processes would write the same unfinished files.
         with exclusive_lock(place / _LOCK, busy):
             with _open_source(dataset, str(source), *options) as fetch:
                 for name in dataset.files:

@@ -57,6 +57,7 @@ def read_folder(path: str | Path) -> TemporalGraph:
     Source: the layout of https://github.com/Lee-zix/RE-GCN.
     """
     folder = _Folder(_existing(path))
+    # One check for all files, so that dates in one and numbers in another are refused.
     parts, forms = [], FormCheck()
     for split in SPLITS:
         file = folder.split_file(split)
@@ -102,6 +103,7 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     facts = np.concatenate([rows.values for rows in parts])
     if len(facts) == 0:
         raise DataError(f"{place}: no facts in {', '.join(file.name for file in files)}")
+    # Without a `stat.txt` the facts of all files give the sizes, so that ids are checked only now.
     folder = _Folder(place, facts)
     for file, rows in zip(files, parts):
         folder.check_ids(file, rows)
@@ -152,6 +154,7 @@ class FolderStream:
                     raise StreamingError
                 rows, unit = rows._replace(values=values), block_unit
                 time = values[:, 3]
+                # Starts from the latest time so far, because the order must hold from block to block as well.
                 if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
                     raise StreamingError
                 if newest is None and before is not None:
@@ -234,6 +237,7 @@ class _Folder:
         names = {kind: self._read_names(kind, size) for kind, size in sizes.items()}
         for kind, plural in (("entity", "entities"), ("relation", "relations")):
             named, size = len(names[kind] or ()), sizes[kind]
+            # Memory grows with the number of ids: a digit too many in `stat.txt` must not claim all of it.
             if size > most_ids(number + named):
                 raise DataError(
                     f"{self.stat}: {size:,} {plural}, but {number:,} facts and {named:,} names; correct the count"

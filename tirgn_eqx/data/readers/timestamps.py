@@ -211,6 +211,7 @@ def _pad(value: int, form: str) -> str:
 def _read_floats(values: np.ndarray, form: str | None) -> Times:
     usable = np.isfinite(values) & (np.abs(values) < _EXACT)
     whole = usable & (values == np.floor(values))
+    # Pandas keeps whole numbers with gaps among them as floats.
     if whole.all() or (form is None and 2 * whole.sum() > len(whole)):
         return _read_integers(np.where(whole, values, 0).astype(np.int64), ~whole, form)
     sound = np.where(usable, values, 0.0)
@@ -239,6 +240,7 @@ def _read_text(column: Any, form: str | None) -> Times:
     if form != "iso" and (form is not None or 2 * int(numeric.sum()) > len(column)):
         texts = pl.select(pl.when(numeric).then(column)).to_series()
         if texts.str.contains(".", literal=True).any():
+            # A text that is no number becomes NaN, and so a bad row.
             return _read_floats(texts.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(), form)
         numbers = texts.cast(pl.Int64, strict=False)
         return _read_integers(numbers.fill_null(0).to_numpy().astype(np.int64), numbers.is_null().to_numpy(), form)

@@ -53,7 +53,7 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
         # Every stem is used once before any is used again.
         lap, stem = divmod(country, len(stems))
         prefix, ending = divmod(lap, len(endings))
-        # Each stem begins with another ending and takes the next one in each lap, so that no name occurs twice.
+        # In each lap a stem takes its next ending, and the next prefix after all endings: no name occurs twice.
         root = _STEMS[stems[stem]] + _ENDINGS[(endings[stem % len(endings)] + ending) % len(endings)]
         names.append(_PREFIXES[prefix] + root)
         kind.append(0)
