@@ -64,7 +64,7 @@ def _parse_float_or_date(text: str) -> tuple[int, TimeForm] | None:
         time = dt.datetime.fromisoformat(text.removesuffix("UTC").rstrip())
     except ValueError:
         return None
-    # Whole-number division of timedeltas. `timestamp()` is a float, which rounds microseconds.
+    # Whole-number division of timedeltas. `timestamp()` is a float, which rounds the fraction of a distant date.
     seconds, fraction = divmod(in_utc(time) - _EPOCH, _SECOND)
     return None if fraction else (seconds, TimeForm.DATE if len(text) == 10 else TimeForm.DATE_AND_TIME)
 

@@ -224,8 +224,8 @@ def _moved_away(out: Path, old: Path) -> Iterator[None]:
         os.rename(out, old)
     try:
         yield
-    # Ctrl-C between the two renames must bring the old folder back, too.
     except BaseException:
+        # Ctrl-C between the two renames must bring the old folder back, too.
         if exists:
             os.rename(old, out)
         raise

@@ -31,8 +31,8 @@ Fraction = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class _Document(BaseModel):
-    # Strict, so that the text "3" is no number. Pydantic keeps names with `model_` for itself, and would warn of
-    # `model_type`.
+    # Strict, so that the text "3" is no number. Up to version 2.9, pydantic keeps names such as `model_type` for
+    # itself, and warns of them.
     model_config = ConfigDict(strict=True, frozen=True, populate_by_name=True, protected_namespaces=())
 
 

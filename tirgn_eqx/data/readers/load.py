@@ -130,8 +130,8 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
         names = {} if name is None else {"name": name}
         try:
             return write_mapped(out, facts, name=os.fspath(path), finish=lambda: facts.fields | names)
-        # The facts have to be sorted first, and so be in memory.
         except StreamingError:
+            # The facts have to be sorted first, and so be in memory.
             pass
     return map_graph(load_graph(path, name=name, **options), out)
 

@@ -160,7 +160,7 @@ def _write_facts(
             raise DataError(f"{fields['name']}: {name} {most} is beyond the {size:,} there are; correct the count")
     with Column(work / "times.npy", np.int64) as columns["times"]:
         columns["times"].append(np.concatenate(times))
-    # JSON takes no numbers of numpy, so that all become plain ones.
+    # JSON takes no numpy numbers, so that each becomes a plain one.
     interval, origin = fields.get("time_interval"), fields.get("clock_origin")
     interval = int(divisor or 1) if interval is None else int(interval)
     origin = default_origin(int(times[0][0]), interval) if origin is None else int(origin)

@@ -212,8 +212,8 @@ def _set_state(thing: Any, state: Any) -> None:
     if isinstance(thing, _Dtype) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
         # '=' and '|' are the order of the machine that wrote it, and of one byte.
         thing.order = state[1] if state[1] in "<>" else "<"
-    # The state of an array: version, shape, dtype, whether in Fortran order, bytes. In one dimension both orders agree.
     elif isinstance(thing, _Array) and isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype):
+        # Version, shape, dtype, whether in Fortran order, and bytes. In one dimension both orders agree.
         thing.values = _numbers(state[4], state[2], state[1])
     else:
         raise Unsound("a state of what has none")

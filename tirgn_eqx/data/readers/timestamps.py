@@ -300,7 +300,7 @@ def _iso_seconds(text: str) -> int | None:
     # A month is its first day.
     if _MONTH.fullmatch(text):
         text += "-01"
-    # `fromisoformat` knows neither UTC nor GMT, and no offset behind a space.
+    # `fromisoformat` knows neither UTC nor GMT.
     zone = _ZONE_WORD.search(text)
     if zone:
         text = text[: zone.start()]
