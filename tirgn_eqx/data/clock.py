@@ -39,6 +39,7 @@ def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: boo
     """
     config, data = metadata.get("config") or {}, metadata.get("data") or {}
     structure = config.get("structure")
+    # The settings of a mixture hold those of its neural part under `structure`.
     families = (config.get("family"), structure.get("family") if isinstance(structure, dict) else None)
     if families[0] == "regcn":
         return graph
@@ -61,6 +62,7 @@ def _check_step(graph: TemporalGraph, data: dict[str, Any], interval: int) -> No
         )
     if interval == graph.time_interval:
         return
+    # A single snapshot has no gaps. Its step is then 0, which is a multiple of any interval, so that it passes.
     gaps = np.diff(graph.times)
     step = int(np.gcd.reduce(gaps)) if len(gaps) else 0
     # With few snapshots, the interval was taken from their gaps and may be a multiple of the true one.
@@ -76,8 +78,12 @@ def _warn_if_far(graph: TemporalGraph, data: dict[str, Any], interval: int) -> N
     first, last, end = data.get("first_time"), data.get("last_time"), int(graph.times[-1])
     if first is None or last is None:
         return
+    # Data that end within the time of the training give two distances of at most 0, and hence no warning.
     distance, side = max((end - last, "after the last"), (first - end, "before the first"))
+    # A training on a single snapshot lasts one step, not 0.
     length = last - first + interval
+    # As far ahead as the training data last, forecasts lose little: on a simulated world the MRR falls from .616 to
+    # .613, but at twice that distance to .577 (docs/model.md).
     if distance > length:
         warnings.warn(
             f"{graph.name}: ends {distance // interval:,} steps {side} that the checkpoint was trained on, and its "

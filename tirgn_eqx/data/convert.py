@@ -46,12 +46,15 @@ def convert_data(
             f"split {split}: an event table has no splits; reading it cuts 80, 10 and 10 % of its snapshots"
         )
     if isinstance(path, str | Path) and os.path.exists(place) and os.path.exists(os.path.expanduser(path)):
+        # Compared as files, not as text: a link or another spelling may name the same place, which would be replaced.
         if os.path.samefile(place, os.path.expanduser(path)):
             raise ConfigError(f"{out}: is what is converted; name another place")
+    # Checked before the data are read, so that a mistake in --out or --split does not show after a long read only.
     check_free(place, not to_table, force)
     if split is not None:
         _parse_split(split)
     graph = _load(path, options)
+    # An empty split means that `read_unsplit` has put all facts into train.
     if split is not None or not all(graph.split_counts.sum(1)):
         graph = cut_by_time(graph, split)
     (write_events if to_table else write_folder)(graph, place, force=force)
@@ -66,6 +69,7 @@ def _load(path: Any, options: dict[str, Any]) -> TemporalGraph:
         place = Path(os.path.expanduser(path)) if isinstance(path, str | Path) else None
         if place is None or not _holds_facts(place):
             raise
+        # A message says what is wrong, then after the first semicolon what to do, which does not apply here.
         reason = str(error).split("; ")[0]
     # Faults other than those of the splits are raised again here.
     graph = read_unsplit(place)
@@ -98,6 +102,7 @@ def cut_by_time(graph: TemporalGraph, split: str | None = None) -> TemporalGraph
         begins = [parse_snapshot_time(graph, part) for part in parts]
         if begins[0] >= begins[1]:
             raise ConfigError(f"split {split}: valid begins at {parts[0]}, but must begin before test, at {parts[1]}")
+        # From the right: a snapshot at the very time at which valid begins is in valid.
         of_snapshot = np.searchsorted(begins, graph.times, side="right").astype(np.int8)
         for number, name in enumerate(SPLITS):
             if not (of_snapshot == number).any():
@@ -105,12 +110,14 @@ def cut_by_time(graph: TemporalGraph, split: str | None = None) -> TemporalGraph
                     f"{graph.name}: no facts for {name} when valid begins at {parts[0]} and test at {parts[1]}; give "
                     "times between those of its facts"
                 )
+    # Without provenance: loading the source again would give its own splits, not these.
     return dataclasses.replace(graph, split=of_snapshot[graph.snapshot], provenance={})
 
 
 def _parse_split(split: str) -> list[str]:
     """Three shares or two times, as text. **Raises:** ConfigError for what is neither."""
     parts = [part.strip() for part in split.split("/")]
+    # A part that is no share becomes -1; it may still be a time.
     shares = [int(part) if part.isascii() and part.isdecimal() and len(part) < 4 else -1 for part in parts]
     if len(parts) == 3 and min(shares) > 0 and sum(shares) == 100:
         return parts

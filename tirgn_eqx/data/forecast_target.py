@@ -29,6 +29,7 @@ class ForecastTarget:
         """
         clock = self.graph.time_index
         last = clock[self.history_end - 1]
+        # The history spans last - clock[0] + 1 steps, and as many again may follow `last`.
         return np.minimum(clock[self.target], 2 * last - clock[0] + 1)
 
 
@@ -42,6 +43,7 @@ def make_forecast_target(graph: TemporalGraph, time: int | None = None) -> Forec
     """
     step = graph.time_interval
     time = int(graph.times[-1]) + step if time is None else time
+    # From the left: a snapshot at `time` itself is cut off, because its facts are what the forecast is about.
     kept = int(np.searchsorted(graph.times, time))
     if kept == 0:
         raise DataError(
@@ -49,6 +51,7 @@ def make_forecast_target(graph: TemporalGraph, time: int | None = None) -> Forec
             "ask for a later time"
         )
     last = int(graph.times[kept - 1])
+    # The first of two empty snapshots is where the history ends; the second carries the clock of the target.
     between = [last + step] if last + step < time else []
     facts = slice(0, int(graph.offsets[kept]))
     fields = {name: getattr(graph, name)[facts] for name in ("subject", "relation", "object", "snapshot", "split")}

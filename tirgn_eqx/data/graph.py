@@ -113,6 +113,8 @@ class TemporalGraph:
         if len(self.subject) == 0:
             raise DataError(f"{self.name}: no facts; nothing can be trained on an empty graph")
         if any(
+            # In blocks, because the differences of a mapped column may not fit in memory; with one fact more, so that
+            # the last fact of a block is compared with the first one of the next.
             np.any(np.diff(self.snapshot[begin : begin + BLOCK_FACTS + 1]) < 0)
             for begin in range(0, self.num_facts, BLOCK_FACTS)
         ):
@@ -123,11 +125,13 @@ class TemporalGraph:
 
         What was computed from the facts is kept, and `mapped_folder`; `dataclasses.replace` drops both.
         """
+        # Not `time_index`, which depends on the clock.
         known = {name: vars(self)[name] for name in ("checksum", "offsets", "split_counts") if name in vars(self)}
         return dataclasses.replace(self, **changes).with_known(mapped_folder=self.mapped_folder, **known)
 
     def with_known(self, **values: Any) -> "TemporalGraph":
         """This graph, told values of its cached properties, and of `mapped_folder`, that are known already."""
+        # A frozen dataclass forbids plain assignment. A cached property finds a value that is stored under its name.
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self
@@ -164,6 +168,7 @@ class TemporalGraph:
         """int64 `(split, snapshot)`: how many facts of each split a snapshot holds."""
         counts = np.zeros(len(SPLITS) * self.num_snapshots, np.int64)
         for rows in self.blocks():
+            # In int64, because the split is int8 and the product would overflow.
             place = self.split[rows].astype(np.int64) * self.num_snapshots + self.snapshot[rows]
             counts += np.bincount(place, minlength=len(counts))
         return counts.reshape(len(SPLITS), self.num_snapshots)
@@ -176,7 +181,9 @@ class TemporalGraph:
         """Ranges of whole snapshots that cover all facts, each of at most `BLOCK_FACTS` facts or of one snapshot."""
         offsets, begin = self.offsets, 0
         while begin < self.num_snapshots:
+            # The last boundary within BLOCK_FACTS, or the next one where a single snapshot is larger.
             end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_FACTS, side="right")) - 1)
+            # The empty snapshots of a forecast target make no block.
             if offsets[end] > offsets[begin]:
                 yield slice(int(offsets[begin]), int(offsets[end]))
             begin = end
@@ -184,6 +191,8 @@ class TemporalGraph:
     @cached_property
     def checksum(self) -> str:
         """sha256 over the facts (ids and times, sorted), the splits, and the sizes; names do not enter."""
+        # All ids come first, then all times, so that the sizes of the blocks do not enter. Facts of a snapshot share
+        # their time, so times need no sorting. The bytes are little-endian int64 on every machine.
         digest = hashlib.sha256(f"{self.num_entities} {self.num_relations}\n".encode())
         for block in self.blocks():
             digest.update(self._sorted_rows(block).astype("<i8").tobytes())
@@ -197,10 +206,13 @@ class TemporalGraph:
         sizes = (len(SPLITS), self.num_entities, self.num_relations, self.num_entities)
         snapshot = self.snapshot[block].astype(np.int64)
         snapshot -= snapshot[0]
+        # Ids out of range would make different facts share a code.
         fits = all(int(column.min()) >= 0 and int(column.max()) < size for column, size in zip(columns, sizes))
         if fits and (int(snapshot[-1]) + 1) * math.prod(sizes) < 2**63:
             # One number per fact sorts many times faster than five columns.
             code = snapshot
+            # The code is a number in mixed radix, (((snapshot * 3 + split) * E + s) * R + r) * E + o. Divisions in
+            # reverse order give the columns back.
             for column, size in zip(columns, sizes):
                 code *= size
                 code += column
@@ -259,11 +271,13 @@ def from_facts(
     """
     facts = np.asarray(facts, np.int64).reshape(-1, 4)
     split = np.asarray(split, np.int8)
+    # The last key of lexsort counts first. It is stable: facts of one time and split keep the order of the source.
     order = np.lexsort((split, facts[:, 3]))
     facts, split = facts[order], split[order]
     times, snapshot = np.unique(facts[:, 3], return_inverse=True)
     first = int(times[0]) if len(times) else 0
     if time_interval is None:
+        # Of the train times alone: a later fact must not change the clock of earlier forecasts.
         time_interval = default_interval(np.unique(facts[split == 0, 3]))
     subject, relation, object_ = (facts[:, column].astype(np.int32) for column in range(3))
     return TemporalGraph(

@@ -11,6 +11,8 @@ from tirgn_eqx.data.graph import TemporalGraph
 
 def fold_name(name: str) -> str:
     """`name` as it is looked up where none is exactly equal: without outer spaces, case and Unicode form."""
+    # Unicode's canonical caseless match: case is folded in the decomposed form, since composed letters may fold
+    # in another way. Composing again changes no comparison.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name.strip()).casefold())
 
 
@@ -26,6 +28,7 @@ def add_names(graph: TemporalGraph, entities: Sequence[str] = (), relations: Seq
     Ids that it has stay what they are.
     """
     assert graph.entity_names is not None and graph.relation_names is not None
+    # A dict keeps the order of insertion: the graph's own names come first, and so keep their ids.
     entity_names = tuple(dict.fromkeys((*graph.entity_names, *entities)))
     relation_names = tuple(dict.fromkeys((*graph.relation_names, *relations)))
     if (entity_names, relation_names) == (graph.entity_names, graph.relation_names):

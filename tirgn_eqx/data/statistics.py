@@ -80,6 +80,7 @@ def _time(graph: TemporalGraph) -> dict[str, Any]:
         "step": step,
         "interval": graph.time_interval,
         "gaps": int((distance > step).sum()) if step else 0,
+        # A distance of 3 steps misses 2 snapshots.
         "missing": int((distance // step - 1).sum()) if step else 0,
         "unit": None if graph.time_unit is None else UNIT_NAMES[graph.time_unit],
         "dates": None if graph.time_unit is None else [str(format_snapshot_time(graph, place)) for place in (0, -1)],
@@ -93,7 +94,9 @@ def _compare_with_history(graph: TemporalGraph) -> tuple[np.ndarray, np.ndarray]
     # Facts are in time order, so the first row of a triple has its first time.
     first_row = np.unique(triple, return_index=True)[1]
     in_history = graph.snapshot[first_row][triple] < graph.snapshot
+    # The split is a part of the key, because only a row of the same split counts as a duplicate.
     fact = _dense(triple * graph.num_snapshots + graph.snapshot) * len(SPLITS) + graph.split
+    # `np.unique` gives the first row of each key; all other rows repeat one.
     repeated = np.ones(graph.num_facts, bool)
     repeated[np.unique(fact, return_index=True)[1]] = False
     return in_history, repeated

@@ -44,14 +44,17 @@ def parse_number_or_date(text: str) -> tuple[int, TimeForm] | None:
     """
     if _INTEGER.fullmatch(text):
         # int() refuses thousands of digits.
+        # No limit reaches 10^30, so callers refuse such a number as out of range.
         return int(text) if len(text) < 30 else 10**30, TimeForm.NUMBER
     return _parse_float_or_date(" ".join(text.split())) if len(text) <= 80 else None
 
 
+# A file has far fewer distinct times than lines.
 @lru_cache(1 << 12)
 def _parse_float_or_date(text: str) -> tuple[int, TimeForm] | None:
     if _FLOAT.fullmatch(text):
         value = Decimal(text)
+        # The exponent of Decimal("1.5146e+09") is 5: that many digits were not written.
         exact = int(value.as_tuple().exponent) <= 0 and value == value.to_integral_value()
         return (int(value), TimeForm.FLOAT) if exact else None
     if not _DATE.match(text):
@@ -61,6 +64,7 @@ def _parse_float_or_date(text: str) -> tuple[int, TimeForm] | None:
         time = dt.datetime.fromisoformat(text.removesuffix("UTC").rstrip())
     except ValueError:
         return None
+    # Whole-number division of timedeltas. `timestamp()` is a float, which rounds the fraction of a distant date.
     seconds, fraction = divmod(in_utc(time) - _EPOCH, _SECOND)
     return None if fraction else (seconds, TimeForm.DATE if len(text) == 10 else TimeForm.DATE_AND_TIME)
 
@@ -93,6 +97,7 @@ def in_units(facts: np.ndarray, form: TimeForm) -> tuple[np.ndarray, int | None]
     **Arguments:** `facts`: int64 `(fact, 4)`, the last column as `parse_number_or_date` gives it; `form`: the latest
     form among them.
     """
+    # `form` is the latest of all forms, so that one time of day anywhere keeps all times in seconds.
     if form != TimeForm.DATE:
         return facts, 1 if form.dated else None
     return np.column_stack([facts[:, :3], facts[:, 3] // DAY]), DAY

@@ -134,6 +134,7 @@ def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | 
         for kind, names, size in zip(VOCABULARIES, theirs, own_sizes)
     )
     nameless = [kind for kind, a, b in zip(VOCABULARIES, own, theirs) if a is None or b is None]
+    # Without names, equal counts are the only sign that the ids mean the same.
     if nameless and own_sizes != sizes:
         what = f"{'the data have' if None in own else 'it has'} no names of {' and '.join(nameless)}"
         raise DataError(
@@ -141,12 +142,14 @@ def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | 
             f"and {what} to match them by; name the data that it was trained on with --data-path, or data with names"
         )
     new_ids: list[np.ndarray | None] = [None, None]
+    # One value stands for all facts until a name is missing, so that the usual case allocates no mask.
     kept = np.ones(1, bool)
     columns = ((graph.subject, graph.object), (graph.relation,))
     for number, (kind, a, b) in enumerate(zip(VOCABULARIES, own, theirs)):
         if a is None or b is None or a == b:
             continue
         ids = _match_names(graph, kind, a, b, checkpoint)
+        # Ids that stay what they are need no copy of the columns, which may be mapped from the disk.
         if not np.array_equal(ids, np.arange(len(ids))):
             new_ids[number] = ids
         if (ids < 0).any():
@@ -163,6 +166,7 @@ def _match_names(
     ids = find_names(own, theirs)
     here, there = _ambiguous(own), _ambiguous(theirs)
     for name in here | there:
+        # A name of the same several ids on both sides is no ambiguity: each of these ids stays as it is.
         if here.get(name) == there.get(name):
             ids[here[name]] = here[name]
         elif name in here or name in own:
@@ -194,6 +198,7 @@ def _unknown_names(graph: TemporalGraph, matches: list[_Match]) -> str:
         missing = np.zeros(len(own or ()), bool)
         spellings: dict[str, str] = {}
         for match in matches:
+            # None stands for ids that all stay, so that no name is missing.
             ids = match.new_ids[number]
             if ids is not None:
                 missing |= ids < 0
@@ -203,6 +208,7 @@ def _unknown_names(graph: TemporalGraph, matches: list[_Match]) -> str:
         used = np.unique(np.concatenate([column[missing[column]] for column in columns[number]])).tolist()
         examples = []
         for name in (own[entry] for entry in used[:_EXAMPLES]):
+            # A name that differs in case only does not match, but is a likely mistake.
             close = spellings.get(fold_name(name))
             hint = f" (known is {shown(close, _MOST_LETTERS)})" if close else ""
             examples.append(shown(name, _MOST_LETTERS) + hint)
@@ -230,8 +236,10 @@ def _with_ids(graph: TemporalGraph, match: _Match, kept: np.ndarray | None, left
     for name, ids in (("subject", entity), ("relation", relation), ("object", entity)):
         column = getattr(graph, name)
         column = column if kept is None else column[kept]
+        # `ids` lists the new id by the old one.
         changes[name] = column if ids is None else ids.astype(np.int32)[column]
     if kept is not None:
+        # Snapshots that lose all their facts go, since a graph has none without facts.
         snapshots, snapshot = np.unique(graph.snapshot[kept], return_inverse=True)
         changes |= {"snapshot": snapshot.astype(np.int32), "times": graph.times[snapshots], "split": graph.split[kept]}
     if graph.static is not None and entity is not None:

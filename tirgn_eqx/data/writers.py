@@ -37,6 +37,7 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
     **Raises:** ConfigError for a folder that may not be replaced; DataError for names that such a folder cannot hold
     and for a graph with an empty split; OSError when it cannot be written. Nothing is left behind then.
     """
+    # The rename below has to replace the folder that a link leads to, not the link.
     out = Path(os.path.realpath(os.path.expanduser(out)))
     check_free(out, True, force)
     for split, count in zip(SPLITS, graph.split_counts.sum(1).tolist()):
@@ -44,6 +45,7 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
             raise DataError(
                 f"{graph.name}: no facts in {split}; cut it by time first (`cut_by_time`, --split 80/10/10)"
             )
+    # Beside `out`, because a rename cannot leave its file system.
     with scratch_folder(out.parent, out.name) as work:
         new = work / "new"
         new.mkdir()
@@ -56,12 +58,15 @@ def write_folder(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
             with (new / "e-w-graph.txt").open("wb") as file:
                 _write_rows(file, graph.static.entity, graph.static.relation, graph.static.word)
         times = {"unit_seconds": graph.time_unit, "interval": graph.time_interval, "origin": graph.clock_origin}
+        # Only a clock that a reader would not derive from the facts is written: published folders get no extra file.
         interval = default_interval(graph.times[graph.split_snapshots("train")])
         origin = default_origin(int(graph.times[0]), interval)
         if times != {"unit_seconds": None, "interval": interval, "origin": origin}:
             (new / TIMES_FILE).write_text(json.dumps(times) + "\n", encoding="utf-8")
+        # The contents must be on the disk before the rename: a crash could otherwise leave empty files in its place.
         for path in (*new.iterdir(), new):
             flush(path)
+        # `os.rename` does not replace a folder that holds files.
         with _moved_away(out, work / "old"):
             os.rename(new, out)
         flush(out.parent)
@@ -85,6 +90,7 @@ def write_events(graph: TemporalGraph, out: str | Path, *, force: bool = False) 
     relations = _name_series(graph.relation_names, graph.num_relations, "relation", graph.name)
     times = pl.Series(graph.times)
     if graph.time_unit == DAY:
+        # A date of polars is an int32 of days since 1970, as the graph's times are here.
         times = times.cast(pl.Int32).cast(pl.Date)
     elif graph.time_unit is not None:
         times = (times * graph.time_unit * 1_000_000).cast(pl.Datetime("us"))
@@ -109,6 +115,7 @@ def options_to_read_back(graph: TemporalGraph) -> ReadingOptions:
     if graph.time_unit is None:
         return ReadingOptions(time_format="steps")
     starts = graph.times * graph.time_unit
+    # The coarsest granularity that keeps all snapshots apart. `num_days=0` keeps all days; the default is the last 30.
     for name in ("day", "hour", "15min"):
         unit, count = GRANULARITIES[name]
         if not np.any(starts % (unit * count)):
@@ -128,6 +135,7 @@ def check_free(out: Path, folder: bool, force: bool) -> None:
         raise ConfigError(f"{out}: a table is written as .parquet, and a folder has no such ending; name another --out")
     if os.path.isdir(out):
         inside = sorted(os.listdir(out))
+        # Even with --force, a folder with any other file is not replaced: it may hold somebody's work.
         other = next((name for name in inside if name not in _FILES), None)
         if not folder or other is not None:
             what = f"a folder that holds {shown(other)}" if other else "a folder"
@@ -144,6 +152,7 @@ def check_free(out: Path, folder: bool, force: bool) -> None:
 def _write_facts(graph: TemporalGraph, folder: Path) -> None:
     with ExitStack() as stack:
         files = [stack.enter_context((folder / f"{split}.txt").open("wb")) for split in SPLITS]
+        # Block by block, because the columns of a mapped graph may be larger than the memory.
         for block in graph.blocks():
             columns = graph.subject[block], graph.relation[block], graph.object[block]
             split, times = graph.split[block], graph.times[graph.snapshot[block]]
@@ -167,6 +176,8 @@ def _write_names(path: Path, names: tuple[str, ...], kind: str, graph_name: str)
     text = "".join(f"{name}\t{number}\n" for number, name in enumerate(names))
     try:
         path.write_bytes(text.encode())
+        # Read back with the reader itself, because it decides by all lines together which column is the id. Its warning
+        # means that it took the other one.
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataWarning)
             read: dict[int, str] = read_names(path, len(names), kind, path.with_name("stat.txt")) or {}
@@ -182,6 +193,7 @@ def _write_names(path: Path, names: tuple[str, ...], kind: str, graph_name: str)
 
 
 def _fits_line(name: str) -> bool:
+    # Besides line ends, readers refuse NUL and, at the end of a file, Ctrl-Z.
     return bool(name) and name == name.strip() and not any(letter in name for letter in "\n\r\0\x1a")
 
 
@@ -213,6 +225,7 @@ def _moved_away(out: Path, old: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        # Ctrl-C between the two renames must bring the old folder back, too.
         if exists:
             os.rename(old, out)
         raise

@@ -16,6 +16,7 @@ _QUERIES = AliasChoices("queries", "queries")
 
 def to_finite(value: object) -> float | None:
     """`value` as a float where it is a finite number, else None."""
+    # A bool is an int in Python. A whole number beyond the largest float would fail in `float`.
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
         return None
     return None if math.isnan(value) else float(value)
@@ -30,6 +31,8 @@ Fraction = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class _Document(BaseModel):
+    # Strict, so that the text "3" is no number. Up to version 2.9, pydantic keeps names such as `model_type` for
+    # itself, and warns of them.
     model_config = ConfigDict(strict=True, frozen=True, populate_by_name=True, protected_namespaces=())
 
 
@@ -94,6 +97,7 @@ class TrainingStateSummary(_Document):
 class ReliabilityBin(_Document):
     """Queries whose best candidate had a probability between `low` and `high`: its mean, and how often it was right."""
 
+    # A field cannot be called `from`, a keyword of Python.
     low: Fraction = Field(alias="from")
     high: Fraction = Field(alias="to")
     queries: Annotated[Count, Field(gt=0)]
@@ -213,6 +217,7 @@ def check_document(model: type[D], content: bytes | str | Mapping[str, object], 
         return model.model_validate_json(content)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)[0]
+    # The place ("strata", "relation", 3) as strata.relation[3].
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in wrong["loc"]).lstrip(".")
     if wrong["type"] == "missing":
         said = "is missing"

@@ -49,6 +49,7 @@ def read_documents(paths: Sequence[str | Path]) -> tuple[list[TrainingRun], list
         places = {}
         for run in found:
             known = (number for number, other in enumerate(runs) if _same_model(run, other))
+            # Numbers, because names are made distinct only when all runs are known.
             places[run.name] = next(known, len(runs))
             runs += [run] if places[run.name] == len(runs) else []
         pairs += [(one, places[one.first], places[one.second]) for one in comparisons]
@@ -70,6 +71,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
     **Raises:** CheckpointError where it is none of these, or a document of a wrong form.
     """
     path = Path(path)
+    # The .json beside a checkpoint stands for the checkpoint.
     if path.suffix != ".json" or not path.is_file() or checkpoint_path(path).is_file():
         return [read_run(path)], []
     try:
@@ -83,6 +85,7 @@ def read_document(path: str | Path) -> tuple[list[TrainingRun], list[RunComparis
     if not isinstance(found, dict) or not found.keys() & {"entity", "models", "comparisons"}:
         raise CheckpointError(f"{path}: holds no metrics of a model; {_EXPECTED}")
     if "entity" in found:
+        # From the bytes again: a strict model takes a list for a tuple in JSON only, not in parsed values.
         evaluation = check_document(EvaluationDocument, content, path, _EXPECTED)
         return [_run(path.stem, path, evaluation, evaluation, from_evaluation(evaluation))], []
     if "comparisons" in found:
@@ -110,9 +113,11 @@ def _compared_run(path: Path, document: ComparisonDocument, side: int, names: di
     model = document.models[side]
 
     def rows(kind: str) -> tuple[StratumMetrics, ...]:
+        # A stratum without queries has no metrics.
         known = [row for row in document.strata.get(kind, ()) if row.points]
         return tuple(StratumMetrics(row.name, row.queries, row.share, RankMetrics(mrr=row.mrr[side])) for row in known)
 
+    # Fifteen digits are below 2**53, the limit of a time here.
     times = [row for row in rows("snapshot") if re.fullmatch(r"-?\d{1,15}", row.name)]
     measurements = Measurements(
         split=document.split,

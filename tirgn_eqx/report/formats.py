@@ -19,6 +19,7 @@ def safe_text(value: object, longest: int = MAX_LENGTH) -> Markup:
     if isinstance(value, Markup):
         return value
     text = printable(str(value))
+    # Cut, then escaped, so that no `&amp;` is cut in two.
     return escape(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
@@ -31,6 +32,7 @@ def format_number(value: object) -> str:
     """Counts with separators, other numbers with four decimals, or with four digits where they are small."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return MISSING
+    # Before whole numbers, because a bool is an int in Python.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

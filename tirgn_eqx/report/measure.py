@@ -101,6 +101,7 @@ def measure(
     evaluator = make_evaluator(model, graph, split=split, **config.window())
     # The evaluator was made for this kind of model, which its type does not say.
     evaluation = evaluator(model, pair)  # pyright: ignore[reportArgumentType]
+    # Not strict, because the dict holds lists where the model has tuples.
     found = from_evaluation(EvaluationDocument.model_validate(evaluation.to_dict(), strict=False))
     times = [format_snapshot_time(graph, int(number)) for number in np.unique(evaluation.snapshot)]
     spans = {}
@@ -126,6 +127,7 @@ def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[
     """Metrics by what the past says of the answer, of the most frequent relations, and how many more there are."""
     graph, ranks, nll = evaluation.graph, evaluation.filtered["entity"], evaluation.nll.get("entity")
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(evaluation.snapshot))
+    # A relation and its inverse are shown as one.
     relation = relation % graph.num_relations
 
     def row(name: str, chosen: np.ndarray) -> StratumMetrics:
@@ -135,6 +137,7 @@ def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[
     kind = recurrence(graph, evaluation.split)  # pyright: ignore[reportArgumentType]
     strata = [row(name, kind == number) for number, name in enumerate(RECURRENCE)]
     counts = np.bincount(relation, minlength=graph.num_relations)
+    # A stable sort leaves relations of equal count in the order of their ids.
     order = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
     names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
     rows = tuple(row(names[number], relation == number) for number in order[:MAX_RELATIONS])
@@ -157,10 +160,12 @@ def _samples(
     targets = np.unique(snapshots[places]).tolist()
     for place, target in enumerate(targets):
         present = np.flatnonzero(snapshot == target)
+        # 13 queries at 3 times are 4, 4 and 5.
         wanted = (number + place) // len(targets)
         rows = np.sort(rng.choice(present, min(wanted, len(present)), replace=False))
         if not len(rows):
             continue
+        # One for each time: facts at that time and later must be unknown to it.
         forecaster = Forecaster(model, config, graph, at=int(graph.times[target]), temperature=temperature)
         names = forecaster.names
         for row in rows.tolist():
@@ -170,6 +175,7 @@ def _samples(
                 forecast=forecaster.forecast_ids(s, r, top=MAX_CANDIDATES),
                 answer=names.entities[o],
                 answer_probability=float(forecaster.objects(np.array([s]), np.array([r]))[0][o]),
+                # Ranks have the order of `split_queries`.
                 rank=float(evaluation.filtered["entity"][row]),
                 happened=tuple(sorted({names.entities[i] for i in answer[same].tolist()})),
             )

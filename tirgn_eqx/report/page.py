@@ -38,6 +38,7 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
         "settings": compare_settings(runs),
     }
     style, script = _source("style.css"), _source("page.js")
+    # The browser runs only the script with this hash: text from data that got through the escaping could do nothing.
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
     names = ", ".join(run.name for run in runs)
     template = _environment().get_template("page.html")
@@ -46,6 +47,7 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
         runs=runs,
         made_by=_made_by(runs),
         policy=policy + "base-uri 'none'; form-action 'none'",
+        # Not escaped: browsers read these elements as they are, and the hashes are of these very texts.
         style=Markup(style),
         script=Markup(script),
         sections={name: content for name, content in sections.items() if content},
@@ -59,6 +61,7 @@ def _environment() -> Environment:
         loader=PackageLoader("tirgn_eqx.report"),
         autoescape=True,
         finalize=safe_text,
+        # A wrong name in a template is an error, not an empty text.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -55,8 +55,10 @@ def choose_ticks(low: Value, high: Value, most: int = 6) -> list[Value]:
         return [low]
     raw = span / max(1, most - 1)
     size = 10.0 ** math.floor(math.log10(raw))
+    # The margins of 1e-9 are for quotients that rounding puts a hair beside a whole number.
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
+    # Rounded, because 3 * 0.1 is 0.30000000000000004.
     return [round(number * step, 12) for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
@@ -110,6 +112,7 @@ class _Axes:
     """Maps values to places in the picture, and draws the frame."""
 
     def __init__(self, xs: Sequence[Value], y_low: Value, y_high: Value):
+        # A single x gets a range, too, since places are found by dividing by it.
         self.x_low, self.x_high = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
         self.y_low, self.y_high = y_low, y_high
 
@@ -117,6 +120,7 @@ class _Axes:
         return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: Value) -> Value:
+        # SVG counts y from the top.
         return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
 
     def draw_frame(self, x_title: str, y_title: str, format_x: Callable[[Value], str], whole: bool = True) -> str:
@@ -144,6 +148,7 @@ def _y_range(values: Sequence[Value], zero: bool) -> tuple[Value, Value]:
     """The range of the y axis: that of the values with a margin, from 0 where `zero`."""
     low, high = min(values), max(values)
     low = min(low, 0.0) if zero else low
+    # As for x: a range must not be empty.
     if low == high:
         low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
     margin = 0.04 * (high - low)
@@ -173,6 +178,7 @@ def draw_lines(
     for place, (x, style, text) in enumerate(marks):
         if axes.x_low <= x <= axes.x_high:
             left = axes.x(x) > WIDTH / 2
+            # The text of each mark stands a line above that of the one before, so that they do not overlap.
             where = f'x="{axes.x(x) + (-5 if left else 5):.1f}" y="{HEIGHT - BOTTOM - 8 - 14 * place}"'
             line = f'<path class="best" d="M{axes.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
             anchor = f'class="word" text-anchor="{"end" if left else "start"}"'
@@ -184,9 +190,11 @@ def draw_lines(
                 begun = False
                 continue
             at = axes.x(x), axes.y(float(y))
+            # After a gap, M moves the pen without a line.
             path.append(f"{'L' if begun else 'M'}{at[0]:.1f} {at[1]:.1f}")
             markers.append(draw_marker(one.style, *at))
             begun = True
+        # A dozen markers tell lines apart; one at every point would cover them.
         shown = "".join(markers[:: max(1, len(markers) // 12)])
         body.append(_group(one.style, f'<path class="line" d="{"".join(path)}"/>{shown}'))
     return _svg(f"{title}. {'; '.join(_description(one, format_x) for one in series if one.finite)}", body)
@@ -208,6 +216,7 @@ def draw_intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Va
         return Markup()
     bottom = TOP + _ROW_HEIGHT * len(rows)
     low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
+    # Where all values are 0, there is no range to take a share of.
     margin = 0.04 * (high - low) or 1.0
     low, high = low - margin, high + margin
 
@@ -242,6 +251,7 @@ def draw_reliability(title: str, series: Sequence[tuple[str, int, Sequence[Relia
     body.append(f'<path class="grid ideal" d="M{axes.x(0):.1f} {axes.y(0):.1f}L{axes.x(1):.1f} {axes.y(1):.1f}"/>')
     for _, style, bins in series:
         at = [(f"{axes.x(row.probability):.1f}", f"{axes.y(row.right):.1f}") for row in bins]
+        # By the root, so that the area of a dot and not its radius grows with the queries.
         sizes = [2 + 6 * math.sqrt(row.queries / most) for row in bins]
         dots = [f'<circle cx="{x}" cy="{y}" r="{size:.1f}"/>' for (x, y), size in zip(at, sizes)]
         path = "L".join(f"{x} {y}" for x, y in at)

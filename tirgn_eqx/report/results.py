@@ -75,6 +75,7 @@ def _by_time(measured: Sequence[MeasuredRun]) -> Plot | None:
     for one in measured:
         labels |= {row.time: row.time if row.label is None else row.label for row in one.found.snapshots}
     times = sorted(labels)
+    # The runs may have different times. A line's x is the place of a time among those of all runs.
     place = {time: number for number, time in enumerate(times)}
     series, queries = [], {}
     for one in measured:
@@ -120,6 +121,7 @@ def _relations(measured: Sequence[MeasuredRun]) -> RelationTable | None:
         return None
     queries = {row.name: row.queries for one in measured for row in one.found.relations}
     metrics = [{row.name: row.metrics for row in one.found.relations} for one in measured]
+    # There is a column for each run and metric, so that more runs get fewer metrics.
     wanted = {1: tuple(METRICS), 2: ("mrr", "hits_at_1", "hits_at_10")}.get(len(measured), ("mrr",))
     # A comparison document has no Hits.
     shown = [key for key in wanted if any(getattr(one, key) is not None for found in metrics for one in found.values())]

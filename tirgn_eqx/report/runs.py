@@ -24,7 +24,6 @@ from tirgn_eqx.storage.untrusted import parse_json, parse_toml, read_end
 BEST, TRAINED, STATE, SETTINGS = "tirgn_best.npz", "tirgn_trained.npz", "tirgn_state.json", "config.toml"
 MAX_LOG_BYTES = 256 << 20
 MAX_STATE_BYTES = 16 << 20
-# What --resume may change.
 Curve = tuple[tuple[int, float | None], ...]  # (epoch, value) by epoch; None where the value was no number
 
 
@@ -66,6 +65,7 @@ class TrainingRun:
     @property
     def epochs(self) -> int:
         """Epochs that the logs, or else the training state, know of."""
+        # The epoch of a state is the one in progress, so that one less is complete.
         logged = [curve[-1][0] for curve in self.curves.values()]
         return max([*logged, self.state.progress.epoch - 1 if self.state else 0, self.best_epoch or 0])
 
@@ -217,6 +217,8 @@ def read_curves(path: Path, missing: list[str]) -> dict[str, Curve]:
         lines.append((step, found))
     if broken:
         missing.append(f"{broken:,} lines of {path.name} could not be read")
+    # Lines are logged by step. A line with a loss ends an epoch, so that the n-th step with one is the end of epoch n.
+    # Step 0 is before the first.
     epochs = {0: 0}
     for step, line in lines:
         if "train/loss" in line:
@@ -225,6 +227,7 @@ def read_curves(path: Path, missing: list[str]) -> dict[str, Curve]:
     for step, line in lines:
         for key, value in line.items() if step in epochs else ():
             if "/" in key and (value is None or isinstance(value, int | float)):
+                # A resumed training may log a step again. The later line counts.
                 points.setdefault(key, {})[epochs[step]] = to_finite(value)
     return {key: tuple(found.items()) for key, found in points.items()}
 
@@ -234,6 +237,7 @@ def _find_logs(folder: Path, config: dict[str, object]) -> Path | None:
     logdir, above = config.get("logdir"), folder.resolve()
     if not isinstance(logdir, str) or not logdir or "\0" in logdir:
         return None
+    # A relative `logdir` counts from the working directory of the training, which no file names.
     for place in (Path(logdir), *(parent / logdir for parent in [above, *above.parents][:4])):
         try:
             if (path := place / "metrics.jsonl").is_file() and _logs_match(place, config):
@@ -251,6 +255,7 @@ def _logs_match(place: Path, config: dict[str, object]) -> bool:
         return False
     if not isinstance(found, dict):
         return False
+    # `--resume` may have changed the others since the logs began.
     logged, own = ({key: one[key] for key in one if key not in resumable_settings()} for one in (found, config))
     return logged == own
 

@@ -18,6 +18,7 @@ def group_by_data(runs: Runs) -> list[list[TrainingRun]]:
     """The runs in groups of the same data, in the order of the first of each."""
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
+        # As text, because the dict of the provenance cannot be part of a key.
         groups.setdefault(repr((run.data.sha256, run.data.provenance)), []).append(run)
     return list(groups.values())
 
@@ -34,11 +35,13 @@ def _plot(
     series: list[Series] = []
     marks: list[tuple[int, int, str]] = []
     for style, run in enumerate(runs):
+        # Several runs show the first of the values only, so that a line stands for a run.
         for number, (key, said) in enumerate(list(keys.items())[: None if single else 1]):
             curve = run.curves.get(key, ())
             points: list[Point] = [(x, None if y is None else scale * y) for x, y in curve if x > 0]
             if points:
                 series.append(Series(said if single else run.name, points, number if single else style))
+        # Only plots of validation metrics show which epoch was kept, since these decided it.
         if run.best_epoch and run.curves and next(iter(keys)).startswith("eval/"):
             marks.append((run.best_epoch, style, "kept" if single else f"{run.name[:20]}: kept"))
     picture = draw_lines(title, "epoch", y_title, series, marks=marks, zero=zero)
@@ -50,6 +53,7 @@ def _plot(
         note = "Vertical dotted lines: the epoch whose checkpoint was kept."
         note += f" How the training ended: {ended}." if ended else ""
     epochs = sorted({int(x) for one in series for x, _ in one.points})
+    # A row has a cell for the epoch and one for each line.
     step = math.ceil(len(epochs) * (1 + len(series)) / MAX_CELLS)
     chosen = {*epochs[::step], *epochs[-1:], *(epoch for epoch, _, _ in marks)}.intersection(epochs)
     values = [dict(one.points) for one in series]
@@ -132,6 +136,7 @@ def find_nearest_preset(config: Mapping[str, object]) -> tuple[str, dict[str, ob
 
 def _is_shared(key: str) -> bool:
     """Whether a setting says how to train, and not which run it is."""
+    # The name of a setting in a part of a mixture begins with that of the part: `structure.seed`.
     return key.rpartition(".")[2] not in _PER_RUN
 
 

@@ -81,12 +81,15 @@ def _find_columns(columns: Sequence[str], chosen: Mapping[str, str], where: str)
             raise DataError(f"{where}: has no column {shown(name)} for {role}{hint}; found {_list(columns)}; {_FORM}")
     found = dict(chosen)
     free = [name for name in columns if name not in found.values()]
+    # The names of the roles go before all others, so that a table with exactly these is never unclear.
     found |= {role: role for role in COLUMNS if role not in found and role in free}
     names: dict[str, list[str]] = {}
     for name in free:
         if name not in found.values():
+            # Columns that differ in case only stand together here, and `_only` asks which one is meant.
             names.setdefault(name.strip().lower(), []).append(name)
     _find_entities(found, names, where)
+    # A day or a year counts only where no finer time was found: GDELT has `SQLDATE`, `Year` and `DATEADDED`.
     for role, aliases in (("relation", _RELATIONS), ("timestamp", _TIMES), ("timestamp", _LAST_TIMES)):
         fitting = [name for alias in aliases for name in names.get(alias, [])]
         if role not in found and fitting:
@@ -115,6 +118,7 @@ def _find_entities(found: dict[str, str], names: dict[str, list[str]], where: st
     if "entity1" in found:
         return
     pairs = [pair for pair in _PAIRS if pair[0] in names and pair[1] in names]
+    # `Entity1` and `Entity2` are clear, whatever other pairs there are.
     if len(pairs) > 1 and _PAIRS[0] in pairs:
         pairs = [_PAIRS[0]]
     if len(pairs) > 1:
@@ -175,6 +179,7 @@ class EventTable(NamedTuple):
     def without(self, bad: np.ndarray) -> "EventTable":
         """The table without the rows of `frame` that are `bad`, bool `(row,)`."""
         keep = np.flatnonzero(~bad)
+        # Numbers of rows in the source are passed on, so that messages after several removals name the right one.
         source = keep if self.source is None else self.source[keep]
         return self._replace(frame=self.frame.filter(~bad), source=source, bad=self.bad + int(bad.sum()))
 
@@ -243,6 +248,7 @@ def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tu
 
     by_position = len(chosen) == len(COLUMNS) and all(name.isdecimal() for name in chosen.values())
     try:
+        # The helper process checks these in one pass. A column that turns out to be another one costs a second pass.
         likely = [*COLUMNS, *chosen.values(), *before.values()]
         reader = PartReader(part, likely, header=not (part.form == "csv" and by_position))
         found = _find_columns(reader.columns, before or chosen, part.name)
@@ -255,6 +261,7 @@ def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tu
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{part.name}: not a readable table ({told(error)[:200]}); {_NEED}") from error
     frame = frame.rename({name: role for role, name in found.items() if name != role})
+    # Before parts are joined: one may have numbers for names where another has text.
     frame = _with_text_names(frame, part.name, found)
     if part.form == "csv":
         _check_line_ends(frame, part.name)
@@ -265,6 +272,7 @@ def _join(frames: list[Any], parts: list[Part]) -> Any:
     import polars as pl
 
     kinds = [frame.schema["timestamp"] for frame in frames]
+    # `vertical_relaxed` would also join dates with numbers or text, and turn the dates into these.
     odd = next((number for number, kind in enumerate(kinds) if kind.is_temporal() != kinds[0].is_temporal()), None)
     try:
         if odd is not None:
@@ -299,6 +307,7 @@ def _from_pandas(column: Any, role: str, name: str) -> Any:
 
     zone = getattr(column.dtype, "tz", None)
     if zone is not None:
+        # Numpy has no zones: `to_numpy` would give an array of Python objects.
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = column.to_numpy()
     if values.dtype.kind != "O":
@@ -344,6 +353,7 @@ def _to_text(column: Any, where: str, name: str) -> Any:
             raise
     if kind.is_float():
         values = column.to_numpy()
+        # Pandas turns whole numbers with gaps among them into floats, which from 2^53 on do not tell neighbours apart.
         bad = ~np.isnan(values) & ~((values == np.floor(values)) & (np.abs(values) < 2.0**53))
         if bad.any():
             number = int(np.argmax(bad))
@@ -353,6 +363,7 @@ def _to_text(column: Any, where: str, name: str) -> Any:
             )
         return column.fill_nan(None).cast(pl.Int64).cast(pl.String)
     if isinstance(kind, pl.Decimal) and kind.scale == 0:
+        # A decimal has up to 38 digits, which 64 bits do not hold.
         return column.cast(pl.Int128).cast(pl.String)
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null) or kind.is_integer():
         return column.cast(pl.String)

@@ -125,6 +125,7 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
         len(entity_names),
         len(relation_names),
         time_interval=window.interval or None,  # of step numbers, that of all train times
+        # The first time, so that a constant that is added to all times changes nothing (docs/model.md).
         clock_origin=int(facts[:, 3].min()),
         time_unit=window.unit if times.dated else None,
         entity_names=entity_names,
@@ -219,6 +220,7 @@ def _find_last_day(days: np.ndarray, counts: np.ndarray) -> int:
     The last day of a feed may be short, so that only days further behind the others than any of those lie apart are
     stray.
     """
+    # At least half of the days have as many events as the median, so that `full` is never empty.
     full = days[counts >= _SPARSE * np.median(counts)]
     last = int(full[-1])
     apart = int(np.diff(full).max(initial=1))
@@ -252,7 +254,9 @@ def _make_facts(
     entities, subject, object_ = _number_names(table.frame["entity1"], table.frame["entity2"])
     relations, relation = _number_names(table.frame["relation"])
     facts = np.stack([subject, relation, object_, times.values], 1)
+    # `facts` holds copies of these.
     del subject, relation, object_
+    # Before the window cuts, so that the order of ids does not depend on it.
     first_entity = _first_times(facts, (0, 2), len(entities))
     first_relation = _first_times(facts, (1,), len(relations))
     rows, outside = len(facts), 0
@@ -266,6 +270,7 @@ def _make_facts(
         facts = thin(facts, max_events)
         facts[:, 3] //= scale
     step = window.interval or 1
+    # Seconds to units, down to the start of a snapshot: at 15min, second 1000 becomes minute 15.
     facts[:, 3] = facts[:, 3] // (window.unit * step) * step
     entity_names = _renumber(facts, (0, 2), first_entity, entities)
     return facts, entity_names, _renumber(facts, (1,), first_relation, relations), outside
@@ -276,6 +281,7 @@ def _number_names(*columns: Any) -> tuple:
     import polars as pl
 
     names = pl.concat(columns).unique().sort()
+    # An Enum numbers its categories in the order given, which is the sorted one here.
     kind = pl.Enum(names)
     return names.to_list(), *(column.cast(kind).to_physical().to_numpy().astype(np.int64) for column in columns)
 
@@ -284,6 +290,7 @@ def _first_times(facts: np.ndarray, columns: tuple[int, ...], number: int) -> np
     """int64 `(name,)`: the first time at which each of `number` names occurs in one of the columns."""
     first = np.full(number, np.iinfo(np.int64).max)
     for column in columns:
+        # Plain assignment would keep only the last of the rows that have the same name.
         np.minimum.at(first, facts[:, column], facts[:, 3])
     return first
 
@@ -293,6 +300,7 @@ def _renumber(facts: np.ndarray, columns: tuple[int, ...], first: np.ndarray, na
     occurs = np.zeros(len(first), bool)
     for column in columns:
         occurs[facts[:, column]] = True
+    # The names are sorted, so that the stable sort breaks ties of time by name.
     order = np.argsort(first, kind="stable")
     kept = order[occurs[order]]
     ids = np.full(len(first), -1, np.int64)
@@ -313,14 +321,18 @@ def thin(facts: np.ndarray, max_events: int) -> np.ndarray:
     _, day, count = np.unique(facts[:, 3] // DAY, return_inverse=True, return_counts=True)
     share = count * max_events / len(facts)
     quota = share.astype(np.int64)
+    # Ascending in minus the remainder: the largest comes first.
     remainder_first = np.argsort(quota - share, kind="stable")
     quota[remainder_first[: max_events - quota.sum()]] += 1
+    # Sorted by content, so that the order of the rows in the source makes no difference.
     by_day = facts[np.lexsort((facts[:, 3], facts[:, 2], facts[:, 1], facts[:, 0], day))]
     kept, start = [], 0
     for total, keep in zip(count.tolist(), quota.tolist()):
         rows = by_day[start : start + total]
         start += total
         chance = np.random.default_rng(_make_seed(rows)).random(total)
+        # By time, in random order at equal times. The middles of `keep` equal parts stay, which are spread over the
+        # day: of 10 rows, 3 are the rows 1, 5 and 8, counted from 0.
         rows = rows[np.lexsort((chance, rows[:, 3]))]
         kept.append(rows[(2 * np.arange(keep) + 1) * total // (2 * max(keep, 1))])
     return np.concatenate(kept)
@@ -331,9 +343,11 @@ def _make_seed(day: np.ndarray) -> int:
 
     **Arguments:** `day`: int64 `(fact, 4)`, the last column in seconds.
     """
+    # Ranks among the names of this day, which no other day changes.
     entities = np.unique(day[:, [0, 2]], return_inverse=True)[1].ravel()
     relations = np.unique(day[:, 1], return_inverse=True)[1].ravel()
     content = np.concatenate([entities, relations, day[:, 3] % DAY])
+    # Python's own `hash` differs from process to process.
     return int.from_bytes(hashlib.sha256(content.astype("<i8").tobytes()).digest())
 
 
@@ -351,6 +365,7 @@ def split_by_snapshot(times: np.ndarray, where: str, shares: tuple[int, int, int
             f"{where}: {total} distinct times, but train, valid and test need at least 3; "
             "choose a finer granularity (15min, hour) or more days"
         )
+    # In whole numbers: 0.29 * 100 is 28.999999999999996 as a float.
     train_end = max(1, min(total * shares[0] // 100, total - 2))
     valid_end = min(max(total * (shares[0] + shares[1]) // 100, train_end + 1), total - 1)
     return np.searchsorted([train_end, valid_end], snapshot, side="right").astype(np.int8)

@@ -62,11 +62,13 @@ def read_text_blocks(path: Path, need: str) -> Iterator[tuple[int, bytes]]:
                 half = b"\r" if data.endswith(b"\r") else b""
                 data = _with_lf(data.removesuffix(half))
                 ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+                # What is behind the last line end counts, too: a file without any would be gathered in memory.
                 long = np.flatnonzero(np.diff(ends, prepend=-1, append=len(data)) > LONGEST_LINE + 1)
                 if len(long):
                     raise DataError(f"{path}:{number + long[0]}: a line of more than {LONGEST_LINE:,} bytes; {need}")
                 if (place := data.find(b"\0")) >= 0:
                     raise DataError(
+                        # The byte 10 is a line feed.
                         f"{path}:{number + data.count(10, 0, place)}: a NUL byte (0x00), which no text holds: the file "
                         "was not written to its end, or is none of text; write it again"
                     )
@@ -199,6 +201,7 @@ def make_report(parts: list[TextRows], facts: np.ndarray, form: TimeForm, unit: 
 
 def read_rows(path: Path, first: int, block: bytes, layout: Layout) -> TextRows:
     """The rows of one block. **Arguments:** `first`: the number of its first line; **Raises:** see `integer_blocks`."""
+    # From the fastest way to the slowest, which alone can say what is wrong with which line.
     rows = _read_clean(block, layout) or _read_dates(block, layout)
     if rows is None:
         return _read_lines(path, block, layout, first)
@@ -211,21 +214,26 @@ def _read_clean(raw: bytes, layout: Layout) -> TextRows | None:
     if not len(data) or not _CLEAN[data].all() or _has_empty_field(raw):
         return None
     space = _SPACE[data]
+    # By byte: whether the next one is a digit, and whether the one before is a separator or there is none.
     before_digit = np.append(_DIGIT[data[1:]], False)
     after_space = np.append(True, space[:-1])
     minus = data == _MINUS
+    # A minus can only begin a number: `1-2` and `- 3` are for `_read_lines` to refuse.
     if not (before_digit & after_space)[minus].all():
         return None
     tokens = np.flatnonzero(~space & after_space)
     ends = np.flatnonzero(data == _NEWLINE)
     ends = ends if raw.endswith(b"\n") else np.append(ends, len(data))
+    # Tokens in each line: those that begin at bytes 0, 2 and 5, with lines that end at 4 and 7, are 2 and 1.
     per_line = np.diff(np.searchsorted(tokens, ends), prepend=0)
     lines = np.flatnonzero(per_line)
     counts = per_line[lines]
+    # The separator " " stands for any white space, line ends included.
     values = np.fromstring(raw, dtype=np.int64, sep=" ") if len(tokens) else np.zeros(0, np.int64)
     columns, most = layout.columns, layout.most
     if len(values) != len(tokens) or (counts < len(columns)).any() or (most is not None and (counts > most).any()):
         return None
+    # The place of each line's first token among all. Columns behind the wanted ones are passed over.
     first = np.cumsum(counts) - counts
     table = values[first[:, None] + np.arange(len(columns))]
     # fromstring clips what exceeds 64 bits to the limit, which is out of range here too.
@@ -259,8 +267,10 @@ def _read_dates(raw: bytes, layout: Layout) -> TextRows | None:
         forms.add(time[1])
         return b"%b%d" % (fact[1], time[0])
 
+    # Each date is replaced by its number in the text, so that the fast way can read the rest.
     numbers, count = _FACT.subn(to_number, raw)
     # A time that was not understood is still there and is no whole number. A line that did not match may be one.
+    # Where both kinds occur, `_read_lines` names a line of each.
     rows = _read_clean(numbers, layout) if len({form.dated for form in forms}) == 1 else None
     return rows._replace(form=max(forms)) if rows is not None and len(rows.values) == count else None
 
@@ -271,6 +281,8 @@ def _read_lines(path: Path, raw: bytes, layout: Layout, first: int) -> TextRows:
     columns = layout.columns
     time = columns.index("time") if "time" in columns else None
     line_of_kind: dict[bool, int] = {}  # the first line with a date, and with a number
+    # Not `splitlines`, which also ends lines at U+2028 and others, so that their numbers would be wrong. Bytes that are
+    # not UTF-8 may stand in a column that is ignored; in any other they are refused as no number.
     lines = raw.decode("utf-8", "replace").removesuffix("\n").split("\n") if raw else []
     for number, line in enumerate(lines, first):
         if not line.strip():
@@ -319,6 +331,7 @@ def _split_line(line: str, most: int | None) -> list[str]:
 
 def _parse_value(place: str, column: str, text: str) -> tuple[int, TimeForm]:
     low, high = _limits(column)
+    # Only a time may be a date or a float.
     whole = _INTEGER.fullmatch(text)
     found = parse_number_or_date(text) if column == "time" or whole else None
     if found is not None and low <= found[0] <= high:

@@ -46,6 +46,7 @@ FORMS = (
     Form("folder", lambda path: is_folder(path) or (os.path.isdir(path) and not is_table(path)), read_folder),
     Form("parquet", lambda path: table_form(path) == "parquet", read_events),
     Form("table", is_table, read_events),
+    # A DataFrame has no path to match; `load_graph` finds it by its type.
     Form("frame", lambda path: False, read_events),
 )
 READERS = {form.kind: form.read for form in FORMS}
@@ -81,6 +82,7 @@ def load_graph(path: Any = "sim", *, kind: str | None = None, name: str | None =
         raise ConfigError(f"kind {kind!r} does not exist{nearest(kind, READERS)}; known: {', '.join(READERS)}")
     reading = {option: options.pop(option) for option in READING_OPTIONS if option in options}
     if kind == "sim":
+        # An option of event tables and of the simulated world alike.
         days = reading.pop("num_days", None)
         graph = _simulate(text, **options | ({} if days is None else {"num_days": days}))
     elif options:
@@ -106,6 +108,7 @@ def reading_of(provenance: dict[str, Any], path: Any) -> dict[str, Any]:
         try:
             is_events = _find_kind(os.fspath(path)) in EVENT_KINDS
         except DataError:
+            # Nothing is there, or nothing known: the name decides, and reading reports what is wrong.
             is_events = form_of(path) is not None
         if not is_events:
             return {}
@@ -128,6 +131,7 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
         try:
             return write_mapped(out, facts, name=os.fspath(path), finish=lambda: facts.fields | names)
         except StreamingError:
+            # The facts have to be sorted first, and so be in memory.
             pass
     return map_graph(load_graph(path, name=name, **options), out)
 
@@ -174,8 +178,10 @@ def _check_simulation(path: str, options: dict[str, Any]) -> dict[str, Any]:
         if key not in known:
             raise ConfigError(f"{path}: option {key!r} does not exist{nearest(key, known)}; known: {', '.join(known)}")
         kind = type(known[key].default)
+        # A float cannot hold larger numbers. `simulate` refuses infinity in a line of its own.
         if kind is float and type(value) is int:
             value = options[key] = float(value) if abs(value) < 2**1000 else float("inf")
+        # Not `isinstance`, by which True would be a whole number.
         if type(value) is not kind:
             raise ConfigError(f"{path}: {key} = {shown(value)}: must be {kind.__name__}, not {type(value).__name__}")
     return options

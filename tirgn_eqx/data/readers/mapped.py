@@ -36,6 +36,7 @@ _COUNTS = ("lines", "facts", "blank", "bad", "outside", "thinned")
 _FIX = "make it again with `tirgn data map`"
 _RECORD_BYTES = 1 << 20
 _MOST = 1 << 40  # facts, lines, bytes of names
+# No separators: a record from elsewhere must not lead out of its folder.
 _FOLDER = re.compile(r"facts-[0-9a-f]{16}-[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -102,9 +103,11 @@ def write_mapped(
             }
             record["static"] = _write_static(work, fields.get("static"), record["columns"])
             flush(work)
+            # The columns are whole and on the disk before the record names them; until then it names the old ones.
             record["folder"] = _move_columns(folder, work, record)
             record["sha256"] = _checksum(folder, record)
             write_text(folder / _RECORD, json.dumps(record, indent=1) + "\n")
+            # Only now does nothing name the old columns any more.
             _remove_others(folder, record)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); free space there, or name another") from error
@@ -113,6 +116,7 @@ def write_mapped(
 
 def _check_place(folder: Path) -> None:
     try:
+        # Hidden files are allowed: an interrupted writer leaves its lock in a folder that is otherwise empty.
         usable = not folder.exists() or (
             folder.is_dir() and ((folder / _RECORD).exists() or all(x.name.startswith(".") for x in folder.iterdir()))
         )
@@ -139,6 +143,8 @@ def _write_facts(
             times.append(block.time[begins].astype(np.int64))
             trained = block.time[block.split == 0].astype(np.int64)
             if len(trained):
+                # The first distance is that to the last train time of the blocks before; for the very first time it
+                # is 0, which changes no greatest common divisor.
                 steps = np.diff(trained, prepend=trained[0] if train_time is None else train_time)
                 train_time, divisor = trained[-1], int(np.gcd.reduce(steps, initial=divisor))
             highest = np.maximum(highest, [column.max() for column in block[:3]])
@@ -147,12 +153,14 @@ def _write_facts(
     fields = fields | finish()
     if not times:
         raise DataError(f"{fields['name']}: no facts; nothing can be trained on an empty graph")
+    # `finish` may have given the sizes, so that ids can be compared with them only here.
     sizes = (fields["num_entities"], fields["num_relations"], fields["num_entities"])
     for name, most, size in zip(_COLUMNS, highest.tolist(), sizes):
         if most >= size:
             raise DataError(f"{fields['name']}: {name} {most} is beyond the {size:,} there are; correct the count")
     with Column(work / "times.npy", np.int64) as columns["times"]:
         columns["times"].append(np.concatenate(times))
+    # JSON takes no numpy numbers, so that each becomes a plain one.
     interval, origin = fields.get("time_interval"), fields.get("clock_origin")
     interval = int(divisor or 1) if interval is None else int(interval)
     origin = default_origin(int(times[0][0]), interval) if origin is None else int(origin)
@@ -196,6 +204,7 @@ class _SnapshotCounter:
     def assign(self, first: int, block: FactBlock) -> tuple[np.ndarray, np.ndarray]:
         """The snapshot of each fact, and which facts begin one. **Raises:** DataError for facts in another order."""
         time = block.time.astype(np.int64)
+        # The first fact of all is a step after nothing, and so begins a snapshot.
         step = np.diff(time, prepend=time[0] - 1 if self._time is None else self._time)
         back = (step < 0) | ((step == 0) & (np.diff(block.split.astype(np.int64), prepend=self._split) < 0))
         if back.any():
@@ -205,6 +214,7 @@ class _SnapshotCounter:
                 "splits came before it; sort the facts by time, then by split"
             )
         begins = step > 0
+        # A block that goes on with the last snapshot of the one before begins with its number, count - 1.
         snapshot = self._count + np.cumsum(begins) - 1
         self._time, self._split, self._count = int(time[-1]), int(block.split[-1]), int(snapshot[-1]) + 1
         return snapshot, begins
@@ -233,6 +243,7 @@ def _move_columns(folder: Path, work: Path, record: dict[str, Any]) -> str:
     content = {key: record[key] for key in ("columns", "names")}
     tag = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     number = 1
+    # A process may still map columns of the same content, so that their folder is not written again.
     while (place := folder / f"facts-{tag}-{number}").exists():
         number += 1
     work.rename(place)
@@ -243,6 +254,7 @@ def _move_columns(folder: Path, work: Path, record: dict[str, Any]) -> str:
 def _checksum(folder: Path, record: dict[str, Any]) -> str:
     """`TemporalGraph.checksum` of what was written."""
     place = folder / record["folder"]
+    # Mapped, because they may be larger than the memory.
     columns = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*_COLUMNS, "times")}
     sizes = {name: record[name] for name in ("name", "num_entities", "num_relations", "time_interval")}
     return TemporalGraph(**columns, **sizes).checksum
@@ -252,6 +264,7 @@ def _remove_others(folder: Path, record: dict[str, Any]) -> None:
     """Remove what an earlier graph left in the folder."""
     for pattern, kept in (("facts-*", record["folder"]), ("history-*", f"history-{record['sha256'][:32]}")):
         for place in folder.glob(pattern):
+            # Indices of the very same facts stay: the checksum begins the name of their folder.
             if not place.name.startswith(kept):
                 shutil.rmtree(place, ignore_errors=True)
 
@@ -273,11 +286,13 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     record = _Record(folder / _RECORD)
     facts, snapshots = record.number("facts", 1, _MOST), record.number("snapshots", 1, INT32_MAX)
     entities = record.number("num_entities", 1, INT32_MAX)
+    # The ids of inverse relations, r + relations, must fit in 32 bits as well.
     relations = record.number("num_relations", 1, INT32_MAX // 2)
     place = folder / record.text("folder", _FOLDER)
     sizes = {"entity": entities, "relation": relations}
     names = {kind: _read_names(record, place, kind, size) for kind, size in sizes.items()}
     for kind, size in sizes.items():
+        # Memory grows with the number of ids, so that a damaged or hostile record must not claim billions.
         if size > most_ids(facts + len(names[kind] or ())):
             raise record.error(f"{size:,} {_KINDS[kind]}, but {facts:,} facts")
     limits = (entities, relations, entities, snapshots, len(SPLITS))
@@ -296,6 +311,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
         times=np.array(times),
         num_entities=entities,
         num_relations=relations,
+        # Two times are at most 2 * TIME_MAX apart.
         time_interval=record.number("time_interval", 1, 2 * TIME_MAX),
         clock_origin=record.number("clock_origin", -TIME_MAX, TIME_MAX),
         time_unit=record.time_unit(),
@@ -317,6 +333,7 @@ class _Record:
         try:
             check_regular(path)
             with path.open("rb") as file:
+                # One byte more than allowed tells a file that is too long.
                 content = file.read(_RECORD_BYTES + 1)
             self.document = parse_json(content) if len(content) <= _RECORD_BYTES else None
         except OSError as error:
@@ -340,6 +357,7 @@ class _Record:
     def number(self, keys: str, low: int, high: int) -> int:
         """A whole number. **Arguments:** `keys`: from the outermost on, with spaces between them."""
         value = self.find(*keys.split())
+        # Not `isinstance`: `true` in JSON becomes a bool, which is an int.
         if type(value) is not int or not low <= value <= high:
             raise self.error(f"{keys} is {shown(value)}, expected a whole number from {low} to {high}")
         return value
@@ -385,6 +403,8 @@ def _check_order(place: Path, snapshot: np.ndarray, split: np.ndarray, times: np
     last = -1
     for begin in range(0, len(snapshot), CHUNK):
         part = slice(begin, begin + CHUNK)
+        # Rises with the snapshot, and in a snapshot with the split; `last` is that of the fact before this part. The
+        # first fact of all must be in snapshot 0, a step after -1.
         code = snapshot[part].astype(np.int64) * len(SPLITS) + split[part]
         step = np.diff(snapshot[part].astype(np.int64), prepend=last // len(SPLITS) if begin else -1)
         bad = (np.diff(code, prepend=last) < 0) | (step > 1)

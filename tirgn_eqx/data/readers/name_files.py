@@ -64,6 +64,7 @@ def complete_names(names: dict[int, str] | None, size: int, kind: str, folder: P
     """
     if names is None:
         return None
+    # An empty name counts as none.
     complete = [names.get(entry) or f"{kind} {entry}" for entry in range(size)]
     shared = {name for name, number in Counter(complete).items() if number > 1}
     if not shared:
@@ -73,6 +74,7 @@ def complete_names(names: dict[int, str] | None, size: int, kind: str, folder: P
     first = [entry for entry in ids if complete[entry] == complete[ids[0]]]
     for entry in ids:
         name = complete[entry]
+        # `Springfield (17)` may be a name in the file, too.
         while name in taken:
             name = f"{name} ({entry})"
         complete[entry] = name
@@ -107,6 +109,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
     choices = [last] if last == second else [last, second]
     sound = [rows for rows in choices if _are_ids(rows, size)]
     if len(sound) > 1:
+        # The first line on which the two readings differ.
         number, ours, theirs = next((a[0], a[2], b[2]) for a, b in zip(*sound) if a != b)
         raise DataError(
             f"{path}:{number}: the last column {shown(ours, 20)} and the second one {shown(theirs, 20)} may both be "
@@ -115,6 +118,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
     front = [(number, line.split("\t" if "\t" in line else None, 1)) for number, line in lines]
     first = [(number, fields[1].strip(), fields[0].strip()) for number, fields in front if len(fields) == 2]
     ids_first = len(first) == len(lines) and _are_ids(first, size)
+    # Where both columns may be the ids, the one that counts the lines is the likelier one, but only by a guess.
     if sound and ids_first and _count_up(first) and not _count_up(sound[0]):
         number, name, key = first[-1]
         raise DataError(
@@ -130,6 +134,7 @@ def _choose_columns(path: Path, lines: Lines, size: int, kind: str) -> list[Name
             stacklevel=6,
         )
         return first
+    # No choice is sound. With the one that has most numbers, the error names a line that differs from the others.
     return max(choices, key=lambda rows: sum(_is_number(key) for _, _, key in rows))
 
 
@@ -138,6 +143,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_id(text: str, size: int) -> bool:
+    # `int` refuses thousands of digits with an error of its own.
     return _is_number(text) and len(text) <= 20 and int(text) < size
 
 
@@ -145,6 +151,7 @@ def _are_ids(rows: list[NamedId], size: int) -> bool:
     """Whether every id exists, and none has two names."""
     if not all(_is_id(key, size) for _, _, key in rows):
         return False
+    # As many ids as pairs of id and name.
     return len({int(key) for _, _, key in rows}) == len({(int(key), name) for _, name, key in rows})
 
 

@@ -76,18 +76,22 @@ def calendar_seconds(values: np.ndarray, form: str) -> tuple[np.ndarray, np.ndar
     """int64 seconds of numbers such as 20180109 of `form`, and which of them are dates of that form."""
     digits = CALENDAR[form]
     fits = (values >= 10 ** (digits - 1)) & (values < 10**digits)
+    # Numbers of another length are computed with a stand-in of the right length, so that nothing overflows.
     year = np.where(fits, values, 10 ** (digits - 1))
     fields = []
+    # Two digits at a time from the end: 20180109 gives 09, then 01, and leaves 2018.
     for _ in range(digits // 2 - 2):
         year, field = np.divmod(year, 100)
         fields.insert(0, field)
     low, high = _YEARS.get(form, (1000, 9999))
     month, rest = fields[0], fields[1:]
     fits &= (year >= low) & (year <= high) & (month >= 1) & (month <= 12)
+    # Numpy counts months from 1970-01. Its calendar knows the leap years.
     start = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("M8[M]")
     first_day = start.astype("M8[D]").astype(np.int64)
     seconds = first_day * DAY
     if rest:
+        # The length of the month: from its first day to that of the next one.
         days = (start + 1).astype("M8[D]").astype(np.int64) - first_day
         fits &= (rest[0] >= 1) & (rest[0] <= days)
         seconds += (rest[0] - 1) * DAY
@@ -107,7 +111,9 @@ def read_numbers(values: np.ndarray) -> Times:
     none = np.zeros(len(values), bool)
     if not len(values):
         return Times(values, none, "step number", False)
+    # The absolute value of the least int64 would be negative.
     size = np.abs(np.maximum(values, -(2**62)))
+    # The median: a few odd values must not decide the form of all.
     typical = int(np.partition(size, len(size) // 2)[len(size) // 2])
     digits = len(str(typical))
     for form, length in CALENDAR.items():
@@ -126,6 +132,7 @@ def read_numbers(values: np.ndarray) -> Times:
             f"holds numbers of 8 digits that are no dates YYYYMMDD, such as {_example(values)}; name their form with "
             "--time-format, such as unix-s"
         )
+    # Seconds below 10^11, milliseconds below 10^14, microseconds below 10^17, else nanoseconds.
     unit = next(unit for unit, scale in DIVISORS.items() if typical < _LIMIT * scale or unit == "unix-ns")
     seconds = values // DIVISORS[unit]
     return Times(seconds, _of_another_form(values, seconds, unit), FORM_NAMES[unit])
@@ -138,6 +145,7 @@ def _of_another_form(values: np.ndarray, seconds: np.ndarray, unit: str) -> np.n
     if 2 * len(odd) >= len(values):
         return bad
     rest = values[odd]
+    # Programs write 0 or -1 for a time that they do not know.
     other = (rest == 0) | (rest == -1)
     for form in CALENDAR:
         found, fits = calendar_seconds(rest, form)
@@ -153,6 +161,7 @@ def _check_day_first(values: np.ndarray, digits: int) -> None:
     """**Raises:** UnclearTimes for DDMMYYYY or MMDDYYYY, whose first zero a number has lost."""
     if digits not in (7, 8):
         return
+    # 1022018, once 01022018, gives the year 2018 and the numbers 1 and 2.
     rest, year = np.divmod(values, 10_000)
     first, second = np.divmod(rest, 100)
     dated = (year >= 1900) & (year <= 2100) & (np.minimum(first, second) >= 1) & (np.maximum(first, second) <= 31)

@@ -86,6 +86,7 @@ class _BoundedReader:
         return self.file.read(length)
 
     def readline(self) -> bytes:
+        # The names that may occur are short, and a line without an end must not fill the memory.
         return self.file.readline(200)
 
 
@@ -103,6 +104,7 @@ class _Machine:
             if name in _VALUES:
                 self.stack.append(bytes(value) if isinstance(value, bytearray) else value)
             elif name == "MEMOIZE":
+                # From protocol 4 on, entries of the memo are numbered by how many there are.
                 self._keep(len(self.memo))
             elif name in ("BINPUT", "LONG_BINPUT"):
                 self._keep(value)
@@ -124,6 +126,7 @@ class _Machine:
                 self.stack[-2:] = [_call(function, arguments)]
             elif name == "BUILD":
                 _set_state(*self._last(2))
+                # The state goes; what it was set on stays below it.
                 self.stack.pop()
             elif name == "EMPTY_DICT":
                 self.stack.append(_Dict())
@@ -133,6 +136,7 @@ class _Machine:
                 names = tuple(self._last(2))
                 self.stack[-2:] = [_find_name(names)]
             elif name == "GLOBAL":
+                # `pickletools` gives module and name with a space between them.
                 self.stack.append(_find_name(tuple(value.split(" ", 1))))
             elif name == "PROTO":
                 if value > _LAST_PROTOCOL:
@@ -144,6 +148,7 @@ class _Machine:
                 raise Unsound(f"instruction {name} at byte {position or 0:,}, which no dict of arrays needs")
 
     def _last(self, number: int) -> list[Any]:
+        # Arguments must lie above the latest mark: what is below belongs to an outer list of values.
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < number:
             raise Unsound("an instruction without its arguments")
         return self.stack[-number:]
@@ -162,6 +167,7 @@ class _Machine:
             isinstance(part, np.ndarray | _Array) or (isinstance(part, bytes | str) and len(part) > _SMALL)
             for part in (value if isinstance(value, tuple) else (value,))
         )
+        # The pickler memoizes every array, and to keep them all would hold the whole file in memory.
         self.memo[number] = _DROPPED if large else value
 
     def _entries(self, many: bool) -> Iterator[Entry]:
@@ -187,10 +193,12 @@ def _find_name(names: tuple[Any, ...]) -> _Name:
 
 def _call(name: Any, arguments: Any) -> Any:
     """What a call of a function of numpy would return."""
+    # A `_Name` comes from `_find_name` only: a text in the file that reads `ndarray` is none.
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
         raise Unsound("a call of what is no part of numpy")
     if name == "dtype" and arguments and arguments[0] in _KINDS:
         return _Dtype(arguments[0])
+    # A whole number of numpy in a key is pickled as one of these.
     if name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _Dtype):
         return int(_numbers(arguments[1], arguments[0], (1,))[0])
     if name == "_frombuffer" and len(arguments) >= 3 and isinstance(arguments[1], _Dtype):
@@ -205,6 +213,7 @@ def _set_state(thing: Any, state: Any) -> None:
         # '=' and '|' are the order of the machine that wrote it, and of one byte.
         thing.order = state[1] if state[1] in "<>" else "<"
     elif isinstance(thing, _Array) and isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], _Dtype):
+        # Version, shape, dtype, whether in Fortran order, and bytes. In one dimension both orders agree.
         thing.values = _numbers(state[4], state[2], state[1])
     else:
         raise Unsound("a state of what has none")
@@ -215,4 +224,5 @@ def _numbers(raw: Any, dtype: _Dtype, shape: Any) -> np.ndarray:
     values = np.frombuffer(raw, dtype.numpy()) if isinstance(raw, bytes) else None
     if values is None or shape != (len(values),):
         raise Unsound("an array whose bytes are not its numbers in one dimension")
+    # A uint64 from 2^63 on becomes negative, which is no id.
     return values.astype(np.int64)

@@ -93,6 +93,7 @@ def get_published(
     busy = ConfigError(f"{place}: another `tirgn data get` is at work here; wait for its end")
     options = patience or Patience(), stop or threading.Event(), tell
     try:
+        # Two processes would write the same unfinished files.
         with exclusive_lock(place / _LOCK, busy):
             with _open_source(dataset, str(source), *options) as fetch:
                 for name in dataset.files:
@@ -122,6 +123,7 @@ def _obtain(dataset: PublishedDataset, name: str, place: Path, fetch: Callable[[
 def _matches(dataset: PublishedDataset, name: str, path: Path) -> bool:
     """Whether a file has the checksum of a published one, as far as that is known."""
     digest = dataset.files[name][1]
+    # A digest begins with its method, as in `sha256:228d...`.
     return digest is None or digest_of(path, digest.partition(":")[0]) == digest
 
 
@@ -155,6 +157,7 @@ def _open_source(
         if not path.is_file():
             raise DataError(f"{path}: file is missing; give a folder with all files of {dataset.name}")
         try:
+            # Read as a whole before anything is written: the two may fail for different reasons, with different advice.
             content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); give another folder") from error

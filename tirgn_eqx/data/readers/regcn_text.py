@@ -57,6 +57,7 @@ def read_folder(path: str | Path) -> TemporalGraph:
     Source: the layout of https://github.com/Lee-zix/RE-GCN.
     """
     folder = _Folder(_existing(path))
+    # One check for all files, so that dates in one and numbers in another are refused.
     parts, forms = [], FormCheck()
     for split in SPLITS:
         file = folder.split_file(split)
@@ -65,6 +66,8 @@ def read_folder(path: str | Path) -> TemporalGraph:
             raise folder.no_facts(file)
         folder.check_ids(file, rows)
         parts.append(rows)
+    # All files together decide whether days are the unit. The times are converted at once and then given back to their
+    # files.
     facts, unit = in_units(np.concatenate([rows.values for rows in parts]), forms.form)
     sizes = [len(rows.values) for rows in parts]
     parts = [rows._replace(values=values) for rows, values in zip(parts, np.split(facts, np.cumsum(sizes)[:-1]))]
@@ -100,6 +103,7 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     facts = np.concatenate([rows.values for rows in parts])
     if len(facts) == 0:
         raise DataError(f"{place}: no facts in {', '.join(file.name for file in files)}")
+    # Without a `stat.txt` the facts of all files give the sizes, so that ids are checked only now.
     folder = _Folder(place, facts)
     for file, rows in zip(files, parts):
         folder.check_ids(file, rows)
@@ -145,18 +149,23 @@ class FolderStream:
                 folder.check_ids(file, rows)
                 forms.add(file, rows)
                 values, block_unit = in_units(rows.values, forms.form)
+                # The blocks before were given out in days, and here is a time of day.
                 if number and block_unit != unit:
                     raise StreamingError
                 rows, unit = rows._replace(values=values), block_unit
                 time = values[:, 3]
+                # Starts from the latest time so far, because the order must hold from block to block as well.
                 if np.any(np.diff(time, prepend=time[0] if newest is None else newest.values[0, 3]) < 0):
                     raise StreamingError
                 if newest is None and before is not None:
+                    # In order of time, the first row of a split is its earliest one.
                     folder.check_boundary(split - 1, before, rows._replace(values=values[:1]), unit)
                 if newest is None or time[-1] > newest.values[0, 3]:
+                    # The first row of the latest time, which `read_folder` names in its messages as well.
                     last = int(np.searchsorted(time, time[-1]))
                     newest = rows._replace(values=values[last : last + 1], numbers=rows.numbers[last : last + 1])
                 number += len(values)
+                # In order of time, the first and last rows have the least and the greatest time.
                 ends += [int(time[0]), int(time[-1])]
                 yield FactBlock._make((*values.T, np.full(len(values), split, np.int8)))
             if newest is None:
@@ -176,6 +185,7 @@ class _Folder:
             self.num_entities, self.num_relations = _read_sizes(self.stat)
         else:
             self.num_entities, self.num_relations = (
+                # Names may be given for ids that no fact has.
                 1 + max(int(ids.max()), *(self._read_names(kind, None) or (0,)))
                 for kind, ids in (("entity", facts[:, [0, 2]]), ("relation", facts[:, 1]))
             )
@@ -227,11 +237,13 @@ class _Folder:
         names = {kind: self._read_names(kind, size) for kind, size in sizes.items()}
         for kind, plural in (("entity", "entities"), ("relation", "relations")):
             named, size = len(names[kind] or ()), sizes[kind]
+            # Memory grows with the number of ids: a digit too many in `stat.txt` must not claim all of it.
             if size > most_ids(number + named):
                 raise DataError(
                     f"{self.stat}: {size:,} {plural}, but {number:,} facts and {named:,} names; correct the count"
                 )
         absolute = os.path.abspath(self.path)
+        # Dates say what their unit is, so that `times.json` is for numbers only.
         return {
             "name": os.path.basename(absolute),
             "num_entities": self.num_entities,
@@ -310,6 +322,7 @@ def _read_static(path: Path, num_entities: int, stat: Path) -> StaticGraph | Non
         raise DataError(f"{path}: no static facts; delete the file if there are none")
     _check_ids(path, rows, columns, (num_entities,), stat)
     num_relations, num_words = (rows.values[:, 1:].max(0) + 1).tolist()
+    # The static encoder numbers words behind the entities and adds an inverse to each relation, all in 32 bits.
     most = min(most_ids(len(rows.values)), INT32_MAX - num_entities)
     if num_words > most or num_relations > most // 2:
         raise DataError(

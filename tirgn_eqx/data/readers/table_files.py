@@ -63,6 +63,7 @@ def _list_files(folder: Path) -> list[tuple[Path, str]]:
     found = []
     for place, folders, files in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
+        # In order of name, so that rows have the same numbers on every system. Spark adds a file `_SUCCESS`.
         folders[:] = sorted(name for name in folders if name[0] not in "._" and depth < _DEEPEST)
         for name in sorted(files):
             form = None if name[0] in "._" else form_of(name)
@@ -136,6 +137,7 @@ class PartReader:
         self._checked: set[str] | None = None  # columns that the helper process has read; None for text
         if part.form in ("csv", "ndjson"):
             self._packed = _find_packing(part.path)
+            # Of a packed text, the helper counts unpacked bytes as rows.
             if self._packed and check_table(part.path, self._packed).rows == 0:
                 raise Empty("it is empty")
             self._own = self._csv_columns() if part.form == "csv" else self._json_columns()
@@ -147,6 +149,7 @@ class PartReader:
         if self.part.form == "parquet":
             return check_parquet(self.part.path, columns)
         with self.part.path.open("rb") as file:
+            # A file of Arrow begins with this mark, a stream does not.
             self._stream = file.read(6) != b"ARROW1"
         return check_table(self.part.path, "arrows" if self._stream else "arrow", columns)
 
@@ -161,6 +164,7 @@ class PartReader:
             self._check(inside)
         path, form = self.part.path, self.part.form
         if form == "parquet":
+            # `_partition` reads the names of folders. Polars would read a `*` in a name as a pattern.
             table = pl.read_parquet(path, columns=inside, glob=False, hive_partitioning=False)
         elif form == "arrow" and not self._stream:
             from tirgn_eqx.storage.table_probe_child import scan_arrow
@@ -186,6 +190,7 @@ class PartReader:
         if self._packed == "zst":
             import polars as pl
 
+            # Polars unpacks zstd. With a separator that text does not hold, each line is the one column of a row.
             options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None, "glob": False}
             lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
             return [(line or "").encode() for line in lines]
@@ -210,16 +215,20 @@ class PartReader:
         if len(first) > _HEADER:
             raise Unsound(f"its first line has more than {_HEADER:,} bytes")
         end = "\n"
+        # Lines were split at LF, so that a CR within means lines that end in CR.
         if b"\r" in first.rstrip(b"\r\n"):
             first, end = first.partition(b"\r")[0], "\r"
         text, name = first.decode("utf-8", "replace"), self.part.path.name.lower()
         counts = {mark: text.count(mark) for mark in _SEPARATORS}
+        # The name of the file outweighs what the names of its columns hold.
         if ".tsv" in name or ".tab" in name:
             counts["\t"] += 1000
+        # At equal counts the mark with the lowest code is taken: tab, comma, semicolon, bar.
         separator = max(counts, key=lambda mark: (counts[mark], -ord(mark)))
         if text.count(separator) >= _MOST_COLUMNS:
             raise Unsound(f"it has more than {_MOST_COLUMNS:,} columns")
         self._options = {"separator": separator, "eol_char": end, "has_header": self.header}
+        # All columns as text: a code such as 010 is not the number 10.
         self._options |= {"infer_schema": False, "glob": False}
         names = pl.scan_csv(self.part.path, **self._options).collect_schema().names()
         return names if self.header else [str(number) for number in range(1, len(names) + 1)]
@@ -229,6 +238,7 @@ class PartReader:
         import polars as pl
 
         scanned = pl.scan_csv(self.part.path, **self._options)
+        # Without a header, polars calls the columns column_1, column_2; here they are 1, 2.
         own = scanned.collect_schema().names()
         column_of = dict(zip(self._own, own))
         chosen = []
@@ -237,6 +247,7 @@ class PartReader:
             # Where spaces surround the separators of the first line, they surround those of the others, too.
             chosen.append((column if name == name.strip() else column.str.strip_chars()).alias(name))
         others = [column for column in own if column not in {column_of[name] for name in columns}]
+        # `COUNT` is 0 where none of the other fields has a value.
         count = pl.sum_horizontal(pl.col(others).is_null()) if others else pl.lit(0)
         try:
             return scanned.select(*chosen, (count - len(others)).alias(COUNT)).collect(engine="streaming")
@@ -272,6 +283,7 @@ class PartReader:
         """The first line with more columns than `expected`, and how many it has, where it can be found."""
         mark = self._options["separator"].encode()
         for number, line in enumerate(self._lines(), 1):
+            # A quoted field may hold separators of its own.
             if line.count(mark) >= expected and b'"' not in line:
                 carriage = " and a carriage return within" if b"\r" in line.rstrip(b"\r\n") else ""
                 return f"line {number:,} has {line.count(mark) + 1:,} columns{carriage}"

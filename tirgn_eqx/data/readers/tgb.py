@@ -34,7 +34,7 @@ SAMPLED = ("tkgl-wikidata",)  # the negatives of each query are a sample of the 
 _NEED = "a TGB folder holds NAME_edgelist.csv with the columns timestamp, head, tail, relation"
 _LAYOUT = Layout(("time", "head", "tail", "relation"), _NEED, most=4)
 _VALID = _TEST = 0.15  # shares of the facts, by time
-# _Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
+# Names of the columns, which may be in any order; under other names they are taken by place, as py-tgb does.
 _COLUMN_NAMES = {
     "time": {"timestamp", "time", "ts", "date", "datetime", "unix_time"},
     "head": {"head", "subject", "source", "src", "head_id"},
@@ -96,6 +96,7 @@ def read_tgb(path: str | Path) -> TemporalGraph:
 
 def _split(time: np.ndarray) -> np.ndarray:
     """int8: 0 train, 1 valid, 2 test. As TGB cuts: quantiles of the times of all facts and their inverses."""
+    # Quantiles interpolate by the number of values, so that doubling the times can move a boundary.
     valid, test = np.quantile(np.concatenate([time, time]), [1 - _VALID - _TEST, 1 - _TEST])
     return (time > valid).astype(np.int8) + (time > test).astype(np.int8)
 
@@ -109,8 +110,10 @@ def _read_numbered(path: Path) -> tuple[TextRows, _Names]:
     blocks = (_read_numbers(path, first, block, places) for first, block in read_text_blocks(path, _NEED))
     rows = gather_rows(path, blocks, _LAYOUT, FormCheck())
     values = rows.values
+    # Row by row, head before tail: the order in which py-tgb numbers the entities.
     number, first, place = np.unique(values[:, 1:3].ravel(), return_index=True, return_inverse=True)
     order = np.argsort(first)
+    # `order` lists the distinct numbers as they come, and `rank` is its inverse, from number to new id.
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     ends = rank[place.ravel()].reshape(-1, 2)
@@ -152,6 +155,7 @@ class _Ids(dict[str, int]):
         """int64 ids of a polars Series of names; new ones get the next ids."""
         import polars as pl
 
+        # Only distinct names go through Python.
         distinct = names.unique(maintain_order=True)
         ids = [self.setdefault(name, len(self)) for name in distinct.to_list()]
         return names.replace_strict(distinct, pl.Series(ids, dtype=pl.Int64)).to_numpy()
@@ -183,9 +187,11 @@ def _parse_times(path: Path, numbers: np.ndarray, texts: Any) -> tuple[np.ndarra
     """int64 times of a polars Series of text on the lines `numbers`, and their latest form."""
     import polars as pl
 
+    # Facts are many and times few, so that each distinct text is parsed once.
     parsed = {text: parse_number_or_date(text.strip()) for text in texts.unique().to_list()}
     times = {text: time for text, time in parsed.items() if time is not None and abs(time[0]) <= TIME_MAX}
     dated = {form.dated for _, form in times.values()}
+    # Some time is wrong: look for the first line that has it.
     if len(times) < len(parsed) or len(dated) > 1:
         for number, text in zip(numbers.tolist(), texts):
             if text not in times:
@@ -201,6 +207,7 @@ def _parse_times(path: Path, numbers: np.ndarray, texts: Any) -> tuple[np.ndarra
 def _read_static(path: Path, entities: tuple[str, ...]) -> StaticGraph | None:
     """The static facts of entities that have dated facts, or None without any."""
     places = _find_columns(path, ("head", "tail", "relation"))
+    # An entity that occurs in static facts only is in no query, and has no id.
     known = {name: number for number, name in enumerate(entities)}
     words, relations, parts = _Ids(), _Ids(), [np.zeros((3, 0), np.int64)]
     for first, block in read_text_blocks(path, _NEED):

@@ -37,6 +37,7 @@ class TGBNegatives:
                         f"{self.path}: a candidate of {key} is none of the {graph.num_entities:,} entities; give the "
                         "negatives of these facts"
                     )
+                # Half the memory of int64; ids fit, as they are below the number of entities.
                 self._candidates.append(values.astype(np.int32))
         except Unsound as error:
             raise DataError(f"{self.path}: {error}; fetch the file again") from error
@@ -54,6 +55,7 @@ class TGBNegatives:
         graph = self.graph
         if len(key) == 3:
             time, subject, relation = key
+            # A number beyond int64 cannot be searched for.
             snapshot = int(np.searchsorted(graph.times, time)) if abs(time) < 2**62 else len(graph.times)
             exists = snapshot < len(graph.times) and int(graph.times[snapshot]) == time
             if exists and 0 <= subject < graph.num_entities and 0 <= relation < 2 * graph.num_relations:
@@ -74,6 +76,7 @@ class TGBNegatives:
         rows = np.arange(*graph.offsets[snapshot : snapshot + 2].tolist())
         subject, relation, _ = both_directions(graph, rows[graph.split[rows] == SPLITS.index(self.split)])
         queries = np.unique(self._join(np.int64(snapshot), subject, relation))
+        # Codes are sorted and distinct: the place of a query is its own or, where it is missing, another code's.
         place = np.searchsorted(self._codes, queries)
         missing = queries[self._codes[place] != queries]
         if len(missing):
@@ -83,6 +86,7 @@ class TGBNegatives:
                 f"{pair % graph.num_entities}, {relation}); give the negatives of these facts"
             )
         candidates = [self._candidates[number] for number in self._order[place].tolist()]
+        # The reverse of `_join`; a pair is snapshot * entities + subject.
         pair, relation = np.divmod(np.repeat(queries, [len(values) for values in candidates]), 2 * graph.num_relations)
         return pair % graph.num_entities, relation, np.concatenate(candidates).astype(np.int64)
 

@@ -51,6 +51,7 @@ def check_time_format(form: str | None) -> None:
             f"%d/%m/%Y, or one of {', '.join(NAMED_FORMS)}"
         )
     try:
+        # An empty text fails with "does not match" if the form is sound; any other error is about the form itself.
         dt.datetime.strptime("", form)
     except ValueError as error:
         if "does not match" not in str(error):
@@ -141,6 +142,7 @@ def _read(column: Any, form: str | None) -> Times:
             raise UnclearTimes(f"holds dates already (type {kind}), not {form}; leave out --time-format")
         if isinstance(kind, pl.Date):
             return Times(column.cast(pl.Int32).to_numpy().astype(np.int64) * DAY, none, "date")
+        # Floor division rounds down before 1970 as well.
         seconds = column.to_physical().to_numpy() // _PER_SECOND[kind.time_unit]
         if form is None:
             _check_unit(seconds)
@@ -152,6 +154,7 @@ def _read(column: Any, form: str | None) -> Times:
     if kind.is_float():
         return _read_floats(column.to_numpy(), form)
     if kind.is_integer():
+        # A uint64 beyond int64 becomes null, and so a bad row.
         values = column.cast(pl.Int64, strict=False)
         return _read_integers(values.fill_null(0).to_numpy().astype(np.int64), values.is_null().to_numpy(), form)
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
@@ -176,6 +179,7 @@ def _check_unit(seconds: np.ndarray) -> None:
 
 def _read_integers(values: np.ndarray, bad: np.ndarray, form: str | None) -> Times:
     if form is None:
+        # Without the rows that hold no number, which must not count in the choice of a form.
         times = read_numbers(values[~bad])
         seconds, wrong = np.zeros(len(values), np.int64), bad.copy()
         seconds[~bad], wrong[~bad] = times.values, times.bad
@@ -207,6 +211,7 @@ def _pad(value: int, form: str) -> str:
 def _read_floats(values: np.ndarray, form: str | None) -> Times:
     usable = np.isfinite(values) & (np.abs(values) < _EXACT)
     whole = usable & (values == np.floor(values))
+    # Pandas keeps whole numbers with gaps among them as floats.
     if whole.all() or (form is None and 2 * whole.sum() > len(whole)):
         return _read_integers(np.where(whole, values, 0).astype(np.int64), ~whole, form)
     sound = np.where(usable, values, 0.0)
@@ -217,6 +222,7 @@ def _read_floats(values: np.ndarray, form: str | None) -> Times:
     if form in DIVISORS:
         return Times(np.floor(sound / DIVISORS[form]).astype(np.int64), ~usable, FORM_NAMES[form])
     seconds = np.floor(sound).astype(np.int64)
+    # Unix times with fractions of a second: too large for step numbers, and not whole.
     if form is None and usable.any() and np.median(np.abs(sound[usable])) >= LIKELY_FROM:
         times = read_numbers(seconds)
         if times.form == "unix second":
@@ -230,9 +236,11 @@ def _read_text(column: Any, form: str | None) -> Times:
     if form is not None and "%" in form:
         return _read_pattern(column, np.zeros(len(column), bool), form)
     numeric = column.str.contains(_NUMERIC).fill_null(False)
+    # A form that is named and is not of strptime or ISO is one of numbers. Without one, most rows decide.
     if form != "iso" and (form is not None or 2 * int(numeric.sum()) > len(column)):
         texts = pl.select(pl.when(numeric).then(column)).to_series()
         if texts.str.contains(".", literal=True).any():
+            # A text that is no number becomes NaN, and so a bad row.
             return _read_floats(texts.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(), form)
         numbers = texts.cast(pl.Int64, strict=False)
         return _read_integers(numbers.fill_null(0).to_numpy().astype(np.int64), numbers.is_null().to_numpy(), form)
@@ -252,6 +260,7 @@ def _check_order(column: Any, bad: np.ndarray) -> None:
     parts = np.array([[int(part) for part in re.split(r"[-/.]", text)[:2]] for text in last])
     rest = " %H:%M:%S" if ":" in last[0] else ""
     forms = [f"%d{mark}%m{mark}%Y{rest}", f"%m{mark}%d{mark}%Y{rest}"]
+    # Only an order in which no month is above 12.
     fitting = [form for form, month in zip(forms, (1, 0)) if (parts[:, month] <= 12).all()]
     options = " or ".join(f"--time-format '{form}'" for form in fitting or forms)
     raise UnclearTimes(
@@ -288,8 +297,10 @@ def _iso_seconds(text: str) -> int | None:
         return None if text.isdecimal() else unix_seconds(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         pass
+    # A month is its first day.
     if _MONTH.fullmatch(text):
         text += "-01"
+    # `fromisoformat` knows neither UTC nor GMT.
     zone = _ZONE_WORD.search(text)
     if zone:
         text = text[: zone.start()]
@@ -297,6 +308,7 @@ def _iso_seconds(text: str) -> int | None:
     found = _DATE_FIRST.fullmatch(text)
     if found:
         year, _, month, day, rest = found.groups()
+        # 2018/1/9 becomes 2018-01-09.
         text = f"{year}-{month:0>2}-{day:0>2}{rest}"
     try:
         time = None if text.isdecimal() else dt.datetime.fromisoformat(text)

@@ -64,6 +64,7 @@ def active(steady: Steady, drifting: Drifting, day: int, shape: Shape) -> Sparse
     relation = np.concatenate([steady.relation[on], drifting.relation[busy]])
     object = np.concatenate([steady.object[on], partner[busy]])
     keys, place = np.unique(np.ravel_multi_index((subject, relation, object), shape), return_inverse=True)
+    # Independent Poisson processes add up to one whose rate is the sum.
     rate = np.bincount(place, np.concatenate([steady.rate[on], drifting.rate[busy]]), len(keys))
     subject, relation, object = np.unravel_index(keys, shape)
     return subject, relation, object, rate
@@ -74,12 +75,15 @@ class Society:
 
     def __init__(self, cast: Cast, num_relations: int, rng: np.random.Generator):
         num_entities = len(cast.names)
+        # A Zipf law with a flattened head: few entities are in most facts, but none is in nearly all.
         importance = 1 / (8 + rng.permutation(num_entities)) ** 0.8
+        # Countries, kind 0, act more often than their organisations.
         importance[cast.kind == 0] *= 1.5
         self.cast, self.rng = cast, rng
         self.importance = importance / importance.sum()
         relation = 1 / (3 + rng.permutation(num_relations)) ** 0.7
         self.relation = relation / relation.sum()
+        # Each kind of entity has preferences of its own, around the common ones; 0.05 keeps rare relations possible.
         self.taste = rng.dirichlet(0.6 * num_relations * self.relation + 0.05, size=len(cast.kinds))
 
     def draw_actor(self) -> tuple[int, int]:
@@ -92,6 +96,7 @@ class Society:
         """Up to `count` different partners of `subject`, the likely ones mostly first."""
         cast = self.cast
         close = 1.0 + 3.0 * (cast.region == cast.region[subject])
+        # The home -1 of alliances is no country that they share.
         close += 12.0 * ((cast.home == cast.home[subject]) & (cast.home >= 0))
         weight = self.importance * close
         weight[subject] = 0
@@ -112,18 +117,22 @@ def make_steady(society: Society, recurring: float, periodic: float) -> Steady:
         subject, relation = society.draw_actor()
         top = min(0.9, float(rng.lognormal(np.log(0.25), 0.5)))
         for place, partner in enumerate(society.draw_partners(subject, int(rng.integers(3, 9)))):
+            # A decline from partner to partner: the query (s, r, ?) has a best answer and not several equal ones.
             probability = top / (1 + place)
             rows.append((subject, relation, partner, _rate(probability), 1, 0))
+            # The sum is of probabilities, not of rates: a fact happens at most once a day, however high its rate.
             total += probability
     total = 0.0
     while total < periodic:
         subject, relation = society.draw_actor()
         period = int(rng.choice((7, 14)))
         partners = society.draw_partners(subject, int(rng.integers(2, 5)))
+        # Different phases, so that no two partners are met on the same day.
         for partner, phase in zip(partners, rng.permutation(period)):
             probability = float(rng.uniform(0.7, 0.95))
             rows.append((subject, relation, partner, _rate(probability), period, phase))
             total += probability / period
+    # Without any behaviour, `zip(*rows)` has no columns to give.
     *ids, rate, period, phase = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 6
     subject, relation, object_, period, phase = (column.astype(np.int64) for column in (*ids, period, phase))
     return Steady(subject, relation, object_, rate.astype(np.float64), period, phase)
@@ -139,13 +148,16 @@ def make_drifting(society: Society, expected: float, num_days: int, seed: int) -
         probability = float(rng.uniform(0.4, 0.85))
         length = float(rng.uniform(25, 60))
         pause = float(rng.choice((0.0, length)))
+        # A pause of 0 has no end to be drawn: the next partner follows at once.
         rows.append((subject, relation, _rate(probability), 1 / length, pause and 1 / pause))
         pools.append(pool)
+        # Length and pause are the means of geometric times, so this is the share of days with a partner.
         total += probability * length / (length + pause)
     columns = [np.asarray(column) for column in zip(*rows)] or [np.zeros(0)] * 5
     subject, relation = columns[0].astype(np.int64), columns[1].astype(np.int64)
     end, start = columns[3].astype(np.float64), columns[4].astype(np.float64)
     size = np.array([len(pool) for pool in pools], np.int64)
+    # A pool has at most 6 partners. The zeros behind a shorter one are never chosen, since choices stay below its size.
     table = np.zeros((len(pools), 6), np.int32)
     for row, pool in zip(table, pools):
         row[: len(pool)] = pool
@@ -157,6 +169,7 @@ def make_drifting(society: Society, expected: float, num_days: int, seed: int) -
     for day in range(num_days):
         change, choice = draws.random((2, len(pools)))
         if day == 0:
+            # The stationary distribution, so that the first day is like any other.
             begins = change < np.where(start > 0, start / (start + end), 1.0)
         else:
             begins = (state < 0) & (change < start)
@@ -179,13 +192,18 @@ def draw_facts(floor: Floor, steady: Steady, drifting: Drifting, shape: Shape, n
     """int64 `(fact, 4)`: the facts of all days, each day drawn with a random generator of its own."""
     days = []
     for day in range(num_days):
+        # The streams [seed, 0] for behaviours, [seed, 1] for drift and [seed, 2, day] are independent of each other.
         rng = np.random.default_rng([seed, 2, day])
         s, r, o, rate = active(steady, drifting, day, shape)
+        # 1 - exp(-rate), exact for small rates as well.
         happens = rng.random(len(rate)) < -np.expm1(-rate)
         keys = [np.ravel_multi_index((s, r, o), shape)[happens]]
+        # One Poisson count dealt out by the probabilities gives every fact its own independent Poisson count, without a
+        # draw for each of the E * R * E facts.
         count = rng.poisson(floor.total)
         s, r, o = (rng.choice(len(p), count, p=p) for p in (floor.subject, floor.relation, floor.object))
         keys.append(np.ravel_multi_index((s, r, o), shape)[s != o])
+        # A fact happens at most once a day, which has the probability 1 - exp(-rate) of the summed rates.
         key = np.unique(np.concatenate(keys))
         days.append(np.stack([*np.unravel_index(key, shape), np.full(len(key), day)], 1))
     return np.concatenate(days)

@@ -24,6 +24,7 @@ _ENDINGS = ("ia", "land", "ovia", "mark", "essa", "heim", "ora", "avar")
 _PREFIXES = ("", "Upper ", "Lower ", "Old ", "New ", "Greater ")
 _COUNTRIES = len(_PREFIXES) * len(_STEMS) * len(_ENDINGS)
 
+# Two in five entities are countries, so that this many need at most 80 % of the names.
 MAX_ENTITIES = 2 * _COUNTRIES
 
 
@@ -52,6 +53,7 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
         # Every stem is used once before any is used again.
         lap, stem = divmod(country, len(stems))
         prefix, ending = divmod(lap, len(endings))
+        # In each lap a stem takes its next ending, and the next prefix after all endings: no name occurs twice.
         root = _STEMS[stems[stem]] + _ENDINGS[(endings[stem % len(endings)] + ending) % len(endings)]
         names.append(_PREFIXES[prefix] + root)
         kind.append(0)
@@ -65,6 +67,7 @@ def make_cast(num_entities: int, rng: np.random.Generator) -> Cast:
         home.append(-1)
     for number in range(num_entities - count - alliances):
         lap, country = divmod(number, count)
+        # The organisations of a country come in different laps, so that they differ in kind and in name.
         domestic = (country + lap) % len(DOMESTIC)
         names.append(f"{DOMESTIC[domestic]} ({names[country]})")
         kind.append(2 + domestic)

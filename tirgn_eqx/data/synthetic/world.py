@@ -68,15 +68,19 @@ class World:
         """
         floor, num_relations = self.floor, self.graph.num_relations
         given, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
+        # `(query, 1)` times `(entity,)`.
         rates = (floor.total * given[entity] * floor.relation[relation])[:, None] * candidate
+        # No fact has s = o.
         rates[np.arange(len(entity)), entity] = 0.0
         s, r, o, rate = self.intensity(snapshot)
         given, candidate = (o, s) if inverse else (s, o)
         queries, row = np.unique(_pair(entity, relation, num_relations), return_inverse=True)
         query = _pair(given, r, num_relations)
+        # Beyond the last query, searchsorted gives its length. The comparison below sorts out what is not among them.
         place = np.minimum(np.searchsorted(queries, query), len(queries) - 1)
         hit = queries[place] == query
         extra = np.zeros((len(queries), self.graph.num_entities))
+        # Assigned, not added: `intensity` has one entry per fact.
         extra[place[hit], candidate[hit]] = rate[hit]
         return rates + extra[row]
 
@@ -98,6 +102,7 @@ class World:
             raise DataError(f"split {split!r} does not exist; use one of {', '.join(SPLITS)}")
         graph, ranks = self.graph, []
         for snapshot in graph.split_snapshots(split):
+            # A simulated snapshot lies in one split as a whole, so that all its facts are queries.
             rows = slice(*graph.offsets[snapshot : snapshot + 2])
             s, r, o = graph.subject[rows], graph.relation[rows], graph.object[rows]
             for entity, answer, inverse in ((s, o, False), (o, s, True)):
@@ -140,6 +145,7 @@ def simulate(
 
     **Raises:** DataError for a size or share that no world can have.
     """
+    # Before any other name exists, these are exactly the arguments.
     options = dict(sorted(locals().items()))
     _check(options)
     weights = np.array([recurring, periodic, drifting, one_off], np.float64)
@@ -159,6 +165,7 @@ def simulate(
         _split(facts[:, 3]),
         num_entities,
         num_relations,
+        # Given and not derived from the facts: days without facts must not change the clock.
         time_interval=1,
         clock_origin=0,
         entity_names=cast.names,
@@ -171,6 +178,7 @@ def simulate(
 
 def _check(options: dict[str, Any]) -> None:
     """**Raises:** DataError for the first option of `simulate` that cannot be."""
+    # A fact happens at most once a day.
     possible = options["num_entities"] * (options["num_entities"] - 1) * options["num_relations"]
     limits = {
         "num_entities": (3, MAX_ENTITIES),
@@ -211,9 +219,11 @@ def _filtered_ranks(rates: np.ndarray, answer: np.ndarray, query: np.ndarray) ->
     queries, row = np.unique(query, return_inverse=True)
     answers = np.zeros((len(queries), rates.shape[1]), bool)
     answers[row, answer] = True
+    # All candidates but the true answers: neither the answer itself nor another one counts against it.
     others = ~answers[row]
     true = np.take_along_axis(rates, answer[:, None].astype(np.int64), 1)
     above, equal = ((rates > true) & others).sum(1), ((rates == true) & others).sum(1)
+    # The mean of the optimistic rank, 1 + above, and the pessimistic one, 1 + above + equal.
     return 1 + above + equal / 2
 
 
@@ -221,8 +231,10 @@ def _static_graph(cast: Cast) -> StaticGraph:
     """Three words of every entity: its kind (relation 0), its region (1), its home country or itself (2)."""
     num_entities = len(cast.names)
     entity = np.arange(num_entities, dtype=np.int32)
+    # An alliance has no home country and is a word of its own.
     own = np.where(cast.home >= 0, cast.home, entity)
     names, own = np.unique(own, return_inverse=True)
+    # All words share one numbering: kinds, then regions, then countries.
     word = [cast.kind, len(cast.kinds) + cast.region, len(cast.kinds) + len(REGIONS) + own]
     return StaticGraph(
         entity=np.tile(entity, 3),
