@@ -5,13 +5,12 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tirgn_eqx.errors import CheckpointError, shown
 
 _LARGEST = 2**53  # whole numbers up to here are exact as floats
 _EMPTY_FOR_NULL = BeforeValidator(lambda value: {} if value is None else value)
-_QUERIES = AliasChoices("queries", "queries")
 
 
 def to_finite(value: object) -> float | None:
@@ -169,7 +168,7 @@ class ComparedStratum(_Document):
     """Queries of one kind: the MRR of both models and the difference; without these where there are no queries."""
 
     name: str
-    queries: Count = Field(validation_alias=_QUERIES)
+    queries: Count
     share: Number
     mrr: tuple[Number, Number] = (None, None)
     difference: Number = None
