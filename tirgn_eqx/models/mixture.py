@@ -100,18 +100,21 @@ class MixtureAtTarget(eqx.Module):
             subject, condition = batch.entity.subject, batch.entity.relation
         else:
             subject, condition = batch.relation.subject, batch.relation.object
+        # Evidence replaces the history mode, so the queries carry no history.
         none = jnp.zeros(0, jnp.int32)
         queries = Queries.without_answers(subject, condition, none, none)
         structure = self.model.structure
         vectors, _, candidates, _ = structure.decode(
             self.encoding, queries, self.time_index, structure.buffers, kind=kind
         )
+        # Evidence sums intensities in f32, and so does the mixture, whatever the compute type of the structure.
         return FactoredLogits(vectors.astype(jnp.float32), candidates.astype(jnp.float32))
 
     def _query_features(self, batch: EvidenceBatch, found: EntityIntensities) -> Float[Array, "query feature"]:
         """Features of a query for the gate: the amount of evidence, the share of past events in it, the numbers of
         candidates and of exact repeats, and the activity of the subject."""
         queries, size = batch.entity, len(batch.entity.subject)
+        # `take_rows` fills with 0, a real query, so padding is sent one past the end.
         inside = queries.exact_cell < len(queries.cell_query)
         exact_query = jnp.where(inside, take_rows(queries.cell_query, queries.exact_cell), size)
         cells = jax.ops.segment_sum(jnp.ones(len(queries.cell_query)), queries.cell_query, size)
@@ -159,7 +162,9 @@ class MixtureAtTarget(eqx.Module):
         found = evidence.intensities(batch, logits)
         exponent, level, lift = gate(self._query_features(batch, found), queries.relation)
         log_p = self._structure_logits(batch, "entity")
+        # The normaliser is a constant of the query, so log probabilities stay inner products.
         log_p = log_p.shift(-log_p.logsumexp())
+        # The evidence of every query sums to 1 before the lift, so the level compares the structure with that.
         scale = 1 / found.total
         own = log_p.at(queries.cell_query, batch.neighbours.object[queries.cell_neighbour])
         clipped = jnp.clip(own + LOG_CENTRE, -LOG_CLIP, LOG_CLIP)
@@ -200,6 +205,7 @@ class MixtureAtTarget(eqx.Module):
         cells = jnp.zeros((len(queries.subject), len(neighbours.object)))
         lift = found.lift * take_rows(found.scale, queries.cell_query)
         cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
+        # These hold the evidence model's own lift already; the gate's lift multiplies it.
         out = self.model.evidence.entry_intensities(batch)
         return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
 
