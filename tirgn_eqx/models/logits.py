@@ -207,7 +207,7 @@ def _history_mode(
 ) -> _HistoryMode:
     # Padding pairs lie one past the last query: a segment of their own, cut off.
     size, query = len(vectors), queries.history_query
-    # On several devices the padding of one part lies before the pairs of the next.
+    # On several devices the padding of one part lies before the pairs of the next, so they are not ascending.
     is_sorted = in_one_part()
     pair = _pair_logits(vectors, candidates, query, queries.history_candidate)
     real = query < size
@@ -257,6 +257,7 @@ def ranking_scores(
     """
     logits = split(candidate_logits(raw_vectors, candidates), "data", "entity")
     count = num_candidates or len(candidates)
+    # Rows that pad the entity table on several devices are no candidates.
     real = None if count == len(candidates) else jnp.arange(len(candidates)) < count
     if real is not None:
         logits = jnp.where(real, logits, -jnp.inf)
@@ -273,6 +274,7 @@ def ranking_scores(
     if real is not None:
         score = jnp.where(real, score, 0)
     score = score.at[queries.history_query, queries.history_candidate].set(in_history, mode="drop")
+    # Answers are mixed in log space once more: their NLL must not suffer from a probability that underflows to 0.
     raw = logits[queries.answer_query, queries.answer] - normalizer[queries.answer_query]
     history = _answer_history(history_vectors, candidates, queries, mode)
     return score, mix_log_probabilities(raw, history, history_rate)

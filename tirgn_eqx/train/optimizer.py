@@ -26,6 +26,7 @@ def trainable(model: Model) -> PyTree[bool]:
 
 
 def _is_buffer(node: Any) -> bool:
+    # The degrees of static edges are a floating-point array, which would be trained otherwise.
     return isinstance(node, RunningStatistics | StaticEdges)
 
 

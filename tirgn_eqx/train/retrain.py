@@ -195,7 +195,7 @@ def retrain(
         decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
         if replaced:
             with lock_folder(old.path.parent):
-                # The lock is taken only now, so the checksum finds out whether the file was changed during the training.
+                # The lock is taken only now; the checksum says whether the file was changed during the training.
                 previous = replace_checkpoint(old.path, training["checkpoint"] or "", old.sha256)
             report["previous"] = str(previous)
         report["status"] = "replaced" if replaced else "kept"

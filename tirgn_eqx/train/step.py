@@ -63,7 +63,7 @@ def loss_and_gradient(
     - `num_entities`: of the vocabulary, when `model` holds only the rows of the batch (`at_rows`).
     """
     parameters, rest = eqx.partition(model, trainable(model))
-    # One key for the encoder, one for the decoders.
+    # One key for the dropout of the encoder, one for that of the decoders.
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
 
     def ready(parameters):

@@ -226,7 +226,7 @@ class Trainer:
         means = {name: float(np.mean([float(step[name]) for step in finite])) for name in metrics[0]}
         memory, step = device_memory_bytes(), self.state.global_step
         logged = {f"train/{name}": value for name, value in means.items()}
-        # A schedule takes the number of steps done before: the first step has the rate of 0, the last that of `step - 1`.
+        # A schedule takes the number of steps done before: the first step has the rate of 0.
         logged["train/lr"] = np.asarray(self.learning_rate(step - 1)).item()
         logged["system/epoch_duration_s"] = seconds
         if memory is not None:
@@ -263,6 +263,7 @@ class Trainer:
         # The other processes read what the first one writes.
         barrier("checkpoints are written")
         path = self.model_dir / f"{name}.npz"
+        # The best model may be of an earlier epoch, and then exists in its file alone.
         model = placed(load_model(path)[0], self.mesh)
         validation, test = self.validator(model), self.data.evaluator("test", self.validator.steps)(model)
         # Resuming a finished training reaches this line again; log the test figures once.
@@ -343,6 +344,7 @@ class Trainer:
         for step, target, metrics in skipped.read(waiting):
             time_of_target = format_snapshot_time(self.graph, target)
             message = skipped.describe(step, time_of_target, metrics)
+            # Logged at its own step: `unread` later ones have been started since.
             self.logger.log_text("skipped_step", message, self.state.global_step - skipped.unread)
             self.on_record(events.SkippedStepRecord(skipped.epoch, step, time_of_target, message))
             if skipped.count > skipped.limit:
