@@ -130,6 +130,7 @@ class Evidence(eqx.Module):
         self.entry = LogIntensity(features, hidden, heads, rel2, level=level, spread=0.1, key=keys[0])
         self.exact = LogIntensity(features, hidden, 1, rel2, level=1.0, spread=0.0, key=keys[1])
         self.popular = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=-3.0, spread=0.0, key=keys[2])
+        # The events of others begin as a factor of about 1, which changes nothing.
         self.demand = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=0.0, spread=0.0, key=keys[7])
         self.head_weight = 0.1 * jr.normal(keys[3], (rel2, heads))
         self.relation_head_weight = 0.1 * jr.normal(keys[4], (rel2, heads))
@@ -273,6 +274,7 @@ class Evidence(eqx.Module):
         x, size = self._features(neighbours), len(queries.subject)
         by_neighbour = self._neighbour_heads(neighbours, x)
         head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.relation_head_weight)
+        # The neighbour of two entities that never met lies past the end and reads zeros.
         out = take_rows(by_neighbour, queries.neighbour) @ head_weight.T
         relation = neighbours.entry_relation[queries.evidence_entry]
         same = bounded_exp(self.same_relation(x[queries.evidence_entry], relation)[:, 0])

@@ -119,6 +119,7 @@ class MixtureAtTarget(eqx.Module):
         exact_query = jnp.where(inside, take_rows(queries.cell_query, queries.exact_cell), size)
         cells = jax.ops.segment_sum(jnp.ones(len(queries.cell_query)), queries.cell_query, size)
         exact = jax.ops.segment_sum(jnp.ones(len(exact_query)), exact_query, size)
+        # 0.3 brings logarithms near to 1, as `SCALE` does in the features of evidence.
         columns = [
             0.3 * jnp.log(found.total),
             found.cell_sum / found.total,
@@ -140,6 +141,7 @@ class MixtureAtTarget(eqx.Module):
 
         # Padded cells have share 0.
         log_share = jnp.log(share + 1e-9)
+        # The third is log p among the candidates with past events; the last two are distances to the best of these.
         columns = [
             log_p,
             log_share,
@@ -153,6 +155,7 @@ class MixtureAtTarget(eqx.Module):
         entry = jnp.concatenate([jnp.ones((len(entry), 1)), entry], 1)
         exact = jnp.zeros((len(share), entry.shape[1])).at[queries.exact_cell].set(entry, mode="drop")
         pair = take_rows(neighbours.features, queries.cell_neighbour)
+        # The clip bounds the logarithms of shares and probabilities near 0.
         return jnp.clip(jnp.concatenate([jnp.stack(columns, 1) / 4, pair, exact], 1), -LOG_CLIP, LOG_CLIP)
 
     def mix(self, batch: EvidenceBatch) -> MixtureIntensities:

@@ -68,8 +68,8 @@ def thin_product(
 def thin_rows_product(left: Float[Array, "row some"], right: Float[Array, "some few"]) -> Float[Array, "row few"]:
     """left right for many rows of few columns, on the wider rows of `thin_product`, so that XLA computes what both use
     once instead of once per shape."""
-    # Copies of `right` along the diagonal, one for each of the rows that lie side by side.
     block = _rows_per_block(len(left))
+    # Copies of `right` along the diagonal, one for each of the rows that lie side by side.
     blocks = jnp.kron(jnp.eye(block, dtype=right.dtype), right)
     return (left.reshape(-1, left.shape[1] * block) @ blocks).reshape(-1, right.shape[1])
 

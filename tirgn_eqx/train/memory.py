@@ -68,6 +68,7 @@ class ProblemShape:
     def from_graph(cls, graph: TemporalGraph, config: TrainingConfig) -> "ProblemShape":
         """The shape of the largest training batch of `graph`."""
         config = _recurrent(config)
+        # With one bucket, its sizes are the largest of all batches.
         options = GraphOptions(**config.window(), max_buckets=1)
         loader = GraphLoader(graph, build_history_vocabulary(graph), "train", options)
         facts = np.diff(graph.offsets)
@@ -102,6 +103,7 @@ def _bucket(shape: ProblemShape, config: RecurrentTrainingConfig) -> Bucket:
     edges = 2 * shape.edges
     # The most that there can be: each end of an edge another entity, each fact another (relation, subject) pair.
     window = (min(edges, shape.entities), edges, shape.edges)
+    # (query, answer, history, true) of a micro-batch, as if no two facts asked the same query.
     sizes = (per_micro, per_micro, per_micro * shape.history, per_micro)
     drawn = {"full": 0, "shared": config.num_shared, "sampled": queries * config.num_negatives}[config.loss]
     targets = config.targets_per_step
@@ -268,6 +270,7 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     whole = 2 * shape.queries
     if predict(whole) <= budget:
         return whole
+    # The two sizes must differ, also where whole snapshots are small.
     small, large = min(64, whole), max(65, whole // 4)
     low, high = predict(small), predict(large)
     if low > budget:

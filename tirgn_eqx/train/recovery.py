@@ -36,6 +36,7 @@ def is_finite(metrics: Metrics) -> Bool[Array, ""]:
 
 def select_tree(condition: Bool[Array, ""], new: T, old: T) -> T:
     """`new` where `condition` holds, else `old`; PyTrees of the same structure."""
+    # A NaN in what is not chosen does no harm here, since nothing is differentiated through this.
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old) if eqx.is_array(new) else new, new, old)
 
 

@@ -213,6 +213,7 @@ def _check(
         )
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"max_regression = {max_regression}: must be between -1 and 1, such as 0.01 for one point")
+    # Resolved, since two paths may name one folder.
     if old.path.resolve().parent in [(model_dir / part).resolve() for part in PARTS]:
         raise ConfigError(f"--model-dir {model_dir}: the training would write over {old.path}; name another folder")
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
@@ -300,6 +301,7 @@ def _compare(
     difference: np.ndarray = nll[0] - nll[1]
     report["difference"]["nll"] = {"nats": float(difference.mean()), "interval_nats": [low, high]}
     if old.metadata.calibration is not None:
+        # On valid, since test compares the two models.
         valid: Any = make_evaluator(model, graph, split="valid", **config.window())
         fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
         save_calibration(checkpoint, fitted)

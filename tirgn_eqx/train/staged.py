@@ -114,6 +114,7 @@ class Stages:
             raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
         expects_static = trained.static_graph and self.graph.static is not None
         if isinstance(trained, EvidenceTrainingConfig):
+            # Evidence uses the words of a static graph in its background alone.
             expects_static = expects_static and trained.evidence_background
         if expects_static != (model.static_edges is not None):
             raise CheckpointError(
@@ -200,6 +201,7 @@ def train_staged(
         assert isinstance(base, RecurrentGraphModel)
         assert isinstance(structure_config, TiRGNTrainingConfig | REGCNTrainingConfig)
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
+        # Built once for the fit and for both evaluations.
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
         evaluator = MixtureEvaluator(graph, "valid", **shared)
         model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))

@@ -203,6 +203,7 @@ def make_step(
         entities = num_entities or model.num_entities
         if batch.rows is None or batch.rows.index is None:
             return update(model, opt_state, batch, entities)
+        # The rows are cut out, updated and put back, so that no gradient of the whole table is made.
         part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, batch.rows)
         part, part_state, metrics = update(part, part_state, batch, entities)
         return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
@@ -248,6 +249,7 @@ def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
     def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
         trained = trainable(model)
+        # `filter_grad` differentiates every floating-point array, the degrees of static edges included.
         gradient = eqx.filter(gradient, trained)
         updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trained))  # pyright: ignore
         metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}

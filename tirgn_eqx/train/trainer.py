@@ -201,6 +201,7 @@ class Trainer:
                 if stopped:
                     return False
         self._report_skipped(skipped)
+        # That an epoch had nothing but skipped steps is known only when all of them are read.
         if skipped.too_many:
             raise skipped.error(self._divergence())
         self.state = replace(
@@ -323,10 +324,12 @@ class Trainer:
         """
         before = self.state.oom_overrides
         queries = self.data.most_queries(self.loader)
+        # From the settings of the step that failed, earlier overrides included.
         changes = oom_overrides(self.config.replace(**before), queries, self.graph.name, error)
         # The failed step may have invalidated its donated buffers; free what is left before loading others.
         del self.state
         self.restore()
+        # The restored state may be older than some of the overrides, so all are set again.
         self._override(before | changes)
         message = "out of memory; going on with " + ", ".join(f"{name} = {value}" for name, value in changes.items())
         self.logger.log_text("out_of_memory", message, self.state.global_step)
