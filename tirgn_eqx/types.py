@@ -74,6 +74,7 @@ class EntityRows(eqx.Module):
         """These rows of a table over all entities; zero for padding."""
         if self.index is None:
             return table
+        # Without this mode, JAX clamps the padding index to the last entity and returns its row.
         return table.at[self.index].get(mode="fill", fill_value=0)
 
 
@@ -114,6 +115,7 @@ class Queries(eqx.Module):
         history_candidate: Int[Array, " history"],
     ) -> "Queries":
         """Queries whose answers are unknown, each of weight 1."""
+        # Lists of answers of length 0, of the types that a checked function expects.
         none, weight = jnp.zeros(0, jnp.int32), jnp.ones(subject.shape)
         return cls(
             subject, condition, weight, none, none, weight[:0], none.astype(bool), history_query, history_candidate

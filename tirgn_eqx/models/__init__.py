@@ -41,6 +41,7 @@ def build_model(
     if not isinstance(config, MixtureTrainingConfig):
         chosen: Any = MODELS[config.family]  # each takes the config of its family
         return chosen(*sizes, config, static, key=key)
+    # Both parts take the key itself, so each begins as it would when trained alone with it.
     structure = build_model(*sizes, config.structure, static, key=key)
     evidence = build_model(*sizes, config.evidence, static, key=key)
     assert isinstance(structure, RecurrentGraphModel) and isinstance(evidence, Evidence)

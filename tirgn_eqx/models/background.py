@@ -23,6 +23,8 @@ class NeighbourMean(eqx.Module):
 
     def __init__(self, dim: int, hidden: int, *, key: PRNGKeyArray):
         keys = jr.split(key, 3)
+        # One set of weights for all relations: links by triple, with the relation in the message, forecast no better
+        # (docs/evidence.md).
         self.weight = LogIntensity(PLAIN_FEATURES, hidden, 1, 1, level=0.0, spread=0.0, key=keys[0])
         self.to_subject, self.to_object = 0.1 * jr.normal(keys[1], (dim, dim)), 0.1 * jr.normal(keys[2], (dim, dim))
 
@@ -32,6 +34,7 @@ class NeighbourMean(eqx.Module):
         message = weight[:, None] * vectors[graph.link_object]
         total = jax.ops.segment_sum(message, graph.link_subject, len(vectors), indices_are_sorted=True)
         weights = jax.ops.segment_sum(weight, graph.link_subject, len(vectors), indices_are_sorted=True)
+        # The constant makes the mean of an entity without links 0 instead of 0 / 0.
         return total / (weights[:, None] + 1e-3)
 
 
@@ -45,6 +48,7 @@ class WordEmbeddings(eqx.Module):
     static_edges: StaticEdges
 
     def __init__(self, static: StaticGraph, num_entities: int, dim: int, *, key: PRNGKeyArray):
+        # The spreads of `subject`, `object` and `neighbour` in `Background`, to which the words add.
         spread = jnp.repeat(jnp.array([0.1, 0.1, 0.3]), dim)
         self.vectors = spread * jr.normal(key, (static.num_words, 3 * dim))
         self.static_edges = StaticEdges(static, num_entities)
@@ -110,9 +114,11 @@ class Background(eqx.Module):
         self.outer = 0.05 * jr.normal(keys[10], (2 * dim, dim))
         self.activity = 0.01 * jr.normal(keys[11], (rel2, PLAIN_FEATURES))
         self.subject_activity = 0.01 * jr.normal(keys[12], (PLAIN_FEATURES, PLAIN_FEATURES))
+        # The background begins at about e^-4 for a candidate, beside 1 for the evidence of a past triple.
         self.level = jnp.array(-4.0)
         self.relation_weight, self.relation_bias = 0.1 * jr.normal(keys[13], (rel2, 2 * dim)), jnp.zeros(rel2)
         self.lift_strength = jnp.full(rel2, 0.2)
+        # A key of its own, so that a static graph changes no other initial weight.
         word_key = jr.fold_in(key, 1)
         self.words = None if static is None else WordEmbeddings(static, num_entities, dim, key=word_key)
 
@@ -132,4 +138,5 @@ class Background(eqx.Module):
         """The vectors of (s, r, ?), from the subjects' vectors."""
         embedding = self.relation[relation]
         hidden = jax.nn.gelu(jnp.concatenate([subject, embedding], 1) @ self.inner)
+        # The gate begins near 0, and the query as the sum of its relation and its subject.
         return embedding + subject * (1 + self.gate[relation]) + hidden @ self.outer

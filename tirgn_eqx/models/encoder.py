@@ -19,6 +19,7 @@ from tirgn_eqx.types import EntityRows, Scalar, Window
 
 Remat = Literal["none", "dots", "full"]
 REMAT_POLICIES = {
+    # Products of states with weight matrices have no batch dimensions: these are kept, all else is computed again.
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
@@ -32,6 +33,8 @@ def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
     """`function` with the named rematerialisation policy; `none` keeps every intermediate."""
     if policy == "none":
         return function
+    # Inside a loop XLA cannot merge the second computation with the first. In an unrolled window it can, and
+    # rematerialisation then has no effect.
     checkpoint = cast(Callable[..., Any], jax.checkpoint)  # pyright: ignore[reportUnknownMemberType]
     return checkpoint(function, policy=REMAT_POLICIES[policy], prevent_cse=False)
 
@@ -130,6 +133,7 @@ class RecurrentEncoder(eqx.Module):
         - `keys`: at least `5 + config.num_layers` keys.
         """
         dim, num_layers = config.embedding_dim, config.num_layers
+        # Keys 0 to 2 are for entities, relations and the relation GRU; then come the layers, words, and static layer.
         layer_keys, word_key, static_key = keys[3 : 3 + num_layers], keys[3 + num_layers], keys[4 + num_layers]
         self.entity_embedding = jr.normal(keys[0], (num_entities, dim))
         self.relation_embedding = _xavier_normal(keys[1], 2 * num_relations, dim)
@@ -195,11 +199,15 @@ class RecurrentEncoder(eqx.Module):
         """
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
         # A subject counts once for a relation, however many facts they share in the snapshot.
+        # Padded pairs have the relation `num_relations`, one past the segments, and are dropped.
         count = jax.ops.segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
         pool = segment_mean(active[snapshot.pair_entity], snapshot.pair_relation, count)
         # A relation and its inverse pool the same subjects (released code).
         pool = jnp.concatenate([pool, pool]).astype(state.dtype)
+        # The input holds the initial embedding at every snapshot, and an absent relation is updated too, from a pool of
+        # zeros (released code).
         relations = self._normalize(self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations))
+        # All layers of a snapshot read the same relation states, so their mean over edges is taken once.
         relation_mean = segment_mean(relations[snapshot.edge_relation], snapshot.edge_target, snapshot.degree)
         x, traces, buffers = state, list[Array](), list[RunningStatistics]()
         keys = [None] * len(self.layers) if key is None else jr.split(key, len(self.layers))
@@ -259,6 +267,7 @@ class RecurrentEncoder(eqx.Module):
 
             kept = jax.tree.map(keep, new, (state, relations, running))
             states = kept[:2] if targets > 1 else None
+            # Padding does not count: the oldest real snapshot has position 0, whatever the length of the window.
             return (*kept, loss, position + snapshot.valid.astype(position.dtype)), states
 
         step = remat(body, policy)
@@ -273,6 +282,7 @@ class RecurrentEncoder(eqx.Module):
             return jax.tree.map(part, (window, keys))
 
         state, length = self.initial_state(static), len(window.valid)
+        # The static loss sums over entities and snapshots, to thousands at first: bf16 would drop single terms.
         zero = jnp.zeros((), jnp.promote_types(state.dtype, jnp.float32))
         running = self.running if running is None else running
         carry = (state, self.relation_embedding, running, zero, jnp.zeros((), jnp.int32))
@@ -285,6 +295,7 @@ class RecurrentEncoder(eqx.Module):
             carry, (state, relations) = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
             # The loss summed `length` snapshots; a window of one target has `before + 1`.
             running, loss = carry[2], carry[3] * ((before + 1) / length)
+        # The released codes normalise once more here; the states of RE-GCN were not normalised before.
         return Encoding(self._normalize(state), relations, self.static_weight * loss), running
 
     def isolated_state(self, length: int) -> Float[Array, "entity dim"]:
@@ -313,11 +324,13 @@ class RecurrentEncoder(eqx.Module):
         """Sum over entities, each counted `weight` times, of max(0, cos(allowed angle) - cosine); `position` is 0 for
         the oldest snapshot (RE-GCN, section 3.1.3)."""
         steps = (position + 1).astype(at_least_f32(state).dtype) if self.angle_grows else 1.0
+        # An entity without words has a static embedding of zeros: its cosine is the constant 0, without gradient.
         cosine = jnp.sum(at_least_f32(static) * at_least_f32(l2_normalize(state)), 1)
         if not self.l2_normalize:
             # Otherwise the static embedding has length 1 already.
             norm = jnp.sqrt(jnp.maximum(jnp.sum(at_least_f32(static) ** 2, 1), 1e-24))
             cosine = cosine / norm
+        # The allowed angle may grow beyond 90 degrees (released code).
         excess = jnp.maximum(jnp.cos(math.radians(self.angle) * steps) - cosine, 0)
         return jnp.sum(excess if weight is None else excess * weight.astype(excess.dtype))
 

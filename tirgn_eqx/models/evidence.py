@@ -124,10 +124,13 @@ class Evidence(eqx.Module):
         rel2, heads, hidden = 2 * num_relations, config.evidence_heads, config.evidence_hidden
         features = ENTRY_FEATURES + PAIR_FEATURES + (CONTEXT_FEATURES if config.evidence_context else 0)
         keys = jr.split(key, 8)
+        # The heads are summed, so each begins at 1 / heads and a past triple at about 1. A triple with the query's own
+        # relation begins at e more, popularity and relations without evidence at e^-3.
         level = -math.log(heads)
         self.entry = LogIntensity(features, hidden, heads, rel2, level=level, spread=0.1, key=keys[0])
         self.exact = LogIntensity(features, hidden, 1, rel2, level=1.0, spread=0.0, key=keys[1])
         self.popular = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=-3.0, spread=0.0, key=keys[2])
+        # The events of others begin as a factor of about 1, which changes nothing.
         self.demand = LogIntensity(PLAIN_FEATURES, hidden, 1, rel2, level=0.0, spread=0.0, key=keys[7])
         self.head_weight = 0.1 * jr.normal(keys[3], (rel2, heads))
         self.relation_head_weight = 0.1 * jr.normal(keys[4], (rel2, heads))
@@ -204,6 +207,7 @@ class Evidence(eqx.Module):
             both = self._drop(both_key, both, both.shape)
         relation = queries.relation
         vectors = background.query(subject, relation)
+        # Activity and level are further columns of the inner product, so neither needs an array [query, entity].
         activity = background.activity[relation] + queries.activity @ background.subject_activity
         level = jnp.broadcast_to(background.level, (len(vectors), 1))
         one = jnp.ones((len(objects), 1), objects.dtype)
@@ -222,6 +226,7 @@ class Evidence(eqx.Module):
         x = self._features(neighbours)
         by_neighbour = self._neighbour_heads(neighbours, x)
         head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)[relation]
+        # Padded cells have a query one past the end, hence weights of 0.
         cell = jnp.sum(take_rows(head_weight, queries.cell_query) * by_neighbour[queries.cell_neighbour], 1)
         # Padding points past the cells and is dropped.
         cell = cell.at[queries.exact_cell].add(self._exact(queries, x), mode="drop")
@@ -229,6 +234,7 @@ class Evidence(eqx.Module):
         popular = self.popular_intensities(batch)
         by_group = jax.ops.segment_sum(popular, queries.popular_group, len(queries.group), indices_are_sorted=True)
         cell_sum = jax.ops.segment_sum(cell, queries.cell_query, size, indices_are_sorted=True)
+        # The small constant belongs to every entity, so its sum is known without listing any.
         popular_sum = by_group[queries.query_group] + MIN_INTENSITY * self.num_entities
         background_sum = jnp.zeros_like(cell_sum) if background is None else background.entity.sum_exp()
         return EntityIntensities(cell, popular, cell_sum, popular_sum, background_sum)
@@ -240,6 +246,8 @@ class Evidence(eqx.Module):
         return bounded_exp(self.popular(queries.popular_features, relation)[:, 0])
 
     def _exact(self, queries: EvidenceEntityQueries, x: Float[Array, "entry feature"]) -> Float[Array, " exact"]:
+        # From a cell to its query to the relation. Padding ends at relation 0, which is real, but its result is dropped
+        # by the callers.
         relation = take_rows(queries.relation, take_rows(queries.cell_query, queries.exact_cell))
         return bounded_exp(self.exact(x[queries.exact_entry], relation)[:, 0])
 
@@ -249,6 +257,7 @@ class Evidence(eqx.Module):
         """The factor m of every cell, from the popular objects of the relation and from the background."""
         relation = take_rows(queries.group, queries.popular_group)
         demand = self.demand(queries.popular_features, relation)[:, 0]
+        # A candidate that is not popular reads 0 and has a factor of 1.
         lift = bounded_exp(take_rows(demand, queries.cell_popular), DEMAND_CLIP)
         if background is None:
             return lift
@@ -265,6 +274,7 @@ class Evidence(eqx.Module):
         x, size = self._features(neighbours), len(queries.subject)
         by_neighbour = self._neighbour_heads(neighbours, x)
         head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.relation_head_weight)
+        # The neighbour of two entities that never met lies past the end and reads zeros.
         out = take_rows(by_neighbour, queries.neighbour) @ head_weight.T
         relation = neighbours.entry_relation[queries.evidence_entry]
         same = bounded_exp(self.same_relation(x[queries.evidence_entry], relation)[:, 0])
@@ -283,6 +293,7 @@ class Evidence(eqx.Module):
         head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)
         out = head_weight[queries.relation] @ self._heads(neighbours, x).T
         lift = self._lift(queries, neighbours, background)
+        # Neighbours of other subjects are no cell of the query: their factor stays 0, which removes their entries.
         cells = jnp.zeros((len(queries.subject), len(neighbours.object)), lift.dtype)
         cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
         query = take_rows(queries.cell_query, queries.exact_cell)
@@ -295,6 +306,7 @@ class Evidence(eqx.Module):
         """lambda of every candidate of every entity query."""
         background = self.background_logits(batch)
         found, queries = self.intensities(batch, background), batch.entity
+        # Queries with the same relation share their popular objects: one row for each relation, gathered by query.
         by_group = jnp.zeros((len(queries.group), self.num_entities), found.cell.dtype)
         by_group = by_group.at[queries.popular_group, queries.popular_object].add(found.popular, mode="drop")
         out = by_group[queries.query_group] + MIN_INTENSITY
@@ -337,6 +349,7 @@ class Evidence(eqx.Module):
         query = answers.answer_query
         if not self.loss_filter:
             return total[query]
+        # The other true candidates leave the denominator; the answer's own intensity is added again.
         real = answers.answer_weight > 0
         true = jax.ops.segment_sum(jnp.where(real, own, 0), query, len(total))
         # Where nearly all candidates are true, rounding can make the difference negative.
@@ -348,4 +361,5 @@ def relation_answer_log_probabilities(
 ) -> Float[Array, " answer"]:
     """log p of the answers of relation queries, from the intensities of all relations."""
     query = answers.answer_query
+    # MIN_INTENSITY is part of every intensity, so the logarithms are finite.
     return jnp.log(intensity[query, answers.answer]) - jnp.log(jnp.sum(intensity, 1))[query]

@@ -46,6 +46,7 @@ class Gate(eqx.Module):
     def __init__(self, num_relations: int, context: bool, *, key: PRNGKeyArray):
         """**Arguments:** `num_relations`; `context`: whether evidence has the features of the context; `key`: of the
         reranker. The constants begin with values that suit event data."""
+        # Exponent, level and lift, in the order of every axis of 3 here.
         self.base = jnp.array([0.8, -1.0, 0.14])
         self.by_feature, self.by_relation = jnp.zeros((QUERY_FEATURES, 3)), jnp.zeros((2 * num_relations, 3))
         self.relation_base = jnp.array([0.8, -1.0, 0.14])

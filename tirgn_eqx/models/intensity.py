@@ -99,6 +99,7 @@ class FactoredLogits(eqx.Module):
         """The logits of pairs; 0 where the query is padding."""
         if self.dense is not None:
             return self.dense.at[query, candidate].get(mode="fill", fill_value=0)
+        # A padded query reads zeros, so it does not matter which row its candidate reads.
         return jnp.sum(take_rows(self.query, query) * self.candidate[candidate], 1)
 
     def logsumexp(self) -> Float[Array, " query"]:
@@ -116,12 +117,14 @@ class FactoredLogits(eqx.Module):
 
     def scale(self, factor: Float[Array, " query"]) -> "FactoredLogits":
         """The logits of every query times its factor."""
+        # Here and below the vectors change with the matrix, so that a `dense` of None stays an inner product.
         dense = None if self.dense is None else self.dense * factor[:, None]
         return FactoredLogits(self.query * factor[:, None], self.candidate, dense)
 
     def add(self, other: "FactoredLogits") -> "FactoredLogits":
         """The sums of two logits of the same queries and candidates."""
         dense = None if self.dense is None or other.dense is None else self.dense + other.dense
+        # [q1, q2] . [c1, c2] = q1 . c1 + q2 . c2
         query = jnp.concatenate([self.query, other.query], 1)
         return FactoredLogits(query, jnp.concatenate([self.candidate, other.candidate], 1), dense)
 
@@ -129,5 +132,6 @@ class FactoredLogits(eqx.Module):
         """The logits of every query plus its constant."""
         dense = None if self.dense is None else self.dense + constant[:, None]
         query = jnp.concatenate([self.query, constant[:, None]], 1)
+        # The constant is a further column of the queries, which meets a column of ones.
         one = jnp.ones((len(self.candidate), 1), self.candidate.dtype)
         return FactoredLogits(query, jnp.concatenate([self.candidate, one], 1), dense)

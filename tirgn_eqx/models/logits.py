@@ -39,6 +39,7 @@ def history_logits(
     """Logits of history mode: a candidate outside the history has logit 0 under `multiply` (the released code) and -inf
     under `exclude`. A query without any history is uniform over all candidates under both."""
     if mask == "exclude":
+        # The softmax of a row of nothing but -inf would be NaN.
         some = jnp.any(history, 1, keepdims=True)
         return jnp.where(history, logits, jnp.where(some, -jnp.inf, 0.0))
     return jnp.where(history, logits, 0)
@@ -48,6 +49,7 @@ def mix_log_probabilities(
     raw: Float[Array, "*n"], history: Float[Array, "*n"], history_rate: float
 ) -> Float[Array, "*n"]:
     """log(rate exp(history) + (1 - rate) exp(raw)) of two log probabilities, without underflow."""
+    # `math.log` raises at 0, so a rate of 0 or 1 is handled apart.
     if history_rate == 0:
         return raw
     if history_rate == 1:
@@ -129,6 +131,7 @@ def _normalizer_backward(residuals: _NormalizerResiduals, gradient: Array) -> tu
 
     def add_chunk(total: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
         chunk, value, gradient = step
+        # The gradient of a log-sum-exp is the softmax, here from the stored sums without another pass over candidates.
         share = jnp.exp(_weighted_logits(chunk, candidates, log_weight) - value[:, None]) * gradient[:, None]
         share = share.astype(candidates.dtype)
         to_vectors = einsum("uc,cd->ud", share, candidates, dtype=dtype)
@@ -176,10 +179,12 @@ def answer_log_probabilities(
     weighted estimate of the rows (importance sampling: Bengio and Senecal, 2008), and that of history mode is still
     exact.
     """
+    # A padded row has weight 0; its logarithm -inf removes it from the sum.
     log_weight = None if rows is None else jnp.log(rows.weight).astype(at_least_f32(raw_vectors).dtype)
     normalizer = log_normalizer(raw_vectors, candidates, log_weight)
     own = _pair_logits(raw_vectors, candidates, queries.answer_query, queries.answer)
     raw = own - normalizer[queries.answer_query]
+    # All entities of the vocabulary count here: those that are not among the rows have logit 0 as well.
     mode = _history_mode(history_vectors, candidates, queries, mask, num_entities or len(candidates))
     history = _answer_history(history_vectors, candidates, queries, mode)
     return mix_log_probabilities(raw, history, history_rate)
@@ -202,6 +207,7 @@ def _history_mode(
 ) -> _HistoryMode:
     # Padding pairs lie one past the last query: a segment of their own, cut off.
     size, query = len(vectors), queries.history_query
+    # On several devices the padding of one part lies before the pairs of the next, so they are not ascending.
     is_sorted = in_one_part()
     pair = _pair_logits(vectors, candidates, query, queries.history_candidate)
     real = query < size
@@ -212,9 +218,11 @@ def _history_mode(
     top = jax.ops.segment_max(jnp.where(real, pair, -jnp.inf), query, size + 1, indices_are_sorted=is_sorted)[:size]
     # The maximum only guards against overflow and cancels in the result, so it needs no gradient.
     top = jax.lax.stop_gradient(top)
+    # The candidates outside the history have logit 0, where there are any.
     top = jnp.where(others > 0, jnp.maximum(top, 0), top)
     exponential = jnp.where(real, jnp.exp(pair - top[jnp.minimum(query, size - 1)]), 0)
     total = jax.ops.segment_sum(exponential, query, size + 1, indices_are_sorted=is_sorted)[:size]
+    # exp(-top) may be infinite, and 0 others times infinity is NaN: hence the `where`.
     normalizer = top + jnp.log(total + others * jnp.where(others > 0, jnp.exp(-top), 0))
     other = jnp.zeros_like(normalizer)
     if mask == "exclude":
@@ -249,6 +257,7 @@ def ranking_scores(
     """
     logits = split(candidate_logits(raw_vectors, candidates), "data", "entity")
     count = num_candidates or len(candidates)
+    # Rows that pad the entity table on several devices are no candidates.
     real = None if count == len(candidates) else jnp.arange(len(candidates)) < count
     if real is not None:
         logits = jnp.where(real, logits, -jnp.inf)
@@ -265,6 +274,7 @@ def ranking_scores(
     if real is not None:
         score = jnp.where(real, score, 0)
     score = score.at[queries.history_query, queries.history_candidate].set(in_history, mode="drop")
+    # Answers are mixed in log space once more: their NLL must not suffer from a probability that underflows to 0.
     raw = logits[queries.answer_query, queries.answer] - normalizer[queries.answer_query]
     history = _answer_history(history_vectors, candidates, queries, mode)
     return score, mix_log_probabilities(raw, history, history_rate)
@@ -280,6 +290,7 @@ def sampled_log_probabilities(
 ) -> Float[Array, " answer"]:
     """Log probability of the answers among themselves and their sampled negatives."""
     assert queries.negatives is not None and queries.candidate_in_history is not None
+    # (answer, 1 + negative, dim), the answer first: position 0 of the softmax is its probability.
     chosen = candidates[jnp.concatenate([queries.answer[:, None], queries.negatives], 1)]
     dtype = jnp.promote_types(chosen.dtype, jnp.float32)
 

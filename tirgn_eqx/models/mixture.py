@@ -100,22 +100,26 @@ class MixtureAtTarget(eqx.Module):
             subject, condition = batch.entity.subject, batch.entity.relation
         else:
             subject, condition = batch.relation.subject, batch.relation.object
+        # Evidence replaces the history mode, so the queries carry no history.
         none = jnp.zeros(0, jnp.int32)
         queries = Queries.without_answers(subject, condition, none, none)
         structure = self.model.structure
         vectors, _, candidates, _ = structure.decode(
             self.encoding, queries, self.time_index, structure.buffers, kind=kind
         )
+        # Evidence sums intensities in f32, and so does the mixture, whatever the compute type of the structure.
         return FactoredLogits(vectors.astype(jnp.float32), candidates.astype(jnp.float32))
 
     def _query_features(self, batch: EvidenceBatch, found: EntityIntensities) -> Float[Array, "query feature"]:
         """Features of a query for the gate: the amount of evidence, the share of past events in it, the numbers of
         candidates and of exact repeats, and the activity of the subject."""
         queries, size = batch.entity, len(batch.entity.subject)
+        # `take_rows` fills with 0, a real query, so padding is sent one past the end.
         inside = queries.exact_cell < len(queries.cell_query)
         exact_query = jnp.where(inside, take_rows(queries.cell_query, queries.exact_cell), size)
         cells = jax.ops.segment_sum(jnp.ones(len(queries.cell_query)), queries.cell_query, size)
         exact = jax.ops.segment_sum(jnp.ones(len(exact_query)), exact_query, size)
+        # 0.3 brings logarithms near to 1, as `SCALE` does in the features of evidence.
         columns = [
             0.3 * jnp.log(found.total),
             found.cell_sum / found.total,
@@ -137,6 +141,7 @@ class MixtureAtTarget(eqx.Module):
 
         # Padded cells have share 0.
         log_share = jnp.log(share + 1e-9)
+        # The third is log p among the candidates with past events; the last two are distances to the best of these.
         columns = [
             log_p,
             log_share,
@@ -150,6 +155,7 @@ class MixtureAtTarget(eqx.Module):
         entry = jnp.concatenate([jnp.ones((len(entry), 1)), entry], 1)
         exact = jnp.zeros((len(share), entry.shape[1])).at[queries.exact_cell].set(entry, mode="drop")
         pair = take_rows(neighbours.features, queries.cell_neighbour)
+        # The clip bounds the logarithms of shares and probabilities near 0.
         return jnp.clip(jnp.concatenate([jnp.stack(columns, 1) / 4, pair, exact], 1), -LOG_CLIP, LOG_CLIP)
 
     def mix(self, batch: EvidenceBatch) -> MixtureIntensities:
@@ -159,7 +165,9 @@ class MixtureAtTarget(eqx.Module):
         found = evidence.intensities(batch, logits)
         exponent, level, lift = gate(self._query_features(batch, found), queries.relation)
         log_p = self._structure_logits(batch, "entity")
+        # The normaliser is a constant of the query, so log probabilities stay inner products.
         log_p = log_p.shift(-log_p.logsumexp())
+        # The evidence of every query sums to 1 before the lift, so the level compares the structure with that.
         scale = 1 / found.total
         own = log_p.at(queries.cell_query, batch.neighbours.object[queries.cell_neighbour])
         clipped = jnp.clip(own + LOG_CENTRE, -LOG_CLIP, LOG_CLIP)
@@ -200,6 +208,7 @@ class MixtureAtTarget(eqx.Module):
         cells = jnp.zeros((len(queries.subject), len(neighbours.object)))
         lift = found.lift * take_rows(found.scale, queries.cell_query)
         cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
+        # These hold the evidence model's own lift already; the gate's lift multiplies it.
         out = self.model.evidence.entry_intensities(batch)
         return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
 

@@ -93,12 +93,14 @@ class StrictPart:
 
         **Arguments:** `now`: time of the target, in steps; `known`: only snapshots before this number are known.
         """
+        # `strength` is that at the last occurrence; from then to now it only fades.
         rate = self.decay[self.index.relation[pairs.last]]
         fade = np.exp2(-rate * (now - self.index.time[pairs.last]))
         return self.strength[pairs.last] * fade / self._total(rate, now, known)
 
     def _total(self, rate: Float64[np.ndarray, " pair"], now: float, known: int) -> Float64[np.ndarray, " pair"]:
         """The strength of a triple that happened at every known snapshot."""
+        # Relations share few decays, so every sum over snapshots is taken once for each.
         distinct, place = np.unique(rate, return_inverse=True)
         totals = np.exp2(-distinct[:, None] * (now - self.index.clock[:known])).sum(1)
         # A sum that underflows to 0 has numerators of 0, so any positive divisor will do.
@@ -124,6 +126,7 @@ class RelaxedPart:
 
     def update(self, relation: Int[np.ndarray, " fact"], object_: Int[np.ndarray, " fact"]) -> None:
         """Count facts that have become known."""
+        # `count[...] += 1` would count a pair that occurs twice in a snapshot once.
         np.add.at(self.count, (relation, object_), 1)
         self.total += np.bincount(relation, minlength=len(self.total))
 
@@ -140,9 +143,11 @@ class RelaxedPart:
         """
         counts = self.count[relations]
         row, object_ = counts.nonzero()
+        # Row and count as one number, so that one `unique` serves all rows: with span 5, row 2 and count 3 are 13.
         span = int(counts.max(initial=0)) + 1
         code, number = np.unique(row * span + counts[row, object_], return_counts=True)
         rows = np.arange(len(counts))
+        # `nonzero` lists no entity of count 0; these are one more value of every row.
         never = counts.shape[1] - np.bincount(row, minlength=len(counts))
         code, number = np.concatenate([rows * span, code]), np.concatenate([never, number])
         order = np.argsort(code, kind="stable")

@@ -134,6 +134,7 @@ class RecurrentGraphModel(eqx.Module):
         **Arguments:** `num_entities`: of the vocabulary, where the entity table has more rows; these get probability 0.
         """
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
+        # Only the entity table is padded on several devices; the table of relations is whole.
         real = num_entities if kind == "entity" else None
         return logits.ranking_scores(raw, history, candidates, queries, self.history_rate, self.history_mask, real)
 

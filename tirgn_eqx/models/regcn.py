@@ -46,6 +46,7 @@ class REGCN(RecurrentGraphModel):
             static,
             update=TimeGate(dim, key=keys[3]),
             normalize_update=False,  # released code
+            # Keys 3 to 5 are those of the gate and of the two decoders.
             keys=jnp.concatenate([keys[:3], keys[6:]]),
         )
         self.entity_decoder, self.relation_decoder = (

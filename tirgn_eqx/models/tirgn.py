@@ -57,6 +57,7 @@ class TiRGN(RecurrentGraphModel):
             config,
             static,
             update=GRUCell(dim, dim, key=keys[3]),
+            # Keys 3 to 8 are those of the entity GRU, of time and of the four decoders.
             keys=jnp.concatenate([keys[:3], keys[9:]]),
         )
         self.time = TimeEncoding(dim, key=keys[4])

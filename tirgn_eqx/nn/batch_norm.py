@@ -24,6 +24,7 @@ def weight_shares(
     """The share of every row in the total weight, and the total, both in the precision of `like`."""
     weight = weight.astype(like.dtype)
     count = jnp.sum(weight)
+    # Where all rows are padding the total is 0, and the shares are 0 instead of NaN.
     return weight / jnp.maximum(count, 1), count
 
 
@@ -44,6 +45,7 @@ class RunningStatistics(eqx.Module):
 
         **Arguments:** `mean`, `var`: of the batch, the variance biased; `count`: values per channel.
         """
+        # PyTorch normalises by the biased variance of a batch and averages the unbiased one.
         unbiased = var * count / jnp.maximum(count - 1, 1)
         # A batch of fewer than two values has no variance.
         momentum = jnp.where(count > 1, MOMENTUM, 0.0).astype(self.mean.dtype)
@@ -111,7 +113,10 @@ class BatchNorm(eqx.Module):
             share, count = weight_shares(weight, values)
             share = share[:, None]
             mean = jnp.sum(values * share, 0)
+            # Two passes: E[x^2] - E[x]^2 cancels in f32 where the mean is large beside the spread.
             var = jnp.sum((values - mean) ** 2 * share, 0)
+            # The released decoders skip this norm for a single query; here the running averages normalise it, as in
+            # inference, and stay as they are (`update`).
             single = count <= 1
             mean = jnp.where(single, running.mean, mean)
             var = jnp.where(single, running.var, var)

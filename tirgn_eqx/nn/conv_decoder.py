@@ -61,6 +61,7 @@ class ConvDecoder(eqx.Module):
         """**Arguments:** `dim`: width of the embeddings; `channels`, `kernel`: number and (odd) width of the filters;
         `inputs`: 2 embeddings plus the time vectors; `key`: of the initialisation, that of PyTorch's layers."""
         fkey, bkey, pkey, pbkey = jr.split(key, 4)
+        # PyTorch's initialisation of convolutions and linear layers: uniform within 1 / sqrt(fan in).
         bound, size = (inputs * kernel) ** -0.5, inputs * kernel
         self.filters = jr.uniform(fkey, (size, channels), minval=-bound, maxval=bound)
         self.filter_bias = jr.uniform(bkey, (channels,), minval=-bound, maxval=bound)
@@ -104,6 +105,8 @@ class ConvDecoder(eqx.Module):
         """
         ikey, fkey, hkey = (None, None, None) if key is None else jr.split(key, 3)
         dtype = first.dtype
+        # Cast to the compute type only after this norm: the linear time vector is unbounded, and the norm alone brings
+        # it to the scale of the other channels.
         x, input_running = self._normalized_input(first, second, times, weight, running[0], training)
         x = dropout(x.astype(dtype), rates.input, ikey)
         patches = self._patches(x)
@@ -111,6 +114,7 @@ class ConvDecoder(eqx.Module):
         # Folding the normalisation into the filters leaves one pass over the feature maps.
         filters = (at_least_f32(self.filters) * scale).astype(dtype)
         rate = 0.0 if fkey is None else rates.feature
+        # The custom gradient has a fixed number of arguments, so without dropout it gets seeds that are not used.
         seeds = jnp.zeros(2, jnp.uint32) if fkey is None else mask_seeds(fkey)
         hidden = projected_features(rate, patches, filters, shift, self.project, seeds)
         hidden = hidden + self.project_bias.astype(dtype)
@@ -133,6 +137,7 @@ class ConvDecoder(eqx.Module):
         channels += [jnp.broadcast_to(at_least_f32(time), first.shape) for time in times]
         x = jnp.stack(channels, 1)
         if training:
+            # One mean and variance per channel, over queries and positions; x is (query, channel, dim).
             share, count = weight_shares(weight, x)
             mean = einsum("ucd,u->c", x, share) / x.shape[2]
             var = einsum("ucd,u->c", (x - mean[:, None]) ** 2, share) / x.shape[2]
@@ -144,9 +149,11 @@ class ConvDecoder(eqx.Module):
 
     def _patches(self, x: Float[Array, "query chan dim"]) -> Float[Array, "query dim patch"]:
         """Zero-padded neighbourhoods along `dim`; patch entry = tap * inputs + channel."""
+        # With kernel 3, the patch of position 0 is [0, x0, x1]: half a kernel of zeros on either side keeps the width.
         reach = self.kernel // 2
         padded = jnp.pad(x, ((0, 0), (0, 0), (reach, reach)))  # pyright: ignore[reportUnknownMemberType]
         taps = [padded[:, :, tap : tap + x.shape[2]] for tap in range(self.kernel)]
+        # (query, tap * channel, dim) to (query, dim, tap * channel): one product with `filters` is the convolution.
         return jnp.concatenate(taps, 1).transpose(0, 2, 1)
 
     def _feature_norm(
@@ -162,6 +169,7 @@ class ConvDecoder(eqx.Module):
             values = at_least_f32(patches)
             share, rows = weight_shares(weight, values)
             count = rows * patches.shape[1]
+            # A query's share is divided among its `dim` patches; the rows of `weighted` are all patches of all queries.
             weighted = (values * (share[:, None, None] / patches.shape[1])).reshape(-1, values.shape[2])
             patch_mean = jnp.sum(weighted, 0)
             # The input is normalised, so subtracting the mean after the sum cancels no digits.
@@ -169,9 +177,11 @@ class ConvDecoder(eqx.Module):
                 patch_mean, patch_mean
             )
             mean = patch_mean @ filters + bias
+            # The diagonal of filters' cov filters, without the products of different filters.
             var = jnp.sum(filters * (covariance @ filters), 0)
             running = running.update(mean, var, count)
         else:
             mean, var = running.mean, running.var
         scale, shift = self.norm_feature.scale_and_shift(mean, var)
+        # The caller multiplies patches by filters * scale, so the bias of the filters is scaled here.
         return scale, shift + bias * scale, running

@@ -35,6 +35,8 @@ def _features(rate: float, patches: Array, filters: Array, shift: Array, seeds: 
     passes = before > 0
     if rate:
         _, dim, chan = before.shape
+        # Elements are numbered over all rows, so a mask does not depend on the chunks, and the backward pass draws the
+        # same one from `seeds`.
         passes &= keep_mask(before.shape, rate, seeds, first * jnp.uint32(dim * chan % 2**32))
     return jnp.where(passes, before / (1 - rate), 0).astype(patches.dtype).reshape(len(patches), -1)
 
@@ -57,6 +59,8 @@ def thin_product(
     Rows side by side make one wider product, and its diagonal blocks add up to the result.
     """
     block, few, some = _rows_per_block(len(left)), left.shape[1], right.shape[1]
+    # With rows 0 and 1 side by side, product[i, :, j, :] pairs row i of `left` with row j of `right`; only i = j
+    # belongs to the result.
     product = jnp.matmul(left.reshape(-1, block * few).T, right.reshape(-1, block * some), preferred_element_type=dtype)
     return einsum("ipiq->pq", product.reshape(block, few, block, some))
 
@@ -65,6 +69,7 @@ def thin_rows_product(left: Float[Array, "row some"], right: Float[Array, "some 
     """left right for many rows of few columns, on the wider rows of `thin_product`, so that XLA computes what both use
     once instead of once per shape."""
     block = _rows_per_block(len(left))
+    # Copies of `right` along the diagonal, one for each of the rows that lie side by side.
     blocks = jnp.kron(jnp.eye(block, dtype=right.dtype), right)
     return (left.reshape(-1, left.shape[1] * block) @ blocks).reshape(-1, right.shape[1])
 
@@ -115,6 +120,7 @@ def _backward(rate: float, residuals: _Residuals, gradient: Array) -> tuple[Arra
         # Without the barriers XLA recomputes maps and mask inside each of their uses.
         features = _barrier(_features(rate, chunk, filters, shift, seeds, first))
         to_project = jnp.matmul(features.T, above, preferred_element_type=dtype)
+        # Features are above 0 exactly where ReLU and dropout let the gradient pass, so no mask is kept.
         back = at_least_f32(above @ project.T)
         back = jnp.where(features > 0, back / (1 - rate), 0).astype(chunk.dtype)
         back = _barrier(back).reshape(-1, filters.shape[1])
@@ -126,6 +132,7 @@ def _backward(rate: float, residuals: _Residuals, gradient: Array) -> tuple[Arra
         return total, thin_rows_product(back, filters.T).reshape(chunk.shape)
 
     chunks, firsts = _chunks(patches, gradient.astype(patches.dtype))
+    # The sums over chunks are in f32, where the parts may be in bf16.
     zeros = (jnp.zeros(filters.shape, dtype), jnp.zeros(shift.shape, dtype), jnp.zeros(project.shape, dtype))
     if len(firsts) == 1:
         total, to_patches = add_chunk(zeros, (tuple(chunk[0] for chunk in chunks), firsts[0]))

@@ -26,6 +26,7 @@ def channel_statistics(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean and biased variance of all values in `rows`, where row i counts `count[i]` times."""
     values, count = at_least_f32(rows), at_least_f32(count)
+    # At least one row, so that a padded snapshot without edges gives 0 and not NaN.
     total = jnp.maximum(jnp.sum(count), 1) * rows.shape[1]
     mean = jnp.sum(jnp.sum(values, 1) * count) / total
     var = jnp.sum(jnp.sum((values - mean) ** 2, 1) * count) / total
@@ -74,6 +75,7 @@ class GraphConvolution(eqx.Module):
         self.weight_neighbor = xavier_uniform(nkey, dim, dim)
         self.weight_loop = xavier_uniform(lkey, dim, dim)
         self.weight_isolated = xavier_uniform(ikey, dim, dim)
+        # PyTorch's initialisation of a 1x1 convolution of two channels: uniform within 1 / sqrt(fan in).
         bound = 2**-0.5
         self.mix = jr.uniform(mkey, (2,), minval=-bound, maxval=bound)
         self.mix_bias = jr.uniform(bkey, (), minval=-bound, maxval=bound)
@@ -106,10 +108,12 @@ class GraphConvolution(eqx.Module):
         """
         # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
         active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        # Exact duplicates count twice in the sum and in the degree (released code).
         neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
         if training:
             # Over edges, entity u counts as often as it is a source, which is its degree.
             entity_mean, entity_var = channel_statistics(active, snapshot.degree)
+            # Likewise, a relation counts once for each of its edges.
             rel_mean, rel_var = channel_statistics(relations, snapshot.relation_count)
             mean, var = jnp.stack([entity_mean, rel_mean]), jnp.stack([entity_var, rel_var])
             count = jnp.sum(at_least_f32(snapshot.degree)) * state.shape[1]
@@ -117,12 +121,14 @@ class GraphConvolution(eqx.Module):
         else:
             mean, var = running.mean, running.var
         scale, shift = self.norm.scale_and_shift(mean, var)
+        # a, b and c of the module's equation: the BatchNorm's scale and shift, mixed by the 1x1 convolution.
         entity_factor, relation_factor = self.mix * scale
         constant = jnp.sum(self.mix * shift) + self.mix_bias
         aggregate = entity_factor * neighbor_mean + relation_factor * relation_mean + constant
         # The mean over edges was summed in f32; only the matrix products run in the compute type.
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
+        # The product for isolated entities is taken for all, then overwritten where an entity has an edge.
         out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")
         return dropout(rrelu(out), rate, key), running
 

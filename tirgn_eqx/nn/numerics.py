@@ -30,6 +30,7 @@ def l2_normalize(x: Float[Array, "*row dim"]) -> Float[Array, "*row dim"]:
     square = jnp.sum(at_least_f32(x) ** 2, -1, keepdims=True)
     # The inner `where` keeps the gradient of rsqrt at 0, which is infinite, out of the sum.
     zero = square == 0
+    # 1e-24 is the square of the released code's bound 1e-12 on the length.
     inverse = jax.lax.rsqrt(jnp.maximum(jnp.where(zero, 1.0, square), 1e-24))
     return (at_least_f32(x) * inverse).astype(x.dtype)
 
@@ -69,7 +70,10 @@ def keep_mask(
         index = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)  # pyright: ignore[reportUnknownMemberType]
         number = number + index * jnp.uint32(stride % 2**32)
         stride *= shape[axis]
+    # With one seed and one hash, all masks would be shifts of a single sequence: h(n + s) for every seed s. So the
+    # second seed enters between two hashes.
     bits = _hash(_hash(number + seeds[0]) ^ seeds[1])
+    # 2**32 itself, the threshold of rate 1, does not fit 32 bits.
     return bits >= jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
@@ -85,6 +89,7 @@ def chunk_rows(limit: int, *arrays: Shaped[Array, "row ..."]) -> tuple[Shaped[Ar
     """The rows of every array in equally many chunks of at most `limit`, with rows of zeros at the end."""
     rows = len(arrays[0])
     count = max(1, -(-rows // limit))
+    # Chunks of equal size: 600 rows with limit 512 are 2 * 300, not 2 * 512 with 424 rows of padding.
     size = -(-rows // count)
     chunks: list[Array] = []
     for x in arrays:

@@ -69,12 +69,15 @@ def _gru(weight_input: Array, weight_hidden: Array, bias_input: Array, bias_hidd
 def _forward(
     weight_input: Array, weight_hidden: Array, bias_input: Array, bias_hidden: Array, x: Array, h: Array
 ) -> tuple[Array, _Residuals]:
+    # (row, 3 * dim), split into r, z and n: PyTorch's order, so released weights are only transposed.
     x_reset, x_update, x_new = jnp.split(at_least_f32(x @ weight_input) + at_least_f32(bias_input), 3, -1)
     h_reset, h_update, h_new = jnp.split(at_least_f32(h @ weight_hidden) + at_least_f32(bias_hidden), 3, -1)
     reset = jax.nn.sigmoid(x_reset + h_reset)
     update = jax.nn.sigmoid(x_update + h_update)
+    # The reset gate scales the hidden part after its product and bias (PyTorch), not the state before it (Cho et al.).
     new = jnp.tanh(x_new + reset * h_new)
     out = ((1 - update) * new + update * at_least_f32(h)).astype(h.dtype)
+    # Kept in the type of the state: in bf16 they take half the memory.
     gates = (reset.astype(h.dtype), update.astype(h.dtype), new.astype(h.dtype), h_new.astype(h.dtype))
     return out, (weight_input, weight_hidden, bias_input, bias_hidden, x, h, gates)
 
@@ -87,12 +90,14 @@ def _backward(residuals: _Residuals, gradient: Array) -> tuple[Array, Array, Arr
     to_new = gradient * (1 - update) * (1 - new * new)
     to_update = gradient * (at_least_f32(h) - new) * update * (1 - update)
     to_reset = to_new * h_new * reset * (1 - reset)
+    # Only the hidden part of n passes through the reset gate, so only its gradient is scaled by it.
     from_input = jnp.concatenate([to_reset, to_update, to_new], -1)
     from_hidden = jnp.concatenate([to_reset, to_update, to_new * reset], -1)
     to_bias_input = jnp.sum(from_input, 0).astype(bias_input.dtype)
     to_bias_hidden = jnp.sum(from_hidden, 0).astype(bias_hidden.dtype)
     # The sums over rows above are taken before this cast: in bf16 they would lose most of their terms.
     from_input, from_hidden = from_input.astype(x.dtype), from_hidden.astype(h.dtype)
+    # The state acts through the gates and, as update * h, by itself.
     to_h = at_least_f32(from_hidden @ weight_hidden.T) + gradient * update
     to_weights = x.T @ from_input, h.T @ from_hidden
     return *to_weights, to_bias_input, to_bias_hidden, from_input @ weight_input.T, to_h.astype(h.dtype)
@@ -122,6 +127,7 @@ class TimeGate(eqx.Module):
     def __init__(self, dim: int, *, key: PRNGKeyArray):
         """**Arguments:** `dim`: width of the state; `key`: of the initialisation, Xavier uniform with the gain of ReLU
         (released code)."""
+        # Xavier's bound sqrt(6 / (fan in + fan out)) with both fans `dim`, times the gain.
         bound = math.sqrt(2) * math.sqrt(3 / dim)
         self.weight = jr.uniform(key, (dim, dim), minval=-bound, maxval=bound)
         self.bias = jnp.zeros(dim)

@@ -23,6 +23,7 @@ class StaticEdges(eqx.Module):
     bounds: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, graph: StaticGraph, num_entities: int):
+        # In order of relation, the words of each relation are one slice and need one product with its blocks.
         order = np.argsort(graph.relation, kind="stable")
         self.word = jnp.asarray(graph.word[order], jnp.int32)
         self.entity = jnp.asarray(graph.entity[order], jnp.int32)
@@ -76,6 +77,7 @@ class StaticConvolution(eqx.Module):
         """
         half, blocks, size = len(self.weight) // 2, self.weight.shape[1], self.weight.shape[2]
         messages: list[Array] = []
+        # Relation by relation: the blocks of every edge would be a tensor [edge, block, in, out].
         for relation in range(half):
             word = edges.word[edges.bounds[relation] : edges.bounds[relation + 1]]
             source = words[word].reshape(-1, blocks, size)

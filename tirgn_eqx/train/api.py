@@ -92,5 +92,6 @@ def _load(data_path: str | Path | TemporalGraph, max_events: int, num_days: int 
     for name, value in (("max_events", max_events), ("num_days", num_days)):
         if value:
             message = f"{data_path.name}: {name} = {value} is ignored: the graph is loaded already; give its path"
+            # Past `_load`, `train_tirgn` and beartype's wrapper of it, the warning names the caller's line.
             warnings.warn(message, DataWarning, stacklevel=4)
     return data_path

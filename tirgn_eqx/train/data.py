@@ -41,6 +41,7 @@ def make_loader(
             batch_size=config.batch_size,
             max_buckets=config.max_buckets,
             unique=config.unique_queries,
+            # The full loss scores all entities; the others score and evolve only those that the batch touches.
             num_negatives=config.num_negatives if config.loss == "sampled" else 0,
             num_shared=config.num_shared if config.loss == "shared" else 0,
             rows="all" if config.loss == "full" else "touched",
@@ -100,6 +101,7 @@ class TrainingData:
         """Queries of the largest snapshot or part, which `batch_size` 0 stands for."""
         if isinstance(loader, EvidenceLoader):
             return loader.max_queries
+        # Every fact asks two queries of a kind, one in each direction.
         return 2 * int(np.diff(self.graph.offsets)[loader.items].max())
 
     def report(self) -> dict[str, Any]:

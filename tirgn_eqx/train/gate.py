@@ -82,13 +82,16 @@ class GateFitter:
         passes = max(MIN_PASSES, -(-MIN_STEPS // len(parts)))
         steps = passes * len(parts)
         optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+        # The schedule is compiled into the step, so fits of different lengths cannot share it.
         program = self._programs.setdefault(steps, CompileCache(make_gate_step(optimizer)))
         gate, opt_state = self.model.gate, optimizer.init(eqx.filter(self.model.gate, eqx.is_inexact_array))
         for count, prepared in enumerate(self._batches(parts, passes), start=1):
             informed = self.at(prepared.target)
+            # As in evaluation: some GPUs round f32 products to 10 bits by default.
             with jax.default_matmul_precision("highest"):
                 bucket = self.loader.buckets[prepared.bucket]
                 gate, opt_state, metrics = program(bucket, gate, opt_state, informed, prepared.batch)
+            # Reading the loss waits for the device, so only every tenth step is reported.
             if count % 10 == 0 or count == steps:
                 self.on_record(GateRecord(count, steps, float(metrics["loss"])))
             if stop():

@@ -68,6 +68,7 @@ class ProblemShape:
     def from_graph(cls, graph: TemporalGraph, config: TrainingConfig) -> "ProblemShape":
         """The shape of the largest training batch of `graph`."""
         config = _recurrent(config)
+        # With one bucket, its sizes are the largest of all batches.
         options = GraphOptions(**config.window(), max_buckets=1)
         loader = GraphLoader(graph, build_history_vocabulary(graph), "train", options)
         facts = np.diff(graph.offsets)
@@ -100,10 +101,13 @@ def _bucket(shape: ProblemShape, config: RecurrentTrainingConfig) -> Bucket:
     num_micro = 1 if config.batch_size == 0 else max(1, -(-queries // config.batch_size))
     per_micro = -(-queries // num_micro)
     edges = 2 * shape.edges
+    # The most that there can be: each end of an edge another entity, each fact another (relation, subject) pair.
     window = (min(edges, shape.entities), edges, shape.edges)
+    # (query, answer, history, true) of a micro-batch, as if no two facts asked the same query.
     sizes = (per_micro, per_micro, per_micro * shape.history, per_micro)
     drawn = {"full": 0, "shared": config.num_shared, "sampled": queries * config.num_negatives}[config.loss]
     targets = config.targets_per_step
+    # An upper bound: active entities of all snapshots; subject, answer and history of every query; those drawn.
     touched = (config.history_len + targets - 1) * window[0] + targets * (queries * (2 + shape.history) + drawn)
     rows = 0 if config.loss == "full" else min(shape.entities, touched)
     return Bucket(window, num_micro, sizes, sizes, rows)
@@ -128,6 +132,7 @@ def _zero_batch(shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bu
 
     active, edge, pair = bucket.window
     targets = config.targets_per_step
+    # Consecutive targets share one window, which reaches one snapshot further for each.
     steps, micro = config.history_len + targets - 1, bucket.num_micro * targets
 
     def queries(sizes: tuple[int, ...], sampled: bool) -> Queries:
@@ -202,6 +207,7 @@ def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int
     config = _recurrent(config)
     analysis = compile_step(shape, config).memory_analysis()
     return int(
+        # Donated buffers are counted as arguments and as results; they exist once.
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
@@ -229,6 +235,7 @@ def probe_memory(
         measure = jax.default_backend() == "gpu"
     config = config.replace(precision=compute_type(config.precision))
     settings = [(precision, policy, config.batch_size) for precision in PRECISIONS for policy in POLICIES]
+    # One more row shows what the batch size costs: whole snapshots, or parts of 1024 where whole ones are set.
     other = 0 if config.batch_size else 1024
     settings.append((config.precision, config.remat, other))
     rows = []
@@ -263,16 +270,19 @@ def largest_batch(shape: ProblemShape, config: TrainingConfig, budget: int) -> i
     whole = 2 * shape.queries
     if predict(whole) <= budget:
         return whole
+    # The two sizes must differ, also where whole snapshots are small.
     small, large = min(64, whole), max(65, whole // 4)
     low, high = predict(small), predict(large)
     if low > budget:
         return 0
     batch = large
     if high > budget:
+        # At least one byte per query: two compiled sizes may come out equal, and the slope is divided by.
         slope = max((high - low) / (large - small), 1.0)
         batch = small + int((budget - low) / slope)
     elif large < whole:
         batch = min(whole - 1, large + int((budget - high) / max((high - low) / (large - small), 1.0)))
+    # Memory is only nearly a line, so the estimate shrinks by a tenth until a compiled step fits.
     while batch > small and predict(batch) > budget:
         batch = max(small, batch * 9 // 10)
     return batch
@@ -284,6 +294,7 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
     Every call starts a process, because a peak can be read but not reset.
     """
     request = json.dumps({"shape": dataclasses.asdict(shape), "config": config.to_dict()})
+    # Preallocation claims most of the device's memory, part of which this process holds.
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     done = subprocess.run(
         [sys.executable, "-m", "tirgn_eqx.train.memory"],
@@ -294,6 +305,7 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
         check=False,
     )
     try:
+        # Libraries may write to stdout as well; the document is the last line.
         return json.loads(done.stdout.splitlines()[-1])["peak_bytes"]
     except (IndexError, ValueError, KeyError):
         return None

@@ -26,6 +26,7 @@ def trainable(model: Model) -> PyTree[bool]:
 
 
 def _is_buffer(node: Any) -> bool:
+    # The degrees of static edges are a floating-point array, which would be trained otherwise.
     return isinstance(node, RunningStatistics | StaticEdges)
 
 
@@ -76,9 +77,11 @@ def moving_average(decay: float) -> optax.GradientTransformation:
     def update(updates: PyTree, state: AverageState, params: PyTree | None = None) -> tuple[PyTree, AverageState]:
         assert params is not None
         number = state.updates + 1
+        # 1 - decay_t, where 1 - (1 + t) / (10 + t) = 9 / (10 + t).
         share = jnp.maximum(1 - decay, 9 / (10 + number))
 
         def blend(mean: Array, x: Array, change: Array) -> Array:
+            # The updates are applied after the chain, so `x + change` are the weights after this step.
             return mean + share.astype(x.dtype) * (x + change - mean)
 
         return updates, AverageState(number, jax.tree.map(blend, state.weights, params, updates))
@@ -90,6 +93,7 @@ def with_averaged_weights(model: Model, opt_state: PyTree) -> Model:
     """`model` with its averaged weights where the optimizer keeps them (`ema_decay`), else `model` itself."""
     for state in opt_state:
         if isinstance(state, AverageState):
+            # `weights` has None in place of buffers and settings, which come from the model.
             return eqx.combine(state.weights, model)
     return model
 
@@ -111,7 +115,9 @@ def make_optimizer(config: ModelTrainingConfig, num_steps: int = 1) -> optax.Gra
 
     **Returns:** an optax transformation; `init_optimizer` makes its state.
     """
+    # A schedule adds a count of steps to the optimizer's state; a constant rate has none.
     constant = config.lr_schedule == "constant"
+    # PyTorch's order: the gradient is clipped before `step`, and Adam adds the penalty within it, unclipped.
     return optax.chain(
         clip_by_norm(config.grad_clip) if config.grad_clip else optax.identity(),
         optax.add_decayed_weights(config.weight_decay),

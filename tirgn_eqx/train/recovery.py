@@ -36,6 +36,7 @@ def is_finite(metrics: Metrics) -> Bool[Array, ""]:
 
 def select_tree(condition: Bool[Array, ""], new: T, old: T) -> T:
     """`new` where `condition` holds, else `old`; PyTrees of the same structure."""
+    # A NaN in what is not chosen does no harm here, since nothing is differentiated through this.
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old) if eqx.is_array(new) else new, new, old)
 
 
@@ -109,6 +110,7 @@ def describe_divergence(model: PyTree, config: ModelTrainingConfig, kept: str) -
     sizes = {
         name: float(np.abs(np.asarray(leaf, np.float64)).max())
         for name, leaf in named_leaves(model).items()
+        # An empty array has no maximum, and integers are not weights.
         if leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact)
     }
     name = max(sizes, key=lambda name: sizes[name])
@@ -126,6 +128,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that the device's or the host's memory ran out."""
     if isinstance(error, MemoryError):
         return True
+    # XLA raises one type for all its errors; the words are those of its allocators.
     words = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
     return isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in words)
 
@@ -166,6 +169,7 @@ def cheaper_config(config: RecurrentTrainingConfig, queries: int) -> RecurrentTr
         return config.replace(unroll=False)
     if config.remat in _STRONGER_REMAT:
         return config.replace(remat=_STRONGER_REMAT[config.remat])
+    # A batch size above the largest snapshot has no effect, so halving it would change nothing.
     whole = min(config.batch_size, queries) if config.batch_size else queries
     half = (whole + 1) // 2
     return config.replace(batch_size=half) if half >= SMALLEST_BATCH else None

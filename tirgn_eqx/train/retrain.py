@@ -75,6 +75,7 @@ def read_predecessor(path: str | Path) -> Predecessor:
     metadata = parse_document(CheckpointMetadata, found, file)
     names: list[list[str]] = []
     for kind, known in (("entities", metadata.entities), ("relations", metadata.relations)):
+        # Of two equal names, none could be matched.
         if known is None or len(set(known)) < len(known):
             raise DataError(
                 f"{file}: holds no names of its {kind}, by which those of new data are matched; train anew with "
@@ -154,6 +155,7 @@ def retrain(
     graph = apply_clock(graph, old.metadata.to_dict(), learning=True)
     if keep_gone:
         graph = add_names(graph, old.entities, old.relations)
+    # The state that is resumed has its own order of ids, possibly another one than `graph` was read in.
     graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
     assert graph.entity_names is not None and graph.relation_names is not None
     names = NameMap(
@@ -171,6 +173,7 @@ def retrain(
         "window": describe_window(graph),
         "mapping": mapping | {"gone_stay": keep_gone},
     }
+    # The training holds a lock of its own; this one also covers comparison and replacement.
     with lock_folder(model_dir, LOCK, "retraining"):
         if not resume:
             _remove_states(model_dir)
@@ -181,15 +184,18 @@ def retrain(
         if training["status"] != "complete":
             return report
         emit(StageRecord("comparison"))
+        # The old model gets the new vocabulary in the same way, so that both answer the same queries.
         former = warm_start(_initialize(graph, old.config, key), old.model, names)
         comparison = _compare(Path(training["checkpoint"] or ""), former, old, graph, stop)
         if comparison is None or stop():
             return report
         mrr = [side["entity"]["mrr"] for side in comparison["models"]]
+        # A NaN compares false, and the old checkpoint stays.
         replaced = bool(mrr[0] >= mrr[1] - max_regression)
         decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
         if replaced:
             with lock_folder(old.path.parent):
+                # The lock is taken only now; the checksum says whether the file was changed during the training.
                 previous = replace_checkpoint(old.path, training["checkpoint"] or "", old.sha256)
             report["previous"] = str(previous)
         report["status"] = "replaced" if replaced else "kept"
@@ -207,6 +213,7 @@ def _check(
         )
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"max_regression = {max_regression}: must be between -1 and 1, such as 0.01 for one point")
+    # Resolved, since two paths may name one folder.
     if old.path.resolve().parent in [(model_dir / part).resolve() for part in PARTS]:
         raise ConfigError(f"--model-dir {model_dir}: the training would write over {old.path}; name another folder")
     for kind, names in (("entities", graph.entity_names), ("relations", graph.relation_names)):
@@ -238,6 +245,7 @@ def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: dict[st
     """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
     if any(mapping[kind]["new"] for kind in mapping) or old.metadata.data is None:
         return
+    # A checksum depends on the order of ids, so it is taken with those of the checkpoint.
     if match_checkpoint(graph, old.metadata.to_dict(), learning=True).checksum == old.metadata.data.sha256:
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
@@ -280,6 +288,7 @@ def _compare(
     if stop():
         return None
     trees: list[Any] = [jax.tree.structure(side) for side in (model, former)]  # pyright: ignore[reportUnknownMemberType]
+    # A compiled evaluation fits models of one structure and batches of one window.
     same = trees[0] == trees[1] and config.window() == old.config.window()
     other: Any = evaluator if same else make_evaluator(former, graph, split="test", **old.config.window())
     former_evaluation = other(former)
@@ -292,6 +301,7 @@ def _compare(
     difference: np.ndarray = nll[0] - nll[1]
     report["difference"]["nll"] = {"nats": float(difference.mean()), "interval_nats": [low, high]}
     if old.metadata.calibration is not None:
+        # On valid, since test compares the two models.
         valid: Any = make_evaluator(model, graph, split="valid", **config.window())
         fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
         save_calibration(checkpoint, fitted)

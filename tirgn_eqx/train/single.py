@@ -35,6 +35,7 @@ def train_single(
 ) -> TrainingResult:
     """`train_tirgn` of a model that is not a mixture."""
     folder, devices = options.model_dir, None if mesh is None else make_mesh(mesh)
+    # All processes train; the first one alone locks, writes and reports.
     on_record = options.on_record if is_first() else ignore
     with on(devices), lock_folder(folder) if is_first() else nullcontext():
         if options.resume:
@@ -44,6 +45,7 @@ def train_single(
         if options.resume:
             trainer.resume(options.force)
         logs: dict[str, Any] = {"run_name": options.run_name, "config": trainer.config.to_dict()}
+        # Lines logged after the saved state are cut, since the resumed training writes them again.
         step = trainer.state.global_step if options.resume else None
         with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
             trainer.logger = logger

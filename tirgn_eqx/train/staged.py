@@ -82,12 +82,14 @@ class Stages:
         self.results[name] = dict(result)
         if result["status"] != "complete" or result["checkpoint"] is None:
             return None
+        # The document holds a name without its folder, so that the folder can be moved.
         best = Path(result["checkpoint"])
         document = StageDocument(identity=identity, best=best.name, result=dict(result) | {"checkpoint": None})
         write_text(folder / STAGE_FILE, to_json(document.model_dump()))
         return best
 
     def _forward(self, record: events.TrainingRecord) -> None:
+        # The end of a part is not the end of this training.
         if not isinstance(record, events.EndRecord):
             self.options.on_record(record)
 
@@ -112,6 +114,7 @@ class Stages:
             raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
         expects_static = trained.static_graph and self.graph.static is not None
         if isinstance(trained, EvidenceTrainingConfig):
+            # Evidence uses the words of a static graph in its background alone.
             expects_static = expects_static and trained.evidence_background
         if expects_static != (model.static_edges is not None):
             raise CheckpointError(
@@ -136,6 +139,7 @@ def finished_stage(folder: Path, graph: TemporalGraph, identity: StageIdentity) 
     try:
         check_regular(path)
         found = parse_document(StageDocument, parse_json(path.read_text(encoding="utf-8")), path)
+    # What cannot be read does not count as finished, and the stage is trained or resumed.
     except (OSError, ValueError, CheckpointError):
         return None
     if found.identity != identity or not (folder / found.best).is_file():
@@ -172,6 +176,7 @@ def train_staged(
         begin = time.perf_counter()
         if options.resume:
             graph = align_with_state(graph, folder / "evidence", folder / "structure", force=options.force)
+        # A given part cannot be renumbered, so the graph takes over its ids.
         for given in (evidence, structure):
             graph = graph if given is None else reorder_ids(graph, load_checkpoint(given).metadata)
         if not (start is None or isinstance(start, Mixture)):
@@ -196,6 +201,7 @@ def train_staged(
         assert isinstance(base, RecurrentGraphModel)
         assert isinstance(structure_config, TiRGNTrainingConfig | REGCNTrainingConfig)
         shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
+        # Built once for the fit and for both evaluations.
         shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
         evaluator = MixtureEvaluator(graph, "valid", **shared)
         model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
@@ -213,6 +219,7 @@ def train_staged(
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
             figures |= {f"test/{name}": value for name, value in test.entity.items()}
             logger.log_metrics(figures, 0, once=options.resume)
+        # Stages that an earlier run finished count by their results, the gate by the clock of this run.
         seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
         result = _staged_result(
             config,

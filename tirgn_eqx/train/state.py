@@ -67,6 +67,7 @@ def save_state(folder: Path, state: TrainState, seconds: float, identity: Traini
         skipped_steps=state.skipped_steps,
     )
     losses = {name: np.asarray([float(step[name]) for step in metrics]) for name in (metrics[0] if metrics else {})}
+    # Without the rows that pad the tables on this mesh, so that any other mesh can load them.
     model, opt_state = for_files((state.model, state.opt_state), identity.num_entities)
     save_training_state(folder, model, opt_state, progress, losses, identity)
 

@@ -63,12 +63,15 @@ def loss_and_gradient(
     - `num_entities`: of the vocabulary, when `model` holds only the rows of the batch (`at_rows`).
     """
     parameters, rest = eqx.partition(model, trainable(model))
+    # One key for the dropout of the encoder, one for that of the decoders.
     keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
 
     def ready(parameters):
+        # Cast inside what is differentiated, so that gradients are those of the f32 parameters.
         return cast_for_compute(eqx.combine(parameters, rest), precision)
 
     all_queries = (batch.entity_queries, batch.relation_queries)
+    # Divided by the answers of the whole snapshot, the sums of micro-batches add up to one mean.
     divisors = [_divisor(queries.answer_weight, batch) for queries in all_queries]
     targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
     shares = (model.task_weight, 1 - model.task_weight)
@@ -77,6 +80,7 @@ def loss_and_gradient(
         options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
         return ready(parameters).encoder(batch.window, rows=batch.rows, **options)
 
+    # Forward through the window here; backward once, below, with the gradient that all micro-batches sum up.
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
 
@@ -117,6 +121,7 @@ def loss_and_gradient(
             gradients = jax.tree.map(add, to_decoder, more_to_decoder), to_state
             return (gradients, jax.tree.map(add, losses, new), buffers), None
 
+        # The states may be in bf16; their gradient is summed over micro-batches in at least f32.
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), encoding)
         start = jax.tree.map(jnp.zeros_like, parameters), zeros
         no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
@@ -126,7 +131,9 @@ def loss_and_gradient(
         )
         gradients, losses, buffers = carry
     decoder_gradient, state_gradient = gradients
+    # `pull_back` takes gradients in the types of what `encode` returned.
     state_gradient = jax.tree.map(lambda g, x: g.astype(x.dtype), state_gradient, encoding)
+    # The static loss is part of the encoding and enters the total with factor 1.
     one = jnp.ones_like(encoding.static_loss)
     (encoder_gradient,) = pull_back(eqx.tree_at(lambda e: e.static_loss, state_gradient, one))
     gradient = jax.tree.map(jnp.add, decoder_gradient, encoder_gradient)
@@ -162,6 +169,7 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     if batch.target_of_micro is None:
         return jnp.broadcast_to(jnp.maximum(jnp.sum(count), 1), count.shape)
     total = jax.ops.segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
+    # `(target,)` to `(micro,)`: the divisor of a target belongs to each of its micro-batches.
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
@@ -195,12 +203,14 @@ def make_step(
         entities = num_entities or model.num_entities
         if batch.rows is None or batch.rows.index is None:
             return update(model, opt_state, batch, entities)
+        # The rows are cut out, updated and put back, so that no gradient of the whole table is made.
         part, part_state = model.at_rows(batch.rows), _take_rows(opt_state, batch.rows)
         part, part_state, metrics = update(part, part_state, batch, entities)
         return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
 
     def update(model, opt_state, batch, num_entities):
         options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
+        # Unrolled windows run faster on a CPU only, and take longer to compile anywhere.
         unroll = config.unroll and jax.default_backend() == "cpu"
         result = loss_and_gradient(model, batch, unroll=unroll, **options)
         parameters = eqx.filter(model, trainable(model))
@@ -208,6 +218,7 @@ def make_step(
         metrics = result.metrics | {"gradient_norm": optax.tree.norm(result.gradient)}
         new = eqx.apply_updates(model, updates).with_buffers(jax.lax.stop_gradient(result.buffers))
         new, new_state = select_tree(is_finite(metrics), (new, new_state), (model, opt_state))
+        # Laid out as the arguments are, since the results are the arguments of the next compiled step.
         return as_placed(new), as_placed(new_state), everywhere(metrics)
 
     return step
@@ -238,6 +249,7 @@ def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
     def step(model: Evidence, opt_state: PyTree, batch: EvidenceBatch) -> tuple[Evidence, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(evidence_loss, has_aux=True)(model, batch)
         trained = trainable(model)
+        # `filter_grad` differentiates every floating-point array, the degrees of static edges included.
         gradient = eqx.filter(gradient, trained)
         updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trained))  # pyright: ignore
         metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
@@ -292,4 +304,5 @@ class CompiledStep:
 
 def with_key(prepared: PreparedBatch, key: PRNGKeyArray) -> Any:
     """The batch of `prepared` with its dropout key."""
+    # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
     return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

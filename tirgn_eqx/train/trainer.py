@@ -101,6 +101,7 @@ class Trainer:
             model, opt_state = placed(self._initialize(start), mesh)
         self.state = TrainState(model, opt_state, initial_stopping(config))
         self.identity = TrainingIdentity.of(graph, config, None if start is None else fingerprint(start))
+        # By shapes without a mesh: the rows that pad a split table are no parameters.
         self.parameters = parameter_count(self._shapes()[0])
         self.earlier_seconds, self.began = 0.0, time.perf_counter()
         self.saved_at = self.began
@@ -155,6 +156,7 @@ class Trainer:
                 self.logger.log_text("early_stopping", message, self.state.global_step)
                 self.on_record(events.EarlyStoppingRecord(message))
                 break
+            # After the validation, whose outcome is part of the state.
             self.save_state()
             if self.agreement(stop(), False, now=True)[0] and not is_last:
                 return self._result("interrupted", epoch)
@@ -187,8 +189,10 @@ class Trainer:
             self._report_skipped(skipped, waiting=READ_BEHIND)
             now = time.perf_counter()
             if now - shown >= STEP_RECORD_SECONDS or done == num_steps:
+                # The loss of a step that has finished: reading the newest one would wait for the device.
                 shown, loss = now, float(metrics[max(0, done - 1 - READ_BEHIND)]["loss"])
                 self.on_record(events.StepRecord(epoch, done, num_steps, loss, facts, facts / (now - begin)))
+            # All processes decide alike after the same step; one alone would leave the others waiting in a collective.
             stopped, due = self.agreement(stop(), self._is_save_due(done, now))
             if (stopped or due) and done < num_steps:
                 self._report_skipped(skipped)
@@ -197,6 +201,7 @@ class Trainer:
                 if stopped:
                     return False
         self._report_skipped(skipped)
+        # That an epoch had nothing but skipped steps is known only when all of them are read.
         if skipped.too_many:
             raise skipped.error(self._divergence())
         self.state = replace(
@@ -206,6 +211,7 @@ class Trainer:
         return True
 
     def _take_step(self, prepared: PreparedBatch) -> HostMetrics:
+        # By the number of the step, so that a resumed training draws the same dropout.
         key = jr.fold_in(self.step_key, self.state.global_step)
         model, opt_state, metrics = self.step(self.state.model, self.state.opt_state, prepared, key)
         self.state = replace(self.state, model=model, opt_state=opt_state, global_step=self.state.global_step + 1)
@@ -216,10 +222,12 @@ class Trainer:
         return bool((every and step % every == 0) or (minutes and now - self.saved_at >= 60 * minutes))
 
     def _report_epoch(self, epoch: int, metrics: list[HostMetrics], facts: int, seconds: float) -> None:
+        # One NaN would make the mean of the epoch NaN.
         finite = [step for step in metrics if not is_skipped(step)]
         means = {name: float(np.mean([float(step[name]) for step in finite])) for name in metrics[0]}
         memory, step = device_memory_bytes(), self.state.global_step
         logged = {f"train/{name}": value for name, value in means.items()}
+        # A schedule takes the number of steps done before: the first step has the rate of 0.
         logged["train/lr"] = np.asarray(self.learning_rate(step - 1)).item()
         logged["system/epoch_duration_s"] = seconds
         if memory is not None:
@@ -253,8 +261,10 @@ class Trainer:
         self.save_checkpoint("tirgn_trained", epoch)
         # Without a finite validation there is no best model.
         name = "tirgn_trained" if self.state.stopping.best_epoch is None else "tirgn_best"
+        # The other processes read what the first one writes.
         barrier("checkpoints are written")
         path = self.model_dir / f"{name}.npz"
+        # The best model may be of an earlier epoch, and then exists in its file alone.
         model = placed(load_model(path)[0], self.mesh)
         validation, test = self.validator(model), self.data.evaluator("test", self.validator.steps)(model)
         # Resuming a finished training reaches this line again; log the test figures once.
@@ -314,10 +324,12 @@ class Trainer:
         """
         before = self.state.oom_overrides
         queries = self.data.most_queries(self.loader)
+        # From the settings of the step that failed, earlier overrides included.
         changes = oom_overrides(self.config.replace(**before), queries, self.graph.name, error)
         # The failed step may have invalidated its donated buffers; free what is left before loading others.
         del self.state
         self.restore()
+        # The restored state may be older than some of the overrides, so all are set again.
         self._override(before | changes)
         message = "out of memory; going on with " + ", ".join(f"{name} = {value}" for name, value in changes.items())
         self.logger.log_text("out_of_memory", message, self.state.global_step)
@@ -335,6 +347,7 @@ class Trainer:
         for step, target, metrics in skipped.read(waiting):
             time_of_target = format_snapshot_time(self.graph, target)
             message = skipped.describe(step, time_of_target, metrics)
+            # Logged at its own step: `unread` later ones have been started since.
             self.logger.log_text("skipped_step", message, self.state.global_step - skipped.unread)
             self.on_record(events.SkippedStepRecord(skipped.epoch, step, time_of_target, message))
             if skipped.count > skipped.limit:

@@ -36,6 +36,7 @@ class NameMap:
         """(by new row the old one or -1, number of old rows) for the axis `entity` or `rel2`."""
         if axis == "entity":
             return self.entity, self.old_entities
+        # The inverse of r is r + R, with R of its own vocabulary; an inverse is new where its relation is.
         inverse = np.where(self.relation < 0, -1, self.relation + self.old_relations)
         return np.concatenate([self.relation, inverse]), 2 * self.old_relations
 
@@ -45,6 +46,7 @@ def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
     without one)."""
     found: dict[str, tuple[str | None, Any]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
+        # Follow the path from field to field: the last field names the axes of the leaf.
         owner, annotation = model, None
         for key in path:
             if isinstance(key, jax.tree_util.GetAttrKey):
