@@ -100,7 +100,7 @@ def report(
 
 # A run is `Any` here because its class is imported late: `tirgn --help` must not wait for jax.
 def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
-    """`run` with its figures, or with a word on why there are none."""
+    """`run` with its measurements, or with a line on why there are none."""
     from tirgn_cli import output
     from tirgn_cli.common import describe_difference, load_evaluation_graph
     from tirgn_eqx.checkpoint.models import load_model
@@ -118,15 +118,14 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
         if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
-        calibration = (metadata.get("calibration") or {}).get("temperature")
-        options_ = {"split": split, "samples": samples, "seed": seed, "temperature": calibration}
-        with output.working(f"evaluating {run.checkpoint}"):
-            measured = measure(model, config, graph, **options_)
+        temperature = (metadata.get("calibration") or {}).get("temperature")
+        with output.spinner(f"evaluating {run.checkpoint}"):
+            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.
-        output.print_warning(f"{error}; the page has no figures of this run (--no-evaluate leaves them out)")
-        return dataclasses.replace(run, missing=(*missing, f"no figures: {error}"))
-    return dataclasses.replace(run, missing=tuple(missing), measured=measured)
+        output.print_warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")
+        return dataclasses.replace(run, missing=(*missing, f"no metrics: {error}"))
+    return dataclasses.replace(run, missing=tuple(missing), measurements=found)
 
 
 def _record(run: Any) -> dict[str, object]:

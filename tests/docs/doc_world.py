@@ -13,22 +13,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-# One epoch of a narrow model over a few snapshots, whatever the page says.
-SMALL = [
-    *("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2"),
-    *(f"--set={pair}" for pair in ("conv_channels=2", "static_blocks=2", "max_buckets=1")),
-]
-TRAINING = [
-    *("--epochs", "1", "--precision", "f32", "--remat", "none", "--eval-interval", "1", *SMALL),
-    *(f"--set={pair}" for pair in ("evidence_heads=2", "evidence_hidden=4", "unroll=false")),
-]
+# One epoch of a narrow model over a few snapshots, whatever the page says. `--set=` of what each family has.
+TRAINED = ["--epochs", "1", "--precision", "f32", "--eval-interval", "1"]
+SHARED = ["--set=embedding_dim=8", "--set=max_buckets=1"]
+RECURRENT = [*SHARED, "--set=conv_channels=2", "--set=static_blocks=2"]
+SHORT = ["--num-layers", "1", "--history-len", "2"]
+EVIDENCE = [*SHARED, "--set=evidence_heads=2", "--set=evidence_hidden=4"]
 MORE = {
-    "train": TRAINING,
-    "tune": ["--trials", "1", "--epochs", "1", "--precision", "f32", "--set=conv_channels=2", "--set=max_buckets=1"]
-    + ["--set=embedding_dim=8", "--set=static_blocks=2", "--set=evidence_heads=2", "--set=evidence_hidden=4"],
     # An epoch of a model that knows nothing may well be worse.
     "retrain": ["--epochs", "1", "--max-regression", "1"],
-    "vram-probe": SMALL,
+    "vram-probe": [*RECURRENT, *SHORT],
     "compare": ["--resamples", "100"],
 }
 # Pages whose commands ask for several devices: programs of their own, with as many CPUs as the largest mesh.
@@ -52,7 +46,15 @@ def options_for(words: list[str], server: str | None) -> list[str]:
     if words[:2] == ["data", "collect"]:
         return ["--base-url", server, "--tries", "1"] if server else []
     more = list(MORE.get(name, ()))
+    of_evidence = any(
+        f"{option}{equals}evidence" in " ".join(words) for option in ("--model", "--preset") for equals in " ="
+    )
+    if name == "train":
+        more += TRAINED + (EVIDENCE if of_evidence else [*RECURRENT, *SHORT, "--remat", "none", "--set=unroll=false"])
+    if name == "train" and "--history evidence" in " ".join(words):
+        more += [setting.replace("--set=", "--set=evidence.") for setting in ("--set=epochs=1", *EVIDENCE)]
     if name == "tune":
+        more += ["--trials", "1", *TRAINED[:4], *(EVIDENCE if of_evidence else RECURRENT)]
         more += [] if "--param" in " ".join(words) else ["--param=history_len=1:2", "--only"]
     simulated = name in ("train", "tune", "baseline", "vram-probe") and "--shape" not in words
     if simulated and ("--data-path" not in words or "sim" in words):

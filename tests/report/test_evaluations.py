@@ -20,7 +20,7 @@ def report(graph, trainings):
     for name in ("plain", "evidence"):
         place = trainings / name / "tirgn_best.npz"
         model, config, metadata = load_model(place)
-        shape = {"history_len": config.history_len, "history_window": config.history_window}
+        shape = config.window()
         sides.append(EvaluatedModel(str(place), metadata["model_type"], evaluate_model(model, graph, **shape)))
     return compare(*sides, resamples=100)
 
@@ -87,7 +87,7 @@ def test_models_in_folders_of_one_name_stay_apart(report, tmp_path):
 
 def test_an_evaluation_is_a_run(graph, trainings, tmp_path):
     model, config, _ = load_model(trainings / "plain" / "tirgn_best.npz")
-    shape = {"history_len": config.history_len, "history_window": config.history_window}
+    shape = config.window()
     document = evaluate_model(model, graph, split="valid", **shape).to_dict()
     (run,), between = read_document(written(tmp_path / "valid.json", document))
     assert run.name == "valid" and not between and run.measurements.split == "valid"
