@@ -119,7 +119,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
         temperature = (metadata.get("calibration") or {}).get("temperature")
-        with output.spinner(f"evaluating {run.checkpoint}"):
+        with output.working(f"evaluating {run.checkpoint}"):
             found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.

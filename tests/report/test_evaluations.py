@@ -22,7 +22,7 @@ def report(graph, trainings):
         model, config, metadata = load_model(place)
         shape = config.window()
         sides.append(EvaluatedModel(str(place), metadata["model_type"], evaluate_model(model, graph, **shape)))
-    return compare(*sides, resamples=100)
+    return compare(*sides, resamples=100).to_dict()
 
 
 def written(place, document):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.ci
 
 def test_figures_are_those_of_the_evaluation(runs, graph):
     model, config, _ = load_model(runs[0].checkpoint)
-    evaluation = evaluate_model(model, graph, history_len=config.history_len, history_window=config.history_window)
+    evaluation = evaluate_model(model, graph, **config.window())
     measured = runs[0].measurements
     assert measured.metrics["entity"].model_dump() == evaluation.entity
     weighted = sum(row.queries * row.metrics.mrr for row in measured.strata)
@@ -20,7 +20,7 @@ def test_figures_are_those_of_the_evaluation(runs, graph):
     assert sum(row.queries for row in measured.relations) == len(evaluation.snapshot)
     told = re.findall(r">([^<>]+)<", render(runs[:1]))
     assert f"{100 * evaluation.entity['mrr']:.2f}" in told
-    assert measured.calibration.model_dump(mode="json", by_alias=True) == evaluation.calibration["calibration"]
+    assert measured.calibration.model_dump(mode="json", by_alias=True) == evaluation.calibration.to_dict()
     bins = [part for part in told if re.fullmatch(r"0\.\d+ – [01]\.\d+", part)]
     assert len(set(bins)) == len(bins) == len(measured.calibration.reliability)
 

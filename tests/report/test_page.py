@@ -53,9 +53,11 @@ def test_pages_of_one_and_of_several(runs):
     assert len(pictures) >= 6 and all(found["role"] == "img" and found["aria-label"] for found in pictures)
     assert len(two.of("details")) == len(two.of("figure")) == len(pictures)
     assert not any("style" in found for _, found in two.seen)
-    # The settings in which the two differ, and no others, are marked.
+    # The settings that both have and in which they differ, and no others, are marked.
     rows = re.findall(r'<th scope="row">(\w+)</th>(?:(?!</tr>).)*<td>between the runs', render(runs))
-    assert set(rows) == {"model", "logdir"}
+    first, second = (run.config for run in runs)
+    different = {name for name in first.keys() & second.keys() if first[name] != second[name]}
+    assert set(rows) == different and {"family", "logdir"} <= different < first.keys()
 
 
 def test_what_is_said_of_six_runs_is_said_of_all(runs):
@@ -70,8 +72,8 @@ def test_what_is_said_of_six_runs_is_said_of_all(runs):
 
 def test_nothing_comes_from_elsewhere_and_names_do_nothing(runs):
     measured = runs[0].measurements
-    candidates = tuple(dataclasses.replace(one, name=HOSTILE) for one in measured.samples[0].forecast.candidates)
-    forecast = dataclasses.replace(measured.samples[0].forecast, subject=HOSTILE, candidates=candidates)
+    candidates = [one.model_copy(update={"name": HOSTILE}) for one in measured.samples[0].forecast.candidates]
+    forecast = measured.samples[0].forecast.model_copy(update={"subject": HOSTILE, "candidates": candidates})
     sample = dataclasses.replace(measured.samples[0], forecast=forecast, answer=HOSTILE, happened=(HOSTILE,))
     relations = (dataclasses.replace(measured.relations[0], name=HOSTILE),)
     measured = dataclasses.replace(measured, samples=(sample,), relations=relations)

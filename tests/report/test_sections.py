@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tirgn_eqx import TiRGNTrainingConfig
+from tirgn_eqx import preset
 from tirgn_eqx.config import PRESETS
 from tirgn_eqx.report.sections import (
     MAX_CELLS,
@@ -54,16 +54,16 @@ def test_nothing_logged_is_no_plot(runs):
 
 def test_settings_that_differ_say_in_what(runs):
     (known,) = [dict((name, (values, differs)) for name, values, differs in compare_settings(runs).rows)]
-    values, differs = known["model"]
+    values, differs = known["family"]
     assert values == ["tirgn", "evidence"] and differs.startswith("between the runs")
     assert not known["seed"][1] and known["logdir"][1] == "between the runs"
-    assert known["embedding_dim"][1].endswith(f"has {TiRGNTrainingConfig(**PRESETS['evidence']).embedding_dim}")
+    assert known["embedding_dim"][1].endswith(f"has {preset('evidence').embedding_dim}")
     bare = dataclasses.replace(runs[0], metadata=runs[0].metadata.model_copy(update={"config": {}}))
     assert compare_settings([bare]) is None
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_the_nearest_preset_is_the_one_that_was_used(name):
-    config = TiRGNTrainingConfig(**PRESETS[name], seed=7, logdir="elsewhere").to_dict()
-    found, preset = find_nearest_preset(config | {"epochs": 1234})
-    assert preset["epochs"] != 1234 and {**config, "seed": 0, "logdir": preset["logdir"]} == preset, found
+    config = preset(name).replace(seed=7, logdir="elsewhere").to_dict()
+    found, nearest = find_nearest_preset(config | {"epochs": 1234})
+    assert nearest["epochs"] != 1234 and {**config, "seed": 0, "logdir": nearest["logdir"]} == nearest, found

@@ -111,9 +111,11 @@ def compare_settings(runs: Runs) -> SettingsSection | None:
     rows = []
     for key in [*known, *others]:
         values = [config.get(key) for config in configs]
-        differs = ["between the runs"] if any(value != values[0] for value in values) else []
-        for name, value, (_, preset) in zip(called, values, presets):
-            if _is_shared(key) and (key not in preset or value != preset[key]):
+        # A run of another family, which has no such setting, does not differ in it.
+        present = [config[key] for config in configs if key in config]
+        differs = ["between the runs"] if any(value != present[0] for value in present) else []
+        for name, value, config, (_, preset) in zip(called, values, configs, presets):
+            if _is_shared(key) and key in config and (key not in preset or value != preset[key]):
                 differs.append(f"{name} has {_format_setting(preset.get(key))}")
         rows.append((key, [_format_setting(value) for value in values], "; ".join(differs)))
     return SettingsSection([run.name for run in runs], called, rows)
