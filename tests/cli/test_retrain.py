@@ -169,7 +169,7 @@ def test_an_interrupted_retraining_goes_on(run, place, checkpoint, monkeypatch):
     assert stopped.exit_code == 143 and "--resume goes on" in stopped.stderr and stopped.stdout == ""
     assert bits(checkpoint) == before
     arrays = load_checkpoint(checkpoint).arrays
-    save_checkpoint(checkpoint, arrays | {"asked": arrays["asked"] + 1}, described)
+    save_checkpoint(checkpoint, arrays | {"head_weight": arrays["head_weight"] + 1}, described)
     other = run(*call, "--resume")
     assert other.exit_code == 1 and "began from other weights" in other.stderr
     save_checkpoint(checkpoint, arrays, described)

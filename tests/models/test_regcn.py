@@ -118,12 +118,12 @@ def test_it_learns_and_its_checkpoint_is_told_from_tirgn(graph, config, tmp_path
     assert losses[-1] < losses[0] - 0.2
     assert result["model_type"] == "regcn"
     loaded, found, metadata = load_model(tmp_path / "tirgn_best.npz", "regcn")
-    assert isinstance(loaded, REGCN) and found.model == "regcn" and metadata["model_type"] == "regcn"
+    assert isinstance(loaded, REGCN) and found.family == "regcn" and metadata["model_type"] == "regcn"
     assert evaluate_model(loaded, graph, history_len=3).entity == result["test"]["entity"]
     with pytest.raises(CheckpointError, match="model of type 'regcn', not 'tirgn'"):
         load_model(tmp_path / "tirgn_best.npz", "tirgn")
     tirgn = build_model(graph.num_entities, graph.num_relations, tiny_config(), key=jax.random.key(0))
     path = save_model(tmp_path / "other", tirgn, tiny_config(), graph)
-    assert load_model(path)[1].model == "tirgn"
+    assert load_model(path)[1].family == "tirgn"
     with pytest.raises(CheckpointError, match="model of type 'tirgn', not 'regcn'"):
         load_model(path, "regcn")
