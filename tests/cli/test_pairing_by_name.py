@@ -296,12 +296,12 @@ def test_without_names_the_counts_decide(run, place, tmp_path):
     assert "5 entities and 2 relations" in result.stderr and "the data have no names" in result.stderr
 
 
-def test_a_page_says_why_it_has_no_figures_of_foreign_data(run, place, tmp_path):
+def test_a_page_says_why_it_has_no_metrics_of_other_data(run, place, tmp_path):
     entities = tuple(f"E{i}" for i in range(6))
     folder = write_folder(tmp_path / "folder", entities, RELATIONS, made_facts(entities=entities))
     result = run("report", place / "evidence.npz", "--data-path", folder, "--out", tmp_path / "page.html")
     assert result.exit_code == 0 and "no fact is left" in result.stderr
-    assert "no figures: folder: no fact is left" in (tmp_path / "page.html").read_text()
+    assert "no metrics: folder: no fact is left" in (tmp_path / "page.html").read_text()
 
 
 def test_an_exact_name_wins(run, place):
