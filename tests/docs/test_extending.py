@@ -16,11 +16,11 @@ CHECKS = [block for block in PAGE if block.language == "python"]
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory):
-    """A copy of both packages with every change of the page."""
+    """A copy of both packages, and of the generators of documentation, with every change of the page."""
     if shutil.which("git") is None:
         pytest.skip("git is not at hand to apply the changes")
     copy = tmp_path_factory.mktemp("copy")
-    for package in ("tirgn_eqx", "cli/tirgn_cli"):
+    for package in ("tirgn_eqx", "cli/tirgn_cli", "tools/docs"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     for block in CHANGES:
         command = ["git", "apply", "-p1", "--whitespace=error-all", "-"]
