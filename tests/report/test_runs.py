@@ -9,11 +9,11 @@ import pytest
 
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
-from tirgn_eqx.config import config_from_dict
+from tirgn_eqx.config import MixtureTrainingConfig, TiRGNTrainingConfig, config_from_dict
 from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.report import read_run
 from tirgn_eqx.report.documents import ProgressSummary, TrainingStateSummary
-from tirgn_eqx.report.runs import distinct_names, read_curves
+from tirgn_eqx.report.runs import _find_logs, distinct_names, read_curves
 from tirgn_eqx.storage.locks import exclusive_lock, is_locked
 
 pytestmark = pytest.mark.ci
@@ -135,6 +135,15 @@ def test_a_training_that_goes_on_with_other_ends_is_told_by_those(trainings, tmp
         logged.write_text(before)
     assert run.outcome == "interrupted in epoch 3 of 7; --resume continues it"
     assert len(run.curves["train/loss"]) == 2 and not run.missing
+
+
+@pytest.mark.parametrize(("changes", "found"), [({"epochs": 9}, True), ({"learning_rate": 0.5}, False)])
+def test_the_logs_of_a_mixture_are_found_after_a_resume_with_other_ends(tmp_path, changes, found):
+    config = MixtureTrainingConfig.of(TiRGNTrainingConfig())
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "eval/mrr": 0.5}\n')
+    later = config.replace(structure=config.structure.replace(**changes)).to_dict() | {"logdir": str(tmp_path)}
+    assert (_find_logs(tmp_path, later) is not None) == found
 
 
 def test_a_checkpoint_with_wrong_metadata_is_refused_in_one_line(trainings, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.checkpoint.run_folder import TRAIN_LOCK
-from tirgn_eqx.config import resumable_settings
+from tirgn_eqx.config import flatten, resumable_settings
 from tirgn_eqx.errors import CheckpointError, shown
 from tirgn_eqx.report.documents import (
     CheckpointSummary,
@@ -255,8 +255,11 @@ def _logs_match(place: Path, config: dict[str, object]) -> bool:
         return False
     if not isinstance(found, dict):
         return False
-    # `--resume` may have changed the others since the logs began.
-    logged, own = ({key: one[key] for key in one if key not in resumable_settings()} for one in (found, config))
+    # `--resume` may have changed the others since the logs began, in the parts of a mixture too.
+    free = resumable_settings()
+    logged, own = (
+        {name: value for name, value in flatten(one) if name.rpartition(".")[2] not in free} for one in (found, config)
+    )
     return logged == own
 
 
