@@ -7,7 +7,6 @@ import numpy as np
 from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
-from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
@@ -16,7 +15,6 @@ from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvalu
 from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader
-PreparedBatch = Prepared
 
 
 def make_loader(
@@ -36,8 +34,7 @@ def make_loader(
         vocabulary or build_history_vocabulary(graph),
         "train",
         GraphOptions(
-            history_len=config.history_len,
-            history_window=config.history_window,
+            **config.window(),
             batch_size=config.batch_size,
             max_buckets=config.max_buckets,
             unique=config.unique_queries,

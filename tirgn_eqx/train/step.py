@@ -17,12 +17,13 @@ from beartype import beartype
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
 
 from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
+from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.models.evidence import Evidence
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
-from tirgn_eqx.train.data import Loader, PreparedBatch
+from tirgn_eqx.train.data import Loader
 from tirgn_eqx.train.events import CompileRecord, OnRecord
 from tirgn_eqx.train.optimizer import make_optimizer, trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
@@ -288,7 +289,7 @@ class CompiledStep:
         )
 
     def __call__(
-        self, model: Any, opt_state: PyTree, prepared: PreparedBatch, key: PRNGKeyArray
+        self, model: Any, opt_state: PyTree, prepared: Prepared[Any], key: PRNGKeyArray
     ) -> tuple[Any, PyTree, Metrics]:
         return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
 
@@ -302,7 +303,7 @@ class CompiledStep:
                 self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
 
 
-def with_key(prepared: PreparedBatch, key: PRNGKeyArray) -> Any:
+def with_key(prepared: Prepared[Any], key: PRNGKeyArray) -> Any:
     """The batch of `prepared` with its dropout key."""
     # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
     return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

@@ -16,6 +16,7 @@ from tirgn_eqx.checkpoint.metadata import TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
 from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
+from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import ConfigError, DataError
@@ -24,7 +25,7 @@ from tirgn_eqx.runtime.meshes import Placement, made, placed
 from tirgn_eqx.runtime.processes import Agreement, barrier, count, is_first
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train import events
-from tirgn_eqx.train.data import PreparedBatch, TrainingData
+from tirgn_eqx.train.data import TrainingData
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
 from tirgn_eqx.train.optimizer import init_optimizer, learning_rate_schedule, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters, compute_type
@@ -210,7 +211,7 @@ class Trainer:
         self._report_epoch(epoch, metrics, facts, time.perf_counter() - begin)
         return True
 
-    def _take_step(self, prepared: PreparedBatch) -> HostMetrics:
+    def _take_step(self, prepared: Prepared[Any]) -> HostMetrics:
         # By the number of the step, so that a resumed training draws the same dropout.
         key = jr.fold_in(self.step_key, self.state.global_step)
         model, opt_state, metrics = self.step(self.state.model, self.state.opt_state, prepared, key)
