@@ -14,6 +14,7 @@ from typing import Any
 
 from tirgn_eqx.config import RECIPES
 from tools.docs import tables_readme
+from tools.docs.tables_readme import rows_table
 from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,13 +71,6 @@ def load() -> list[dict[str, Any]]:
 
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
-
-
-def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
-    def line(cells):
-        return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
 
 def recipe(record: dict[str, Any]) -> str:

@@ -11,9 +11,11 @@ MODELS = {"tirgn": "TiRGN", "evidence": "evidence", "tirgn-evidence": "TiRGN wit
 RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), ("evidence", "evidence"), ("tirgn-evidence", "evidence"))
 
 
-def _rows(columns: list[str], rows: list[list[str]]) -> str:
+def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
+    """A table in Markdown."""
+
     def line(cells):
-        return "| " + " | ".join(cells) + " |"
+        return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
     return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
@@ -38,7 +40,9 @@ def accuracy(
         cells = [f"{100 * found[model]:.1f}" if model in found else "-" for model in MODELS]
         paper = published["tirgn"].get(name)
         rows.append([name, "-" if paper is None else f"{paper:.1f}", f"{100 * counted[name]:.1f}", *cells])
-    return _rows(["test MRR, %", "TiRGN, published", "counting", *(f"{said}, here" for said in MODELS.values())], rows)
+    return rows_table(
+        ["test MRR, %", "TiRGN, published", "counting", *(f"{said}, here" for said in MODELS.values())], rows
+    )
 
 
 def speed(records: list[dict[str, Any]]) -> str:
@@ -50,7 +54,7 @@ def speed(records: list[dict[str, Any]]) -> str:
             peak = record["result"]["peak_rss_bytes"] / 2**30
             seconds = record["result"]["epoch_seconds"]["median"]
             rows.append([match[1], match[2], f"{seconds:.0f} s", f"{peak:.1f} GiB"])
-    told = _rows(["an epoch on 2 CPU cores", "recipe", "time", "peak memory"], rows)
+    told = rows_table(["an epoch on 2 CPU cores", "recipe", "time", "peak memory"], rows)
     for record in records:
         if record["benchmark"].startswith("peer-") and "torch_eager" in record["result"]["speedup"]:
             times, data = record["result"]["speedup"]["torch_eager"], record["dataset"]["name"]

@@ -3,19 +3,14 @@ unattended work, and meshes of devices."""
 
 from typing import Any
 
+from tools.docs.tables_readme import rows_table
+
 UNATTENDED = """What `tools/chaos/kill.py`, `fuzz.py` and `soak.py` found; how each of them looks is told in its first
 lines.
 """
 MESH = """Read from the training step that is compiled for a graph of 1.2 million entities (`benchmarks/mesh.py`): the
 peak of memory of one device, and what it sends to others in a step. Nothing here was timed.
 """
-
-
-def _rows(columns: list[str], rows: list[list[Any]]) -> str:
-    def line(cells):
-        return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
 
 
 def unattended(records: list[dict[str, Any]]) -> str:
@@ -80,7 +75,7 @@ def meshes(records: list[dict[str, Any]]) -> str:
                 ]
             )
     columns = ["loss", "entities", "queries a micro-batch", "mesh", "peak MB", "of one device", "sent MB", "for what"]
-    return _rows(columns, rows) + "".join(map(_prediction, records))
+    return rows_table(columns, rows) + "".join(map(_prediction, records))
 
 
 def _prediction(record: dict[str, Any]) -> str:
@@ -109,4 +104,4 @@ def _prediction(record: dict[str, Any]) -> str:
         [f"`{row['mesh']}`", *(f"{row[f'{part}_seconds'] * 1e3:.1f}" for part in ("work", "link", "step"))]
         for row in result["prediction"]
     ]
-    return told + _rows(["mesh", "work", "link", "step"], rows)
+    return told + rows_table(["mesh", "work", "link", "step"], rows)
