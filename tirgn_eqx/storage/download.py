@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tirgn_eqx.errors import ConfigError, DataError, shown
 from tirgn_eqx.storage.atomic_write import flush
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, room_for, told
+
+if TYPE_CHECKING:
+    import urllib3
 
 CHUNK = 2**16
 OVERLAP = 4096  # bytes at the end of a local list that must equal the server's to append to it
@@ -28,7 +31,7 @@ _GONE = (404, 410)
 # Timeout, too early, too many requests, and errors of the server or a gateway, all of which may pass.
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
-Tell = Callable[[dict[str, Any]], None]
+Tell = Callable[[dict[str, object]], None]
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ class Server:
                 place.unlink()
             raise _Again("it is shorter than it was" if known else f"it ended after {at} of the {size} bytes listed")
 
-    def _get(self, path: str, start: int | None) -> Any:
+    def _get(self, path: str, start: int | None) -> "urllib3.BaseHTTPResponse":
         """Request the file at `path` from byte `start` on; the body of the answer is not read yet."""
         from urllib3 import Retry
         from urllib3.exceptions import HTTPError
@@ -231,7 +234,7 @@ class Server:
         except HTTPError as error:
             raise _Again(_plain(error)) from error
 
-    def _chunks(self, response: Any) -> Iterator[bytes]:
+    def _chunks(self, response: "urllib3.BaseHTTPResponse") -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError
 
         # The timeout holds for a single read: a server that sends a byte now and then would never run into it. So at
@@ -272,20 +275,21 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _pool(url: str, connections: int) -> Any:
+def _pool(url: str, connections: int) -> "urllib3.PoolManager":
     """Connections to the server of `url`, through the proxy that the environment names, if any."""
     from urllib.request import getproxies, proxy_bypass
 
     import urllib3
 
     parts = urlsplit(url)
-    options: dict[str, Any] = {"maxsize": connections, "headers": {"User-Agent": "tirgn-eqx"}}
+    headers = {"User-Agent": "tirgn-eqx"}
     # urllib3 takes no proxies from the environment by itself.
     proxy = getproxies().get(parts.scheme)
     if proxy is None or proxy_bypass(parts.hostname or ""):
-        return urllib3.PoolManager(**options)
+        return urllib3.PoolManager(maxsize=connections, headers=headers)
     # The variables often hold HOST:PORT without a scheme.
-    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    return urllib3.ProxyManager(proxy, maxsize=connections, headers=headers)
 
 
 def _size(place: Path) -> int:
@@ -298,12 +302,12 @@ def _size(place: Path) -> int:
         return 0
 
 
-def _range_start(response: Any) -> int | None:
+def _range_start(response: "urllib3.BaseHTTPResponse") -> int | None:
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""), re.ASCII)
     return int(match[1]) if match else None
 
 
-def _refused(response: Any, place: Path) -> Exception:
+def _refused(response: "urllib3.BaseHTTPResponse", place: Path) -> Exception:
     """The error that an answer without the file means."""
     status = response.status
     if status in _GONE:
@@ -317,7 +321,7 @@ def _refused(response: Any, place: Path) -> Exception:
     return _Again(f"HTTP {status}", _asked(response))
 
 
-def _asked(response: Any) -> float:
+def _asked(response: "urllib3.BaseHTTPResponse") -> float:
     """Seconds that the server asks to wait; 0 when it does not ask."""
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader

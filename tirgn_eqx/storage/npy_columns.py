@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,7 +14,15 @@ from tirgn_eqx.storage.npz import HEADER, read_header
 from tirgn_eqx.storage.untrusted import Unsound, check_regular
 
 CHUNK = 1 << 22  # numbers that are checked at once
-_LENGTH = 128  # bytes of a written header: room for any length, which is known at the end only
+_HEADER = 128  # bytes of a written header; numpy pads it so that a length that grows leaves it as long
+
+
+class ColumnDescription(TypedDict):
+    """The type of a column's numbers, how many there are, and their sha256."""
+
+    type: str
+    length: int
+    sha256: str
 
 
 class Column:
@@ -29,7 +38,7 @@ class Column:
         self._digest = hashlib.sha256()
         self._file = path.open("wb")
         # Zeros in place of the header: a file that was never finished has no magic number and is refused.
-        self._file.write(bytes(_LENGTH))
+        self._file.write(bytes(_HEADER))
 
     def append(self, values: np.ndarray) -> None:
         """Append numbers, which must fit the type."""
@@ -39,8 +48,8 @@ class Column:
         self.length += len(values)
 
     @property
-    def described(self) -> dict[str, str | int]:
-        """`type`, `length`, and `sha256` of the numbers, for the record that a reader compares."""
+    def described(self) -> ColumnDescription:
+        """What a reader compares the column with."""
         return {"type": self.dtype.str, "length": self.length, "sha256": self._digest.hexdigest()}
 
     def __enter__(self) -> "Column":
@@ -53,15 +62,11 @@ class Column:
             # After an error the header stays zero, see `__init__`.
             if kind is None:
                 file.seek(0)
-                file.write(_header(self.dtype, self.length))
+                header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.length,)}
+                np.lib.format.write_array_header_1_0(file, header)
+                assert file.tell() == _HEADER
                 file.flush()
                 os.fsync(file.fileno())
-
-
-def _header(dtype: np.dtype, length: int) -> bytes:
-    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
-    # Magic number, version and length take 10 bytes; spaces pad the rest to 128, a multiple of 64 as NumPy writes it.
-    return b"\x93NUMPY\x01\x00" + (_LENGTH - 10).to_bytes(2, "little") + f"{text:<{_LENGTH - 11}}\n".encode()
 
 
 def map_column(path: Path, dtype: type | np.dtype, length: int, need: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, cast
 
 import numpy as np
 
@@ -46,8 +46,8 @@ def read_arrays(content: bytes | memoryview, *, packed: bool = False) -> dict[st
     try:
         view = content if isinstance(content, memoryview) else None
         # The table of contents is read from the mapping itself, without a copy of the archive.
-        source: Any = view.obj if view is not None and isinstance(view.obj, mmap.mmap) else io.BytesIO(content)
-        with zipfile.ZipFile(source) as archive:
+        source = view.obj if view is not None and isinstance(view.obj, mmap.mmap) else io.BytesIO(content)
+        with zipfile.ZipFile(cast(IO[bytes], source)) as archive:
             members = archive.infolist()
             # Members of a mapped file are read where they are, which is impossible for compressed ones.
             _check_members(members, len(content), packed and view is None)

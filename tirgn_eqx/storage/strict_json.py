@@ -5,10 +5,9 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """`value` in the types of JSON; it may contain scalars and arrays of NumPy or JAX, tuples, paths and dataclasses.
 
     NaN and infinities become None.
@@ -34,6 +33,6 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r} cannot be written as JSON")
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: object, indent: int | None = None) -> str:
     """`value` as strict JSON, see `plain`."""
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)

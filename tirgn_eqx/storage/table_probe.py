@@ -12,11 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, room_for
+
+if TYPE_CHECKING:
+    from tirgn_eqx.storage.table_probe_child import Description, Refusal, Request
 
 ROWS_PER_BYTE = 16  # rows that a table may have for each byte of its file, beside a million; real ones have at most 1
 BYTES_PER_BYTE = 256  # memory that a table may take for each byte of its file, beside `ROOM`
@@ -54,7 +57,7 @@ def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> 
     """
     check_regular(path)
     size = path.stat().st_size
-    asked = {
+    request: Request = {
         "path": str(path.resolve()),
         "form": form,
         "columns": None if columns is None else list(columns),
@@ -65,13 +68,13 @@ def check_table(path: Path, form: str, columns: Sequence[str] | None = None) -> 
     with _lock:
         helper = _helper()
         try:
-            answer = helper.ask(asked, _SECONDS + size / 1e6)
+            answer = helper.ask(request, _SECONDS + size / 1e6)
         finally:
             if not _kept:
                 helper.close()
     if "error" in answer:
         raise Unsound(answer["error"])
-    return Described(answer["columns"], answer["rows"], answer["metadata"])
+    return Described(**answer)
 
 
 @contextmanager
@@ -93,7 +96,8 @@ class _Helper:
         self.owner = os.getpid()
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: "Request", seconds: float) -> "Description | Refusal":
+        """The answer about one file, at most `seconds` later."""
         process = self._process
         if process is None or process.poll() is not None:
             self.close()
@@ -103,7 +107,7 @@ class _Helper:
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
-            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:
@@ -140,10 +144,8 @@ class _Helper:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 # Closing stdin flushes it, which fails when the process has ended.
-                try:
+                with suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
         process.wait()
 
 

@@ -8,13 +8,41 @@ import inspect
 import json
 import sys
 import zlib
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
 SLICE = 1 << 17  # rows read at once
 BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 BELOW = 1 << 31  # bytes of memory that may be allocated after the start
+
+
+class Request(TypedDict):
+    """A table to read.
+
+    `form` and `columns` are those of `table_probe.check_table`; a table with more rows, or one that takes or unpacks to
+    more bytes, is refused.
+    """
+
+    path: str
+    form: str
+    columns: list[str] | None
+    most_rows: int
+    most_bytes: int
+
+
+class Description(TypedDict):
+    """What is in a table: the types of its columns by name, its rows, and the metadata that this package writes."""
+
+    columns: dict[str, str]
+    rows: int
+    metadata: dict[str, str]
+
+
+class Refusal(TypedDict):
+    """Why a table is refused."""
+
+    error: str
 
 
 def limit_memory() -> None:
@@ -33,28 +61,27 @@ def limit_memory() -> None:
         pass  # without such limits, a crash still ends this process alone
 
 
-def described(asked: dict[str, Any]) -> dict[str, Any]:
+def described(request: Request) -> Description | Refusal:
     """The answer about one file, after reading all of it."""
-    path, form = asked["path"], asked.get("form", "parquet")
+    path, form = request["path"], request["form"]
     # Python keeps bytes that are not UTF-8 as lone surrogates, which polars cannot take.
     if any("\ud800" <= letter <= "\udfff" for letter in path):
         return {"error": "its name is not UTF-8 text; rename it"}
     if form in ("gz", "zst"):
-        return unpacked(path, form, asked["most_bytes"])
+        return unpacked(path, form, request["most_bytes"])
     if form == "parquet":
+        # Not `read_parquet_schema`, which takes a `*` in a name for a pattern, and then reads another file.
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     elif form == "arrow":
         scan = scan_arrow(path)
     else:  # a stream has no index
         scan = pl.read_ipc_stream(path, columns=None).lazy()
-    schema = pl.read_parquet_schema(path) if form == "parquet" else scan.collect_schema()
-    answer: dict[str, Any] = {"columns": {name: str(kind)[:200] for name, kind in schema.items()}, "metadata": {}}
-    if form == "parquet":
-        answer["metadata"] = {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("tirgn.")}
-    names = [name for name in schema if asked["columns"] is None or name in asked["columns"]]
+    schema = scan.collect_schema()
+    metadata = pl.read_parquet_metadata(path) if form == "parquet" else {}
+    names = [name for name in schema if request["columns"] is None or name in request["columns"]]
     # This is the number that the file claims; its pages are not read yet.
     rows = scan.select(pl.len()).collect().item()
-    if rows > asked["most_rows"]:
+    if rows > request["most_rows"]:
         return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
     size = 0
     # Slices bound the memory for tables of any length.
@@ -64,11 +91,15 @@ def described(asked: dict[str, Any]) -> dict[str, Any]:
         if names and part.height != min(SLICE, rows - begin):
             return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
         size += part.estimated_size()
-        if size > asked["most_bytes"]:
+        if size > request["most_bytes"]:
             return {
-                "error": f"takes more than {asked['most_bytes']:,} bytes of memory, more than a file of its size may"
+                "error": f"takes more than {request['most_bytes']:,} bytes of memory, more than a file of its size may"
             }
-    return answer | {"rows": rows}
+    return {
+        "columns": {name: str(kind)[:200] for name, kind in schema.items()},
+        "rows": rows,
+        "metadata": {key: value for key, value in metadata.items() if key.startswith("tirgn.")},
+    }
 
 
 def scan_arrow(path: str) -> pl.LazyFrame:
@@ -79,7 +110,7 @@ def scan_arrow(path: str) -> pl.LazyFrame:
         return pl.scan_ipc(file.read())
 
 
-def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
+def unpacked(path: str, form: str, most: int) -> Description | Refusal:
     """The answer about a compressed text table; `rows` is the number of bytes that it unpacks to."""
     if form == "gz":
         size = 0
@@ -95,20 +126,21 @@ def unpacked(path: str, form: str, most: int) -> dict[str, Any]:
             size = lines.head(most + 1).select(length).collect(engine="streaming").item()
         except pl.exceptions.NoDataError:
             size = 0
-    return (
-        {"error": f"unpacks to more than {most:,} bytes"}
-        if size > most
-        else {"columns": {}, "rows": size, "metadata": {}}
-    )
+    if size > most:
+        return {"error": f"unpacks to more than {most:,} bytes"}
+    return {"columns": {}, "rows": size, "metadata": {}}
 
 
 def main() -> None:
     limit_memory()
+    answer: Description | Refusal
     for line in sys.stdin:
         try:
             answer = described(json.loads(line))
         except (pl.exceptions.PolarsError, *BROKEN) as error:
-            answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+            answer: Description | Refusal = {
+                "error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            }
         except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
             # The state of its threads after a panic is unknown.
             print(json.dumps({"error": "damaged: its pages do not hold what its footer says"}), flush=True)

@@ -57,7 +57,10 @@ def read_end(path: Path, most: int) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A JSON document. **Raises:** ValueError for any other text, and for one that is nested too deep."""
+    """A JSON document. **Raises:** ValueError for any other text, and for one that is nested too deep.
+
+    As of `json.loads`, the type of what is in the text is not known before its reader has looked.
+    """
     try:
         return json.loads(text)
     except RecursionError:

@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history_index import build_history_index, check_sizes
-from tirgn_eqx.storage.npy_columns import Column, chunks
+from tirgn_eqx.storage.npy_columns import Column, ColumnDescription, chunks
 
 FIELDS = {"first": np.int64, "candidate": np.int32, "occurrence": np.int64}
 ROW_BYTES = 160  # memory per row while both indexes of a part are built; measured
@@ -29,7 +28,7 @@ class BuiltParts:
     """What was written: length, type and sha256 of every column by name (`entity-first`); the number of `parts`;
     `spilt`: bytes of the temporary files."""
 
-    columns: dict[str, dict[str, Any]]
+    columns: dict[str, ColumnDescription]
     parts: int
     spilt: int
 
@@ -121,7 +120,7 @@ def _spill(graph: TemporalGraph, part: tuple[int, int] | None, bounds: np.ndarra
 
 def _write(
     kind: str, form: _KeyForm, times: int, bounds: np.ndarray, spill: Path, out: Path, rows: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ColumnDescription]:
     """Index the parts of one kind in order; returns the description of each column, by name."""
     groups = 0
     columns = {name: Column(out / f"{kind}-{name}.npy", dtype) for name, dtype in FIELDS.items()}
