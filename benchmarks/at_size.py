@@ -76,7 +76,7 @@ def disk(folder: Path, pattern: str) -> int:
 
 def write(folder: Path, sizes: dict, seed: int) -> dict:
     from benchmarks.graphs import streamed_facts
-    from tirgn_eqx.data.readers.mapped import write_mapped
+    from tirgn_eqx.data.readers.mapped_writer import write_mapped
 
     numbers = {f"num_{name}": sizes[name] for name in ("entities", "relations")}
     source = {"kind": "random", "seed": seed}

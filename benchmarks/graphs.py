@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, from_facts
-from tirgn_eqx.data.readers.mapped import FactBlock
+from tirgn_eqx.data.readers.mapped_writer import FactBlock
 
 GDELT = {"entities": 7691, "relations": 240, "snapshots": 2975, "facts": 1_700_000}
 

@@ -140,7 +140,7 @@ def stats(
     if as_json:
         output.print_json(statistics)
     else:
-        _show(statistics)
+        _show(dict(statistics))
 
 
 def _show(statistics: dict[str, Any]) -> None:

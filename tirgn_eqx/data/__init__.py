@@ -12,9 +12,9 @@ from tirgn_eqx.data.readers.events import ReadingOptions as ReadingOptions
 from tirgn_eqx.data.readers.events import read_events as read_events
 from tirgn_eqx.data.readers.load import load_graph as load_graph
 from tirgn_eqx.data.readers.load import map_data as map_data
-from tirgn_eqx.data.readers.mapped import FactBlock as FactBlock
-from tirgn_eqx.data.readers.mapped import map_graph as map_graph
-from tirgn_eqx.data.readers.mapped import write_mapped as write_mapped
+from tirgn_eqx.data.readers.mapped_writer import FactBlock as FactBlock
+from tirgn_eqx.data.readers.mapped_writer import map_graph as map_graph
+from tirgn_eqx.data.readers.mapped_writer import write_mapped as write_mapped
 from tirgn_eqx.data.readers.regcn_text import read_folder as read_folder
 from tirgn_eqx.data.statistics import graph_statistics as graph_statistics
 from tirgn_eqx.data.synthetic.world import simulate as simulate

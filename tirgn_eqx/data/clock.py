@@ -5,7 +5,8 @@ another snapshot, so that a clock of their own would give every time another num
 """
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -14,6 +15,26 @@ from tirgn_eqx.errors import DataError, DataWarning, shown
 
 # The gaps between a few snapshots may all happen to be multiples of a longer step; more gaps than this are no chance.
 _FEW_GAPS = 3
+
+
+class _Config(TypedDict, total=False):
+    family: str
+    structure: Mapping[str, object] | str
+
+
+class _Data(TypedDict, total=False):
+    time_interval: int
+    clock_origin: int
+    first_time: int | None
+    last_time: int | None
+    provenance: Mapping[str, object] | None
+
+
+class _Metadata(TypedDict, total=False):
+    """What the clock needs of the metadata of a checkpoint. Those that come from files are validated before."""
+
+    config: _Config | None
+    data: _Data | None
 
 
 def describe_clock(graph: TemporalGraph) -> dict[str, int]:
@@ -26,7 +47,7 @@ def describe_clock(graph: TemporalGraph) -> dict[str, int]:
     }
 
 
-def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: bool = False) -> TemporalGraph:
+def apply_clock(graph: TemporalGraph, metadata: Mapping[str, object], *, learning: bool = False) -> TemporalGraph:
     """`graph` with the clock of a checkpoint, so that a time has the same number of steps as in its training.
 
     A RE-GCN checkpoint knows only the order of snapshots: its graphs stay as they are.
@@ -37,10 +58,11 @@ def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: boo
     **Raises:** DataError for a graph with a step of another length. DataWarning for data far from those of the
     training: TiRGN's linear time vector grows with every step, so that it forecasts badly there.
     """
-    config, data = metadata.get("config") or {}, metadata.get("data") or {}
+    known = cast(_Metadata, metadata)
+    config, data = known.get("config") or {}, known.get("data") or {}
     structure = config.get("structure")
     # The settings of a mixture hold those of its neural part under `structure`.
-    families = (config.get("family"), structure.get("family") if isinstance(structure, dict) else None)
+    families = (config.get("family"), structure.get("family") if isinstance(structure, Mapping) else None)
     if families[0] == "regcn":
         return graph
     interval, origin = data.get("time_interval", graph.time_interval), data.get("clock_origin", 0)
@@ -52,7 +74,7 @@ def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: boo
     return graph.relabel(time_interval=interval, clock_origin=origin)
 
 
-def _check_step(graph: TemporalGraph, data: dict[str, Any], interval: int) -> None:
+def _check_step(graph: TemporalGraph, data: _Data, interval: int) -> None:
     """**Raises:** DataError for a graph whose step is not `interval`, the one of a checkpoint with `data`."""
     there, here = (data.get("provenance") or {}).get("granularity"), graph.provenance.get("granularity")
     if there is not None and here is not None and there != here:
@@ -73,7 +95,7 @@ def _check_step(graph: TemporalGraph, data: dict[str, Any], interval: int) -> No
         )
 
 
-def _warn_if_far(graph: TemporalGraph, data: dict[str, Any], interval: int) -> None:
+def _warn_if_far(graph: TemporalGraph, data: _Data, interval: int) -> None:
     """DataWarning for data whose end is further from those of a checkpoint than the length of these."""
     first, last, end = data.get("first_time"), data.get("last_time"), int(graph.times[-1])
     if first is None or last is None:

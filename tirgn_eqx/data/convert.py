@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, TemporalGraph
+from tirgn_eqx.data.graph import SPLITS, LoadOptions, TemporalGraph
 from tirgn_eqx.data.readers.events import split_by_snapshot
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.data.readers.regcn_text import read_unsplit
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def convert_data(
-    path: Any, out: str | Path, *, split: str | None = None, force: bool = False, **options: Any
+    path: object, out: str | Path, *, split: str | None = None, force: bool = False, **options: Any
 ) -> TemporalGraph:
     """Write the data at `path` as a folder (`write_folder`) or, where `out` ends in `.parquet`, as an event table.
 
@@ -61,7 +61,7 @@ def convert_data(
     return graph
 
 
-def _load(path: Any, options: dict[str, Any]) -> TemporalGraph:
+def _load(path: object, options: LoadOptions) -> TemporalGraph:
     """As `load_graph`; facts in text form whose splits cannot be used are all in train."""
     try:
         return load_graph(path, **options)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from tirgn_eqx.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 BLOCK_FACTS = 1 << 20  # facts that a pass over all facts holds at a time
+# Keywords of `load_graph`, JSON-compatible. `Any`, because every form of data has options of its own types, which
+# `load_graph` checks.
+LoadOptions = dict[str, Any]
+GraphDescription = dict[str, object]  # of `TemporalGraph.describe`, whose field `object` hides the type
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,45 @@ class ReadReport:
             raise ValueError(f"{self.lines} lines were read, but {parts} are accounted for")
 
 
+class Labels(TypedDict, total=False):
+    """The fields of `TemporalGraph` that say nothing of facts, splits and ids."""
+
+    name: str
+    time_interval: int
+    clock_origin: int
+    provenance: LoadOptions
+
+
+class KnownValues(TypedDict, total=False):
+    """What `TemporalGraph` computes on first use, or learns from its reader."""
+
+    checksum: str
+    offsets: np.ndarray
+    split_counts: np.ndarray
+    mapped_folder: Path | None
+
+
+class FurtherFields(TypedDict, total=False):
+    """The optional fields of `TemporalGraph` that come with facts."""
+
+    time_unit: int | None
+    entity_names: tuple[str, ...] | None
+    relation_names: tuple[str, ...] | None
+    static: StaticGraph | None
+    read: ReadReport | None
+    provenance: LoadOptions
+
+
+class GraphFields(FurtherFields):
+    """What `from_facts` takes beside facts and splits."""
+
+    name: str
+    num_entities: int
+    num_relations: int
+    time_interval: NotRequired[int | None]
+    clock_origin: NotRequired[int | None]
+
+
 @dataclass(frozen=True)
 class TemporalGraph:
     """A temporal knowledge graph: facts sorted by time and cut into train, valid and test.
@@ -103,7 +146,7 @@ class TemporalGraph:
     entity_names: tuple[str, ...] | None = None
     relation_names: tuple[str, ...] | None = None
     static: StaticGraph | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: LoadOptions = field(default_factory=dict)
     read: ReadReport | None = field(default=None, compare=False)
     time_unit: int | None = None
     left_out: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)
@@ -120,7 +163,7 @@ class TemporalGraph:
         ):
             raise DataError(f"{self.name}: facts are not in time order; build the graph with `from_facts`")
 
-    def relabel(self, **changes: Any) -> "TemporalGraph":
+    def relabel(self, **changes: Unpack[Labels]) -> "TemporalGraph":
         """`dataclasses.replace` of fields that say nothing of facts, splits and ids, such as `name` or the clock.
 
         What was computed from the facts is kept, and `mapped_folder`; `dataclasses.replace` drops both.
@@ -129,7 +172,7 @@ class TemporalGraph:
         known = {name: vars(self)[name] for name in ("checksum", "offsets", "split_counts") if name in vars(self)}
         return dataclasses.replace(self, **changes).with_known(mapped_folder=self.mapped_folder, **known)
 
-    def with_known(self, **values: Any) -> "TemporalGraph":
+    def with_known(self, **values: Unpack[KnownValues]) -> "TemporalGraph":
         """This graph, told values of its cached properties, and of `mapped_folder`, that are known already."""
         # A frozen dataclass forbids plain assignment. A cached property finds a value that is stored under its name.
         for name, value in values.items():
@@ -225,9 +268,9 @@ class TemporalGraph:
         split, subject, relation, object_ = columns
         return np.stack([subject, relation, object_, split], 1, dtype=np.int64)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> GraphDescription:
         """Name, checksum and counts, which every shown result carries; and the facts left out, if any, by split."""
-        description = {
+        description: GraphDescription = {
             "name": self.name,
             "sha256": self.checksum,
             "facts": self.num_facts,
@@ -235,8 +278,9 @@ class TemporalGraph:
             "relations": self.num_relations,
             "snapshots": self.num_snapshots,
         }
-        left_out = {"left_out": dict(zip(SPLITS, self.left_out))} if any(self.left_out) else {}
-        return description | left_out
+        if any(self.left_out):
+            description["left_out"] = dict(zip(SPLITS, self.left_out))
+        return description
 
 
 def both_directions(
@@ -257,7 +301,7 @@ def from_facts(
     *,
     time_interval: int | None = None,
     clock_origin: int | None = None,
-    **fields: Any,
+    **fields: Unpack[FurtherFields],
 ) -> TemporalGraph:
     """A `TemporalGraph` from facts in any order.
 

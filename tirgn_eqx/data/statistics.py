@@ -1,8 +1,8 @@
 """Counts of a temporal graph, for `tirgn data stats` and for checks against published counts."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypedDict
 
 import numpy as np
 
@@ -10,7 +10,42 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time
 
 
-def graph_statistics(graph: TemporalGraph) -> dict[str, Any]:
+class FactsPerSnapshot(TypedDict):
+    min: int
+    mean: float
+    max: int
+
+
+class TimeStatistics(TypedDict):
+    first: int
+    last: int
+    step: int | None
+    interval: int
+    gaps: int
+    missing: int
+    unit: str | None
+    dates: list[str] | None
+
+
+class GraphStatistics(TypedDict):
+    """The document that `graph_statistics` describes."""
+
+    name: str
+    sha256: str
+    facts: dict[str, int]
+    entities: dict[str, int]
+    relations: dict[str, int]
+    snapshots: dict[str, int]
+    time: TimeStatistics
+    read: dict[str, object] | None
+    duplicates: dict[str, int]
+    facts_per_snapshot: FactsPerSnapshot
+    static_edges: int
+    answer_in_history: dict[str, float | None]
+    unseen_entity_facts: dict[str, int]
+
+
+def graph_statistics(graph: TemporalGraph) -> GraphStatistics:
     """Counts and shares of a dataset; JSON-compatible.
 
     **Returns:**
@@ -58,7 +93,7 @@ def _distinct(*columns: np.ndarray) -> int:
     return len(np.unique(np.concatenate(columns)))
 
 
-def _per_split(masks: dict[str, np.ndarray], count: Callable[[np.ndarray], int]) -> dict[str, int]:
+def _per_split(masks: Mapping[str, np.ndarray], count: Callable[[np.ndarray], int]) -> dict[str, int]:
     return {"total": count(np.ones_like(masks["train"]))} | {split: count(mask) for split, mask in masks.items()}
 
 
@@ -66,12 +101,12 @@ def _share(hit: np.ndarray) -> float | None:
     return float(hit.mean()) if len(hit) else None
 
 
-def _spread(snapshot: np.ndarray) -> dict[str, Any]:
+def _spread(snapshot: np.ndarray) -> FactsPerSnapshot:
     counts = np.unique(snapshot, return_counts=True)[1]
     return {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())}
 
 
-def _time(graph: TemporalGraph) -> dict[str, Any]:
+def _time(graph: TemporalGraph) -> TimeStatistics:
     distance = np.diff(graph.times)
     step = int(distance.min()) if len(distance) else None
     return {

@@ -17,7 +17,7 @@ UNIT_NAMES = {1: "second", 60: "minute", 3600: "hour", DAY: "day"}
 TIME_ADVICE = "write a whole number, or a date like 2018-02-01 or 2018-02-01T06:00"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")
 _DATE = re.compile(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2}")
 _TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}.*")
@@ -42,7 +42,7 @@ def parse_number_or_date(text: str) -> tuple[int, TimeForm] | None:
     A float must be whole and written to its last digit: `1.5146e+09` may have been rounded, and is refused. A date
     without a zone counts as UTC. Fractions of a second are refused, because times are kept in whole seconds.
     """
-    if _INTEGER.fullmatch(text):
+    if INTEGER.fullmatch(text):
         # int() refuses thousands of digits.
         # No limit reaches 10^30, so callers refuse such a number as out of range.
         return int(text) if len(text) < 30 else 10**30, TimeForm.NUMBER

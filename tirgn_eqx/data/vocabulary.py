@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeVar, cast
 
 import numpy as np
 
@@ -18,13 +18,20 @@ VOCABULARIES = ("entities", "relations")
 _SINGULAR = {"entities": "entity", "relations": "relation"}
 _EXAMPLES = 3  # names that a message quotes
 _MOST_LETTERS = 30  # of each
+_Name = TypeVar("_Name", bound=str | Path)  # of a checkpoint; keys of a Mapping are invariant
 
 
-def describe_vocabulary(graph: TemporalGraph) -> dict[str, Any]:
-    """What a checkpoint or training state keeps of the ids of `graph`, and `match_checkpoint` reads; JSON-compatible.
+class Vocabulary(TypedDict):
+    """Numbers of ids, and the names by id, None where there are none."""
 
-    **Returns:** `num_entities`, `num_relations`, and `entities` and `relations`: the names by id, or None.
-    """
+    num_entities: int
+    num_relations: int
+    entities: list[str] | None
+    relations: list[str] | None
+
+
+def describe_vocabulary(graph: TemporalGraph) -> Vocabulary:
+    """What a checkpoint or training state keeps of the ids of `graph`, and `match_checkpoint` reads."""
     return {
         "num_entities": graph.num_entities,
         "num_relations": graph.num_relations,
@@ -35,7 +42,7 @@ def describe_vocabulary(graph: TemporalGraph) -> dict[str, Any]:
 
 def match_checkpoint(
     graph: TemporalGraph,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
     checkpoint: str | Path = "the checkpoint",
     *,
     learning: bool = False,
@@ -63,7 +70,7 @@ def match_checkpoint(
 
 
 def match_checkpoints(
-    graph: TemporalGraph, checkpoints: Mapping[Any, Mapping[str, Any]], *, learning: bool = False
+    graph: TemporalGraph, checkpoints: Mapping[_Name, Mapping[str, object]], *, learning: bool = False
 ) -> list[TemporalGraph]:
     """`graph` with the ids of each of several checkpoints: see `match_checkpoint`.
 
@@ -76,6 +83,7 @@ def match_checkpoints(
     incomplete = [match for match in matches if not match.kept.all()]
     kept, left_out = None, graph.left_out
     if incomplete:
+        # A match that lacks a name has a mask over all facts, see `_match`.
         kept = np.logical_and.reduce([match.kept for match in incomplete])
         missing = np.bincount(graph.split[~kept], minlength=len(SPLITS))
         who, examples = " or ".join(str(match.checkpoint) for match in incomplete), _unknown_names(graph, incomplete)
@@ -93,21 +101,26 @@ def match_checkpoints(
         )
         left_out = tuple((np.array(left_out) + missing).tolist())
     return [
-        apply_clock(_with_ids(graph, match, kept, left_out), dict(metadata), learning=learning)
+        apply_clock(_with_ids(graph, match, kept, left_out), metadata, learning=learning)
         for match, metadata in zip(matches, checkpoints.values())
     ]
 
 
-def reorder_ids(graph: TemporalGraph, metadata: Mapping[str, Any]) -> TemporalGraph:
+def reorder_ids(graph: TemporalGraph, metadata: Mapping[str, object]) -> TemporalGraph:
     """`graph` with the ids of a checkpoint or training state that has the very same names, else as it is.
 
     Its clock stays.
     """
-    for kind, names in zip(VOCABULARIES, (graph.entity_names, graph.relation_names)):
-        theirs = metadata.get(kind)
+    for names, theirs in zip((graph.entity_names, graph.relation_names), _names_of(metadata)):
         if names is None or theirs is None or sorted(names) != sorted(theirs):
             return graph
     return _with_ids(graph, _match(graph, metadata, "the checkpoint"), None, graph.left_out)
+
+
+def _names_of(metadata: Mapping[str, object]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The names of entities and relations in metadata, which were validated when they were read."""
+    entities, relations = (cast(list[str] | None, metadata.get(kind)) for kind in VOCABULARIES)
+    return None if entities is None else tuple(entities), None if relations is None else tuple(relations)
 
 
 @dataclass(frozen=True)
@@ -125,12 +138,12 @@ class _Match:
     kept: np.ndarray
 
 
-def _match(graph: TemporalGraph, metadata: Mapping[str, Any], checkpoint: str | Path) -> _Match:
+def _match(graph: TemporalGraph, metadata: Mapping[str, object], checkpoint: str | Path) -> _Match:
     own = graph.entity_names, graph.relation_names
-    theirs = tuple(None if (names := metadata.get(kind)) is None else tuple(names) for kind in VOCABULARIES)
+    theirs = _names_of(metadata)
     own_sizes = graph.num_entities, graph.num_relations
     sizes = tuple(
-        len(names) if names is not None else int(metadata.get(f"num_{kind}", size))
+        len(names) if names is not None else cast(int, metadata.get(f"num_{kind}", size))
         for kind, names, size in zip(VOCABULARIES, theirs, own_sizes)
     )
     nameless = [kind for kind, a, b in zip(VOCABULARIES, own, theirs) if a is None or b is None]
@@ -229,22 +242,39 @@ def _with_ids(graph: TemporalGraph, match: _Match, kept: np.ndarray | None, left
     """`graph` with the ids of a match, of the facts that are `kept` (None: all)."""
     entity, relation = match.new_ids
     own = (graph.entity_names, graph.relation_names), (graph.num_entities, graph.num_relations)
+    # The graph itself keeps its checksum and the folder that it is mapped from.
     if kept is None and entity is None and relation is None and own == (match.names, match.sizes):
         return graph
-    changes: dict[str, Any] = {"entity_names": match.names[0], "relation_names": match.names[1]}
-    changes |= {"num_entities": match.sizes[0], "num_relations": match.sizes[1], "left_out": left_out}
-    for name, ids in (("subject", entity), ("relation", relation), ("object", entity)):
-        column = getattr(graph, name)
-        column = column if kept is None else column[kept]
-        # `ids` lists the new id by the old one.
-        changes[name] = column if ids is None else ids.astype(np.int32)[column]
     if kept is not None:
         # Snapshots that lose all their facts go, since a graph has none without facts.
         snapshots, snapshot = np.unique(graph.snapshot[kept], return_inverse=True)
-        changes |= {"snapshot": snapshot.astype(np.int32), "times": graph.times[snapshots], "split": graph.split[kept]}
-    if graph.static is not None and entity is not None:
-        changes["static"] = _static_with_ids(graph.static, entity)
-    return dataclasses.replace(graph, **changes)
+        graph = dataclasses.replace(
+            graph,
+            subject=graph.subject[kept],
+            relation=graph.relation[kept],
+            object=graph.object[kept],
+            snapshot=snapshot.astype(np.int32),
+            split=graph.split[kept],
+            times=graph.times[snapshots],
+        )
+    static = graph.static
+    return dataclasses.replace(
+        graph,
+        subject=_renumber(graph.subject, entity),
+        relation=_renumber(graph.relation, relation),
+        object=_renumber(graph.object, entity),
+        entity_names=match.names[0],
+        relation_names=match.names[1],
+        num_entities=match.sizes[0],
+        num_relations=match.sizes[1],
+        left_out=left_out,
+        static=static if static is None or entity is None else _static_with_ids(static, entity),
+    )
+
+
+def _renumber(column: np.ndarray, new_ids: np.ndarray | None) -> np.ndarray:
+    """A column of ids with the new id of each, None where all stay."""
+    return column if new_ids is None else new_ids.astype(np.int32)[column]
 
 
 def _static_with_ids(static: StaticGraph, new_ids: np.ndarray) -> StaticGraph:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tirgn_eqx.data.readers.regcn_text import TIMES_FILE
 from tirgn_eqx.data.times import DAY
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
 from tirgn_eqx.storage.atomic_write import atomic_write, flush, scratch_folder
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FILES = {"stat.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", TIMES_FILE}
 _FILES |= {f"{split}.txt" for split in SPLITS}
@@ -197,7 +200,7 @@ def _fits_line(name: str) -> bool:
     return bool(name) and name == name.strip() and not any(letter in name for letter in "\n\r\0\x1a")
 
 
-def _name_series(names: tuple[str, ...] | None, size: int, kind: str, graph_name: str) -> Any:
+def _name_series(names: tuple[str, ...] | None, size: int, kind: str, graph_name: str) -> "pl.Series":
     """A polars Series of the name of every id."""
     import polars as pl
 

@@ -3,151 +3,23 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
 
 import numpy as np
 
-from tirgn_eqx.data.readers.table_files import ACCEPTED_TABLES, COUNT, Empty, Part, PartReader, find_parts
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest, shown
+from tirgn_eqx.data.readers.table_columns import COLUMNS, NEED, find_columns, parse_columns
+from tirgn_eqx.data.readers.table_files import COUNT, Empty, Part, PartReader, find_parts
+from tirgn_eqx.errors import DataError, DataWarning, shown
 from tirgn_eqx.storage.table_probe import kept
 from tirgn_eqx.storage.untrusted import Unsound, told
 
-COLUMNS = ("entity1", "relation", "entity2", "timestamp")
-_NEED = f"expected {ACCEPTED_TABLES}, with the columns {', '.join(COLUMNS)}"
+if TYPE_CHECKING:
+    import polars as pl
+
 _DROP = "drop or fill these rows, or set them aside with --skip-bad-rows"
-_FORM = "write it like --columns entity1=subject,relation=verb,entity2=object,timestamp=day"
 _FRAME = "the table"  # the name of a DataFrame in messages
-# Well-known names of the columns. Those of entities come in pairs: a `source` without a `target` may be where an event
-# was reported.
-_PAIRS = [
-    tuple(pair.split("/"))
-    for pair in (
-        "entity1/entity2 subject/object subj/obj source/target src/dst src/tgt source/destination src/dest head/tail "
-        "h/t s/o actor1/actor2 actor1name/actor2name actor1_name/actor2_name sender/receiver sender/recipient from/to "
-        "subject_name/object_name source_name/target_name"
-    ).split()
-]
-_RELATIONS = (
-    "relation rel r predicate pred p relation_type edge edge_type event_type event eventcode event_code relation_name "
-    "cameo_code label verb interaction"
-).split()
-_TIMES = (
-    "timestamp time datetime date t ts event_time event_date dateadded when day date_time created_at occurred_at"
-).split()
-_LAST_TIMES = ["sqldate", "year"]
-
-
-# --- which columns ---------------------------------------------------------------------------------------------------
-
-
-def parse_columns(columns: str | Mapping[str, str] | None) -> dict[str, str]:
-    """`entity1=subject,relation=verb` as names by role; roles that are left out are found by well-known names.
-
-    **Raises:** ConfigError for a role that does not exist, or is given twice.
-    """
-    if columns is None or isinstance(columns, Mapping):
-        pairs = list((columns or {}).items())
-    else:
-        pairs = []
-        for part in columns.split(","):
-            role, equals, name = (word.strip() for word in part.partition("="))
-            if part.strip() and not (equals and name):
-                raise ConfigError(f"columns: {shown(part)} is not role=column; {_FORM}")
-            pairs += [(role, name)] if part.strip() else []
-    names: dict[str, str] = {}
-    for role, name in pairs:
-        if role not in COLUMNS:
-            known = ", ".join(COLUMNS)
-            raise ConfigError(f"columns: {shown(role)} does not exist{nearest(role, COLUMNS)}; known: {known}; {_FORM}")
-        if role in names:
-            raise ConfigError(f"columns: {role} is given twice; {_FORM}")
-        names[role] = str(name)
-    return names
-
-
-def _find_columns(columns: Sequence[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
-    """The column of each role: as `chosen`, else of the role's own name, else the one with a well-known name.
-
-    **Arguments:** `columns`: those of the table; `chosen`: as `parse_columns` gives them; `where`: the table, for
-    messages.
-
-    **Raises:** DataError for a role without a column, or with several.
-    """
-    for role, name in chosen.items():
-        if name not in columns:
-            hint = nearest(name, columns)
-            raise DataError(f"{where}: has no column {shown(name)} for {role}{hint}; found {_list(columns)}; {_FORM}")
-    found = dict(chosen)
-    free = [name for name in columns if name not in found.values()]
-    # The names of the roles go before all others, so that a table with exactly these is never unclear.
-    found |= {role: role for role in COLUMNS if role not in found and role in free}
-    names: dict[str, list[str]] = {}
-    for name in free:
-        if name not in found.values():
-            # Columns that differ in case only stand together here, and `_only` asks which one is meant.
-            names.setdefault(name.strip().lower(), []).append(name)
-    _find_entities(found, names, where)
-    # A day or a year counts only where no finer time was found: GDELT has `SQLDATE`, `Year` and `DATEADDED`.
-    for role, aliases in (("relation", _RELATIONS), ("timestamp", _TIMES), ("timestamp", _LAST_TIMES)):
-        fitting = [name for alias in aliases for name in names.get(alias, [])]
-        if role not in found and fitting:
-            found[role] = _only(role, names.get(role) or fitting, where)
-    missing = [role for role in COLUMNS if role not in found]
-    if missing:
-        raise DataError(
-            f"{where}: missing columns {', '.join(missing)}; found {_list(columns)}; rename them, or say which they "
-            f"are with --columns {missing[0]}=NAME; {_NEED}"
-        )
-    twice = [name for name in found.values() if list(found.values()).count(name) > 1]
-    if twice:
-        raise DataError(f"{where}: column {shown(twice[0])} cannot have two roles; {_FORM}")
-    return {role: found[role] for role in COLUMNS}
-
-
-def _find_entities(found: dict[str, str], names: dict[str, list[str]], where: str) -> None:
-    """Add the columns of the entities, from `names` by their lower-case form, to those that are `found`."""
-    for role, other, place in (("entity1", "entity2", 0), ("entity2", "entity1", 1)):
-        if role in found and other not in found:
-            for pair in _PAIRS:
-                if pair[place] == found[role].strip().lower() and pair[1 - place] in names:
-                    found[other] = _only(other, names[pair[1 - place]], where)
-                    break
-            return
-    if "entity1" in found:
-        return
-    pairs = [pair for pair in _PAIRS if pair[0] in names and pair[1] in names]
-    # `Entity1` and `Entity2` are clear, whatever other pairs there are.
-    if len(pairs) > 1 and _PAIRS[0] in pairs:
-        pairs = [_PAIRS[0]]
-    if len(pairs) > 1:
-        candidates = [f"{names[first][0]} and {names[second][0]}" for first, second in pairs]
-        raise DataError(
-            f"{where}: several pairs of columns may be the entities: {'; '.join(candidates[:4])}; say which with "
-            f"--columns entity1={names[pairs[0][0]][0]},entity2={names[pairs[0][1]][0]}"
-        )
-    if pairs:
-        # What is the tail of a head, such as `t`, is not the time as well.
-        for role, name in zip(("entity1", "entity2"), pairs[0]):
-            found[role] = _only(role, names.pop(name), where)
-
-
-def _only(role: str, fitting: Sequence[str], where: str) -> str:
-    if len(fitting) > 1:
-        raise DataError(
-            f"{where}: columns {_list(fitting)} may each be the {role}; say which with --columns {role}={fitting[0]}"
-        )
-    return fitting[0]
-
-
-def _list(names: Iterable[str]) -> str:
-    """The first few names of columns."""
-    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in names]
-    return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "") or "none"
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
 
 
 class EventTable(NamedTuple):
@@ -159,7 +31,7 @@ class EventTable(NamedTuple):
     and its name.
     """
 
-    frame: Any
+    frame: "pl.DataFrame"
     source: np.ndarray | None
     lines: int
     blank: int
@@ -184,12 +56,25 @@ class EventTable(NamedTuple):
         return self._replace(frame=self.frame.filter(~bad), source=source, bad=self.bad + int(bad.sum()))
 
 
-def is_frame(source: Any) -> bool:
+class Frame(Protocol):
+    """A DataFrame of pandas, or like one."""
+
+    @property
+    def columns(self) -> Iterable[object]: ...
+
+    # `Any`: the columns of other libraries, whose types are not known here.
+    def __getitem__(self, name: Any, /) -> Any: ...
+
+
+def is_frame(source: object) -> "TypeGuard[pl.DataFrame | pl.LazyFrame | Frame]":
     """Whether a value is a DataFrame of polars or pandas, or like one."""
+    # Not `hasattr`: polars resolves the schema of a LazyFrame for its `columns`, and warns.
     return not isinstance(source, str | bytes | os.PathLike) and "columns" in dir(source)
 
 
-def read_table(source: Any, columns: str | Mapping[str, str] | None = None, skip_bad_rows: bool = False) -> EventTable:
+def read_table(
+    source: object, columns: str | Mapping[str, str] | None = None, skip_bad_rows: bool = False
+) -> EventTable:
     """The four columns of a table.
 
     **Arguments:** `source`: a file, a folder of parts, or a DataFrame; `columns`: names by role, see `parse_columns`;
@@ -198,10 +83,13 @@ def read_table(source: Any, columns: str | Mapping[str, str] | None = None, skip
     **Raises:** DataError for what is no such table, with file, column and row.
     """
     chosen = parse_columns(columns)
-    where = _FRAME if is_frame(source) else str(source)
-    table = _from_frame(source, chosen) if is_frame(source) else _from_files(Path(source), chosen)
+    if is_frame(source):
+        where, what, table = _FRAME, "it", _from_frame(source, chosen)
+    else:
+        path = Path(cast("str | os.PathLike[str]", source))
+        where, what, table = str(source), "the file", _from_files(path, chosen)
     if table.frame.height == 0:
-        raise DataError(f"{where}: no events in {'it' if is_frame(source) else 'the file'}; {_NEED}")
+        raise DataError(f"{where}: no events in {what}; {NEED}")
     return _drop_incomplete(table, where, skip_bad_rows)
 
 
@@ -212,7 +100,7 @@ class _EmptyPart(DataError):
 def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
     import polars as pl
 
-    parts = find_parts(path, _NEED)
+    parts = find_parts(path, NEED)
     frames, columns, lines = [], {}, 0
     starts, blank, read = [], [], []
     # All parts are probed by one helper process.
@@ -235,14 +123,14 @@ def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
             lines += frame.height
             frames.append(frame.select(COLUMNS))
     if not read:
-        raise DataError(f"{path}: no events in its parts; {_NEED}")
+        raise DataError(f"{path}: no events in its parts; {NEED}")
     frame = frames[0] if len(frames) == 1 else _join(frames, read)
     table = EventTable(frame, None, lines, 0, 0, columns, starts, [part.name for part in read])
     empty = np.concatenate(blank)
     return table.without(empty)._replace(blank=int(empty.sum()), bad=0) if empty.any() else table
 
 
-def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tuple[Any, dict[str, str]]:
+def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> "tuple[pl.DataFrame, dict[str, str]]":
     """One part with its columns by role, and which they are; every part has those of the first."""
     import polars as pl
 
@@ -251,15 +139,15 @@ def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tu
         # The helper process checks these in one pass. A column that turns out to be another one costs a second pass.
         likely = [*COLUMNS, *chosen.values(), *before.values()]
         reader = PartReader(part, likely, header=not (part.form == "csv" and by_position))
-        found = _find_columns(reader.columns, before or chosen, part.name)
+        found = find_columns(reader.columns, before or chosen, part.name)
         frame = reader.read(list(found.values()))
     except (Unsound, OSError) as error:
         kinds = {"parquet": "parquet file", "csv": "CSV table", "ndjson": "NDJSON table", "arrow": "Arrow file"}
         refused = _EmptyPart if isinstance(error, Empty) else DataError
-        advice = _NEED if part.form in ("parquet", "arrow") else "correct it"
+        advice = NEED if part.form in ("parquet", "arrow") else "correct it"
         raise refused(f"{part.name}: not a readable {kinds[part.form]} ({told(error)}); {advice}") from error
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{part.name}: not a readable table ({told(error)[:200]}); {_NEED}") from error
+        raise DataError(f"{part.name}: not a readable table ({told(error)[:200]}); {NEED}") from error
     frame = frame.rename({name: role for role, name in found.items() if name != role})
     # Before parts are joined: one may have numbers for names where another has text.
     frame = _with_text_names(frame, part.name, found)
@@ -268,7 +156,7 @@ def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> tu
     return frame, found
 
 
-def _join(frames: list[Any], parts: list[Part]) -> Any:
+def _join(frames: "list[pl.DataFrame]", parts: list[Part]) -> "pl.DataFrame":
     import polars as pl
 
     kinds = [frame.schema["timestamp"] for frame in frames]
@@ -286,22 +174,22 @@ def _join(frames: list[Any], parts: list[Part]) -> Any:
         ) from error
 
 
-def _from_frame(source: Any, chosen: dict[str, str]) -> EventTable:
+def _from_frame(source: "pl.DataFrame | pl.LazyFrame | Frame", chosen: dict[str, str]) -> EventTable:
     import polars as pl
 
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         lazy = source.lazy()
-        found = _find_columns(lazy.collect_schema().names(), chosen, _FRAME)
+        found = find_columns(lazy.collect_schema().names(), chosen, _FRAME)
         frame = lazy.select(**{role: pl.col(name) for role, name in found.items()}).collect()
     else:
         names = {str(name): name for name in source.columns}
-        found = _find_columns(list(names), chosen, _FRAME)
+        found = find_columns(list(names), chosen, _FRAME)
         frame = pl.DataFrame({role: _from_pandas(source[names[name]], role, name) for role, name in found.items()})
     frame = _with_text_names(frame, _FRAME, found)
     return EventTable(frame, None, frame.height, 0, 0, found, [0], [_FRAME])
 
 
-def _from_pandas(column: Any, role: str, name: str) -> Any:
+def _from_pandas(column: Any, role: str, name: str) -> "pl.Series":
     """A column of pandas, or like one, as a polars Series with null for pandas' missing values."""
     import polars as pl
 
@@ -324,7 +212,7 @@ def _from_pandas(column: Any, role: str, name: str) -> Any:
         ) from error
 
 
-def _with_text_names(frame: Any, where: str, found: dict[str, str]) -> Any:
+def _with_text_names(frame: "pl.DataFrame", where: str, found: dict[str, str]) -> "pl.DataFrame":
     """`frame` with its names as text, and times that are bytes too."""
     import polars as pl
 
@@ -332,7 +220,7 @@ def _with_text_names(frame: Any, where: str, found: dict[str, str]) -> Any:
     return frame.with_columns(_to_text(frame[role], where, found[role]) for role in text)
 
 
-def _to_text(column: Any, where: str, name: str) -> Any:
+def _to_text(column: "pl.Series", where: str, name: str) -> "pl.Series":
     """Names as text: text, whole numbers, bytes of UTF-8, and whole floats. **Raises:** DataError for any others."""
     import polars as pl
 
@@ -390,11 +278,11 @@ def _drop_incomplete(table: EventTable, where: str, skip: bool) -> EventTable:
     if not bad.any():
         return table
     if bad.all():
-        raise DataError(f"{where}: all {table.lines:,} rows lack a name or a time; {_NEED}")
+        raise DataError(f"{where}: all {table.lines:,} rows lack a name or a time; {NEED}")
     return table.without(bad)
 
 
-def _check_line_ends(frame: Any, where: str) -> None:
+def _check_line_ends(frame: "pl.DataFrame", where: str) -> None:
     """Warn of names with a line break, which most often is a quote that a text table does not close.
 
     **Raises:** DataError for a name with a carriage return, at which another program may end a line.

@@ -7,17 +7,21 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from tirgn_eqx.data.graph import ReadReport, TemporalGraph, from_facts
-from tirgn_eqx.data.readers.event_table import EventTable, is_frame, parse_columns, read_table
+from tirgn_eqx.data.graph import LoadOptions, ReadReport, TemporalGraph, from_facts
+from tirgn_eqx.data.readers.event_table import EventTable, is_frame, read_table
 from tirgn_eqx.data.readers.numeric_times import Times, format_span
+from tirgn_eqx.data.readers.table_columns import parse_columns
 from tirgn_eqx.data.readers.table_files import PACKED_SUFFIXES, form_of, table_form
 from tirgn_eqx.data.readers.timestamps import find_doubts, read_times
 from tirgn_eqx.data.times import DAY
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Name of a granularity: (seconds in one unit of time, units in one snapshot).
 GRANULARITIES = {"15min": (60, 15), "hour": (3600, 1), "day": (DAY, 1)}
@@ -58,7 +62,7 @@ class ReadingOptions:
     columns: str | Mapping[str, str] | None = None
     skip_bad_rows: bool | None = None
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> LoadOptions:
         """The options that were given, as keywords for `load_graph`."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
@@ -75,7 +79,7 @@ class ReadingOptions:
 READING_OPTIONS = tuple(field.name for field in fields(ReadingOptions))
 
 
-def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalGraph:
+def read_events(source: object, options: ReadingOptions | None = None) -> TemporalGraph:
     """The temporal graph of an event table, cut by snapshot into 80 % train, 10 % valid and 10 % test.
 
     Entities and relations keep their names. Their ids follow their first appearance in the whole table (names break
@@ -91,10 +95,9 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
     options = options or ReadingOptions()
     options.check()
     max_events, skip = options.max_events or 0, bool(options.skip_bad_rows)
-    in_memory = is_frame(source)
-    source = source if in_memory else Path(os.path.expanduser(source))
-    where = "the table" if in_memory else str(source)
-    table = read_table(source, options.columns, skip)
+    file = None if is_frame(source) else Path(os.path.expanduser(cast("str | os.PathLike[str]", source)))
+    where = "the table" if file is None else str(file)
+    table = read_table(source if file is None else file, options.columns, skip)
     place = f"{where}: column {table.columns['timestamp']}"
     times = read_times(
         table.frame["timestamp"], place, time_format=options.time_format, skip=skip, row_name=table.row_name
@@ -113,9 +116,9 @@ def read_events(source: Any, options: ReadingOptions | None = None) -> TemporalG
     chosen = parse_columns(options.columns)
     _log_understanding(times.describe(), table.columns, chosen)
     kind, name, path = "frame", "events", {}
-    if not in_memory:
-        kind = "parquet" if table_form(source) == "parquet" else "table"
-        name, path = _table_name(source), {"path": os.path.abspath(source)}
+    if file is not None:
+        kind = "parquet" if table_form(file) == "parquet" else "table"
+        name, path = _table_name(file), {"path": os.path.abspath(file)}
     texts = {"time_format": options.time_format, "columns": ",".join(f"{k}={v}" for k, v in chosen.items())}
     given = {key: value for key, value in (texts | {"skip_bad_rows": skip}).items() if value}
     return from_facts(
@@ -171,7 +174,7 @@ class _Window(NamedTuple):
     unit: int
     interval: int
     at: str
-    options: dict[str, Any]
+    options: dict[str, int | str]
 
     def keeps(self, seconds: np.ndarray) -> np.ndarray:
         """bool: which of some times lie in the window."""
@@ -251,8 +254,8 @@ def _make_facts(
     table: EventTable, times: Times, window: _Window, max_events: int
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], int]:
     """int64 `(fact, 4)` in the units of the window, the names by id, and how many events lie outside the window."""
-    entities, subject, object_ = _number_names(table.frame["entity1"], table.frame["entity2"])
-    relations, relation = _number_names(table.frame["relation"])
+    entities, (subject, object_) = _number_names(table.frame["entity1"], table.frame["entity2"])
+    relations, (relation,) = _number_names(table.frame["relation"])
     facts = np.stack([subject, relation, object_, times.values], 1)
     # `facts` holds copies of these.
     del subject, relation, object_
@@ -276,14 +279,14 @@ def _make_facts(
     return facts, entity_names, _renumber(facts, (1,), first_relation, relations), outside
 
 
-def _number_names(*columns: Any) -> tuple:
+def _number_names(*columns: "pl.Series") -> tuple[list[str], list[np.ndarray]]:
     """The sorted distinct names of polars Series of text, and each Series as int64 positions among them."""
     import polars as pl
 
     names = pl.concat(columns).unique().sort()
     # An Enum numbers its categories in the order given, which is the sorted one here.
     kind = pl.Enum(names)
-    return names.to_list(), *(column.cast(kind).to_physical().to_numpy().astype(np.int64) for column in columns)
+    return names.to_list(), [column.cast(kind).to_physical().to_numpy().astype(np.int64) for column in columns]
 
 
 def _first_times(facts: np.ndarray, columns: tuple[int, ...], number: int) -> np.ndarray:

@@ -10,7 +10,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from tirgn_eqx.data.graph import ReadReport
-from tirgn_eqx.data.times import TIME_ADVICE, TIME_MAX, TimeForm, describe_times, join_dates, parse_number_or_date
+from tirgn_eqx.data.times import (
+    INTEGER,
+    TIME_ADVICE,
+    TIME_MAX,
+    TimeForm,
+    describe_times,
+    join_dates,
+    parse_number_or_date,
+)
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.storage.untrusted import check_regular
 
@@ -23,7 +31,6 @@ _BOM = b"\xef\xbb\xbf"
 # The mark of UTF-32 begins with the bytes of that of UTF-16, so it is looked for first.
 _WIDE_MARKS = {b"\xff\xfe\0\0": 32, b"\0\0\xfe\xff": 32, b"\xff\xfe": 16, b"\xfe\xff": 16}
 _END = 64  # bytes in which a mark at the end of a file is looked for
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 # The ids of a fact, and its time: a date may be followed by a time of day.
 _FACT = re.compile(
     rb"(?m)^([ \t]*[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+)([^ \t\n]+(?:[ \t]+[0-9]{2}:[0-9]{2}[^ \t\n]*(?: +UTC)?)?)"
@@ -332,7 +339,7 @@ def _split_line(line: str, most: int | None) -> list[str]:
 def _parse_value(place: str, column: str, text: str) -> tuple[int, TimeForm]:
     low, high = _limits(column)
     # Only a time may be a date or a float.
-    whole = _INTEGER.fullmatch(text)
+    whole = INTEGER.fullmatch(text)
     found = parse_number_or_date(text) if column == "time" or whole else None
     if found is not None and low <= found[0] <= high:
         return found

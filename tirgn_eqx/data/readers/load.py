@@ -5,12 +5,13 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import LoadOptions, TemporalGraph
 from tirgn_eqx.data.readers.event_table import is_frame
 from tirgn_eqx.data.readers.events import EVENT_KINDS, READING_OPTIONS, ReadingOptions, read_events
-from tirgn_eqx.data.readers.mapped import is_mapped, map_graph, read_mapped, write_mapped
+from tirgn_eqx.data.readers.mapped import is_mapped, read_mapped
+from tirgn_eqx.data.readers.mapped_writer import MappedFields, map_graph, write_mapped
 from tirgn_eqx.data.readers.regcn_text import FolderStream, StreamingError, is_folder, read_folder
 from tirgn_eqx.data.readers.table_files import ACCEPTED_TABLES, form_of, is_table, table_form
 from tirgn_eqx.data.readers.tgb import read_tgb, tgb_name
@@ -33,7 +34,7 @@ class Form(NamedTuple):
     read: Callable[..., TemporalGraph]
 
 
-def _simulate(path: str, **options: Any) -> TemporalGraph:
+def _simulate(path: str, **options: object) -> TemporalGraph:
     """The simulated world with the settings in a path such as `sim:seed=3`, and with `options`."""
     return simulate(**_check_simulation(path, _parse_simulation(path) | options)).graph
 
@@ -52,7 +53,10 @@ FORMS = (
 READERS = {form.kind: form.read for form in FORMS}
 
 
-def load_graph(path: Any = "sim", *, kind: str | None = None, name: str | None = None, **options: Any) -> TemporalGraph:
+# `options` are `LoadOptions`, whose types each form of data checks.
+def load_graph(
+    path: object = "sim", *, kind: str | None = None, name: str | None = None, **options: Any
+) -> TemporalGraph:
     """The temporal graph at `path`, whatever form it has; `load_graph(**graph.provenance)` loads it again.
 
     **Arguments:**
@@ -89,7 +93,7 @@ def load_graph(path: Any = "sim", *, kind: str | None = None, name: str | None =
         raise ConfigError(f"{text}: option {next(iter(options))!r} belongs to sim, not to a {kind}; leave it out")
     elif kind in EVENT_KINDS:
         graph = read_events(path if kind == "frame" else text, ReadingOptions(**reading))
-        reading = {}
+        reading = {}  # all have a meaning, so that none is warned of below
     else:
         graph = READERS[kind](text)
     for option, value in reading.items():
@@ -100,22 +104,22 @@ def load_graph(path: Any = "sim", *, kind: str | None = None, name: str | None =
     return graph if name is None else graph.relabel(name=name, provenance=graph.provenance | {"name": name})
 
 
-def reading_of(provenance: dict[str, Any], path: Any) -> dict[str, Any]:
+def reading_of(provenance: LoadOptions, path: object) -> LoadOptions:
     """The reading options of an event table with `provenance`, for another at `path`; nothing for other data."""
     if provenance.get("kind") not in EVENT_KINDS:
         return {}
     if not is_frame(path):
         try:
-            is_events = _find_kind(os.fspath(path)) in EVENT_KINDS
+            is_events = _find_kind(_fspath(path)) in EVENT_KINDS
         except DataError:
             # Nothing is there, or nothing known: the name decides, and reading reports what is wrong.
-            is_events = form_of(path) is not None
+            is_events = form_of(_fspath(path)) is not None
         if not is_events:
             return {}
     return {option: provenance[option] for option in READING_OPTIONS if option in provenance}
 
 
-def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
+def map_data(path: object, out: str | Path, *, name: str | None = None, **options: Any) -> TemporalGraph:
     """Make the data at `path` a mapped graph in the folder `out`, and load it from there.
 
     A folder in the RE-GCN text format whose files are each in order of time is never in memory as a whole; any other
@@ -125,20 +129,26 @@ def map_data(path: Any, out: str | Path, *, name: str | None = None, **options: 
 
     **Raises:** as `load_graph` and `write_mapped`.
     """
+    # A folder has no options, so that any option is refused or warned of by `load_graph`.
     if not options and not is_frame(path) and _find_kind(_to_text(path)) == "folder":
-        facts = FolderStream(path)
-        names = {} if name is None else {"name": name}
+        facts = FolderStream(_fspath(path))
+        names = MappedFields() if name is None else MappedFields(name=name)
         try:
-            return write_mapped(out, facts, name=os.fspath(path), finish=lambda: facts.fields | names)
+            return write_mapped(out, facts, name=_fspath(path), finish=lambda: facts.fields | names)
         except StreamingError:
             # The facts have to be sorted first, and so be in memory.
             pass
     return map_graph(load_graph(path, name=name, **options), out)
 
 
-def _to_text(path: Any) -> str:
+def _fspath(path: object) -> str:
+    """What is no DataFrame must be a path. **Raises:** TypeError."""
+    return os.fspath(cast("str | os.PathLike[str]", path))
+
+
+def _to_text(path: object) -> str:
     """A path as text. **Raises:** DataError for one that no JSON document can hold."""
-    text = os.fspath(path)
+    text = _fspath(path)
     if not is_utf8(text):
         raise DataError(
             f"{text}: the path is not UTF-8 text, by which results and checkpoints name their data; rename it"
@@ -156,7 +166,7 @@ def _find_kind(path: str) -> str:
     raise DataError(f"{path}: {state}; expected {_ACCEPTED}")
 
 
-def _parse_simulation(path: str) -> dict[str, Any]:
+def _parse_simulation(path: str) -> dict[str, object]:
     """`sim:seed=3,num_days=90` as `{"seed": 3, "num_days": 90}`."""
     world, _, text = path.partition(":")
     if world != "sim":
@@ -165,13 +175,14 @@ def _parse_simulation(path: str) -> dict[str, Any]:
     for part in filter(None, text.split(",")):
         key, equals, raw = (word.strip() for word in part.partition("="))
         try:
+            # A value of TOML has the type that it is written as: 3 is an int, 0.5 a float, true a bool.
             settings[key] = parse_toml(f"value = {raw}")["value"]
         except ValueError as error:
             raise ConfigError(f"{path}: {shown(part)} is not name=value; write it like sim:seed=3") from error
     return settings
 
 
-def _check_simulation(path: str, options: dict[str, Any]) -> dict[str, Any]:
+def _check_simulation(path: str, options: LoadOptions) -> LoadOptions:
     """`options` as `simulate` takes them. **Raises:** ConfigError for the first one that it does not take."""
     known = inspect.signature(simulate).parameters
     for key, value in options.items():

@@ -2,36 +2,30 @@
 
 `graph.json` names the folder of the columns beside it, their lengths and their sha256. It is written last, so that a
 folder holds the graph that it held before, or the new one. Reading checks every header, length and number before the
-columns are used.
+columns are used. `mapped_writer` writes such folders.
 """
 
-import dataclasses
 import hashlib
-import json
 import os.path
 import re
-import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TypeGuard
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, default_origin
+from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph
 from tirgn_eqx.data.readers.integer_text import INT32_MAX, most_ids
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES
-from tirgn_eqx.errors import ConfigError, DataError, shown
-from tirgn_eqx.storage.atomic_write import flush, scratch_folder, write_bytes, write_text
-from tirgn_eqx.storage.locks import exclusive_lock
-from tirgn_eqx.storage.npy_columns import CHUNK, Column, check_column, map_column
+from tirgn_eqx.errors import DataError, shown
+from tirgn_eqx.storage.npy_columns import CHUNK, check_column, map_column
 from tirgn_eqx.storage.untrusted import check_regular, is_utf8, parse_json
 
-_FORMAT = "tirgn mapped graph"
-_VERSION = 1
-_RECORD = "graph.json"
-_COLUMNS = {"subject": np.int32, "relation": np.int32, "object": np.int32, "snapshot": np.int32, "split": np.int8}
-_KINDS = {"entity": "entities", "relation": "relations"}
-_STATIC = ("entity", "relation", "word")
+FORMAT = "tirgn mapped graph"
+VERSION = 1
+RECORD = "graph.json"
+COLUMNS = {"subject": np.int32, "relation": np.int32, "object": np.int32, "snapshot": np.int32, "split": np.int8}
+KINDS = {"entity": "entities", "relation": "relations"}
+STATIC_COLUMNS = ("entity", "relation", "word")
 _COUNTS = ("lines", "facts", "blank", "bad", "outside", "thinned")
 _FIX = "make it again with `tirgn data map`"
 _RECORD_BYTES = 1 << 20
@@ -41,240 +35,9 @@ _FOLDER = re.compile(r"facts-[0-9a-f]{16}-[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class FactBlock(NamedTuple):
-    """Some facts, each column `(fact,)` of whole numbers; `split`: 0 train, 1 valid, 2 test."""
-
-    subject: np.ndarray
-    relation: np.ndarray
-    object: np.ndarray
-    time: np.ndarray
-    split: np.ndarray
-
-
-# --- writing -------------------------------------------------------------------------------------------------------
-
-
-def map_graph(graph: TemporalGraph, folder: str | Path) -> TemporalGraph:
-    """Write `graph` to `folder` and load it from there; see `write_mapped`."""
-    fields = ("name", "num_entities", "num_relations", "time_interval", "clock_origin", "time_unit", "read")
-    fields += ("entity_names", "relation_names", "static")
-    blocks = (
-        FactBlock(
-            subject=graph.subject[rows],
-            relation=graph.relation[rows],
-            object=graph.object[rows],
-            time=graph.times[graph.snapshot[rows]],
-            split=graph.split[rows],
-        )
-        for rows in graph.blocks()
-    )
-    return write_mapped(folder, blocks, source=graph.provenance, **{name: getattr(graph, name) for name in fields})
-
-
-def write_mapped(
-    folder: str | Path,
-    facts: Iterable[FactBlock],
-    *,
-    finish: Callable[[], dict[str, Any]] = dict,
-    **fields: Any,
-) -> TemporalGraph:
-    """Write facts to `folder` block by block, and load their graph from there. They are never in memory as a whole.
-
-    **Arguments:**
-
-    - `folder`: made where needed. A mapped graph in it is replaced, with the indices that were built of it.
-    - `facts`: in order of time, and of split at equal times.
-    - `fields`: of `TemporalGraph`: `name`, `num_entities`, `num_relations`, and `time_interval`, `clock_origin` (None:
-      as in `from_facts`), `time_unit`, `read`, `entity_names`, `relation_names`, `static`; `source`: where the facts
-      came from, JSON-compatible.
-    - `finish`: called after the last block, gives further fields.
-
-    **Raises:** ConfigError for a folder that holds something else; DataError for facts in another order or with numbers
-    out of range, while another process writes there, or when it cannot be written.
-    """
-    folder = Path(os.path.expanduser(folder))
-    _check_place(folder)
-    busy = DataError(f"{folder}: another process is writing a graph there; wait for its end")
-    try:
-        with exclusive_lock(folder / ".graph.lock", busy), scratch_folder(folder, "graph") as work:
-            record, fields = _write_facts(work, facts, fields, finish)
-            record["names"] = {
-                kind: _write_names(work / f"{kind}_names.json", fields.get(f"{kind}_names")) for kind in _KINDS
-            }
-            record["static"] = _write_static(work, fields.get("static"), record["columns"])
-            flush(work)
-            # The columns are whole and on the disk before the record names them; until then it names the old ones.
-            record["folder"] = _move_columns(folder, work, record)
-            record["sha256"] = _checksum(folder, record)
-            write_text(folder / _RECORD, json.dumps(record, indent=1) + "\n")
-            # Only now does nothing name the old columns any more.
-            _remove_others(folder, record)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); free space there, or name another") from error
-    return read_mapped(folder)
-
-
-def _check_place(folder: Path) -> None:
-    try:
-        # Hidden files are allowed: an interrupted writer leaves its lock in a folder that is otherwise empty.
-        usable = not folder.exists() or (
-            folder.is_dir() and ((folder / _RECORD).exists() or all(x.name.startswith(".") for x in folder.iterdir()))
-        )
-    except OSError:
-        usable = False
-    if not usable:
-        raise ConfigError(f"{folder}: holds something else than a mapped graph; name an empty or a new folder")
-
-
-def _write_facts(
-    work: Path, facts: Iterable[FactBlock], fields: dict[str, Any], finish: Callable[[], dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `graph.json` says of the facts, written to `work`; and all fields."""
-    columns = {name: Column(work / f"{name}.npy", dtype) for name, dtype in _COLUMNS.items()}
-    times, highest, snapshots = [], np.zeros(3, np.int64), _SnapshotCounter()
-    train_time, divisor = None, 0
-    with columns["subject"], columns["relation"], columns["object"], columns["snapshot"], columns["split"]:
-        for block in facts:
-            block = FactBlock._make(np.asarray(column) for column in block)
-            if not len(block.time):
-                continue
-            _check_numbers(columns["subject"].length, block)
-            snapshot, begins = snapshots.assign(columns["subject"].length, block)
-            times.append(block.time[begins].astype(np.int64))
-            trained = block.time[block.split == 0].astype(np.int64)
-            if len(trained):
-                # The first distance is that to the last train time of the blocks before; for the very first time it
-                # is 0, which changes no greatest common divisor.
-                steps = np.diff(trained, prepend=trained[0] if train_time is None else train_time)
-                train_time, divisor = trained[-1], int(np.gcd.reduce(steps, initial=divisor))
-            highest = np.maximum(highest, [column.max() for column in block[:3]])
-            for name, values in zip(_COLUMNS, (*block[:3], snapshot, block.split)):
-                columns[name].append(values)
-    fields = fields | finish()
-    if not times:
-        raise DataError(f"{fields['name']}: no facts; nothing can be trained on an empty graph")
-    # `finish` may have given the sizes, so that ids can be compared with them only here.
-    sizes = (fields["num_entities"], fields["num_relations"], fields["num_entities"])
-    for name, most, size in zip(_COLUMNS, highest.tolist(), sizes):
-        if most >= size:
-            raise DataError(f"{fields['name']}: {name} {most} is beyond the {size:,} there are; correct the count")
-    with Column(work / "times.npy", np.int64) as columns["times"]:
-        columns["times"].append(np.concatenate(times))
-    # JSON takes no numpy numbers, so that each becomes a plain one.
-    interval, origin = fields.get("time_interval"), fields.get("clock_origin")
-    interval = int(divisor or 1) if interval is None else int(interval)
-    origin = default_origin(int(times[0][0]), interval) if origin is None else int(origin)
-    read, unit, number = fields.get("read"), fields.get("time_unit"), columns["subject"].length
-    if read is not None and read.facts != number:
-        raise ValueError(f"{read.facts} facts were read, but {number} written")
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "name": fields["name"],
-        "facts": number,
-        "snapshots": columns["times"].length,
-        "num_entities": int(fields["num_entities"]),
-        "num_relations": int(fields["num_relations"]),
-        "time_interval": interval,
-        "clock_origin": origin,
-        "time_unit": None if unit is None else int(unit),
-        "read": None if read is None else dataclasses.asdict(read),
-        "source": fields.get("source") or {},
-        "columns": {name: column.described for name, column in columns.items()},
-    }, fields
-
-
-def _check_numbers(first: int, block: FactBlock) -> None:
-    """**Raises:** DataError for a number that no graph can hold. **Arguments:** `first`: facts before this block."""
-    limits = ((0, INT32_MAX), (0, INT32_MAX), (0, INT32_MAX), (-TIME_MAX, TIME_MAX), (0, len(SPLITS) - 1))
-    for name, column, (low, high) in zip(FactBlock._fields, block, limits):
-        if len(column) != len(block.time) or column.dtype.kind not in "iu":
-            raise DataError(f"fact {first}: {name} has {len(column)} numbers of {column.dtype}; give one for each fact")
-        if int(column.min()) < low or int(column.max()) > high:
-            row = int(np.argmax((column < low) | (column > high)))
-            raise DataError(f"fact {first + row}: {name} is {column[row]}, outside {low} to {high}; correct it")
-
-
-class _SnapshotCounter:
-    """Numbers the snapshots of blocks of facts that come in order of time and split."""
-
-    def __init__(self):
-        self._time, self._split, self._count = None, 0, 0
-
-    def assign(self, first: int, block: FactBlock) -> tuple[np.ndarray, np.ndarray]:
-        """The snapshot of each fact, and which facts begin one. **Raises:** DataError for facts in another order."""
-        time = block.time.astype(np.int64)
-        # The first fact of all is a step after nothing, and so begins a snapshot.
-        step = np.diff(time, prepend=time[0] - 1 if self._time is None else self._time)
-        back = (step < 0) | ((step == 0) & (np.diff(block.split.astype(np.int64), prepend=self._split) < 0))
-        if back.any():
-            row = int(np.argmax(back))
-            raise DataError(
-                f"fact {first + row}: at time {time[row]} and of split {SPLITS[block.split[row]]}, but later facts or "
-                "splits came before it; sort the facts by time, then by split"
-            )
-        begins = step > 0
-        # A block that goes on with the last snapshot of the one before begins with its number, count - 1.
-        snapshot = self._count + np.cumsum(begins) - 1
-        self._time, self._split, self._count = int(time[-1]), int(block.split[-1]), int(snapshot[-1]) + 1
-        return snapshot, begins
-
-
-def _write_names(path: Path, names: tuple[str, ...] | None) -> dict[str, Any] | None:
-    if names is None:
-        return None
-    content = json.dumps(list(names), ensure_ascii=False).encode()
-    write_bytes(path, content)
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _write_static(work: Path, static: StaticGraph | None, columns: dict[str, Any]) -> dict[str, int] | None:
-    if static is None:
-        return None
-    for name in _STATIC:
-        with Column(work / f"static_{name}.npy", np.int32) as column:
-            column.append(getattr(static, name))
-        columns[f"static_{name}"] = column.described
-    return {"num_relations": int(static.num_relations), "num_words": int(static.num_words)}
-
-
-def _move_columns(folder: Path, work: Path, record: dict[str, Any]) -> str:
-    """Give the columns in `work` a name of their own in `folder`, never one that another graph had."""
-    content = {key: record[key] for key in ("columns", "names")}
-    tag = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    number = 1
-    # A process may still map columns of the same content, so that their folder is not written again.
-    while (place := folder / f"facts-{tag}-{number}").exists():
-        number += 1
-    work.rename(place)
-    flush(folder)
-    return place.name
-
-
-def _checksum(folder: Path, record: dict[str, Any]) -> str:
-    """`TemporalGraph.checksum` of what was written."""
-    place = folder / record["folder"]
-    # Mapped, because they may be larger than the memory.
-    columns = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*_COLUMNS, "times")}
-    sizes = {name: record[name] for name in ("name", "num_entities", "num_relations", "time_interval")}
-    return TemporalGraph(**columns, **sizes).checksum
-
-
-def _remove_others(folder: Path, record: dict[str, Any]) -> None:
-    """Remove what an earlier graph left in the folder."""
-    for pattern, kept in (("facts-*", record["folder"]), ("history-*", f"history-{record['sha256'][:32]}")):
-        for place in folder.glob(pattern):
-            # Indices of the very same facts stay: the checksum begins the name of their folder.
-            if not place.name.startswith(kept):
-                shutil.rmtree(place, ignore_errors=True)
-
-
-# --- reading -------------------------------------------------------------------------------------------------------
-
-
 def is_mapped(folder: str | Path) -> bool:
     """Whether a folder says that it holds a mapped graph."""
-    return os.path.isfile(Path(folder) / _RECORD)
+    return os.path.isfile(Path(folder) / RECORD)
 
 
 def read_mapped(path: str | Path) -> TemporalGraph:
@@ -283,7 +46,7 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     **Raises:** DataError for a folder that is no such graph or is damaged: one line with the file and what is wrong.
     """
     folder = Path(os.path.expanduser(path))
-    record = _Record(folder / _RECORD)
+    record = _Record(folder / RECORD)
     facts, snapshots = record.number("facts", 1, _MOST), record.number("snapshots", 1, INT32_MAX)
     entities = record.number("num_entities", 1, INT32_MAX)
     # The ids of inverse relations, r + relations, must fit in 32 bits as well.
@@ -294,11 +57,9 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     for kind, size in sizes.items():
         # Memory grows with the number of ids, so that a damaged or hostile record must not claim billions.
         if size > most_ids(facts + len(names[kind] or ())):
-            raise record.error(f"{size:,} {_KINDS[kind]}, but {facts:,} facts")
+            raise record.error(f"{size:,} {KINDS[kind]}, but {facts:,} facts")
     limits = (entities, relations, entities, snapshots, len(SPLITS))
-    columns: dict[str, Any] = {
-        name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in _COLUMNS.items()
-    }
+    columns = {name: map_column(place / f"{name}.npy", dtype, facts, _FIX) for name, dtype in COLUMNS.items()}
     times = map_column(place / "times.npy", np.int64, snapshots, _FIX)
     for (name, values), limit in zip(columns.items(), limits):
         check_column(place / f"{name}.npy", values, record.sha256(name), _FIX, 0, limit)
@@ -306,8 +67,12 @@ def read_mapped(path: str | Path) -> TemporalGraph:
     _check_order(place, columns["snapshot"], columns["split"], times)
     absolute = os.path.abspath(folder)
     graph = TemporalGraph(
-        **columns,
         name=record.text("name"),
+        subject=columns["subject"],
+        relation=columns["relation"],
+        object=columns["object"],
+        snapshot=columns["snapshot"],
+        split=columns["split"],
         times=np.array(times),
         num_entities=entities,
         num_relations=relations,
@@ -340,16 +105,17 @@ class _Record:
             raise DataError(f"{path}: cannot be read ({error.strerror}); {_FIX}") from error
         except ValueError as error:
             raise DataError(f"{path}: no JSON; {_FIX}") from error
-        if not isinstance(self.document, dict) or self.document.get("format") != _FORMAT:
-            raise self.error(f"does not say that it is a {_FORMAT}")
-        if self.document.get("version") != _VERSION:
-            raise self.error(f"version {shown(self.document.get('version'))}, expected {_VERSION}")
+        if not isinstance(self.document, dict) or self.document.get("format") != FORMAT:
+            raise self.error(f"does not say that it is a {FORMAT}")
+        if self.document.get("version") != VERSION:
+            raise self.error(f"version {shown(self.document.get('version'))}, expected {VERSION}")
 
     def error(self, problem: str) -> DataError:
         return DataError(f"{self.path}: {problem}; {_FIX}")
 
-    def find(self, *keys: str) -> Any:
-        value: Any = self.document
+    def find(self, *keys: str) -> object:
+        """The value under some keys, from the outermost on; None where there is none."""
+        value: object = self.document
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
@@ -393,7 +159,7 @@ class _Record:
             raise self.error(f"read: {error}") from error
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Whether a value is text that can be written as UTF-8: JSON can name halves of letters."""
     return isinstance(value, str) and is_utf8(value)
 
@@ -448,10 +214,10 @@ def _read_static(record: _Record, place: Path, entities: int) -> StaticGraph | N
     most = min(most_ids(length), INT32_MAX - entities)
     relations = record.number("static num_relations", 1, most)
     words = record.number("static num_words", 1, most)
-    columns = {}
-    for name, limit in zip(_STATIC, (entities, relations, words)):
+    columns: dict[str, np.ndarray] = {}
+    for name, limit in zip(STATIC_COLUMNS, (entities, relations, words)):
         path = place / f"static_{name}.npy"
         values = map_column(path, np.int32, length, _FIX)
         check_column(path, values, record.sha256(f"static_{name}"), _FIX, 0, limit)
         columns[name] = np.array(values)
-    return StaticGraph(**columns, num_relations=relations, num_words=words)
+    return StaticGraph(columns["entity"], columns["relation"], columns["word"], relations, words)

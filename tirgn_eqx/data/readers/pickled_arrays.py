@@ -9,7 +9,7 @@ import io
 import pickletools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, cast
 
 import numpy as np
 
@@ -94,13 +94,13 @@ class _Machine:
     """The stack machine of pickles, as far as such a dict needs it."""
 
     def __init__(self):
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[object, object] = {}
 
     def run(self, file: _BoundedReader) -> Iterator[Entry]:
-        for instruction, argument, position in pickletools.genops(cast(Any, file)):
-            name, value = instruction.name, cast(Any, argument)
+        for instruction, argument, position in pickletools.genops(cast(IO[bytes], file)):
+            name, value = instruction.name, argument
             if name in _VALUES:
                 self.stack.append(bytes(value) if isinstance(value, bytearray) else value)
             elif name == "MEMOIZE":
@@ -137,9 +137,9 @@ class _Machine:
                 self.stack[-2:] = [_find_name(names)]
             elif name == "GLOBAL":
                 # `pickletools` gives module and name with a space between them.
-                self.stack.append(_find_name(tuple(value.split(" ", 1))))
+                self.stack.append(_find_name(tuple(str(value).split(" ", 1))))
             elif name == "PROTO":
-                if value > _LAST_PROTOCOL:
+                if not isinstance(value, int) or value > _LAST_PROTOCOL:
                     raise Unsound("a pickle of a version that is not known")
             elif name == "STOP":
                 if self.marks or len(self.stack) != 1 or not isinstance(self.stack[0], _Dict):
@@ -147,19 +147,19 @@ class _Machine:
             elif name != "FRAME":
                 raise Unsound(f"instruction {name} at byte {position or 0:,}, which no dict of arrays needs")
 
-    def _last(self, number: int) -> list[Any]:
+    def _last(self, number: int) -> list[object]:
         # Arguments must lie above the latest mark: what is below belongs to an outer list of values.
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < number:
             raise Unsound("an instruction without its arguments")
         return self.stack[-number:]
 
-    def _since_mark(self) -> list[Any]:
+    def _since_mark(self) -> list[object]:
         mark = self.marks.pop()
         found = self.stack[mark:]
         del self.stack[mark:]
         return found
 
-    def _keep(self, number: int) -> None:
+    def _keep(self, number: object) -> None:
         if len(self.memo) >= _MOST_KEPT:
             raise Unsound("more parts than any dict of arrays has")
         value = self._last(1)[0]
@@ -181,17 +181,18 @@ class _Machine:
             whole = isinstance(key, tuple) and len(key) <= _MOST_NUMBERS and all(type(part) is int for part in key)
             if not whole or not isinstance(value, np.ndarray):
                 raise Unsound("an entry that is no array under a tuple of whole numbers")
-            yield key, value
+            yield cast(tuple[int, ...], key), value
 
 
-def _find_name(names: tuple[Any, ...]) -> _Name:
+def _find_name(names: tuple[object, ...]) -> _Name:
     """The function or class of numpy that (module, name) stands for."""
-    if names not in _NAMES:
+    name = _NAMES.get(cast(tuple[str, str], names))
+    if name is None:
         raise Unsound(f"the name {'.'.join(str(part)[:60] for part in names)}, which no dict of arrays needs")
-    return _Name(_NAMES[names])
+    return _Name(name)
 
 
-def _call(name: Any, arguments: Any) -> Any:
+def _call(name: object, arguments: object) -> object:
     """What a call of a function of numpy would return."""
     # A `_Name` comes from `_find_name` only: a text in the file that reads `ndarray` is none.
     if not isinstance(name, _Name) or not isinstance(arguments, tuple):
@@ -208,7 +209,7 @@ def _call(name: Any, arguments: Any) -> Any:
     raise Unsound(f"{name} of something that is no whole numbers")
 
 
-def _set_state(thing: Any, state: Any) -> None:
+def _set_state(thing: object, state: object) -> None:
     if isinstance(thing, _Dtype) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
         # '=' and '|' are the order of the machine that wrote it, and of one byte.
         thing.order = state[1] if state[1] in "<>" else "<"
@@ -219,7 +220,7 @@ def _set_state(thing: Any, state: Any) -> None:
         raise Unsound("a state of what has none")
 
 
-def _numbers(raw: Any, dtype: _Dtype, shape: Any) -> np.ndarray:
+def _numbers(raw: object, dtype: _Dtype, shape: object) -> np.ndarray:
     """Bytes as int64, in one dimension."""
     values = np.frombuffer(raw, dtype.numpy()) if isinstance(raw, bytes) else None
     if values is None or shape != (len(values),):

@@ -10,15 +10,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
-from tirgn_eqx.storage.download import Patience, Server, Unobtainable, digest_of, publish
+from tirgn_eqx.storage.download import Patience, Server, Tell, Unobtainable, digest_of, publish
 from tirgn_eqx.storage.locks import exclusive_lock
 
 # The repository of the released TiRGN, at a commit that holds these files.
 SOURCE = "https://raw.githubusercontent.com/Liyyy2122/TiRGN/3f37d75c5f137d70b071782c0af55c3a1339eb89/data"
 _LOCK = ".get.lock"
+
+
+class PublishedFile(TypedDict):
+    """A file of a published data set, None for what is not known of it."""
+
+    name: str
+    bytes: int | None
+    digest: str | None
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,10 @@ class PublishedDataset:
     relations: int | None
     sha256: str | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-compatible."""
-        known = [{"name": name, "bytes": size, "digest": digest} for name, (size, digest) in self.files.items()]
-        return vars(self) | {"files": known}
+        known = [PublishedFile(name=name, bytes=size, digest=digest) for name, (size, digest) in self.files.items()]
+        return {**vars(self), "files": known}
 
 
 def list_published() -> dict[str, PublishedDataset]:
@@ -63,6 +71,7 @@ def list_published() -> dict[str, PublishedDataset]:
 def find_published(name: str) -> PublishedDataset:
     """The data set of this name, in any case. **Raises:** ConfigError for a name that is not known."""
     known = list_published()
+    # The names mix cases, as `ICEWS14s` does.
     for dataset in known.values():
         if dataset.name.casefold() == name.casefold():
             return dataset
@@ -76,7 +85,7 @@ def get_published(
     *,
     patience: Patience | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+    tell: Tell = lambda _: None,
 ) -> dict[str, str]:
     """Bring the files of a data set to the folder `out`; after an interruption, the same call goes on where it was.
 
@@ -133,7 +142,7 @@ def _open_source(
     source: str,
     patience: Patience,
     stop: threading.Event,
-    tell: Callable[[dict[str, Any]], None],
+    tell: Tell,
 ) -> Iterator[Callable[[str, Path], None]]:
     """A function that brings the file of a name to a place, from a server or a folder."""
     if "://" in source:
@@ -144,6 +153,7 @@ def _open_source(
             server.close()
         return
     try:
+        # A folder of several data sets, or that of this one.
         found = [path for path in (Path(source) / dataset.name, Path(source)) if (path / "train.txt").is_file()]
     except OSError as error:
         raise ConfigError(f"--from {shown(source)}: cannot be read ({error.strerror}); give another folder") from error

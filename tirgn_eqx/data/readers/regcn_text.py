@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph, TemporalGraph, from_facts
+from tirgn_eqx.data.graph import SPLITS, GraphFields, ReadReport, StaticGraph, TemporalGraph, from_facts
 from tirgn_eqx.data.readers.integer_text import (
     INT32_MAX,
     FormCheck,
@@ -21,7 +21,7 @@ from tirgn_eqx.data.readers.integer_text import (
     most_ids,
     read_integers,
 )
-from tirgn_eqx.data.readers.mapped import FactBlock
+from tirgn_eqx.data.readers.mapped_writer import FactBlock, MappedFields
 from tirgn_eqx.data.readers.name_files import complete_names, read_names
 from tirgn_eqx.data.times import TIME_MAX, UNIT_NAMES, describe_times, in_units, to_text
 from tirgn_eqx.errors import DataError, DataWarning, shown
@@ -74,8 +74,8 @@ def read_folder(path: str | Path) -> TemporalGraph:
     for split, (early, late) in enumerate(pairwise(parts)):
         folder.check_boundary(split, early, late, unit)
     fields = folder.read_fields(len(facts), unit)
-    report = make_report(parts, facts, forms.form, unit)
-    return from_facts(facts=facts, split=np.repeat(np.arange(len(SPLITS)), sizes), read=report, **fields)
+    fields["read"] = make_report(parts, facts, forms.form, unit)
+    return from_facts(facts=facts, split=np.repeat(np.arange(len(SPLITS)), sizes), **fields)
 
 
 def read_unsplit(path: str | Path) -> TemporalGraph:
@@ -112,8 +112,8 @@ def read_unsplit(path: str | Path) -> TemporalGraph:
     fields["provenance"] = {}
     if alone in files:
         fields["name"] = alone.stem
-    report = make_report(parts, facts, forms.form, unit)
-    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), read=report, **fields)
+    fields["read"] = make_report(parts, facts, forms.form, unit)
+    return from_facts(facts=facts, split=np.zeros(len(facts), np.int8), **fields)
 
 
 class StreamingError(Exception):
@@ -132,7 +132,7 @@ class FolderStream:
     """
 
     def __init__(self, path: str | Path):
-        self.fields: dict[str, Any] = {}
+        self.fields: MappedFields = {}
         self._path = path
 
     def __iter__(self) -> Iterator[FactBlock]:
@@ -173,7 +173,7 @@ class FolderStream:
             before = newest
         fields = folder.read_fields(number, unit)
         report = ReadReport(lines, number, blank, times=describe_times(forms.form, min(ends), max(ends), unit))
-        self.fields = fields | {"source": fields["provenance"], "read": report}
+        self.fields = {**fields, "source": fields.get("provenance", {}), "read": report}
 
 
 class _Folder:
@@ -231,7 +231,7 @@ class _Folder:
                 stacklevel=3,
             )
 
-    def read_fields(self, number: int, unit: int | None) -> dict[str, Any]:
+    def read_fields(self, number: int, unit: int | None) -> GraphFields:
         """What `from_facts` takes beside `number` facts. **Arguments:** `unit`: of dates; None for numbers."""
         sizes = {"entity": self.num_entities, "relation": self.num_relations}
         names = {kind: self._read_names(kind, size) for kind, size in sizes.items()}
@@ -244,14 +244,19 @@ class _Folder:
                 )
         absolute = os.path.abspath(self.path)
         # Dates say what their unit is, so that `times.json` is for numbers only.
+        clock = _Clock(unit) if unit is not None else _read_times_file(self.path / TIMES_FILE)
         return {
             "name": os.path.basename(absolute),
             "num_entities": self.num_entities,
             "num_relations": self.num_relations,
-            **{f"{kind}_names": complete_names(names[kind], sizes[kind], kind, self.path) for kind in sizes},
+            "entity_names": complete_names(names["entity"], self.num_entities, "entity", self.path),
+            "relation_names": complete_names(names["relation"], self.num_relations, "relation", self.path),
             "static": _read_static(self.path / "e-w-graph.txt", self.num_entities, self.stat),
             "provenance": {"kind": "folder", "path": absolute},
-        } | ({"time_unit": unit} if unit is not None else _read_times_file(self.path / TIMES_FILE))
+            "time_unit": clock.unit,
+            "time_interval": clock.interval,
+            "clock_origin": clock.origin,
+        }
 
     def _read_names(self, kind: str, size: int | None) -> dict[int, str] | None:
         return read_names(self.path / f"{kind}2id.txt", size, kind, self.stat)
@@ -265,10 +270,18 @@ def _existing(path: str | Path) -> Path:
     return folder
 
 
-def _read_times_file(path: Path) -> dict[str, Any]:
+class _Clock(NamedTuple):
+    """What times mean: seconds in their unit, None for step numbers; the model's clock, None where facts decide it."""
+
+    unit: int | None = None
+    interval: int | None = None
+    origin: int | None = None
+
+
+def _read_times_file(path: Path) -> _Clock:
     """What a `times.json` says of the clock, if it is there. **Raises:** DataError for one that cannot be read."""
     if not os.path.lexists(path):
-        return {"time_unit": None}
+        return _Clock()
     try:
         check_regular(path)
         document = parse_json(path.read_bytes())
@@ -285,7 +298,7 @@ def _read_times_file(path: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}: {key} is {shown(value)}, expected a whole number from {low} to {high}; correct or delete it"
             )
-    return {"time_unit": unit, "time_interval": document["interval"], "clock_origin": document["origin"]}
+    return _Clock(unit, document["interval"], document["origin"])
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:

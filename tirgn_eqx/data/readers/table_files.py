@@ -5,16 +5,20 @@ files first.
 """
 
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from tirgn_eqx.errors import DataError, shown
-from tirgn_eqx.storage.table_probe import check_parquet, check_table
+from tirgn_eqx.storage.table_probe import Described, check_parquet, check_table
 from tirgn_eqx.storage.untrusted import Unsound, check_regular, is_utf8, parse_json
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TABLE_FORMS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv"}
 TABLE_FORMS |= dict.fromkeys((".ndjson", ".jsonl", ".json"), "ndjson")
@@ -133,7 +137,7 @@ class PartReader:
         if not is_utf8(part.path):
             raise Unsound("its name is not UTF-8 text; rename it")
         self.part, self.header = part, header
-        self._options: dict[str, Any] = {}
+        self._separator, self._line_end = ",", "\n"  # of a CSV table
         self._checked: set[str] | None = None  # columns that the helper process has read; None for text
         if part.form in ("csv", "ndjson"):
             self._packed = _find_packing(part.path)
@@ -145,7 +149,7 @@ class PartReader:
             self._own, self._checked = list(self._check(likely).columns), set(likely)
         self.columns = [*self._own, *(key for key in part.values if key not in self._own)]
 
-    def _check(self, columns: Sequence[str]) -> Any:
+    def _check(self, columns: Sequence[str]) -> Described:
         if self.part.form == "parquet":
             return check_parquet(self.part.path, columns)
         with self.part.path.open("rb") as file:
@@ -153,7 +157,7 @@ class PartReader:
             self._stream = file.read(6) != b"ARROW1"
         return check_table(self.part.path, "arrows" if self._stream else "arrow", columns)
 
-    def read(self, columns: Sequence[str]) -> Any:
+    def read(self, columns: Sequence[str]) -> "pl.DataFrame":
         """The columns as a polars DataFrame; of a text table, `COUNT` counts the other fields without a value."""
         import polars as pl
 
@@ -173,14 +177,17 @@ class PartReader:
         elif form == "arrow":
             table = pl.read_ipc_stream(path, columns=inside)
         elif form == "ndjson":
-            schema: dict[str, Any] = {name: pl.String for name in self._own}
             with path.open("rb") as file:  # a path would be taken for a pattern
-                table = pl.read_ndjson(file, schema=schema).select(inside)
+                table = pl.read_ndjson(file, schema=dict.fromkeys(self._own, pl.String)).select(inside)
         else:
             table = self._read_csv(inside)
         of_folders = {name: pl.lit(self.part.values[name], pl.String) for name in columns if name not in inside}
         counts = [COUNT] if COUNT in table.columns else []
         return table.with_columns(**of_folders).select(*columns, *counts)
+
+    def _open(self) -> io.BufferedIOBase:
+        """The file, unpacked as it is read; not for zstd, which the standard library does not know."""
+        return gzip.open(self.part.path) if self._packed else self.part.path.open("rb")
 
     # --- CSV -------------------------------------------------------------------------------------------------------
 
@@ -191,18 +198,24 @@ class PartReader:
             import polars as pl
 
             # Polars unpacks zstd. With a separator that text does not hold, each line is the one column of a row.
-            options: dict[str, Any] = {"has_header": False, "separator": "\x01", "quote_char": None, "glob": False}
-            lines = pl.read_csv(path, n_rows=most, infer_schema=False, **options).to_series().to_list()
-            return [(line or "").encode() for line in lines]
+            lines = pl.read_csv(
+                path,
+                n_rows=most,
+                infer_schema=False,
+                has_header=False,
+                separator="\x01",
+                quote_char=None,
+                glob=False,
+            ).to_series()
+            return [(line or "").encode() for line in lines.to_list()]
         try:
-            with gzip.open(path) if self._packed else path.open("rb") as file:
+            with self._open() as file:
                 lines = [file.readline(_HEADER + 1) for _ in range(most)]
         except (EOFError, zlib.error) as error:
             raise Unsound(f"damaged: {error}") from error
         return [line for line in lines if line]
 
     def _csv_columns(self) -> list[str]:
-        import polars as pl
 
         lines = self._first_lines()
         if not lines:
@@ -227,17 +240,28 @@ class PartReader:
         separator = max(counts, key=lambda mark: (counts[mark], -ord(mark)))
         if text.count(separator) >= _MOST_COLUMNS:
             raise Unsound(f"it has more than {_MOST_COLUMNS:,} columns")
-        self._options = {"separator": separator, "eol_char": end, "has_header": self.header}
-        # All columns as text: a code such as 010 is not the number 10.
-        self._options |= {"infer_schema": False, "glob": False}
-        names = pl.scan_csv(self.part.path, **self._options).collect_schema().names()
+        self._separator, self._line_end = separator, end
+        names = self._scan_csv().collect_schema().names()
         return names if self.header else [str(number) for number in range(1, len(names) + 1)]
 
-    def _read_csv(self, columns: list[str]) -> Any:
+    def _scan_csv(self) -> "pl.LazyFrame":
+        import polars as pl
+
+        # All columns as text: a code such as 010 is not the number 10.
+        return pl.scan_csv(
+            self.part.path,
+            separator=self._separator,
+            eol_char=self._line_end,
+            has_header=self.header,
+            infer_schema=False,
+            glob=False,
+        )
+
+    def _read_csv(self, columns: list[str]) -> "pl.DataFrame":
         """Some columns. All are read, since only then a line with too many fields is an error."""
         import polars as pl
 
-        scanned = pl.scan_csv(self.part.path, **self._options)
+        scanned = self._scan_csv()
         # Without a header, polars calls the columns column_1, column_2; here they are 1, 2.
         own = scanned.collect_schema().names()
         column_of = dict(zip(self._own, own))
@@ -268,7 +292,7 @@ class PartReader:
     def _lines(self) -> Iterator[bytes]:
         """The lines of a file; none of one that the standard library does not unpack."""
         if self._packed != "zst":
-            with gzip.open(self.part.path) if self._packed else self.part.path.open("rb") as file:
+            with self._open() as file:
                 yield from file
 
     def _find_bad_text(self) -> str | None:
@@ -281,7 +305,7 @@ class PartReader:
 
     def _find_long_line(self, expected: int) -> str | None:
         """The first line with more columns than `expected`, and how many it has, where it can be found."""
-        mark = self._options["separator"].encode()
+        mark = self._separator.encode()
         for number, line in enumerate(self._lines(), 1):
             # A quoted field may hold separators of its own.
             if line.count(mark) >= expected and b'"' not in line:

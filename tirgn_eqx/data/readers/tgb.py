@@ -9,7 +9,7 @@ import os.path
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from tirgn_eqx.data.readers.integer_text import (
 )
 from tirgn_eqx.data.times import TIME_MAX, TimeForm, in_units, parse_number_or_date
 from tirgn_eqx.errors import DataError, DataWarning, shown
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DATASETS = ("tkgl-smallpedia", "tkgl-polecat", "tkgl-icews", "tkgl-wikidata")
 NAMED = ("tkgl-smallpedia", "tkgl-wikidata")  # entities and relations are names, not numbers
@@ -151,7 +154,7 @@ def _read_numbers(path: Path, first: int, block: bytes, places: "_Places") -> Te
 class _Ids(dict[str, int]):
     """Ids of names, in the order in which they come."""
 
-    def number(self, names: Any) -> np.ndarray:
+    def number(self, names: "pl.Series") -> np.ndarray:
         """int64 ids of a polars Series of names; new ones get the next ids."""
         import polars as pl
 
@@ -183,7 +186,7 @@ def _read_named(path: Path) -> tuple[TextRows, _Names]:
     return gather_rows(path, blocks, layout, FormCheck()), (tuple(entities), tuple(relations))
 
 
-def _parse_times(path: Path, numbers: np.ndarray, texts: Any) -> tuple[np.ndarray, TimeForm]:
+def _parse_times(path: Path, numbers: np.ndarray, texts: "pl.Series") -> tuple[np.ndarray, TimeForm]:
     """int64 times of a polars Series of text on the lines `numbers`, and their latest form."""
     import polars as pl
 
@@ -262,7 +265,7 @@ def _count_lines(block: bytes) -> int:
     return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-def _read_frame(path: Path, first: int, block: bytes, places: _Places) -> tuple[np.ndarray, Any]:
+def _read_frame(path: Path, first: int, block: bytes, places: _Places) -> "tuple[np.ndarray, pl.DataFrame]":
     """The wanted columns of a block as a polars frame of text, and the int64 number of each row's line.
 
     Polars reads a block in which every line is sound; any other goes line by line, so that an error names its line.
@@ -272,10 +275,9 @@ def _read_frame(path: Path, first: int, block: bytes, places: _Places) -> tuple[
     lines, separators = _count_lines(block), places.width - 1
     header = 1 if first == 1 else 0
     if b'"' not in block and block.count(b",") == lines * separators:
-        options: dict[str, Any] = {"has_header": False, "skip_rows": header, "quote_char": None}
         schema = {str(number): pl.String for number in range(places.width)}
         try:
-            frame = pl.read_csv(block, schema=schema, **options)
+            frame = pl.read_csv(block, schema=schema, has_header=False, skip_rows=header, quote_char=None)
         except pl.exceptions.PolarsError:
             frame = pl.DataFrame(schema=schema)
         # As many separators as fit, and no field without text: every line has just its columns.

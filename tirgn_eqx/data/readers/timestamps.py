@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from tirgn_eqx.data.readers.numeric_times import (
 )
 from tirgn_eqx.data.times import DAY, unix_seconds
 from tirgn_eqx.errors import ConfigError, DataError, nearest, shown
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NAMED_FORMS = (*DIVISORS, "unix-days", "excel", "steps", "iso", "datetime", *CALENDAR)
 _PER_SECOND = {"ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -67,7 +70,7 @@ def _row_name(number: int) -> str:
 
 
 def read_times(
-    column: Any,
+    column: "pl.Series",
     where: str,
     *,
     time_format: str | None = None,
@@ -107,7 +110,7 @@ def read_times(
     return times._replace(bad=bad)
 
 
-def _shown(column: Any, number: int) -> str:
+def _shown(column: "pl.Series", number: int) -> str:
     try:
         return shown(column[number])
     except (ValueError, OverflowError):  # a datetime that Python has no date for
@@ -132,7 +135,7 @@ def find_doubts(times: Times, where: str, row_name: Callable[[int], str], explic
     ]
 
 
-def _read(column: Any, form: str | None) -> Times:
+def _read(column: "pl.Series", form: str | None) -> Times:
     import polars as pl
 
     kind = column.dtype
@@ -230,7 +233,7 @@ def _read_floats(values: np.ndarray, form: str | None) -> Times:
     return Times(seconds, ~whole, "whole number")
 
 
-def _read_text(column: Any, form: str | None) -> Times:
+def _read_text(column: "pl.Series", form: str | None) -> Times:
     import polars as pl
 
     if form is not None and "%" in form:
@@ -250,7 +253,7 @@ def _read_text(column: Any, form: str | None) -> Times:
     return times
 
 
-def _check_order(column: Any, bad: np.ndarray) -> None:
+def _check_order(column: "pl.Series", bad: np.ndarray) -> None:
     """**Raises:** UnclearTimes for dates that end in the year, which are read in one of two orders."""
     odd = column.filter(bad).unique(maintain_order=True).to_list()
     last = [text for text in odd if _YEAR_LAST.fullmatch(text)]
@@ -268,7 +271,7 @@ def _check_order(column: Any, bad: np.ndarray) -> None:
     )
 
 
-def _read_each(column: Any, read: Callable[[str], int | None], form: str) -> Times:
+def _read_each(column: "pl.Series", read: Callable[[str], int | None], form: str) -> Times:
     """Each text of a Series as what `read` makes of it, called once for equal texts; None is bad."""
     import polars as pl
 
@@ -278,7 +281,7 @@ def _read_each(column: Any, read: Callable[[str], int | None], form: str) -> Tim
     return Times(seconds.fill_null(0).to_numpy().astype(np.int64), seconds.is_null().to_numpy(), form)
 
 
-def _read_pattern(column: Any, bad: np.ndarray, form: str) -> Times:
+def _read_pattern(column: "pl.Series | list[str]", bad: np.ndarray, form: str) -> Times:
     import polars as pl
 
     def read(text: str) -> int | None:
