@@ -1,11 +1,16 @@
 """What a graph's checksum sees, and the order of facts that it is made of."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tirgn_eqx.data.graph import from_facts
+from tests.helpers import dataset, facts_of_a_graph, make_graph
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.graph import SPLITS, from_facts
 
 FACTS = np.array([(0, 0, 1, 10), (2, 1, 0, 10), (1, 0, 2, 10), (0, 1, 2, 20), (1, 1, 0, 40)])
 SPLIT = np.array([2, 0, 1, 1, 2])
@@ -60,3 +65,39 @@ def test_sizes_and_repetitions_enter_the_checksum():
     # Two graphs with the same numbers in a row, cut otherwise, as sizes too large for one code per fact.
     wide = dataclasses.replace(made(), num_entities=2**31 - 1, num_relations=2**30)
     assert wide.checksum != dataclasses.replace(wide, num_relations=2**30 - 1).checksum
+
+
+def old_checksum(graph):
+    """The checksum as it was first defined, over all facts at once."""
+    order = np.lexsort((graph.object, graph.relation, graph.subject, graph.split, graph.snapshot))
+    rows = np.stack([graph.subject, graph.relation, graph.object, graph.split], 1).astype("<i8")[order]
+    digest = hashlib.sha256(f"{graph.num_entities} {graph.num_relations}\n".encode())
+    digest.update(np.ascontiguousarray(rows).tobytes())
+    digest.update(graph.times[graph.snapshot][order].astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+@settings(max_examples=60, deadline=None)
+@given(facts=facts_of_a_graph(), large=st.booleans(), block=st.integers(1, 40))
+def test_what_goes_block_by_block_is_what_it_was_at_once(facts, large, block):
+    graph = make_graph(**facts)
+    if large:  # too many ids for one number per fact
+        graph = dataclasses.replace(graph, num_entities=2**30, num_relations=2**20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tirgn_eqx.data.graph.BLOCK_FACTS", block)
+        assert graph.checksum == old_checksum(graph)
+        for number, split in enumerate(SPLITS):
+            mask = graph.split_mask(split)
+            assert graph.split_snapshots(split).tolist() == np.unique(graph.snapshot[mask]).tolist()
+            assert (
+                graph.split_counts[number].tolist()
+                == np.bincount(graph.snapshot[mask], minlength=graph.num_snapshots).tolist()
+            )
+        rows = [row for block in graph.blocks() for row in range(block.start, block.stop)]
+    assert rows == list(range(graph.num_facts))
+    assert graph.offsets.tolist() == np.searchsorted(graph.snapshot, np.arange(graph.num_snapshots + 1)).tolist()
+
+
+def test_the_checksum_of_a_published_set_is_what_it_was():
+    graph = load_graph(dataset("ICEWS14s"))
+    assert graph.checksum == old_checksum(graph)

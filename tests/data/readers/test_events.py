@@ -1,5 +1,6 @@
+"""Event tables as graphs: ids, splits, forms of times, and what is refused."""
+
 import datetime as dt
-import warnings
 
 import numpy as np
 import polars as pl
@@ -7,43 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.readers.event_helpers import EPOCH, YEAR_2000, events, named, write
 from tests.helpers import dataset
-from tirgn_eqx.data import load_graph, read_folder
-from tirgn_eqx.data.graph import ReadReport
-from tirgn_eqx.data.readers.events import ReadingOptions, read_events, split_by_snapshot, thin
-from tirgn_eqx.data.times import format_snapshot_time
+from tirgn_eqx.data import read_folder
+from tirgn_eqx.data.readers.events import ReadingOptions, read_events, split_by_snapshot
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 
 REAL = "gdelt_events_2018-01.parquet"
-EPOCH = dt.datetime(1970, 1, 1)
-YEAR_2000 = 946_684_800
-
-
-def events(count=10, *, per_day=1, start=dt.datetime(2018, 1, 9)):
-    """`count` days of `per_day` events, one an hour."""
-    moments = [start + dt.timedelta(days=day, hours=hour) for day in range(count) for hour in range(per_day)]
-    names = [f"actor {index % 7}" for index in range(len(moments))]
-    return pl.DataFrame(
-        {
-            "entity1": names,
-            "relation": [f"{10 + index % 3:03d}" for index in range(len(moments))],
-            "entity2": names[::-1],
-            "timestamp": pl.Series(moments, dtype=pl.Datetime("us")),
-        }
-    )
-
-
-def write(folder, table):
-    table.write_parquet(folder / "events.parquet")
-    return folder / "events.parquet"
-
-
-def named(graph):
-    """Facts as (time, subject, relation, object) with names, sorted."""
-    return sorted(
-        (int(graph.times[at]), graph.entity_names[s], graph.relation_names[r], graph.entity_names[o])
-        for at, s, r, o in zip(graph.snapshot, graph.subject, graph.relation, graph.object)
-    )
 
 
 @pytest.mark.parametrize(
@@ -119,90 +90,6 @@ def test_row_order_does_not_matter(tmp_path):
     one = read_events(write(tmp_path, table), ReadingOptions(**options))
     other = read_events(write(tmp_path, table.sample(fraction=1, shuffle=True, seed=1)), ReadingOptions(**options))
     assert one.checksum == other.checksum and named(one) == named(other)
-
-
-def test_num_days_counts_calendar_days_back_from_the_newest_event(tmp_path):
-    table = pl.concat([events(5, per_day=3), events(5, per_day=3, start=dt.datetime(2018, 1, 20))])
-    path = write(tmp_path, table)
-    day = (dt.datetime(2018, 1, 24) - EPOCH).days
-    assert read_events(path, ReadingOptions(num_days=3)).times.tolist() == [day - 2, day - 1, day]
-    assert read_events(path, ReadingOptions(num_days=7)).num_snapshots == 5
-    assert read_events(path, ReadingOptions(num_days=12)).times[0] == day - 11
-    assert read_events(path).num_facts == read_events(path, ReadingOptions(num_days=0)).num_facts == 30
-
-
-def test_granularity_floors_to_the_snapshot(tmp_path):
-    start = dt.datetime(2018, 1, 9, 23, 44, 59, 999_999)
-    step = dt.timedelta(minutes=5)
-    table = events(12).with_columns(pl.Series("timestamp", [start + index * step for index in range(12)]))
-    path = write(tmp_path, table)
-    quarter = read_events(path, ReadingOptions(granularity="15min"))
-    minute = int((dt.datetime(2018, 1, 9, 23, 30) - EPOCH).total_seconds()) // 60
-    assert quarter.times.tolist() == [minute + 15 * index for index in range(5)]
-    assert np.bincount(quarter.snapshot).tolist() == [1, 3, 3, 3, 2]
-    with pytest.raises(DataError, match=r"at granularity hour: 2 distinct times.*finer granularity \(15min"):
-        read_events(path, ReadingOptions(granularity="hour"))
-    with pytest.raises(DataError, match=r"events.parquet at granularity day: 2 distinct times"):
-        read_events(path)
-
-
-def test_thinning_keeps_the_shape_over_days_and_hours():
-    full = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour"))
-    thinned = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour", max_events=50_000))
-    assert thinned.num_facts == 50_000
-
-    def per_hour(graph):
-        return dict(zip(graph.times.tolist(), np.bincount(graph.snapshot).tolist()))
-
-    before, after = per_hour(full), per_hour(thinned)
-    scale = 50_000 / full.num_facts
-    assert max(abs(after.get(hour, 0) - count * scale) for hour, count in before.items()) <= 2
-    days: dict[int, list[float]] = {}
-    for hour, count in before.items():
-        total = days.setdefault(hour // 24, [0, 0])
-        total[0] += count * scale
-        total[1] += after.get(hour, 0)
-    assert max(abs(expected - kept) for expected, kept in days.values()) < 1
-    again = read_events(dataset(REAL), ReadingOptions(num_days=0, granularity="hour", max_events=50_000))
-    assert again.checksum == thinned.checksum
-    assert set(named(thinned)) <= set(named(full))
-
-
-def test_thinning_a_day_does_not_depend_on_other_days():
-    rng = np.random.default_rng(0)
-    facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
-    other = facts.copy()
-    other[facts[:, 3] >= 86_400, :3] += 1
-
-    def first_day(rows):
-        return sorted(map(tuple, rows[rows[:, 3] < 86_400].tolist()))
-
-    assert first_day(thin(facts, 300)) == first_day(thin(other, 300))
-    assert len(thin(facts, 1)) == 1 and len(thin(facts, 899)) == 899
-    # Names that other days alone have move the places of all names among the sorted ones.
-    spread = facts * [3, 2, 3, 1] + [1, 1, 1, 0]
-    assert first_day(thin(spread, 300) // [3, 2, 3, 1]) == first_day(thin(facts, 300))
-
-
-def test_thinning_does_not_depend_on_the_date():
-    rng = np.random.default_rng(0)
-    facts = np.stack([rng.integers(0, high, 900) for high in (20, 5, 20, 3 * 86_400)], 1)
-    facts[:, 3] -= facts[:, 3] % 600  # many at the same time, among which chance decides
-    later = facts + [0, 0, 0, 17_532 * 86_400]
-    assert thin(later, 300).tolist() == (thin(facts, 300) + [0, 0, 0, 17_532 * 86_400]).tolist()
-    # Days that hold the same number of other events do not keep the same places.
-    twice = np.concatenate([facts[:300] % 86_400, facts[300:600] % 86_400 + [0, 0, 0, 86_400]])
-    kept = thin(twice, 200)
-
-    def place(day):
-        return np.flatnonzero([row in kept.tolist() for row in day[np.lexsort(day.T[::-1])].tolist()])
-
-    assert place(twice[:300]).tolist() != place(twice[300:]).tolist()
-
-
-def test_max_events_above_the_count_keeps_all(tmp_path):
-    path = write(tmp_path, events())
-    assert [read_events(path, ReadingOptions(max_events=most)).num_facts for most in (10, 11)] == [10, 10]
 
 
 def test_duplicate_events_count_twice_and_further_columns_are_ignored(tmp_path):
@@ -384,123 +271,6 @@ def test_missing_and_foreign_files(tmp_path):
 def test_bad_options(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         read_events(write(tmp_path, events()), ReadingOptions(**options))
-
-
-def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
-    path = write(tmp_path, events(40, per_day=4))
-    assert load_graph(path).num_snapshots == 30
-    graph = load_graph(str(path), name="mine", num_days=20, max_events=50, granularity="hour")
-    assert (graph.name, graph.num_facts, graph.provenance["kind"]) == ("mine", 50, "parquet")
-    again = load_graph(**graph.provenance)
-    assert (again.name, again.checksum) == ("mine", graph.checksum)
-    with pytest.raises(ConfigError, match=r"option 'seed' belongs to sim, not to a parquet"):
-        load_graph(path, seed=1)
-    with pytest.raises(ConfigError, match=r"kind 'file' does not exist"):
-        load_graph(path, kind="file")
-    with pytest.raises(DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"):
-        load_graph(tmp_path / "nowhere")
-    (tmp_path / "facts.xlsx").write_text("")
-    with pytest.raises(DataError, match=r"facts.xlsx: is neither a folder nor a table; expected .* parquet, CSV, TSV"):
-        load_graph(tmp_path / "facts.xlsx")
-
-
-def test_load_graph_warns_of_options_that_a_folder_has_not():
-    with pytest.warns(DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event table only"):
-        load_graph(dataset("YAGO"), num_days=7)
-    with pytest.warns(DataWarning, match=r"granularity = hour is ignored"):
-        load_graph(dataset("YAGO"), granularity="hour")
-
-
-def test_load_graph_of_the_simulated_world():
-    graph = load_graph("sim:num_entities=20,facts_per_day=30", num_days=40, seed=3)
-    assert (graph.num_entities, graph.num_snapshots) == (20, 40)
-    assert load_graph(**graph.provenance).checksum == graph.checksum
-    for path, message in {
-        "sim:entities=9": r"option 'entities' does not exist; did you mean 'num_entities'\?; known: num_",
-        "sim:seed": r"'seed' is not name=value; write it like sim:seed=3",
-        "sim:seed=1.5": r"seed = 1.5: must be int, not float",
-    }.items():
-        with pytest.raises(ConfigError, match=message):
-            load_graph(path)
-    with pytest.raises(ConfigError, match=r"folder: is not the simulated world"):
-        load_graph("folder", kind="sim")
-
-
-# --- times, windows, ids ----------------------------------------------------------------------------------------------
-
-
-def test_small_whole_numbers_are_steps(tmp_path):
-    steps = pl.Series([5 * (index // 3) for index in range(60)])
-    path = write(tmp_path, events(60).with_columns(timestamp=steps))
-    graph = load_graph(path)
-    assert graph.times.tolist() == list(range(0, 100, 5)) and graph.time_interval == 5
-    assert graph.read is not None and graph.read.times == "step numbers, 0 to 95"
-    assert format_snapshot_time(graph, 3) == 15 and load_graph(**graph.provenance).checksum == graph.checksum
-    for options in ({"num_days": 3}, {"granularity": "hour"}):
-        with pytest.warns(DataWarning, match=r"is ignored; its times are step numbers, each of which is a snapshot"):
-            assert load_graph(path, **options).checksum == graph.checksum
-    thinned = load_graph(path, max_events=40)
-    assert thinned.num_facts == 40 and thinned.times.tolist() == graph.times.tolist()
-    path = write(tmp_path, events(60).with_columns(timestamp=pl.Series([i // 30 for i in range(60)])))
-    with pytest.raises(DataError, match=r"2 distinct times \(60 events, step number, 0 to 1\), .*; give more steps"):
-        load_graph(path)
-
-
-def spiked(days, counts):
-    """Days from 2021-03-01, each with so many events."""
-    moments = [
-        dt.datetime(2021, 3, 1) + dt.timedelta(days=day, minutes=index % 1440)
-        for day, count in zip(days, counts)
-        for index in range(count)
-    ]
-    return events(len(moments)).with_columns(timestamp=pl.Series(moments, dtype=pl.Datetime("us")))
-
-
-@pytest.mark.parametrize(
-    ("days", "counts", "last", "stray"),
-    [
-        (range(10), [200] * 10, 9, 0),
-        (range(10), [200] * 9 + [1], 9, 0),  # the day that has just begun
-        ([*range(9), 4000], [200] * 9 + [1], 8, 1),
-        ([*range(9), 4000, 4001], [200] * 9 + [1, 1], 8, 2),
-        ([*range(9), 9, 4000], [200] * 9 + [1, 1], 9, 1),
-        ([*range(9), 10], [200] * 9 + [1], 8, 1),  # after a day without events, where there is no such day before
-        ([0, 1, 2, 5, 6, 7, 10], [200] * 6 + [1], 10, 0),  # after a weekend
-        ([*range(9), 4000], [200] * 9 + [2], 4000, 0),  # 1 % of a usual day is no stray date
-        ([0, 31, 61, 92, 122], [200] * 4 + [1], 122, 0),
-    ],
-)
-def test_a_window_counts_back_from_the_last_day_that_is_one(tmp_path, days, counts, last, stray):
-    path = write(tmp_path, spiked(days, counts))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if last == 4000:
-            graph = read_events(path, ReadingOptions(num_days=0))
-            with pytest.raises(DataError, match=WAY_OUT):
-                read_events(path, ReadingOptions(num_days=5))
-        else:
-            graph = read_events(path, ReadingOptions(num_days=0 if days[-1] > 100 and days[1] > 1 else 8))
-    shown = [str(warning.message) for warning in caught if "stray" in str(warning.message)]
-    assert len(shown) == (stray > 0)
-    if stray:
-        assert f"events.parquet: {stray} of {sum(counts):,} events, 20" in shown[0]
-        assert f"counts back from {dt.date(2021, 3, 1 + last)}, since later days lie apart" in shown[0]
-        assert graph.read is not None and graph.read.outside == stray + 200 * (1 + last - 8)
-    assert int(graph.times[-1]) - (dt.datetime(2021, 3, 1) - EPOCH).days == last
-
-
-WAY_OUT = (
-    r"granularity day: 1 distinct times \(2 events, datetime, 2032-02-12 00:00 to 2032-02-12 00:01\), but train.*; "
-    r"1,800 of 1,802 events, which are of 2021-03-01 to 2032-02-12, lie outside the window: give more with --num-days"
-)
-
-
-def test_every_row_is_accounted_for(tmp_path):
-    table = events(40, per_day=4)
-    graph = load_graph(write(tmp_path, table), num_days=20, max_events=50)
-    assert graph.read == ReadReport(
-        lines=160, facts=50, outside=80, thinned=30, times="datetimes, 2018-01-09 to 2018-02-17"
-    )
 
 
 @given(st.data())

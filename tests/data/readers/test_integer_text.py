@@ -2,104 +2,29 @@
 
 import dataclasses
 import re
-import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import event, given, settings
-from hypothesis import strategies as st
 
-from tirgn_eqx.data import map_data
-from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.readers.regcn_text import read_folder, read_unsplit
-from tirgn_eqx.errors import DataError, DataWarning
-
-Files = dict[str, str | bytes | None]
-Fact = tuple[int, int, int, int]
-NAMES = ("China", "United States", "Côte d'Ivoire", "北京", "Citizen (Iran)", "Agent 007")
-DATES = [f"2014-{month:02}-{day:02}" for month in (1, 2) for day in range(1, 29)]
-# Facts of 12 times, days 0 to 11, by split.
-_random = np.random.default_rng(5)
-SPLITS: dict[str, list[Fact]] = {
-    split: [(*map(int, _random.integers(0, (6, 3, 6))), day) for day in days for _ in range(4)]
-    for split, days in (("train", range(8)), ("valid", range(8, 10)), ("test", range(10, 12)))
-}
-FACTS = [(number, *fact) for number, facts in enumerate(SPLITS.values()) for fact in facts]
-
-
-def facts_text(facts: list[Fact], time: Callable[[int], str] = str, fifth: str = "", gap: str = "\t") -> str:
-    return "".join(gap.join([*map(str, fact[:3]), time(fact[3])]) + fifth + "\n" for fact in facts)
-
-
-def files(time: Callable[[int], str] = str, fifth: str = "", gap: str = "\t", **changes: Any) -> Files:
-    """A sound folder; `changes` by name without .txt, `_` for `-`: other content, or None for no such file."""
-    made: Files = {f"{split}.txt": facts_text(facts, time, fifth, gap) for split, facts in SPLITS.items()}
-    made["stat.txt"] = "6\t3"
-    made["entity2id.txt"] = "".join(f"{name}\t{number}\n" for number, name in enumerate(NAMES))
-    made["relation2id.txt"] = "020\t0\n030\t1\n036\t2\n"
-    made["e-w-graph.txt"] = "0\t0\t1\n5\t1\t0\n"
-    return made | {f"{name.replace('_', '-')}.txt": content for name, content in changes.items()}
-
-
-def ends(change: Callable[[bytes], bytes], *only: str) -> Files:
-    """A sound folder with other line ends, in all files or only some."""
-    return {
-        name: change(str(content).encode()) if not only or name in only else content
-        for name, content in files().items()
-    }
+from tests.data.readers.folder_helpers import (
+    DATES,
+    FACTS,
+    NAMES,
+    SPLITS,
+    Files,
+    ends,
+    facts_text,
+    files,
+    read_both,
+    rows,
+    write,
+)
 
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda file: None)
-
-
-def write(place: Path, content: Mapping[str, str | bytes | None]) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in content.items():
-        if text is None:
-            (place / name).unlink(missing_ok=True)
-        else:
-            (place / name).write_bytes(text.encode() if isinstance(text, str) else text)
-    return place
-
-
-def rows(graph: TemporalGraph) -> list[tuple[int, ...]]:
-    columns = (graph.split, graph.subject, graph.relation, graph.object, graph.times[graph.snapshot])
-    return sorted(zip(*(column.tolist() for column in columns)))
-
-
-def outcome(read: Callable[[], TemporalGraph]) -> tuple[TemporalGraph | str, set[str]]:
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            graph = read()
-        except DataError as error:
-            graph = str(error)
-    assert all(issubclass(warning.category, DataWarning) for warning in told)
-    return graph, {str(warning.message) for warning in told}
-
-
-def read_both(place: Path) -> tuple[TemporalGraph | str, set[str]]:
-    """What comes of a folder, and the warnings; the same when it is mapped."""
-    plain, told = outcome(lambda: read_folder(place))
-    mapped, mapped_told = outcome(lambda: map_data(place, place.parent / f"{place.name}-mapped"))
-    assert told == mapped_told
-    if isinstance(plain, str) or isinstance(mapped, str):
-        assert plain == mapped
-        return plain, told
-    assert plain.read is not None and plain.read.facts == plain.num_facts
-    parts = dataclasses.asdict(plain.read)
-    assert parts["lines"] == parts["facts"] + parts["blank"]
-    assert plain.read == mapped.read
-    for name in ("subject", "relation", "object", "snapshot", "split", "times", "time_index"):
-        np.testing.assert_array_equal(getattr(plain, name), getattr(mapped, name))
-    for name in ("time_interval", "time_unit", "entity_names", "relation_names", "checksum", "name"):
-        assert getattr(plain, name) == getattr(mapped, name), name
-    return plain, told
 
 
 CR, CRLF = b"\r", b"\r\n"
@@ -361,163 +286,3 @@ def test_the_interval_is_that_of_all_train_times(tmp_path, monkeypatch, case):
     assert not isinstance(graph, str) and graph.time_interval == interval
     trained = np.unique(graph.time_index[graph.snapshot[graph.split_mask("train")]])
     assert len(trained) == len(set(times))
-
-
-ENTITIES: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "a name with a tab": ("China\tmainland\t0\nIran\t1\n", ("China\tmainland", "Iran"), ""),
-    "all names with a tab": ("China\ta\t0\nIran\tb\t1\n", ("China\ta", "Iran\tb"), ""),
-    "a name with three tabs": ("a\tb\t\tc\t1\nIran\t0\n", ("Iran", "a\tb\t\tc"), ""),
-    "a name with a number in tabs": ("China\t9\tx\t0\nIran\t1\n", ("China\t9\tx", "Iran"), ""),
-    "further columns": ("China\t0\t1949-##-##\t##\nIran\t1\tx\ty\n", ("China", "Iran"), ""),
-    "further columns on some lines": ("China\t0\nIran\t1\tx\n", ("China", "Iran"), ""),
-    "a further column of counts": ("China\t0\t512\nIran\t1\t77\n", ("China", "Iran"), ""),
-    "a further column of one number": ("China\t0\t1\nIran\t1\t1\n", ("China", "Iran"), ""),
-    "a further column, empty": ("China\t0\t\nIran\t1\t\n", ("China", "Iran"), ""),
-    "reversed": ("0\tChina\n1\tIran\n", ("China", "Iran"), "the id stands before the name"),
-    "reversed, in another order": ("1\tIran\n0\tChina\n", ("China", "Iran"), "the id stands before the name"),
-    "reversed, with a space": ("0 New York\n1 Iran\n", ("New York", "Iran"), "the id stands before the name"),
-    "reversed, numbers beyond": ("0\t9120\n1\t9130\n", ("9120", "9130"), "the id stands before the name"),
-    "reversed, a tab in a name": ("0\tChina\tmainland\n1\tIran\n", ("China\tmainland", "Iran"), "the id stands before"),
-    "numbers for names": ("0\t5\n7\t1\n", ("entity 0", "7"), ""),
-    "zeros before numbers": ("010\t0\n020\t1\n", ("010", "020"), ""),
-    "numbers that are ids of others": ("1\t0\n0\t1\n", ("1", "0"), ""),
-    "a count first": ("2\nChina\t0\nIran\t1\n", ("China", "Iran"), ""),
-    "spaces around": (" China \t 0 \n\tIran\t1\n", ("China", "Iran"), ""),
-    "a space instead of a tab": ("New York 0\nIran 1\n", ("New York", "Iran"), ""),
-    "an empty name": ("\t0\nIran\t1\n", ("entity 0", "Iran"), ""),
-    "a line twice": ("China\t0\nChina\t0\nIran\t1\n", ("China", "Iran"), ""),
-    "a name twice": ("China\t0\nChina\t1\n", ("China (0)", "China (1)"), "1 names stand for several ids: 0 and 1"),
-    "a name twice, one with spaces": ("China\t0\n China \t1\n", ("China (0)", "China (1)"), "several ids"),
-    "the name of an id without one": ("entity 1\t0\n", ("entity 1 (0)", "entity 1 (1)"), "several ids"),
-    "a name that is taken": (
-        "China\t0\nChina\t1\nChina (1)\t2\n",
-        ("China (0)", "China (1) (1)", "China (1)"),
-        "several ids",
-    ),
-    "letter cases differ": ("IRAN\t0\nIran\t1\niran\t2\n", ("IRAN", "Iran", "iran"), ""),
-}
-
-
-@pytest.mark.parametrize("case", ENTITIES)
-def test_names_are_those_of_their_ids(tmp_path, case):
-    text, names, warned = ENTITIES[case]
-    graph, told = read_both(write(tmp_path / "d", files(entity2id=text)))
-    assert not isinstance(graph, str), graph
-    if case != "numbers for names":
-        assert graph.entity_names is not None and graph.entity_names[: len(names)] == names
-    assert len(set(graph.entity_names or ())) == 6
-    assert any(warned in line for line in told) if warned else not told
-    assert rows(graph) == sorted(FACTS)
-
-
-def test_unsplit_takes_all_facts_whatever_the_splits(tmp_path):
-    everything = sorted((0, *fact) for facts in SPLITS.values() for fact in facts)
-    for number, content in enumerate(
-        [
-            files(),
-            files(valid="\n\n", test=facts_text(SPLITS["valid"] + SPLITS["test"])),
-            files(train=facts_text(SPLITS["train"] + SPLITS["valid"]), valid=None),
-            files(train=facts_text([fact for facts in SPLITS.values() for fact in facts]), valid=None, test=None),
-            files(train=facts_text(SPLITS["test"]), test=facts_text(SPLITS["train"])),
-            files(stat=None),
-            files(stat=None, valid=None, train=facts_text(SPLITS["train"] + SPLITS["valid"]).replace("\n", "\r")),
-        ]
-    ):
-        graph = read_unsplit(write(tmp_path / str(number), content))
-        assert rows(graph) == everything
-        assert (graph.num_entities, graph.num_relations) == (6, 3)
-        assert graph.entity_names == NAMES and graph.static is not None
-        assert graph.read is not None and graph.read.facts == len(everything) and graph.provenance == {}
-    dated = read_unsplit(write(tmp_path / "dated", files(DATES.__getitem__, valid=None)))
-    assert dated.time_unit == 86_400 and dated.times[0] == 16071
-    assert read_unsplit(write(tmp_path / "twice", files(test=facts_text(SPLITS["train"])))).num_facts == 72
-
-
-def test_unsplit_refuses_what_has_no_facts_or_times(tmp_path):
-    for number, (content, match) in enumerate(
-        [
-            (files(train=None, valid=None, test=None), "none of train.txt, valid.txt and test.txt is there"),
-            (files(train="", valid="", test=None), "no facts in train.txt, valid.txt"),
-            (files(train="0\t0\t1\n"), "train.txt:1: 3 columns .* a fact needs its time"),
-            (files(train="0\t0\t7\t0\n"), "train.txt:1: object 7 is beyond stat.txt"),
-            (files(DATES.__getitem__, valid=facts_text(SPLITS["valid"])), "valid.txt:1: time is a number, but a date"),
-        ]
-    ):
-        with pytest.raises(DataError, match=match):
-            read_unsplit(write(tmp_path / str(number), content))
-    with pytest.raises(DataError, match="folder is missing"):
-        read_unsplit(tmp_path / "nowhere")
-
-
-# --- folders that are made at random -------------------------------------------------------------------------------
-
-FIFTH = ("", "\t0", "\t-1", " 7", "\tword", "\tof words", "\t")  # what may stand behind a fact
-fifths = st.sampled_from(FIFTH) | st.sampled_from([*FIFTH, "\t1\t2", " a b", "\t3 4", "\t0 0 1 3"])
-CLOCKS = ("", "T06:00", " 06:00:00", "T06:00:30Z", "T23:00+02:00", " 06:00:00 UTC", "T06:00:00.5")
-ENDS, GAPS, FORMS = ("\n", "\r\n", "\r"), ("\t", " ", "  \t", " \t"), ("number", "float", "date")
-
-
-@st.composite
-def folders(draw: st.DrawFn) -> tuple[Files, list[tuple[int, ...]], bool]:
-    """Files of a folder; the facts that were written to them: split, ids, day; and whether they must be read."""
-    form = draw(st.sampled_from([*FORMS, "date and time"]) | st.sampled_from([*FORMS, "date and time", "mixed"]))
-    end = draw(st.sampled_from([*ENDS, "mixed"]))
-    gap = draw(st.sampled_from([*GAPS, "mixed"]))
-    fifth = draw(fifths)
-    every = draw(st.sampled_from([1, 1, 3]))  # only some lines have a fifth column
-    random = np.random.default_rng(draw(st.integers(0, 10**6)))
-    ordered, marked, closed = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
-    lost = draw(st.none() | st.sampled_from([None, None, None, *range(4)]))  # the line whose end is lost, if any
-    time_of_day = draw(st.sampled_from(CLOCKS)) if form == "date and time" else ""
-    content, facts, number = files(entity2id=None, relation2id=None, e_w_graph=None), [], 0
-    for place, split in enumerate(SPLITS):
-        found = np.column_stack(
-            [random.integers(0, (6, 3, 6), (size := random.integers(1, 7), 3)), np.zeros(size, int)]
-        )
-        found[:, 3] = random.integers(0, 4, size) + 4 * place
-        text = ""
-        for *triple, day in sorted(found.tolist(), key=lambda fact: fact[3]) if ordered else found.tolist():
-            kind = FORMS[random.integers(3)] if form == "mixed" else form
-            when = {"number": str(day), "float": f"{day}.0"}.get(kind, DATES[day] + time_of_day)
-            space = GAPS[random.integers(4)] if gap == "mixed" else gap
-            close = ENDS[random.integers(3)] * random.integers(1, 3) if end == "mixed" else end
-            text += space.join([*map(str, triple), when]) + fifth * (number % every == 0) + close * (number != lost)
-            facts.append((place, *triple, day))
-            number += 1
-        content[f"{split}.txt"] = "\ufeff" * marked + (text if closed else text.rstrip("\r\n"))
-    kind = draw(st.sampled_from(["none", "sound", "reversed", "more"]))
-    if kind != "none":
-        lines = [f"{name}\t{place}" for place, name in enumerate(random.permutation(NAMES))]
-        lines = ["\t".join(reversed(line.split("\t"))) for line in lines] if kind == "reversed" else lines
-        lines = [f"{line}\t##" for line in lines] if kind == "more" else lines
-        content["entity2id.txt"] = ("\n" if end == "mixed" else end).join(lines)
-    sound = form != "mixed" and fifth in FIFTH and lost is None and time_of_day != CLOCKS[-1]
-    return content, sorted(facts), sound
-
-
-def check_folder(place: Path, made: tuple[Files, list[tuple[int, ...]], bool]) -> str:
-    """What was read is what was written, or nothing is, where anything is wrong."""
-    content, facts, sound = made
-    graph, _ = read_both(write(place, content))
-    if isinstance(graph, str):
-        assert str(place) in graph and graph.isprintable() and not sound, graph
-        return "refused"
-    found = rows(graph)
-    if graph.time_unit is not None:  # an offset or a time of day leaves the day what it is
-        first = 16071
-        found = sorted((*fact[:4], fact[4] * graph.time_unit // 86_400 - first) for fact in found)
-    assert found == facts
-    return "read"
-
-
-@settings(max_examples=120, deadline=None)
-@given(made=folders())
-def test_facts_read_are_facts_written_or_an_error(tmp_path_factory, made):
-    event(check_folder(tmp_path_factory.getbasetemp() / "made", made))
-
-
-@pytest.mark.slow
-@settings(max_examples=2500, deadline=None)
-@given(made=folders())
-def test_facts_read_are_facts_written_or_an_error_many_times(tmp_path_factory, made):
-    event(check_folder(tmp_path_factory.getbasetemp() / "made", made))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.readers.event_helpers import events, write
+from tests.helpers import dataset
 from tirgn_eqx.data import ReadingOptions, load_graph, map_data, simulate, write_events, write_folder
 from tirgn_eqx.data.readers.load import READERS, reading_of
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
@@ -63,3 +65,43 @@ def test_options_are_those_that_were_given(places):
         ReadingOptions(max_events=-1).check()
     with pytest.raises(ConfigError, match="granularity 'days' does not exist; did you mean 'day'"):
         ReadingOptions(granularity="days").check()
+
+
+def test_load_graph_tells_the_forms_apart_and_provenance_loads_again(tmp_path):
+    path = write(tmp_path, events(40, per_day=4))
+    assert load_graph(path).num_snapshots == 30
+    graph = load_graph(str(path), name="mine", num_days=20, max_events=50, granularity="hour")
+    assert (graph.name, graph.num_facts, graph.provenance["kind"]) == ("mine", 50, "parquet")
+    again = load_graph(**graph.provenance)
+    assert (again.name, again.checksum) == ("mine", graph.checksum)
+    with pytest.raises(ConfigError, match=r"option 'seed' belongs to sim, not to a parquet"):
+        load_graph(path, seed=1)
+    with pytest.raises(ConfigError, match=r"kind 'file' does not exist"):
+        load_graph(path, kind="file")
+    with pytest.raises(DataError, match=r"nowhere: does not exist; expected a folder in the RE-GCN text format"):
+        load_graph(tmp_path / "nowhere")
+    (tmp_path / "facts.xlsx").write_text("")
+    with pytest.raises(DataError, match=r"facts.xlsx: is neither a folder nor a table; expected .* parquet, CSV, TSV"):
+        load_graph(tmp_path / "facts.xlsx")
+
+
+def test_load_graph_warns_of_options_that_a_folder_has_not():
+    with pytest.warns(DataWarning, match=r"YAGO: num_days = 7 is ignored; it applies to an event table only"):
+        load_graph(dataset("YAGO"), num_days=7)
+    with pytest.warns(DataWarning, match=r"granularity = hour is ignored"):
+        load_graph(dataset("YAGO"), granularity="hour")
+
+
+def test_load_graph_of_the_simulated_world():
+    graph = load_graph("sim:num_entities=20,facts_per_day=30", num_days=40, seed=3)
+    assert (graph.num_entities, graph.num_snapshots) == (20, 40)
+    assert load_graph(**graph.provenance).checksum == graph.checksum
+    for path, message in {
+        "sim:entities=9": r"option 'entities' does not exist; did you mean 'num_entities'\?; known: num_",
+        "sim:seed": r"'seed' is not name=value; write it like sim:seed=3",
+        "sim:seed=1.5": r"seed = 1.5: must be int, not float",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load_graph(path)
+    with pytest.raises(ConfigError, match=r"folder: is not the simulated world"):
+        load_graph("folder", kind="sim")

@@ -1,94 +1,25 @@
 """Mapped graphs: what is read is what was written, whatever it was made of; and what is damaged is told in one line."""
 
 import dataclasses
-import hashlib
 import json
-import os
 import shutil
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.helpers import dataset, facts_of_a_graph, make_graph, random_graph
+from tests.data.readers.mapped_helpers import rich_graph, same
+from tests.helpers import random_graph
 from tirgn_eqx.data import (
-    FactBlock,
-    build_history_vocabulary,
     load_graph,
     map_data,
     map_graph,
     read_folder,
-    write_mapped,
 )
-from tirgn_eqx.data.graph import SPLITS, ReadReport, StaticGraph
 from tirgn_eqx.data.index.snapshots import SnapshotStore, build_snapshot
 from tirgn_eqx.data.readers.load import READERS
-from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.storage.locks import exclusive_lock
-from tirgn_eqx.storage.npy_columns import Column, check_column, map_column
-
-FIELDS = ("num_entities", "num_relations", "time_interval", "clock_origin", "entity_names", "relation_names", "name")
-FIELDS += ("time_unit", "read")
-ARRAYS = ("subject", "relation", "object", "snapshot", "split", "times")
-
-
-def same(a, b):
-    for name in ARRAYS:
-        ours, theirs = getattr(a, name), getattr(b, name)
-        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), name
-    assert [getattr(a, name) for name in FIELDS] == [getattr(b, name) for name in FIELDS]
-    assert (a.static is None) == (b.static is None)
-    if a.static is not None and b.static is not None:
-        for ours, theirs in zip(dataclasses.astuple(a.static), dataclasses.astuple(b.static)):
-            assert np.array_equal(ours, theirs)
-    assert a.checksum == b.checksum
-
-
-def old_checksum(graph):
-    """The checksum as it was first defined, over all facts at once."""
-    order = np.lexsort((graph.object, graph.relation, graph.subject, graph.split, graph.snapshot))
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.split], 1).astype("<i8")[order]
-    digest = hashlib.sha256(f"{graph.num_entities} {graph.num_relations}\n".encode())
-    digest.update(np.ascontiguousarray(rows).tobytes())
-    digest.update(graph.times[graph.snapshot][order].astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-@settings(max_examples=60, deadline=None)
-@given(facts=facts_of_a_graph(), large=st.booleans(), block=st.integers(1, 40))
-def test_what_goes_block_by_block_is_what_it_was_at_once(facts, large, block):
-    graph = make_graph(**facts)
-    if large:  # too many ids for one number per fact
-        graph = dataclasses.replace(graph, num_entities=2**30, num_relations=2**20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tirgn_eqx.data.graph.BLOCK_FACTS", block)
-        assert graph.checksum == old_checksum(graph)
-        for number, split in enumerate(SPLITS):
-            mask = graph.split_mask(split)
-            assert graph.split_snapshots(split).tolist() == np.unique(graph.snapshot[mask]).tolist()
-            assert (
-                graph.split_counts[number].tolist()
-                == np.bincount(graph.snapshot[mask], minlength=graph.num_snapshots).tolist()
-            )
-        rows = [row for block in graph.blocks() for row in range(block.start, block.stop)]
-    assert rows == list(range(graph.num_facts))
-    assert graph.offsets.tolist() == np.searchsorted(graph.snapshot, np.arange(graph.num_snapshots + 1)).tolist()
-
-
-def test_the_checksum_of_a_published_set_is_what_it_was():
-    graph = load_graph(dataset("ICEWS14s"))
-    assert graph.checksum == old_checksum(graph)
-
-
-def rich_graph():
-    names = {"entity_names": ("a", "b\n", "ü \U0001f600", "", "e"), "relation_names": ("r", "s")}
-    static = StaticGraph(*(np.array(x, np.int32) for x in ([0, 3], [0, 1], [1, 0])), num_relations=2, num_words=2)
-    facts = [(0, 0, 1, -5), (1, 1, 2, -5), (0, 0, 1, -5), (3, 1, 4, 7), (2, 0, 2, 9)]
-    more = {"time_unit": 3600, "read": ReadReport(9, 5, blank=1, bad=2, outside=1, times="hours, \u00fc")}
-    return make_graph(facts, num_entities=5, num_relations=2, valid=3, test=4, static=static, **names, **more)
+from tirgn_eqx.errors import DataError, DataWarning
+from tirgn_eqx.storage.npy_columns import Column
 
 
 def test_what_is_mapped_is_what_it_was(tmp_path):
@@ -104,74 +35,6 @@ def test_what_is_mapped_is_what_it_was(tmp_path):
     assert dataclasses.replace(loaded, num_entities=9).checksum != loaded.checksum
     with pytest.warns(DataWarning, match="num_days = 3 is ignored"):
         load_graph(tmp_path / "a" / "graph", num_days=3)
-
-
-@settings(max_examples=30, deadline=None)
-@given(facts=facts_of_a_graph(), size=st.integers(1, 7))
-def test_facts_are_written_as_they_come(tmp_path_factory, facts, size):
-    graph = make_graph(**facts)
-    columns = (graph.subject, graph.relation, graph.object, graph.times[graph.snapshot], graph.split)
-    blocks = (FactBlock(*(column[n : n + size] for column in columns)) for n in range(0, graph.num_facts + size, size))
-    place = tmp_path_factory.mktemp("graph")
-    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
-    same(graph, write_mapped(place, blocks, name="made", **sizes))
-
-
-def block(subject, time, split=0):
-    def fill(value):
-        return np.full(len(time), value, np.int64)
-
-    return FactBlock(np.array(subject), fill(0), fill(0), np.array(time), fill(split))
-
-
-@pytest.mark.parametrize(
-    ("blocks", "words"),
-    [
-        ([block([0, 1], [1, 0])], "fact 1: at time 0 .* sort the facts"),
-        ([block([0], [1]), block([0], [0])], "fact 1: at time 0"),
-        ([block([0], [1], 1), block([0], [1], 0)], "fact 1: at time 1 and of split train"),
-        ([block([-1], [1])], "fact 0: subject is -1, outside"),
-        ([block([0], [2**60])], "time is 1152921504606846976, outside"),
-        ([block([0], [1], 3)], "split is 3, outside 0 to 2"),
-        ([block([7], [1])], "subject 7 is beyond the 3"),
-        ([block([0.5], [1])], "numbers of float64"),
-        ([block([0, 1], [1])], "give one for each fact"),
-        ([], "no facts"),
-    ],
-)
-def test_facts_that_no_graph_can_hold(tmp_path, blocks, words):
-    map_graph(random_graph(0), tmp_path / "graph")
-    before = load_graph(tmp_path / "graph").checksum
-    with pytest.raises(DataError, match=words):
-        write_mapped(tmp_path / "graph", blocks, name="new", num_entities=3, num_relations=1)
-    assert load_graph(tmp_path / "graph").checksum == before
-    assert not list((tmp_path / "graph").glob(".graph.*.tmp"))
-
-
-def test_a_graph_takes_the_place_of_the_one_before(tmp_path):
-    place = tmp_path / "graph"
-    old = map_graph(random_graph(0), place)
-    build_history_vocabulary(old)
-    new = map_graph(random_graph(1), place)
-    same(new, load_graph(place))
-    assert len(list(place.glob("facts-*"))) == 1 and not list(place.glob("history-*"))
-    build_history_vocabulary(new)
-    same(new, map_graph(load_graph(place), place))  # of itself
-    assert len(list(place.glob("facts-*"))) == 1 and len(list(place.glob("history-*"))) == 1
-    assert len(old.subject) and old.subject[0] >= 0  # what was mapped before is still there
-
-
-def test_only_one_writes_and_nothing_else_is_overwritten(tmp_path):
-    place = tmp_path / "graph"
-    with exclusive_lock(place / ".graph.lock", RuntimeError()):
-        with pytest.raises(DataError, match="another process is writing"):
-            map_graph(random_graph(0), place)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("x")
-    (tmp_path / "file").write_text("x")
-    for name in ("other", "file"):
-        with pytest.raises(ConfigError, match="something else than a mapped graph"):
-            map_graph(random_graph(0), tmp_path / name)
 
 
 def write_folder(place, train):
@@ -217,8 +80,6 @@ def test_a_folder_that_is_none_is_refused_as_it_is_read(tmp_path, name, text, wo
 
 
 # --- damage ----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     place = tmp_path_factory.mktemp("sound") / "graph"
@@ -340,12 +201,6 @@ def test_a_graph_may_say_nothing_of_its_reading(sound, tmp_path):
     assert graph.read is None and graph.time_unit is None and graph.checksum == rich_graph().checksum
 
 
-def test_facts_that_are_lost_on_the_way_are_noticed(tmp_path):
-    with pytest.raises(ValueError, match="3 facts were read, but 2 written"):
-        sizes = {"num_entities": 3, "num_relations": 1}
-        write_mapped(tmp_path / "graph", [block([0, 1], [1, 2])], name="x", read=ReadReport(3, 3), **sizes)
-
-
 def test_a_device_is_no_column(sound, tmp_path):
     place = tmp_path / "graph"
     shutil.copytree(sound, place)
@@ -354,19 +209,6 @@ def test_a_device_is_no_column(sound, tmp_path):
     path.symlink_to("/dev/zero")
     with pytest.raises(DataError, match="a device or a pipe"):
         load_graph(place)
-
-
-def test_columns_are_what_numpy_reads(tmp_path):
-    for values in (np.arange(10, dtype=np.int64), np.zeros(0, np.int32), np.array([1, 2], np.int8)):
-        with Column(tmp_path / "a.npy", values.dtype) as made:
-            made.append(values[:3])
-            made.append(values[3:])
-        np.testing.assert_array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), values)
-        mapped = map_column(tmp_path / "a.npy", values.dtype, len(values), "")
-        assert mapped.dtype == values.dtype and np.array_equal(mapped, values)
-        check_column(tmp_path / "a.npy", mapped, str(made.described["sha256"]), "")
-        np.save(tmp_path / "b.npy", values)
-        assert np.array_equal(map_column(tmp_path / "b.npy", values.dtype, len(values), ""), values)
 
 
 def test_the_store_keeps_what_was_used_last():
@@ -382,14 +224,3 @@ def test_the_store_keeps_what_was_used_last():
     assert store[0] is not first
     built = store.sizes(5)
     assert built == build_snapshot(graph, 5).sizes and np.array_equal(store.window_sizes(6, 1), np.maximum(built, 1))
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path):
-    place = tmp_path / "graph"
-    map_graph(random_graph(0), place)
-    from tirgn_eqx.storage.atomic_write import _system
-
-    left = place / f".graph.{_system()}-{2**22 + 1}.tmp"
-    (left / "inside").mkdir(parents=True)
-    map_graph(random_graph(1), place)
-    assert not left.exists() and isinstance(place, Path) and os.path.isdir(place)
