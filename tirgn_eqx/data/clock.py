@@ -18,11 +18,15 @@ _FEW_GAPS = 3
 
 
 class _Config(TypedDict, total=False):
+    """The settings that name the model families."""
+
     family: str
     structure: Mapping[str, object] | str
 
 
 class _Data(TypedDict, total=False):
+    """What `describe_clock` said of the training data; metadata of older versions lack some of it."""
+
     time_interval: int
     clock_origin: int
     first_time: int | None

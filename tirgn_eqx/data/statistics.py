@@ -11,12 +11,16 @@ from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time
 
 
 class FactsPerSnapshot(TypedDict):
+    """Numbers of facts, over the snapshots that have any."""
+
     min: int
     mean: float
     max: int
 
 
 class TimeStatistics(TypedDict):
+    """See `graph_statistics`; without dates, `unit` and `dates` are None."""
+
     first: int
     last: int
     step: int | None
@@ -70,6 +74,7 @@ def graph_statistics(graph: TemporalGraph) -> GraphStatistics:
     in_train = np.zeros(graph.num_entities, bool)
     in_train[graph.subject[masks["train"]]] = True
     in_train[graph.object[masks["train"]]] = True
+    # A fact counts once, whether one of its entities is unseen or both.
     unseen = ~(in_train[graph.subject] & in_train[graph.object])
     in_history, repeated = _compare_with_history(graph)
     return {

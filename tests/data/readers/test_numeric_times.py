@@ -91,5 +91,6 @@ def test_spans_show_the_time_of_day_within_a_day():
 
 def test_times_are_likely_from_1979_until_the_end_of_next_year():
     late = likely_until()
-    assert dt.datetime.fromtimestamp(late, dt.UTC).strftime("%m-%d %H:%M:%S") == "12-31 23:59:59"
+    end = dt.datetime.fromtimestamp(late, dt.UTC)
+    assert end.strftime("%m-%d %H:%M:%S") == "12-31 23:59:59" and end.year == dt.datetime.now(dt.UTC).year + 1
     assert is_likely(np.array([283_996_799, 283_996_800, late, late + 1])).tolist() == [False, True, True, False]

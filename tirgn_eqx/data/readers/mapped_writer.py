@@ -61,7 +61,7 @@ class _StaticSizes(TypedDict):
 
 
 class _Record(TypedDict):
-    """`graph.json`. Names, static graph, folder and checksum are added once they are on the disk."""
+    """`graph.json`."""
 
     format: str
     version: int
@@ -76,6 +76,7 @@ class _Record(TypedDict):
     read: dict[str, object] | None
     source: LoadOptions
     columns: dict[str, ColumnDescription]
+    # From here on, `write_mapped` adds what the files on the disk say.
     names: NotRequired[dict[str, _NamesDescription | None]]
     static: NotRequired[_StaticSizes | None]
     folder: NotRequired[str]

@@ -199,15 +199,9 @@ class PartReader:
 
             # Polars unpacks zstd. With a separator that text does not hold, each line is the one column of a row.
             lines = pl.read_csv(
-                path,
-                n_rows=most,
-                infer_schema=False,
-                has_header=False,
-                separator="\x01",
-                quote_char=None,
-                glob=False,
-            ).to_series()
-            return [(line or "").encode() for line in lines.to_list()]
+                path, n_rows=most, infer_schema=False, has_header=False, separator="\x01", quote_char=None, glob=False
+            )
+            return [(line or "").encode() for line in lines.to_series().to_list()]
         try:
             with self._open() as file:
                 lines = [file.readline(_HEADER + 1) for _ in range(most)]
@@ -216,7 +210,6 @@ class PartReader:
         return [line for line in lines if line]
 
     def _csv_columns(self) -> list[str]:
-
         lines = self._first_lines()
         if not lines:
             raise Empty("it is empty")
@@ -247,14 +240,10 @@ class PartReader:
     def _scan_csv(self) -> "pl.LazyFrame":
         import polars as pl
 
+        path, separator, end = self.part.path, self._separator, self._line_end
         # All columns as text: a code such as 010 is not the number 10.
         return pl.scan_csv(
-            self.part.path,
-            separator=self._separator,
-            eol_char=self._line_end,
-            has_header=self.header,
-            infer_schema=False,
-            glob=False,
+            path, separator=separator, eol_char=end, has_header=self.header, infer_schema=False, glob=False
         )
 
     def _read_csv(self, columns: list[str]) -> "pl.DataFrame":

@@ -2,6 +2,7 @@
 
 import os.path
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tirgn_eqx.data.readers.pickled_arrays import read_entries
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.storage.untrusted import Unsound
 
+_Ids = TypeVar("_Ids", int, np.ndarray)
 _FILES = {"valid": "val", "test": "test"}  # TGB's names of the splits
 
 
@@ -64,7 +66,8 @@ class TGBNegatives:
             f"{self.path}: {key} is no query (time, entity, relation) about these facts; give their own negatives"
         )
 
-    def _join(self, snapshot, subject, relation):
+    def _join(self, snapshot: int, subject: _Ids, relation: _Ids) -> _Ids:
+        """Queries as numbers in mixed radix: the snapshot, then the subject, then the relation or its inverse."""
         return (snapshot * self.graph.num_entities + subject) * 2 * self.graph.num_relations + relation
 
     def __call__(self, snapshot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +78,7 @@ class TGBNegatives:
         graph = self.graph
         rows = np.arange(*graph.offsets[snapshot : snapshot + 2].tolist())
         subject, relation, _ = both_directions(graph, rows[graph.split[rows] == SPLITS.index(self.split)])
-        queries = np.unique(self._join(np.int64(snapshot), subject, relation))
+        queries = np.unique(self._join(snapshot, subject, relation))
         # Codes are sorted and distinct: the place of a query is its own or, where it is missing, another code's.
         place = np.searchsorted(self._codes, queries)
         missing = queries[self._codes[place] != queries]
