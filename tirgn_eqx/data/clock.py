@@ -34,13 +34,6 @@ class _Data(TypedDict, total=False):
     provenance: Mapping[str, object] | None
 
 
-class _Metadata(TypedDict, total=False):
-    """What the clock needs of the metadata of a checkpoint. Those that come from files are validated before."""
-
-    config: _Config | None
-    data: _Data | None
-
-
 def describe_clock(graph: TemporalGraph) -> dict[str, int]:
     """The clock of a graph and its first and last time, as checkpoints and training states keep them."""
     return {
@@ -62,8 +55,8 @@ def apply_clock(graph: TemporalGraph, metadata: Mapping[str, object], *, learnin
     **Raises:** DataError for a graph with a step of another length. DataWarning for data far from those of the
     training: TiRGN's linear time vector grows with every step, so that it forecasts badly there.
     """
-    known = cast(_Metadata, metadata)
-    config, data = known.get("config") or {}, known.get("data") or {}
+    # Metadata that come from files were validated when they were read.
+    config, data = cast(_Config, metadata.get("config") or {}), cast(_Data, metadata.get("data") or {})
     structure = config.get("structure")
     # The settings of a mixture hold those of its neural part under `structure`.
     families = (config.get("family"), structure.get("family") if isinstance(structure, Mapping) else None)

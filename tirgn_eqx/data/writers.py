@@ -13,7 +13,7 @@ import numpy as np
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, default_interval, default_origin
 from tirgn_eqx.data.readers.events import GRANULARITIES, ReadingOptions
 from tirgn_eqx.data.readers.name_files import read_names
-from tirgn_eqx.data.readers.regcn_text import TIMES_FILE
+from tirgn_eqx.data.readers.regcn_text import FOLDER_FILES, TIMES_FILE
 from tirgn_eqx.data.times import DAY
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning, shown
 from tirgn_eqx.storage.atomic_write import atomic_write, flush, scratch_folder
@@ -21,8 +21,7 @@ from tirgn_eqx.storage.atomic_write import atomic_write, flush, scratch_folder
 if TYPE_CHECKING:
     import polars as pl
 
-_FILES = {"stat.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", TIMES_FILE}
-_FILES |= {f"{split}.txt" for split in SPLITS}
+_FILES = {*FOLDER_FILES, "e-w-graph.txt", TIMES_FILE}
 # Suffixes of tables that are read, but not written: nobody means a folder of that name.
 _OTHER_TABLES = tuple(".csv .tsv .txt .json .jsonl .ndjson .arrow .feather .ipc .gz .zst .npz".split())
 

@@ -29,7 +29,7 @@ from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
 TIMES_FILE = "times.json"
 # Any of these makes a folder one of facts, whatever tables lie beside them.
-_FILES = ("stat.txt", "train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt")
+FOLDER_FILES = ("stat.txt", "train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt")
 _COLUMNS = ("subject", "relation", "object", "time")
 _MOST = 5  # columns of a fact; the published sets end a line in a 0 or -1 that means nothing
 _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
@@ -37,7 +37,7 @@ _NEED = "a dataset folder holds train.txt, valid.txt, test.txt and stat.txt"
 
 def is_folder(path: str) -> bool:
     """Whether a path is a folder that holds any file of the format."""
-    return any(os.path.exists(os.path.join(path, name)) for name in _FILES)
+    return any(os.path.exists(os.path.join(path, name)) for name in FOLDER_FILES)
 
 
 def read_folder(path: str | Path) -> TemporalGraph:
