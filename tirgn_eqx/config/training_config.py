@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, TypedDict, TypeVar
+from typing import ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, SettingInfo, override, setting, settings_of
+from tirgn_eqx.config.setting import Range, SettingInfo, SettingValue, Traits, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -50,7 +50,7 @@ class TrainingConfig:
             # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
             object.__setattr__(self, name, value)
 
-    def replace(self: Config, /, **changes: Any) -> Config:
+    def replace(self: Config, /, **changes: object) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
         return dataclasses.replace(self, **_checked(type(self), changes))
 
@@ -64,7 +64,7 @@ class TrainingConfig:
         which its evaluator does not read."""
         return WindowLengths(history_len=0, history_window=0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
         return {"family": self.family} | {name: getattr(self, name) for name in settings_of(type(self))}
 
@@ -79,7 +79,7 @@ class TrainingConfig:
         return "\n".join(lines) + "\n"
 
 
-def _toml_line(name: str, value: Any) -> str:
+def _toml_line(name: str, value: object) -> str:
     # JSON's numbers, texts and booleans are valid TOML.
     return f"{name} = {json.dumps(value)}"
 
@@ -210,7 +210,7 @@ class REGCNTrainingConfig(RecurrentTrainingConfig):
 
 
 _override = partial(override, ModelTrainingConfig)
-_BACKGROUND: Any = {"requires": ("evidence_background", (True,))}
+_BACKGROUND: Traits = {"requires": ("evidence_background", (True,))}
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class MixtureTrainingConfig(TrainingConfig):
         shared = {name: getattr(structure, name) for name in SHARED}
         return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
 
-    def replace(self, /, **changes: Any) -> "MixtureTrainingConfig":
+    def replace(self, /, **changes: object) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
         share it; `structure` and `evidence` are whole configurations, or settings by name."""
         parts = {}
@@ -306,7 +306,7 @@ class MixtureTrainingConfig(TrainingConfig):
     def window(self) -> WindowLengths:
         return self.structure.window()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
 
 
@@ -317,14 +317,14 @@ FAMILIES: dict[str, type[TrainingConfig]] = {
 }
 
 
-def family_of(name: Any) -> type[TrainingConfig]:
+def family_of(name: object) -> type[TrainingConfig]:
     """The configuration class of a family. **Raises:** ConfigError with the nearest name."""
     if not isinstance(name, str) or name not in FAMILIES:
         raise ConfigError(f"family = {shown(name)}: must be one of {', '.join(FAMILIES)}{nearest(str(name), FAMILIES)}")
     return FAMILIES[name]
 
 
-def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
+def check_names(config: type[TrainingConfig], names: Iterable[str]) -> None:
     """**Raises:** ConfigError for a name that is no setting of this family: it says which families have it, or what
     was probably meant."""
     known = [*settings_of(config), *(PARTS if config is MixtureTrainingConfig else ())]
@@ -342,7 +342,7 @@ def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
         raise ConfigError(f"config key {shown(name)} does not exist for {config.label}{nearest(name, known)}")
 
 
-def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, SettingValue | TrainingConfig]:
     """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
     check_names(config, changes)
     known, found = settings_of(config), {}
@@ -354,14 +354,14 @@ def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[s
     return found
 
 
-def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _of_family(config: TrainingConfig, changes: Mapping[str, object]) -> dict[str, object]:
     """`changes` without the family, which must be that of `config`."""
     if (family := changes.get("family", config.family)) != config.family:
         raise ConfigError(f"family = {shown(family)}: these are settings of {config.label} ({config.family})")
     return {name: value for name, value in changes.items() if name != "family"}
 
 
-def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
+def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     """The configuration that `to_dict` wrote. **Raises:** ConfigError for a family, key or value that cannot be."""
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
@@ -371,10 +371,10 @@ def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
     given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
-    return config(**_checked(config, given))
+    return dataclasses.replace(config(), **_checked(config, given))
 
 
-def flatten(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The settings of a document by name, those of a mixture's parts as `structure.epochs`."""
     for name, value in document.items():
         if isinstance(value, Mapping):
