@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -18,11 +18,17 @@ from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
+if TYPE_CHECKING:
+    import optuna
+
 _FIRST = b'{"op_code":'  # how a journal begins
 
 
-def import_optuna() -> Any:
-    """The package optuna, silenced. **Raises:** ConfigError where it is not installed."""
+def import_optuna() -> None:
+    """Import optuna and silence it, before anything else of it is used.
+
+    **Raises:** ConfigError where it is not installed.
+    """
     try:
         import optuna
     except ImportError as error:
@@ -32,7 +38,6 @@ def import_optuna() -> Any:
     # Optuna logs to stderr by default, and this library never prints.
     optuna.logging.disable_default_handler()
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    return optuna
 
 
 class JournalLock:
@@ -66,7 +71,7 @@ class JournalLock:
         self.acquire()
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 
@@ -75,13 +80,14 @@ def study_lock(path: Path) -> JournalLock:
     return JournalLock(_hidden(path, "turn"))
 
 
-def open_storage(path: Path) -> Any:
+def open_storage(path: Path) -> "optuna.storages.JournalStorage":
     """The journal at `path` as optuna's storage; it is made where there is none.
 
     **Raises:** DataError for a file that is no journal, or cannot be read or written.
     """
-    optuna = import_optuna()
-    _ = optuna.storages.journal  # loaded on first use
+    import_optuna()
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -89,7 +95,8 @@ def open_storage(path: Path) -> Any:
         if not locks_work(_hidden(path, "probe")):
             raise DataError(f"{path}: its filesystem has no file locks to keep workers apart; choose another --study")
         guard = JournalLock(_hidden(path, "lock"), lambda: truncate_partial_line(path))
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=guard))
+        # A subclass of optuna's lock would import optuna with this module; the methods are all that is called.
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=guard))  # pyright: ignore[reportArgumentType]
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise DataError(f"{path}: cannot be used as a study ({reason}); choose another --study") from error
