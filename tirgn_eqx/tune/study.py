@@ -242,7 +242,7 @@ class SharedStudy:
         claim: Claim,
         state: Literal["complete", "pruned", "failed"],
         mrr: float | None = None,
-        **attributes: float | str | None,
+        **attributes: int | float | str | None,
     ) -> None:
         """Record how a trial ended: `complete` with its `mrr`, `pruned` or `failed`; with further `attributes`."""
         from optuna.trial import TrialState
