@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, SettingInfo, SettingValue, Traits, override, setting, settings_of
+from tirgn_eqx.config.setting import Range, SettingInfo, Traits, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -45,14 +45,14 @@ class TrainingConfig:
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        for name, value in _checked(type(self), given).items():
+        for name, one in settings_of(type(self)).items():
             # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, one.checked(getattr(self, name)))
 
     def replace(self: Config, /, **changes: object) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
-        return dataclasses.replace(self, **_checked(type(self), changes))
+        check_names(type(self), changes)
+        return dataclasses.replace(self, **changes)
 
     @property
     def model_type(self) -> str:
@@ -259,9 +259,11 @@ class MixtureTrainingConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in PARTS:
-            part = dataclasses.replace(getattr(self, name), logdir=f"{self.logdir}/{name}")
-            object.__setattr__(self, name, part)
+        for name, (kinds, label) in _PART_KINDS.items():
+            part = getattr(self, name)
+            if not isinstance(part, kinds):
+                raise ConfigError(f"{name} = {getattr(part, 'label', shown(part))}: must be settings of {label}")
+            object.__setattr__(self, name, dataclasses.replace(part, logdir=f"{self.logdir}/{name}"))
 
     @classmethod
     def of(
@@ -297,7 +299,7 @@ class MixtureTrainingConfig(TrainingConfig):
         parts["evidence"] = parts["evidence"].replace(**shared)
         # The seed is a setting of the mixture as well: that of its gate.
         own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
-        return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
+        return dataclasses.replace(self, **parts | own)
 
     @property
     def model_type(self) -> str:
@@ -311,7 +313,10 @@ class MixtureTrainingConfig(TrainingConfig):
 
 
 SHARED = tuple(name for name, one in settings_of(ModelTrainingConfig).items() if one.shared)
-_PART_TYPES = {"structure": (TiRGNTrainingConfig, REGCNTrainingConfig), "evidence": EvidenceTrainingConfig}
+_PART_KINDS = {
+    "structure": (TiRGNTrainingConfig | REGCNTrainingConfig, "TiRGN or RE-GCN"),
+    "evidence": (EvidenceTrainingConfig, "the evidence model"),
+}
 FAMILIES: dict[str, type[TrainingConfig]] = {
     one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
 }
@@ -327,14 +332,11 @@ def family_of(name: object) -> type[TrainingConfig]:
 def check_names(config: type[TrainingConfig], names: Iterable[str]) -> None:
     """**Raises:** ConfigError for a name that is no setting of this family: it says which families have it, or what
     was probably meant."""
-    known = [*settings_of(config), *(PARTS if config is MixtureTrainingConfig else ())]
+    known = _names(config)
     for name in names:
         if name in known:
             continue
-        owners = [
-            one for one in FAMILIES.values() if name in settings_of(one) or name in PARTS and one.family == "mixture"
-        ]
-        if owners:
+        if owners := [one for one in FAMILIES.values() if name in _names(one)]:
             labels, families = (" and ".join(getattr(one, key) for one in owners) for key in ("label", "family"))
             raise ConfigError(
                 f"{name} is a setting of {labels}, not of {config.label}; leave it out, or train {families}"
@@ -342,16 +344,9 @@ def check_names(config: type[TrainingConfig], names: Iterable[str]) -> None:
         raise ConfigError(f"config key {shown(name)} does not exist for {config.label}{nearest(name, known)}")
 
 
-def _checked(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, SettingValue | TrainingConfig]:
-    """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
-    check_names(config, changes)
-    known, found = settings_of(config), {}
-    for name, value in changes.items():
-        if name in PARTS and not isinstance(value, _PART_TYPES[name]):
-            kind = "TiRGN or RE-GCN" if name == "structure" else "the evidence model"
-            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {kind}")
-        found[name] = value if name in PARTS else known[name].checked(value)
-    return found
+def _names(config: type[TrainingConfig]) -> list[str]:
+    """The settings of a family, and the parts of a mixture."""
+    return [one.name for one in dataclasses.fields(config)]
 
 
 def _of_family(config: TrainingConfig, changes: Mapping[str, object]) -> dict[str, object]:
@@ -371,7 +366,8 @@ def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
-    return dataclasses.replace(config(), **_checked(config, given))
+    check_names(config, given)
+    return dataclasses.replace(config(), **given)
 
 
 def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 
 import jax
 import numpy as np
@@ -134,9 +133,7 @@ class PeerMonitor:
                     connection.sendall(str(lost).encode())
         self._on_lost(lost)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if not self._peers:
             return
         # SystemExit and KeyboardInterrupt are deliberate: after a goodbye, no other process takes this one for lost.

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
 from tirgn_eqx.config import TrainingConfig
@@ -118,9 +117,7 @@ class TrainingLogger:
     def __enter__(self) -> "TrainingLogger":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._close(failed=kind is not None)
 
     def _close(self, failed: bool) -> None:

@@ -9,13 +9,14 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
+from tirgn_eqx.storage.locks import NO_LOCKS, exclusive_lock, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
 if TYPE_CHECKING:
@@ -44,40 +45,28 @@ class JournalLock:
     """An exclusive lock on the file `path`, with the methods that optuna's journal calls. **Arguments:**
     `on_acquire`: called once the lock is held."""
 
-    def __init__(self, path: Path, on_acquire: Callable[[], None] = lambda: None):
-        self.path, self.on_acquire = path, on_acquire
-        self._held: FileLock | None = None
+    def __init__(self, path: Path, on_acquire: Callable[[], None]):
+        self._lock, self._on_acquire = native_lock(path), on_acquire
 
     def acquire(self) -> bool:
         """Wait for the lock and take it."""
-        lock = native_lock(self.path)
-        lock.acquire()
+        self._lock.acquire()
         try:
-            self.on_acquire()
+            self._on_acquire()
         # Ctrl-C included: a worker that lives on must not keep the lock.
         except BaseException:
-            lock.release()
+            self._lock.release()
             raise
-        self._held = lock
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
-        if self._held is not None:
-            held, self._held = self._held, None
-            held.release()
-
-    def __enter__(self) -> "JournalLock":
-        self.acquire()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
+        """Give the lock back; nothing happens when it is not held."""
+        self._lock.release()
 
 
-def study_lock(path: Path) -> JournalLock:
+def study_lock(path: Path) -> AbstractContextManager[None]:
     """The lock under which one worker at a time decides which trial is next and which files stay."""
-    return JournalLock(_hidden(path, "turn"))
+    return exclusive_lock(_hidden(path, "turn"))
 
 
 def open_storage(path: Path) -> "optuna.storages.JournalStorage":

@@ -17,7 +17,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord
+from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord, never
 from tirgn_eqx.train.recovery import is_out_of_memory
 from tirgn_eqx.tune.journal import study_lock
 from tirgn_eqx.tune.space import Space, check_space, default_space, space_to_dict
@@ -110,7 +110,7 @@ def tune(
     has_static = graph.static is not None
     space = default_space(config, has_static) if space is None else space
     check_space(space, config, has_static)
-    emit, stop = on_record or (lambda record: None), stop or (lambda: False)
+    emit, stop = on_record or (lambda record: None), stop or never
     path, begin = Path(study), time.perf_counter()
     shared = SharedStudy(path, graph, config, space, seed=seed, pruner=pruner, startup=startup)
     out = path.parent / "best.toml" if out is None else Path(out)
