@@ -104,7 +104,7 @@ class GivenSettings:
     def settings(self) -> dict[str, object]:
         """The settings by name, without the keys that choose a family. Those of a preset are the ones that it sets."""
         layers = self.layers()
-        _take_choice(layers)
+        _take_choice(layers)  # only to take its keys out
         found: dict[str, object] = dict(find_preset(self.preset).settings) if self.preset else {}
         for changes in (recipe(self.recipe) if self.recipe else {}, *(layer for _, layer in layers)):
             found |= changes
@@ -130,7 +130,7 @@ class GivenSettings:
             named = find_preset(otherwise)
         if named is not None and (named.family == "evidence") != (family == "evidence"):
             raise ConfigError(f"--preset {self.preset}: is a preset of {named.family}, not of {family}; leave one out")
-        # Of a preset of TiRGN, RE-GCN takes what it has as well.
+        # Of a preset of TiRGN, RE-GCN takes the settings that it has as well.
         known = settings_of(base)
         config = base().replace(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
         changes = {} if self.recipe is None else recipe(self.recipe)

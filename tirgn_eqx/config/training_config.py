@@ -14,6 +14,7 @@ Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which bea
 
 PARTS = ("structure", "evidence")  # of a mixture
 
+# One shorthand for each heading under which the reference lists the settings.
 _model = partial(setting, group="Model")
 _loss = partial(setting, group="Loss")
 _optimisation = partial(setting, group="Optimisation")
@@ -70,6 +71,7 @@ class TrainingConfig:
 
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
+        # Python's standard library reads TOML and does not write it.
         document = self.to_dict()
         # Tables come last: in TOML, every line after the head of a table belongs to it.
         tables = {name: value for name, value in document.items() if isinstance(value, dict)}
@@ -259,6 +261,7 @@ class MixtureTrainingConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A part may come from elsewhere, with a folder of its own; two mixtures must not log in one place.
         for name, (kinds, label) in _PART_KINDS.items():
             part = getattr(self, name)
             if not isinstance(part, kinds):
@@ -286,9 +289,10 @@ class MixtureTrainingConfig(TrainingConfig):
             if not isinstance(change, TrainingConfig | Mapping):
                 raise ConfigError(f"{name} = {shown(change)}: must be settings by name")
             parts[name] = change if isinstance(change, TrainingConfig) else part.replace(**_of_family(part, change))
-        # The parts log in folders below that of the mixture, see `__post_init__`.
+        # Not the structure's: the parts log in folders below that of the mixture, see `__post_init__`.
         if "logdir" in changes:
             parts["logdir"] = changes.pop("logdir")
+        # Otherwise the structure would say that the setting is one of another family, and not how to give it here.
         for name in changes:
             if name in settings_of(EvidenceTrainingConfig) and name not in settings_of(type(self.structure)):
                 raise ConfigError(
@@ -361,6 +365,7 @@ def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
+    # `where` is given for a part, and a mixture in a mixture would recurse as deep as the document does.
     if where and config is MixtureTrainingConfig:
         raise ConfigError(f"{where}family = 'mixture': must be one of its parts")
     given = {name: value for name, value in document.items() if name != "family"}

@@ -117,6 +117,7 @@ def tune(
     while not stop():
         claim = shared.claim(trials)
         if claim is None:
+            # While others work, one of them may die, and its trial is then taken over here.
             if all(row["state"] != "running" for row in shared.rows()):
                 break
             _wait(stop)
@@ -124,6 +125,7 @@ def tune(
         try:
             ended = _work(shared, claim, graph, emit, stop)
         finally:
+            # Also after an error: the system would keep the lock until this process ends.
             claim.release()
         # The compiled steps of one trial do not fit the shapes of the next.
         jax.clear_caches()
@@ -134,6 +136,7 @@ def tune(
     rows = shared.rows()
     counts = Counter(row["state"] for row in rows)
     status = "interrupted" if counts["running"] or len(rows) < trials else "complete"
+    # Once more: another process may have ended the last trial.
     best = _keep_best(shared, out, keep_trials)
     if status == "complete" and best is None:
         reasons = [row.get("reason", "none came to a validation") for row in rows if row["state"] != "complete"]

@@ -88,6 +88,7 @@ def format_part(part: Mapping[str, object]) -> str:
 def _without_effect(name: str, space: Space, config: TrainingConfig, static: bool) -> str | None:
     """Why a setting has no effect in a training of `config`, or None. A setting that `space` varies as well may have
     any value."""
+    # The empty name, which no setting has, stands for no requirement.
     other, values = settings_of(type(config))[name].requires or ("", (None,))
     if not static and "static_graph" in (name, other):
         return "has no effect without a static graph in the data"

@@ -91,7 +91,8 @@ class SharedStudy:
         import optuna
 
         storage = open_storage(path)
-        # Trials that differ in where and how often they write can still be compared.
+        # Trials that differ in where and how often they write can still be compared, and what the space varies is not
+        # the same for all.
         free = output_settings() | set(space)
         made_for = {
             "data": {"name": graph.name, "sha256": graph.checksum},
@@ -196,7 +197,8 @@ class SharedStudy:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of optuna
+            # What optuna warns of would be printed, and is about its own interface.
+            warnings.simplefilter("ignore")
             for name, one in self._distributions.items():
                 match one:
                     case CategoricalDistribution():
@@ -234,7 +236,8 @@ class SharedStudy:
         if epoch not in self.trial(trial.number).intermediate_values:
             trial.report(mrr, epoch)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of NumPy, about a mean of NaN alone
+            # NumPy warns when all values are NaN. Optuna then prunes the trial, as the worst one.
+            warnings.simplefilter("ignore")
             return trial.should_prune()
 
     def finish(
@@ -305,8 +308,8 @@ def _row(trial: "optuna.trial.FrozenTrial") -> TrialRow:
     # NaN, which is unequal to itself, is left out.
     values = [value for value in trial.intermediate_values.values() if value == value]
     mrr = trial.value if state == "complete" else max(values, default=None)
-    names = ("best_epoch", "epochs_trained", "seconds", "attempts", "resumed", "reason")
-    attributes = {key: trial.user_attrs[key] for key in names if key in trial.user_attrs}
+    known = trial.user_attrs.keys() & TrialRow.__optional_keys__
+    attributes = {key: trial.user_attrs[key] for key in TrialRow.__annotations__ if key in known}
     row = {"number": trial.number, "state": state, "mrr": mrr, "params": dict(trial.params)} | attributes
     return cast(TrialRow, row)  # as this class wrote it: optuna checks no attributes when it reads a journal
 
