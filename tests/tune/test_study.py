@@ -57,7 +57,7 @@ def finish(study, values, state="complete"):
     """A trial with these validations, finished."""
     claim = study.claim(99)
     pruned = [study.report(claim, epoch, value) for epoch, value in enumerate(values, start=1)]
-    study.finish(claim, state, max(values) if state == "complete" else None)
+    study.finish(claim, state, max(value for value in values if value == value) if state == "complete" else None)
     claim.release()
     return pruned
 

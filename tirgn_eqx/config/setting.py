@@ -137,5 +137,6 @@ def settings_of(config: type) -> Mapping[str, SettingInfo]:
             # A field with choices is annotated by `Literal[...]`, always of texts.
             choices = get_args(hints[field.name])
             kind = str if choices else hints[field.name]
+            assert field.default is not dataclasses.MISSING
             found[field.name] = SettingInfo(field.name, kind, field.default, choices, **field.metadata["setting"])
     return found

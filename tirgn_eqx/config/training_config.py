@@ -46,14 +46,14 @@ class TrainingConfig:
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        for name, one in settings_of(type(self)).items():
+        for name, value in _checked(type(self), {name: getattr(self, name) for name in _names(type(self))}).items():
             # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
-            object.__setattr__(self, name, one.checked(getattr(self, name)))
+            object.__setattr__(self, name, value)
 
     def replace(self: Config, /, **changes: object) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
-        check_names(type(self), changes)
-        return dataclasses.replace(self, **changes)
+        # `__init__` would check as well, but declares types that values of a file need not have.
+        return dataclasses.replace(self, **_checked(type(self), changes))
 
     @property
     def model_type(self) -> str:
@@ -67,7 +67,7 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, object]:
         """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
-        return {"family": self.family} | {name: getattr(self, name) for name in settings_of(type(self))}
+        return {"family": self.family, **{name: getattr(self, name) for name in settings_of(type(self))}}
 
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
@@ -262,11 +262,9 @@ class MixtureTrainingConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         # A part may come from elsewhere, with a folder of its own; two mixtures must not log in one place.
-        for name, (kinds, label) in _PART_KINDS.items():
-            part = getattr(self, name)
-            if not isinstance(part, kinds):
-                raise ConfigError(f"{name} = {getattr(part, 'label', shown(part))}: must be settings of {label}")
-            object.__setattr__(self, name, dataclasses.replace(part, logdir=f"{self.logdir}/{name}"))
+        for name in PARTS:
+            part = dataclasses.replace(getattr(self, name), logdir=f"{self.logdir}/{name}")
+            object.__setattr__(self, name, part)
 
     @classmethod
     def of(
@@ -303,7 +301,7 @@ class MixtureTrainingConfig(TrainingConfig):
         parts["evidence"] = parts["evidence"].replace(**shared)
         # The seed is a setting of the mixture as well: that of its gate.
         own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
-        return dataclasses.replace(self, **parts | own)
+        return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
 
     @property
     def model_type(self) -> str:
@@ -353,6 +351,20 @@ def _names(config: type[TrainingConfig]) -> list[str]:
     return [one.name for one in dataclasses.fields(config)]
 
 
+def _checked(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, object]:
+    """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
+    check_names(config, changes)
+    known, found = settings_of(config), dict(changes)
+    for name, value in changes.items():
+        if name in known:
+            found[name] = known[name].checked(value)
+            continue
+        kinds, label = _PART_KINDS[name]
+        if not isinstance(value, kinds):
+            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {label}")
+    return found
+
+
 def _of_family(config: TrainingConfig, changes: Mapping[str, object]) -> dict[str, object]:
     """`changes` without the family, which must be that of `config`."""
     if (family := changes.get("family", config.family)) != config.family:
@@ -371,8 +383,7 @@ def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
-    check_names(config, given)
-    return dataclasses.replace(config(), **given)
+    return dataclasses.replace(config(), **_checked(config, given))
 
 
 def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

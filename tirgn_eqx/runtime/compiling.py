@@ -63,8 +63,8 @@ def _forget(jitted: Callable[..., object]) -> None:
     because others may call them again.
     """
     inner = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
-    if hasattr(inner, "clear_cache"):
-        inner.clear_cache()
+    if (clear := getattr(inner, "clear_cache", None)) is not None:
+        clear()
 
 
 class CompileCache(Generic[Result]):
@@ -83,7 +83,8 @@ class CompileCache(Generic[Result]):
         donate: Donated = "none",
         on_compile: Callable[[Any, float], None] | None = None,  # any: the type of the caller's keys
     ):
-        self._function, self._donate, self._on_compile = function, donate, on_compile
+        self._function, self._on_compile = function, on_compile
+        self._donate: Donated = donate
         self.compiled: dict[Hashable, Callable[..., Result]] = {}
 
     def prepare(self, key: Hashable, *arguments: object) -> Callable[..., Result]:

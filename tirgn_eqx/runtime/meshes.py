@@ -77,7 +77,8 @@ def parse_mesh(text: str, available: int) -> MeshShape:
     return shape
 
 
-def make_mesh(shape: MeshShape, devices: Sequence[jax.Device] | None = None) -> Mesh:
+# To a type checker, `jax.Device` is a variable and no type.
+def make_mesh(shape: MeshShape, devices: Sequence[object] | None = None) -> Mesh:
     """A mesh of the first `devices`, by default of all processes; XLA chooses the sharding where none is given."""
     chosen = list(jax.devices() if devices is None else devices)[: shape.devices]
     return Mesh(np.asarray(chosen).reshape(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
@@ -179,7 +180,8 @@ def put_leaf(path: tuple, values: ArrayLike, mesh: Mesh | None) -> Array:
     host = np.asarray(values)
     rows = table_rows(len(host), mesh)
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         # JAX asks for a range of the padded rows: of 10 entities on 4 devices, the last one asks for rows 9 to 12, of
         # which the host has row 9 alone.
         begin, end, _ = index[0].indices(rows)
@@ -189,7 +191,7 @@ def put_leaf(path: tuple, values: ArrayLike, mesh: Mesh | None) -> Array:
     return jax.make_array_from_callback((rows, *host.shape[1:]), NamedSharding(mesh, _spec(path)), part)
 
 
-def put_array(values: ArrayLike, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
+def put_array(values: ArrayLike | np.generic, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
     """An array of the host, the same in every process, on `mesh`."""
     sharding = NamedSharding(mesh, spec)
     if isinstance(values, jax.Array) and jax.numpy.issubdtype(values.dtype, jax.dtypes.prng_key):
@@ -303,9 +305,10 @@ def for_files(tree: PyTree, num_entities: int) -> PyTree:
     """A model or optimizer state to write to files: its tables as `Blocks` without padding, all else on the host."""
 
     def write(path: tuple, leaf: ArrayLike) -> Blocks | np.ndarray:
-        split_up = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
         # On one device, the table has no padding and is copied as a whole.
-        return Blocks(leaf, num_entities) if split_up and _is_table(path) else to_host(leaf)
+        if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1 and _is_table(path):
+            return Blocks(leaf, num_entities)
+        return to_host(leaf)
 
     return jax.tree_util.tree_map_with_path(write, tree)
 

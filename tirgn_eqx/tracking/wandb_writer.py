@@ -22,7 +22,7 @@ class WandbWriter(BackgroundWriter):
     def __init__(
         self, timeout: int | float, *, project: str, name: str | None, config: dict[str, object], folder: Path
     ):
-        self._project, self._name, self._config, self._folder = project, name, config, folder
+        self._project, self._run_name, self._config, self._folder = project, name, config, folder
         self._latest = 0
         super().__init__("W&B", "the training and TensorBoard go", timeout)
 
@@ -31,7 +31,7 @@ class WandbWriter(BackgroundWriter):
 
         self._run: wandb.Run = wandb.init(
             project=self._project,
-            name=self._name,
+            name=self._run_name,
             config=self._config,
             dir=str(self._folder),
             settings=_settings(wandb, self._timeout),

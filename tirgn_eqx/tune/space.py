@@ -113,6 +113,7 @@ def _parse_part(one: SettingInfo, raw: str) -> Range | Choices:
     if one.type not in (int, float):
         raise ConfigError(f"{where}: {one.name} is no number; give its choices, such as --param {one.name}=A,B")
     low, high = (_parse_value(one, text, where) for text in match.group(1, 2))
+    assert isinstance(low, int | float) and isinstance(high, int | float)
     if not low < high:
         raise ConfigError(f"{where}: {low} is not below {high}; give the lower bound first")
     if match[3] and not low > 0:

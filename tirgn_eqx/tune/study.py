@@ -238,7 +238,7 @@ class SharedStudy:
         with warnings.catch_warnings():
             # NumPy warns when all values are NaN. Optuna then prunes the trial, as the worst one.
             warnings.simplefilter("ignore")
-            return trial.should_prune()
+            return bool(trial.should_prune())  # it may be a boolean of NumPy
 
     def finish(
         self,
