@@ -103,12 +103,14 @@ def table():
 def test_a_model_goes_to_a_mesh_and_back():
     mesh = make_mesh(MeshShape(1, 1), jax.devices())
     for found in (meshes.placed(table(), mesh), meshes.made(table, mesh)):
-        assert found.name == "table" and found.entity_embedding.sharding.spec == jax.sharding.PartitionSpec("entity")
+        assert found.name == "table" and found.entity_embedding.sharding.mesh == mesh
         back = meshes.for_files(eqx.filter(found, eqx.is_array), 3)
         assert isinstance(back.entity_embedding, np.ndarray)
         np.testing.assert_array_equal(back.entity_embedding, table().entity_embedding)
-    shapes = meshes.described(eqx.filter_eval_shape(lambda: (table().entity_embedding, table().bias)), mesh)
-    assert [one.shape for one in shapes] == [(3, 2), (2,)]
+    shapes = meshes.described(jax.eval_shape(lambda: eqx.filter(table(), eqx.is_array)), mesh)
+    rows, bias = shapes.entity_embedding, shapes.bias
+    assert (rows.shape, rows.sharding.spec) == ((3, 2), jax.sharding.PartitionSpec("entity"))
+    assert (bias.shape, bias.sharding.spec) == ((2,), meshes.WHOLE)
     assert meshes.made(table, None).entity_embedding.shape == (3, 2)
 
 
