@@ -58,16 +58,20 @@ def test_null_is_nan_and_a_purge_hides_what_was_there(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for purge, value in ((False, 0.5), (True, None)):
         writer = TensorBoardWriter(tmp_path, purge=purge, timeout=10)
-        for step in (1, 2) if purge else (1, 2, 3):
+        # Later steps alone would leave the earlier points where they are.
+        for step in (5, 6) if purge else (1, 2, 3):
             writer.send(LogEntry({"loss": value, "note": f"step {step}"}, step, 1e9 + step))
         writer.close(failed=False)
         assert writer.active
+        # The names of the files differ by the second.
+        (written,) = set(tmp_path.iterdir()) - {tmp_path / "events.out.tfevents.1.a"}
+        written.rename(tmp_path / f"events.out.tfevents.{1 + purge}.a")
     events = accumulator.EventAccumulator(str(tmp_path)).Reload()
     points = events.Scalars("loss")
-    assert [(point.step, point.wall_time) for point in points] == [(1, 1e9 + 1), (2, 1e9 + 2)]
+    assert [(point.step, point.wall_time) for point in points] == [(5, 1e9 + 5), (6, 1e9 + 6)]
     assert all(math.isnan(point.value) for point in points)
     notes = events.Tensors("note/text_summary")[-2:]
-    assert [note.tensor_proto.string_val[0] for note in notes] == [b"step 1", b"step 2"]
+    assert [note.tensor_proto.string_val[0] for note in notes] == [b"step 5", b"step 6"]
 
 
 def test_a_folder_that_is_gone_costs_one_warning(tmp_path, caplog):

@@ -80,8 +80,10 @@ def test_a_lock_is_given_back_when_what_follows_it_fails(tmp_path):
     def fails():
         raise KeyboardInterrupt
 
+    # A lock that nobody holds on to any more would be given back by Python itself.
+    broken = journal.JournalLock(tmp_path / "lock", fails)
     with pytest.raises(KeyboardInterrupt):
-        journal.JournalLock(tmp_path / "lock", fails).acquire()
+        broken.acquire()
     assert not is_locked(tmp_path / "lock")
     lock = journal.JournalLock(tmp_path / "lock", lambda: None)
     assert lock.acquire() and is_locked(tmp_path / "lock")
