@@ -9,10 +9,8 @@ from tirgn_eqx.config import (
     MixtureTrainingConfig,
     REGCNTrainingConfig,
     TiRGNTrainingConfig,
-    config_from_dict,
     parse_assignments,
     preset,
-    read_config,
 )
 from tirgn_eqx.errors import ConfigError
 
@@ -131,56 +129,6 @@ def test_errors_of_a_file_begin_with_its_name(tmp_path):
         with pytest.raises(ConfigError) as error:
             GivenSettings(file=file).config()
         assert str(error.value) == f"{file}: {message}"
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        TiRGNTrainingConfig(angle=3.5, logdir='a "quoted"\\place'),
-        REGCNTrainingConfig(epochs=3),
-        EvidenceTrainingConfig(evidence_background=False),
-        MixtureTrainingConfig.of(REGCNTrainingConfig(seed=4), EvidenceTrainingConfig(epochs=9)),
-    ],
-    ids=lambda config: config.family,
-)
-def test_a_document_is_read_back(tmp_path, config):
-    file = tmp_path / "config.toml"
-    file.write_text(config.to_toml())
-    assert config_from_dict(read_config(file)) == config_from_dict(config.to_dict()) == config
-    assert (
-        GivenSettings(file=file).config()
-        == GivenSettings("icews18" if config.family != "evidence" else None, file=file).config()
-    )
-    assert GivenSettings(file=file).config() == config
-
-
-def test_a_document_says_its_family_and_nothing_of_another_one():
-    document = MixtureTrainingConfig().to_dict()
-    assert document["family"] == "mixture" and document["structure"]["family"] == "tirgn"
-    without = {name: value for name, value in document.items() if name != "evidence"}
-    for broken, message in (
-        (document | {"family": None}, "family = None: must be one of"),
-        (without, "evidence: expected settings by name"),
-        (document | {"evidence": document["structure"]}, "evidence = TiRGN: must be settings of the evidence model"),
-        (TiRGNTrainingConfig().to_dict() | {"gates": 3}, "config key 'gates' does not exist for TiRGN"),
-        ([], "expected settings by name, found list"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            config_from_dict(broken)
-
-
-def test_a_mixture_passes_changes_on():
-    config = MixtureTrainingConfig.of(preset("yago"), preset("evidence-yago"))
-    changed = config.replace(seed=5, epochs=9, monitor="nll", logdir="logs", evidence={"epochs": 2})
-    assert (changed.seed, changed.structure.seed, changed.evidence.seed) == (5, 5, 5)
-    assert (changed.structure.epochs, changed.evidence.epochs) == (9, 2)
-    assert (changed.structure.monitor, changed.evidence.monitor) == ("nll", "nll")
-    assert (changed.structure.logdir, changed.evidence.logdir) == ("logs/structure", "logs/evidence")
-    assert config.window() == {"history_len": 1, "history_window": 0} and config.model_type == "tirgn-evidence"
-    with pytest.raises(ConfigError, match="evidence = 3: must be settings by name"):
-        config.replace(evidence=3)
-    with pytest.raises(ConfigError, match="family = 'regcn': these are settings of TiRGN"):
-        config.replace(structure={"family": "regcn"})
 
 
 def test_changing_the_configuration_of_a_checkpoint():

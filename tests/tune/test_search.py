@@ -1,32 +1,17 @@
-"""A search in one process: its end, breaks, takeovers, what is given up, what is refused, what stays on the disk."""
+"""A search in one process: its end, breaks, takeovers, what is given up, what stays on the disk."""
 
-import errno
 import json
+import math
+from pathlib import Path
 
 import pytest
 
 from tests.tune import worker
+from tests.tune.played import tune
 from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.train.events import ValidationRecord
-from tirgn_eqx.tune import journal, search
-from tirgn_eqx.tune.space import Choices, Range
-
-
-@pytest.fixture(scope="module")
-def graph():
-    return worker.graph()
-
-
-@pytest.fixture(autouse=True)
-def played(monkeypatch):
-    monkeypatch.setattr(search, "train_tirgn", worker.play())
-    monkeypatch.setattr(search, "_PAUSE", 0.01)
-
-
-def tune(graph, place, trials=6, *, config=None, **options):
-    options = {"space": worker.SPACE, "startup": 2, **options}
-    return search.tune(graph, config or worker.config(), study=place / "study.journal", trials=trials, **options)
+from tirgn_eqx.tune import search
 
 
 def epochs(place, number):
@@ -169,106 +154,23 @@ def test_pruners_by_name(graph, tmp_path):
         tune(graph, tmp_path / "other", pruner="medium")
 
 
-def test_another_study_is_refused_by_name(graph, tmp_path):
-    tune(graph, tmp_path, 2)
-
-    def refused(match):
-        return pytest.raises(ConfigError, match=match)
-
-    with refused("is a study with embedding_dim = 200, not 100; give the same settings, or another --study"):
-        tune(graph, tmp_path, config=worker.config(embedding_dim=100))
-    with refused(r"searches dropout over nothing, not over 0\.0:0\.5; give the same --param"):
-        tune(graph, tmp_path, space=worker.SPACE | {"dropout": Range(0.0, 0.5)})
-    with refused(r"searches learning_rate over 0\.0001:0\.01:log, not over 0\.1,0\.2"):
-        tune(graph, tmp_path, space={"learning_rate": Choices((0.1, 0.2))})
-    other = worker.simulate(num_entities=8, num_relations=2, num_days=10, facts_per_day=5, seed=2).graph
-    with refused("is a study of 'sim'.*give the same data"):
-        tune(other, tmp_path)
-    # Where and how often it is written makes no other study.
-    tune(graph, tmp_path, 3, config=worker.config(logdir="elsewhere", save_every=3))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"text\n",
-        b"text",
-        b"[]\n",
-        b'{"op_code":0}\n',
-        b'{"op_code":0,"study_name":"x","directions":[2]}\n',
-        b"[" * 99999,
-    ]
-    + [b'{"op_code":4,"study_id":"\\ud800"}\n', b"\xff\xfe\n", b'{"op_code":"x"}\n', b'{"op_code":6,"trial_id":{}}\n'],
-)
-def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(graph, tmp_path, content):
-    (tmp_path / "study.journal").write_bytes(content)
-    with pytest.raises(DataError, match="study.journal"):
-        tune(graph, tmp_path)
-    assert (tmp_path / "study.journal").read_bytes() == content
-
-
-def test_folders_of_another_study_are_not_worked_in(graph, tmp_path):
-    tune(graph, tmp_path, 1)
-    (tmp_path / "study.journal").unlink()
-    with pytest.raises(DataError, match="trial-0000: left by another study"):
-        tune(graph, tmp_path)
-
-
-def test_without_optuna_it_says_how_to_install_it(graph, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tirgn-eqx\[tune\]'"):
-        tune(graph, tmp_path)
-
-
 def test_parts_trained_apart_are_not_tuned(graph, tmp_path):
     with pytest.raises(ConfigError, match="history = evidence"):
         tune(graph, tmp_path, config=MixtureTrainingConfig.of(worker.config()))
 
 
-def test_without_locks_it_is_refused(graph, tmp_path, monkeypatch):
-    def refused(path):
-        raise OSError(errno.ENOLCK, "No locks available", str(path))
+def test_a_trial_whose_validations_are_nan_is_pruned(graph, tmp_path, monkeypatch):
+    well = worker.mrr
 
-    monkeypatch.setattr(journal, "native_lock", refused)
-    with pytest.raises(DataError, match="its filesystem has no file locks"):
-        tune(graph, tmp_path, 2)
+    def train(graph, config, **options):
+        nan = Path(options["model_dir"]).name == "trial-0002"
+        monkeypatch.setattr(worker, "mrr", lambda config, epoch: math.nan if nan else well(config, epoch))
+        return worker.play()(graph, config, **options)
 
-
-def test_a_lock_is_waited_for_and_what_is_unfinished_is_cut_off(tmp_path):
-    place, file = tmp_path / "lock", tmp_path / "lines"
-    for content, kept in (
-        (b"", b""),
-        (b"a\nb", b"a\n"),
-        (b"a\n", b"a\n"),
-        (b"b" * 9000, b""),
-        (b"a\n" + b"b" * 9000, b"a\n"),
-    ):
-        file.write_bytes(content)
-        with journal.JournalLock(place, lambda: journal.truncate_partial_line(file)):
-            assert file.read_bytes() == kept
-    journal.truncate_partial_line(tmp_path / "missing")
-    assert journal.locks_work(tmp_path / "probe")
-
-
-def test_workers_that_begin_at_once_find_the_locks(tmp_path, monkeypatch):
-    native, made = journal.native_lock, []
-
-    def meanwhile(path):
-        made.append(path)
-        if len(made) == 2:  # between the two locks
-            assert journal.locks_work(tmp_path / "probe")  # another worker, from its begin to its end
-        return native(path)
-
-    monkeypatch.setattr(journal, "native_lock", meanwhile)
-    assert journal.locks_work(tmp_path / "probe") and not list(tmp_path.iterdir())
-
-
-def test_a_trial_from_another_range_is_refused(graph, tmp_path):
-    tune(graph, tmp_path, 1)
-    path = tmp_path / "study.journal"
-    text = path.read_text()
-    changed = text.replace('\\"log\\": true', '\\"log\\": false')
-    assert changed != text
-    path.write_text(changed)
-    with pytest.raises(DataError, match="trial 0 drew 'learning_rate' from another range"):
-        tune(graph, tmp_path, 2)
+    monkeypatch.setattr(search, "train_tirgn", train)
+    records = []
+    found = tune(graph, tmp_path, 3, on_record=records.append)
+    row = found["trials"][2]
+    assert (row["state"], row["mrr"], row["reason"]) == ("pruned", None, "no validation gave a number")
+    assert epochs(tmp_path, 2) == [1] and records[-1] == search.TrialEndRecord(2, "pruned", None)
+    assert "reason" not in found["trials"][0] and found["best"]["number"] in (0, 1)

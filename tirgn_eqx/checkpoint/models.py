@@ -181,7 +181,7 @@ def _check_sizes(
     sizes = {"num_entities": metadata.num_entities, "num_relations": metadata.num_relations}
     for name, value in flatten(config.to_dict()):  # of a mixture, either part has sizes
         name = name.rpartition(".")[2]
-        if name in _SIZES:
+        if name in _SIZES and isinstance(value, int):
             sizes[name] = max(value, sizes.get(name, 0))
     for name, size in sizes.items():
         if size > numbers + _SPARE:

@@ -12,6 +12,7 @@ from tirgn_eqx.config.read import parse_value as parse_value
 from tirgn_eqx.config.read import read_config as read_config
 from tirgn_eqx.config.setting import Range as Range
 from tirgn_eqx.config.setting import SettingInfo as SettingInfo
+from tirgn_eqx.config.setting import SettingValue as SettingValue
 from tirgn_eqx.config.setting import settings_of as settings_of
 from tirgn_eqx.config.training_config import FAMILIES as FAMILIES
 from tirgn_eqx.config.training_config import EvidenceTrainingConfig as EvidenceTrainingConfig

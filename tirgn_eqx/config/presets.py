@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from tirgn_eqx.config.setting import SettingValue
 from tirgn_eqx.config.training_config import (
     EvidenceTrainingConfig,
     MixtureTrainingConfig,
     ModelTrainingConfig,
-    RecurrentTrainingConfig,
+    REGCNTrainingConfig,
+    TiRGNTrainingConfig,
     TrainingConfig,
     family_of,
 )
@@ -20,17 +21,19 @@ class Preset:
     """Settings of one family. `evidence`: the preset of the evidence model that goes with them in a mixture."""
 
     family: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
     evidence: str = "evidence"
 
     def config(self) -> ModelTrainingConfig:
         """The configuration of the preset."""
-        config = family_of(self.family)(**self.settings)
+        config = family_of(self.family)().replace(**self.settings)
         assert isinstance(config, ModelTrainingConfig)
         return config
 
 
-def _published(family: str, history_len: int, num_layers: int, evidence: str = "evidence", **more: Any) -> Preset:
+def _published(
+    family: str, history_len: int, num_layers: int, evidence: str = "evidence", **more: SettingValue
+) -> Preset:
     """The whole snapshot is one batch and the history vocabulary is never cut, as published."""
     common = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1, "unroll": True}
     common |= {"angle": 10.0} if family == "regcn" else {}
@@ -82,7 +85,7 @@ PRESETS: dict[str, Preset] = {
 # `exact` is the published training. `fast` estimates its loss: equal queries are decoded once, and only the entities
 # that a snapshot touches are evolved and scored, with a few sampled ones that stand for the others. Larger steps and an
 # average of the weights make up for the noise of the estimate. Both are for TiRGN and RE-GCN.
-RECIPES: dict[str, dict[str, Any]] = {
+RECIPES: dict[str, dict[str, SettingValue]] = {
     "exact": {},
     "fast": {
         "unique_queries": True,
@@ -106,19 +109,19 @@ def preset(name: str) -> ModelTrainingConfig:
     return find_preset(name).config()
 
 
-def recipe(name: str) -> dict[str, Any]:
+def recipe(name: str) -> dict[str, SettingValue]:
     """The settings of a recipe by name. **Raises:** ConfigError with the nearest name."""
     if name not in RECIPES:
         raise ConfigError(f"recipe {name!r} does not exist{nearest(name, RECIPES)}; known: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
-def evidence_preset(name: str) -> EvidenceTrainingConfig:
+def evidence_preset(name: object) -> EvidenceTrainingConfig:
     """The evidence model's configuration of a preset. **Raises:** ConfigError for a preset of another family."""
     known = [key for key, one in PRESETS.items() if one.family == "evidence"]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(str(name), known)}")
-    return EvidenceTrainingConfig(**PRESETS[name].settings)
+    return EvidenceTrainingConfig().replace(**PRESETS[name].settings)
 
 
 def published_configs(family: str) -> dict[str, TrainingConfig]:
@@ -127,10 +130,10 @@ def published_configs(family: str) -> dict[str, TrainingConfig]:
     found: dict[str, TrainingConfig] = {"the defaults": family_of(family)()}
     for name, one in PRESETS.items():
         config = one.config()
-        if family == "mixture" and isinstance(config, RecurrentTrainingConfig):
-            config = MixtureTrainingConfig.of(config, evidence_preset(one.evidence))  # pyright: ignore[reportArgumentType]
+        if family == "mixture" and isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig):
+            config = MixtureTrainingConfig.of(config, evidence_preset(one.evidence))
         if config.family == family:
+            recipes = {} if family == "evidence" else RECIPES
             found[name] = config
-            for recipe_name, changes in RECIPES.items() if family != "evidence" else ():
-                found |= {f"{name}, {recipe_name}": config.replace(**changes)} if changes else {}
+            found |= {f"{name}, {way}": config.replace(**changes) for way, changes in recipes.items() if changes}
     return found

@@ -1,9 +1,8 @@
 """Settings that people give: files, assignments, presets and recipes, put together to one configuration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
 from tirgn_eqx.config.setting import settings_of
@@ -20,15 +19,13 @@ from tirgn_eqx.storage.untrusted import check_regular, parse_json, parse_toml
 
 HISTORIES = ("mask", "evidence")
 _MOST_BYTES = 1 << 20  # of a file of settings
-# Keys beside the settings: they choose the family and, in a mixture, the settings of the evidence.
-_CHOICES = ("family", "history", "evidence_preset")
 
 
-def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
     """`["angle=10", "loss=sampled", "evidence.epochs=5"]` as `{"angle": 10, "loss": "sampled", "evidence": {"epochs":
     5}}`: what follows `--set` on the command line. Names are checked when the settings are used."""
-    changes: dict[str, Any] = {}
-    evidence: dict[str, Any] = {}
+    changes: dict[str, object] = {}
+    evidence: dict[str, object] = {}
     for text in assignments:
         key, equals, raw = text.partition("=")
         key = key.strip().replace("-", "_")
@@ -42,7 +39,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     return changes | ({"evidence": evidence} if evidence else {})
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """The value that a text stands for in TOML, or else the text itself."""
     try:
         return parse_toml(f"value = {text.strip()}")["value"]
@@ -51,7 +48,7 @@ def parse_value(text: str) -> Any:
         return text.strip()
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path) -> dict[str, object]:
     """The settings in a TOML or JSON file, as they are there. **Raises:** ConfigError with file and line."""
     path = Path(path)
     try:
@@ -71,6 +68,20 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class _Choice:
+    """What keys beside the settings choose: the family and, in a mixture, the settings of the evidence. None where no
+    key does."""
+
+    family: object = None
+    history: str | None = None
+    evidence_preset: object = None
+
+
+# The settings by name of one source, after the words that begin a message about them.
+_Layer = tuple[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
 class GivenSettings:
     """The settings that were given for one configuration; of two that contradict each other the later one counts.
 
@@ -83,19 +94,18 @@ class GivenSettings:
     recipe: str | None = None
     file: str | Path | None = None
     assignments: Sequence[str] = ()
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, object] | None = None
 
-    def layers(self) -> list[tuple[str, dict[str, Any]]]:
+    def layers(self) -> list[_Layer]:
         """What file, assignments and options hold, each with the words that begin a message about it."""
         file = [] if self.file is None else [(f"{self.file}: ", read_config(self.file))]
         return [*file, ("", parse_assignments(self.assignments)), ("", dict(self.options or {}))]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The settings by name, without the keys that choose a family. Those of a preset are the ones that it sets."""
         layers = self.layers()
-        # Called to take the keys that choose a family out of `layers`.
-        _chosen(layers)
-        found = dict(find_preset(self.preset).settings) if self.preset else {}
+        _take_choice(layers)  # only to take its keys out
+        found: dict[str, object] = dict(find_preset(self.preset).settings) if self.preset else {}
         for changes in (recipe(self.recipe) if self.recipe else {}, *(layer for _, layer in layers)):
             found |= changes
         return found
@@ -108,56 +118,57 @@ class GivenSettings:
         **Raises:** ConfigError for a preset, recipe, family or key that does not exist, or a value out of range.
         """
         layers = self.layers()
-        chosen = _chosen(layers)
+        choice = _take_choice(layers)
         named = None if self.preset is None else find_preset(self.preset)
-        family = chosen.get("family") or (named.family if named else "tirgn")
-        base, mixed = family_of(family), chosen.get("history") == "evidence"
+        family = choice.family or (named.family if named else "tirgn")
+        base, mixed = family_of(family), choice.history == "evidence"
         if mixed and not issubclass(base, RecurrentTrainingConfig):
             raise ConfigError(f"history = evidence: for tirgn and regcn, not for {family}; leave one of them out")
-        if "evidence_preset" in chosen and not mixed:
+        if choice.evidence_preset is not None and not mixed:
             raise ConfigError("evidence_preset: only with history = evidence; leave it out, or give both")
         if named is None and otherwise is not None and family != "evidence":
             named = find_preset(otherwise)
         if named is not None and (named.family == "evidence") != (family == "evidence"):
             raise ConfigError(f"--preset {self.preset}: is a preset of {named.family}, not of {family}; leave one out")
-        # Of a preset of TiRGN, RE-GCN takes what it has as well.
+        # Of a preset of TiRGN, RE-GCN takes the settings that it has as well.
         known = settings_of(base)
-        config = base(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
+        config = base().replace(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
         changes = {} if self.recipe is None else recipe(self.recipe)
         if changes and family == "evidence":
             raise ConfigError(f"--recipe {self.recipe}: a way to train tirgn and regcn; leave it out for evidence")
         config = config.replace(**changes)
         if mixed:
             assert isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig)
-            name = chosen.get("evidence_preset") or ("evidence" if named is None else named.evidence)
+            name = choice.evidence_preset or ("evidence" if named is None else named.evidence)
             config = MixtureTrainingConfig.of(config, evidence_preset(name))
         return _changed(config, layers)
 
     def changed(self, config: TrainingConfig) -> TrainingConfig:
         """`config` with what was given. **Raises:** ConfigError as `config()`, and for another family."""
         layers = self.layers()
-        chosen = _chosen(layers)
+        choice = _take_choice(layers)
         mixed = isinstance(config, MixtureTrainingConfig)
         family = config.structure.family if mixed else config.family
-        history = chosen.get("history", "evidence" if mixed else "mask")
-        if chosen.get("family", family) != family or (history == "evidence") != mixed:
-            asked = chosen.get("family", family) + ("-evidence" if history == "evidence" else "")
+        history = choice.history or ("evidence" if mixed else "mask")
+        asked = family if choice.family is None else choice.family
+        if asked != family or (history == "evidence") != mixed:
+            asked = f"{asked}-evidence" if history == "evidence" else asked
             raise ConfigError(
                 f"the checkpoint holds {config.model_type}, and the settings ask for {asked}; leave family and history "
                 "as they were, or train anew with `tirgn train`"
             )
-        if mixed and "evidence_preset" in chosen:
-            mixture = MixtureTrainingConfig.of(config.structure, evidence_preset(chosen["evidence_preset"]))
+        if mixed and choice.evidence_preset is not None:
+            mixture = MixtureTrainingConfig.of(config.structure, evidence_preset(choice.evidence_preset))
             # The structure's logdir is already a folder below that of the mixture.
             config = mixture.replace(logdir=config.logdir)
         return _changed(config, layers)
 
 
-def _chosen(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
-    """The family and what else is chosen by keys that are no settings, which are taken out of `layers`."""
-    chosen: dict[str, str] = {}
+def _take_choice(layers: list[_Layer]) -> _Choice:
+    """What `layers` choose by keys that are no settings, which are taken out of them."""
+    choice = _Choice()
     for where, layer in layers:
-        found = {key: layer.pop(key) for key in _CHOICES if key in layer}
+        found = {one.name: layer.pop(one.name) for one in fields(_Choice) if one.name in layer}
         if (history := found.get("history", "mask")) not in HISTORIES:
             raise ConfigError(f"{where}history = {shown(history)}: must be one of {', '.join(HISTORIES)}")
         if "family" in found:
@@ -168,13 +179,13 @@ def _chosen(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
         # This is how a mixture names itself in its own files; the family is then that of its structure.
         if found.get("family") == "mixture":
             structure = layer.get("structure")
-            found |= {"family": structure.get("family")} if isinstance(structure, Mapping) else {"family": None}
+            found["family"] = structure.get("family") if isinstance(structure, Mapping) else None
             found["history"] = "evidence"
-        chosen |= {key: value for key, value in found.items() if value is not None}
-    return chosen
+        choice = replace(choice, **{name: value for name, value in found.items() if value is not None})
+    return choice
 
 
-def _changed(config: TrainingConfig, layers: list[tuple[str, dict[str, Any]]]) -> TrainingConfig:
+def _changed(config: TrainingConfig, layers: list[_Layer]) -> TrainingConfig:
     for where, layer in layers:
         try:
             config = config.replace(**layer)

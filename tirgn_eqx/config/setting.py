@@ -5,11 +5,12 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypedDict, Unpack, get_args, get_type_hints
 
 from tirgn_eqx.errors import ConfigError, shown
 
 Number = int | float
+SettingValue = bool | int | float | str
 _LARGEST = 2**31 - 1  # of an integer setting without an upper limit of its own
 
 
@@ -25,7 +26,7 @@ class Range:
 
 @dataclass(frozen=True)
 class SettingInfo:
-    """One field of a configuration.
+    """What is known of one field of a configuration.
 
     **Arguments:**
 
@@ -40,8 +41,8 @@ class SettingInfo:
     """
 
     name: str
-    type: type
-    default: Any
+    type: type[bool] | type[int] | type[float] | type[str]
+    default: SettingValue
     choices: tuple[str, ...]
     help: str
     group: str
@@ -51,14 +52,14 @@ class SettingInfo:
     resumable: bool = False
     searchable: bool = True
     search: Range | None = None
-    requires: tuple[str, tuple[Any, ...]] | None = None
+    requires: tuple[str, tuple[SettingValue, ...]] | None = None
     shared: bool = False
 
-    def checked(self, value: Any) -> Any:
+    def checked(self, value: object) -> SettingValue:
         """`value` as the type of the setting. **Raises:** ConfigError that says what would be accepted."""
         where = f"{self.name} = {shown(value)}"
         if self.choices:
-            if value not in self.choices:
+            if not isinstance(value, str) or value not in self.choices:
                 raise ConfigError(f"{where}: must be one of {', '.join(self.choices)}")
             return value
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
@@ -66,18 +67,23 @@ class SettingInfo:
             value = float(value) if abs(value) < 2**1000 else math.inf
         if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
             raise ConfigError(f"{where}: must be {self.type.__name__}, not {type(value).__name__}")
+        if isinstance(value, int | float) and (why := self._refusal(value)):
+            raise ConfigError(f"{where}: must be {why}")
+        return value
+
+    def _refusal(self, value: Number) -> str | None:
+        """What a number of the right type must be and is not."""
         # Not `value < low`, which would let NaN pass.
         if self.low is not None and not value >= self.low:
-            raise ConfigError(f"{where}: must be at least {self.low}")
+            return f"at least {self.low}"
         if self.high is not None and not value <= self.high:
-            raise ConfigError(f"{where}: must be at most {self.high}")
+            return f"at most {self.high}"
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}: must be a finite number")
+            return "a finite number"
+        # JAX's default integers have 32 bits.
         if self.type is int and self.high is None and value > _LARGEST:
-            raise ConfigError(f"{where}: must be at most {_LARGEST}")
-        if self.odd and value % 2 == 0:
-            raise ConfigError(f"{where}: must be odd; try {value + 1}")
-        return value
+            return f"at most {_LARGEST}"
+        return f"odd; try {value + 1}" if self.odd and value % 2 == 0 else None
 
     def described(self) -> str:
         """Its help, what it may be, and its default, such as `dropout; 0 to 1 (default: 0.3)`."""
@@ -90,12 +96,33 @@ class SettingInfo:
         return f"{self.help}{limits} (default: {default})"
 
 
-def setting(default: Any, help: str, **traits: Any) -> Any:
-    """A dataclass field that is a setting; `traits` are further arguments of `Setting`."""
+class Traits(TypedDict, total=False):
+    """What is said of a setting beside default and help: arguments of `SettingInfo`."""
+
+    group: str
+    low: Number
+    high: Number
+    odd: bool
+    resumable: bool
+    searchable: bool
+    search: Range
+    requires: tuple[str, tuple[SettingValue, ...]]
+    shared: bool
+
+
+class ChangedTraits(Traits, total=False):
+    """What a family says otherwise of a setting that all families have."""
+
+    help: str
+
+
+# `Any` is what a type checker takes for a value of every field, as it does in the signature of `dataclasses.field`.
+def setting(default: SettingValue, help: str, **traits: Unpack[Traits]) -> Any:
+    """A dataclass field that is a setting, with what is known of it."""
     return dataclasses.field(default=default, metadata={"setting": {"help": help, **traits}})
 
 
-def override(base: type, name: str, default: Any, **traits: Any) -> Any:
+def override(base: type, name: str, default: SettingValue, **traits: Unpack[ChangedTraits]) -> Any:
     """A field like that of `base` with another default and other `traits`."""
     return setting(default, **base.__dataclass_fields__[name].metadata["setting"] | traits)
 
@@ -105,9 +132,11 @@ def settings_of(config: type) -> Mapping[str, SettingInfo]:
     """The settings of a configuration class by name, in order."""
     hints, found = get_type_hints(config), {}
     for field in dataclasses.fields(config):
+        # The parts of a mixture are fields too, but no settings.
         if "setting" in field.metadata:
-            # All that have choices are texts.
+            # A field with choices is annotated by `Literal[...]`, always of texts.
             choices = get_args(hints[field.name])
             kind = str if choices else hints[field.name]
+            assert field.default is not dataclasses.MISSING
             found[field.name] = SettingInfo(field.name, kind, field.default, choices, **field.metadata["setting"])
     return found

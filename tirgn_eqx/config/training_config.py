@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, TypedDict, TypeVar
+from typing import ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, SettingInfo, override, setting, settings_of
+from tirgn_eqx.config.setting import Range, SettingInfo, Traits, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
 
 PARTS = ("structure", "evidence")  # of a mixture
 
+# One shorthand for each heading under which the reference lists the settings.
 _model = partial(setting, group="Model")
 _loss = partial(setting, group="Loss")
 _optimisation = partial(setting, group="Optimisation")
@@ -45,13 +46,13 @@ class TrainingConfig:
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        for name, value in _checked(type(self), given).items():
+        for name, value in _checked(type(self), {name: getattr(self, name) for name in _names(type(self))}).items():
             # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
             object.__setattr__(self, name, value)
 
-    def replace(self: Config, /, **changes: Any) -> Config:
+    def replace(self: Config, /, **changes: object) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
+        # `__init__` would check as well, but declares types that values of a file need not have.
         return dataclasses.replace(self, **_checked(type(self), changes))
 
     @property
@@ -64,12 +65,13 @@ class TrainingConfig:
         which its evaluator does not read."""
         return WindowLengths(history_len=0, history_window=0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The family and all settings as JSON-compatible values; `config_from_dict` reads them back."""
-        return {"family": self.family} | {name: getattr(self, name) for name in settings_of(type(self))}
+        return {"family": self.family, **{name: getattr(self, name) for name in settings_of(type(self))}}
 
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
+        # Python's standard library reads TOML and does not write it.
         document = self.to_dict()
         # Tables come last: in TOML, every line after the head of a table belongs to it.
         tables = {name: value for name, value in document.items() if isinstance(value, dict)}
@@ -79,7 +81,7 @@ class TrainingConfig:
         return "\n".join(lines) + "\n"
 
 
-def _toml_line(name: str, value: Any) -> str:
+def _toml_line(name: str, value: object) -> str:
     # JSON's numbers, texts and booleans are valid TOML.
     return f"{name} = {json.dumps(value)}"
 
@@ -210,7 +212,7 @@ class REGCNTrainingConfig(RecurrentTrainingConfig):
 
 
 _override = partial(override, ModelTrainingConfig)
-_BACKGROUND: Any = {"requires": ("evidence_background", (True,))}
+_BACKGROUND: Traits = {"requires": ("evidence_background", (True,))}
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,7 @@ class MixtureTrainingConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A part may come from elsewhere, with a folder of its own; two mixtures must not log in one place.
         for name in PARTS:
             part = dataclasses.replace(getattr(self, name), logdir=f"{self.logdir}/{name}")
             object.__setattr__(self, name, part)
@@ -275,7 +278,7 @@ class MixtureTrainingConfig(TrainingConfig):
         shared = {name: getattr(structure, name) for name in SHARED}
         return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
 
-    def replace(self, /, **changes: Any) -> "MixtureTrainingConfig":
+    def replace(self, /, **changes: object) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
         share it; `structure` and `evidence` are whole configurations, or settings by name."""
         parts = {}
@@ -284,9 +287,10 @@ class MixtureTrainingConfig(TrainingConfig):
             if not isinstance(change, TrainingConfig | Mapping):
                 raise ConfigError(f"{name} = {shown(change)}: must be settings by name")
             parts[name] = change if isinstance(change, TrainingConfig) else part.replace(**_of_family(part, change))
-        # The parts log in folders below that of the mixture, see `__post_init__`.
+        # Not the structure's: the parts log in folders below that of the mixture, see `__post_init__`.
         if "logdir" in changes:
             parts["logdir"] = changes.pop("logdir")
+        # Otherwise the structure would say that the setting is one of another family, and not how to give it here.
         for name in changes:
             if name in settings_of(EvidenceTrainingConfig) and name not in settings_of(type(self.structure)):
                 raise ConfigError(
@@ -306,35 +310,35 @@ class MixtureTrainingConfig(TrainingConfig):
     def window(self) -> WindowLengths:
         return self.structure.window()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
 
 
 SHARED = tuple(name for name, one in settings_of(ModelTrainingConfig).items() if one.shared)
-_PART_TYPES = {"structure": (TiRGNTrainingConfig, REGCNTrainingConfig), "evidence": EvidenceTrainingConfig}
+_PART_KINDS = {
+    "structure": (TiRGNTrainingConfig | REGCNTrainingConfig, "TiRGN or RE-GCN"),
+    "evidence": (EvidenceTrainingConfig, "the evidence model"),
+}
 FAMILIES: dict[str, type[TrainingConfig]] = {
     one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
 }
 
 
-def family_of(name: Any) -> type[TrainingConfig]:
+def family_of(name: object) -> type[TrainingConfig]:
     """The configuration class of a family. **Raises:** ConfigError with the nearest name."""
     if not isinstance(name, str) or name not in FAMILIES:
         raise ConfigError(f"family = {shown(name)}: must be one of {', '.join(FAMILIES)}{nearest(str(name), FAMILIES)}")
     return FAMILIES[name]
 
 
-def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
+def check_names(config: type[TrainingConfig], names: Iterable[str]) -> None:
     """**Raises:** ConfigError for a name that is no setting of this family: it says which families have it, or what
     was probably meant."""
-    known = [*settings_of(config), *(PARTS if config is MixtureTrainingConfig else ())]
+    known = _names(config)
     for name in names:
         if name in known:
             continue
-        owners = [
-            one for one in FAMILIES.values() if name in settings_of(one) or name in PARTS and one.family == "mixture"
-        ]
-        if owners:
+        if owners := [one for one in FAMILIES.values() if name in _names(one)]:
             labels, families = (" and ".join(getattr(one, key) for one in owners) for key in ("label", "family"))
             raise ConfigError(
                 f"{name} is a setting of {labels}, not of {config.label}; leave it out, or train {families}"
@@ -342,39 +346,47 @@ def check_names(config: type[TrainingConfig], names: Mapping[str, Any]) -> None:
         raise ConfigError(f"config key {shown(name)} does not exist for {config.label}{nearest(name, known)}")
 
 
-def _checked(config: type[TrainingConfig], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _names(config: type[TrainingConfig]) -> list[str]:
+    """The settings of a family, and the parts of a mixture."""
+    return [one.name for one in dataclasses.fields(config)]
+
+
+def _checked(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, object]:
     """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
     check_names(config, changes)
-    known, found = settings_of(config), {}
+    known, found = settings_of(config), dict(changes)
     for name, value in changes.items():
-        if name in PARTS and not isinstance(value, _PART_TYPES[name]):
-            kind = "TiRGN or RE-GCN" if name == "structure" else "the evidence model"
-            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {kind}")
-        found[name] = value if name in PARTS else known[name].checked(value)
+        if name in known:
+            found[name] = known[name].checked(value)
+            continue
+        kinds, label = _PART_KINDS[name]
+        if not isinstance(value, kinds):
+            raise ConfigError(f"{name} = {getattr(value, 'label', shown(value))}: must be settings of {label}")
     return found
 
 
-def _of_family(config: TrainingConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _of_family(config: TrainingConfig, changes: Mapping[str, object]) -> dict[str, object]:
     """`changes` without the family, which must be that of `config`."""
     if (family := changes.get("family", config.family)) != config.family:
         raise ConfigError(f"family = {shown(family)}: these are settings of {config.label} ({config.family})")
     return {name: value for name, value in changes.items() if name != "family"}
 
 
-def config_from_dict(document: Any, where: str = "") -> TrainingConfig:
+def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     """The configuration that `to_dict` wrote. **Raises:** ConfigError for a family, key or value that cannot be."""
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
+    # `where` is given for a part, and a mixture in a mixture would recurse as deep as the document does.
     if where and config is MixtureTrainingConfig:
         raise ConfigError(f"{where}family = 'mixture': must be one of its parts")
     given = {name: value for name, value in document.items() if name != "family"}
     for name in PARTS if config is MixtureTrainingConfig else ():
         given[name] = config_from_dict(given.get(name), f"{name}: ")
-    return config(**_checked(config, given))
+    return dataclasses.replace(config(), **_checked(config, given))
 
 
-def flatten(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The settings of a document by name, those of a mixture's parts as `structure.epochs`."""
     for name, value in document.items():
         if isinstance(value, Mapping):

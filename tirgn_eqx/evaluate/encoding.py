@@ -36,8 +36,8 @@ def encode_rows(
 class EncoderSteps(NamedTuple):
     """Compiled steps of encoders: `encode` by shape of the window, `edgeless` states by length of the window."""
 
-    encode: CompileCache
-    edgeless: CompileCache
+    encode: CompileCache[Encoding]
+    edgeless: CompileCache[Float[Array, "entity dim"]]
 
     @classmethod
     def new(cls) -> "EncoderSteps":

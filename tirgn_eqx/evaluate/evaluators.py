@@ -89,7 +89,7 @@ def rank_evidence_batch(
 class EvaluationSteps(NamedTuple):
     """Compiled steps of evaluators of one model shape: `rank` by bucket, and those of the encoder."""
 
-    rank: CompileCache
+    rank: CompileCache[tuple[Ranks, Ranks]]
     encoder: EncoderSteps
 
 

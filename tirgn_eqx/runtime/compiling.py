@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -12,8 +12,19 @@ from tirgn_eqx.runtime.malloc import return_freed_memory
 # On a CPU, XLA lets YNNPACK compute products, which runs those inside a loop on one thread; without it, on all.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
+Donated = Literal["all", "all-except-first", "warn", "warn-except-first", "none"]
+Result = TypeVar("Result")
+CompiledT = TypeVar("CompiledT", covariant=True)
 
-def compile_lowered(lowered: Any) -> Any:
+
+@runtime_checkable
+class Lowered(Protocol[CompiledT]):
+    """A function lowered by JAX (`jax.stages.Lowered`), or by Equinox, whose class is private."""
+
+    def compile(self, /, compiler_options: dict[str, str | bool] | None = None) -> CompiledT: ...
+
+
+def compile_lowered(lowered: Lowered[CompiledT]) -> CompiledT:
     """Compile a lowered function with the options of the backend, or without those that this XLA does not know."""
     if jax.default_backend() == "cpu":
         try:
@@ -24,15 +35,19 @@ def compile_lowered(lowered: Any) -> Any:
     return lowered.compile()
 
 
-def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "none") -> Any:
+def compile_ahead(
+    function: Callable[..., Result], *arguments: object, donate: Donated = "none"
+) -> Callable[..., Result]:
     """`function` compiled for `arguments`; `donate` as in `eqx.filter_jit`.
 
     Free memory is returned to the system before and after, so that the peak of a training is that of the compiler or
     that of the steps, not their sum.
     """
-    jitted: Any = eqx.filter_jit(function, donate=donate)
+    jitted = eqx.filter_jit(function, donate=donate)
     return_freed_memory()
-    compiled = compile_lowered(jitted.lower(*arguments))
+    # Equinox declares the result of `filter_jit` as a plain function, and documents that it has `lower`.
+    lowered: Lowered[Callable[..., Result]] = jitted.lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]
+    compiled = compile_lowered(lowered)
     # A function that was defined inside another one belongs to one training, and nothing else can call it again.
     if "<locals>" in getattr(function, "__qualname__", ""):
         _forget(jitted)
@@ -40,19 +55,19 @@ def compile_ahead(function: Callable[..., Any], *arguments: Any, donate: Any = "
     return compiled
 
 
-def _forget(jitted: Any) -> None:
+def _forget(jitted: Callable[..., object]) -> None:
     """Clear JAX's caches of a function that was made for one training.
 
     The caches hold the function, and the function holds its entry in them. A process that trains again and again would
     keep every step that it ever compiled, until the system refuses further memory maps. Functions of modules stay,
     because others may call them again.
     """
-    inner: Any = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
-    if hasattr(inner, "clear_cache"):
-        inner.clear_cache()
+    inner = getattr(jitted, "_cached", None)  # the jitted function within Equinox's
+    if (clear := getattr(inner, "clear_cache", None)) is not None:
+        clear()
 
 
-class CompileCache:
+class CompileCache(Generic[Result]):
     """`function` compiled ahead of time, once for every key that it is called with.
 
     A call returns before the device has finished, while a function of `eqx.filter_jit` waits at every call; so the
@@ -63,15 +78,16 @@ class CompileCache:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Result],
         *,
-        donate: Any = "none",
-        on_compile: Callable[[Any, float], None] | None = None,
+        donate: Donated = "none",
+        on_compile: Callable[[Any, float], None] | None = None,  # any: the type of the caller's keys
     ):
-        self._function, self._donate, self._on_compile = function, donate, on_compile
-        self.compiled: dict[Hashable, Any] = {}
+        self._function, self._on_compile = function, on_compile
+        self._donate: Donated = donate
+        self.compiled: dict[Hashable, Callable[..., Result]] = {}
 
-    def prepare(self, key: Hashable, *arguments: Any) -> Any:
+    def prepare(self, key: Hashable, *arguments: object) -> Callable[..., Result]:
         """The compiled function of `key`, compiled for `arguments` unless it was before."""
         run = self.compiled.get(key)
         if run is None:
@@ -81,5 +97,5 @@ class CompileCache:
                 self._on_compile(key, time.perf_counter() - begin)
         return run
 
-    def __call__(self, key: Hashable, *arguments: Any) -> Any:
+    def __call__(self, key: Hashable, *arguments: object) -> Result:
         return self.prepare(key, *arguments)(*arguments)

@@ -2,13 +2,13 @@
 
 import ctypes
 import sys
-from typing import Any
+from collections.abc import Callable
 
 # Constants of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
-def _of_glibc(name: str) -> Any:
+def _of_glibc(name: str) -> Callable[..., int] | None:
     """A function of the C library, or None elsewhere than on glibc."""
     if not sys.platform.startswith("linux"):
         return None

@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
 from tirgn_eqx.errors import ConfigError, nearest, shown
@@ -33,6 +34,7 @@ WHOLE = PartitionSpec()  # on every device
 BLOCK_BYTES = 64 * 2**20  # of a table, copied to the host at once
 
 Axis = Literal["data", "entity"]
+Built = TypeVar("Built")
 
 
 class MeshShape(NamedTuple):
@@ -75,13 +77,14 @@ def parse_mesh(text: str, available: int) -> MeshShape:
     return shape
 
 
-def make_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
+# To a type checker, `jax.Device` is a variable and no type.
+def make_mesh(shape: MeshShape, devices: Sequence[object] | None = None) -> Mesh:
     """A mesh of the first `devices`, by default of all processes; XLA chooses the sharding where none is given."""
     chosen = list(jax.devices() if devices is None else devices)[: shape.devices]
     return Mesh(np.asarray(chosen).reshape(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def on(mesh: Mesh | None) -> AbstractContextManager[Any]:
+def on(mesh: Mesh | None) -> AbstractContextManager[object]:
     """A context in which traced functions are split over `mesh`; without a mesh, nothing changes."""
     return nullcontext() if mesh is None else jax.set_mesh(mesh)
 
@@ -137,8 +140,8 @@ def _spec(path: tuple) -> PartitionSpec:
 def as_placed(tree: PyTree) -> PyTree:
     """A model or optimizer state inside a traced function, split as `placed` splits it."""
 
-    def pin(path, leaf):
-        return split(leaf, *_spec(path)) if eqx.is_array(leaf) else leaf
+    def pin(path: tuple, leaf: object) -> object:
+        return split(leaf, *_spec(path)) if isinstance(leaf, jax.Array) else leaf
 
     return jax.tree_util.tree_map_with_path(pin, tree)
 
@@ -146,8 +149,8 @@ def as_placed(tree: PyTree) -> PyTree:
 def filled_up(tree: PyTree, mesh: Mesh) -> PyTree:
     """A model or optimizer state whose tables are padded to `table_rows` rows by zeros."""
 
-    def fill(path: tuple, leaf: Any) -> Any:
-        if not (eqx.is_array(leaf) and _is_table(path)):
+    def fill(path: tuple, leaf: object) -> object:
+        if not (isinstance(leaf, jax.Array) and _is_table(path)):
             return leaf
         more = table_rows(len(leaf), mesh) - len(leaf)
         return jax.numpy.pad(leaf, [(0, more)] + [(0, 0)] * (leaf.ndim - 1))
@@ -161,13 +164,13 @@ def placed(tree: PyTree, mesh: Mesh | None) -> PyTree:
     if mesh is None:
         return tree
 
-    def put(path, leaf):
-        return put_leaf(path, leaf, mesh) if eqx.is_array_like(leaf) else leaf
+    def put(path: tuple, leaf: object) -> object:
+        return put_leaf(path, leaf, mesh) if isinstance(leaf, ArrayLike) else leaf
 
     return jax.tree_util.tree_map_with_path(put, tree)
 
 
-def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
+def put_leaf(path: tuple, values: ArrayLike, mesh: Mesh | None) -> Array:
     """One leaf of a model or optimizer state, see `placed`; a copy on the default device without a mesh."""
     if mesh is None:
         # A copy, because a step donates the state, and the buffers of the caller's array must stay valid.
@@ -177,7 +180,8 @@ def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
     host = np.asarray(values)
     rows = table_rows(len(host), mesh)
 
-    def part(index: Any) -> np.ndarray:
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         # JAX asks for a range of the padded rows: of 10 entities on 4 devices, the last one asks for rows 9 to 12, of
         # which the host has row 9 alone.
         begin, end, _ = index[0].indices(rows)
@@ -187,7 +191,7 @@ def put_leaf(path: tuple, values: Any, mesh: Mesh | None) -> Array:
     return jax.make_array_from_callback((rows, *host.shape[1:]), NamedSharding(mesh, _spec(path)), part)
 
 
-def put_array(values: Any, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
+def put_array(values: ArrayLike | np.generic, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
     """An array of the host, the same in every process, on `mesh`."""
     sharding = NamedSharding(mesh, spec)
     if isinstance(values, jax.Array) and jax.numpy.issubdtype(values.dtype, jax.dtypes.prng_key):
@@ -200,7 +204,7 @@ def put_array(values: Any, mesh: Mesh, spec: PartitionSpec = WHOLE) -> Array:
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def made(build: Callable[[], Any], mesh: Mesh | None) -> Any:
+def made(build: Callable[[], Built], mesh: Mesh | None) -> Built:
     """`build()`, a model or optimizer state; on a mesh every device makes only its part of the tables."""
     if mesh is None:
         return build()
@@ -249,7 +253,7 @@ class Placement(NamedTuple):
 def described(tree: PyTree, mesh: Mesh) -> PyTree:
     """Abstract arrays of a model or optimizer state as `placed` would make them."""
 
-    def describe(path: tuple, leaf: Any) -> Any:
+    def describe(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         # `split` without axes: an empty PartitionSpec keeps a whole copy on every device.
         rows = (table_rows(leaf.shape[0], mesh),) if _is_table(path) else leaf.shape[:1]
         sharding = NamedSharding(mesh, _spec(path))
@@ -261,7 +265,7 @@ def described(tree: PyTree, mesh: Mesh) -> PyTree:
 def described_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     """Abstract arrays of a batch as `Placement` would make them."""
 
-    def describe(path: tuple, leaf: Any) -> Any:
+    def describe(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         queries = getattr(path[0], "name", None) in QUERIES
         sharding = NamedSharding(mesh, Placement(mesh).spec(leaf.shape, queries))
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -300,20 +304,21 @@ class Blocks:
 def for_files(tree: PyTree, num_entities: int) -> PyTree:
     """A model or optimizer state to write to files: its tables as `Blocks` without padding, all else on the host."""
 
-    def write(path: tuple, leaf: Any) -> Any:
-        split_up = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+    def write(path: tuple, leaf: ArrayLike) -> Blocks | np.ndarray:
         # On one device, the table has no padding and is copied as a whole.
-        return Blocks(leaf, num_entities) if split_up and _is_table(path) else to_host(leaf)
+        if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1 and _is_table(path):
+            return Blocks(leaf, num_entities)
+        return to_host(leaf)
 
     return jax.tree_util.tree_map_with_path(write, tree)
 
 
-def to_host(array: Any) -> np.ndarray:
+def to_host(array: ArrayLike) -> np.ndarray:
     """Copy an array of any mesh to the host, whole, in every process."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         # This process has only some of the shards. A jitted identity gathers all of them on every device, which is a
         # collective operation: every process must call it.
-        mesh = array.sharding.mesh  # pyright: ignore[reportAttributeAccessIssue]
-        array = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, WHOLE))(array)
-        array = array.addressable_data(0)
+        assert isinstance(array.sharding, NamedSharding)
+        whole = jax.jit(lambda x: x, out_shardings=NamedSharding(array.sharding.mesh, WHOLE))(array)
+        return np.asarray(whole.addressable_data(0))
     return np.asarray(array)

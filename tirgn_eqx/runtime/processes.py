@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -32,7 +31,6 @@ def join(coordinator: str, num_processes: int | None = None, process_id: int | N
 
     **Raises:** ConfigError when the values are invalid, or the others cannot be reached.
     """
-    options: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator == "auto":
         if num_processes is not None or process_id is not None:
             raise ConfigError("--coordinator auto: takes the number of processes from the scheduler; leave it out")
@@ -46,9 +44,13 @@ def join(coordinator: str, num_processes: int | None = None, process_id: int | N
             raise ConfigError(f"--coordinator {shown(coordinator)}: give --num-processes and --process-id as well")
         if not 0 <= process_id < num_processes:
             raise ConfigError(f"--process-id {process_id}: must be one of 0 to {num_processes - 1}")
-        options |= {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
     try:
-        jax.distributed.initialize(**options)
+        jax.distributed.initialize(
+            None if coordinator == "auto" else coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
@@ -131,7 +133,7 @@ class PeerMonitor:
                     connection.sendall(str(lost).encode())
         self._on_lost(lost)
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if not self._peers:
             return
         # SystemExit and KeyboardInterrupt are deliberate: after a goodbye, no other process takes this one for lost.
@@ -188,7 +190,8 @@ class Agreement:
     LATER = 3
 
     def __init__(self, mesh: jax.sharding.Mesh | None):
-        self._mesh, self._waiting = (mesh if count() > 1 else None), deque()
+        self._mesh = mesh if count() > 1 else None
+        self._waiting: deque[jax.Array] = deque()
 
     def __call__(self, *flags: bool, now: bool = False) -> tuple[bool, ...]:
         """Which flags any process set `LATER` steps ago; `now`: wait for those of this step."""
@@ -203,7 +206,7 @@ class Agreement:
             result |= np.asarray(self._waiting.popleft()) > 0
         return tuple(result.tolist())
 
-    def _send(self, flags: tuple[bool, ...]) -> Any:
+    def _send(self, flags: tuple[bool, ...]) -> jax.Array:
         mesh = self._mesh
         assert mesh is not None
         # One row of flags for each device: this process fills the rows of its own devices, and the sum covers all.
@@ -216,7 +219,7 @@ class Agreement:
 
 # Cached for each mesh, because every new lambda would be compiled again.
 @functools.cache
-def _sum(mesh: jax.sharding.Mesh) -> Any:
+def _sum(mesh: jax.sharding.Mesh) -> Callable[[jax.Array], jax.Array]:
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.jit(lambda flags: flags.sum(0), out_shardings=whole)
 

@@ -5,39 +5,59 @@ import logging
 import queue
 import threading
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 _log = logging.getLogger("tirgn_eqx")
 
 
-class BackgroundWriter:
-    """Takes records through a bounded queue. The first failure switches it off, with one warning.
+@dataclass(frozen=True)
+class LogEntry:
+    """Numbers and texts by name at a step; `time` in Unix seconds.
 
-    A subclass says what to do with the records in three methods, which the thread calls: `_start`, `_write` for every
-    record, and `_finish`. Exceptions that they raise switch the writer off and reach nothing else.
+    None stands for NaN and infinities in entries that were read from JSON again.
+    """
+
+    values: Mapping[str, int | float | str | None]
+    step: int
+    time: float
+
+
+@dataclass(frozen=True)
+class _End:
+    """What `close` puts behind all entries; `failed`: whether the training ended in an error."""
+
+    failed: bool
+
+
+class BackgroundWriter:
+    """Takes entries through a bounded queue. The first failure switches it off, with one warning.
+
+    A subclass says what to do with the entries in three methods, which the thread calls: `_start`, `_write` for every
+    entry, and `_finish`. Exceptions that they raise switch the writer off and reach nothing else.
 
     **Arguments:** `name`: the backend, for the warning; `rest`: what continues without it; `timeout`: seconds that
     `close` waits.
     """
 
-    capacity = 4096  # records that may wait in the queue
-    unsent = ""  # for the warning: how to recover records that were not written in time
+    capacity = 4096  # entries that may wait in the queue
+    unsent = ""  # for the warning: how to recover entries that were not written in time
 
     def __init__(self, name: str, rest: str, timeout: int | float):
         self.active = True
         self._name, self._rest, self._timeout = name, rest, timeout
         self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(self.capacity)
+        self._queue: queue.Queue[LogEntry | _End] = queue.Queue(self.capacity)
         self._done = threading.Event()
         # A daemon thread does not keep the process alive when the backend hangs.
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def send(self, record: Any, *, wait: int | float = 0) -> None:
-        """Queue a record, waiting at most `wait` seconds for room."""
+    def send(self, entry: LogEntry, *, wait: int | float = 0) -> None:
+        """Queue an entry, waiting at most `wait` seconds for room."""
         if not self.active:
             return
         try:
-            self._queue.put((True, record), block=wait > 0, timeout=wait or None)
+            self._queue.put(entry, block=wait > 0, timeout=wait or None)
         except queue.Full:
             self._switch_off(f"it is {self.capacity} records behind")
 
@@ -48,15 +68,15 @@ class BackgroundWriter:
         # Both waits together take at most the timeout.
         until = time.monotonic() + self._timeout
         with contextlib.suppress(queue.Full):
-            # It is queued behind all records, so that they are written before the thread ends.
-            self._queue.put((False, failed), timeout=self._timeout)
+            # It is queued behind all entries, so that they are written before the thread ends.
+            self._queue.put(_End(failed), timeout=self._timeout)
         if not self._done.wait(max(0.0, until - time.monotonic())):
             self._switch_off(f"not finished after {self._timeout:g} s{self.unsent}")
 
     def _start(self) -> None:
         raise NotImplementedError
 
-    def _write(self, record: Any) -> None:
+    def _write(self, entry: LogEntry) -> None:
         raise NotImplementedError
 
     def _finish(self, failed: bool) -> None:
@@ -74,12 +94,12 @@ class BackgroundWriter:
         try:
             self._start()
             while self.active:
-                more, record = self._queue.get()
-                if not more:
-                    self._finish(record)
+                item = self._queue.get()
+                if isinstance(item, _End):
+                    self._finish(item.failed)
                     finished = True
                     break
-                self._write(record)
+                self._write(item)
                 if self._queue.empty():
                     self._flush()
         except BaseException as error:

@@ -8,14 +8,15 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
-from tirgn_eqx.tracking.tensorboard_writer import LogEntry, TensorBoardWriter
+from tirgn_eqx.tracking.background_writer import LogEntry
+from tirgn_eqx.tracking.tensorboard_writer import TensorBoardWriter
 from tirgn_eqx.tracking.wandb_writer import WandbWriter
 
 LOCK = ".log.lock"
@@ -54,7 +55,7 @@ class TrainingLogger:
         logdir: str | Path,
         project: str = "geopol-tkg",
         run_name: str | None = None,
-        config: Any = None,
+        config: object = None,
         *,
         wandb_timeout: int | float = 10,
         resume_step: int | None = None,
@@ -83,7 +84,7 @@ class TrainingLogger:
         self._wandb = None
         if os.environ.get("WANDB_API_KEY"):
             self._wandb = WandbWriter(
-                wandb_timeout, project=project, name=run_name, config=self._config, dir=str(self.logdir)
+                wandb_timeout, project=project, name=run_name, config=self._config, folder=self.logdir
             )
         else:
             _log.info("W&B not configured, TensorBoard only")
@@ -94,29 +95,20 @@ class TrainingLogger:
         """Whether Weights & Biases is set up and has not failed so far."""
         return self._wandb is not None and self._wandb.active
 
-    def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
+    def log_metrics(self, metrics: Mapping[str, object], step: int, *, once: bool = False) -> None:
         """Log numbers by name (Python, NumPy or JAX scalars) at `step`.
 
         **Arguments:** `once`: do nothing when the last line is the same but for its time.
         """
         self._check_open()
         values = {name: _number(name, value) for name, value in metrics.items()}
-        now = time.time()
-        if once and self._is_last_line({"step": step, "time": now, **values}):
-            return
-        self._line("metrics.jsonl", {"step": step, "time": now, **values})
-        self._tensorboard.send(LogEntry(values, step, now))
-        if self._wandb:
-            self._wandb.send((values, step))
+        if not (once and self._is_last_line({"step": step, **values})):
+            self._log("metrics.jsonl", values, step)
 
     def log_text(self, tag: str, text: str, step: int) -> None:
         """Log a text at `step`; TensorBoard shows it as Markdown."""
         self._check_open()
-        now = time.time()
-        self._line("text.jsonl", {"step": step, "time": now, tag: text})
-        self._tensorboard.send(LogEntry({tag: text}, step, now))
-        if self._wandb:
-            self._wandb.send(({tag: text}, step))
+        self._log("text.jsonl", {tag: text}, step)
 
     def close(self) -> None:
         """Write out everything; closing twice does nothing."""
@@ -125,7 +117,7 @@ class TrainingLogger:
     def __enter__(self) -> "TrainingLogger":
         return self
 
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._close(failed=kind is not None)
 
     def _close(self, failed: bool) -> None:
@@ -148,7 +140,15 @@ class TrainingLogger:
         # Line buffering, so that a killed process loses no whole line.
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
-    def _line(self, name: str, record: dict[str, Any]) -> None:
+    def _log(self, name: str, values: Mapping[str, int | float | str], step: int) -> None:
+        """Append a line to the file `name`, and send the same to TensorBoard and Weights & Biases."""
+        entry = LogEntry(values, step, time.time())
+        self._line(name, {"step": step, "time": entry.time, **values})
+        self._tensorboard.send(entry)
+        if self._wandb:
+            self._wandb.send(entry)
+
+    def _line(self, name: str, record: Mapping[str, object]) -> None:
         """Append a line to a file, unless that failed before."""
         if name in self._failed_files:
             return
@@ -161,12 +161,13 @@ class TrainingLogger:
             reason = error.strerror or error
             _log.warning("%s cannot be written (%s) and ends here, the training goes on", self.logdir / name, reason)
 
-    def _is_last_line(self, record: dict[str, Any]) -> bool:
-        """Whether the last line of the metrics equals `record`, whatever its time."""
+    def _is_last_line(self, record: Mapping[str, object]) -> bool:
+        """Whether the last line of the metrics is `record` and a time."""
         lines = (self.logdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         # Compared as JSON, where NaN is null on both sides.
         try:
-            return bool(lines) and json.loads(lines[-1]) | {"time": record["time"]} == json.loads(to_json(record))
+            last = json.loads(lines[-1]) if lines else {}
+            return last == json.loads(to_json(record)) | {"time": last.get("time")}
         except ValueError:  # cut short when the disk was full
             return False
 
@@ -195,10 +196,10 @@ class TrainingLogger:
 class NullLogger(contextlib.AbstractContextManager["NullLogger"]):
     """Takes the place of a `TrainingLogger` in processes that do not log."""
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         return None
 
-    def log_metrics(self, metrics: Mapping[str, Any], step: int, *, once: bool = False) -> None:
+    def log_metrics(self, metrics: Mapping[str, object], step: int, *, once: bool = False) -> None:
         """Do nothing."""
 
     def log_text(self, tag: str, text: str, step: int) -> None:
@@ -228,9 +229,10 @@ def _truncate(logdir: Path, step: int | float) -> None:
             write_text(path, "".join(lines[:kept]))
 
 
-def _number(name: str, value: Any) -> int | float:
+def _number(name: str, value: object) -> int | float:
     """`value` as a Python number."""
-    number = value.item() if getattr(value, "size", None) == 1 else value
+    # Scalars of NumPy and JAX, so that neither must be imported here.
+    number = value.item() if getattr(value, "size", None) == 1 else value  # pyright: ignore[reportAttributeAccessIssue]
     if not isinstance(number, (int, float)):
         raise TypeError(f"metric {name!r} must be one number, not {type(value).__name__} {value!r:.60}")
     return number

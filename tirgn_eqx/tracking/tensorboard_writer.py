@@ -1,28 +1,17 @@
 """TensorBoard event files, written in the background."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from tirgn_eqx.tracking.background_writer import BackgroundWriter
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """Numbers and texts by name at a step; `time` in Unix seconds."""
-
-    values: dict[str, Any]
-    step: int
-    time: float
+from tirgn_eqx.tracking.background_writer import BackgroundWriter, LogEntry
 
 
 class TensorBoardWriter(BackgroundWriter):
-    """Writes `LogEntry` records to an event file in `folder`, flushed whenever the queue is empty.
+    """Writes entries to an event file in `folder`, flushed whenever the queue is empty.
 
     **Arguments:** `purge`: hide all points of earlier files, which are then to be sent again; `timeout`: seconds that
     `close` waits.
@@ -39,14 +28,14 @@ class TensorBoardWriter(BackgroundWriter):
             # TensorBoard hides all earlier points from the step of such an event on.
             self._file.write_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
 
-    def _write(self, record: LogEntry) -> None:
-        for name, value in record.values.items():
+    def _write(self, entry: LogEntry) -> None:
+        for name, value in entry.values.items():
             if isinstance(value, str):
                 content = summary.text(name, value)
             else:
                 # The lines that a resumed run replays hold null for NaN and infinities.
                 content = summary.scalar(name, math.nan if value is None else value)
-            self._file.write_event(Event(wall_time=record.time, step=record.step, summary=content))
+            self._file.write_event(Event(wall_time=entry.time, step=entry.step, summary=content))
 
     def _flush(self) -> None:
         self._file.flush()

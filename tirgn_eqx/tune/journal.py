@@ -9,20 +9,27 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.storage.locks import NO_LOCKS, native_lock
+from tirgn_eqx.storage.locks import NO_LOCKS, exclusive_lock, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
+
+if TYPE_CHECKING:
+    import optuna
 
 _FIRST = b'{"op_code":'  # how a journal begins
 
 
-def import_optuna() -> Any:
-    """The package optuna, silenced. **Raises:** ConfigError where it is not installed."""
+def import_optuna() -> None:
+    """Import optuna and silence it, before anything else of it is used.
+
+    **Raises:** ConfigError where it is not installed.
+    """
     try:
         import optuna
     except ImportError as error:
@@ -32,56 +39,44 @@ def import_optuna() -> Any:
     # Optuna logs to stderr by default, and this library never prints.
     optuna.logging.disable_default_handler()
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    return optuna
 
 
 class JournalLock:
     """An exclusive lock on the file `path`, with the methods that optuna's journal calls. **Arguments:**
     `on_acquire`: called once the lock is held."""
 
-    def __init__(self, path: Path, on_acquire: Callable[[], None] = lambda: None):
-        self.path, self.on_acquire = path, on_acquire
-        self._held: FileLock | None = None
+    def __init__(self, path: Path, on_acquire: Callable[[], None]):
+        self._lock, self._on_acquire = native_lock(path), on_acquire
 
     def acquire(self) -> bool:
         """Wait for the lock and take it."""
-        lock = native_lock(self.path)
-        lock.acquire()
+        self._lock.acquire()
         try:
-            self.on_acquire()
+            self._on_acquire()
         # Ctrl-C included: a worker that lives on must not keep the lock.
         except BaseException:
-            lock.release()
+            self._lock.release()
             raise
-        self._held = lock
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
-        if self._held is not None:
-            held, self._held = self._held, None
-            held.release()
-
-    def __enter__(self) -> "JournalLock":
-        self.acquire()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.release()
+        """Give the lock back; nothing happens when it is not held."""
+        self._lock.release()
 
 
-def study_lock(path: Path) -> JournalLock:
+def study_lock(path: Path) -> AbstractContextManager[None]:
     """The lock under which one worker at a time decides which trial is next and which files stay."""
-    return JournalLock(_hidden(path, "turn"))
+    return exclusive_lock(_hidden(path, "turn"))
 
 
-def open_storage(path: Path) -> Any:
+def open_storage(path: Path) -> "optuna.storages.JournalStorage":
     """The journal at `path` as optuna's storage; it is made where there is none.
 
     **Raises:** DataError for a file that is no journal, or cannot be read or written.
     """
-    optuna = import_optuna()
-    _ = optuna.storages.journal  # loaded on first use
+    import_optuna()
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -89,7 +84,8 @@ def open_storage(path: Path) -> Any:
         if not locks_work(_hidden(path, "probe")):
             raise DataError(f"{path}: its filesystem has no file locks to keep workers apart; choose another --study")
         guard = JournalLock(_hidden(path, "lock"), lambda: truncate_partial_line(path))
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=guard))
+        # A subclass of optuna's lock would import optuna with this module; the methods are all that is called.
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=guard))  # pyright: ignore[reportArgumentType]
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise DataError(f"{path}: cannot be used as a study ({reason}); choose another --study") from error

@@ -7,22 +7,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import jax
 from beartype import beartype
 
-from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
+from tirgn_eqx.config import ModelTrainingConfig, SettingValue, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord
+from tirgn_eqx.train.events import EndRecord, TrainingRecord, ValidationRecord, never
 from tirgn_eqx.train.recovery import is_out_of_memory
 from tirgn_eqx.tune.journal import study_lock
 from tirgn_eqx.tune.space import Space, check_space, default_space, space_to_dict
-from tirgn_eqx.tune.study import Claim, SharedStudy
+from tirgn_eqx.tune.study import Claim, SharedStudy, TrialRow
 
+_NO_NUMBER = "no validation gave a number"  # why a trial failed or was pruned
 _PAUSE = 2.0  # seconds between two checks of the trials that other processes work on
 
 
@@ -31,7 +32,7 @@ class TrialRecord:
     """A trial starts; `resumed`: it continues one whose process ended."""
 
     number: int
-    params: dict[str, Any]
+    params: dict[str, SettingValue]
     resumed: bool
 
 
@@ -42,6 +43,26 @@ class TrialEndRecord:
     number: int
     state: str
     mrr: float | None
+
+
+class BestTrial(TrialRow):
+    """The best trial, with the paths of its settings and of its checkpoint, None where that was removed."""
+
+    config: str
+    checkpoint: str | None
+
+
+class SearchResult(TypedDict):
+    """What `tune` returns, JSON-compatible. `counts`: of the trials by state; `best`: None without a complete trial."""
+
+    status: Literal["complete", "interrupted"]
+    study: str
+    counts: dict[str, int]
+    best: BestTrial | None
+    trials: list[TrialRow]
+    space: dict[str, dict[str, object]]
+    seed: int
+    seconds: float
 
 
 SearchRecord = TrainingRecord | TrialRecord | TrialEndRecord
@@ -62,7 +83,7 @@ def tune(
     keep_trials: bool = False,
     on_record: Callable[[SearchRecord], None] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> SearchResult:
     """Search for the settings with the highest validation MRR, alone or with other processes at the same `study`.
 
     A trial whose process died is taken over, and its training goes on from its last saved state. While other processes
@@ -77,8 +98,7 @@ def tune(
     those of the best; `on_record`: called with the records of `train_tirgn`, and with a `TrialRecord` and a
     `TrialEndRecord` around them; `stop`: called after every step, and True saves the trial's state and ends the search.
 
-    **Returns:** `status` ("complete" or "interrupted"), `study`, `trials` (a dict each), `counts` by state, `best`
-    (its row with `config` and `checkpoint`; None without a complete trial), `space`, `seed`, `seconds`.
+    **Returns:** a `SearchResult`.
 
     **Raises:** ConfigError without optuna, or for a study of other data, settings or space; DataError for a file that
     is no study, or when all trials failed; CheckpointError when a trial cannot be written or resumed.
@@ -90,14 +110,14 @@ def tune(
     has_static = graph.static is not None
     space = default_space(config, has_static) if space is None else space
     check_space(space, config, has_static)
-    emit, stop = on_record or (lambda record: None), stop or (lambda: False)
+    emit, stop = on_record or (lambda record: None), stop or never
     path, begin = Path(study), time.perf_counter()
     shared = SharedStudy(path, graph, config, space, seed=seed, pruner=pruner, startup=startup)
     out = path.parent / "best.toml" if out is None else Path(out)
-    status = "complete"
     while not stop():
         claim = shared.claim(trials)
         if claim is None:
+            # While others work, one of them may die, and its trial is then taken over here.
             if all(row["state"] != "running" for row in shared.rows()):
                 break
             _wait(stop)
@@ -105,6 +125,7 @@ def tune(
         try:
             ended = _work(shared, claim, graph, emit, stop)
         finally:
+            # Also after an error: the system would keep the lock until this process ends.
             claim.release()
         # The compiled steps of one trial do not fit the shapes of the next.
         jax.clear_caches()
@@ -114,8 +135,8 @@ def tune(
         _keep_best(shared, out, keep_trials)
     rows = shared.rows()
     counts = Counter(row["state"] for row in rows)
-    if counts["running"] or len(rows) < trials:
-        status = "interrupted"
+    status = "interrupted" if counts["running"] or len(rows) < trials else "complete"
+    # Once more: another process may have ended the last trial.
     best = _keep_best(shared, out, keep_trials)
     if status == "complete" and best is None:
         reasons = [row.get("reason", "none came to a validation") for row in rows if row["state"] != "complete"]
@@ -147,15 +168,23 @@ def _work(
 
     def record(one: TrainingRecord) -> None:
         nonlocal pruned
-        if isinstance(one, ValidationRecord) and one.epoch > 0 and math.isfinite(one.metrics["mrr"]):
+        # NaN is reported as well: the pruner takes it for the worst value.
+        if isinstance(one, ValidationRecord) and one.epoch > 0:
             pruned = shared.report(claim, one.epoch, one.metrics["mrr"])
         if not isinstance(one, EndRecord):
             emit(one)
 
     try:
         write_text(folder / "config.toml", f"# settings of trial {number}\n{config.to_toml()}")
-        outputs: dict[str, Any] = {"model_dir": folder, "run_name": f"trial-{number:04d}", "resume": claim.resumed}
-        found = train_tirgn(graph, config, on_record=record, stop=lambda: pruned or stop(), **outputs)
+        found = train_tirgn(
+            graph,
+            config,
+            model_dir=folder,
+            run_name=f"trial-{number:04d}",
+            resume=claim.resumed,
+            on_record=record,
+            stop=lambda: pruned or stop(),
+        )
     except CheckpointError as error:
         if not claim.resumed:
             raise
@@ -174,9 +203,10 @@ def _work(
     if found["status"] == "complete" and mrr is not None and math.isfinite(mrr):
         shared.finish(claim, "complete", float(mrr), **attributes)
     elif found["status"] == "complete":
-        shared.finish(claim, "failed", **attributes, reason="no validation gave a number")
+        shared.finish(claim, "failed", **attributes, reason=_NO_NUMBER)
     elif pruned:
-        shared.finish(claim, "pruned", **attributes)
+        reason = _NO_NUMBER if shared.rows()[number]["mrr"] is None else None
+        shared.finish(claim, "pruned", **attributes, reason=reason)
     else:
         return False
     row = shared.rows()[number]
@@ -190,7 +220,7 @@ def _caused_by_settings(error: BaseException) -> bool:
     return isinstance(error, DivergedError) or any(cause is not None and is_out_of_memory(cause) for cause in causes)
 
 
-def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, Any] | None:
+def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> BestTrial | None:
     """Write the best settings so far to `out`, and remove the checkpoints of the other finished trials."""
     with study_lock(shared.path):
         if not keep_trials:
@@ -202,7 +232,7 @@ def _keep_best(shared: SharedStudy, out: Path, keep_trials: bool) -> dict[str, A
         head = f"# trial {best['number']} of {shared.path.name}, validation MRR {best['mrr']:.6f}\n"
         write_text(out, head + config.to_toml())
     checkpoint = shared.folder(best["number"]) / "tirgn_best.npz"
-    return best | {"config": str(out), "checkpoint": str(checkpoint) if checkpoint.exists() else None}
+    return {**best, "config": str(out), "checkpoint": str(checkpoint) if checkpoint.exists() else None}
 
 
 def _wait(stop: Callable[[], bool]) -> None:

@@ -4,10 +4,13 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tirgn_eqx.config import Range, SettingInfo, TrainingConfig, check_names, parse_value, settings_of
+from tirgn_eqx.config import Range, SettingInfo, SettingValue, TrainingConfig, check_names, parse_value, settings_of
 from tirgn_eqx.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    import optuna
 
 _MAX_CHOICES = 64
 _SYNTAX = "write LOW:HIGH, LOW:HIGH:log, or choices A,B"
@@ -17,7 +20,7 @@ _SYNTAX = "write LOW:HIGH, LOW:HIGH:log, or choices A,B"
 class Choices:
     """Values, one of which is taken."""
 
-    values: tuple[Any, ...]
+    values: tuple[SettingValue, ...]
 
 
 Space = dict[str, Range | Choices]
@@ -45,7 +48,7 @@ def parse_space(texts: list[str], config: TrainingConfig) -> Space:
         if name in space:
             raise ConfigError(f"--param {shown(text)}: {name} was given before; give it once")
         try:
-            check_names(type(config), {name: raw})
+            check_names(type(config), [name])
         except ConfigError as error:
             raise ConfigError(f"--param: {error}") from error
         one = settings_of(type(config)).get(name)
@@ -67,7 +70,7 @@ def check_space(space: Space, config: TrainingConfig, static: bool) -> None:
             raise ConfigError(f"--param {name}: {why}; leave it out")
 
 
-def space_to_dict(space: Mapping[str, Range | Choices]) -> dict[str, dict[str, Any]]:
+def space_to_dict(space: Mapping[str, Range | Choices]) -> dict[str, dict[str, object]]:
     """The space as JSON has it."""
     return {
         name: {"values": list(part.values)} if isinstance(part, Choices) else dataclasses.asdict(part)
@@ -75,16 +78,17 @@ def space_to_dict(space: Mapping[str, Range | Choices]) -> dict[str, dict[str, A
     }
 
 
-def format_part(part: Mapping[str, Any]) -> str:
+def format_part(part: Mapping[str, object]) -> str:
     """The range or the choices of one setting, from `space_to_dict`, as `parse_space` reads them."""
-    if "values" in part:
-        return ",".join(str(value) for value in part["values"])
+    if isinstance(values := part.get("values"), list):
+        return ",".join(map(str, values))
     return f"{part['low']}:{part['high']}" + (":log" if part["log"] else "")
 
 
 def _without_effect(name: str, space: Space, config: TrainingConfig, static: bool) -> str | None:
     """Why a setting has no effect in a training of `config`, or None. A setting that `space` varies as well may have
     any value."""
+    # The empty name, which no setting has, stands for no requirement.
     other, values = settings_of(type(config))[name].requires or ("", (None,))
     if not static and "static_graph" in (name, other):
         return "has no effect without a static graph in the data"
@@ -109,6 +113,7 @@ def _parse_part(one: SettingInfo, raw: str) -> Range | Choices:
     if one.type not in (int, float):
         raise ConfigError(f"{where}: {one.name} is no number; give its choices, such as --param {one.name}=A,B")
     low, high = (_parse_value(one, text, where) for text in match.group(1, 2))
+    assert isinstance(low, int | float) and isinstance(high, int | float)
     if not low < high:
         raise ConfigError(f"{where}: {low} is not below {high}; give the lower bound first")
     if match[3] and not low > 0:
@@ -118,7 +123,7 @@ def _parse_part(one: SettingInfo, raw: str) -> Range | Choices:
     return Range(low, high, log=bool(match[3]))
 
 
-def _parse_value(one: SettingInfo, text: str, where: str) -> Any:
+def _parse_value(one: SettingInfo, text: str, where: str) -> SettingValue:
     """A bound or a choice as the setting has it."""
     if not text.strip():
         raise ConfigError(f"{where}: {_SYNTAX}")
@@ -128,11 +133,11 @@ def _parse_value(one: SettingInfo, text: str, where: str) -> Any:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def distributions(space: Space) -> dict[str, Any]:
+def distributions(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
     """The space as optuna's distributions, by name in order."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found = {}
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
     # Sorted, because the sampler draws in this order: that of the command line must not change what is drawn.
     for name, part in sorted(space.items()):
         if isinstance(part, Choices):

@@ -7,19 +7,42 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, cast
 
 from tirgn_eqx.checkpoint.training_state import STATE_FILE
-from tirgn_eqx.config import ModelTrainingConfig, output_settings
+from tirgn_eqx.config import ModelTrainingConfig, SettingValue, output_settings
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, nearest, shown
 from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.tune.journal import import_optuna, open_storage, study_lock
-from tirgn_eqx.tune.space import Choices, Space, distributions, format_part, space_to_dict
+from tirgn_eqx.tune.space import Space, distributions, format_part, space_to_dict
+
+if TYPE_CHECKING:
+    import optuna
 
 PRUNERS = ("median", "hyperband", "none")
 STUDY_NAME = "tirgn"
 _LOCK = ".trial.lock"
+
+
+class TrialRow(TypedDict):
+    """A trial as JSON has it.
+
+    - `mrr`: of the best validation; of a pruned trial, of the best until then. `params`: the values of its settings.
+    - `seconds`: of its training; `attempts`: how many workers have worked on it; `resumed`: how often one of them went
+      on from a saved state; `reason`: why there is no `mrr`.
+    """
+
+    number: int
+    state: Literal["complete", "pruned", "failed", "running"]
+    mrr: float | None
+    params: dict[str, SettingValue]
+    best_epoch: NotRequired[int]
+    epochs_trained: NotRequired[int]
+    seconds: NotRequired[float]
+    attempts: NotRequired[int]
+    resumed: NotRequired[int]
+    reason: NotRequired[str]
 
 
 @dataclass
@@ -30,7 +53,7 @@ class Claim:
     have worked on it, this one included; `locks`: held until the release.
     """
 
-    trial: Any
+    trial: "optuna.trial.Trial"
     folder: Path
     resumed: bool
     attempts: int
@@ -64,9 +87,12 @@ class SharedStudy:
         startup: int = 5,
     ):
         self.path, self.config, self.space, self.seed, self.startup = path, config, space, seed, startup
-        self._optuna = import_optuna()
+        import_optuna()
+        import optuna
+
         storage = open_storage(path)
-        # Trials that differ in where and how often they write can still be compared.
+        # Trials that differ in where and how often they write can still be compared, and what the space varies is not
+        # the same for all.
         free = output_settings() | set(space)
         made_for = {
             "data": {"name": graph.name, "sha256": graph.checksum},
@@ -74,7 +100,7 @@ class SharedStudy:
             "space": space_to_dict(space),
         }
         with study_lock(path):
-            names = self._optuna.get_all_study_names(storage)
+            names = optuna.get_all_study_names(storage)
             if STUDY_NAME not in names:
                 if names:
                     raise DataError(
@@ -85,10 +111,14 @@ class SharedStudy:
                     raise DataError(
                         f"{left}: left by another study, and {path} begins anew; remove it, or put --study elsewhere"
                     )
-            options: dict[str, Any] = {"storage": storage, "study_name": STUDY_NAME, "pruner": self._pruner(pruner)}
+            chosen = self._pruner(pruner)
             # Creating a study that exists would add a line to the journal.
-            load, create = self._optuna.load_study, self._optuna.create_study
-            self.study = load(**options) if STUDY_NAME in names else create(direction="maximize", **options)
+            if STUDY_NAME in names:
+                self.study = optuna.load_study(study_name=STUDY_NAME, storage=storage, pruner=chosen)
+            else:
+                self.study = optuna.create_study(
+                    study_name=STUDY_NAME, storage=storage, pruner=chosen, direction="maximize"
+                )
             before = self.study.user_attrs.get("made_for")
             # A worker that died right after creating the study has left no description and no trials.
             if before is None and not self._trials():
@@ -130,6 +160,8 @@ class SharedStudy:
 
     def _take_over(self, number: int) -> Claim | None:
         """A trial that is not finished, unless another process works on it."""
+        from optuna.trial import Trial
+
         folder, locks = self.folder(number), ExitStack()
         try:
             self._lock_folder(locks, folder)
@@ -142,7 +174,7 @@ class SharedStudy:
                 return None
             self.study.sampler = self._sampler(number)
             # Optuna has no public call to go on with a trial that another process began.
-            trial = self._optuna.trial.Trial(self.study, found._trial_id)
+            trial = Trial(self.study, found._trial_id)
             attempts = found.user_attrs.get("attempts", 0)
             attempts = attempts + 1 if isinstance(attempts, int) else 1
             claim = Claim(trial, folder, (folder / f"{STATE_FILE}.npz").is_file(), attempts, locks)
@@ -162,20 +194,24 @@ class SharedStudy:
 
     def _suggest(self, claim: Claim) -> None:
         """Give the trial a value for every setting; one that it has already stays."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of optuna
+            # What optuna warns of would be printed, and is about its own interface.
+            warnings.simplefilter("ignore")
             for name, one in self._distributions.items():
-                if isinstance(self.space[name], Choices):
-                    claim.trial.suggest_categorical(name, one.choices)
-                elif isinstance(one, self._optuna.distributions.IntDistribution):
-                    claim.trial.suggest_int(name, one.low, one.high, log=one.log)
-                else:
-                    claim.trial.suggest_float(name, one.low, one.high, log=one.log)
+                match one:
+                    case CategoricalDistribution():
+                        claim.trial.suggest_categorical(name, one.choices)
+                    case IntDistribution():
+                        claim.trial.suggest_int(name, one.low, one.high, log=one.log)
+                    case FloatDistribution():
+                        claim.trial.suggest_float(name, one.low, one.high, log=one.log)
         claim.trial.set_user_attr("attempts", claim.attempts)
         if claim.resumed:
             claim.trial.set_user_attr("resumed", claim.trial.user_attrs.get("resumed", 0) + 1)
 
-    def trial_config(self, params: Mapping[str, Any]) -> ModelTrainingConfig:
+    def trial_config(self, params: Mapping[str, object]) -> ModelTrainingConfig:
         """The configuration of a trial. **Raises:** DataError for values that a setting cannot have."""
         try:
             return self.config.replace(**{name: params[name] for name in self.space})
@@ -186,11 +222,11 @@ class SharedStudy:
         """The folder of a trial."""
         return self.path.parent / f"trial-{number:04d}"
 
-    def trial(self, number: int) -> Any:
+    def trial(self, number: int) -> "optuna.trial.FrozenTrial":
         """Optuna's record of a trial."""
         return self._trials()[number]
 
-    def _trials(self) -> list[Any]:
+    def _trials(self) -> "list[optuna.trial.FrozenTrial]":
         return self.study.get_trials(deepcopy=False)
 
     def report(self, claim: Claim, epoch: int, mrr: float) -> bool:
@@ -199,26 +235,37 @@ class SharedStudy:
         # A resumed trial may validate an epoch a second time.
         if epoch not in self.trial(trial.number).intermediate_values:
             trial.report(mrr, epoch)
-        return bool(trial.should_prune())
+        with warnings.catch_warnings():
+            # NumPy warns when all values are NaN. Optuna then prunes the trial, as the worst one.
+            warnings.simplefilter("ignore")
+            return bool(trial.should_prune())  # it may be a boolean of NumPy
 
-    def finish(self, claim: Claim, state: str, mrr: float | None = None, **attributes: Any) -> None:
+    def finish(
+        self,
+        claim: Claim,
+        state: Literal["complete", "pruned", "failed"],
+        mrr: float | None = None,
+        **attributes: int | float | str | None,
+    ) -> None:
         """Record how a trial ended: `complete` with its `mrr`, `pruned` or `failed`; with further `attributes`."""
+        from optuna.trial import TrialState
+
         for name, value in attributes.items():
             if value is not None:
                 claim.trial.set_user_attr(name, value)
-        states = self._optuna.trial.TrialState
-        kind = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[state]
+        kind = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[state]
         # Whoever holds the lock of a trial finishes it, once: a second time is an error that must not pass unnoticed.
         self.study.tell(claim.trial, mrr if state == "complete" else None, kind, skip_if_finished=False)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """All trials by number: state, validation MRR (of a pruned one the best until then), settings, attributes."""
+    def rows(self) -> list[TrialRow]:
+        """All trials by number."""
         return [_row(trial) for trial in self._trials()]
 
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> TrialRow | None:
         """The row of the complete trial with the highest MRR, the first of equal ones."""
         complete = [row for row in self.rows() if row["state"] == "complete" and row["mrr"] is not None]
-        return max(complete, key=lambda row: (row["mrr"], -row["number"]), default=None)
+        # Of equal ones, `max` returns the first.
+        return max(complete, key=lambda row: row["mrr"] or 0.0, default=None)
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints of finished trials, except the best one's. Call it under `study_lock`."""
@@ -230,18 +277,21 @@ class SharedStudy:
                         with contextlib.suppress(FileNotFoundError):
                             path.unlink()
 
-    def _sampler(self, number: int) -> Any:
+    def _sampler(self, number: int) -> "optuna.samplers.TPESampler":
         """The sampler of one trial: its values follow from seed, number and the trials that have ended by then,
         whichever process samples."""
+        from optuna.samplers import TPESampler
+
         # Unlike `hash` of a text, a checksum is the same in every process.
         seed = zlib.crc32(f"{self.seed} {number}".encode())
         with warnings.catch_warnings():
             # A constant liar counts running trials as bad ones, so that workers do not all try the same place.
             warnings.simplefilter("ignore")  # constant_liar was marked experimental in optuna 4
-            return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
+            return TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
 
-    def _pruner(self, name: str) -> Any:
-        pruners = self._optuna.pruners
+    def _pruner(self, name: str) -> "optuna.pruners.BasePruner":
+        from optuna import pruners
+
         if name == "median":
             return pruners.MedianPruner(n_startup_trials=self.startup)
         if name == "hyperband":
@@ -252,18 +302,19 @@ class SharedStudy:
         raise ConfigError(f"--pruner {shown(name)}: must be one of {', '.join(PRUNERS)}{nearest(name, PRUNERS)}")
 
 
-def _row(trial: Any) -> dict[str, Any]:
+def _row(trial: "optuna.trial.FrozenTrial") -> TrialRow:
     name = trial.state.name.lower()
     state = {"fail": "failed", "waiting": "running"}.get(name, name)
     # NaN, which is unequal to itself, is left out.
     values = [value for value in trial.intermediate_values.values() if value == value]
     mrr = trial.value if state == "complete" else max(values, default=None)
-    names = ("best_epoch", "epochs_trained", "seconds", "attempts", "resumed", "reason")
-    attributes = {key: trial.user_attrs[key] for key in names if key in trial.user_attrs}
-    return {"number": trial.number, "state": state, "mrr": mrr, "params": dict(trial.params)} | attributes
+    known = trial.user_attrs.keys() & TrialRow.__optional_keys__
+    attributes = {key: trial.user_attrs[key] for key in TrialRow.__annotations__ if key in known}
+    row = {"number": trial.number, "state": state, "mrr": mrr, "params": dict(trial.params)} | attributes
+    return cast(TrialRow, row)  # as this class wrote it: optuna checks no attributes when it reads a journal
 
 
-def _differences(before: Any, now: dict[str, Any]) -> Iterator[str]:
+def _differences(before: object, now: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
     """What a study was made for unlike `now`, each with what to do about it."""
     if not (isinstance(before, dict) and all(isinstance(before.get(part), dict) for part in now)):
         yield "does not say what it is a study of; give one that tirgn tune made"
@@ -272,7 +323,7 @@ def _differences(before: Any, now: dict[str, Any]) -> Iterator[str]:
     if was.get("sha256") != is_now["sha256"]:
         yield (
             f"is a study of {shown(was.get('name'))} (sha256 {str(was.get('sha256'))[:12]}), not of {is_now['name']} "
-            f"({is_now['sha256'][:12]}); give the same data"
+            f"({str(is_now['sha256'])[:12]}); give the same data"
         )
     for name in sorted({*before["space"], *now["space"]}):
         was, is_now = (found["space"].get(name) for found in (before, now))
@@ -284,11 +335,9 @@ def _differences(before: Any, now: dict[str, Any]) -> Iterator[str]:
             yield f"is a study with {name} = {shown(was)}, not {shown(is_now)}; give the same settings"
 
 
-def _range(part: Any) -> str:
+def _range(part: object) -> str:
     """The range or choices that a study file holds, for a message."""
-    if part is None:
-        return "nothing"
-    try:
-        return shown(format_part(part)).strip("'")
-    except (KeyError, TypeError):
-        return shown(part)
+    with contextlib.suppress(KeyError):
+        if isinstance(part, Mapping):
+            return shown(format_part(part)).strip("'")
+    return "nothing" if part is None else shown(part)
