@@ -66,7 +66,7 @@ def choose_cache(environment: Mapping[str, str]) -> CacheChoice:
 
 
 def _jax_limit(environment: Mapping[str, str], default: int) -> int | None:
-    """The limit that JAX's variable sets, else `default`; JAX refuses what is no number with its own message."""
+    """The limit that JAX's variable sets, None for none; `default` where it is not set or is no number."""
     try:
         limit = int(environment.get(_LIMIT.upper(), default))
     except ValueError:

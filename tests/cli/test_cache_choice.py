@@ -25,9 +25,9 @@ with keep_programs():
     seen = []
     jax.monitoring.register_event_listener(lambda name, **_: seen.append(name.rpartition("/")[2]))
     numbers = jax.device_put(jnp.arange(8.0))
-    one = jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x), donate_argnums=0).lower(numbers)
+    one = jax.jit(lambda x: jnp.sin(x) * jnp.cos(x), donate_argnums=0).lower(numbers)
     one = one.compile(compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})
-    first = float(one(numbers))
+    first = one(numbers).tolist()
     {between}
     second = float(jax.jit(lambda x: jnp.tanh(x).sum() * 3)(jnp.arange(8.0)))
     memory = one.memory_analysis()
