@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -117,13 +116,12 @@ def environment(**changes):
 
 @pytest.mark.ci
 def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_path):
-    """The second call of each compiles nothing that takes as long as what is kept, and says the same."""
+    """The second call of each compiles nothing and says the same."""
     data = write_folder(tmp_path / "tiny")
     train = ["train", "--data-path", data, *SMALL, "--epochs", "1", "--model-dir", "models", "--logdir", "logs"]
     checkpoint = "models/tirgn_best.npz"
 
     def call(*words):
-        begin = time.perf_counter()
         command = [sys.executable, "-c", COUNTED, *map(str, words)]
         env = environment(JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
         found = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
@@ -131,11 +129,13 @@ def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_p
         *shown, counts = found.stdout.splitlines()
         counts = json.loads(counts)
         assert counts["code"] == 0, found.stderr
-        return shown, counts, time.perf_counter() - begin
+        return shown, counts
 
     for words in ([*train, "--json"], ["eval", checkpoint], ["predict", checkpoint, "--facts", "5"]):
         first, second = call(*words), call(*words)
-        assert first[1]["misses"] > 5 and second[1]["misses"] == 0, (words[0], first[1:], second[1:])
-        assert second[1]["hits"] >= first[1]["misses"]
+        found = words[0], first[1], second[1]
+        assert second[1]["misses"] == 0 and second[1]["hits"] == first[1]["misses"] + first[1]["hits"] > 5, found
+        # The training evaluates as well, so that an evaluation finds what it needs at once.
+        assert {"train": first[1]["misses"] > 5, "eval": first[1]["misses"] == 0}.get(words[0], True), found
         if words[0] != "train":
             assert second[0] == first[0]
