@@ -114,6 +114,13 @@ def environment(**changes):
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1"} | changes
 
 
+def _figures(document):
+    """The numbers of a document between 0 and 1: ranks and probabilities, but neither times nor counts."""
+    if isinstance(document, dict):
+        return {name: _figures(value) for name, value in document.items() if "second" not in name}
+    return document if isinstance(document, float) and 0 <= document <= 1 else None
+
+
 @pytest.mark.ci
 def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_path):
     """The second call of each compiles nothing and says the same."""
@@ -131,11 +138,14 @@ def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_p
         assert counts["code"] == 0, found.stderr
         return shown, counts
 
-    for words in ([*train, "--json"], ["eval", checkpoint], ["predict", checkpoint, "--facts", "5"]):
+    for words in ([*train, "--json"], ["eval", checkpoint, "--json"], ["predict", checkpoint, "--facts", "5"]):
         first, second = call(*words), call(*words)
         found = words[0], first[1], second[1]
         assert second[1]["misses"] == 0 and second[1]["hits"] == first[1]["misses"] + first[1]["hits"] > 5, found
         # The training evaluates as well, so that an evaluation finds what it needs at once.
         assert {"train": first[1]["misses"] > 5, "eval": first[1]["misses"] == 0}.get(words[0], True), found
-        if words[0] != "train":
+        if words[0] == "predict":
             assert second[0] == first[0]
+        else:  # the document says how long the command took, too
+            documents = [json.loads(shown[0]) for shown, _ in (first, second)]
+            assert len({json.dumps(_figures(document), sort_keys=True) for document in documents}) == 1, documents
