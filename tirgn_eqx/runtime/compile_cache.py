@@ -48,8 +48,9 @@ def default_cache_root() -> Path | None:
 def machine_folder(root: Path) -> Path:
     """The folder below `root` for programs that were compiled by this jaxlib for this processor.
 
-    A program for a CPU contains instructions that another CPU may lack, and is divided among as many threads as there
-    are cores for the process; JAX's key of a program knows neither for certain. A home may be shared by machines.
+    A home may be shared by machines, and a program for a CPU contains instructions that another CPU may lack: XLA
+    reports that and runs it all the same. JAX's key of a program changes with the instructions, but not with the number
+    of cores, for which XLA may divide the work.
     """
     described = "\n".join([_describe_processor(), str(_usable_cores())])
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
@@ -101,7 +102,7 @@ def cache_settings(folder: Path) -> dict[str, str | float | int]:
         "jax_persistent_cache_min_compile_time_secs": MIN_COMPILE_SECONDS,
         "jax_persistent_cache_min_entry_size_bytes": -1,
         "jax_compilation_cache_max_size": -1,
-        # XLA's own caches lie in the same folder without a limit, and a compilation fails when they cannot be written.
+        # XLA's own caches, which it keeps for GPUs, would lie in the same folder, where nothing bounds them.
         "jax_persistent_cache_enable_xla_caches": "none",
     }
 
