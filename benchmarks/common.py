@@ -428,9 +428,10 @@ def passed_on(args: argparse.Namespace) -> list[str]:
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """The environment of a child process that imports this source tree."""
+    """The environment of a child process that imports this source tree and compiles afresh, unless `TIRGN_CACHE` or
+    JAX's own variables say otherwise."""
     paths = [str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | changes
+    return {"TIRGN_CACHE": "off"} | os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | changes
 
 
 if __name__ == "__main__":

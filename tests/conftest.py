@@ -32,6 +32,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory):
+    """Commands keep compiled programs in a folder of this run, never in the user's home; JAX's own variables hold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIRGN_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
 @pytest.fixture
 def gdelt(monkeypatch):
     """A GDELT server on this machine, which misbehaves as it is told."""

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from tirgn_cli import options
 from tirgn_cli.baseline import baseline_app
+from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
@@ -326,6 +327,7 @@ app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
 
 
 def main() -> None:

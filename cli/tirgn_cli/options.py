@@ -1,5 +1,6 @@
 """Options that several commands share, and how they become reading options, sizes and shapes."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tirgn_cli import complete
+from tirgn_cli.cache_choice import keep_programs
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
@@ -341,14 +343,15 @@ class ReadingFlags:
         return given(**vars(self))
 
 
-def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(*, compiles: bool = True, **replaced: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that turns a function into a command.
 
     It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
     function does not declare itself; these act through their callbacks. A parameter `ctx` receives the context of the
     call: it is declared as `Any`, because its class differs between versions of typer.
 
-    **Arguments:** `replaced`: options in place of those of `READING` that have the same name.
+    **Arguments:** `compiles`: keep the programs that JAX compiles for the function, see `keep_programs`; `replaced`:
+    options in place of those of `READING` that have the same name.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -367,7 +370,8 @@ def command(**replaced: Any) -> Callable[[Callable[..., None]], Callable[..., No
         def run(**values: Any) -> None:
             if reading is not None:
                 values[reading.name] = ReadingFlags(**{name: values.pop(name) for name in READING})
-            function(**{name: value for name, value in values.items() if name not in switches})
+            with keep_programs() if compiles else contextlib.nullcontext():
+                function(**{name: value for name, value in values.items() if name not in switches})
 
         # Typer reads the options from signature and annotations.
         run.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore

@@ -18,7 +18,7 @@ from tirgn_cli import output
 from tools.docs.cli_reference import commands, options
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
-GROUPS = ("tirgn", "tirgn data", "tirgn baseline")
+GROUPS = ("tirgn", "tirgn data", "tirgn baseline", "tirgn cache")
 COMMANDS = {path: command for path, command in commands() if path not in GROUPS}
 PALE = re.compile(r"\x1b\[(?:\d+;)*(?:33|37|93|96|97)m")  # hard to read on white
 
@@ -75,6 +75,8 @@ def calls(place):
         "tirgn predict": [checkpoint, "--facts", "3"],
         "tirgn compare": [checkpoint, "recurrency", "--resamples", "100"],
         "tirgn report": [checkpoint, "--out", place / "report.html"],
+        "tirgn cache info": [],
+        "tirgn cache clear": [],
     }
 
 
