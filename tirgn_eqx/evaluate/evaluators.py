@@ -37,6 +37,9 @@ ModelT = TypeVar("ModelT")
 Split = Literal["train", "valid", "test"]
 # About the most [unit, candidate] scores that are held at once: 256 and 64 MiB in f32.
 MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
+# Padding that takes about as long to score as one more shape takes to compile (5 s on two cores): [query, candidate]
+# scores, and cells and entries of evidence.
+SCORES_PER_SHAPE, EVIDENCE_PER_SHAPE = 2.0e8, 4.0e7
 
 
 def rank_batch(
@@ -116,6 +119,12 @@ class Evaluator(ABC, Generic[ModelT]):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
         self.snapshots = evaluated_snapshots(graph, split)
         self.history_end = None if setting == "single-step" else int(self.snapshots[0])
+
+    def _shared_splits(self, candidates: Candidates | None) -> tuple[str, ...]:
+        """The splits that have the padded shapes of this one: a training ranks valid and test with the same programs,
+        and `tirgn eval` finds them in the compile cache."""
+        shared = self.split != "train" and self.history_end is None and candidates is None
+        return ("valid", "test") if shared else ()
 
     @abstractmethod
     def _rank_arguments(self, model: ModelT) -> Callable[[Any], tuple[Any, ...]]:
@@ -212,6 +221,8 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         self._vocabulary, self._placement = vocabulary or build_history_vocabulary(graph), placement
         self._history |= {"batch_size": min(1024, max(16, MAX_SCORES // graph.num_entities))}
         self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
+        self._options |= {"bucket_cost": SCORES_PER_SHAPE / graph.num_entities}
+        self._options |= {"shared_splits": self._shared_splits(candidates)}
         self._options |= {"history_end": self.history_end, "candidates": candidates}
         # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
         self.loader = self._make_loader(store, rows="window")
@@ -280,6 +291,8 @@ class EvidenceEvaluator(Evaluator[Any]):
                 background=background,
                 max_partners=max_partners,
                 max_buckets=max_buckets,
+                bucket_cost=EVIDENCE_PER_SHAPE,
+                shared_splits=self._shared_splits(candidates),
                 history_end=self.history_end,
                 with_truth=True,
                 candidates=candidates,

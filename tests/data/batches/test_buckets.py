@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -35,3 +36,17 @@ def test_grouping_many_items_is_near_the_best_cut():
 def test_rounding_up_is_little(size):
     rounded = round_up(size)
     assert rounded % 8 == 0 and size <= rounded < size + max(8, size / 8 + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    load=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    max_groups=st.integers(1, 4),
+    cost=st.sampled_from([0.0, 1.0, 20.0, 1e9]),
+)
+def test_a_group_has_to_save_what_it_costs(load, max_groups, cost):
+    load = np.array(load)
+    groups = group_loads(load, min(max_groups, len(load)), cost)
+    ways = (np.array(way) for way in product(range(max_groups), repeat=len(load)))
+    totals = [padded_load(load, way) + cost * len(np.unique(way)) for way in ways]
+    assert padded_load(load, groups) + cost * len(np.unique(groups)) == pytest.approx(min(totals))

@@ -17,8 +17,11 @@ class Bucket:
     rows: int = 0
 
 
-def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
+def group_loads(load: np.ndarray, max_groups: int, group_cost: float = 0.0) -> np.ndarray:
     """Divide items into groups so that the padded load, the sum of group size times largest load, is least.
+
+    **Arguments:** `load`: of every item; `max_groups`: the most groups; `group_cost`: the load that a further group
+    must save at least, for its shape is compiled.
 
     For example, loads [1, 9, 1, 8] in two groups: [0, 1, 0, 1], with a padded load of 2 * 1 + 2 * 9 = 20 instead of
     36. In order of load, a best grouping consists of consecutive runs, which a dynamic program over possible cuts
@@ -32,7 +35,7 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
     top = load[order][ends - 1].astype(np.float64)
     cuts = np.concatenate([[0], ends])
     best = np.concatenate([[0.0], ends * top])
-    choice = [np.zeros(len(cuts), int)]
+    choice, total = [np.zeros(len(cuts), int)], [best[-1]]
     for _ in range(1, max_groups):
         # cost[j, i]: groups that end at cut i, then one more group up to cut j.
         cost = best[None, :] + (cuts[:, None] - cuts[None, :]) * np.concatenate([[0.0], top])[:, None]
@@ -40,10 +43,12 @@ def group_loads(load: np.ndarray, max_groups: int) -> np.ndarray:
         cost[np.triu_indices(len(cuts), 1)] = np.inf
         choice.append(cost.argmin(1))
         best = cost.min(1)
+        total.append(best[-1])
+    used = int(np.argmin(np.asarray(total) + group_cost * np.arange(len(total))))
     # Back from the last cut: each group begins where the best choice before it ended.
     groups = np.zeros(len(load), int)
     end = len(cuts) - 1
-    for number in range(max_groups - 1, -1, -1):
+    for number in range(used, -1, -1):
         begin = choice[number][end]
         groups[order[cuts[begin] : cuts[end]]] = number
         end = begin
