@@ -59,7 +59,8 @@ def test_the_most_common_reason_comes_with_what_to_do(reason, hint):
 def test_nothing_found_is_explained_by_the_nearest_cause():
     bad = UnreadableFile(file="b.zip", reason="broken zip file")
     rows = {"read": 1, "malformed": 1, "no_actor": 0}
-    assert report(rows, unreadable=[bad]).explain_nothing() == "1 of 2 files cannot be read, first b.zip: broken zip file"
+    unread = "1 of 2 files cannot be read, first b.zip: broken zip file"
+    assert report(rows, unreadable=[bad]).explain_nothing() == unread
     assert report(rows, most=common("3 columns")).explain_nothing().startswith("1 of 1 lines malformed")
     assert report({"read": 2, "malformed": 0, "no_actor": 2}).explain_nothing() == (
         "2 read, 2 no actor; give other files or fewer filters"

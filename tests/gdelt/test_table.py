@@ -14,9 +14,7 @@ from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.table import METADATA, read_frames, read_ids, read_state, write_table
 
 OPTIONS = IngestOptions()
-STATE = TableState(
-    options=OPTIONS.to_dict(), sources=[("a.csv", 3, "0" * 64)], seen=TimesSeen(days=[(18_262, 18_263)])
-)
+STATE = TableState(options=OPTIONS.to_dict(), sources=[("a.csv", 3, "0" * 64)], seen=TimesSeen(days=[(18_262, 18_263)]))
 
 
 def events(begin: int, end: int) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import sorted_facts
 from tirgn_eqx.data import map_data
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.regcn_text import read_folder, read_unsplit
@@ -65,11 +66,6 @@ def write(place: Path, content: Mapping[str, str | bytes | None]) -> Path:
         else:
             (place / name).write_bytes(text.encode() if isinstance(text, str) else text)
     return place
-
-
-def rows(graph: TemporalGraph) -> list[tuple[int, ...]]:
-    columns = (graph.split, graph.subject, graph.relation, graph.object, graph.times[graph.snapshot])
-    return sorted(zip(*(column.tolist() for column in columns)))
 
 
 def outcome(read: Callable[[], TemporalGraph]) -> tuple[TemporalGraph | str, set[str]]:
@@ -154,7 +150,7 @@ READ_WHOLE: dict[str, Files] = {
 def test_every_fact_is_read(tmp_path, case):
     graph, told = read_both(write(tmp_path / "d", READ_WHOLE[case]))
     assert not isinstance(graph, str), graph
-    assert rows(graph) == sorted(FACTS) and not told
+    assert sorted_facts(graph) == sorted(FACTS) and not told
     assert graph.entity_names == NAMES and graph.relation_names == ("020", "030", "036")
     assert graph.static is not None and graph.static.word.tolist() == [1, 0]
 
@@ -166,7 +162,7 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
             monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", block)
             graph, _ = read_both(place)
             assert not isinstance(graph, str)
-            assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
+            assert sorted_facts(graph) == sorted(FACTS) and graph.entity_names == NAMES
             assert graph.read is not None and graph.read.lines == graph.num_facts
 
 
@@ -316,7 +312,7 @@ def test_times_are_read_in_many_forms(tmp_path, case, fifth):
     assert graph.read is not None and told in str(graph.read.times) and not warned
     assert graph.time_unit == unit and graph.num_snapshots == 12
     # In order of time, the facts are those of days 0 to 11.
-    by_day = [(split, *fact) for split, *fact in rows(dataclasses.replace(graph, times=np.arange(12)))]
+    by_day = [(split, *fact) for split, *fact in sorted_facts(dataclasses.replace(graph, times=np.arange(12)))]
     assert by_day == sorted(FACTS)
 
 
@@ -407,7 +403,7 @@ def test_names_are_those_of_their_ids(tmp_path, case):
         assert graph.entity_names is not None and graph.entity_names[: len(names)] == names
     assert len(set(graph.entity_names or ())) == 6
     assert any(warned in line for line in told) if warned else not told
-    assert rows(graph) == sorted(FACTS)
+    assert sorted_facts(graph) == sorted(FACTS)
 
 
 def test_unsplit_takes_all_facts_whatever_the_splits(tmp_path):
@@ -424,7 +420,7 @@ def test_unsplit_takes_all_facts_whatever_the_splits(tmp_path):
         ]
     ):
         graph = read_unsplit(write(tmp_path / str(number), content))
-        assert rows(graph) == everything
+        assert sorted_facts(graph) == everything
         assert (graph.num_entities, graph.num_relations) == (6, 3)
         assert graph.entity_names == NAMES and graph.static is not None
         assert graph.read is not None and graph.read.facts == len(everything) and graph.provenance == {}
@@ -502,7 +498,7 @@ def check_folder(place: Path, made: tuple[Files, list[tuple[int, ...]], bool]) -
     if isinstance(graph, str):
         assert str(place) in graph and graph.isprintable() and not sound, graph
         return "refused"
-    found = rows(graph)
+    found = sorted_facts(graph)
     if graph.time_unit is not None:  # an offset or a time of day leaves the day what it is
         first = 16071
         found = sorted((*fact[:4], fact[4] * graph.time_unit // 86_400 - first) for fact in found)
