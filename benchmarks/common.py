@@ -16,9 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -334,7 +337,7 @@ def load(
     Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
     `load_graph`.
     """
-    from tirgn_eqx.config import GivenSettings, settings_of
+    from tirgn_eqx.config import GivenSettings
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(dataset_path, **options)
@@ -342,10 +345,34 @@ def load(
     later["options"] = {} if seed is None else {"seed": seed}
     config = GivenSettings(preset or preset_for(dataset_path), **later).config()
     if quick:
-        kept = GivenSettings(**later).settings()
-        known = settings_of(type(config))
-        config = config.replace(**{k: v for k, v in QUICK_SETTINGS.items() if k in known and k not in kept})
+        config = make_quick(config, GivenSettings(**later).settings())
     return graph, config
+
+
+def quick_assignments(config: "TrainingConfig", given: Mapping[str, object] | None = None) -> list[str]:
+    """`QUICK_SETTINGS` as far as the family of `config` has them, as `key=value`.
+
+    Of a mixture, both parts have them. **Arguments:** `given`: settings by name that are left as they are.
+    """
+    from tirgn_eqx.config import MixtureTrainingConfig, flatten, settings_of
+
+    parts: dict[str, TrainingConfig] = {"": config}
+    if isinstance(config, MixtureTrainingConfig):
+        parts = {"": config.structure, "evidence.": config.evidence}
+    kept = dict(flatten(given or {}))
+    return [
+        f"{prefix}{name}={value}"
+        for prefix, part in parts.items()
+        for name, value in QUICK_SETTINGS.items()
+        if name in settings_of(type(part)) and prefix + name not in kept
+    ]
+
+
+def make_quick(config: "TrainingConfig", given: Mapping[str, object] | None = None) -> "TrainingConfig":
+    """`config` with `quick_assignments`."""
+    from tirgn_eqx.config import GivenSettings
+
+    return GivenSettings(assignments=quick_assignments(config, given)).changed(config)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

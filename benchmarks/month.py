@@ -27,7 +27,7 @@ QUICK = {"entities": 60, "relations": 6, "snapshots": 8, "facts": 800, "last_fac
 
 def child(args: argparse.Namespace) -> None:
     """Train for an epoch or until the time is over; prints what it took."""
-    from tirgn_eqx.config import GivenSettings, RecurrentTrainingConfig
+    from tirgn_eqx.config import GivenSettings
     from tirgn_eqx.runtime.malloc import keep_freed_memory
     from tirgn_eqx.train.api import train_tirgn
     from tirgn_eqx.train.events import EpochRecord, StepRecord, TrainingRecord
@@ -35,8 +35,7 @@ def child(args: argparse.Namespace) -> None:
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))
     config = GivenSettings(args.preset, args.recipe).config()
-    if args.quick and isinstance(config, RecurrentTrainingConfig):
-        config = config.replace(**common.QUICK_SETTINGS)
+    config = common.make_quick(config) if args.quick else config
     config = GivenSettings(assignments=args.set).changed(config).replace(epochs=1, eval_interval=1)
     begin, seen = time.perf_counter(), {}
 
