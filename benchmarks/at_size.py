@@ -17,7 +17,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -59,7 +58,7 @@ class Memory(threading.Thread):
         while not self._ended.wait(0.05):
             self.sample()
 
-    def end(self) -> dict[str, Any]:
+    def end(self) -> dict[str, int | None]:
         self._ended.set()
         self.join()
         self.sample()

@@ -15,10 +15,15 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks import common
 from benchmarks.common import note, table
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import RecurrentTrainingConfig
+    from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.train.events import TrainingResult
 
 SETTINGS = common.QUICK_SETTINGS | {"embedding_dim": 32, "conv_channels": 10, "epochs": 10}
 NEW_YEAR = 1_514_764_800  # 2018-01-01 UTC, in seconds since 1970
@@ -27,11 +32,13 @@ LENGTHS = (0, 0.25, 1, 2, 5, 20)  # how much later the test split is forecast, i
 MOVED_EPOCHS = 2
 
 
-def train(graph: Any, config: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def train(
+    graph: "TemporalGraph", config: "RecurrentTrainingConfig", folder: Path
+) -> tuple[common.Document, "TrainingResult"]:
     """(figures, result) of one training in `folder`."""
     from tirgn_eqx.train.api import train_tirgn
 
-    result: Any = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
+    result = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
     lines = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
     norms = [line["train/gradient_norm"] for line in lines if "train/gradient_norm" in line]
     figures = {"seed": config.seed, "gradient_norm": norms[0], "last_gradient_norm": norms[-1]}
@@ -39,7 +46,7 @@ def train(graph: Any, config: Any, folder: Path) -> tuple[dict[str, Any], dict[s
     return figures | {"test_mrr": result["test"]["entity"]["mrr"]}, result
 
 
-def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
+def moved(graph: "TemporalGraph", config: "RecurrentTrainingConfig", folder: Path) -> list[common.Document]:
     """The graph as event tables at four offsets: fingerprint and test MRR of a training on each."""
     import numpy as np
     import polars as pl
@@ -65,7 +72,7 @@ def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def ahead(graph: Any, config: Any, checkpoint: str) -> list[dict[str, Any]]:
+def ahead(graph: "TemporalGraph", config: "RecurrentTrainingConfig", checkpoint: str) -> list[common.Document]:
     """Figures of the test split as if it came later, for a model that knows no later time."""
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.evaluate.protocol import evaluate_model
@@ -89,7 +96,7 @@ def main() -> None:
     if not args.quick:
         args.data_path = "sim:num_days=90" if args.data_path == "sim" else args.data_path
         args.set = [*(f"{name}={value}" for name, value in SETTINGS.items()), *args.set]
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     if args.max_events:
         from tirgn_eqx.data import load_graph
 
@@ -98,7 +105,7 @@ def main() -> None:
     since = {name: NEW_YEAR // step for name, step in OFFSETS.items()}
     clocks = {"first snapshot": 0}
     clocks |= since if simulated else {"1970": int((graph.times // graph.time_interval)[0])}
-    rows: list[dict[str, Any]] = []
+    rows: list[common.Document] = []
     with tempfile.TemporaryDirectory() as work:
         first = None
         for seed in (config.seed, config.seed + 1):

@@ -6,6 +6,7 @@ which source (commit, versions), on which machine, when, and the figures under `
 """
 
 import argparse
+import dataclasses
 import datetime
 import functools
 import json
@@ -17,11 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from tirgn_eqx.config import TrainingConfig
+    from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig
+    from tirgn_eqx.data import TemporalGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -30,6 +33,9 @@ TREE = [str(ROOT), str(ROOT / "cli")]
 sys.path[:0] = TREE
 os.environ["PYTHONPATH"] = os.pathsep.join([*TREE, *filter(None, [os.environ.get("PYTHONPATH")])])
 
+# A JSON document or a part of one. What a result holds is for each script to say, and pages and tests read it by name,
+# so that there is no type for its values.
+Document = dict[str, Any]
 PROVENANCE = ("benchmark", "date", "command", "commit", "machine", "versions", "dataset", "setting", "seed")
 QUICK_DATA = "sim:num_entities=40,num_relations=8,num_days=20,facts_per_day=40"
 QUICK_SETTINGS = {
@@ -48,12 +54,45 @@ QUICK_SETTINGS = {
 SHORTEST_SAMPLE = 0.05  # seconds that one timed sample lasts at least
 
 
+class Commit(TypedDict):
+    """A commit of the source tree, and whether files differ from it; None where that is not known."""
+
+    id: str | None
+    dirty: bool | None
+
+
+class Machine(TypedDict):
+    """What a result was measured on."""
+
+    cpu: str
+    cores: int | None
+    memory_bytes: int | None
+    gpu: list[str]
+    system: str
+    load_average: float
+
+
+class Spread(TypedDict):
+    """Of several samples."""
+
+    min: float
+    median: float
+    max: float
+
+
+class Timed(Spread):
+    """Seconds of a call over several samples, each the mean of so many calls."""
+
+    repeats: int
+    calls: int
+
+
 # --- where a result comes from ---------------------------------------------------------------------------------
 
 
 @functools.cache
-def commit() -> dict[str, Any]:
-    """`{"id", "dirty"}` of the source tree; without git the id is $BENCHMARK_COMMIT or None.
+def commit() -> Commit:
+    """The commit of the source tree; without git the id is $BENCHMARK_COMMIT or None.
 
     Results that are being written here do not make the tree dirty.
     """
@@ -82,7 +121,7 @@ def gpu() -> list[str]:
     return [line.strip() for line in run.stdout.splitlines() if line.strip()]
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """CPU model, cores this process may use, memory in bytes, GPUs, system, and how busy it was."""
     cpu = platform.processor() or platform.machine()
     try:
@@ -126,7 +165,7 @@ def command_line(words: Sequence[str] | None = None) -> str:
     return shlex.join(shorten(word) for word in words)
 
 
-def provenance(name: str) -> dict[str, Any]:
+def provenance(name: str) -> Document:
     """What a result says about how it came to be, but for data, setting and seed."""
     from tirgn_eqx.checkpoint.models import versions
 
@@ -140,7 +179,7 @@ def provenance(name: str) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: object) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
     from tirgn_eqx.storage.atomic_write import write_text
     from tirgn_eqx.storage.strict_json import to_json
@@ -148,7 +187,7 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, to_json(document, indent=1) + "\n")
 
 
-def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -> dict[str, Any]:
+def record(name: str, payload: Document, results: Path | None = RESULTS) -> Document:
     """The document of one result, written to `results/NAME.json` unless `results` is None.
 
     **Arguments:** `payload`: holds at least `dataset`, `setting` and `seed`; what it holds beside comes along and
@@ -166,7 +205,7 @@ def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -
 # --- showing ---------------------------------------------------------------------------------------------------
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A small table on stdout; numbers to the right."""
     from rich.console import Console
     from rich.table import Table
@@ -181,7 +220,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     Console(width=None if sys.stdout.isatty() else 130, highlight=False).print(shown)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -194,7 +233,7 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish(document: dict[str, Any]) -> None:
+def finish(document: Document) -> None:
     """The whole document as the last line on stdout."""
     from tirgn_eqx.storage.strict_json import to_json
 
@@ -210,12 +249,12 @@ def last_json(text: str) -> Any:
 # --- measuring -------------------------------------------------------------------------------------------------
 
 
-def spread(samples: Sequence[float]) -> dict[str, float]:
+def spread(samples: Sequence[float]) -> Spread:
     """`min`, `median` and `max` of samples."""
     return {"min": min(samples), "median": statistics.median(samples), "max": max(samples)}
 
 
-def timed(fn: Callable[[], Any], repeats: int = 5, *, warmup: int = 1) -> dict[str, Any]:
+def timed(fn: Callable[[], object], repeats: int = 5, *, warmup: int = 1) -> Timed:
     """Seconds of one call of `fn`: `min`, `median`, `max` over `repeats` samples after warm-up.
 
     Every sample ends when the arrays that `fn` returned are ready. A sample of a short call is the mean of
@@ -237,10 +276,10 @@ def timed(fn: Callable[[], Any], repeats: int = 5, *, warmup: int = 1) -> dict[s
     once = sample(1)
     calls = 1 if once >= SHORTEST_SAMPLE else min(100, int(SHORTEST_SAMPLE / max(once, 1e-7)) + 1)
     samples = [sample(calls) for _ in range(max(1, repeats))]
-    return spread(samples) | {"repeats": len(samples), "calls": calls}
+    return Timed(**spread(samples), repeats=len(samples), calls=calls)
 
 
-def ceilings(quick: bool = False) -> dict[str, Any]:
+def ceilings(quick: bool = False) -> Document:
     """What the default device can do: dense matrix products in FLOP/s and streaming memory in bytes/s.
 
     Random square matrices by the framework's own product, in f32 (`f32_highest`: without shortened mantissas,
@@ -254,7 +293,7 @@ def ceilings(quick: bool = False) -> dict[str, Any]:
     return last_json(run.stdout)
 
 
-def measure_ceilings(quick: bool = False) -> dict[str, Any]:
+def measure_ceilings(quick: bool = False) -> Document:
     """`ceilings`, in this process."""
     import jax
     import jax.numpy as jnp
@@ -264,7 +303,7 @@ def measure_ceilings(quick: bool = False) -> dict[str, Any]:
     size = 256 if quick else 2048 if on_cpu else 8192
     repeats = 3 if quick else 7
     key, other = jr.split(jr.key(0))
-    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "matrix_size": size}
+    found: Document = {"device": jax.devices()[0].device_kind, "matrix_size": size}
     for name, dtype, precision in (
         ("f32", jnp.float32, None),
         ("f32_highest", jnp.float32, "highest"),
@@ -273,8 +312,7 @@ def measure_ceilings(quick: bool = False) -> dict[str, Any]:
         if name == "f32_highest" and on_cpu:
             continue
         x, y = jr.normal(key, (size, size), dtype), jr.normal(other, (size, size), dtype)
-        options: Any = {"precision": precision, "preferred_element_type": jnp.float32}
-        product = jax.jit(lambda x, y, options=options: jnp.matmul(x, y, **options))
+        product = jax.jit(partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32))
         seconds = timed(lambda product=product, x=x, y=y: product(x, y), repeats, warmup=2)
         found[f"{name}_flops"] = 2 * size**3 / seconds["min"]
     count = 2**20 if quick else 2**26 if on_cpu else 2**29
@@ -330,8 +368,8 @@ def load(
     assignments: Sequence[str] = (),
     seed: int | None = None,
     quick: bool = False,
-    **options: Any,
-) -> tuple[Any, Any]:
+    **options: Any,  # of `load_graph`
+) -> tuple["TemporalGraph", "TrainingConfig"]:
     """(graph, config) of a benchmark; a preset that is not given is chosen by `preset_for`.
 
     Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
@@ -341,11 +379,11 @@ def load(
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(dataset_path, **options)
-    later: dict[str, Any] = {"file": config_file, "assignments": assignments}
-    later["options"] = {} if seed is None else {"seed": seed}
-    config = GivenSettings(preset or preset_for(dataset_path), **later).config()
+    options_given = {} if seed is None else {"seed": seed}
+    given = GivenSettings(None, None, config_file, assignments, options_given)
+    config = dataclasses.replace(given, preset=preset or preset_for(dataset_path)).config()
     if quick:
-        config = make_quick(config, GivenSettings(**later).settings())
+        config = make_quick(config, given.settings())
     return graph, config
 
 
@@ -406,7 +444,7 @@ def finalize(args: argparse.Namespace) -> argparse.Namespace:
     return args
 
 
-def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
+def load_arguments(args: argparse.Namespace) -> tuple["TemporalGraph", "TrainingConfig"]:
     """`load` with the options of `parser`; from here on the process keeps its freed memory, as the commands do."""
     from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -421,8 +459,19 @@ def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
         quick=args.quick,
         **{name: value for name, value in options.items() if value is not None},
     )
-    if config.precision == "auto":  # settled here without starting JAX: a benchmark's children want the device
+    # Settled here without starting JAX, because a benchmark's children want the device.
+    if getattr(config, "precision", None) == "auto":
         config = config.replace(precision="bf16" if gpu() else "f32")
+    return graph, config
+
+
+def load_recurrent(args: argparse.Namespace) -> tuple["TemporalGraph", "RecurrentTrainingConfig"]:
+    """`load_arguments` for a benchmark of TiRGN and RE-GCN; ends the program for another family."""
+    from tirgn_eqx.config import RecurrentTrainingConfig
+
+    graph, config = load_arguments(args)
+    if not isinstance(config, RecurrentTrainingConfig):
+        sys.exit(f"--preset: of {config.family}, but this benchmark measures tirgn and regcn; give another one")
     return graph, config
 
 
@@ -432,12 +481,12 @@ def load_words(args: argparse.Namespace) -> list[str]:
     return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
-def described(graph: Any, config: Any) -> dict[str, Any]:
+def described(graph: "TemporalGraph", config: "TrainingConfig") -> Document:
     """`dataset`, `setting` and `seed` of a result."""
     return {"dataset": graph.describe(), "setting": config.to_dict(), "seed": config.seed}
 
 
-def result_name(script: str, graph: Any, args: argparse.Namespace, backend: str | None = None) -> str:
+def result_name(script: str, graph: "TemporalGraph", args: argparse.Namespace, backend: str | None = None) -> str:
     """SCRIPT-DATASET-BACKEND[-TAG]; asking JAX for the backend (None) starts it on the device."""
     import jax
 

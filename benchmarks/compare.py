@@ -1,7 +1,7 @@
-"""A comparison of two models on the same questions, as `tirgn compare` makes it, kept with where it comes from.
+"""A comparison of two models on the same queries, as `tirgn compare` makes it, kept with where it comes from.
 
 Why: "equal" and "better" are claims about a difference, so they are recorded with its interval: which recipe, model or
-seed against which other one, by kind of question. Checkpoints are not kept; the training of each is recorded by
+seed against which other one, by kind of query. Checkpoints are not kept; the training of each is recorded by
 `accuracy.py`, and `--trained` says how each was made.
 
     python -m benchmarks.compare --data-path data/YAGO --tag fast-exact fast/tirgn_best.npz exact/tirgn_best.npz

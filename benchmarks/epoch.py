@@ -56,7 +56,7 @@ def main() -> None:
 
     from benchmarks.harness import Harness, device_peak
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     harness = Harness(graph, config)
     name = common.result_name("epoch", graph, args)
     rows, document = [], {}

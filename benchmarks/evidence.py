@@ -1,15 +1,13 @@
 """What a training step of the evidence model costs, against the evidence that it looks at.
 
-Why: the cost should grow with the past events of the subjects asked about, and with nothing else: not with questions
+Why: the cost should grow with the past events of the subjects asked about, and with nothing else: not with queries
 x entities, nor with the length of the data. Random graphs of growing size are indexed, asked and stepped through; the
 exponents of seconds and of the peak memory against facts and evidence are given. Without background, whose cost is
-that of comparing every question with every entity and which is timed apart on the smallest graph.
+that of comparing every query with every entity and which is timed apart on the smallest graph.
 
     python -m benchmarks.evidence
     python -m benchmarks.evidence --quick
 """
-
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -35,7 +33,7 @@ def main() -> None:
     from tirgn_eqx.train.step import CompiledStep
 
     base = preset("evidence").replace(precision="f32", max_buckets=1, seed=args.seed or 0)
-    rows: list[dict[str, Any]] = []
+    rows: list[common.Document] = []
     facts = (2_000, 4_000) if args.quick else FACTS
     for number, background in [(number, False) for number in facts] + [(facts[0], True)]:
         graph = random_graph(**SIZES, facts=number, seed=base.seed)
@@ -60,8 +58,8 @@ def main() -> None:
                 if repeat:
                     pairs = prepared.batch.neighbours.entry_neighbour
                     entries = int((np.asarray(pairs) < len(prepared.batch.neighbours.object)).sum())
-                    asked = prepared.batch.entity
-                    cells = int((np.asarray(asked.cell_query) < len(asked.subject)).sum())
+                    queries = prepared.batch.entity
+                    cells = int((np.asarray(queries.cell_query) < len(queries.subject)).sum())
                     evidence.append((entries, cells))
                     build_seconds.append(built)
                     step_seconds.append(seconds)

@@ -7,8 +7,6 @@ limits (0 = all).
     python -m benchmarks.partners --data-path data/GDELT-resplit models/evidence/tirgn_best.npz
 """
 
-from typing import Any
-
 from benchmarks import common
 from benchmarks.common import note, table
 
@@ -34,7 +32,7 @@ def main() -> None:
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:
-        needs: Any = model.loader_options | {"max_partners": limit}
+        needs = model.loader_options | {"max_partners": limit}
         evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)

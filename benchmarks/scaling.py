@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -81,7 +80,7 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     begin = time.perf_counter()
     for _ in range(repeats):
         loader.build(target)
-    costs: dict[str, Any] = {"build_seconds": (time.perf_counter() - begin) / repeats}
+    costs: common.Document = {"build_seconds": (time.perf_counter() - begin) / repeats}
     jax.block_until_ready(harness.step(prepared))
     costs["compile_seconds"] = harness.compiled[prepared.bucket]
     costs["step_seconds"] = common.timed(lambda: harness.step(prepared), repeats)["median"]
@@ -144,7 +143,7 @@ def main() -> None:
     if unknown := set(chosen) - set(axes):
         parser.error(f"--axes: {', '.join(sorted(unknown))} does not exist; known: {', '.join(axes)}")
     # The data only decides the preset here; the graphs are drawn.
-    _, config = common.load_arguments(args)
+    _, config = common.load_recurrent(args)
     if args.child:
         return common.finish(measure(json.loads(args.child), config, args.max_steps, args.repeats))
 

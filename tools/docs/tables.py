@@ -10,8 +10,8 @@ import argparse
 import json
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import Any
 
+from benchmarks.common import Document
 from tirgn_eqx.config import RECIPES
 from tools.docs import tables_readme
 from tools.docs.tables_readme import rows_table
@@ -60,7 +60,7 @@ paused; what an epoch takes alone is in the `epoch-` records.
 """
 
 
-def load() -> list[dict[str, Any]]:
+def load() -> list[Document]:
     records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     for record in records:
         setting = record["setting"]
@@ -73,7 +73,7 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
-def recipe(record: dict[str, Any]) -> str:
+def recipe(record: Document) -> str:
     """What the training was: as published, by the fast recipe, or something between."""
     setting = record["setting"]
     if record["result"]["model_type"].endswith("evidence"):
@@ -86,9 +86,9 @@ def recipe(record: dict[str, Any]) -> str:
     return "exact" if published and not setting.get("ema_decay") else "other"
 
 
-def trainings(records: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+def trainings(records: list[Document]) -> dict[tuple[str, str, str], list[Document]]:
     """Trainings with test figures by (dataset, model, recipe)."""
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str], list[Document]] = {}
     for record in records:
         if record["benchmark"].startswith("accuracy-") and record["result"].get("test"):
             key = (record["dataset"]["name"], record["result"]["model_type"], recipe(record))
@@ -104,7 +104,7 @@ def hours(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def how(record: dict[str, Any]) -> str:
+def how(record: Document) -> str:
     result, machine = record["result"], record["machine"]
     ended = "stopped" if result["status"] == "unfinished" else "ended"
     device = machine["gpu"][0].split(",")[0] if machine["gpu"] else f"{machine['cores']} CPU cores"
@@ -115,7 +115,7 @@ def how(record: dict[str, Any]) -> str:
     return ", ".join([*words, hours(result["total_time"]), device])
 
 
-def accuracy(records: list[dict[str, Any]]) -> str:
+def accuracy(records: list[Document]) -> str:
     rows = []
     ours = trainings(records)
     forms = {r["dataset"]["name"]: r for r in records if r["benchmark"].startswith("recurrency-")}
@@ -145,7 +145,7 @@ def accuracy(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "model", "seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "how"], rows)
 
 
-def seeds(records: list[dict[str, Any]]) -> str:
+def seeds(records: list[Document]) -> str:
     rows = []
     for (dataset, model, kind), found in sorted(trainings(records).items()):
         values = [100 * record["result"]["test"]["entity"]["mrr"] for record in found]
@@ -155,13 +155,13 @@ def seeds(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "model", "runs", "MRR"], rows) if rows else ""
 
 
-def _form(record: dict[str, Any], setting: str) -> dict[str, Any]:
+def _form(record: Document, setting: str) -> Document:
     wanted = {"setting": setting, "parameters": "per relation", "variant": "combined"}
     forms = record["result"]["forms"]
     return next(form for form in forms if all(form[key] == value for key, value in wanted.items()))
 
 
-def splits(records: list[dict[str, Any]]) -> str:
+def splits(records: list[Document]) -> str:
     rows = {}
     for record in records:
         data = record["dataset"]
@@ -172,7 +172,7 @@ def splits(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "facts", "entities", "relations", "snapshots", "sha256 begins"], ordered)
 
 
-def multi_step(records: list[dict[str, Any]]) -> str:
+def multi_step(records: list[Document]) -> str:
     rows = []
     for record in records:
         if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS:
@@ -188,14 +188,14 @@ def multi_step(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: order[row[0]]))
 
 
-def _multi_step_row(record: dict[str, Any], model: str, name: str, test: dict[str, float]) -> list[str]:
+def _multi_step_row(record: Document, model: str, name: str, test: dict[str, float]) -> list[str]:
     dataset = record["dataset"]["name"]
     published = PUBLISHED_MULTI_STEP.get(model, {}).get(dataset)
     shown = "" if published is None else f" [{published:.1f}]"
     return [dataset, name, percent(test["mrr"]) + shown, percent(test["hits_at_10"])]
 
 
-def comparisons(records: list[dict[str, Any]]) -> str:
+def comparisons(records: list[Document]) -> str:
     parts = []
     for record in records:
         if not record["benchmark"].startswith("compare-"):
@@ -230,7 +230,7 @@ def comparisons(records: list[dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def forecasts(records: list[dict[str, Any]]) -> str:
+def forecasts(records: list[Document]) -> str:
     rows = []
     for record in records:
         if not record["benchmark"].startswith("forecast-"):
@@ -245,7 +245,7 @@ def forecasts(records: list[dict[str, Any]]) -> str:
     return rows_table(columns, rows)
 
 
-def at_size(records: list[dict[str, Any]]) -> str:
+def at_size(records: list[Document]) -> str:
     rows = []
 
     def gigabytes(number):
