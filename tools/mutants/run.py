@@ -254,9 +254,8 @@ def main() -> None:
                 told = f": {found['by']}" if found["by"] else ""
                 place = f"{number:3d} of {len(chosen)}, {found['seconds']:4.0f} s"
                 note(f"{place}, {found['status']}: {mutant.name}{told[:150]}")
-            killers = sorted(
-                {by for found in each if found["status"] == "killed" and "::" in (by := found["by"] or "")}
-            )
+            killed = (found["by"] or "" for found in each if found["status"] == "killed")
+            killers = sorted({name for name in killed if "::" in name})
             if killers:
                 note(f"the {len(killers)} tests that failed, without a mutant")
                 code, by = tree.test(killers, f"({DEFAULT}) or ({CI})")
