@@ -13,7 +13,6 @@ and the disk by kind of file; at the end the growth of each per cycle, by least 
     python -m tools.chaos.soak --minutes 60
 """
 
-import datetime as dt
 import gc
 import hashlib
 import json
@@ -34,11 +33,10 @@ from typing import NamedTuple, TypedDict
 from benchmarks import common
 from benchmarks.common import note, table
 from benchmarks.pipeline import Server
+from tools.chaos.feed import BEGIN, Fact, World, table_facts
 from tools.chaos.kill import unreadable
 
-BEGIN = dt.datetime(2016, 1, 4)
 FIRST_WEEKS, WINDOW = 5, 28  # weeks before the first training; days that a training sees
-FILES_A_DAY, EVENTS_A_FILE = 4, 15
 MODEL = ["--model", "evidence", "--epochs", "3", "--set", "save_every=4", "--set", "precision=f32"]
 MODEL += ["--set", "evidence_heads=2", "--set", "evidence_background=false", "--set", "max_buckets=1"]
 CHECKPOINT, EVENTS = "models/tirgn_best.npz", "events.parquet"
@@ -56,10 +54,6 @@ KINDS = {  # of files, by what their names end in or hold; the first that fits c
     "logs": (".tfevents.", ".jsonl", "logs/"),
     "checkpoints": (".npz", ".json", ".toml"),
 }
-
-
-Fact = tuple[str, str, str, dt.datetime]
-Deed = tuple[str, str, int, str]  # who did what, of which class, to whom
 
 
 class Call(NamedTuple):
@@ -83,70 +77,6 @@ class Step(TypedDict):
     peak_rss: int
     handles: int
     killed: bool
-
-
-class World:
-    """A feed whose facts are known: recurring events of a few actors, with what a real feed has of dirt."""
-
-    def __init__(self, server: Server, seed: int):
-        self.server, self.chance, self.identity, self.days = server, random.Random(seed), 1, 0
-        self.facts: set[Fact] = set()
-        self.sums: dict[str, str] = {}
-        pick = self.chance.choice
-        actors = [f"ACTOR {number}" for number in range(30)]
-        codes = [("010", 1), ("042", 1), ("112", 3), ("173", 4), ("190", 4)]
-        self.usual: list[Deed] = [(pick(actors), *pick(codes), pick(actors)) for _ in range(80)]
-
-    def publish_week(self) -> None:
-        """Seven further days on the server."""
-        for _ in range(7 * FILES_A_DAY):
-            day, part = divmod(self.days, FILES_A_DAY)
-            moment = BEGIN + dt.timedelta(days=day, hours=24 // FILES_A_DAY * part)
-            name = f"{moment:%Y%m%d%H%M%S}.export.CSV"
-            self.server.publish(name, b"".join(self.lines(moment)))
-            packed = (self.server.folder / "gdeltv2" / f"{name}.zip").read_bytes()
-            self.sums[f"{name}.zip"] = hashlib.md5(packed).hexdigest()
-            self.days += 1
-
-    def lines(self, moment: dt.datetime) -> Iterator[bytes]:
-        """The rows of a file; `facts` learns what a table must hold of them."""
-        for _ in range(EVENTS_A_FILE):
-            fact = self.chance.choice(self.usual)
-            row = self.row(fact, moment)
-            self.facts.add((fact[0], f"{fact[1]}_Q{fact[2]}", fact[3], moment))
-            yield row
-            dirt = self.chance.random()
-            if dirt < 0.05:
-                yield row  # the same event once more
-            elif dirt < 0.10:
-                yield self.row(fact, moment)  # the same fact under another number
-            elif dirt < 0.15:
-                yield self.row((fact[0], fact[1], fact[2], ""), moment)  # done to nobody
-            elif dirt < 0.20:
-                yield row[:40] + b"\n"  # cut off
-
-    def row(self, fact: Deed, moment: dt.datetime) -> bytes:
-        fields = [""] * 61
-        fields[:5] = [str(self.identity), f"{moment:%Y%m%d}", f"{moment:%Y%m}", f"{moment:%Y}", f"{moment:%Y}.01"]
-        fields[6], fields[16] = fact[0], fact[3]
-        fields[25:35] = ["1", fact[1], fact[1], fact[1][:2], str(fact[2]), "1.0", "4", "1", "4", "0.5"]
-        fields[59:] = [f"{moment:%Y%m%d%H%M%S}", "https://example.org/"]
-        self.identity += 1
-        return "\t".join(fields).encode() + b"\n"
-
-    @property
-    def last_day(self) -> str:
-        return f"{BEGIN + dt.timedelta(days=(self.days - 1) // FILES_A_DAY):%Y-%m-%d}"
-
-
-def table_facts(path: Path) -> set[Fact]:
-    """The facts of the event table; fails where one is there twice."""
-    import polars as pl
-
-    rows = pl.read_parquet(path, columns=["entity1", "relation", "entity2", "timestamp"]).rows()
-    if len(set(rows)) != len(rows):
-        raise ValueError(f"{len(rows) - len(set(rows))} facts are there twice")
-    return set(rows)
 
 
 # --- one program ---------------------------------------------------------------------------------------------------
