@@ -1,6 +1,6 @@
 """`docs/results.md` from the records in `results/`: every figure in it is read from one of them.
 
-Why: a table written by hand is out of date, or worse. This one says for every cell how it came about, shows the
+Why: a table that is written by hand goes out of date. This one says for every row how it was measured, shows the
 published figure beside ours, and names what was not run.
 
     python -m tools.docs.tables            # writes docs/results.md
@@ -55,8 +55,8 @@ published valid split of GDELT cut 80/10/10 by snapshot; nobody has published fi
 model of additive intensities over past events (`--model evidence`), "with evidence" both of them under a gate that was
 fitted on valid (`--history evidence`). "Exact" is the published
 training, "fast" the recipe of that name, "other" something between (its record says what). "Stopped" says that a
-training was ended by hand and not by its patience. The times are of a machine that did other work beside, and was
-paused; what an epoch takes alone is in the `epoch-` records.
+training was ended by hand and not by its patience. The machine did other work at the same time and was paused, so the
+times are upper bounds; what an epoch takes alone is in the `epoch-` records.
 """
 
 
@@ -277,9 +277,9 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and the clock goes
-on. A window is frozen too, or fed back: then it goes on with what the model forecasts for itself. No figure of TiRGN
-was published.
+MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and only the clock
+advances. A window is frozen too, or fed back, which continues it with the model's own forecasts. No figure of TiRGN was
+published.
 """
 
 
