@@ -43,6 +43,7 @@ def train(
     norms = [line["train/gradient_norm"] for line in lines if "train/gradient_norm" in line]
     figures = {"seed": config.seed, "gradient_norm": norms[0], "last_gradient_norm": norms[-1]}
     figures |= {"validation_mrr": [line["eval/mrr"] for line in lines if "eval/mrr" in line]}
+    assert result["test"] is not None
     return figures | {"test_mrr": result["test"]["entity"]["mrr"]}, result
 
 
@@ -66,24 +67,24 @@ def moved(graph: "TemporalGraph", config: "RecurrentTrainingConfig", folder: Pat
         read = load_graph(path, granularity=granularity, num_days=0)
         figures, result = train(read, config, folder / path.stem)
         told = {"granularity": granularity, "first_time": int(read.times[0])}
-        told |= {"weights": fingerprint(load_model(result["checkpoint"])[0])}
+        told |= {"weights": fingerprint(load_model(result["checkpoint"] or "")[0])}
         found.append(told | figures)
         note(f"moved, {granularity} from {start}: test MRR {figures['test_mrr']:.4f}, weights {told['weights'][:12]}")
     return found
 
 
-def ahead(graph: "TemporalGraph", config: "RecurrentTrainingConfig", checkpoint: str) -> list[common.Document]:
+def ahead(graph: "TemporalGraph", config: "RecurrentTrainingConfig", checkpoint: str | None) -> list[common.Document]:
     """Figures of the test split as if it came later, for a model that knows no later time."""
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.evaluate.protocol import evaluate_model
 
+    assert checkpoint is not None
     model, found = load_model(checkpoint)[0], []
-    window = {"history_len": config.history_len, "history_window": config.history_window}
     lasted = int(graph.time_index[-1]) + 1
     for lengths in LENGTHS:
         steps = int(lengths * lasted)
         later = dataclasses.replace(graph, clock_origin=graph.clock_origin - steps * graph.time_interval)
-        entity = evaluate_model(model, later, split="test", **window).entity
+        entity = evaluate_model(model, later, split="test", **config.window()).entity
         found.append({"lengths": lengths, "steps": steps, "mrr": entity["mrr"], "nll": entity["nll"]})
         note(f"{steps:,} steps ahead: test MRR {entity['mrr']:.4f}, NLL {entity['nll']:.2f}")
     return found

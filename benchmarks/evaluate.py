@@ -26,7 +26,7 @@ def main() -> None:
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
-    from tirgn_eqx.models import build_model
+    from tirgn_eqx.models import TiRGN, build_model
 
     graph, config = common.load_recurrent(args)
     if args.checkpoint:
@@ -35,6 +35,8 @@ def main() -> None:
     else:
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
+    if not isinstance(model, TiRGN):
+        parser.error(f"counts the operations of TiRGN alone, not of {config.family}")
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))

@@ -31,6 +31,7 @@ def main() -> None:
     from tirgn_eqx.train.data import TrainingData
     from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
     from tirgn_eqx.train.step import CompiledStep
+    from tirgn_eqx.types import EvidenceBatch
 
     base = preset("evidence").replace(precision="f32", max_buckets=1, seed=args.seed or 0)
     rows: list[common.Document] = []
@@ -56,9 +57,10 @@ def main() -> None:
 
                 seconds, (model, opt_state, _) = clock(once)
                 if repeat:
-                    pairs = prepared.batch.neighbours.entry_neighbour
-                    entries = int((np.asarray(pairs) < len(prepared.batch.neighbours.object)).sum())
-                    queries = prepared.batch.entity
+                    batch = prepared.batch
+                    assert isinstance(batch, EvidenceBatch)
+                    pairs, queries = batch.neighbours.entry_neighbour, batch.entity
+                    entries = int((np.asarray(pairs) < len(batch.neighbours.object)).sum())
                     cells = int((np.asarray(queries.cell_query) < len(queries.subject)).sum())
                     evidence.append((entries, cells))
                     build_seconds.append(built)

@@ -52,18 +52,20 @@ def forward_flops(model: TiRGN, batch: Batch, *, padded: bool = False) -> dict[s
     the padded shapes instead of what they hold.
     """
     entities, dim = model.encoder.entity_embedding.shape
-    evolved = entities if batch.rows is None else _rows(batch.rows.index, entities, padded)
+    # Without an index, all entities are evolved.
+    index = None if batch.rows is None else batch.rows.index
+    evolved = entities if index is None else _rows(index, entities, padded)
     # Evaluation scores all entities, whichever it evolves.
     scored = entities if batch.entity_queries.true_query is not None else evolved
     relations, layers = model.num_relations, len(model.encoder.layers)
     window = batch.window
     snapshots = _weighted(window.valid, padded)
-    active = _rows(window.active, entities if batch.rows is None else len(batch.rows.index), padded)
+    active = _rows(window.active, entities if index is None else len(index), padded)
     square = dim * dim
     evolution = snapshots * (36 * relations + 2 * layers * evolved + 12 * evolved) * square
     evolution += 2 * layers * active * square
     static = 0
-    if model.encoder.static_conv is not None:
+    if model.encoder.static_conv is not None and model.static_edges is not None:
         blocks, size = model.encoder.static_conv.weight.shape[1:3]
         static = 2 * len(model.static_edges.word) * blocks * size * size
     decoders = scores = 0

@@ -43,6 +43,7 @@ def cut(path: str, days: str, folder: Path) -> str:
 
 def figures(evaluation: "Evaluation") -> common.Document:
     found = evaluation.to_dict()
+    assert evaluation.calibration is not None
     return {"entity": found["entity"], "relation": found["relation"], **evaluation.calibration.to_dict()}
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import equinox as eqx
 import jax
@@ -100,10 +100,18 @@ def compile_ahead(
     return clock(lambda: compiling.compile_ahead(fn, *args, donate=donate))
 
 
+class Compiled(Protocol):
+    """What JAX compiled; Equinox keeps it in `compiled` of its own."""
+
+    def memory_analysis(self) -> object:
+        """Bytes by what they are for, as attributes."""
+
+
 def memory_analysis(compiled: object) -> dict[str, int] | None:
     """The compiler's own account in bytes, of what Equinox or JAX compiled."""
     try:
-        found = getattr(compiled, "compiled", compiled).memory_analysis()
+        program: Compiled = getattr(compiled, "compiled", compiled)
+        found = program.memory_analysis()
     except NotImplementedError:
         return None
     names = ("argument", "output", "temp", "alias", "generated_code")

@@ -25,6 +25,7 @@ def main() -> None:
     from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
+    from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 
     model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)
@@ -32,7 +33,7 @@ def main() -> None:
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:
-        needs = model.loader_options | {"max_partners": limit}
+        needs: EvidenceLoaderOptions = {**model.loader_options, "max_partners": limit}
         evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)

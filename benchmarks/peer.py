@@ -48,9 +48,11 @@ def child(args: argparse.Namespace) -> None:
 
     from benchmarks.harness import Harness
     from benchmarks.peer_torch import batch_from_jax, from_jax, make_step
+    from tirgn_eqx.config import TiRGNTrainingConfig
 
     harness, device = Harness(*common.load_recurrent(args)), args.device
     model, config = harness.model, harness.config
+    assert isinstance(config, TiRGNTrainingConfig)
     steps = {"torch_eager": make_step(from_jax(model, config, device=device).train())}
     if args.compile:
         compiled = from_jax(model, config, device=device).train()

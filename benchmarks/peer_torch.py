@@ -256,7 +256,7 @@ def from_jax(
 ) -> TorchTiRGN:
     """A TorchTiRGN with the weights and buffers of a TiRGN of ours."""
     static = None
-    if model.static_edges is not None:
+    if model.static_edges is not None and model.word_embedding is not None:
         edges = model.static_edges
 
         def tensor(x):

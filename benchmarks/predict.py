@@ -38,8 +38,7 @@ def main() -> None:
     target, top = int(graph.split_snapshots("test")[-1]), min(args.top, graph.num_entities)
 
     def batch_of(size):
-        options = {"history_len": config.history_len, "history_window": config.history_window}
-        options = GraphOptions(batch_size=size, unique=True, rows="window", **options)
+        options = GraphOptions(batch_size=size, unique=True, rows="window", **config.window())
         loader = GraphLoader(graph, vocabulary, "test", options, store=store)
         return loader.build(target).batch
 

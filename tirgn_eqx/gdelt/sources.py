@@ -95,9 +95,11 @@ def checksum(path: Path, digest: Digest | None = None) -> str:
     digest = digest or hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: digest).hexdigest()
+            while data := file.read(BLOCK_BYTES):
+                digest.update(data)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def read_blocks(source: Source, digest: Digest, size: int = BLOCK_BYTES) -> Iterator[Block]:

@@ -173,7 +173,7 @@ def splits(records: list[Document]) -> str:
 
 
 def multi_step(records: list[Document]) -> str:
-    rows = []
+    rows: list[list[str]] = []
     for record in records:
         if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS:
             found = _form(record, "multi-step")["test"]["entity"]

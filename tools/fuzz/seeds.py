@@ -143,8 +143,8 @@ def _text_tables() -> list[Files]:
 def _tiny(family: str = "tirgn") -> TrainingConfig:
     small = {"embedding_dim": 4, "num_layers": 1, "conv_channels": 2, "static_blocks": 2, "history_len": 2}
     small |= {"evidence_heads": 2, "evidence_hidden": 2}
-    config = FAMILIES[family]
-    return config(**{name: value for name, value in small.items() if name in settings_of(config)})
+    config = FAMILIES[family]()
+    return config.replace(**{name: value for name, value in small.items() if name in settings_of(type(config))})
 
 
 def _checkpoint() -> list[Files]:
