@@ -1,11 +1,10 @@
-"""Parts of `docs/results.md` about programs and devices instead of forecasts: kills, hostile inputs, weeks of unattended
-work, and meshes of devices."""
+"""Parts of `docs/results.md` about programs and devices: kills, hostile inputs, weeks of unattended work, meshes."""
 
 from benchmarks.common import Document
 from tools.docs.tables_readme import rows_table
 
-UNATTENDED = """What `tools/chaos/kill.py`, `tools/fuzz` and `tools/chaos/soak.py` found; the first lines of each say how it
-searches.
+UNATTENDED = """What `tools/chaos/kill.py`, `tools/fuzz` and `tools/chaos/soak.py` found; their first lines say
+how each of them searches.
 """
 MESH = """Read from the training step that is compiled for a graph of 1.2 million entities (`benchmarks/mesh.py`): the
 peak of memory of one device, and what it sends to others in a step. Nothing here was timed.
