@@ -32,7 +32,7 @@ FIGURES = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll")
 
 def train(args: argparse.Namespace, extra: list[str]) -> tuple[Path, Path, str]:
     """Run `tirgn train`; returns its JSON output, the folder of its run, and the command."""
-    name = "-".join(filter(None, [Path(args.data_path.partition(":")[0]).stem, f"seed{args.seed or 0}", args.tag]))
+    name = common.join_name(Path(args.data_path.partition(":")[0]).stem, f"seed{args.seed or 0}", args.tag)
     place = args.run or common.ROOT / "runs" / "accuracy" / name
     preset = args.preset or common.preset_for(args.data_path)
     words = ["train", "--data-path", args.data_path, "--json"]
@@ -185,9 +185,8 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
 
 def tested(checkpoint: Path, data_path: str) -> dict:
     """The test figures of a checkpoint, as a finished training tells them."""
-    words = [sys.executable, "-m", "tirgn_cli", "eval", str(checkpoint), "--data-path", data_path, "--json"]
-    run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=True)
-    figures = json.loads(run.stdout)
+    words = ["eval", str(checkpoint), "--data-path", data_path, "--json", "--quiet"]
+    figures = common.run_module("tirgn_cli", words)
     return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}
 
 
@@ -227,7 +226,7 @@ def main() -> None:
         found["commit"] = {"id": args.commit, "dirty": None}
     kept = found["result"]
     name = f"accuracy-{found['dataset']['name']}-{kept['model_type']}-seed{found['seed']}"
-    document = common.record("-".join(filter(None, [name, args.tag])), found, args.results)
+    document = common.record(common.join_name(name, args.tag), found, args.results)
     rows = []
     for split in ("validation", "test"):
         for kind in ("entity", "relation"):

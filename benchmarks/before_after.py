@@ -243,7 +243,7 @@ def main() -> None:
                 note(f"{part}, {name}: {json.dumps(result[part][name])}")
     dataset = next(iter(result["bits"].values()))["dataset"] if "bits" in parts else {"name": None}
     payload = {"dataset": dataset, "setting": TINY, "seed": 0, "result": result}
-    common.finish(common.record("-".join(filter(None, ["before-after", args.tag])), payload, args.results))
+    common.finish(common.record(common.join_name("before-after", args.tag), payload, args.results))
 
 
 if __name__ == "__main__":

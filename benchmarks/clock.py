@@ -122,7 +122,7 @@ def main() -> None:
         result = {"trainings": rows, "ahead": ahead(first[0], config, first[1]) if first else []}
         if simulated:
             result["moved"] = moved(graph, config.replace(epochs=MOVED_EPOCHS), Path(work))
-    name = "-".join(filter(None, ["clock", graph.name, args.granularity, args.tag]))
+    name = common.join_name("clock", graph.name, args.granularity, args.tag)
     document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
     keys = ("clock", "seed", "first_time_index", "gradient_norm", "test_mrr")
     table(f"{graph.name}: TiRGN by the origin of its clock", keys, [[row[key] for key in keys] for row in rows])

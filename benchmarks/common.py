@@ -187,6 +187,11 @@ def write_json(path: Path, document: object) -> None:
     write_text(path, to_json(document, indent=1) + "\n")
 
 
+def join_name(*parts: str | None) -> str:
+    """The name of a result from its parts, without those that are empty."""
+    return "-".join(filter(None, parts))
+
+
 def record(name: str, payload: Document, results: Path | None = RESULTS) -> Document:
     """The document of one result, written to `results/NAME.json` unless `results` is None.
 
@@ -246,6 +251,15 @@ def last_json(text: str) -> Any:
     return json.loads(lines[-1]) if lines else None
 
 
+def run_module(module: str, words: Iterable[str], environment: Mapping[str, str] | None = None) -> Document:
+    """The last line of a module that is run as a program of its own; its failure ends this program."""
+    command, environment = [sys.executable, "-m", module, *words], environment or child_environment()
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"{module} ended with exit code {run.returncode}")
+    return last_json(run.stdout)
+
+
 # --- measuring -------------------------------------------------------------------------------------------------
 
 
@@ -287,10 +301,8 @@ def ceilings(quick: bool = False) -> Document:
     larger than the caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing
     exceeds. In a process of its own: its arrays would leave the heap of this one in another state than a training's.
     """
-    words = [sys.executable, "-m", "benchmarks.common", *["--quick"] * quick]
     environment = child_environment(XLA_PYTHON_CLIENT_PREALLOCATE="false")
-    run = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return last_json(run.stdout)
+    return run_module("benchmarks.common", ["--quick"] * quick, environment)
 
 
 def measure_ceilings(quick: bool = False) -> Document:
@@ -490,7 +502,7 @@ def result_name(script: str, graph: "TemporalGraph", args: argparse.Namespace, b
     """SCRIPT-DATASET-BACKEND[-TAG]; asking JAX for the backend (None) starts it on the device."""
     import jax
 
-    return "-".join(filter(None, [script, graph.name, backend or jax.default_backend(), args.tag]))
+    return join_name(script, graph.name, backend or jax.default_backend(), args.tag)
 
 
 def passed_on(args: argparse.Namespace) -> list[str]:

@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import importlib.util
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -113,14 +112,12 @@ def measure(case: str, events: Path, work: Path) -> common.Document:
 
     with tempfile.TemporaryDirectory(dir=work) as folder:
         out = Path(folder) / "sorted.parquet"
-        words = ["-m", "benchmarks.event_sort", "--child", case, "--table", str(events), "--out", str(out)]
-        run = subprocess.run(
-            [sys.executable, *words], env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True
-        )
+        words = ["--child", case, "--table", str(events), "--out", str(out)]
+        found = common.run_module("benchmarks.event_sort", words)
         keys, expected = (pl.read_parquet(path, columns=list(KEY)) for path in (out, events))
         if not keys.equals(expected.sort(KEY)):
             sys.exit(f"{case}: the result is not the table in order")
-        return common.last_json(run.stdout) | {"table_bytes": out.stat().st_size}
+        return found | {"table_bytes": out.stat().st_size}
 
 
 def main() -> None:
@@ -177,7 +174,7 @@ def main() -> None:
     setting = {"rounds": rounds, "run_rows": RUN_ROWS, "block_rows": BLOCK_ROWS, "max_runs": MAX_RUNS, "limit": LIMIT}
     payload = {"dataset": dataset, "setting": setting, "seed": seed, "result": result}
     payload["versions"] = versions() | {name: metadata.version(name) for name in ("polars", "duckdb")}
-    document = common.record("-".join(filter(None, ["event-sort", args.tag])), payload, args.results)
+    document = common.record(common.join_name("event-sort", args.tag), payload, args.results)
     table(
         f"{dataset['facts']:,} events sorted, medians of {rounds}",
         ["sort", "seconds", "CPU s", "peak MiB", "table MB"],

@@ -104,7 +104,7 @@ def main() -> None:
         "seed": base.seed,
         "result": {"rows": rows, "exponents": exponents},
     }
-    document = common.record("-".join(filter(None, ["evidence-random", args.tag])), payload, args.results)
+    document = common.record(common.join_name("evidence-random", args.tag), payload, args.results)
     columns = ["facts", "background", "evidence_per_step", "build_seconds", "step_seconds", "peak_rss_bytes"]
     table("A step of the evidence model", columns, [[row[name] for name in columns] for row in rows])
     for name, value in exponents.items():

@@ -114,7 +114,7 @@ def main() -> None:
     result["model_type"] = config.model_type
     setting = {name: value for name, value in dataclasses.asdict(config).items() if name != "logdir"}
     payload = {"dataset": graph.describe(), "setting": setting, "seed": config.seed, "result": result}
-    name = "-".join(filter(None, ["forecast", graph.name, config.model_type, args.tag]))
+    name = common.join_name("forecast", graph.name, config.model_type, args.tag)
     document = common.record(name, payload, args.results)
 
     def row(when):

@@ -61,7 +61,7 @@ def main() -> None:
         note(f"drawing {sizes['facts']:,} facts")
         graph = random_graph(**sizes, seed=config.seed)
     result = measure(graph, args.repeats, config.history_window)
-    name = "-".join(filter(None, ["history", args.simulated or graph.name, args.tag]))
+    name = common.join_name("history", args.simulated or graph.name, args.tag)
     document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
     table(
         f"{graph.name}: {graph.num_facts:,} facts, {graph.num_snapshots:,} snapshots",

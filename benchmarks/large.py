@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         "peak_rss_bytes": memory,
     }
     document = common.record(
-        "-".join(filter(None, ["large", jax.default_backend(), args.tag])),
+        common.join_name("large", jax.default_backend(), args.tag),
         common.described(graph, config) | {"result": result},
         args.results,
     )

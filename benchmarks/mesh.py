@@ -181,7 +181,7 @@ def run(args: argparse.Namespace) -> None:
         },
     }
     payload = {"dataset": {"name": "abstract", **vars(shape)}, "setting": config.to_dict(), "seed": config.seed}
-    name = "-".join(filter(None, ["mesh", args.loss, args.tag]))
+    name = common.join_name("mesh", args.loss, args.tag)
     document = common.record(name, payload | {"result": result}, args.results)
     table(
         f"{entities:,} entities, {args.loss} loss: a device of each mesh",

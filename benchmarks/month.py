@@ -11,7 +11,6 @@ latest, and then says how far it came.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -77,18 +76,9 @@ def main() -> None:
     if args.child:
         return child(args)
     words = [word for word in sys.argv[1:] if word != "--child"]
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.month", *words, "--child"],
-        env=common.child_environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if run.returncode:
-        sys.exit(f"the training left with exit code {run.returncode}")
-    found = common.last_json(run.stdout)
+    found = common.run_module("benchmarks.month", [*words, "--child"])
     found["setting"].pop("logdir")
-    name = "-".join(filter(None, ["month", found["setting"]["family"], args.recipe, args.tag]))
+    name = common.join_name("month", found["setting"]["family"], args.recipe, args.tag)
     document = common.record(name, found, args.results)
     result = found["result"]
     row = [result.get("epoch_seconds"), result["facts"] / result["seconds_of_steps"], result["peak_rss_bytes"] / 2**30]

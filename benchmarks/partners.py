@@ -46,7 +46,7 @@ def main() -> None:
         "seed": config.seed,
         "result": {"rows": rows},
     }
-    document = common.record("-".join(filter(None, ["partners", graph.name, args.tag])), payload, args.results)
+    document = common.record(common.join_name("partners", graph.name, args.tag), payload, args.results)
     columns = ["max_partners", "mrr", "hits_at_10", "nll", "seconds", "padded_cells"]
     table(f"{graph.name}, {args.split}", columns, [[row[name] for name in columns] for row in rows])
     common.finish(document)

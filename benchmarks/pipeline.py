@@ -158,7 +158,7 @@ def main() -> None:
     # Where the road lay for the while is nobody's business.
     result = json.loads(json.dumps(result).replace(f"{place.resolve()}/", "").replace(f"{place}/", ""))
     payload = {"dataset": trained["dataset"], "setting": {"model": args.model}, "seed": trained["seed"]}
-    document = common.record("-".join(filter(None, ["pipeline", args.tag])), payload | {"result": result}, args.results)
+    document = common.record(common.join_name("pipeline", args.tag), payload | {"result": result}, args.results)
     table("from raw files to a forecast", ["step", "seconds"], [[s["step"], s["seconds"]] for s in road.steps])
     common.finish(document)
 

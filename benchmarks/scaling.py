@@ -163,7 +163,7 @@ def main() -> None:
             payload = {"dataset": dataset, "setting": config.to_dict(), "seed": config.seed}
             complete = axis == chosen[-1] and value == axes[axis][-1]
             payload["result"] = {"complete": complete, "base": base, "axes": results}
-            name = "-".join(filter(None, ["scaling", "random", args.tag]))
+            name = common.join_name("scaling", "random", args.tag)
             document = common.record(name, payload, args.results)
     show(results)
     common.finish(document)

@@ -437,7 +437,7 @@ def main() -> None:
     }
     payload = {"dataset": {k: v for k, v in described["data"].items() if k != "provenance"}, "seed": args.seed or 0}
     payload |= {"setting": SETTINGS | {"forms": chosen}, "result": result}
-    document = common.record("-".join(filter(None, ["kill", args.tag])), payload, args.results)
+    document = common.record(common.join_name("kill", args.tag), payload, args.results)
     table("kills", ["where it fell", "kills"], sorted(fell.items()))
     common.finish(document)
     if faults or identical < len(kills):

@@ -401,7 +401,7 @@ def main() -> None:
     }
     payload = {"dataset": {k: v for k, v in described["data"].items() if k != "provenance"}, "seed": seed}
     payload |= {"setting": {"model": MODEL, "window_days": WINDOW, "killed": KILLED}, "result": result}
-    document = common.record("-".join(filter(None, ["soak", args.tag])), payload, args.results)
+    document = common.record(common.join_name("soak", args.tag), payload, args.results)
     rows = [
         [name, *(found["peak_rss"][key] for key in ("first", "last", "per_cycle"))]
         for name, found in result["growth"]["programs"].items()

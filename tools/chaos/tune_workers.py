@@ -142,7 +142,7 @@ def main() -> None:
         }
     payload = {"dataset": {k: v for k, v in last["dataset"].items() if k != "provenance"}, "seed": args.seed or 0}
     payload |= {"setting": SETTINGS | {"space": list(SPACE)}, "result": result}
-    document = common.record("-".join(filter(None, ["tune", args.tag])), payload, args.results)
+    document = common.record(common.join_name("tune", args.tag), payload, args.results)
     common.table("trials", ["state", "trials"], sorted(ends.items()))
     common.finish(document)
     if faults:

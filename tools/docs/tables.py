@@ -69,8 +69,18 @@ def load() -> list[Document]:
     return records
 
 
+def of_kind(records: list[Document], kind: str) -> list[Document]:
+    """The records of one benchmark."""
+    return [record for record in records if record["benchmark"].startswith(f"{kind}-")]
+
+
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
+
+
+def beside(figure: str, published: float | None) -> str:
+    """A figure with the published one beside it, where there is one."""
+    return figure if published is None else f"{figure} [{published:.1f}]"
 
 
 def recipe(record: Document) -> str:
@@ -89,8 +99,8 @@ def recipe(record: Document) -> str:
 def trainings(records: list[Document]) -> dict[tuple[str, str, str], list[Document]]:
     """Trainings with test figures by (dataset, model, recipe)."""
     found: dict[tuple[str, str, str], list[Document]] = {}
-    for record in records:
-        if record["benchmark"].startswith("accuracy-") and record["result"].get("test"):
+    for record in of_kind(records, "accuracy"):
+        if record["result"].get("test"):
             key = (record["dataset"]["name"], record["result"]["model_type"], recipe(record))
             found.setdefault(key, []).append(record)
     return found
@@ -118,30 +128,27 @@ def how(record: Document) -> str:
 def accuracy(records: list[Document]) -> str:
     rows = []
     ours = trainings(records)
-    forms = {r["dataset"]["name"]: r for r in records if r["benchmark"].startswith("recurrency-")}
+    forms = {record["dataset"]["name"]: record for record in of_kind(records, "recurrency")}
+
+    def figures(test: dict[str, float], published: float | None) -> list[str]:
+        first, *rest = (percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10"))
+        return [beside(first, published), *rest]
+
     for dataset in DATASETS:
         for model in ("tirgn", "regcn", "evidence", *WITH_EVIDENCE):
             published = PUBLISHED.get(model, {}).get(dataset)
-            shown = "" if published is None else f" [{published:.1f}]"
             kinds = [kind for kind in ("exact", "fast", "other", "evidence") if (dataset, model, kind) in ours]
             for kind in kinds:
                 for record in ours[dataset, model, kind]:
-                    test = record["result"]["test"]["entity"]
-                    figures = [percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")]
-                    figures[0] += shown
-                    rows.append([dataset, form_name(model, kind), record["seed"], *figures, how(record)])
+                    found = figures(record["result"]["test"]["entity"], published)
+                    rows.append([dataset, form_name(model, kind), record["seed"], *found, how(record)])
             if not kinds and model not in WITH_EVIDENCE:
-                rows.append([dataset, MODELS[model], "", f"not run{shown}", "", "", "", TOO_LONG])
-        record = forms.get(dataset)
-        if record:
-            published = PUBLISHED["recurrency"].get(dataset)
-            shown = "" if published is None else f" [{published:.1f}]"
-            form = _form(record, "single-step")
-            test = form["test"]["entity"]
-            figures = [percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")]
-            figures[0] += shown
+                rows.append([dataset, MODELS[model], "", beside("not run", published), "", "", "", TOO_LONG])
+        if dataset in forms:
+            form = _form(forms[dataset], "single-step")
+            found = figures(form["test"]["entity"], PUBLISHED["recurrency"].get(dataset))
             seconds = form["search_seconds"] + form["evaluation_seconds"]
-            rows.append([dataset, MODELS["recurrency"], "", *figures, f"search and evaluation {seconds:.1f} s"])
+            rows.append([dataset, MODELS["recurrency"], "", *found, f"search and evaluation {seconds:.1f} s"])
     return rows_table(["data", "model", "seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "how"], rows)
 
 
@@ -174,32 +181,27 @@ def splits(records: list[Document]) -> str:
 
 def multi_step(records: list[Document]) -> str:
     rows: list[list[str]] = []
+
+    def add(record: Document, model: str, name: str, test: dict[str, float]) -> None:
+        dataset = record["dataset"]["name"]
+        published = PUBLISHED_MULTI_STEP.get(model, {}).get(dataset)
+        if dataset in DATASETS:
+            rows.append([dataset, name, beside(percent(test["mrr"]), published), percent(test["hits_at_10"])])
+
+    # The order within a data set is that of the names of the records.
     for record in records:
-        if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS:
-            found = _form(record, "multi-step")["test"]["entity"]
-            rows.append(_multi_step_row(record, "recurrency", MODELS["recurrency"], found))
-        if record["benchmark"].startswith("multistep-") and record["dataset"]["name"] in DATASETS:
+        if of_kind([record], "recurrency"):
+            add(record, "recurrency", MODELS["recurrency"], _form(record, "multi-step")["test"]["entity"])
+        for form in record["result"]["forms"] if of_kind([record], "multistep") else ():
             model = record["result"]["model_type"]
-            for form in record["result"]["forms"]:
-                window = "" if model == "evidence" else f", window {form['window']}"
-                name = f"{MODELS[model]}{window} ({record['result']['trained']})"
-                rows.append(_multi_step_row(record, model, name, form["entity"]))
-    order = {name: number for number, name in enumerate(DATASETS)}
-    return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: order[row[0]]))
-
-
-def _multi_step_row(record: Document, model: str, name: str, test: dict[str, float]) -> list[str]:
-    dataset = record["dataset"]["name"]
-    published = PUBLISHED_MULTI_STEP.get(model, {}).get(dataset)
-    shown = "" if published is None else f" [{published:.1f}]"
-    return [dataset, name, percent(test["mrr"]) + shown, percent(test["hits_at_10"])]
+            window = "" if model == "evidence" else f", window {form['window']}"
+            add(record, model, f"{MODELS[model]}{window} ({record['result']['trained']})", form["entity"])
+    return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: DATASETS.index(row[0])))
 
 
 def comparisons(records: list[Document]) -> str:
     parts = []
-    for record in records:
-        if not record["benchmark"].startswith("compare-"):
-            continue
+    for record in of_kind(records, "compare"):
         one, two = record["result"]["models"]
         found = record["result"]["difference"]["mrr"]
         low, high = found["interval_points"]
@@ -210,17 +212,12 @@ def comparisons(records: list[Document]) -> str:
             f"(paired bootstrap over queries).\n"
         )
         if "calibration" in one and "calibration" in two:
-
-            def promise(side):
-                return ", ".join(
-                    [f"NLL {side['entity']['nll']:.3f}"]
-                    + [
-                        f"{title} {side['calibration'][name]:.4f}"
-                        for name, title in (("brier", "Brier"), ("ece", "ECE"))
-                    ]
-                )
-
-            parts.append(f"A: {promise(one)}. B: {promise(two)}.\n")
+            a, b = (
+                f"NLL {side['entity']['nll']:.3f}, Brier {side['calibration']['brier']:.4f}, "
+                f"ECE {side['calibration']['ece']:.4f}"
+                for side in (one, two)
+            )
+            parts.append(f"A: {a}. B: {b}.\n")
         rows = [
             [part["name"], f"{part['queries']:,}", *(percent(value) for value in part["mrr"])]
             for part in record["result"]["strata"]["recurrence"] + record["result"]["strata"]["direction"]
@@ -232,9 +229,7 @@ def comparisons(records: list[Document]) -> str:
 
 def forecasts(records: list[Document]) -> str:
     rows = []
-    for record in records:
-        if not record["benchmark"].startswith("forecast-"):
-            continue
+    for record in of_kind(records, "forecast"):
         result = record["result"]
         ece = " -> ".join(f"{result[when]['ece']:.4f}" for when in ("before", "after"))
         nll = " -> ".join(f"{result[when]['entity']['nll']:.3f}" for when in ("before", "after"))
@@ -251,9 +246,7 @@ def at_size(records: list[Document]) -> str:
     def gigabytes(number):
         return "" if number is None else f"{number / 1e9:.2f}"
 
-    for record in records:
-        if not record["benchmark"].startswith("at-size-"):
-            continue
+    for record in of_kind(records, "at-size"):
         for stage, told in record["result"]["stages"].items():
             disk = {"index": told.get("spilt_bytes", 0) + told.get("bytes", 0)}.get(stage, told.get("bytes"))
             written = gigabytes(disk) if stage in ("write", "index") else ""
@@ -308,8 +301,8 @@ def readme() -> str:
     records = load()
     counted = {
         record["dataset"]["name"]: _form(record, "single-step")["test"]["entity"]["mrr"]
-        for record in records
-        if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS
+        for record in of_kind(records, "recurrency")
+        if record["dataset"]["name"] in DATASETS
     }
     found = tables_readme.accuracy(trainings(records), counted, PUBLISHED, DATASETS)
     text = tables_readme.put("accuracy", found, tables_readme.README.read_text())

@@ -287,7 +287,7 @@ def main() -> int:
     totals = {"inputs": inputs, "faults": faults, "seconds": sum(figures.seconds for figures in result.values())}
     readers = {name: figures._asdict() | {"slowest": figures.slowest._asdict()} for name, figures in result.items()}
     payload = {"dataset": dataset, "setting": limits, "seed": seed, "result": {"total": totals, "readers": readers}}
-    name = "-".join(filter(None, ["fuzz", args.only, args.tag]))
+    name = common.join_name("fuzz", args.only, args.tag)
     document = common.record(name, payload, args.results)
     table(
         f"{inputs:,} hostile inputs, {faults} faults",

@@ -276,7 +276,7 @@ def main() -> None:
     dataset = {"name": "mutants of the source", "mutants": len(each)}
     setting = {"limit_seconds": LIMIT, "further": list(FURTHER), "only": args.only}
     payload = {"dataset": dataset, "setting": setting, "seed": 0, "result": result}
-    document = common.record("-".join(filter(None, ["mutants", args.tag])), payload, args.results)
+    document = common.record(common.join_name("mutants", args.tag), payload, args.results)
     table("mutants", ["status", "number"], [[name, counts[name]] for name in sorted(counts)])
     common.finish(document)
     if not complete:
