@@ -90,6 +90,7 @@ def read_lines(path: Path) -> list[dict]:
             line = json.loads(text)
         except ValueError:
             continue
+        # What a training logs first: the lines before it are those of an earlier one in the same folder.
         if "system/total_params" in line:
             lines = []
         lines.append(line)
@@ -108,6 +109,7 @@ def learning_curve(lines: list[dict]) -> list[dict]:
                 row["device_memory_mb"] = line["system/vram_used_mb"]
             curve.append(row)
         elif "eval/mrr" in line:
+            # A validation before the first epoch, as `retrain` and the gate of a mixture make it, has a row of its own.
             if not curve or curve[-1]["step"] != line["step"]:
                 curve.append({"epoch": 0, "step": line["step"], "elapsed": line["time"] - begin})
             curve[-1]["validation"] = {name: line.get(f"eval/{name}") for name in FIGURES}

@@ -191,6 +191,7 @@ def compare_bits(before: Path, after: Path, words: list[str], work: Path) -> Doc
 
 def epoch_times(records: list[Document]) -> tuple[list[float], list[float]]:
     """Seconds of epochs, and from an epoch's record to its validation's, both without the first, which compiles."""
+    # An epoch's record is followed by that of its validation, since every epoch is validated.
     epochs = [record for record in records if "system/epoch_duration_s" in record]
     validations = [record for record in records if "eval/mrr" in record]
     pairs = zip(epochs[1:], validations[1:], strict=True)
@@ -201,6 +202,7 @@ def epoch_times(records: list[Document]) -> tuple[list[float], list[float]]:
 def compare_speed(before: Path, after: Path, words: list[str], work: Path, rounds: int) -> Document:
     epochs, validations = {"before": [], "after": []}, {"before": [], "after": []}
     for number in range(rounds):
+        # The sides begin in turn, so that a machine that becomes slower or faster does so for both.
         order = [("before", before), ("after", after)][:: 1 if number % 2 == 0 else -1]
         for side, tree in order:
             (folder := work / f"{side}-{number}").mkdir(parents=True)

@@ -63,6 +63,7 @@ class Harness:
 
     def step(self, prepared: Prepared) -> dict[str, jax.Array]:
         """One training step; returns its metrics, still on the device."""
+        # As the trainer does, so that the same steps have the same dropout.
         key = jr.fold_in(self.step_key, self.steps)
         self.steps += 1
         self.model, self.opt_state, metrics = self._run(self.model, self.opt_state, prepared, key)

@@ -46,6 +46,7 @@ def child(args: argparse.Namespace) -> None:
         evaluator.compile(harness.model)
     stages["compiled"] = common.peak_rss()
     batches = [harness.typical(bucket, largest=True) for bucket in range(len(harness.loader.buckets))]
+    # The largest first, so that the peak is reached even in a run of few steps.
     batches.sort(key=lambda prepared: -prepared.num_facts)
     for prepared in batches[: args.steps]:
         jax.block_until_ready(harness.step(prepared))

@@ -135,6 +135,7 @@ def main() -> None:
         first = facts["facts"][0]
         query = ("--subject", first["subject"], "--relation", first["relation"])
         answered = road("predict", "predict", checkpoint, *query, "--top", "5")
+        # A second round with the last files, as the next day brings them.
         for name in names[-args.later :]:
             server.publish(name, files[name])
         again = road("collect what is new", *collect)

@@ -86,6 +86,7 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     costs["step_seconds"] = common.timed(lambda: harness.step(prepared), repeats)["median"]
     if "last_facts" not in sizes:
         steps, metrics, begin = 0, [], time.perf_counter()
+        # An epoch shows what a repeated step hides: other shapes, and batches that are built meanwhile.
         batches = loader.epoch(1)
         for prepared_next in batches:
             metrics.append(harness.step(prepared_next))

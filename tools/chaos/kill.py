@@ -127,6 +127,7 @@ class Form:
         command = [sys.executable, "-m", "tirgn_cli", *self.words, *more]
         with (place / "said.txt").open("w+") as said:
             begin = time.monotonic()
+            # A session of its own, so that a kill hits all that the training started.
             process = subprocess.Popen(
                 command,
                 cwd=place,
@@ -146,7 +147,8 @@ class Form:
             text = said.read().strip()
         if code not in (0, -signal.SIGKILL):
             sys.exit(f"{self.name} {' '.join(more)}: ended with {code}: {text.splitlines()[-1:]}")
-        if cached and code == 0:  # what a resumed process compiled in addition
+        # Only a process that came to its end has whole entries in its cache; a resumed one compiled more than the first.
+        if cached and code == 0:
             for file in own.iterdir():
                 if not (self.cache / file.name).exists():
                     os.link(file, self.cache / file.name)

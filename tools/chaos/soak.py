@@ -152,6 +152,7 @@ class Soak:
         """A call that may be killed first; the whole one is told."""
         killed = self.chance.random() < share
         if killed:
+            # Before the first whole call of a kind, a few seconds are a guess.
             usual = statistics.median(self.usual.get(name, [4.0]))
             found = self.call(name, words, kill_after=self.chance.uniform(0, usual))
             killed = found.code == -signal.SIGKILL
@@ -159,6 +160,7 @@ class Soak:
             self.look(f"after a kill of {name}", name)
         again = ["--resume"] if killed and name == "retrain" else []
         found = self.call(name, [*words, *again])
+        # Killed before it saved anything, or after it had replaced the checkpoint: there is nothing to resume.
         if again and found.code not in codes and "without --resume" in found.said:
             self.anew += 1
             found = self.call(name, words)

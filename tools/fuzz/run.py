@@ -106,6 +106,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
         raise Slow(f"takes more than {SECONDS} s")
 
     signal.signal(signal.SIGALRM, expired)
+    # The outcomes have stdout for themselves; what a library prints there goes to stderr.
     out, written = os.dup(1), []
     os.dup2(2, 1)
     seeds = SEEDS[reader]()
@@ -114,6 +115,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
         (work / "here").mkdir()
         os.chdir(work / "here")
         tempfile.tempdir = str(work / "here")
+        # Imports and first compilations are neither watched nor counted as what an input costs.
         attempt(reader, write(seeds[0], work / "warm"))
         shutil.rmtree(work / "warm")
         guarded(work, written)
@@ -131,6 +133,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
                 outcome, message = "fault", f"{type(error).__name__} at {at}: {str(error)[:300]}"
             signal.alarm(0)
             seconds, grown = time.perf_counter() - since, (common.peak_rss() or 0) - before
+            # Whatever lies in the folder now, or beside it, was left by the reader.
             left = sorted(str(file) for file in [*(work / "here").rglob("*"), *work.iterdir()])
             left = [file for file in left if file not in (str(work / "here"), str(work / name))]
             if left or written:
@@ -168,6 +171,7 @@ def watch(reader: str, seed: int, count: int) -> list[Told]:
         fault, started = "", False
         while len(done) < count:
             try:
+                # The first line comes after all imports.
                 line = lines.get(timeout=SILENCE if started else 3 * SILENCE)
             except queue.Empty:
                 fault = f"says nothing for {SILENCE} s"

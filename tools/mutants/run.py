@@ -157,6 +157,7 @@ class Tree:
         import hypothesis
         import pytest
 
+        # A group of its own, so that tests that hang are killed with all that they started.
         os.setsid()
         # A failing example is enough; the smallest one may take minutes to find.
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
