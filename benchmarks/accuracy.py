@@ -109,7 +109,7 @@ def learning_curve(lines: list[dict]) -> list[dict]:
                 row["device_memory_mb"] = line["system/vram_used_mb"]
             curve.append(row)
         elif "eval/mrr" in line:
-            # A validation before the first epoch, as `retrain` and the gate of a mixture make it, has a row of its own.
+            # A validation that follows no epoch has a row of its own.
             if not curve or curve[-1]["step"] != line["step"]:
                 curve.append({"epoch": 0, "step": line["step"], "elapsed": line["time"] - begin})
             curve[-1]["validation"] = {name: line.get(f"eval/{name}") for name in FIGURES}

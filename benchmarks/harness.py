@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -101,18 +101,11 @@ def compile_ahead(
     return clock(lambda: compiling.compile_ahead(fn, *args, donate=donate))
 
 
-class Compiled(Protocol):
-    """What JAX compiled; Equinox keeps it in `compiled` of its own."""
-
-    def memory_analysis(self) -> object:
-        """Bytes by what they are for, as attributes."""
-
-
-def memory_analysis(compiled: object) -> dict[str, int] | None:
+def memory_analysis(compiled: Any) -> dict[str, int] | None:
     """The compiler's own account in bytes, of what Equinox or JAX compiled."""
+    # Any: Equinox keeps what JAX compiled in an attribute of a class that is not public.
     try:
-        program: Compiled = getattr(compiled, "compiled", compiled)
-        found = program.memory_analysis()
+        found = getattr(compiled, "compiled", compiled).memory_analysis()
     except NotImplementedError:
         return None
     names = ("argument", "output", "temp", "alias", "generated_code")

@@ -147,7 +147,7 @@ class Form:
             text = said.read().strip()
         if code not in (0, -signal.SIGKILL):
             sys.exit(f"{self.name} {' '.join(more)}: ended with {code}: {text.splitlines()[-1:]}")
-        # Only a process that came to its end has whole entries in its cache; a resumed one compiled more than the first.
+        # Only a process that came to its end has whole entries; a resumed one compiled some in addition.
         if cached and code == 0:
             for file in own.iterdir():
                 if not (self.cache / file.name).exists():
