@@ -90,7 +90,7 @@ def test_a_record_over_other_columns_is_refused(tmp_path):
 
 
 def test_what_the_events_raise_is_raised_as_it_is(tmp_path):
-    """polars would put it into an error of its own, which the command cannot tell from a fault."""
+    """polars before version 2 puts it into an error of its own, which the command cannot tell from a fault."""
 
     def frames():
         yield events(0, 2)

@@ -100,7 +100,7 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], state:
             maintain_order=True,
         )
     except pl.exceptions.PolarsError:
-        # The streaming engine wraps whatever the source raises in an error of its own.
+        # Before polars 2, the streaming engine wraps whatever the source raises in an error of its own.
         if failed:
             raise failed[0] from None
         raise
