@@ -50,8 +50,10 @@ def main() -> None:
     idle = model.encoder.isolated_state(min(target, config.history_len))
     batch = batch_of(max(SIZES))
     encode_compile, encode = compile_ahead(encode_rows, model, batch.window, batch.rows, idle)
-    encode_seconds = common.timed(lambda: jax.block_until_ready(encode(model, batch, idle)), args.repeats)
-    encoding = encode(model, batch, idle)
+    encode_seconds = common.timed(
+        lambda: jax.block_until_ready(encode(model, batch.window, batch.rows, idle)), args.repeats
+    )
+    encoding = encode(model, batch.window, batch.rows, idle)
     sizes = []
     for size in SIZES:
         queries = batch_of(size).entity_queries
