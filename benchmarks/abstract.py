@@ -1,7 +1,5 @@
 """A training step of a described size on random contents: what it costs where no graph of that size is at hand."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import numpy as np
@@ -12,11 +10,12 @@ from tirgn_eqx.models import build_model
 from tirgn_eqx.train.memory import ProblemShape, abstract_batch, compile_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters
+from tirgn_eqx.types import Batch
 
 SORTED = ("active", "edge_target", "pair_entity", "history_query", "answer_query")
 
 
-def random_batch(shape: ProblemShape, config: RecurrentTrainingConfig, seed: int) -> Any:
+def random_batch(shape: ProblemShape, config: RecurrentTrainingConfig, seed: int) -> Batch:
     """A batch of `shape` whose facts are drawn at random: every place is filled, none is padding."""
     rng = np.random.default_rng(seed)
     batch = abstract_batch(shape, config)
@@ -24,7 +23,7 @@ def random_batch(shape: ProblemShape, config: RecurrentTrainingConfig, seed: int
     rel2, active = 2 * shape.relations, batch.window.active.shape[1]
     bounds = {"edge_source": active, "edge_target": active, "edge_relation": rel2, "pair_relation": rel2}
 
-    def fill(path: tuple, leaf: Any) -> Any:
+    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array | np.ndarray:
         kind, name = getattr(path[0], "name", ""), getattr(path[-1], "name", "")
         if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.key(seed)
@@ -42,7 +41,7 @@ def random_batch(shape: ProblemShape, config: RecurrentTrainingConfig, seed: int
 
 
 def _bound(name: str, kind: str, units: int, rows: int, relations: int) -> int:
-    """One more than the largest number that a field of questions may hold."""
+    """One more than the largest number that a field of queries may hold."""
     if name.endswith("_query"):
         return units
     of_relation = (name == "condition") == (kind == "entity_queries") and name != "subject"
@@ -51,7 +50,7 @@ def _bound(name: str, kind: str, units: int, rows: int, relations: int) -> int:
 
 def step_seconds(shape: ProblemShape, config: RecurrentTrainingConfig, steps: int) -> tuple[list[float], list[float]]:
     """(seconds, losses) of so many steps on the default device, after one that is not counted."""
-    model: Any = build_model(shape.entities, shape.relations, config, None, key=jax.random.key(config.seed))
+    model = build_model(shape.entities, shape.relations, config, None, key=jax.random.key(config.seed))
     model = cast_parameters(model, config.precision)
     opt_state = init_optimizer(make_optimizer(config), model)
     compiled = compile_step(shape, config)

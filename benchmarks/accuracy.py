@@ -10,6 +10,7 @@ it came to its end, `--result FILE` with its JSON output.
     python -m benchmarks.accuracy --result out.json --run runs/yago --command "tirgn train --data-path YAGO ..."
 """
 
+import argparse
 import json
 import os
 import resource
@@ -17,17 +18,21 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import common
 from benchmarks.common import note, table
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import TrainingConfig
 
 DESCRIPTION = ("name", "sha256", "facts", "entities", "relations", "snapshots")
 FIGURES = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll")
 
 
-def train(args, extra: list[str]) -> tuple[Path, Path, str]:
+def train(args: argparse.Namespace, extra: list[str]) -> tuple[Path, Path, str]:
     """Run `tirgn train`; returns its JSON output, the folder of its run, and the command."""
-    name = "-".join(filter(None, [Path(args.data_path.partition(":")[0]).stem, f"seed{args.seed or 0}", args.tag]))
+    name = common.join_name(Path(args.data_path.partition(":")[0]).stem, f"seed{args.seed or 0}", args.tag)
     place = args.run or common.ROOT / "runs" / "accuracy" / name
     preset = args.preset or common.preset_for(args.data_path)
     words = ["train", "--data-path", args.data_path, "--json"]
@@ -35,7 +40,7 @@ def train(args, extra: list[str]) -> tuple[Path, Path, str]:
     chosen = {"preset": preset, "config": args.config, "seed": args.seed, "num-days": args.num_days}
     for name, value in (chosen | {"granularity": args.granularity}).items():
         words += [] if value is None else [f"--{name}", str(value)]
-    quick = [f"{key}={value}" for key, value in common.QUICK_SETTINGS.items()] if args.quick else []
+    quick = common.quick_assignments(chosen_config(preset, args, extra)) if args.quick else []
     words += [word for setting in quick + args.set for word in ("--set", setting)]
     words += extra
     place.mkdir(parents=True, exist_ok=True)
@@ -48,6 +53,27 @@ def train(args, extra: list[str]) -> tuple[Path, Path, str]:
         last = log.read_text().strip().splitlines()[-1:] or ["no message"]
         sys.exit(f"tirgn train left with exit code {run.returncode}: {last[0]}; see {log}")
     return output, place, common.command_line(["tirgn", *words])
+
+
+def chosen_config(preset: str | None, args: argparse.Namespace, extra: list[str]) -> "TrainingConfig":
+    """The configuration whose family `tirgn train` will choose, by the options here and by those in `extra`."""
+    from tirgn_eqx.config import GivenSettings
+    from tirgn_eqx.errors import ConfigError
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--model", "--history", "--preset", "--config"):
+        parser.add_argument(option)
+    parser.add_argument("--set", action="append", default=[])
+    found, _ = parser.parse_known_args(extra)
+    family = {"family": found.model, "history": found.history}
+    options = {name: value for name, value in family.items() if value is not None}
+    given = GivenSettings(
+        found.preset or preset, file=found.config or args.config, assignments=args.set + found.set, options=options
+    )
+    try:
+        return given.config()
+    except ConfigError as error:
+        sys.exit(str(error))
 
 
 def find(place: Path, name: str) -> Path | None:
@@ -64,6 +90,7 @@ def read_lines(path: Path) -> list[dict]:
             line = json.loads(text)
         except ValueError:
             continue
+        # What a training logs first: the lines before it are those of an earlier one in the same folder.
         if "system/total_params" in line:
             lines = []
         lines.append(line)
@@ -82,6 +109,7 @@ def learning_curve(lines: list[dict]) -> list[dict]:
                 row["device_memory_mb"] = line["system/vram_used_mb"]
             curve.append(row)
         elif "eval/mrr" in line:
+            # A validation that follows no epoch has a row of its own.
             if not curve or curve[-1]["step"] != line["step"]:
                 curve.append({"epoch": 0, "step": line["step"], "elapsed": line["time"] - begin})
             curve[-1]["validation"] = {name: line.get(f"eval/{name}") for name in FIGURES}
@@ -159,9 +187,8 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
 
 def tested(checkpoint: Path, data_path: str) -> dict:
     """The test figures of a checkpoint, as a finished training tells them."""
-    words = [sys.executable, "-m", "tirgn_cli", "eval", str(checkpoint), "--data-path", data_path, "--json"]
-    run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=True)
-    figures = json.loads(run.stdout)
+    words = ["eval", str(checkpoint), "--data-path", data_path, "--json", "--quiet"]
+    figures = common.run_module("tirgn_cli", words)
     return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}
 
 
@@ -201,7 +228,7 @@ def main() -> None:
         found["commit"] = {"id": args.commit, "dirty": None}
     kept = found["result"]
     name = f"accuracy-{found['dataset']['name']}-{kept['model_type']}-seed{found['seed']}"
-    document = common.record("-".join(filter(None, [name, args.tag])), found, args.results)
+    document = common.record(common.join_name(name, args.tag), found, args.results)
     rows = []
     for split in ("validation", "test"):
         for kind in ("entity", "relation"):

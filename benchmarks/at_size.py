@@ -11,13 +11,10 @@ its seconds and its peak memory: `anonymous` is what the process holds itself, s
 import argparse
 import functools
 import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -59,7 +56,7 @@ class Memory(threading.Thread):
         while not self._ended.wait(0.05):
             self.sample()
 
-    def end(self) -> dict[str, Any]:
+    def end(self) -> dict[str, int | None]:
         self._ended.set()
         self.join()
         self.sample()
@@ -193,9 +190,7 @@ def child(stage: str, args: argparse.Namespace, sizes: dict, settings: dict) -> 
 def measure(stage: str, folder: Path, args: argparse.Namespace) -> dict:
     words = [*common.passed_on(args), "--folder", str(folder), "--memory-mb", str(args.memory_mb), "--child", stage]
     words += ["--facts", str(args.facts)] if args.facts else []
-    command = [sys.executable, "-m", "benchmarks.at_size", *words]
-    run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
-    told = common.last_json(run.stdout)
+    told = common.run_module("benchmarks.at_size", words)
     memory = {name: (value or 0) / 1e9 for name, value in told["memory"].items() if name.endswith("bytes")}
     note(f"{stage}: {told['seconds']:.1f} s, {memory['anonymous_bytes']:.2f} GB anonymous")
     return told
@@ -225,7 +220,7 @@ def main() -> None:
     payload = {"dataset": dataset, "setting": config.to_dict(), "seed": config.seed}
     payload["result"] = {"sizes": sizes, "memory_mb": args.memory_mb, "stages": result}
     million = sizes["facts"] // 1_000_000
-    name = "-".join(filter(None, ["at-size", f"{million}m" if million else str(sizes["facts"]), args.tag]))
+    name = common.join_name("at-size", f"{million}m" if million else str(sizes["facts"]), args.tag)
     document = common.record(name, payload, args.results)
     table(
         f"{sizes['facts']:,} facts, {sizes['entities']:,} entities",

@@ -19,11 +19,11 @@ import sys
 import tarfile
 import tempfile
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
-from benchmarks.common import ROOT, note, spread, table
+from benchmarks.common import ROOT, Document, note, spread, table
 
 WORLD = "sim:num_entities=60,num_relations=10,num_days=30,facts_per_day=40"
 TINY = {"embedding_dim": 16, "max_buckets": 2, "eval_interval": 1, "epochs": 2}
@@ -99,7 +99,7 @@ def count_circles(edges: dict[str, set[str]]) -> int:
     return groups
 
 
-def take_census(tree: Path) -> dict[str, Any]:
+def take_census(tree: Path) -> Document:
     """Counts over the library and the command line of a source tree."""
     sources = read_sources(tree)
     modules = {name_of(path): path for path in sources}
@@ -139,7 +139,7 @@ def take_census(tree: Path) -> dict[str, Any]:
 # --- numbers and speed -----------------------------------------------------------------------------------------
 
 
-def train(tree: Path, words: list[str], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+def train(tree: Path, words: list[str], settings: Mapping[str, object], folder: Path) -> Document:
     """`tirgn train` of a tree in a process of its own: its logged records and its checkpoints' arrays as digests."""
     import numpy as np
 
@@ -164,13 +164,13 @@ def train(tree: Path, words: list[str], settings: dict[str, Any], folder: Path) 
     return {"records": records, "arrays": digests, "result": json.loads(run.stdout)}
 
 
-def logged(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def logged(records: list[Document]) -> list[Document]:
     """Records without times and speeds."""
     timed = ("time", "duration", "per_s", "memory", "bytes", "total_params")
     return [{key: record[key] for key in record if not any(word in key for word in timed)} for record in records]
 
 
-def compare_bits(before: Path, after: Path, words: list[str], work: Path) -> dict[str, Any]:
+def compare_bits(before: Path, after: Path, words: list[str], work: Path) -> Document:
     found = []
     for side, tree in (("before", before), ("after", after)):
         (folder := work / side).mkdir(parents=True)
@@ -189,8 +189,9 @@ def compare_bits(before: Path, after: Path, words: list[str], work: Path) -> dic
     }
 
 
-def epoch_times(records: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+def epoch_times(records: list[Document]) -> tuple[list[float], list[float]]:
     """Seconds of epochs, and from an epoch's record to its validation's, both without the first, which compiles."""
+    # An epoch's record is followed by that of its validation, since every epoch is validated.
     epochs = [record for record in records if "system/epoch_duration_s" in record]
     validations = [record for record in records if "eval/mrr" in record]
     pairs = zip(epochs[1:], validations[1:], strict=True)
@@ -198,9 +199,10 @@ def epoch_times(records: list[dict[str, Any]]) -> tuple[list[float], list[float]
     return [record["system/epoch_duration_s"] for record in epochs[1:]], waits
 
 
-def compare_speed(before: Path, after: Path, words: list[str], work: Path, rounds: int) -> dict[str, Any]:
+def compare_speed(before: Path, after: Path, words: list[str], work: Path, rounds: int) -> Document:
     epochs, validations = {"before": [], "after": []}, {"before": [], "after": []}
     for number in range(rounds):
+        # The sides begin in turn, so that a machine that becomes slower or faster does so for both.
         order = [("before", before), ("after", after)][:: 1 if number % 2 == 0 else -1]
         for side, tree in order:
             (folder := work / f"{side}-{number}").mkdir(parents=True)
@@ -222,7 +224,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="trainings of each side for speed (3)")
     args = common.finalize(parser.parse_args())
     parts = args.parts.split(",")
-    result: dict[str, Any] = {"before": args.before}
+    result: Document = {"before": args.before}
     with tempfile.TemporaryDirectory() as temporary:
         earlier = Path(temporary) / "earlier"
         packed = subprocess.run(["git", "archive", args.before], cwd=ROOT, capture_output=True, check=True).stdout
@@ -243,7 +245,7 @@ def main() -> None:
                 note(f"{part}, {name}: {json.dumps(result[part][name])}")
     dataset = next(iter(result["bits"].values()))["dataset"] if "bits" in parts else {"name": None}
     payload = {"dataset": dataset, "setting": TINY, "seed": 0, "result": result}
-    common.finish(common.record("-".join(filter(None, ["before-after", args.tag])), payload, args.results))
+    common.finish(common.record(common.join_name("before-after", args.tag), payload, args.results))
 
 
 if __name__ == "__main__":

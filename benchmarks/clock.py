@@ -15,10 +15,15 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks import common
 from benchmarks.common import note, table
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import RecurrentTrainingConfig
+    from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.train.events import TrainingResult
 
 SETTINGS = common.QUICK_SETTINGS | {"embedding_dim": 32, "conv_channels": 10, "epochs": 10}
 NEW_YEAR = 1_514_764_800  # 2018-01-01 UTC, in seconds since 1970
@@ -27,19 +32,22 @@ LENGTHS = (0, 0.25, 1, 2, 5, 20)  # how much later the test split is forecast, i
 MOVED_EPOCHS = 2
 
 
-def train(graph: Any, config: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def train(
+    graph: "TemporalGraph", config: "RecurrentTrainingConfig", folder: Path
+) -> tuple[common.Document, "TrainingResult"]:
     """(figures, result) of one training in `folder`."""
     from tirgn_eqx.train.api import train_tirgn
 
-    result: Any = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
+    result = train_tirgn(graph, config.replace(logdir=str(folder / "logs")), model_dir=folder)
     lines = [json.loads(line) for line in (folder / "logs" / "metrics.jsonl").read_text().splitlines()]
     norms = [line["train/gradient_norm"] for line in lines if "train/gradient_norm" in line]
     figures = {"seed": config.seed, "gradient_norm": norms[0], "last_gradient_norm": norms[-1]}
     figures |= {"validation_mrr": [line["eval/mrr"] for line in lines if "eval/mrr" in line]}
+    assert result["test"] is not None
     return figures | {"test_mrr": result["test"]["entity"]["mrr"]}, result
 
 
-def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
+def moved(graph: "TemporalGraph", config: "RecurrentTrainingConfig", folder: Path) -> list[common.Document]:
     """The graph as event tables at four offsets: fingerprint and test MRR of a training on each."""
     import numpy as np
     import polars as pl
@@ -59,24 +67,24 @@ def moved(graph: Any, config: Any, folder: Path) -> list[dict[str, Any]]:
         read = load_graph(path, granularity=granularity, num_days=0)
         figures, result = train(read, config, folder / path.stem)
         told = {"granularity": granularity, "first_time": int(read.times[0])}
-        told |= {"weights": fingerprint(load_model(result["checkpoint"])[0])}
+        told |= {"weights": fingerprint(load_model(result["checkpoint"] or "")[0])}
         found.append(told | figures)
         note(f"moved, {granularity} from {start}: test MRR {figures['test_mrr']:.4f}, weights {told['weights'][:12]}")
     return found
 
 
-def ahead(graph: Any, config: Any, checkpoint: str) -> list[dict[str, Any]]:
+def ahead(graph: "TemporalGraph", config: "RecurrentTrainingConfig", checkpoint: str | None) -> list[common.Document]:
     """Figures of the test split as if it came later, for a model that knows no later time."""
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.evaluate.protocol import evaluate_model
 
+    assert checkpoint is not None
     model, found = load_model(checkpoint)[0], []
-    window = {"history_len": config.history_len, "history_window": config.history_window}
     lasted = int(graph.time_index[-1]) + 1
     for lengths in LENGTHS:
         steps = int(lengths * lasted)
         later = dataclasses.replace(graph, clock_origin=graph.clock_origin - steps * graph.time_interval)
-        entity = evaluate_model(model, later, split="test", **window).entity
+        entity = evaluate_model(model, later, split="test", **config.window()).entity
         found.append({"lengths": lengths, "steps": steps, "mrr": entity["mrr"], "nll": entity["nll"]})
         note(f"{steps:,} steps ahead: test MRR {entity['mrr']:.4f}, NLL {entity['nll']:.2f}")
     return found
@@ -89,7 +97,7 @@ def main() -> None:
     if not args.quick:
         args.data_path = "sim:num_days=90" if args.data_path == "sim" else args.data_path
         args.set = [*(f"{name}={value}" for name, value in SETTINGS.items()), *args.set]
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     if args.max_events:
         from tirgn_eqx.data import load_graph
 
@@ -98,7 +106,7 @@ def main() -> None:
     since = {name: NEW_YEAR // step for name, step in OFFSETS.items()}
     clocks = {"first snapshot": 0}
     clocks |= since if simulated else {"1970": int((graph.times // graph.time_interval)[0])}
-    rows: list[dict[str, Any]] = []
+    rows: list[common.Document] = []
     with tempfile.TemporaryDirectory() as work:
         first = None
         for seed in (config.seed, config.seed + 1):
@@ -114,7 +122,7 @@ def main() -> None:
         result = {"trainings": rows, "ahead": ahead(first[0], config, first[1]) if first else []}
         if simulated:
             result["moved"] = moved(graph, config.replace(epochs=MOVED_EPOCHS), Path(work))
-    name = "-".join(filter(None, ["clock", graph.name, args.granularity, args.tag]))
+    name = common.join_name("clock", graph.name, args.granularity, args.tag)
     document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
     keys = ("clock", "seed", "first_time_index", "gradient_norm", "test_mrr")
     table(f"{graph.name}: TiRGN by the origin of its clock", keys, [[row[key] for key in keys] for row in rows])

@@ -6,27 +6,38 @@ which source (commit, versions), on which machine, when, and the figures under `
 """
 
 import argparse
+import dataclasses
 import datetime
-import functools
 import json
 import os
-import platform
-import shlex
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.provenance import ROOT as ROOT
+from benchmarks.provenance import command_line as command_line
+from benchmarks.provenance import commit as commit
+from benchmarks.provenance import gpu as gpu
+from benchmarks.provenance import machine
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig
+    from tirgn_eqx.data import TemporalGraph
+
 RESULTS = Path(__file__).resolve().parent / "results"
 # The source tree beside the benchmarks is what is measured, installed or not, also by the processes they start.
 TREE = [str(ROOT), str(ROOT / "cli")]
 sys.path[:0] = TREE
 os.environ["PYTHONPATH"] = os.pathsep.join([*TREE, *filter(None, [os.environ.get("PYTHONPATH")])])
 
+# A JSON document or a part of one. What a result holds is for each script to say, and pages and tests read it by name,
+# so that there is no type for its values.
+Document = dict[str, Any]
 PROVENANCE = ("benchmark", "date", "command", "commit", "machine", "versions", "dataset", "setting", "seed")
 QUICK_DATA = "sim:num_entities=40,num_relations=8,num_days=20,facts_per_day=40"
 QUICK_SETTINGS = {
@@ -45,85 +56,25 @@ QUICK_SETTINGS = {
 SHORTEST_SAMPLE = 0.05  # seconds that one timed sample lasts at least
 
 
-# --- where a result comes from ---------------------------------------------------------------------------------
+class Spread(TypedDict):
+    """Of several samples."""
+
+    min: float
+    median: float
+    max: float
 
 
-@functools.cache
-def commit() -> dict[str, Any]:
-    """`{"id", "dirty"}` of the source tree; without git the id is $BENCHMARK_COMMIT or None.
+class Timed(Spread):
+    """Seconds of a call over several samples, each the mean of so many calls."""
 
-    Results that are being written here do not make the tree dirty.
-    """
-
-    def git(*words: str) -> str:
-        run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
-        return run.stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
-            raise OSError("the source tree lies inside another repository")
-        changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results")
-        return {"id": git("rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {"id": os.environ.get("BENCHMARK_COMMIT"), "dirty": None}
+    repeats: int
+    calls: int
 
 
-@functools.cache
-def gpu() -> list[str]:
-    """Name, memory and driver of every NVIDIA GPU, asked without starting JAX on it."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        run = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in run.stdout.splitlines() if line.strip()]
+# --- a result -------------------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    """CPU model, cores this process may use, memory in bytes, GPUs, system, and how busy it was."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    except OSError:
-        pass
-    affinity = getattr(os, "sched_getaffinity", None)
-    memory = None
-    if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": cpu,
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "memory_bytes": memory,
-        "gpu": gpu(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load_average": os.getloadavg()[0],
-    }
-
-
-def command_line(words: Sequence[str] | None = None) -> str:
-    """The command of this process, or `words`; paths are told from the root of the source tree, or by name alone
-    when they lie elsewhere."""
-    if words is None:
-        program = Path(sys.argv[0])
-        module = program.is_absolute() and program.is_relative_to(ROOT)
-        name = program.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") if module else ""
-        words = ["python", *(["-m", name.removesuffix(".__main__")] if module else sys.argv[:1]), *sys.argv[1:]]
-
-    def shorten(word: str) -> str:
-        if " " in word:
-            return shlex.join(shorten(part) for part in shlex.split(word))
-        option, equals, value = word.rpartition("=")
-        path = Path(value)
-        if path.is_absolute() or ".." in path.parts:
-            path = Path(os.path.abspath(path))
-            value = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
-        return option + equals + value
-
-    return shlex.join(shorten(word) for word in words)
-
-
-def provenance(name: str) -> dict[str, Any]:
+def provenance(name: str) -> Document:
     """What a result says about how it came to be, but for data, setting and seed."""
     from tirgn_eqx.checkpoint.models import versions
 
@@ -137,7 +88,7 @@ def provenance(name: str) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: object) -> None:
     """Write strict JSON (NaN becomes null) whole or not at all."""
     from tirgn_eqx.storage.atomic_write import write_text
     from tirgn_eqx.storage.strict_json import to_json
@@ -145,7 +96,12 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, to_json(document, indent=1) + "\n")
 
 
-def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -> dict[str, Any]:
+def join_name(*parts: str | None) -> str:
+    """The name of a result from its parts, without those that are empty."""
+    return "-".join(filter(None, parts))
+
+
+def record(name: str, payload: Document, results: Path | None = RESULTS) -> Document:
     """The document of one result, written to `results/NAME.json` unless `results` is None.
 
     **Arguments:** `payload`: holds at least `dataset`, `setting` and `seed`; what it holds beside comes along and
@@ -163,7 +119,7 @@ def record(name: str, payload: dict[str, Any], results: Path | None = RESULTS) -
 # --- showing ---------------------------------------------------------------------------------------------------
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A small table on stdout; numbers to the right."""
     from rich.console import Console
     from rich.table import Table
@@ -178,7 +134,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     Console(width=None if sys.stdout.isatty() else 130, highlight=False).print(shown)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -191,7 +147,7 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish(document: dict[str, Any]) -> None:
+def finish(document: Document) -> None:
     """The whole document as the last line on stdout."""
     from tirgn_eqx.storage.strict_json import to_json
 
@@ -204,15 +160,24 @@ def last_json(text: str) -> Any:
     return json.loads(lines[-1]) if lines else None
 
 
+def run_module(module: str, words: Iterable[str], environment: Mapping[str, str] | None = None) -> Document:
+    """The last line of a module that is run as a program of its own; its failure ends this program."""
+    command, environment = [sys.executable, "-m", module, *words], environment or child_environment()
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"{module} ended with exit code {run.returncode}")
+    return last_json(run.stdout)
+
+
 # --- measuring -------------------------------------------------------------------------------------------------
 
 
-def spread(samples: Sequence[float]) -> dict[str, float]:
+def spread(samples: Sequence[float]) -> Spread:
     """`min`, `median` and `max` of samples."""
     return {"min": min(samples), "median": statistics.median(samples), "max": max(samples)}
 
 
-def timed(fn: Callable[[], Any], repeats: int = 5, *, warmup: int = 1) -> dict[str, Any]:
+def timed(fn: Callable[[], object], repeats: int = 5, *, warmup: int = 1) -> Timed:
     """Seconds of one call of `fn`: `min`, `median`, `max` over `repeats` samples after warm-up.
 
     Every sample ends when the arrays that `fn` returned are ready. A sample of a short call is the mean of
@@ -234,10 +199,10 @@ def timed(fn: Callable[[], Any], repeats: int = 5, *, warmup: int = 1) -> dict[s
     once = sample(1)
     calls = 1 if once >= SHORTEST_SAMPLE else min(100, int(SHORTEST_SAMPLE / max(once, 1e-7)) + 1)
     samples = [sample(calls) for _ in range(max(1, repeats))]
-    return spread(samples) | {"repeats": len(samples), "calls": calls}
+    return Timed(**spread(samples), repeats=len(samples), calls=calls)
 
 
-def ceilings(quick: bool = False) -> dict[str, Any]:
+def ceilings(quick: bool = False) -> Document:
     """What the default device can do: dense matrix products in FLOP/s and streaming memory in bytes/s.
 
     Random square matrices by the framework's own product, in f32 (`f32_highest`: without shortened mantissas,
@@ -245,13 +210,11 @@ def ceilings(quick: bool = False) -> dict[str, Any]:
     larger than the caches, bytes read plus bytes written. The best of several samples: a ceiling is what nothing
     exceeds. In a process of its own: its arrays would leave the heap of this one in another state than a training's.
     """
-    words = [sys.executable, "-m", "benchmarks.common", *["--quick"] * quick]
     environment = child_environment(XLA_PYTHON_CLIENT_PREALLOCATE="false")
-    run = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return last_json(run.stdout)
+    return run_module("benchmarks.common", ["--quick"] * quick, environment)
 
 
-def measure_ceilings(quick: bool = False) -> dict[str, Any]:
+def measure_ceilings(quick: bool = False) -> Document:
     """`ceilings`, in this process."""
     import jax
     import jax.numpy as jnp
@@ -261,7 +224,7 @@ def measure_ceilings(quick: bool = False) -> dict[str, Any]:
     size = 256 if quick else 2048 if on_cpu else 8192
     repeats = 3 if quick else 7
     key, other = jr.split(jr.key(0))
-    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "matrix_size": size}
+    found: Document = {"device": jax.devices()[0].device_kind, "matrix_size": size}
     for name, dtype, precision in (
         ("f32", jnp.float32, None),
         ("f32_highest", jnp.float32, "highest"),
@@ -270,8 +233,7 @@ def measure_ceilings(quick: bool = False) -> dict[str, Any]:
         if name == "f32_highest" and on_cpu:
             continue
         x, y = jr.normal(key, (size, size), dtype), jr.normal(other, (size, size), dtype)
-        options: Any = {"precision": precision, "preferred_element_type": jnp.float32}
-        product = jax.jit(lambda x, y, options=options: jnp.matmul(x, y, **options))
+        product = jax.jit(partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32))
         seconds = timed(lambda product=product, x=x, y=y: product(x, y), repeats, warmup=2)
         found[f"{name}_flops"] = 2 * size**3 / seconds["min"]
     count = 2**20 if quick else 2**26 if on_cpu else 2**29
@@ -327,25 +289,49 @@ def load(
     assignments: Sequence[str] = (),
     seed: int | None = None,
     quick: bool = False,
-    **options: Any,
-) -> tuple[Any, Any]:
+    **options: Any,  # of `load_graph`
+) -> tuple["TemporalGraph", "TrainingConfig"]:
     """(graph, config) of a benchmark; a preset that is not given is chosen by `preset_for`.
 
     Later ones win: preset, quick settings, `config_file`, `assignments` (`key=value`), `seed`. `options` go to
     `load_graph`.
     """
-    from tirgn_eqx.config import GivenSettings, settings_of
+    from tirgn_eqx.config import GivenSettings
     from tirgn_eqx.data import load_graph
 
     graph = load_graph(dataset_path, **options)
-    later: dict[str, Any] = {"file": config_file, "assignments": assignments}
-    later["options"] = {} if seed is None else {"seed": seed}
-    config = GivenSettings(preset or preset_for(dataset_path), **later).config()
+    options_given = {} if seed is None else {"seed": seed}
+    given = GivenSettings(None, None, config_file, assignments, options_given)
+    config = dataclasses.replace(given, preset=preset or preset_for(dataset_path)).config()
     if quick:
-        kept = GivenSettings(**later).settings()
-        known = settings_of(type(config))
-        config = config.replace(**{k: v for k, v in QUICK_SETTINGS.items() if k in known and k not in kept})
+        config = make_quick(config, given.settings())
     return graph, config
+
+
+def quick_assignments(config: "TrainingConfig", given: Mapping[str, object] | None = None) -> list[str]:
+    """`QUICK_SETTINGS` as far as the family of `config` has them, as `key=value`.
+
+    Of a mixture, both parts have them. **Arguments:** `given`: settings by name that are left as they are.
+    """
+    from tirgn_eqx.config import MixtureTrainingConfig, flatten, settings_of
+
+    parts: dict[str, TrainingConfig] = {"": config}
+    if isinstance(config, MixtureTrainingConfig):
+        parts = {"": config.structure, "evidence.": config.evidence}
+    kept = dict(flatten(given or {}))
+    return [
+        f"{prefix}{name}={value}"
+        for prefix, part in parts.items()
+        for name, value in QUICK_SETTINGS.items()
+        if name in settings_of(type(part)) and prefix + name not in kept
+    ]
+
+
+def make_quick(config: "TrainingConfig", given: Mapping[str, object] | None = None) -> "TrainingConfig":
+    """`config` with `quick_assignments`."""
+    from tirgn_eqx.config import GivenSettings
+
+    return GivenSettings(assignments=quick_assignments(config, given)).changed(config)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -379,7 +365,7 @@ def finalize(args: argparse.Namespace) -> argparse.Namespace:
     return args
 
 
-def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
+def load_arguments(args: argparse.Namespace) -> tuple["TemporalGraph", "TrainingConfig"]:
     """`load` with the options of `parser`; from here on the process keeps its freed memory, as the commands do."""
     from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -394,8 +380,19 @@ def load_arguments(args: argparse.Namespace) -> tuple[Any, Any]:
         quick=args.quick,
         **{name: value for name, value in options.items() if value is not None},
     )
-    if config.precision == "auto":  # settled here without starting JAX: a benchmark's children want the device
+    # Settled here without starting JAX, because a benchmark's children want the device.
+    if getattr(config, "precision", None) == "auto":
         config = config.replace(precision="bf16" if gpu() else "f32")
+    return graph, config
+
+
+def load_recurrent(args: argparse.Namespace) -> tuple["TemporalGraph", "RecurrentTrainingConfig"]:
+    """`load_arguments` for a benchmark of TiRGN and RE-GCN; ends the program for another family."""
+    from tirgn_eqx.config import RecurrentTrainingConfig
+
+    graph, config = load_arguments(args)
+    if not isinstance(config, RecurrentTrainingConfig):
+        sys.exit(f"--preset: of {config.family}, but this benchmark measures tirgn and regcn; give another one")
     return graph, config
 
 
@@ -405,16 +402,16 @@ def load_words(args: argparse.Namespace) -> list[str]:
     return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
-def described(graph: Any, config: Any) -> dict[str, Any]:
+def described(graph: "TemporalGraph", config: "TrainingConfig") -> Document:
     """`dataset`, `setting` and `seed` of a result."""
     return {"dataset": graph.describe(), "setting": config.to_dict(), "seed": config.seed}
 
 
-def result_name(script: str, graph: Any, args: argparse.Namespace, backend: str | None = None) -> str:
+def result_name(script: str, graph: "TemporalGraph", args: argparse.Namespace, backend: str | None = None) -> str:
     """SCRIPT-DATASET-BACKEND[-TAG]; asking JAX for the backend (None) starts it on the device."""
     import jax
 
-    return "-".join(filter(None, [script, graph.name, backend or jax.default_backend(), args.tag]))
+    return join_name(script, graph.name, backend or jax.default_backend(), args.tag)
 
 
 def passed_on(args: argparse.Namespace) -> list[str]:

@@ -20,16 +20,18 @@ def run_epoch(harness, number: int, max_steps: int | None) -> dict:
     steps = facts = 0
     wait, metrics = 0.0, []
     compiled = dict(harness.compiled)
-    begin = asked = time.perf_counter()
+    begin = waiting_since = time.perf_counter()
     batches = harness.loader.epoch(number)
     for prepared in batches:
-        wait += time.perf_counter() - asked
+        wait += time.perf_counter() - waiting_since
         metrics.append(harness.step(prepared))
         steps, facts = steps + 1, facts + prepared.num_facts
         if steps == max_steps:
             break
-        asked = time.perf_counter()
+        waiting_since = time.perf_counter()
+    # Ends the thread that builds batches ahead, where the epoch was cut.
     batches.close()
+    # Steps were only dispatched so far.
     jax.block_until_ready(metrics)
     seconds = time.perf_counter() - begin
     new = [value for bucket, value in harness.compiled.items() if bucket not in compiled]
@@ -56,7 +58,7 @@ def main() -> None:
 
     from benchmarks.harness import Harness, device_peak
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     harness = Harness(graph, config)
     name = common.result_name("epoch", graph, args)
     rows, document = [], {}

@@ -7,8 +7,6 @@ to the cost: they are random unless `--checkpoint` is given. The first call comp
     python -m benchmarks.evaluate --data-path data/ICEWS14s --checkpoint models/tkg/tirgn_best.npz
 """
 
-from typing import Any
-
 from benchmarks import common
 from benchmarks.common import note, table
 
@@ -28,27 +26,22 @@ def main() -> None:
     from tirgn_eqx.data import build_history_vocabulary
     from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
-    from tirgn_eqx.models import build_model
+    from tirgn_eqx.models import TiRGN, build_model
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     if args.checkpoint:
         model, config, metadata = load_model(args.checkpoint)
         graph = match_checkpoint(graph, metadata, args.checkpoint)
     else:
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
+    if not isinstance(model, TiRGN):
+        parser.error(f"counts the operations of TiRGN alone, not of {config.family}")
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     history_seconds, vocabulary = clock(lambda: build_history_vocabulary(graph))
-    window: Any = config.window()
-    plan_seconds, evaluator = clock(
-        lambda: RecurrentGraphEvaluator(
-            graph,
-            args.split,
-            **window,
-            vocabulary=vocabulary,
-        )
-    )
+    window = config.window()
+    plan_seconds, evaluator = clock(lambda: RecurrentGraphEvaluator(graph, args.split, **window, vocabulary=vocabulary))
     first_seconds, evaluation = clock(lambda: evaluator(model))
     note(f"first call, with compilation: {first_seconds:.2f} s")
     seconds = common.timed(lambda: evaluator(model).seconds, args.repeats, warmup=0)

@@ -1,15 +1,13 @@
 """What a training step of the evidence model costs, against the evidence that it looks at.
 
-Why: the cost should grow with the past events of the subjects asked about, and with nothing else: not with questions
+Why: the cost should grow with the past events of the subjects asked about, and with nothing else: not with queries
 x entities, nor with the length of the data. Random graphs of growing size are indexed, asked and stepped through; the
 exponents of seconds and of the peak memory against facts and evidence are given. Without background, whose cost is
-that of comparing every question with every entity and which is timed apart on the smallest graph.
+that of comparing every query with every entity and which is timed apart on the smallest graph.
 
     python -m benchmarks.evidence
     python -m benchmarks.evidence --quick
 """
-
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -33,9 +31,10 @@ def main() -> None:
     from tirgn_eqx.train.data import TrainingData
     from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
     from tirgn_eqx.train.step import CompiledStep
+    from tirgn_eqx.types import EvidenceBatch
 
     base = preset("evidence").replace(precision="f32", max_buckets=1, seed=args.seed or 0)
-    rows: list[dict[str, Any]] = []
+    rows: list[common.Document] = []
     facts = (2_000, 4_000) if args.quick else FACTS
     for number, background in [(number, False) for number in facts] + [(facts[0], True)]:
         graph = random_graph(**SIZES, facts=number, seed=base.seed)
@@ -58,10 +57,11 @@ def main() -> None:
 
                 seconds, (model, opt_state, _) = clock(once)
                 if repeat:
-                    pairs = prepared.batch.neighbours.entry_neighbour
-                    entries = int((np.asarray(pairs) < len(prepared.batch.neighbours.object)).sum())
-                    asked = prepared.batch.entity
-                    cells = int((np.asarray(asked.cell_query) < len(asked.subject)).sum())
+                    batch = prepared.batch
+                    assert isinstance(batch, EvidenceBatch)
+                    pairs, queries = batch.neighbours.entry_neighbour, batch.entity
+                    entries = int((np.asarray(pairs) < len(batch.neighbours.object)).sum())
+                    cells = int((np.asarray(queries.cell_query) < len(queries.subject)).sum())
                     evidence.append((entries, cells))
                     build_seconds.append(built)
                     step_seconds.append(seconds)
@@ -104,7 +104,7 @@ def main() -> None:
         "seed": base.seed,
         "result": {"rows": rows, "exponents": exponents},
     }
-    document = common.record("-".join(filter(None, ["evidence-random", args.tag])), payload, args.results)
+    document = common.record(common.join_name("evidence-random", args.tag), payload, args.results)
     columns = ["facts", "background", "evidence_per_step", "build_seconds", "step_seconds", "peak_rss_bytes"]
     table("A step of the evidence model", columns, [[row[name] for name in columns] for row in rows])
     for name, value in exponents.items():

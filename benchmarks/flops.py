@@ -24,44 +24,48 @@ history vocabulary, and C candidates (N entities, or 2R relations)
 | history mode, where an unseen candidate's logit is 0: seen pairs and answers alone | 2 (p + a) d |
 | sampled entity loss, in place of both: answers against 1 + n candidates, two modes | 4 a (1 + n) d |
 
-The backward pass is twice the forward pass: a product gives one for each operand. A unit is a question as it is
-decoded; where equal questions are decoded once, they count once.
+The backward pass is twice the forward pass: a product gives one for each operand. A unit is a query as it is
+decoded; where equal queries are decoded once, they count once.
 """
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
+
+from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.types import Batch
 
 
-def _rows(values: Any, padding: int, padded: bool) -> int:
+def _rows(values: ArrayLike, padding: int, padded: bool) -> int:
     values = np.asarray(values)
     return int(values.size if padded else (values != padding).sum())
 
 
-def _weighted(weight: Any, padded: bool) -> int:
+def _weighted(weight: ArrayLike, padded: bool) -> int:
     weight = np.asarray(weight)
     return int(weight.size if padded else (weight > 0).sum())
 
 
-def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, float]:
+def forward_flops(model: TiRGN, batch: Batch, *, padded: bool = False) -> dict[str, float]:
     """Operations of one forward pass by part: `evolution`, `static`, `decoders`, `scores`.
 
-    **Arguments:** `model`: a TiRGN; `batch`: a Batch with a leading micro axis on its questions; `padded`: count
+    **Arguments:** `model`: a TiRGN; `batch`: a Batch with a leading micro axis on its queries; `padded`: count
     the padded shapes instead of what they hold.
     """
     entities, dim = model.encoder.entity_embedding.shape
-    evolved = entities if batch.rows is None else _rows(batch.rows.index, entities, padded)
+    # Without an index, all entities are evolved.
+    index = None if batch.rows is None else batch.rows.index
+    evolved = entities if index is None else _rows(index, entities, padded)
     # Evaluation scores all entities, whichever it evolves.
     scored = entities if batch.entity_queries.true_query is not None else evolved
     relations, layers = model.num_relations, len(model.encoder.layers)
     window = batch.window
     snapshots = _weighted(window.valid, padded)
-    active = _rows(window.active, entities if batch.rows is None else len(batch.rows.index), padded)
+    active = _rows(window.active, entities if index is None else len(index), padded)
     square = dim * dim
     evolution = snapshots * (36 * relations + 2 * layers * evolved + 12 * evolved) * square
     evolution += 2 * layers * active * square
     static = 0
-    if model.encoder.static_conv is not None:
+    if model.encoder.static_conv is not None and model.static_edges is not None:
         blocks, size = model.encoder.static_conv.weight.shape[1:3]
         static = 2 * len(model.static_edges.word) * blocks * size * size
     decoders = scores = 0
@@ -84,7 +88,7 @@ def forward_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, 
     return {name: float(count) for name, count in parts.items()}
 
 
-def step_flops(model: Any, batch: Any, *, padded: bool = False) -> dict[str, float]:
+def step_flops(model: TiRGN, batch: Batch, *, padded: bool = False) -> dict[str, float]:
     """Operations of `forward`, `backward` and the whole `step`."""
     forward = sum(forward_flops(model, batch, padded=padded).values())
     return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}

@@ -1,7 +1,7 @@
 """What a forecaster is worth to those who act on it: calibration before and after, latency, throughput.
 
 Why: a probability that one acts on must mean what it says, and a service must answer at once. A model is trained on the
-data (or on the days of it that `--days` names), evaluated, calibrated on valid, and asked by name: single questions
+data (or on the days of it that `--days` names), evaluated, calibrated on valid, and asked by name: single queries
 with and without what carries the answers, and many at once.
 
     python -m benchmarks.forecast --data-path data/events.parquet --days 2018-01-09,2018-01-11 --granularity hour \\
@@ -14,14 +14,18 @@ import datetime as dt
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import common
 from benchmarks.common import note, table
 
-QUESTIONS = 4096
+if TYPE_CHECKING:
+    from tirgn_eqx.evaluate import Evaluation
+    from tirgn_eqx.forecast import Forecaster
+
+QUERIES = 4096
 SINGLE = 200
 
 
@@ -37,32 +41,33 @@ def cut(path: str, days: str, folder: Path) -> str:
     return str(name)
 
 
-def figures(evaluation: Any) -> dict[str, Any]:
+def figures(evaluation: "Evaluation") -> common.Document:
     found = evaluation.to_dict()
+    assert evaluation.calibration is not None
     return {"entity": found["entity"], "relation": found["relation"], **evaluation.calibration.to_dict()}
 
 
-def asked(forecaster: Any) -> dict[str, Any]:
-    """Milliseconds of single questions, and questions a second in batches; real (s, r) of the newest facts."""
+def time_queries(forecaster: "Forecaster") -> common.Document:
+    """Milliseconds of single queries, and queries a second in batches; real (s, r) of the newest facts."""
     graph, names = forecaster.graph, forecaster.names
     rng = np.random.default_rng(0)
-    rows = rng.integers(max(0, graph.num_facts - 50_000), graph.num_facts, QUESTIONS)
-    questions = [(names.entities[graph.subject[i]], names.relations[graph.relation[i]], None) for i in rows]
+    rows = rng.integers(max(0, graph.num_facts - 50_000), graph.num_facts, QUERIES)
+    queries = [(names.entities[graph.subject[i]], names.relations[graph.relation[i]], None) for i in rows]
     out = {}
     for because in (False, True):
         times = []
-        for question in questions[:SINGLE] * 2:
+        for query in queries[:SINGLE] * 2:
             begin = time.perf_counter()
-            forecaster.forecast(*question, explain=because)
+            forecaster.forecast(*query, explain=because)
             times.append(1e3 * (time.perf_counter() - begin))
         # The first round compiles a program for every shape that comes.
         later = np.array(times[SINGLE:])
         quantiles = {name: float(np.quantile(later, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0))}
         out["single_with_reasons_ms" if because else "single_ms"] = quantiles
-    forecaster.forecasts(questions)
+    forecaster.forecasts(queries)
     begin = time.perf_counter()
-    forecaster.forecasts(questions)
-    out["queries_per_second"] = QUESTIONS / (time.perf_counter() - begin)
+    forecaster.forecasts(queries)
+    out["queries_per_second"] = QUERIES / (time.perf_counter() - begin)
     begin = time.perf_counter()
     forecaster.top_facts(100)
     return out | {"top_100_facts_seconds": time.perf_counter() - begin}
@@ -85,8 +90,8 @@ def main() -> None:
         path = cut(args.data_path, args.days, folder) if args.days else args.data_path
         options = {"num_days": 0 if args.days else args.num_days, "granularity": args.granularity}
         load = {} if path.startswith("sim") else {k: v for k, v in options.items() if v is not None}
-        given: dict[str, Any] = {"assignments": args.set, "seed": args.seed, "quick": args.quick}
-        graph, config = common.load(path, args.preset, config_file=args.config, **given, **load)
+        given = {"config_file": args.config, "assignments": args.set, "seed": args.seed, "quick": args.quick}
+        graph, config = common.load(path, args.preset, **given, **load)
         checkpoint = args.checkpoint
         if checkpoint is None:
             note(f"training {config.family} on {graph.name}: {graph.num_facts:,} facts")
@@ -95,8 +100,8 @@ def main() -> None:
             result["training"] = {name: trained[name] for name in ("epochs_trained", "total_time", "parameters")}
         model, config, metadata = load_model(checkpoint)
         graph = match_checkpoint(graph, metadata, checkpoint)
-        test: Any = make_evaluator(model, graph, split="test", **config.window())
-        valid: Any = make_evaluator(model, graph, split="valid", **config.window())
+        test = make_evaluator(model, graph, split="test", **config.window())
+        valid = make_evaluator(model, graph, split="valid", **config.window())
         note("evaluating and calibrating")
         result["before"] = figures(test(model))
         found = fit_temperature(lambda temperature: valid(model, temperature))
@@ -105,11 +110,11 @@ def main() -> None:
         forecaster = Forecaster(model, config, graph, temperature=found.temperature)
         result["seconds_to_make"] = time.perf_counter() - begin
         note("asking")
-        result |= asked(forecaster)
+        result |= time_queries(forecaster)
     result["model_type"] = config.model_type
     setting = {name: value for name, value in dataclasses.asdict(config).items() if name != "logdir"}
     payload = {"dataset": graph.describe(), "setting": setting, "seed": config.seed, "result": result}
-    name = "-".join(filter(None, ["forecast", graph.name, config.model_type, args.tag]))
+    name = common.join_name("forecast", graph.name, config.model_type, args.tag)
     document = common.record(name, payload, args.results)
 
     def row(when):
@@ -117,7 +122,7 @@ def main() -> None:
 
     table(f"{graph.name}: {config.model_type}", ["calibration", "ECE", "Brier", "NLL"], [row("before"), row("after")])
     speed = [result["single_ms"]["median"], result["single_with_reasons_ms"]["median"], result["queries_per_second"]]
-    table("asked by name", ["one question, ms", "with reasons, ms", "questions a second"], [speed])
+    table("asked by name", ["one query, ms", "with reasons, ms", "queries a second"], [speed])
     common.finish(document)
 
 

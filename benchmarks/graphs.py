@@ -1,7 +1,6 @@
 """Random temporal graphs of any size, for costs that no real dataset isolates."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -51,8 +50,9 @@ def random_graph(
     triples[repeats] = pool[rng.integers(0, len(pool), int(repeats.sum()))]
     time = np.repeat(np.arange(snapshots), per_snapshot)
     split = np.digitize(time, [snapshots - 2 * held_out, snapshots - held_out])
-    fields: dict[str, Any] = {"time_interval": 1, "provenance": {"kind": "random", "seed": seed}}
-    return from_facts("random", np.column_stack([triples, time]), split, entities, relations, **fields)
+    source = {"kind": "random", "seed": seed}
+    rows = np.column_stack([triples, time])
+    return from_facts("random", rows, split, entities, relations, time_interval=1, provenance=source)
 
 
 def streamed_facts(

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 
+from tirgn_eqx.config import RecurrentTrainingConfig
+from tirgn_eqx.data import TemporalGraph
 from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
@@ -19,9 +21,12 @@ from tirgn_eqx.train.events import CompileRecord, TrainingRecord
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters
 from tirgn_eqx.train.step import CompiledStep
+from tirgn_eqx.types import Batch
+
+Result = TypeVar("Result")
 
 
-def clock(fn: Callable[[], Any]) -> tuple[float, Any]:
+def clock(fn: Callable[[], Result]) -> tuple[float, Result]:
     """(seconds, result) of one call."""
     begin = time.perf_counter()
     out = fn()
@@ -35,7 +40,7 @@ class Harness:
     bucket's compilation, as they happen.
     """
 
-    def __init__(self, graph: Any, config: Any):
+    def __init__(self, graph: TemporalGraph, config: RecurrentTrainingConfig):
         self.graph, self.config = graph, config
         self.setup, self.compiled = {}, {}
         self.setup["history_seconds"], self.vocabulary = clock(lambda: build_history_vocabulary(graph))
@@ -44,6 +49,7 @@ class Harness:
         init_key, self.step_key = jr.split(jr.key(config.seed))
         static = graph.static if config.static_graph else None
         model = build_model(graph.num_entities, graph.num_relations, config, static, key=init_key)
+        # Any: what is measured is TiRGN or RE-GCN, and `flops.py` reads the layers that only the former has.
         self.model: Any = cast_parameters(model, config.precision)
         self.optimizer = make_optimizer(config)
         self.opt_state = init_optimizer(self.optimizer, self.model)
@@ -55,8 +61,9 @@ class Harness:
         if isinstance(record, CompileRecord):
             self.compiled[record.bucket] = record.seconds
 
-    def step(self, prepared: Prepared) -> dict[str, Any]:
+    def step(self, prepared: Prepared) -> dict[str, jax.Array]:
         """One training step; returns its metrics, still on the device."""
+        # As the trainer does, so that the same steps have the same dropout.
         key = jr.fold_in(self.step_key, self.steps)
         self.steps += 1
         self.model, self.opt_state, metrics = self._run(self.model, self.opt_state, prepared, key)
@@ -70,7 +77,7 @@ class Harness:
         """The compiler's account of the bucket's step, in bytes, once it has run."""
         return memory_analysis(self._run.programs.compiled[bucket])
 
-    def with_key(self, prepared: Prepared) -> Any:
+    def with_key(self, prepared: Prepared) -> Batch:
         """The batch with its dropout key, as the step sees it."""
         return eqx.tree_at(lambda b: b.key, prepared.batch, self.step_key, is_leaf=lambda x: x is None)
 
@@ -87,13 +94,16 @@ class Harness:
         return self.loader.build(int(targets[order[-1 if largest else len(order) // 2]]))
 
 
-def compile_ahead(fn: Callable[..., Any], *args: Any, donate: Any = "none") -> tuple[float, Any]:
+def compile_ahead(
+    fn: Callable[..., object], *args: object, donate: Literal["none", "all-except-first"] = "none"
+) -> tuple[float, Callable[..., Any]]:
     """(seconds of compilation, compiled function); calling the latter does not wait for the result."""
     return clock(lambda: compiling.compile_ahead(fn, *args, donate=donate))
 
 
 def memory_analysis(compiled: Any) -> dict[str, int] | None:
     """The compiler's own account in bytes, of what Equinox or JAX compiled."""
+    # Any: Equinox keeps what JAX compiled in an attribute of a class that is not public.
     try:
         found = getattr(compiled, "compiled", compiled).memory_analysis()
     except NotImplementedError:

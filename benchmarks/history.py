@@ -2,7 +2,7 @@
 
 Why: the released code writes a dense mask file per snapshot before training, which takes minutes for ICEWS14s
 and hours for GDELT. Ours is an index in memory, proportional to the facts; nothing is written. Told beside the
-build: bytes per fact, and the time of looking up every question of a split.
+build: bytes per fact, and the time of looking up every query of a split.
 
     python -m benchmarks.history --data-path data/ICEWS14s
     python -m benchmarks.history --simulated gdelt
@@ -31,9 +31,9 @@ def measure(graph, repeats: int, history_window: int) -> dict:
     begin, queries, found = time.perf_counter(), 0, 0
     for target in targets.tolist():
         for kind, index in (("entity", vocabulary.entity), ("relation", vocabulary.relation)):
-            questions = build_queries(graph, vocabulary, target, 1, kind, unique=False)
-            position, _ = index.lookup(questions.key, target, history_window)
-            queries, found = queries + questions.num_queries, found + len(position)
+            built = build_queries(graph, vocabulary, target, 1, kind, unique=False)
+            position, _ = index.lookup(built.key, target, history_window)
+            queries, found = queries + built.num_queries, found + len(position)
     seconds = time.perf_counter() - begin
     return {
         "build_seconds": common.spread(samples) | {"repeats": repeats},
@@ -55,13 +55,13 @@ def main() -> None:
 
     from benchmarks.graphs import GDELT, random_graph
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     if args.simulated:
         sizes = GDELT | ({"facts": GDELT["facts"] // 100, "snapshots": 60} if args.quick else {})
         note(f"drawing {sizes['facts']:,} facts")
         graph = random_graph(**sizes, seed=config.seed)
     result = measure(graph, args.repeats, config.history_window)
-    name = "-".join(filter(None, ["history", args.simulated or graph.name, args.tag]))
+    name = common.join_name("history", args.simulated or graph.name, args.tag)
     document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
     table(
         f"{graph.name}: {graph.num_facts:,} facts, {graph.num_snapshots:,} snapshots",

@@ -13,8 +13,6 @@ import datetime as dt
 import hashlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from importlib import metadata
@@ -118,9 +116,7 @@ def child(paths: str, out: Path) -> None:
 
 def measure(place: Path, out: Path) -> dict:
     """The account of an ingest of `place` by a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.ingest", "--child", str(place), "--out", str(out)]
-    run = subprocess.run(command, env=common.child_environment(), stdout=subprocess.PIPE, text=True, check=True)
-    found = common.last_json(run.stdout)
+    found = common.run_module("benchmarks.ingest", ["--child", str(place), "--out", str(out)])
     found["rows_per_second"] = found["rows"]["read"] / found["seconds"]
     found["table_bytes"] = out.stat().st_size
     return found
@@ -167,7 +163,7 @@ def main() -> None:
 
     payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
     payload["versions"] = versions() | {"polars": metadata.version("polars")}
-    title = "-".join(filter(None, ["ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag]))
+    title = common.join_name("ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag)
     document = common.record(title, payload, args.results)
     table(
         f"{count:,} rows, {size / 1e9:.2f} GB",

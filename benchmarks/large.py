@@ -10,7 +10,6 @@ number of steps, marked as such.
 """
 
 import argparse
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -89,8 +88,8 @@ def run(args: argparse.Namespace) -> None:
             samples.append(step_seconds)
     memory["training"] = common.peak_rss()
     note(f"{len(samples)} steps, median {np.median(samples):.3f} s")
-    options: dict[str, Any] = {"history_len": config.history_len, "history_window": config.history_window}
-    evaluator = RecurrentGraphEvaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options)
+    window = config.window()
+    evaluator = RecurrentGraphEvaluator(graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **window)
     first, _ = clock(lambda: evaluator(harness.model))
     evaluation_seconds, evaluation = clock(lambda: evaluator(harness.model))
     memory["evaluation"] = common.peak_rss()
@@ -116,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         "peak_rss_bytes": memory,
     }
     document = common.record(
-        "-".join(filter(None, ["large", jax.default_backend(), args.tag])),
+        common.join_name("large", jax.default_backend(), args.tag),
         common.described(graph, config) | {"result": result},
         args.results,
     )

@@ -47,7 +47,7 @@ def main() -> None:
 
     from benchmarks.harness import Harness, clock
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     harness = Harness(graph, config)
     loader = harness.loader
     first, again, sizes, ratios = [], [], [], []

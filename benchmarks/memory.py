@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -32,7 +31,7 @@ def child(args: argparse.Namespace) -> None:
     from benchmarks.harness import Harness, device_peak
     from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     stages["data"] = common.peak_rss()
     harness = Harness(graph, config)
     stages["setup"] = common.peak_rss()
@@ -40,13 +39,14 @@ def child(args: argparse.Namespace) -> None:
     harness.compile()
     evaluator = None
     if args.validate:
-        options = {"history_len": config.history_len, "history_window": config.history_window}
+        window = config.window()
         evaluator = RecurrentGraphEvaluator(
-            graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **options
+            graph, "valid", vocabulary=harness.vocabulary, store=harness.store, **window
         )
         evaluator.compile(harness.model)
     stages["compiled"] = common.peak_rss()
     batches = [harness.typical(bucket, largest=True) for bucket in range(len(harness.loader.buckets))]
+    # The largest first, so that the peak is reached even in a run of few steps.
     batches.sort(key=lambda prepared: -prepared.num_facts)
     for prepared in batches[: args.steps]:
         jax.block_until_ready(harness.step(prepared))
@@ -111,7 +111,7 @@ def main() -> None:
 
     from tirgn_eqx.config import parse_assignments
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     default = "remat=none" if args.quick else "remat=none,dots,full"
     varied = [setting.partition("=") for setting in args.vary or [default]]
     choices = [[f"{key}={value}" for value in values.split(",")] for key, _, values in varied]
@@ -122,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for changes in combinations:
             setting = config.replace(**parse_assignments(list(changes)))
-            row: dict[str, Any] = {
+            row: common.Document = {
                 "setting": {name: getattr(setting, name) for name in ("precision", "remat", "batch_size")}
             }
             row["setting"] |= {key: getattr(setting, key.replace("-", "_")) for key, _, _ in varied}

@@ -21,10 +21,14 @@ is the same for every backend; memory is that of this one's compiler.
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks import common
 from benchmarks.common import note, table
+
+if TYPE_CHECKING:
+    from tirgn_eqx.config import RecurrentTrainingConfig
+    from tirgn_eqx.train.memory import ProblemShape
 
 MESHES = ("entity=1", "entity=2", "entity=4", "entity=8", "data=2", "data=2,entity=2", "data=2,entity=4")
 ENTITIES, QUICK_ENTITIES = 1_226_440, 4000
@@ -59,7 +63,9 @@ def purpose(source: str) -> str:
     return next((name for name, marks in PURPOSES.items() if any(mark in source for mark in marks)), OTHER)
 
 
-def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -> dict[str, Any]:
+def point(
+    text: str, shape: "ProblemShape", config: "RecurrentTrainingConfig", matrix: float, bandwidth: float
+) -> common.Document:
     """Memory and traffic of the step on one mesh, and what no device can be faster than."""
     import jax
 
@@ -105,7 +111,7 @@ def point(text: str, shape: Any, config: Any, matrix: float, bandwidth: float) -
     }
 
 
-def measure(shape: Any, config: Any, steps: int) -> dict[str, Any]:
+def measure(shape: "ProblemShape", config: "RecurrentTrainingConfig", steps: int) -> common.Document:
     """Seconds of a step on one device, this machine's default one."""
     import jax
 
@@ -117,7 +123,7 @@ def measure(shape: Any, config: Any, steps: int) -> dict[str, Any]:
     return {"device": device, "seconds": common.spread(samples), "steps": steps, "losses": [losses[0], losses[-1]]}
 
 
-def predicted(points: list[dict[str, Any]], seconds: float | None, link: float) -> list[dict[str, Any]]:
+def predicted(points: list[common.Document], seconds: float | None, link: float) -> list[common.Document]:
     """Seconds of a step on several cards: their floors, stretched to where one takes `seconds`, and the link."""
     floors = [each["product_seconds"] + each["update_seconds"] for each in points]
     stretch = seconds / floors[0] if seconds else 1.0
@@ -148,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.train.memory import ProblemShape
 
-    settings: dict[str, Any] = SETTINGS | (QUICK if args.quick else {}) | {"loss": args.loss}
+    settings: common.Document = SETTINGS | (QUICK if args.quick else {}) | {"loss": args.loss}
     settings |= parse_assignments(args.set)
     config = TiRGNTrainingConfig().replace(**settings)
     entities = args.entities or (QUICK_ENTITIES if args.quick else ENTITIES)
@@ -162,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
         last = points[-1]
         note(f"{text}: {last['memory']['peak']:,} bytes a device, {last['sent_bytes']:,.0f} sent in a step")
     seconds = measured["seconds"]["median"] if measured else args.step_seconds
-    result: dict[str, Any] = {
+    result: common.Document = {
         "shape": vars(shape),
         "points": points,
         "prediction": predicted(points, seconds, args.link),
@@ -175,7 +181,7 @@ def run(args: argparse.Namespace) -> None:
         },
     }
     payload = {"dataset": {"name": "abstract", **vars(shape)}, "setting": config.to_dict(), "seed": config.seed}
-    name = "-".join(filter(None, ["mesh", args.loss, args.tag]))
+    name = common.join_name("mesh", args.loss, args.tag)
     document = common.record(name, payload | {"result": result}, args.results)
     table(
         f"{entities:,} entities, {args.loss} loss: a device of each mesh",

@@ -11,7 +11,6 @@ latest, and then says how far it came.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ QUICK = {"entities": 60, "relations": 6, "snapshots": 8, "facts": 800, "last_fac
 
 def child(args: argparse.Namespace) -> None:
     """Train for an epoch or until the time is over; prints what it took."""
-    from tirgn_eqx.config import GivenSettings, RecurrentTrainingConfig
+    from tirgn_eqx.config import GivenSettings
     from tirgn_eqx.runtime.malloc import keep_freed_memory
     from tirgn_eqx.train.api import train_tirgn
     from tirgn_eqx.train.events import EpochRecord, StepRecord, TrainingRecord
@@ -35,8 +34,7 @@ def child(args: argparse.Namespace) -> None:
     keep_freed_memory()
     graph = graphs.random_graph(**(QUICK if args.quick else MONTH))
     config = GivenSettings(args.preset, args.recipe).config()
-    if args.quick and isinstance(config, RecurrentTrainingConfig):
-        config = config.replace(**common.QUICK_SETTINGS)
+    config = common.make_quick(config) if args.quick else config
     config = GivenSettings(assignments=args.set).changed(config).replace(epochs=1, eval_interval=1)
     begin, seen = time.perf_counter(), {}
 
@@ -78,18 +76,9 @@ def main() -> None:
     if args.child:
         return child(args)
     words = [word for word in sys.argv[1:] if word != "--child"]
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.month", *words, "--child"],
-        env=common.child_environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if run.returncode:
-        sys.exit(f"the training left with exit code {run.returncode}")
-    found = common.last_json(run.stdout)
+    found = common.run_module("benchmarks.month", [*words, "--child"])
     found["setting"].pop("logdir")
-    name = "-".join(filter(None, ["month", found["setting"]["family"], args.recipe, args.tag]))
+    name = common.join_name("month", found["setting"]["family"], args.recipe, args.tag)
     document = common.record(name, found, args.results)
     result = found["result"]
     row = [result.get("epoch_seconds"), result["facts"] / result["seconds_of_steps"], result["peak_rss_bytes"] / 2**30]

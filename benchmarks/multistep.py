@@ -6,10 +6,6 @@ Nobody has published multi-step figures of TiRGN.
     python -m benchmarks.multistep --data-path data/ICEWS14s models/icews14s/tirgn_best.npz --trained "exact, 7 epochs"
 """
 
-import json
-import subprocess
-import sys
-
 from benchmarks import common
 from benchmarks.common import table
 
@@ -23,18 +19,13 @@ def main() -> None:
     for window, extra in (("frozen", []), ("fed back", ["--feed-back"])):
         if found.get("model_type") == "evidence":
             break  # it has no window
-        words = [sys.executable, "-m", "tirgn_cli", "eval", args.checkpoint, "--data-path", args.data_path]
-        words += ["--multi-step", *extra, "--json"]
-        words += common.load_words(args)
-        run = subprocess.run(words, env=common.child_environment(), capture_output=True, text=True, check=False)
-        if run.returncode:
-            sys.exit(run.stderr.strip())
-        found = json.loads(run.stdout)
+        words = ["eval", args.checkpoint, "--data-path", args.data_path, *common.load_words(args)]
+        found = common.run_module("tirgn_cli", [*words, "--multi-step", *extra, "--json", "--quiet"])
         figures = {name: found[name] for name in ("setting", "filter", "entity", "entity_raw", "relation", "seconds")}
         forms.append({"window": window} | figures)
     result = {"model_type": found["model_type"], "trained": args.trained, "split": found["split"], "forms": forms}
     payload = {"dataset": found["dataset"], "setting": {}, "seed": found["seed"], "result": result}
-    name = "-".join(filter(None, ["multistep", found["dataset"]["name"], found["model_type"], args.tag]))
+    name = common.join_name("multistep", found["dataset"]["name"], found["model_type"], args.tag)
     document = common.record(name, payload, args.results)
     rows = [[form["window"], *(form["entity"][key] for key in ("mrr", "hits_at_1", "hits_at_10"))] for form in forms]
     table(f"{found['dataset']['name']}: multi-step", ["window", "MRR", "Hits@1", "Hits@10"], rows)

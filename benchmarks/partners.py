@@ -7,8 +7,6 @@ limits (0 = all).
     python -m benchmarks.partners --data-path data/GDELT-resplit models/evidence/tirgn_best.npz
 """
 
-from typing import Any
-
 from benchmarks import common
 from benchmarks.common import note, table
 
@@ -27,6 +25,7 @@ def main() -> None:
     from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
     from tirgn_eqx.models import Evidence
+    from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 
     model, config, metadata = load_model(args.checkpoint, "evidence")
     assert isinstance(model, Evidence)
@@ -34,7 +33,7 @@ def main() -> None:
     index = EvidenceIndex(graph)
     rows = []
     for limit in LIMITS[:2] if args.quick else LIMITS:
-        needs: Any = model.loader_options | {"max_partners": limit}
+        needs: EvidenceLoaderOptions = {**model.loader_options, "max_partners": limit}
         evaluator = EvidenceEvaluator(graph, args.split, index=index, **needs)
         evaluator.compile(model)
         evaluation = evaluator(model)
@@ -47,7 +46,7 @@ def main() -> None:
         "seed": config.seed,
         "result": {"rows": rows},
     }
-    document = common.record("-".join(filter(None, ["partners", graph.name, args.tag])), payload, args.results)
+    document = common.record(common.join_name("partners", graph.name, args.tag), payload, args.results)
     columns = ["max_partners", "mrr", "hits_at_10", "nll", "seconds", "padded_cells"]
     table(f"{graph.name}, {args.split}", columns, [[row[name] for name in columns] for row in rows])
     common.finish(document)

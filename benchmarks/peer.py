@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import time
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -49,9 +48,11 @@ def child(args: argparse.Namespace) -> None:
 
     from benchmarks.harness import Harness
     from benchmarks.peer_torch import batch_from_jax, from_jax, make_step
+    from tirgn_eqx.config import TiRGNTrainingConfig
 
-    harness, device = Harness(*common.load_arguments(args)), args.device
+    harness, device = Harness(*common.load_recurrent(args)), args.device
     model, config = harness.model, harness.config
+    assert isinstance(config, TiRGNTrainingConfig)
     steps = {"torch_eager": make_step(from_jax(model, config, device=device).train())}
     if args.compile:
         compiled = from_jax(model, config, device=device).train()
@@ -59,7 +60,7 @@ def child(args: argparse.Namespace) -> None:
         steps["torch_compiled"] = make_step(compiled)
     about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     print(json.dumps(about | torch_ceiling(device, 256 if args.quick else 2048)), flush=True)
-    batches: dict[int, Any] = {}
+    batches: dict[int, dict] = {}
     for line in sys.stdin:
         name, bucket = line.split()
         if int(bucket) not in batches:
@@ -76,8 +77,9 @@ class Peer:
         words += ["--compile"] if args.compile else []
         # Its JAX only reads the data; a GPU is left to PyTorch.
         environment = common.child_environment(JAX_PLATFORMS="cpu")
-        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-        self.process = subprocess.Popen(words, **pipes)
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self.about = json.loads(self._answer())
 
     def _answer(self) -> str:
@@ -139,7 +141,7 @@ def main() -> None:
 
     from benchmarks.harness import Harness
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     if config.loss != "full" or config.batch_size or config.unique_queries:
         parser.error("the peer trains as published: loss=full, batch_size=0, unique_queries=false")
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"

@@ -1,18 +1,23 @@
 """TiRGN in plain PyTorch, eager: what a user would write without this project, of the same mathematics.
 
 Our own writing, for comparison alone. Modules and operators are PyTorch's (GRUCell, Conv1d, BatchNorm1d, index_add_,
-Adam); facts are edges with global ids; the history masks are dense. `copy_weights` and `PAIRS` say which parameter
-is which of ours, so that a test can hold the two together.
+Adam); facts are edges with global ids; the history masks are dense. `pairs` says which parameter is which of ours,
+so that a test can hold the two together.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
 
+import jax
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.nn.batch_norm import BatchNorm
+from tirgn_eqx.types import Batch, Queries
 
 SLOPE = 11 / 48
 
@@ -64,7 +69,7 @@ class Decoder(nn.Module):
 class TorchTiRGN(nn.Module):
     """The model; `static` is (word, entity, bounds, degree, words, blocks) or None."""
 
-    def __init__(self, entities: int, relations: int, config: Any, static: dict | None):
+    def __init__(self, entities: int, relations: int, config: TiRGNTrainingConfig, static: dict | None):
         super().__init__()
         dim = config.embedding_dim
         self.config, self.relations, self.static = config, relations, static
@@ -179,10 +184,15 @@ def make_step(model: TorchTiRGN) -> Callable[[dict], torch.Tensor]:
 # --- the same weights and the same batch ------------------------------------------------------------------------
 
 
-def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], np.ndarray]]]:
+# Where a leaf of ours is, in a model, a layer or a decoder, and how it is laid out in PyTorch.
+Leaf = Callable[..., jax.Array]
+Pair = tuple[Leaf, Callable[[np.ndarray], np.ndarray]]
+
+
+def pairs(model: TiRGN) -> dict[str, Pair]:
     """Parameter or buffer of `TorchTiRGN` -> (leaf of a TiRGN of ours, its layout here)."""
     same, transpose = (lambda x: x), (lambda x: x.T)
-    table: dict[str, Any] = {
+    table: dict[str, Pair] = {
         "entity": (lambda m: m.encoder.entity_embedding, same),
         "relation": (lambda m: m.encoder.relation_embedding, same),
     }
@@ -199,7 +209,7 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
                 same,
             )
 
-    def norm(prefix: str, where: Callable[[Any], Any]) -> None:
+    def norm(prefix: str, where: Callable[[TiRGN], BatchNorm]) -> None:
         table[f"{prefix}.weight"] = (lambda m: where(m).weight, same)
         table[f"{prefix}.bias"] = (lambda m: where(m).bias, same)
         table[f"{prefix}.running_mean"] = (lambda m: where(m).running.mean, same)
@@ -241,10 +251,12 @@ def pairs(model: Any) -> dict[str, tuple[Callable[[Any], Any], Callable[[np.ndar
     return table
 
 
-def from_jax(model: Any, config: Any, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TorchTiRGN:
+def from_jax(
+    model: TiRGN, config: TiRGNTrainingConfig, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> TorchTiRGN:
     """A TorchTiRGN with the weights and buffers of a TiRGN of ours."""
     static = None
-    if model.static_edges is not None:
+    if model.static_edges is not None and model.word_embedding is not None:
         edges = model.static_edges
 
         def tensor(x):
@@ -260,8 +272,8 @@ def from_jax(model: Any, config: Any, *, device: str = "cpu", dtype: torch.dtype
     return ours
 
 
-def batch_from_jax(batch: Any, entities: int, relations: int, device: str = "cpu", dtype=torch.float32) -> dict:
-    """The facts of a Batch of ours (unbatched questions, one per fact and direction) without their padding."""
+def batch_from_jax(batch: Batch, entities: int, relations: int, device: str = "cpu", dtype=torch.float32) -> dict:
+    """The facts of a Batch of ours (unbatched queries, one per fact and direction) without their padding."""
     window, queries = batch.window, batch.entity_queries
 
     def array(x):
@@ -292,7 +304,7 @@ def batch_from_jax(batch: Any, entities: int, relations: int, device: str = "cpu
     real = array(queries.weight)[0] > 0
     subject, relation, answer = (array(x)[0][real] for x in (queries.subject, queries.condition, queries.answer))
 
-    def mask(some: Any, candidates: int) -> torch.Tensor:
+    def mask(some: Queries, candidates: int) -> torch.Tensor:
         unit, candidate = array(some.history_query)[0], array(some.history_candidate)[0]
         dense = np.zeros((len(subject), candidates))
         dense[unit[candidate < candidates], candidate[candidate < candidates]] = 1

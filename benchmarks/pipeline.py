@@ -22,7 +22,6 @@ import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common, ingest
 from benchmarks.common import note, table
@@ -55,7 +54,7 @@ def raw_files(folder: str | None, patterns: str, number: int | None) -> dict[str
 class Quiet(SimpleHTTPRequestHandler):
     """Serves files without a word."""
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -65,9 +64,7 @@ class Server:
     def __init__(self, folder: Path):
         self.folder, self.lines = folder, []
         (folder / "gdeltv2").mkdir(parents=True)
-        handler = partial(
-            type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *x: None}), directory=folder
-        )
+        handler = partial(Quiet, directory=folder)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -89,7 +86,7 @@ class Road:
     def __init__(self, place: Path):
         self.place, self.steps = place, []
 
-    def __call__(self, name: str, *words: Any, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    def __call__(self, name: str, *words: object, codes: tuple[int, ...] = (0,)) -> common.Document:
         command = [sys.executable, "-m", "tirgn_cli", *map(str, words), "--json"]
         note(f"{name}: tirgn {' '.join(map(str, words[:2]))}")
         begin = time.perf_counter()
@@ -136,14 +133,15 @@ def main() -> None:
         evaluated = road("evaluate", "eval", checkpoint, "--calibrate")
         facts = road("predict facts", "predict", checkpoint, "--facts", "5")
         first = facts["facts"][0]
-        question = ("--subject", first["subject"], "--relation", first["relation"])
-        answered = road("predict", "predict", checkpoint, *question, "--top", "5")
+        query = ("--subject", first["subject"], "--relation", first["relation"])
+        answered = road("predict", "predict", checkpoint, *query, "--top", "5")
+        # A second round with the last files, as the next day brings them.
         for name in names[-args.later :]:
             server.publish(name, files[name])
         again = road("collect what is new", *collect)
         added = road("ingest what is new", *take_in)
         retrained = road("retrain", "retrain", *events, "--from", checkpoint, "--model-dir", "weekly", codes=(0, 3))
-        after = road("predict after", "predict", checkpoint, *question, "--top", "5")
+        after = road("predict after", "predict", checkpoint, *query, "--top", "5")
     assert answered["candidates"] and after["candidates"]
     result = {
         "files": {"first": len(names) - args.later, "later": args.later},
@@ -161,7 +159,7 @@ def main() -> None:
     # Where the road lay for the while is nobody's business.
     result = json.loads(json.dumps(result).replace(f"{place.resolve()}/", "").replace(f"{place}/", ""))
     payload = {"dataset": trained["dataset"], "setting": {"model": args.model}, "seed": trained["seed"]}
-    document = common.record("-".join(filter(None, ["pipeline", args.tag])), payload | {"result": result}, args.results)
+    document = common.record(common.join_name("pipeline", args.tag), payload | {"result": result}, args.results)
     table("from raw files to a forecast", ["step", "seconds"], [[s["step"], s["seconds"]] for s in road.steps])
     common.finish(document)
 

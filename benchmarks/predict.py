@@ -1,7 +1,7 @@
-"""Time from questions to their ten most probable answers, by the number of questions asked together.
+"""Time from queries to their ten most probable answers, by the number of queries asked together.
 
-Why: who serves forecasts pays once for the state after the last snapshot, and then for every question. Told apart:
-encoding the window (once per snapshot), and the answers to 1, 32 and 1024 questions about the last test snapshot
+Why: who serves forecasts pays once for the state after the last snapshot, and then for every query. Told apart:
+encoding the window (once per snapshot), and the answers to 1, 32 and 1024 queries about the last test snapshot
 (as many as it has), with top-10 entities and probabilities read back by the host. The weights are random: they do
 not matter to the cost.
 
@@ -16,7 +16,7 @@ SIZES = (1, 32, 1024)
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--top", type=int, default=10, metavar="K", help="answers per question (default: %(default)s)")
+    parser.add_argument("--top", type=int, default=10, metavar="K", help="answers per query (default: %(default)s)")
     args = common.finalize(parser.parse_args())
 
     import jax
@@ -30,7 +30,7 @@ def main() -> None:
     from tirgn_eqx.evaluate.encoding import encode_rows
     from tirgn_eqx.models import RecurrentGraphModel, build_model
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     static = graph.static if config.static_graph else None
     model = build_model(graph.num_entities, graph.num_relations, config, static, key=jr.key(config.seed))
     assert isinstance(model, RecurrentGraphModel)
@@ -38,8 +38,7 @@ def main() -> None:
     target, top = int(graph.split_snapshots("test")[-1]), min(args.top, graph.num_entities)
 
     def batch_of(size):
-        options = {"history_len": config.history_len, "history_window": config.history_window}
-        options = GraphOptions(batch_size=size, unique=True, rows="window", **options)
+        options = GraphOptions(batch_size=size, unique=True, rows="window", **config.window())
         loader = GraphLoader(graph, vocabulary, "test", options, store=store)
         return loader.build(target).batch
 
@@ -51,13 +50,15 @@ def main() -> None:
     idle = model.encoder.isolated_state(min(target, config.history_len))
     batch = batch_of(max(SIZES))
     encode_compile, encode = compile_ahead(encode_rows, model, batch.window, batch.rows, idle)
-    encode_seconds = common.timed(lambda: jax.block_until_ready(encode(model, batch, idle)), args.repeats)
-    encoding = encode(model, batch, idle)
+    encode_seconds = common.timed(
+        lambda: jax.block_until_ready(encode(model, batch.window, batch.rows, idle)), args.repeats
+    )
+    encoding = encode(model, batch.window, batch.rows, idle)
     sizes = []
     for size in SIZES:
         queries = batch_of(size).entity_queries
         counts = (queries.weight > 0).sum(1)
-        fullest, questions = int(counts.argmax()), int(counts.max())
+        fullest, number = int(counts.argmax()), int(counts.max())
         queries = jax.tree.map(lambda x: x[fullest], queries)  # noqa: B023
         first, program = compile_ahead(answers, model, encoding, queries, batch.time_index)
 
@@ -67,9 +68,9 @@ def main() -> None:
         seconds = common.timed(ask, args.repeats)
         _, (probability, _) = clock(ask)
         assert probability.shape[1] == top and (probability > 0).all()
-        per_second = questions / seconds["median"]
-        sizes.append({"questions": questions, "compile_seconds": first, "seconds": seconds, "per_second": per_second})
-        note(f"{questions} questions: {seconds['median'] * 1e3:.2f} ms")
+        per_second = number / seconds["median"]
+        sizes.append({"queries": number, "compile_seconds": first, "seconds": seconds, "per_second": per_second})
+        note(f"{number} queries: {seconds['median'] * 1e3:.2f} ms")
     result = {
         "target_time": int(graph.times[target]),
         "top": top,
@@ -81,9 +82,9 @@ def main() -> None:
     }
     name = common.result_name("predict", graph, args)
     document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
-    rows = [[row["questions"], 1e3 * row["seconds"]["median"], row["per_second"]] for row in sizes]
+    rows = [[row["queries"], 1e3 * row["seconds"]["median"], row["per_second"]] for row in sizes]
     rows.insert(0, ["(the window, once)", 1e3 * encode_seconds["median"], None])
-    table(f"{graph.name}: questions to top-{top} answers", ["questions", "ms", "questions/s"], rows)
+    table(f"{graph.name}: queries to top-{top} answers", ["queries", "ms", "queries/s"], rows)
     common.finish(document)
 
 

@@ -59,10 +59,10 @@ def main() -> None:
         "dataset": graph.describe(),
         "setting": {"decays": DECAYS, "shares": SHARES},
         "seed": None,  # nothing is drawn
-        "questions": int(2 * graph.split_mask("test").sum()),
+        "queries": int(2 * graph.split_mask("test").sum()),
         "result": {"index_seconds": index_seconds, "peak_rss_bytes": common.peak_rss(), "forms": results},
     }
-    name = "-".join(filter(None, ["recurrency", args.simulated or graph.name, args.tag]))
+    name = common.join_name("recurrency", args.simulated or graph.name, args.tag)
     document = common.record(name, payload, args.results)
     columns = ["setting", "parameters", "variant", "MRR", "Hits@1", "Hits@10"]
     table(f"{graph.name}: recurrency baseline, test, time-aware filter", columns, rows)

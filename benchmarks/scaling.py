@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -81,12 +80,13 @@ def measure(sizes: dict, config, max_steps: int, repeats: int) -> dict:
     begin = time.perf_counter()
     for _ in range(repeats):
         loader.build(target)
-    costs: dict[str, Any] = {"build_seconds": (time.perf_counter() - begin) / repeats}
+    costs: common.Document = {"build_seconds": (time.perf_counter() - begin) / repeats}
     jax.block_until_ready(harness.step(prepared))
     costs["compile_seconds"] = harness.compiled[prepared.bucket]
     costs["step_seconds"] = common.timed(lambda: harness.step(prepared), repeats)["median"]
     if "last_facts" not in sizes:
         steps, metrics, begin = 0, [], time.perf_counter()
+        # An epoch shows what a repeated step hides: other shapes, and batches that are built meanwhile.
         batches = loader.epoch(1)
         for prepared_next in batches:
             metrics.append(harness.step(prepared_next))
@@ -144,7 +144,7 @@ def main() -> None:
     if unknown := set(chosen) - set(axes):
         parser.error(f"--axes: {', '.join(sorted(unknown))} does not exist; known: {', '.join(axes)}")
     # The data only decides the preset here; the graphs are drawn.
-    _, config = common.load_arguments(args)
+    _, config = common.load_recurrent(args)
     if args.child:
         return common.finish(measure(json.loads(args.child), config, args.max_steps, args.repeats))
 
@@ -164,7 +164,7 @@ def main() -> None:
             payload = {"dataset": dataset, "setting": config.to_dict(), "seed": config.seed}
             complete = axis == chosen[-1] and value == axes[axis][-1]
             payload["result"] = {"complete": complete, "base": base, "axes": results}
-            name = "-".join(filter(None, ["scaling", "random", args.tag]))
+            name = common.join_name("scaling", "random", args.tag)
             document = common.record(name, payload, args.results)
     show(results)
     common.finish(document)

@@ -171,7 +171,7 @@ def main() -> None:
 
     from benchmarks.harness import Harness
 
-    graph, config = common.load_arguments(args)
+    graph, config = common.load_recurrent(args)
     note(f"{graph.name}: {graph.num_facts:,} facts; measuring the machine first")
     ceilings = common.ceilings(args.quick)
     harness = Harness(graph, config)

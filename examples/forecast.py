@@ -3,23 +3,25 @@
     python examples/forecast.py models/example/tirgn_best.npz
     python examples/forecast.py models/example/tirgn_best.npz --subject Meridia --relation Make_statement
 
-Without a question, it takes the subject and relation of the fact that is most expected. An evidence model
+Without a query, it takes the subject and relation of the fact that is most expected. An evidence model
 (`tirgn train --model evidence`) names the very events that carry its forecast.
 """
 
 import argparse
-from typing import Any
 
 import tirgn_eqx as tg
+from tirgn_eqx.forecast.states import EvidenceExplanation, HistoryExplanation
 
 
-def why(reason: dict[str, Any]) -> str:
-    """What carries an answer, in a few words."""
-    if "shares" in reason:
-        return ", ".join(f"{share['share']:.0%} {share.get('relation', share['kind'])}" for share in reason["shares"])
-    if not reason["events"]:
-        return "never seen before"
-    return f"seen {reason['events']} times, last {reason['last']}; {reason['from_history']:.0%} from history"
+def why(explanation: EvidenceExplanation | HistoryExplanation | None) -> str:
+    """What a forecast rests on, in a few words."""
+    match explanation:
+        case EvidenceExplanation(shares=shares):
+            return ", ".join(f"{share.share:.0%} {share.relation or share.kind}" for share in shares)
+        case HistoryExplanation(events=events, last=last, from_history=share) if events:
+            return f"seen {events} times, last {last}; {share:.0%} from history"
+        case _:
+            return "never seen before"
 
 
 def main() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=5)
     args = parser.parse_args()
 
-    # What all questions share is computed here, once: the states of everybody before the moment that is forecast.
+    # What all queries share is computed here, once: the states of all entities before the time that is forecast.
     forecaster = tg.Forecaster.load(args.checkpoint)
 
     subject, relation = args.subject, args.relation
@@ -40,8 +42,8 @@ def main() -> None:
 
     forecast = forecaster.forecast(subject, relation, None, top=args.top)
     print(f"{forecast.time}: {subject}, {relation}, whom?")
-    for candidate in forecast.to_dict()["candidates"]:
-        print(f"{candidate['probability']:7.1%}  {candidate['name']:<24} {why(candidate['explanation'])}")
+    for candidate in forecast.candidates:
+        print(f"{candidate.probability:7.1%}  {candidate.name:<24} {why(candidate.explanation)}")
 
 
 if __name__ == "__main__":

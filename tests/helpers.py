@@ -1,6 +1,8 @@
-"""What several test files need: the real datasets, where they are at hand, and small made-up graphs."""
+"""What several test files need: the real datasets, where they are at hand, and small made-up graphs and tables."""
 
 import dataclasses
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -106,6 +108,61 @@ def both_directions(graph: TemporalGraph, rows=slice(None)) -> list[tuple[int, .
     columns = (graph.subject, graph.relation, graph.object, graph.snapshot)
     facts = [tuple(int(x) for x in fact) for fact in zip(*(column[rows] for column in columns))]
     return facts + [(o, r + graph.num_relations, s, t) for s, r, o, t in facts]
+
+
+def sorted_facts(graph: TemporalGraph) -> list[tuple[int, ...]]:
+    """(split, subject, relation, object, time) of all facts."""
+    columns = (graph.split, graph.subject, graph.relation, graph.object, graph.times[graph.snapshot])
+    return sorted(zip(*(column.tolist() for column in columns)))
+
+
+def assert_same_graph(one: TemporalGraph, other: TemporalGraph) -> None:
+    """That two graphs hold the same facts, times, names and static edges, in arrays of the same types."""
+    for field in ("subject", "relation", "object", "snapshot", "split", "times", "time_index"):
+        ours, theirs = getattr(one, field), getattr(other, field)
+        assert ours.dtype == theirs.dtype, field
+        np.testing.assert_array_equal(ours, theirs, err_msg=field)
+    fields = ("num_entities", "num_relations", "time_interval", "clock_origin", "time_unit", "entity_names")
+    for field in (*fields, "relation_names", "checksum"):
+        assert getattr(one, field) == getattr(other, field), field
+    assert (one.static is None) == (other.static is None)
+    if one.static is not None and other.static is not None:
+        for ours, theirs in zip(dataclasses.astuple(one.static), dataclasses.astuple(other.static)):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def random_facts(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
+    """Rows (subject, relation, object, time) of 7 entities and 2 relations, six at each of the times."""
+    return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
+
+
+def write_event_table(path: Path, rows: Iterable[tuple]) -> Path:
+    """A parquet file of rows (entity1, relation, entity2, timestamp)."""
+    import polars as pl
+
+    columns = ["entity1", "relation", "entity2", "timestamp"]
+    pl.DataFrame(list(rows), schema=columns, orient="row").write_parquet(path)
+    return path
+
+
+def chain_of_events(days: Iterable[int], names: Sequence[str]) -> list[tuple[str, str, str, int]]:
+    """Rows of an event table in which each of five actors acts on the next, in turn in two ways, once a day."""
+    return [
+        (names[i], ["042_Q1", "190_Q4"][(i + day) % 2], names[(i + 1) % 5], (17_500 + day) * 86_400 + 60 * i)
+        for day in days
+        for i in range(5)
+    ]
+
+
+def prefetching_threads() -> list[threading.Thread]:
+    """The threads that build batches ahead."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tirgn-prefetch")]
+
+
+@eqx.filter_jit
+def entity_intensities(model, batch):
+    """The intensities of an evidence model, or of a mixture's, in one compilation for all tests."""
+    return model.entity_intensities(batch)
 
 
 def same_bits(a, b) -> bool:

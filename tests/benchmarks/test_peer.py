@@ -10,7 +10,7 @@ from tests.golden_case import load_golden
 from tirgn_eqx.train.step import loss_and_gradient
 
 torch = pytest.importorskip("torch", reason="the peer is written in PyTorch, which is not installed")
-peer_torch = pytest.importorskip("peer_torch")
+peer_torch = pytest.importorskip("benchmarks.peer_torch")
 
 
 @pytest.mark.parametrize("case", ["static", "plain"])

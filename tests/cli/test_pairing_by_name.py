@@ -5,11 +5,11 @@ import shutil
 
 import jax
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import write_event_table
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig, preset
 from tirgn_eqx.data import load_graph
@@ -61,10 +61,7 @@ def write_folder(place, entities=ENTITIES, relations=RELATIONS, facts=None, name
 
 
 def write_table(path, facts):
-    columns = ["entity1", "relation", "entity2", "timestamp"]
-    rows = [(s, r, o, 86_400 * t) for s, r, o, t in facts]
-    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
-    return path
+    return write_event_table(path, [(s, r, o, 86_400 * t) for s, r, o, t in facts])
 
 
 def write_checkpoint(path, data, kind, **load):

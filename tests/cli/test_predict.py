@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tests.cli.cli_helpers import call_app
+from tests.helpers import chain_of_events, write_event_table
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 
@@ -14,13 +15,7 @@ NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 def trained(tmp_path_factory):
     """An evidence checkpoint trained on a table of events in which every actor acts on the next."""
     place = tmp_path_factory.mktemp("predict")
-    rows = [
-        (NAMES[i], ["042_Q1", "190_Q4"][(i + day) % 2], NAMES[(i + 1) % 5], (17_500 + day) * 86_400 + 60 * i)
-        for day in range(12)
-        for i in range(5)
-    ]
-    events = place / "events.parquet"
-    pl.DataFrame(rows, schema=["entity1", "relation", "entity2", "timestamp"], orient="row").write_parquet(events)
+    events = write_event_table(place / "events.parquet", chain_of_events(range(12), NAMES))
     words = ("--set", "max_buckets=1", "--embedding-dim", "4", "--set", "evidence_heads=2", "--epochs", "2")
     where = ("--model-dir", place / "models", "--logdir", place / "logs", "--num-days", "0")
     result = call_app("train", "--data-path", events, "--model", "evidence", *words, *where, "--json")

@@ -6,10 +6,10 @@ import shutil
 import equinox as eqx
 import jax
 import numpy as np
-import polars as pl
 import pytest
 
 from tests.cli.cli_helpers import write_folder
+from tests.helpers import chain_of_events, write_event_table
 from tirgn_cli.train import Signals
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
@@ -25,13 +25,7 @@ SETTINGS = SMALL | {"epochs": 2, "learning_rate": 0.05, "evidence_background": F
 
 def write_events(path, days, names):
     """A table of events in which every actor acts on the next."""
-    rows = [
-        (names[i], ["042_Q1", "190_Q4"][(i + day) % 2], names[(i + 1) % 5], (17_500 + day) * 86_400 + 60 * i)
-        for day in days
-        for i in range(5)
-    ]
-    pl.DataFrame(rows, schema=["entity1", "relation", "entity2", "timestamp"], orient="row").write_parquet(path)
-    return path
+    return write_event_table(path, chain_of_events(days, names))
 
 
 def write_old(path, events, config):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.test_writers import dated, named, same
+from tests.data.test_writers import dated, named
+from tests.helpers import assert_same_graph
 from tirgn_eqx.data import convert_data, cut_by_time, graph_statistics, load_graph, map_data, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError
 
@@ -85,7 +86,7 @@ def test_a_table_as_a_folder_is_the_same_graph(tmp_path):
     table = load_graph(tmp_path / "a.parquet", num_days=0, granularity="hour")
     convert_data(tmp_path / "a.parquet", tmp_path / "a", num_days=0, granularity="hour")
     folder = load_graph(tmp_path / "a")
-    same(table, folder)
+    assert_same_graph(table, folder)
     one, other = graph_statistics(table), graph_statistics(folder)
     assert one["time"] == other["time"]
     assert {key: value for key, value in one.items() if key != "read"} == {

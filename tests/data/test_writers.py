@@ -10,27 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import facts_of_a_graph, make_graph
+from tests.helpers import assert_same_graph, facts_of_a_graph, make_graph
 from tirgn_eqx.data import StaticGraph, load_graph, map_graph, simulate
 from tirgn_eqx.data.writers import options_to_read_back, write_events, write_folder
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-
-FIELDS = ("subject", "relation", "object", "snapshot", "split", "times")
-SCALARS = ("num_entities", "num_relations", "time_interval", "clock_origin", "time_unit", "entity_names")
-SCALARS += ("relation_names", "checksum")
-
-
-def same(one, other) -> None:
-    for field in FIELDS:
-        np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
-    for field in SCALARS:
-        assert getattr(one, field) == getattr(other, field), field
-    np.testing.assert_array_equal(one.time_index, other.time_index)
-    assert (one.static is None) == (other.static is None)
-    if one.static is not None:
-        for field in ("entity", "relation", "word"):
-            np.testing.assert_array_equal(getattr(one.static, field), getattr(other.static, field))
-
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=5, max_size=5)
 
@@ -72,7 +55,7 @@ def test_a_folder_is_read_as_it_was_written_or_not_written(tmp_path_factory, giv
         assert os.listdir(out.parent) == []
         return
     with pytest.warns(DataWarning) if np.any((graph.split_counts > 0).sum(0) > 1) else _quiet():
-        same(graph, load_graph(out))
+        assert_same_graph(graph, load_graph(out))
     assert sorted(os.listdir(out.parent)) == ["folder"]
 
 
@@ -111,7 +94,7 @@ def test_an_event_table_gives_the_same_facts_by_name(tmp_path, unit, interval, g
     np.testing.assert_array_equal(again.split, graph.split)
     # And from there to a folder, whose numbers keep their meaning.
     write_folder(again, tmp_path / "folder")
-    same(again, load_graph(tmp_path / "folder"))
+    assert_same_graph(again, load_graph(tmp_path / "folder"))
 
 
 def named(graph):
@@ -151,14 +134,14 @@ def test_a_folder_of_plain_numbers_holds_what_other_programs_expect(tmp_path):
     assert (tmp_path / "a" / "test.txt").read_bytes() == b"3\t1\t0\t120\n0\t0\t1\t120\n1\t1\t2\t120\n"
     assert (tmp_path / "a" / "e-w-graph.txt").read_bytes() == b"0\t0\t2\n3\t1\t0\n"
     assert (tmp_path / "a" / "stat.txt").read_bytes() == b"4\t2\n"
-    same(graph, load_graph(tmp_path / "a"))
+    assert_same_graph(graph, load_graph(tmp_path / "a"))
 
 
 def test_other_forms_and_a_mapped_graph_are_written_alike(tmp_path):
     graph = simulate(num_entities=12, num_relations=4, num_days=12, facts_per_day=9, static_graph=True, seed=1).graph
     write_folder(graph, tmp_path / "a")
     write_folder(map_graph(graph, tmp_path / "mapped"), tmp_path / "b")
-    same(graph, load_graph(tmp_path / "a"))
+    assert_same_graph(graph, load_graph(tmp_path / "a"))
     for name in os.listdir(tmp_path / "a"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -194,7 +177,7 @@ def test_what_is_there_is_replaced_only_if_asked_and_only_if_it_is_such_data(tmp
         with pytest.raises(ConfigError, match=f"{word}; --force replaces it"):
             write(other, place)
         write(other, place, force=True)
-    same(other, load_graph(folder))
+    assert_same_graph(other, load_graph(folder))
     (folder / "notes.md").write_text("mine")
     for force in (False, True):
         with pytest.raises(ConfigError, match="a folder that holds 'notes.md'; name another place, nothing of it is"):
@@ -226,7 +209,7 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, broken):
         write_folder(other, tmp_path / "a", force=True)
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["a"]
-    same(graph, load_graph(tmp_path / "a"))
+    assert_same_graph(graph, load_graph(tmp_path / "a"))
 
 
 def test_an_empty_split_and_two_ids_of_one_name_are_refused(tmp_path):

@@ -5,13 +5,13 @@ counts. `prepare` writes the files that a page takes for granted, in the same fo
 """
 
 import datetime as dt
-import io
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+
+from tests.gdelt_server import zipped
+from tests.helpers import write_event_table
 
 # One epoch of a narrow model over a few snapshots, whatever the page says. `--set=` of what each family has.
 TRAINED = ["--epochs", "1", "--precision", "f32", "--eval-interval", "1"]
@@ -78,8 +78,7 @@ def happenings(first: dt.date, days: int, a_day: int = 12) -> list[tuple[str, st
 def write_events(path: Path, first: dt.date = dt.date(2018, 1, 2), days: int = 30) -> None:
     """An event table; its newest day is 31 January 2018, so that 1 February is the next step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = ["entity1", "relation", "entity2", "timestamp"]
-    pl.DataFrame(happenings(first, days), schema=columns, orient="row").write_parquet(path)
+    write_event_table(path, happenings(first, days))
 
 
 def write_folder(place: Path, days: int = 14, static: bool = True) -> None:
@@ -121,13 +120,6 @@ def raw_files(first: dt.date, days: int, width: int = 61) -> dict[str, bytes]:
         fields["DATEADDED"] = f"{day}000000" if width == 61 else day
         files[name] = files.get(name, b"") + raw(10_000 + number, width, **fields)
     return files
-
-
-def zipped(name: str, content: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(name), content)
-    return file.getvalue()
 
 
 def serve(gdelt) -> str:

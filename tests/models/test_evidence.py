@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import both_directions, make_graph, random_graph, same_bits
+from tests.helpers import both_directions, entity_intensities, make_graph, random_facts, random_graph, same_bits
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import preset
 from tirgn_eqx.data import simulate
@@ -73,11 +73,6 @@ def batch_at(graph, model, target, **options):
     index = EvidenceIndex(graph)
     gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.cutoff(target))
     return build_batch(gathered, rounded_bucket(gathered)), gathered
-
-
-@eqx.filter_jit
-def entity_intensities(model, batch):
-    return model.entity_intensities(batch)
 
 
 @eqx.filter_jit
@@ -242,15 +237,11 @@ def test_padding_changes_nothing(graph):
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_at_or_after_the_target_is_seen(seed):
     rng = np.random.default_rng(seed)
-
-    def draw(times):
-        return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
-
-    past, now = draw(np.arange(5)), draw(np.array([5]))
+    past, now = random_facts(rng, np.arange(5)), random_facts(rng, np.array([5]))
     worlds = []
     for _ in range(2):
         # The answers' own time too: only one fact of it, the one that is asked about, is the same.
-        others, later = draw(np.array([5])), draw(np.arange(6, 9))
+        others, later = random_facts(rng, np.array([5])), random_facts(rng, np.arange(6, 9))
         rows = np.concatenate([past, now[:1], others, later])
         worlds.append(make_graph(rows, num_entities=7, num_relations=2, test=len(past)))
     model = build(worlds[0])

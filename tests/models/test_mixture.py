@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph, same_bits
+from tests.helpers import entity_intensities, make_graph, random_facts, random_graph, same_bits
 from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
@@ -70,11 +70,6 @@ def graph():
 def at_target(model, graph, target, known=None):
     encoder = Encoder(model.structure, WindowLoader(graph, None, history_len=HISTORY_LEN))
     return model.at(*encoder(target, known))
-
-
-@eqx.filter_jit
-def entity_intensities(model, batch):
-    return model.entity_intensities(batch)
 
 
 @pytest.mark.parametrize(
@@ -160,14 +155,10 @@ def test_windows_without_queries_encode_as_those_of_batches(graph):
 
 def test_nothing_at_or_after_the_target_is_seen():
     rng = np.random.default_rng(0)
-
-    def draw(times):
-        return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
-
-    past, now = draw(np.arange(5)), draw(np.array([5]))
+    past, now = random_facts(rng, np.arange(5)), random_facts(rng, np.array([5]))
     found = []
     for _ in range(2):
-        rows = np.concatenate([past, now[:1], draw(np.array([5])), draw(np.arange(6, 9))])
+        rows = np.concatenate([past, now[:1], random_facts(rng, np.array([5])), random_facts(rng, np.arange(6, 9))])
         graph = make_graph(rows, num_entities=7, num_relations=2, test=len(past))
         explain = Explainer(built(7, 2), graph, history_len=HISTORY_LEN)
         found.append([explain(int(now[0, 0]), int(now[0, 1]), o, 5) for o in range(7)])

@@ -27,7 +27,7 @@ from tirgn_eqx.gdelt.verified import VerifiedFiles
 from tools.fuzz import damage, readers
 
 # Those whose inputs take milliseconds; the others build models, and are fuzzed by the benchmark and below, slowly.
-FAST = ("folder", "mapped", "events", "tables", "settings", "options", "lists", "record", "packed", "questions")
+FAST = ("folder", "mapped", "events", "tables", "settings", "options", "lists", "record", "packed", "queries")
 
 
 def fuzz(reader: str, chance: random.Random, seeds: list) -> None:

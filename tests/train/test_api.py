@@ -5,10 +5,10 @@ import json
 
 import equinox as eqx
 import numpy as np
-import polars as pl
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.helpers import write_event_table
 from tirgn_eqx import TiRGNTrainingConfig, evaluate_model, load_graph, load_model, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.data.graph import from_facts
@@ -225,8 +225,7 @@ def write_table(path, days=40):
         return (f"a{i % 4}", f"r{i % 3}", f"b{i % 5}")
 
     rows = [(*actors(i), start + dt.timedelta(day)) for day in range(days) for i in range(10)]
-    pl.DataFrame(rows, ["entity1", "relation", "entity2", "timestamp"], orient="row").write_parquet(path)
-    return path
+    return write_event_table(path, rows)
 
 
 def test_the_call_by_position_and_by_name(asked, tmp_path):

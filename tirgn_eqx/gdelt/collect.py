@@ -155,6 +155,7 @@ class WorkerPool:
         self.on_event = on_event
         self.stop = threading.Event()
         self.ended: list[FetchEnded] = []
+        # The calling thread alone reports and counts, so that `on_event` need not be safe for threads.
         # An exception ends all jobs, None stands for the end of a thread.
         self._messages: queue.SimpleQueue[CollectEvent | BaseException | None] = queue.SimpleQueue()
 
@@ -165,6 +166,7 @@ class WorkerPool:
     def put_record(self, record: Mapping[str, Any]) -> None:
         """Hand over a record of a `Server`."""
         name = record["name"]
+        # A list is followed under its own name; a file grows as `.part` until it is complete.
         if record["event"] == "retry":
             self.put(FetchRetried(name, record["why"], record["wait"]))
         elif name.endswith(".part"):
@@ -228,6 +230,7 @@ def _fetch_lists(
     """What the feed's lists say about the range, from copies that are kept beside the files."""
     copies = {path: place / path.rpartition("/")[2] for path in feed.lists}
     pool.run([partial(_fetch_list, server, path, copy) for path, copy in copies.items()], len(copies))
+    # The copies are read line by line: the list of the quarter hours has over a million lines.
     with ExitStack() as stack:
         files = [stack.enter_context(copy.open("rb")) for copy in copies.values()]
         listing = read_lists(feed, [iterate_lines(file) for file in files], *span)
@@ -236,6 +239,7 @@ def _fetch_lists(
             f"{server.base_url + feed.lists[0]}: none of its {listing.lines} lines is about an event file of feed "
             f"{feed.name}; is {server.base_url} GDELT or a mirror of it?"
         )
+    # Oldest first, so that an interrupted collection leaves a range without gaps.
     listing.files = dict(sorted(listing.files.items()))
     return listing
 

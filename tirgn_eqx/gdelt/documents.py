@@ -1,5 +1,6 @@
 """The documents of this package: what a table records of itself, and the reports of an ingest and of a collection."""
 
+import datetime as dt
 import re
 from typing import Annotated, Literal
 
@@ -11,15 +12,18 @@ from tirgn_eqx.gdelt.feed import MalformedLine
 TABLE_FORMAT = 1
 Options = dict[str, str | bool | int | list[int]]  # see `IngestOptions.to_dict`
 Count = Annotated[StrictInt, Field(ge=0, lt=2**62)]
-Time = Annotated[StrictInt, Field(gt=-(2**26), lt=2**28)]  # of a date, in quarter hours or days since 1970
-Ranges = list[tuple[Time, Time]]  # first and last, both included
+Ranges = list[tuple[int, int]]  # first and last, both included
+# Days and quarter hours since 1970, in the years 1 to 9999: a damaged record must not hold a time without a date.
+_FIRST, _LAST = (day.toordinal() - dt.date(1970, 1, 1).toordinal() for day in (dt.date.min, dt.date.max))
+Day = Annotated[StrictInt, Field(ge=_FIRST, le=_LAST)]
+QuarterHour = Annotated[StrictInt, Field(ge=96 * _FIRST, le=96 * _LAST + 95)]
 
 
 class TimesSeen(pydantic.BaseModel):
     """The times of the files in a table, as ascending ranges of quarter hours and days since 1970."""
 
-    quarter_hours: Ranges = []
-    days: Ranges = []
+    quarter_hours: list[tuple[QuarterHour, QuarterHour]] = []
+    days: list[tuple[Day, Day]] = []
 
     @pydantic.field_validator("quarter_hours", "days")
     @classmethod

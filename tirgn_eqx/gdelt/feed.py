@@ -12,6 +12,7 @@ BASE_URL = "http://data.gdeltproject.org"
 LONGEST_LINE = 4096  # bytes; a real line has 110
 MALFORMED_SHOWN = 10
 _SUFFIX = ".export.CSV.zip"
+# No file is empty, and fifteen digits are more than any has.
 _SIZE = re.compile(rb"[1-9][0-9]{0,14}")
 _MD5 = re.compile(rb"[0-9a-fA-F]{32}")
 _SPAN = re.compile(r"\s*([0-9]{1,6})\s*([dh])\s*")
@@ -166,6 +167,7 @@ def read_lists(feed: Feed, lists: Sequence[Iterable[bytes]], start: dt.datetime,
         for time, size, md5 in read(0, (_SIZE, _MD5), "size md5 url", "address of a quarter hour's events"):
             listing.add_file(ListedFile(time, int(size), md5.decode().lower()), start, end)
         return listing
+    # The daily feed lists checksums and sizes apart. A file that has no size there is listed all the same.
     sizes = {time: int(size) for time, size in read(1, (_SIZE,), "size file", "name of a day's events")}
     for time, md5 in read(0, (_MD5,), "md5 file", "name of a day's events"):
         listing.add_file(ListedFile(time, sizes.get(time), md5.decode().lower()), start, end)
@@ -189,6 +191,7 @@ def _read_list(
         *values, file = words
         if len(values) != len(forms) or not all(form.fullmatch(value) for form, value in zip(forms, values)):
             listing.add_malformed(name, number, line, faults[0])
+        # The lists name files of mentions and of the knowledge graph too, which are passed over.
         elif file.endswith(_SUFFIX.encode()):
             time = parse(file.decode("ascii", "replace"))
             if time is None:

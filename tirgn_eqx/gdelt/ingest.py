@@ -8,8 +8,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.gdelt.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
 from tirgn_eqx.gdelt.documents import IngestReport, MalformedSummary, TableState
@@ -93,7 +91,9 @@ def _finish(pipeline: Pipeline) -> IngestReport:
             seen=seen,
             totals=totals,
         )
-        write_table(pipeline.folder / "table", lambda: table(_merge_events(pipeline)), state)
+        # The table that is there is in order already, and is merged with the new events.
+        before = [read_frames(pipeline.out)] if pipeline.exists else []
+        write_table(pipeline.folder / "table", lambda: table(pipeline.sorter.merged(before)), state)
     elif pipeline.exists:
         # Nothing is new: the table is read only to count what the report says of it.
         for _ in table(read_frames(pipeline.out)):
@@ -119,10 +119,6 @@ def _finish(pipeline: Pipeline) -> IngestReport:
     if not written and not pipeline.exists:
         raise DataError(f"{pipeline.out}: no events to write; {report.explain_nothing()}")
     return report
-
-
-def _merge_events(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
-    return pipeline.sorter.merged([read_frames(pipeline.out)] if pipeline.exists else [])
 
 
 def _publish(pipeline: Pipeline, report: IngestReport) -> None:

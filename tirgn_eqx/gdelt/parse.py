@@ -9,10 +9,11 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from tirgn_eqx.gdelt.options import IngestOptions
 from tirgn_eqx.gdelt.sources import LONGEST
@@ -179,9 +180,11 @@ def _parse(data: bytes, width: int, options: IngestOptions) -> pl.DataFrame:
     return table.drop("Day", "DATEADDED", "is_code")
 
 
-def _map_distinct(column: pl.Series, function: Callable[[Any], Any], kind: Any) -> pl.Series:
-    """`function` of each value, called once for each distinct value; null stays null. `kind`: polars type of the
-    results; beartype cannot check `type[pl.DataType]`."""
+def _map_distinct(column: pl.Series, function: Callable[..., object], kind: DataTypeClass) -> pl.Series:
+    """`function` of each value, called once for each distinct value; null stays null.
+
+    **Arguments:** `kind`: polars type of the results.
+    """
     values = column.drop_nulls().unique()
     results = pl.Series([function(value) for value in values], dtype=kind)
     return column.replace_strict(values, results, return_dtype=kind, default=None)

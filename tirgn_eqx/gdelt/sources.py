@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.storage.untrusted import BROKEN, PACKED, check_regular, room_for, told
@@ -39,6 +39,18 @@ class Block(NamedTuple):
 
     part: str
     data: bytes
+
+
+@runtime_checkable
+class Digest(Protocol):
+    """A running hash of `hashlib`, whose own class has no public name."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+    def hexdigest(self) -> str:
+        """The hash of all bytes so far, in hexadecimal digits."""
+        ...
 
 
 class Unreadable(Exception):
@@ -75,7 +87,7 @@ def _is_events(name: str) -> bool:
     return _EVENTS.search(name) is not None and _OTHER_TABLES.search(name) is None
 
 
-def checksum(path: Path, digest: Any = None) -> str:
+def checksum(path: Path, digest: Digest | None = None) -> str:
     """The sha256 of a file's bytes. **Arguments:** `digest`: a running hash to update.
 
     **Raises:** Unreadable when the system cannot read the file.
@@ -90,7 +102,7 @@ def checksum(path: Path, digest: Any = None) -> str:
     return digest.hexdigest()
 
 
-def read_blocks(source: Source, digest: Any, size: int = BLOCK_BYTES) -> Iterator[Block]:
+def read_blocks(source: Source, digest: Digest, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """The lines of a file in blocks of about `size` bytes.
 
     A compressed file is verified to its end before its first block is returned, so a file of more than one block is
@@ -200,7 +212,7 @@ def _check_room(source: Source, total: int) -> None:
         )
 
 
-def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Any = None) -> Iterator[Block]:
+def _lines(file: io.BufferedIOBase, part: str, size: int, digest: Digest | None = None) -> Iterator[Block]:
     rest = b""
     while data := file.read(size):
         if digest is not None:

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,8 +19,8 @@ from tirgn_eqx.storage.table_probe import check_parquet
 from tirgn_eqx.storage.untrusted import Unsound, parse_json, told
 
 METADATA = "tirgn.ingest"
-ROW_GROUP = 1 << 17
-_IDS_AT_ONCE = 1 << 22
+ROW_GROUP = 1 << 17  # rows
+_IDS_AT_ONCE = 1 << 22  # 32 MiB of ids
 
 
 def read_state(path: Path, options: IngestOptions) -> TableState | None:
@@ -60,7 +59,8 @@ def read_state(path: Path, options: IngestOptions) -> TableState | None:
 
 def read_frames(path: Path) -> Iterator[pl.DataFrame]:
     """The table in order, one part after the other."""
-    # The parts are the row groups, so that each is decoded once.
+    # The parts are the row groups, so that each is decoded once. Without `glob=False`, polars takes a `*` or `[` in the
+    # path as a pattern of several files.
     return _read_parts(pl.scan_parquet(path, glob=False), ROW_GROUP)
 
 
@@ -83,7 +83,7 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], state:
     """
     failed: list[BaseException] = []
 
-    def source(*_: Any) -> Iterator[pl.DataFrame]:
+    def source(*_: object) -> Iterator[pl.DataFrame]:
         try:
             yield from frames()
         except BaseException as error:
@@ -100,7 +100,7 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], state:
             maintain_order=True,
         )
     except pl.exceptions.PolarsError:
-        # The streaming engine wraps whatever the source raises in an error of its own.
+        # Before polars 2, the streaming engine wraps whatever the source raises in an error of its own.
         if failed:
             raise failed[0] from None
         raise

@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import common
 from benchmarks.common import note, table
@@ -77,6 +77,24 @@ class Seen(NamedTuple):
     writes: int
 
 
+class Kill(NamedTuple):
+    """What a kill was aimed at, where it fell, and after how many seconds."""
+
+    aimed: str
+    where: str
+    seconds: float
+
+
+class Training(NamedTuple):
+    """One training: its kills, all that was wrong, how often it began anew, and what kills left unfinished."""
+
+    form: str
+    kills: list[Kill]
+    faults: list[str]
+    anew: int = 0
+    left: int = 0
+
+
 class Form:
     """One kind of training: how it goes on undisturbed, and processes of it."""
 
@@ -107,11 +125,16 @@ class Form:
             changes = {"JAX_COMPILATION_CACHE_DIR": str(own), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
             changes["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
         command = [sys.executable, "-m", "tirgn_cli", *self.words, *more]
-        output: dict[str, Any] = {"cwd": place, "env": common.child_environment(**changes)}
         with (place / "said.txt").open("w+") as said:
             begin = time.monotonic()
+            # A session of its own, so that a kill hits all that the training started.
             process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True, **output
+                command,
+                cwd=place,
+                env=common.child_environment(**changes),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
             )
             try:
                 opened, writes = follow(process, place, begin, aim)
@@ -124,7 +147,8 @@ class Form:
             text = said.read().strip()
         if code not in (0, -signal.SIGKILL):
             sys.exit(f"{self.name} {' '.join(more)}: ended with {code}: {text.splitlines()[-1:]}")
-        if cached and code == 0:  # what a resumed process compiled in addition
+        # Only a process that came to its end has whole entries; a resumed one compiled some in addition.
+        if cached and code == 0:
             for file in own.iterdir():
                 if not (self.cache / file.name).exists():
                     os.link(file, self.cache / file.name)
@@ -265,11 +289,11 @@ def unfinished(place: Path) -> set[str]:
 # --- how a training ended ------------------------------------------------------------------------------------------
 
 
-def end_of(place: Path) -> dict[str, Any]:
+def end_of(place: Path) -> dict[str, object]:
     """All that a training left, but for times: by file, and by tag of TensorBoard."""
     from tirgn_eqx.checkpoint.files import load_checkpoint
 
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for path in sorted((place / "model").rglob("*")):
         name = str(path.relative_to(place))
         if path.name.startswith(".") or path.is_dir():
@@ -296,7 +320,7 @@ def end_of(place: Path) -> dict[str, Any]:
     return found
 
 
-def board(folder: Path) -> dict[str, Any]:
+def board(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """TensorBoard's points of a folder by tag; what every attempt logs at its beginning counts once."""
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -312,14 +336,14 @@ def board(folder: Path) -> dict[str, Any]:
     return points | ({BEGINNING: sorted(set(points[BEGINNING]))} if BEGINNING in points else {})
 
 
-def timeless(document: Any) -> Any:
+def timeless(document: object) -> object:
     """A document without times."""
     if isinstance(document, dict):
         return {key: timeless(value) for key, value in document.items() if key not in WALL}
     return [timeless(value) for value in document] if isinstance(document, list) else document
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(expected: dict[str, object], found: dict[str, object]) -> list[str]:
     """What is not the same at the end of two trainings."""
     spare = [f"{name}: only in one of them" for name in sorted(set(expected) ^ set(found))]
     return spare + [
@@ -329,8 +353,8 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     ]
 
 
-def shown(expected: Any, found: Any) -> str:
-    if isinstance(expected, list) and len(expected) != len(found):
+def shown(expected: object, found: object) -> str:
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) != len(found):
         return f", {len(found)} instead of {len(expected)}"
     return ""
 
@@ -338,9 +362,10 @@ def shown(expected: Any, found: Any) -> str:
 # --- the kills -----------------------------------------------------------------------------------------------------
 
 
-def broken_training(form: Form, place: Path, chance: random.Random, most: int) -> dict[str, Any]:
+def broken_training(form: Form, place: Path, chance: random.Random, most: int) -> Training:
     """One training that is killed up to `most` times and resumed to its end: its kills and all that was wrong."""
-    kills, faults, begun_anew = [], [], 0
+    kills: list[Kill] = []
+    faults: list[str] = []
     left: set[str] = set()
     for _ in range(min(most, chance.choice((1, 1, 1, 2, 3)))):
         aim = form.aim(chance)
@@ -349,14 +374,13 @@ def broken_training(form: Form, place: Path, chance: random.Random, most: int) -
             break  # it ended before its moment came
         found = where(place, left)
         left = unfinished(place)
-        kills.append({"aimed": aim.kind, "where": found, "seconds": seen.seconds})
+        kills.append(Kill(aim.kind, found, seen.seconds))
         faults += [f"unreadable after a kill {found}: {what}" for what in unreadable(place)]
     again = form.resume(place)
-    begun_anew += not again
     form.watch(place, *again)
     faults += [f"unreadable at the end: {what}" for what in unreadable(place)]
     faults += differences(form.end, end_of(place))
-    return {"form": form.name, "kills": kills, "faults": faults, "anew": begun_anew, "left": len(left)}
+    return Training(form.name, kills, faults, anew=int(not again), left=len(left))
 
 
 def main() -> None:
@@ -369,13 +393,14 @@ def main() -> None:
     args = common.finalize(args)
     wanted = args.kills or (3 if args.quick else 100)
     chosen = (args.forms or ("tirgn" if args.quick else USUAL)).split(",")
-    begin, trainings = time.monotonic(), []
+    begin = time.monotonic()
+    trainings: list[Training] = []
     with tempfile.TemporaryDirectory() as temporary:
         forms = []
         for name in chosen:
             note(f"{name}: undisturbed")
             forms.append(Form(name, Path(temporary) / name, args.seed or 0, data, not args.quick))
-            trainings.append({"form": name, "kills": [], "faults": forms[-1].faults, "anew": 0, "left": 0})
+            trainings.append(Training(name, [], forms[-1].faults))
         done, number = 0, 0
         with ThreadPoolExecutor(args.jobs) as pool:
             while done < wanted:
@@ -387,38 +412,37 @@ def main() -> None:
                     round_of.append(pool.submit(broken_training, form, place, own, most))
                 for found in (coming.result() for coming in round_of):
                     trainings.append(found)
-                    done += len(found["kills"])
-                    told = ", ".join(f"{kill['where']} ({kill['seconds']:.1f} s)" for kill in found["kills"])
-                    told += ": FAULT" if found["faults"] else ""
-                    note(f"{done:3d} of {wanted}, {found['form']}: {told or 'ended before its moment'}")
-                    for fault in found["faults"][:5]:
+                    done += len(found.kills)
+                    told = ", ".join(f"{kill.where} ({kill.seconds:.1f} s)" for kill in found.kills)
+                    told += ": FAULT" if found.faults else ""
+                    note(f"{done:3d} of {wanted}, {found.form}: {told or 'ended before its moment'}")
+                    for fault in found.faults[:5]:
                         note(f"    {fault}")
         described = json.loads((forms[0].whole / "model" / "tirgn_best.json").read_text())
-    kills = [
-        kill | {"form": found["form"], "fine": not found["faults"]} for found in trainings for kill in found["kills"]
-    ]
-    faults = [f"{found['form']}: {fault}" for found in trainings for fault in found["faults"]]
+    kills = [(kill, found) for found in trainings for kill in found.kills]
+    faults = [f"{found.form}: {fault}" for found in trainings for fault in found.faults]
+    identical = sum(not found.faults for _, found in kills)
     result = {
         "kills": len(kills),
-        "ended_identical": sum(kill["fine"] for kill in kills),
+        "ended_identical": identical,
         "unreadable": sum("unreadable" in fault for fault in faults),
-        "where": dict(Counter(kill["where"] for kill in kills)),
-        "aimed": dict(Counter(kill["aimed"] for kill in kills)),
-        "forms": dict(Counter(kill["form"] for kill in kills)),
-        "trainings": sum(bool(found["kills"]) for found in trainings),
-        "killed_more_than_once": sum(len(found["kills"]) > 1 for found in trainings),
-        "begun_anew": sum(found["anew"] for found in trainings),
-        "most_left_by_kills": max(found["left"] for found in trainings),
+        "where": (fell := dict(Counter(kill.where for kill, _ in kills))),
+        "aimed": dict(Counter(kill.aimed for kill, _ in kills)),
+        "forms": dict(Counter(found.form for _, found in kills)),
+        "trainings": sum(bool(found.kills) for found in trainings),
+        "killed_more_than_once": sum(len(found.kills) > 1 for found in trainings),
+        "begun_anew": sum(found.anew for found in trainings),
+        "most_left_by_kills": max(found.left for found in trainings),
         "usual": {form.name: form.usual._asdict() for form in forms},
         "seconds": time.monotonic() - begin,
         "faults": faults[:100],
     }
     payload = {"dataset": {k: v for k, v in described["data"].items() if k != "provenance"}, "seed": args.seed or 0}
     payload |= {"setting": SETTINGS | {"forms": chosen}, "result": result}
-    document = common.record("-".join(filter(None, ["kill", args.tag])), payload, args.results)
-    table("kills", ["where it fell", "kills"], sorted(result["where"].items()))
+    document = common.record(common.join_name("kill", args.tag), payload, args.results)
+    table("kills", ["where it fell", "kills"], sorted(fell.items()))
     common.finish(document)
-    if faults or result["ended_identical"] < len(kills):
+    if faults or identical < len(kills):
         sys.exit(f"{len(faults)} faults, the first: {faults[0]}")
 
 

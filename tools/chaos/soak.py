@@ -13,7 +13,6 @@ and the disk by kind of file; at the end the growth of each per cycle, by least 
     python -m tools.chaos.soak --minutes 60
 """
 
-import datetime as dt
 import gc
 import hashlib
 import json
@@ -29,16 +28,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from benchmarks import common
 from benchmarks.common import note, table
 from benchmarks.pipeline import Server
+from tools.chaos.feed import BEGIN, Fact, World, table_facts
 from tools.chaos.kill import unreadable
 
-BEGIN = dt.datetime(2016, 1, 4)
 FIRST_WEEKS, WINDOW = 5, 28  # weeks before the first training; days that a training sees
-FILES_A_DAY, EVENTS_A_FILE = 4, 15
 MODEL = ["--model", "evidence", "--epochs", "3", "--set", "save_every=4", "--set", "precision=f32"]
 MODEL += ["--set", "evidence_heads=2", "--set", "evidence_background=false", "--set", "max_buckets=1"]
 CHECKPOINT, EVENTS = "models/tirgn_best.npz", "events.parquet"
@@ -58,68 +56,27 @@ KINDS = {  # of files, by what their names end in or hold; the first that fits c
 }
 
 
-class World:
-    """A feed whose facts are known: recurring events of a few actors, with what a real feed has of dirt."""
+class Call(NamedTuple):
+    """One call of `tirgn`: exit code, seconds, peak of resident memory, most open files, and what it said."""
 
-    def __init__(self, server: Server, seed: int):
-        self.server, self.chance, self.identity, self.days = server, random.Random(seed), 1, 0
-        self.facts: set[tuple[str, str, str, dt.datetime]] = set()
-        self.sums: dict[str, str] = {}
-        pick = self.chance.choice
-        actors = [f"ACTOR {number}" for number in range(30)]
-        codes = [("010", 1), ("042", 1), ("112", 3), ("173", 4), ("190", 4)]
-        self.usual = [(pick(actors), *pick(codes), pick(actors)) for _ in range(80)]
-
-    def publish_week(self) -> None:
-        """Seven further days on the server."""
-        for _ in range(7 * FILES_A_DAY):
-            day, part = divmod(self.days, FILES_A_DAY)
-            moment = BEGIN + dt.timedelta(days=day, hours=24 // FILES_A_DAY * part)
-            name = f"{moment:%Y%m%d%H%M%S}.export.CSV"
-            self.server.publish(name, b"".join(self.lines(moment)))
-            packed = (self.server.folder / "gdeltv2" / f"{name}.zip").read_bytes()
-            self.sums[f"{name}.zip"] = hashlib.md5(packed).hexdigest()
-            self.days += 1
-
-    def lines(self, moment: dt.datetime) -> Iterator[bytes]:
-        """The rows of a file; `facts` learns what a table must hold of them."""
-        for _ in range(EVENTS_A_FILE):
-            fact = self.chance.choice(self.usual)
-            row = self.row(fact, moment)
-            self.facts.add((fact[0], f"{fact[1]}_Q{fact[2]}", fact[3], moment))
-            yield row
-            dirt = self.chance.random()
-            if dirt < 0.05:
-                yield row  # the same event once more
-            elif dirt < 0.10:
-                yield self.row(fact, moment)  # the same fact under another number
-            elif dirt < 0.15:
-                yield self.row((fact[0], fact[1], fact[2], ""), moment)  # done to nobody
-            elif dirt < 0.20:
-                yield row[:40] + b"\n"  # cut off
-
-    def row(self, fact: Sequence[Any], moment: dt.datetime) -> bytes:
-        fields = [""] * 61
-        fields[:5] = [str(self.identity), f"{moment:%Y%m%d}", f"{moment:%Y%m}", f"{moment:%Y}", f"{moment:%Y}.01"]
-        fields[6], fields[16] = fact[0], fact[3]
-        fields[25:35] = ["1", fact[1], fact[1], fact[1][:2], str(fact[2]), "1.0", "4", "1", "4", "0.5"]
-        fields[59:] = [f"{moment:%Y%m%d%H%M%S}", "https://example.org/"]
-        self.identity += 1
-        return "\t".join(fields).encode() + b"\n"
-
-    @property
-    def last_day(self) -> str:
-        return f"{BEGIN + dt.timedelta(days=(self.days - 1) // FILES_A_DAY):%Y-%m-%d}"
+    code: int
+    seconds: float
+    cpu_seconds: float
+    peak_rss: int
+    handles: int
+    said: str
+    out: str
 
 
-def table_facts(path: Path) -> set[tuple[str, str, str, dt.datetime]]:
-    """The facts of the event table; fails where one is there twice."""
-    import polars as pl
+class Step(TypedDict):
+    """What is recorded of a call, and whether one before it was killed."""
 
-    rows = pl.read_parquet(path, columns=["entity1", "relation", "entity2", "timestamp"]).rows()
-    if len(set(rows)) != len(rows):
-        raise ValueError(f"{len(rows) - len(set(rows))} facts are there twice")
-    return set(rows)
+    code: int
+    seconds: float
+    cpu_seconds: float
+    peak_rss: int
+    handles: int
+    killed: bool
 
 
 # --- one program ---------------------------------------------------------------------------------------------------
@@ -150,7 +107,7 @@ class Soak:
         self.place, self.world, self.chance = place, world, chance
         self.faults: list[str] = []
         self.usual: dict[str, list[float]] = {}
-        self.before: set[Any] = set()  # the facts of the table before the last ingest
+        self.before: set[Fact] = set()  # the facts of the table before the last ingest
         self.kills: Counter[str] = Counter()
         self.anew = 0
 
@@ -158,13 +115,19 @@ class Soak:
         note(f"    FAULT: {what}")
         self.faults.append(what)
 
-    def call(self, name: str, words: Sequence[str], kill_after: float | None = None) -> dict[str, Any]:
-        """One call of `tirgn`: its exit code, seconds, peak memory, most open files, and what it said."""
+    def call(self, name: str, words: Sequence[str], kill_after: float | None = None) -> Call:
+        """Call `tirgn`, and kill it after so many seconds, if it is still at work."""
         command = [sys.executable, "-m", "tirgn_cli", *words, "--json"]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
             begin, peak, most, killed = time.monotonic(), 0, 0, False
-            options: dict[str, Any] = {"cwd": self.place, "env": common.child_environment(), "start_new_session": True}
-            process = subprocess.Popen(command, stdout=out, stderr=said, **options)
+            process = subprocess.Popen(
+                command,
+                cwd=self.place,
+                env=common.child_environment(),
+                stdout=out,
+                stderr=said,
+                start_new_session=True,
+            )
             while True:
                 # Not the peak that the system tells of ended children: it may be that of this process.
                 peak, most = max(peak, status(process.pid, "VmHWM")), max(most, handles(process.pid))
@@ -179,33 +142,40 @@ class Soak:
             seconds = time.monotonic() - begin
             out.seek(0)
             said.seek(0)
-            found = {"name": name, "code": code, "seconds": seconds, "peak_rss": peak, "handles": most}
-            found |= {"cpu_seconds": used.ru_utime + used.ru_stime, "said": said.read().strip(), "out": out.read()}
+            spent = used.ru_utime + used.ru_stime
+            found = Call(code, seconds, spent, peak, most, said.read().strip(), out.read())
         if code in (0, 3):
             self.usual.setdefault(name, []).append(seconds)
         return found
 
-    def step(self, name: str, *words: str, share: float, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    def step(self, name: str, *words: str, share: float, codes: tuple[int, ...] = (0,)) -> Step:
         """A call that may be killed first; the whole one is told."""
         killed = self.chance.random() < share
         if killed:
+            # Before the first whole call of a kind, a few seconds are a guess.
             usual = statistics.median(self.usual.get(name, [4.0]))
             found = self.call(name, words, kill_after=self.chance.uniform(0, usual))
-            killed = found["code"] == -signal.SIGKILL
+            killed = found.code == -signal.SIGKILL
             self.kills[name] += killed
             self.look(f"after a kill of {name}", name)
         again = ["--resume"] if killed and name == "retrain" else []
         found = self.call(name, [*words, *again])
-        if again and found["code"] not in codes and "without --resume" in found["said"]:
+        # Killed before it saved anything, or after it had replaced the checkpoint: there is nothing to resume.
+        if again and found.code not in codes and "without --resume" in found.said:
             self.anew += 1
             found = self.call(name, words)
-        if found["code"] not in codes:
-            self.fault(f"{name} ended with {found['code']}: {(found['said'].splitlines() or ['no word'])[-1]}")
-        elif name == "predict" and not json.loads(found["out"])["facts"]:
+        if found.code not in codes:
+            self.fault(f"{name} ended with {found.code}: {(found.said.splitlines() or ['no word'])[-1]}")
+        elif name == "predict" and not json.loads(found.out)["facts"]:
             self.fault("predict gave no facts")
-        return {key: found[key] for key in ("code", "seconds", "cpu_seconds", "peak_rss", "handles")} | {
-            "killed": killed
-        }
+        return Step(
+            code=found.code,
+            seconds=found.seconds,
+            cpu_seconds=found.cpu_seconds,
+            peak_rss=found.peak_rss,
+            handles=found.handles,
+            killed=killed,
+        )
 
     def look(self, when: str, name: str) -> None:
         """Whether every file at a published name is whole, and the table holds what it must."""
@@ -222,7 +192,7 @@ class Soak:
         if facts not in allowed.get(name, [self.world.facts]):
             self.fault(f"{when}: the table holds {len(facts)} facts, served were {len(self.world.facts)}")
 
-    def cycle(self, share: float) -> dict[str, Any]:
+    def cycle(self, share: float) -> common.Document:
         """A week: published, collected, ingested, learned, asked."""
         begin = time.monotonic()
         self.before = set(self.world.facts)
@@ -300,8 +270,9 @@ def hold(place: Path) -> None:
     from tirgn_eqx import TiRGNTrainingConfig, load_graph, train_tirgn
     from tirgn_eqx.forecast.forecaster import Forecaster
 
-    settings: dict[str, Any] = common.QUICK_SETTINGS | {"embedding_dim": 8, "epochs": 1, "checkpoint_interval": 0}
-    config, graph = TiRGNTrainingConfig(**settings, logdir=str(place / HELD / "logs")), load_graph(SMALL)
+    settings = common.QUICK_SETTINGS | {"embedding_dim": 8, "epochs": 1, "checkpoint_interval": 0}
+    config = TiRGNTrainingConfig().replace(**settings, logdir=str(place / HELD / "logs"))
+    graph = load_graph(SMALL)
     for _ in sys.stdin:
         said = {}
         forecaster = Forecaster.load(place / CHECKPOINT, str(place / EVENTS))
@@ -320,14 +291,19 @@ class Held:
     """The process that lives on, seen from here."""
 
     def __init__(self, place: Path):
-        options: dict[str, Any] = {"env": common.child_environment(), "text": True}
         (place / HELD).mkdir()
         self.said = (place / HELD / "said.txt").open("w")
         command = [sys.executable, "-m", "tools.chaos.soak", "--hold", str(place)]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
-        self.process = subprocess.Popen(command, **pipes, **options)
+        self.process = subprocess.Popen(
+            command,
+            env=common.child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            text=True,
+        )
 
-    def turn(self) -> dict[str, Any]:
+    def turn(self) -> dict[str, int]:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write("on\n")
         self.process.stdin.flush()
@@ -356,9 +332,9 @@ def growth(values: Sequence[float]) -> dict[str, float | None]:
     return found | {"per_cycle_second_half": slope(values[len(values) // 2 :])}
 
 
-def summary(cycles: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(cycles: list[common.Document]) -> common.Document:
     """The growth of all that was recorded."""
-    found: dict[str, Any] = {"programs": {}, "process": {}, "disk": {}, "left": {}}
+    found: common.Document = {"programs": {}, "process": {}, "disk": {}, "left": {}}
     for name in cycles[0]["steps"]:
         rows = [cycle["steps"][name] for cycle in cycles]
         found["programs"][name] = {
@@ -427,7 +403,7 @@ def main() -> None:
     }
     payload = {"dataset": {k: v for k, v in described["data"].items() if k != "provenance"}, "seed": seed}
     payload |= {"setting": {"model": MODEL, "window_days": WINDOW, "killed": KILLED}, "result": result}
-    document = common.record("-".join(filter(None, ["soak", args.tag])), payload, args.results)
+    document = common.record(common.join_name("soak", args.tag), payload, args.results)
     rows = [
         [name, *(found["peak_rss"][key] for key in ("first", "last", "per_cycle"))]
         for name, found in result["growth"]["programs"].items()

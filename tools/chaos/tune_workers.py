@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
 from benchmarks.common import note
@@ -43,7 +42,7 @@ class Worker:
         self.process.wait()
 
 
-def operations(study: Path) -> list[dict[str, Any]]:
+def operations(study: Path) -> list[common.Document]:
     """The journal, but for a line that is being written."""
     lines = study.read_bytes().splitlines(keepends=True) if study.exists() else []
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
@@ -67,7 +66,7 @@ def lost(study: Path) -> set[int]:
     return free & unfinished(study)  # one may have ended just now
 
 
-def faults_of(study: Path, found: dict[str, Any], trials: int, losses: dict[int, int]) -> list[str]:
+def faults_of(study: Path, found: common.Document, trials: int, losses: dict[int, int]) -> list[str]:
     """What is not as it should be. **Arguments:** `losses`: kills that hit a saved trial, by trial."""
     ends = Counter(one["trial_id"] for one in operations(study) if one["op_code"] == 6 and one["state"] in FINISHED)
     faults = [f"trial {number} was finished {ends[number]} times" for number in range(trials) if ends[number] != 1]
@@ -93,8 +92,8 @@ def main() -> None:
     args = common.finalize(args)
     trials, kills = args.trials or (4 if args.quick else 24), args.kills or (1 if args.quick else 10)
     chance, begin = random.Random(args.seed or 0), time.monotonic()
-    killed: list[dict[str, Any]] = []
-    losses: Counter = Counter()
+    killed: list[dict[str, float]] = []
+    losses: Counter[int] = Counter()
     with tempfile.TemporaryDirectory() as temporary:
         study = Path(temporary) / "tuning" / "study.journal"
         words = ["--data-path", data, "--study", str(study), "--trials", str(trials), "--startup", "3", "--only"]
@@ -143,7 +142,7 @@ def main() -> None:
         }
     payload = {"dataset": {k: v for k, v in last["dataset"].items() if k != "provenance"}, "seed": args.seed or 0}
     payload |= {"setting": SETTINGS | {"space": list(SPACE)}, "result": result}
-    document = common.record("-".join(filter(None, ["tune", args.tag])), payload, args.results)
+    document = common.record(common.join_name("tune", args.tag), payload, args.results)
     common.table("trials", ["state", "trials"], sorted(ends.items()))
     common.finish(document)
     if faults:

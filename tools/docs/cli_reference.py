@@ -53,6 +53,7 @@ EXAMPLE = "Example: "
 BUILT_IN = ("--help", "--install-completion", "--show-completion")
 
 
+# Any: the classes of commands and options belong to a part of typer that is not public.
 def commands(command: Any = None, path: str = "tirgn") -> Iterator[tuple[str, Any]]:
     """Every command and group with its full name, such as `tirgn data stats`."""
     command = typer.main.get_command(app) if command is None else command
@@ -107,14 +108,10 @@ def _name(param: Any) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(
-        textwrap.wrap(
-            " ".join(text.split()), 80, subsequent_indent="  " if text.startswith("- ") else "", **_KEEP_WORDS
-        )
-    )
-
-
-_KEEP_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    indent = "  " if text.startswith("- ") else ""
+    # Long words, such as `--set=key=value`, and words with hyphens, such as options, stay whole.
+    keep = textwrap.TextWrapper(80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(keep.wrap(" ".join(text.split())))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ not at hand are described by what is known of them from elsewhere (`KNOWN`), and
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from benchmarks import common
 
@@ -34,12 +33,12 @@ KNOWN: dict[str, dict[str, tuple[int | None, str | None]]] = {
 }
 
 
-def described(folder: Path, name: str) -> dict[str, Any]:
+def described(folder: Path, name: str) -> common.Document:
     """The files of a set with sizes and checksums, and its counts where all of it is there."""
     from tirgn_eqx.data import graph_statistics, load_graph
     from tirgn_eqx.storage.download import digest_of
 
-    files: dict[str, Any] = {}
+    files: common.Document = {}
     for file in FILES:
         path = folder / name / file
         if path.is_file():
@@ -47,7 +46,7 @@ def described(folder: Path, name: str) -> dict[str, Any]:
         elif file in KNOWN.get(name, {}):
             size, digest = KNOWN[name][file]
             files[file] = {"bytes": size, "digest": digest}
-    found: dict[str, Any] = {"step": STEPS.get(name), "files": files}
+    found: common.Document = {"step": STEPS.get(name), "files": files}
     if all((folder / name / file).is_file() for file in FILES[:3]):
         counted = graph_statistics(load_graph(folder / name))
         found["facts"] = {split: counted["facts"][split] for split in ("train", "valid", "test")}

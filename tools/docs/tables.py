@@ -1,6 +1,6 @@
 """`docs/results.md` from the records in `results/`: every figure in it is read from one of them.
 
-Why: a table written by hand is out of date, or worse. This one says for every cell how it came about, shows the
+Why: a table that is written by hand goes out of date. This one says for every row how it was measured, shows the
 published figure beside ours, and names what was not run.
 
     python -m tools.docs.tables            # writes docs/results.md
@@ -10,8 +10,8 @@ import argparse
 import json
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import Any
 
+from benchmarks.common import Document
 from tirgn_eqx.config import RECIPES
 from tools.docs import tables_readme
 from tools.docs.tables_readme import rows_table
@@ -55,12 +55,12 @@ published valid split of GDELT cut 80/10/10 by snapshot; nobody has published fi
 model of additive intensities over past events (`--model evidence`), "with evidence" both of them under a gate that was
 fitted on valid (`--history evidence`). "Exact" is the published
 training, "fast" the recipe of that name, "other" something between (its record says what). "Stopped" says that a
-training was ended by hand and not by its patience. The times are of a machine that did other work beside, and was
-paused; what an epoch takes alone is in the `epoch-` records.
+training was ended by hand and not by its patience. The machine did other work at the same time and was paused, so the
+times are upper bounds; what an epoch takes alone is in the `epoch-` records.
 """
 
 
-def load() -> list[dict[str, Any]]:
+def load() -> list[Document]:
     records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     for record in records:
         setting = record["setting"]
@@ -69,11 +69,21 @@ def load() -> list[dict[str, Any]]:
     return records
 
 
+def of_kind(records: list[Document], kind: str) -> list[Document]:
+    """The records of one benchmark."""
+    return [record for record in records if record["benchmark"].startswith(f"{kind}-")]
+
+
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
-def recipe(record: dict[str, Any]) -> str:
+def beside(figure: str, published: float | None) -> str:
+    """A figure with the published one beside it, where there is one."""
+    return figure if published is None else f"{figure} [{published:.1f}]"
+
+
+def recipe(record: Document) -> str:
     """What the training was: as published, by the fast recipe, or something between."""
     setting = record["setting"]
     if record["result"]["model_type"].endswith("evidence"):
@@ -86,11 +96,11 @@ def recipe(record: dict[str, Any]) -> str:
     return "exact" if published and not setting.get("ema_decay") else "other"
 
 
-def trainings(records: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+def trainings(records: list[Document]) -> dict[tuple[str, str, str], list[Document]]:
     """Trainings with test figures by (dataset, model, recipe)."""
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        if record["benchmark"].startswith("accuracy-") and record["result"].get("test"):
+    found: dict[tuple[str, str, str], list[Document]] = {}
+    for record in of_kind(records, "accuracy"):
+        if record["result"].get("test"):
             key = (record["dataset"]["name"], record["result"]["model_type"], recipe(record))
             found.setdefault(key, []).append(record)
     return found
@@ -104,7 +114,7 @@ def hours(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def how(record: dict[str, Any]) -> str:
+def how(record: Document) -> str:
     result, machine = record["result"], record["machine"]
     ended = "stopped" if result["status"] == "unfinished" else "ended"
     device = machine["gpu"][0].split(",")[0] if machine["gpu"] else f"{machine['cores']} CPU cores"
@@ -115,37 +125,34 @@ def how(record: dict[str, Any]) -> str:
     return ", ".join([*words, hours(result["total_time"]), device])
 
 
-def accuracy(records: list[dict[str, Any]]) -> str:
+def accuracy(records: list[Document]) -> str:
     rows = []
     ours = trainings(records)
-    forms = {r["dataset"]["name"]: r for r in records if r["benchmark"].startswith("recurrency-")}
+    forms = {record["dataset"]["name"]: record for record in of_kind(records, "recurrency")}
+
+    def figures(test: dict[str, float], published: float | None) -> list[str]:
+        first, *rest = (percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10"))
+        return [beside(first, published), *rest]
+
     for dataset in DATASETS:
         for model in ("tirgn", "regcn", "evidence", *WITH_EVIDENCE):
             published = PUBLISHED.get(model, {}).get(dataset)
-            shown = "" if published is None else f" [{published:.1f}]"
             kinds = [kind for kind in ("exact", "fast", "other", "evidence") if (dataset, model, kind) in ours]
             for kind in kinds:
                 for record in ours[dataset, model, kind]:
-                    test = record["result"]["test"]["entity"]
-                    figures = [percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")]
-                    figures[0] += shown
-                    rows.append([dataset, form_name(model, kind), record["seed"], *figures, how(record)])
+                    found = figures(record["result"]["test"]["entity"], published)
+                    rows.append([dataset, form_name(model, kind), record["seed"], *found, how(record)])
             if not kinds and model not in WITH_EVIDENCE:
-                rows.append([dataset, MODELS[model], "", f"not run{shown}", "", "", "", TOO_LONG])
-        record = forms.get(dataset)
-        if record:
-            published = PUBLISHED["recurrency"].get(dataset)
-            shown = "" if published is None else f" [{published:.1f}]"
-            form = _form(record, "single-step")
-            test = form["test"]["entity"]
-            figures = [percent(test[name]) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")]
-            figures[0] += shown
+                rows.append([dataset, MODELS[model], "", beside("not run", published), "", "", "", TOO_LONG])
+        if dataset in forms:
+            form = _form(forms[dataset], "single-step")
+            found = figures(form["test"]["entity"], PUBLISHED["recurrency"].get(dataset))
             seconds = form["search_seconds"] + form["evaluation_seconds"]
-            rows.append([dataset, MODELS["recurrency"], "", *figures, f"search and evaluation {seconds:.1f} s"])
+            rows.append([dataset, MODELS["recurrency"], "", *found, f"search and evaluation {seconds:.1f} s"])
     return rows_table(["data", "model", "seed", "MRR", "Hits@1", "Hits@3", "Hits@10", "how"], rows)
 
 
-def seeds(records: list[dict[str, Any]]) -> str:
+def seeds(records: list[Document]) -> str:
     rows = []
     for (dataset, model, kind), found in sorted(trainings(records).items()):
         values = [100 * record["result"]["test"]["entity"]["mrr"] for record in found]
@@ -155,13 +162,13 @@ def seeds(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "model", "runs", "MRR"], rows) if rows else ""
 
 
-def _form(record: dict[str, Any], setting: str) -> dict[str, Any]:
+def _form(record: Document, setting: str) -> Document:
     wanted = {"setting": setting, "parameters": "per relation", "variant": "combined"}
     forms = record["result"]["forms"]
     return next(form for form in forms if all(form[key] == value for key, value in wanted.items()))
 
 
-def splits(records: list[dict[str, Any]]) -> str:
+def splits(records: list[Document]) -> str:
     rows = {}
     for record in records:
         data = record["dataset"]
@@ -172,34 +179,29 @@ def splits(records: list[dict[str, Any]]) -> str:
     return rows_table(["data", "facts", "entities", "relations", "snapshots", "sha256 begins"], ordered)
 
 
-def multi_step(records: list[dict[str, Any]]) -> str:
-    rows = []
+def multi_step(records: list[Document]) -> str:
+    rows: list[list[str]] = []
+
+    def add(record: Document, model: str, name: str, test: dict[str, float]) -> None:
+        dataset = record["dataset"]["name"]
+        published = PUBLISHED_MULTI_STEP.get(model, {}).get(dataset)
+        if dataset in DATASETS:
+            rows.append([dataset, name, beside(percent(test["mrr"]), published), percent(test["hits_at_10"])])
+
+    # The order within a data set is that of the names of the records.
     for record in records:
-        if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS:
-            found = _form(record, "multi-step")["test"]["entity"]
-            rows.append(_multi_step_row(record, "recurrency", MODELS["recurrency"], found))
-        if record["benchmark"].startswith("multistep-") and record["dataset"]["name"] in DATASETS:
+        if of_kind([record], "recurrency"):
+            add(record, "recurrency", MODELS["recurrency"], _form(record, "multi-step")["test"]["entity"])
+        for form in record["result"]["forms"] if of_kind([record], "multistep") else ():
             model = record["result"]["model_type"]
-            for form in record["result"]["forms"]:
-                window = "" if model == "evidence" else f", window {form['window']}"
-                name = f"{MODELS[model]}{window} ({record['result']['trained']})"
-                rows.append(_multi_step_row(record, model, name, form["entity"]))
-    order = {name: number for number, name in enumerate(DATASETS)}
-    return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: order[row[0]]))
+            window = "" if model == "evidence" else f", window {form['window']}"
+            add(record, model, f"{MODELS[model]}{window} ({record['result']['trained']})", form["entity"])
+    return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: DATASETS.index(row[0])))
 
 
-def _multi_step_row(record: dict[str, Any], model: str, name: str, test: dict[str, float]) -> list[str]:
-    dataset = record["dataset"]["name"]
-    published = PUBLISHED_MULTI_STEP.get(model, {}).get(dataset)
-    shown = "" if published is None else f" [{published:.1f}]"
-    return [dataset, name, percent(test["mrr"]) + shown, percent(test["hits_at_10"])]
-
-
-def comparisons(records: list[dict[str, Any]]) -> str:
+def comparisons(records: list[Document]) -> str:
     parts = []
-    for record in records:
-        if not record["benchmark"].startswith("compare-"):
-            continue
+    for record in of_kind(records, "compare"):
         one, two = record["result"]["models"]
         found = record["result"]["difference"]["mrr"]
         low, high = found["interval_points"]
@@ -210,17 +212,12 @@ def comparisons(records: list[dict[str, Any]]) -> str:
             f"(paired bootstrap over queries).\n"
         )
         if "calibration" in one and "calibration" in two:
-
-            def promise(side):
-                return ", ".join(
-                    [f"NLL {side['entity']['nll']:.3f}"]
-                    + [
-                        f"{title} {side['calibration'][name]:.4f}"
-                        for name, title in (("brier", "Brier"), ("ece", "ECE"))
-                    ]
-                )
-
-            parts.append(f"A: {promise(one)}. B: {promise(two)}.\n")
+            a, b = (
+                f"NLL {side['entity']['nll']:.3f}, Brier {side['calibration']['brier']:.4f}, "
+                f"ECE {side['calibration']['ece']:.4f}"
+                for side in (one, two)
+            )
+            parts.append(f"A: {a}. B: {b}.\n")
         rows = [
             [part["name"], f"{part['queries']:,}", *(percent(value) for value in part["mrr"])]
             for part in record["result"]["strata"]["recurrence"] + record["result"]["strata"]["direction"]
@@ -230,11 +227,9 @@ def comparisons(records: list[dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def forecasts(records: list[dict[str, Any]]) -> str:
+def forecasts(records: list[Document]) -> str:
     rows = []
-    for record in records:
-        if not record["benchmark"].startswith("forecast-"):
-            continue
+    for record in of_kind(records, "forecast"):
         result = record["result"]
         ece = " -> ".join(f"{result[when]['ece']:.4f}" for when in ("before", "after"))
         nll = " -> ".join(f"{result[when]['entity']['nll']:.3f}" for when in ("before", "after"))
@@ -245,15 +240,13 @@ def forecasts(records: list[dict[str, Any]]) -> str:
     return rows_table(columns, rows)
 
 
-def at_size(records: list[dict[str, Any]]) -> str:
+def at_size(records: list[Document]) -> str:
     rows = []
 
     def gigabytes(number):
         return "" if number is None else f"{number / 1e9:.2f}"
 
-    for record in records:
-        if not record["benchmark"].startswith("at-size-"):
-            continue
+    for record in of_kind(records, "at-size"):
         for stage, told in record["result"]["stages"].items():
             disk = {"index": told.get("spilt_bytes", 0) + told.get("bytes", 0)}.get(stage, told.get("bytes"))
             written = gigabytes(disk) if stage in ("write", "index") else ""
@@ -277,9 +270,9 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and the clock goes
-on. A window is frozen too, or fed back: then it goes on with what the model forecasts for itself. No figure of TiRGN
-was published.
+MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and only the clock
+advances. A window is frozen too, or fed back, which continues it with the model's own forecasts. No figure of TiRGN was
+published.
 """
 
 
@@ -308,8 +301,8 @@ def readme() -> str:
     records = load()
     counted = {
         record["dataset"]["name"]: _form(record, "single-step")["test"]["entity"]["mrr"]
-        for record in records
-        if record["benchmark"].startswith("recurrency-") and record["dataset"]["name"] in DATASETS
+        for record in of_kind(records, "recurrency")
+        if record["dataset"]["name"] in DATASETS
     }
     found = tables_readme.accuracy(trainings(records), counted, PUBLISHED, DATASETS)
     text = tables_readme.put("accuracy", found, tables_readme.README.read_text())

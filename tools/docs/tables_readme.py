@@ -1,9 +1,11 @@
 """The two tables of the README, from the records: test MRR by data set and model, and what a step costs."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+
+from benchmarks.common import Document
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 MODELS = {"tirgn": "TiRGN", "evidence": "evidence", "tirgn-evidence": "TiRGN with evidence"}
@@ -11,7 +13,7 @@ MODELS = {"tirgn": "TiRGN", "evidence": "evidence", "tirgn-evidence": "TiRGN wit
 RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), ("evidence", "evidence"), ("tirgn-evidence", "evidence"))
 
 
-def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
+def rows_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table in Markdown."""
 
     def line(cells):
@@ -21,7 +23,7 @@ def rows_table(columns: list[str], rows: list[list[Any]]) -> str:
 
 
 def accuracy(
-    trained: dict[tuple[str, str, str], list[dict[str, Any]]],
+    trained: dict[tuple[str, str, str], list[Document]],
     counted: dict[str, float],
     published: dict[str, dict[str, float]],
     datasets: tuple[str, ...],
@@ -36,6 +38,7 @@ def accuracy(
         found = {}
         for model, recipe in RECIPES:
             if records := trained.get((name, model, recipe)):
+                # Of TiRGN the first recipe counts that was run.
                 found.setdefault(model, mean(one["result"]["test"]["entity"]["mrr"] for one in records))
         cells = [f"{100 * found[model]:.1f}" if model in found else "-" for model in MODELS]
         paper = published["tirgn"].get(name)
@@ -45,7 +48,7 @@ def accuracy(
     )
 
 
-def speed(records: list[dict[str, Any]]) -> str:
+def speed(records: list[Document]) -> str:
     """Seconds of an epoch on two CPU cores, and the step beside plain PyTorch's."""
     rows = []
     for record in records:

@@ -1,19 +1,17 @@
-"""Parts of `docs/results.md` that are about programs and devices, not about forecasts: kills, hostile inputs, weeks of
-unattended work, and meshes of devices."""
+"""Parts of `docs/results.md` about programs and devices: kills, hostile inputs, weeks of unattended work, meshes."""
 
-from typing import Any
-
+from benchmarks.common import Document
 from tools.docs.tables_readme import rows_table
 
-UNATTENDED = """What `tools/chaos/kill.py`, `fuzz.py` and `soak.py` found; how each of them looks is told in its first
-lines.
+UNATTENDED = """What `tools/chaos/kill.py`, `tools/fuzz` and `tools/chaos/soak.py` found; their first lines say
+how each of them searches.
 """
 MESH = """Read from the training step that is compiled for a graph of 1.2 million entities (`benchmarks/mesh.py`): the
 peak of memory of one device, and what it sends to others in a step. Nothing here was timed.
 """
 
 
-def unattended(records: list[dict[str, Any]]) -> str:
+def unattended(records: list[Document]) -> str:
     """Kills, fuzzed inputs and soaks, a line each."""
     parts = []
     for record in records:
@@ -48,7 +46,7 @@ def unattended(records: list[dict[str, Any]]) -> str:
     return "".join(parts)
 
 
-def meshes(records: list[dict[str, Any]]) -> str:
+def meshes(records: list[Document]) -> str:
     """Memory and traffic of a device by mesh."""
     rows = []
     for record in records:
@@ -78,7 +76,7 @@ def meshes(records: list[dict[str, Any]]) -> str:
     return rows_table(columns, rows) + "".join(map(_prediction, records))
 
 
-def _prediction(record: dict[str, Any]) -> str:
+def _prediction(record: Document) -> str:
     """Seconds of a step by mesh, foretold from one device's; nothing where they were not."""
     result = record["result"]
     if record["benchmark"].partition("-")[0] != "mesh" or "prediction" not in result:

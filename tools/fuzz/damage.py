@@ -1,22 +1,26 @@
-"""Damaged and hostile files for `fuzz.py` and the tests: a valid file of every kind, and what chance makes of it.
+"""Damaged and hostile files for the fuzzers and the tests: a valid file of every kind, and what chance makes of it.
 
 Chance knows the forms: text gets other words, JSON other values, archives other members and headers, tables other
 types; any file gets flipped bits, cuts, repetitions and numbers at the edges of their types. `chance` is a
 `random.Random`, so that a seed, or hypothesis, decides everything.
 """
 
+import datetime as dt
 import gzip
 import io
 import json
+import os
 import pickle
 import random
 import re
 import struct
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import polars as pl
 
 Files = dict[str, bytes]
 NUMBERS = (0, 1, -1, 127, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), 10**12, 10**18)
@@ -34,9 +38,7 @@ MOST = 1 << 20  # bytes of a file that are changed once more: of a bomb that cha
 class Evil:
     """Unpickled, it makes a file in the working folder."""
 
-    def __reduce__(self) -> Any:
-        import os
-
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, (f"touch {CANARY}",)
 
 
@@ -92,9 +94,9 @@ def in_text(data: bytes, chance: random.Random) -> bytes:
     return b"".join(parts)
 
 
-def value(chance: random.Random) -> Any:
+def value(chance: random.Random) -> object:
     """Anything that JSON can say."""
-    deep: Any = 1
+    deep: object = 1
     for _ in range(chance.choice((1, 50, 900))):
         deep = [deep]
     odd = (None, True, [], {}, [1, "a"], {"a": None}, deep, float("nan"), float("inf"), 1e308, 0.5, 10**400)
@@ -114,9 +116,8 @@ def in_json(data: bytes, chance: random.Random) -> bytes:
     return json.dumps(document).encode()
 
 
-def _changed(node: Any, chance: random.Random) -> Any:
-    inside = isinstance(node, dict | list) and len(node) > 0
-    if not inside or chance.random() < 0.15:
+def _changed(node: object, chance: random.Random) -> object:
+    if not isinstance(node, dict | list) or not node or chance.random() < 0.15:
         return value(chance)
     key = chance.choice(list(node)) if isinstance(node, dict) else chance.randrange(len(node))
     kind = chance.randrange(10)
@@ -135,8 +136,6 @@ def members(data: bytes) -> list[tuple[str, bytes]]:
 
 
 def archived(content: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
-    import warnings
-
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as archive:
         warnings.simplefilter("ignore")  # two members of one name
@@ -220,10 +219,6 @@ def _npy(array: np.ndarray) -> bytes:
 
 def in_table(data: bytes, chance: random.Random) -> bytes:
     """A parquet file with columns of other types, or other values at the edges."""
-    import datetime as dt
-
-    import polars as pl
-
     try:
         table = pl.read_parquet(io.BytesIO(data))
         metadata = pl.read_parquet_metadata(io.BytesIO(data))

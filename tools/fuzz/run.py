@@ -2,8 +2,9 @@
 
 Why: data, checkpoints and weights come from elsewhere. A byte that a disk flipped and a file that somebody made to do
 harm must both end in a sentence that a person can act on: no traceback, no hang, no memory that a few bytes ask for,
-nothing executed, nothing written outside the folder. Inputs are mutations of valid files (`damage.py`), read as the
-commands read them (`readers.py`), by processes with limits: one that dies or falls silent is a fault as well.
+nothing executed, nothing written outside the folder. Inputs are mutations (`damage.py`) of valid files (`seeds.py`),
+read as the commands read them (`readers.py`), by processes with limits: one that dies or falls silent is a fault as
+well.
 
     python -m tools.fuzz --count 27500
     python -m tools.fuzz --only events --count 2000 --seed 7
@@ -27,11 +28,13 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from benchmarks import common
 from benchmarks.common import note, table
+from tools.fuzz.damage import Files, mutated
 
 COUNT = 27_500
 SECONDS = 20  # that an input may take
@@ -45,13 +48,23 @@ class Slow(BaseException):
     """An input that takes too long; no library's `except Exception` stops it."""
 
 
+class Told(NamedTuple):
+    """What became of an input: an outcome of `attempt`, or `fault` with what was wrong; seconds; the peak of resident
+    memory of its process; bytes of its files."""
+
+    number: int
+    outcome: str
+    message: str
+    seconds: float = 0.0
+    peak: int = 0
+    bytes: int = 0
+
+
 # --- the process that reads ------------------------------------------------------------------------------------
 
 
-def case(seeds: list[Any], seed: int, reader: str, number: int) -> tuple[Any, str]:
+def case(seeds: list[Files], seed: int, reader: str, number: int) -> tuple[Files, str]:
     """The files of an input, and the name of the folder that they are put into."""
-    from tools.fuzz.damage import mutated
-
     chance = random.Random(f"{seed}/{reader}/{number}")
     return mutated(chance.choice(seeds), chance), chance.choice(ODD_NAMES)
 
@@ -89,10 +102,11 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
     from tirgn_eqx.storage.table_probe import kept
     from tools.fuzz.readers import SEEDS, attempt, write
 
-    def expired(*_: Any) -> None:
+    def expired(*_: object) -> None:
         raise Slow(f"takes more than {SECONDS} s")
 
     signal.signal(signal.SIGALRM, expired)
+    # The outcomes have stdout for themselves; what a library prints there goes to stderr.
     out, written = os.dup(1), []
     os.dup2(2, 1)
     seeds = SEEDS[reader]()
@@ -101,6 +115,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
         (work / "here").mkdir()
         os.chdir(work / "here")
         tempfile.tempdir = str(work / "here")
+        # Imports and first compilations are neither watched nor counted as what an input costs.
         attempt(reader, write(seeds[0], work / "warm"))
         shutil.rmtree(work / "warm")
         guarded(work, written)
@@ -118,6 +133,7 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
                 outcome, message = "fault", f"{type(error).__name__} at {at}: {str(error)[:300]}"
             signal.alarm(0)
             seconds, grown = time.perf_counter() - since, (common.peak_rss() or 0) - before
+            # Whatever lies in the folder now, or beside it, was left by the reader.
             left = sorted(str(file) for file in [*(work / "here").rglob("*"), *work.iterdir()])
             left = [file for file in left if file not in (str(work / "here"), str(work / name))]
             if left or written:
@@ -125,9 +141,8 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
                 written.clear()
             if grown > MEMORY:
                 outcome, message = "fault", f"took {grown:,} bytes of memory"
-            told = {"number": number, "outcome": outcome, "message": message, "seconds": seconds}
-            told |= {"peak": common.peak_rss(), "bytes": sum(map(len, files.values()))}
-            os.write(out, (json.dumps(told) + "\n").encode())
+            told = Told(number, outcome, message, seconds, common.peak_rss() or 0, sum(map(len, files.values())))
+            os.write(out, (json.dumps(told._asdict()) + "\n").encode())
             shutil.rmtree(work / name)
             for file in left:
                 shutil.rmtree(file) if os.path.isdir(file) else Path(file).unlink(missing_ok=True)
@@ -136,9 +151,9 @@ def child(reader: str, seed: int, begin: int, end: int) -> None:
 # --- the process that watches ----------------------------------------------------------------------------------
 
 
-def watch(reader: str, seed: int, count: int) -> list[dict[str, Any]]:
+def watch(reader: str, seed: int, count: int) -> list[Told]:
     """What became of every input of a reader; a process that dies or hangs is followed by another."""
-    done: list[dict[str, Any]] = []
+    done: list[Told] = []
     while len(done) < count:
         words = ["--child", reader, "--seed", str(seed), "--begin", str(len(done)), "--count", str(count)]
         process = subprocess.Popen(
@@ -156,6 +171,7 @@ def watch(reader: str, seed: int, count: int) -> list[dict[str, Any]]:
         fault, started = "", False
         while len(done) < count:
             try:
+                # The first line comes after all imports.
                 line = lines.get(timeout=SILENCE if started else 3 * SILENCE)
             except queue.Empty:
                 fault = f"says nothing for {SILENCE} s"
@@ -163,33 +179,31 @@ def watch(reader: str, seed: int, count: int) -> list[dict[str, Any]]:
             if not line:
                 break
             started = True
-            done.append(json.loads(line))
+            done.append(Told(**json.loads(line)))
         process.kill()
         code = process.wait()
         if len(done) < count:
             fault = fault or f"ends with code {code}: {' '.join(last[-3:]).strip()[-300:]}"
             if not started and not done:
                 raise SystemExit(f"error: {reader}: reads not even valid files; {fault}")
-            done.append(
-                {"number": len(done), "outcome": "fault", "message": fault, "seconds": 0.0, "peak": 0, "bytes": 0}
-            )
+            done.append(Told(len(done), "fault", fault))
     return done
 
 
-def _pour(pipe: Any, put: Any) -> None:
+def _pour(pipe: Iterable[str], put: Callable[[str], object]) -> None:
     for line in pipe:
         put(line)
     put("")
 
 
-def keep(place: Path, reader: str, seed: int, told: dict[str, Any], seeds: list[Any]) -> Path:
+def keep(place: Path, reader: str, seed: int, told: Told, seeds: list[Files]) -> Path:
     """A counterexample as files."""
     from tools.fuzz.readers import write
 
-    files, name = case(seeds, seed, reader, told["number"])
-    kept = place / f"{reader}-{seed}-{told['number']}"
+    files, name = case(seeds, seed, reader, told.number)
+    kept = place / f"{reader}-{seed}-{told.number}"
     write(files, kept / "files")
-    what = {"reader": reader, "seed": seed, "number": told["number"], "folder": name, "fault": told["message"]}
+    what = {"reader": reader, "seed": seed, "number": told.number, "folder": name, "fault": told.message}
     (kept / "case.json").write_text(json.dumps(what, indent=1) + "\n")
     return kept
 
@@ -204,18 +218,37 @@ def again(place: Path) -> None:
         print(*attempt(what["reader"], Path(work) / what["folder"]))
 
 
-def summary(told: list[dict[str, Any]]) -> dict[str, Any]:
+class Slowest(NamedTuple):
+    """The input that took longest."""
+
+    number: int
+    seconds: float
+
+
+class Summary(NamedTuple):
     """The figures of a reader."""
-    slowest = max(told, key=lambda one: one["seconds"])
-    return {
-        "inputs": len(told),
-        "bytes": sum(one["bytes"] for one in told),
-        "outcomes": dict(Counter(one["outcome"] for one in told).most_common()),
-        "seconds": sum(one["seconds"] for one in told),
-        "slowest": {"number": slowest["number"], "seconds": slowest["seconds"]},
-        "peak_rss_bytes": max(one["peak"] for one in told),
-        "distinct_messages": len({one["message"].partition(": ")[2] for one in told}),
-    }
+
+    inputs: int
+    bytes: int
+    outcomes: dict[str, int]
+    seconds: float
+    slowest: Slowest
+    peak_rss_bytes: int
+    distinct_messages: int
+
+
+def summarize(told: list[Told]) -> Summary:
+    """The figures of a reader."""
+    slowest = max(told, key=lambda one: one.seconds)
+    return Summary(
+        inputs=len(told),
+        bytes=sum(one.bytes for one in told),
+        outcomes=dict(Counter(one.outcome for one in told).most_common()),
+        seconds=sum(one.seconds for one in told),
+        slowest=Slowest(slowest.number, slowest.seconds),
+        peak_rss_bytes=max(one.peak for one in told),
+        distinct_messages=len({one.message.partition(": ")[2] for one in told}),
+    )
 
 
 def main() -> int:
@@ -238,25 +271,27 @@ def main() -> int:
     from tools.fuzz.readers import SEEDS, SHARES
 
     chosen = {args.only: 1} if args.only else SHARES
-    result, faults, digest = {}, 0, hashlib.sha256()
+    result: dict[str, Summary] = {}
+    faults, digest = 0, hashlib.sha256()
     for reader, share in chosen.items():
         number = -(-count * share // sum(chosen.values()))
         note(f"{reader}: {number:,} inputs")
         told = watch(reader, seed, number)
-        result[reader] = summary(told)
+        result[reader] = summarize(told)
         seeds = SEEDS[reader]()
         digest.update(b"".join(content for files in seeds for content in files.values()))
         for one in told:
-            if one["outcome"] == "fault":
+            if one.outcome == "fault":
                 faults += 1
                 kept = keep(args.keep, reader, seed, one, seeds)
-                note(f"  {one['message']}\n  read it again: python -m tools.fuzz --again {kept}")
-    inputs = sum(figures["inputs"] for figures in result.values())
+                note(f"  {one.message}\n  read it again: python -m tools.fuzz --again {kept}")
+    inputs = sum(figures.inputs for figures in result.values())
     dataset = {"name": "mutations of valid files", "facts": inputs, "sha256": digest.hexdigest()}
     limits = {"seconds": SECONDS, "memory_bytes": MEMORY, "address_space_bytes": SPACE}
-    totals = {"inputs": inputs, "faults": faults, "seconds": sum(figures["seconds"] for figures in result.values())}
-    payload = {"dataset": dataset, "setting": limits, "seed": seed, "result": {"total": totals, "readers": result}}
-    name = "-".join(filter(None, ["fuzz", args.only, args.tag]))
+    totals = {"inputs": inputs, "faults": faults, "seconds": sum(figures.seconds for figures in result.values())}
+    readers = {name: figures._asdict() | {"slowest": figures.slowest._asdict()} for name, figures in result.items()}
+    payload = {"dataset": dataset, "setting": limits, "seed": seed, "result": {"total": totals, "readers": readers}}
+    name = common.join_name("fuzz", args.only, args.tag)
     document = common.record(name, payload, args.results)
     table(
         f"{inputs:,} hostile inputs, {faults} faults",
@@ -264,16 +299,16 @@ def main() -> int:
         [
             [
                 reader,
-                told["inputs"],
-                (read := told["outcomes"].get("read", 0)),
-                told["inputs"] - read - told["outcomes"].get("fault", 0),
-                told["outcomes"].get("fault", 0),
-                told["distinct_messages"],
-                told["seconds"],
-                told["slowest"]["seconds"],
-                told["peak_rss_bytes"] / 2**20,
+                figures.inputs,
+                (read := figures.outcomes.get("read", 0)),
+                figures.inputs - read - figures.outcomes.get("fault", 0),
+                figures.outcomes.get("fault", 0),
+                figures.distinct_messages,
+                figures.seconds,
+                figures.slowest.seconds,
+                figures.peak_rss_bytes / 2**20,
             ]
-            for reader, told in result.items()
+            for reader, figures in result.items()
         ],
     )
     common.finish(document)

@@ -1,12 +1,17 @@
-"""What `fuzz.py` reads beside the readers of `fuzz_readers.py`: folders of TGB 2.0, and studies that workers share."""
+"""What is fuzzed beside the readers of `readers.py`: folders of TGB 2.0, and studies that workers share."""
 
+import json
 import pickle
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tirgn_eqx import TiRGNTrainingConfig, simulate
+from tirgn_eqx.data import load_graph
+from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
+from tirgn_eqx.tune.search import default_space
+from tirgn_eqx.tune.study import SharedStudy
 from tools.fuzz.damage import Files
 
 _SPACE_SEED = 3
@@ -36,20 +41,13 @@ def tgb() -> list[Files]:
 
 def load_tgb(place: Path) -> None:
     """The facts, and where there are any the drawn negatives of both splits."""
-    from tirgn_eqx.data import load_graph
-    from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
-
     graph = load_graph(place)
     if list(place.glob("*.pkl")):
         for split in ("valid", "test"):
             TGBNegatives(graph, split)
 
 
-def _study(place: Path) -> Any:
-    from tirgn_eqx import TiRGNTrainingConfig, simulate
-    from tirgn_eqx.tune.search import default_space
-    from tirgn_eqx.tune.study import SharedStudy
-
+def _study(place: Path) -> SharedStudy:
     config = TiRGNTrainingConfig(epochs=2)
     space = {"learning_rate": default_space(config, False)["learning_rate"]}
     graph = simulate(num_entities=8, num_relations=2, num_days=10, facts_per_day=5, seed=1).graph
@@ -72,8 +70,6 @@ def study() -> list[Files]:
 
 def go_on(place: Path) -> None:
     """What a worker does that joins: looks at all trials, draws the next one, and finishes it."""
-    import json
-
     shared = _study(place)
     json.dumps([shared.rows(), shared.best()])
     claim = shared.claim(8)

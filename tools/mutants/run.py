@@ -32,7 +32,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from benchmarks import common
 from benchmarks.common import ROOT, note, table
@@ -48,6 +48,9 @@ PASSED, FAILED, NOTHING, INVALID = 0, 1, 5, 77  # exit codes of pytest, and our 
 HEAVY = ("equinox", "hypothesis", "jax", "numpy", "optax", "polars", "pytest", "rich", "typer", "tensorboardX")
 
 
+Status = Literal["killed", "survived", "equivalent", "invalid"]
+
+
 class Mutant(NamedTuple):
     """One fault: `old` in `file` becomes `new`; `tests` are paths or names below `tests/`."""
 
@@ -58,6 +61,18 @@ class Mutant(NamedTuple):
     breaks: str
     tests: list[str]
     equivalent: str = ""
+
+
+class Tried(TypedDict):
+    """What became of a mutant, `by` which test, in which stage and in how many seconds."""
+
+    name: str
+    file: str
+    breaks: str
+    status: Status
+    stage: str | None
+    by: str | None
+    seconds: float
 
 
 def read_mutants(folder: Path = LISTS) -> list[Mutant]:
@@ -142,6 +157,7 @@ class Tree:
         import hypothesis
         import pytest
 
+        # A group of its own, so that tests that hang are killed with all that they started.
         os.setsid()
         # A failing example is enough; the smallest one may take minutes to find.
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -171,11 +187,12 @@ def stages(mutant: Mutant) -> Iterable[tuple[str, list[str], str]]:
     yield "wider", [*sorted({name.split("/")[0] for name in files if "/" in name}), *FURTHER], DEFAULT
 
 
-def tried(tree: Tree, mutant: Mutant, wider: bool) -> dict[str, Any]:
+def tried(tree: Tree, mutant: Mutant, wider: bool) -> Tried:
     """What became of a mutant: `status`, and the stage and test `by` which it was killed."""
     begin = time.monotonic()
     original = (tree.place / mutant.file).read_text(encoding="utf-8")
-    status, killer, by = "survived", None, None
+    status: Status = "survived"
+    killer = by = None
     tree.write(mutant.file, original.replace(mutant.old, mutant.new))
     try:
         for stage, tests, marks in stages(mutant):
@@ -189,14 +206,16 @@ def tried(tree: Tree, mutant: Mutant, wider: bool) -> dict[str, Any]:
         tree.write(mutant.file, original)
     if mutant.equivalent and status == "survived":
         status, by = "equivalent", mutant.equivalent
-    told = {"name": mutant.name, "file": mutant.file, "breaks": mutant.breaks, "status": status}
-    return told | {"stage": killer, "by": by, "seconds": time.monotonic() - begin}
+    seconds = time.monotonic() - begin
+    return Tried(
+        name=mutant.name, file=mutant.file, breaks=mutant.breaks, status=status, stage=killer, by=by, seconds=seconds
+    )
 
 
 # --- all of them ---------------------------------------------------------------------------------------------------
 
 
-def killed_before(records: Iterable[Path]) -> dict[str, dict[str, Any]]:
+def killed_before(records: Iterable[Path]) -> dict[str, Tried]:
     """What earlier results say of the mutants that were killed, by name."""
     documents = [json.loads(record.read_text(encoding="utf-8")) for record in records]
     every = [found for document in documents for found in document["result"]["each"]]
@@ -219,7 +238,8 @@ def main() -> None:
     chosen = [m for m in mutants if m.name in QUICK] if args.quick else mutants
     chosen = [m for m in chosen if not args.only or re.search(args.only, f"{m.name} {m.file}")]
     earlier = killed_before(args.rest)
-    each, complete, unsound = [], True, ""
+    each: list[Tried] = []
+    complete, unsound = True, ""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in HEAVY:
         importlib.import_module(name)
@@ -235,7 +255,8 @@ def main() -> None:
                 told = f": {found['by']}" if found["by"] else ""
                 place = f"{number:3d} of {len(chosen)}, {found['seconds']:4.0f} s"
                 note(f"{place}, {found['status']}: {mutant.name}{told[:150]}")
-            killers = sorted({found["by"] for found in each if found["status"] == "killed" and "::" in found["by"]})
+            killed = (found["by"] or "" for found in each if found["status"] == "killed")
+            killers = sorted({name for name in killed if "::" in name})
             if killers:
                 note(f"the {len(killers)} tests that failed, without a mutant")
                 code, by = tree.test(killers, f"({DEFAULT}) or ({CI})")
@@ -256,7 +277,7 @@ def main() -> None:
     dataset = {"name": "mutants of the source", "mutants": len(each)}
     setting = {"limit_seconds": LIMIT, "further": list(FURTHER), "only": args.only}
     payload = {"dataset": dataset, "setting": setting, "seed": 0, "result": result}
-    document = common.record("-".join(filter(None, ["mutants", args.tag])), payload, args.results)
+    document = common.record(common.join_name("mutants", args.tag), payload, args.results)
     table("mutants", ["status", "number"], [[name, counts[name]] for name in sorted(counts)])
     common.finish(document)
     if not complete:

@@ -1,14 +1,13 @@
 """Batches of graph models: shapes, content, order."""
 
 import dataclasses
-import threading
 
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph, same_bits
+from tests.helpers import make_graph, prefetching_threads, random_graph, same_bits
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import DataError
@@ -204,10 +203,6 @@ def test_prefetched_batches_are_the_built_ones(graph):
     loader = make_loader(graph, num_negatives=2, batch_size=5)
     for prepared in loader.epoch(1):
         assert same_bits(prepared.batch, loader.build(prepared.target, 1).batch)
-
-
-def prefetching_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("tirgn-prefetch")]
 
 
 def test_leaving_an_epoch_early_ends_its_thread(graph):

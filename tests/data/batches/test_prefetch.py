@@ -4,11 +4,8 @@ import threading
 
 import pytest
 
+from tests.helpers import prefetching_threads
 from tirgn_eqx.data.batches.prefetch import prefetch
-
-
-def prefetching_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("tirgn-prefetch")]
 
 
 def test_prefetch_gives_everything_in_order_and_ends():

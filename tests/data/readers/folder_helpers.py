@@ -60,11 +60,6 @@ def write(place: Path, content: Mapping[str, str | bytes | None]) -> Path:
     return place
 
 
-def rows(graph: TemporalGraph) -> list[tuple[int, ...]]:
-    columns = (graph.split, graph.subject, graph.relation, graph.object, graph.times[graph.snapshot])
-    return sorted(zip(*(column.tolist() for column in columns)))
-
-
 def outcome(read: Callable[[], TemporalGraph]) -> tuple[TemporalGraph | str, set[str]]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.data.readers.folder_helpers import DATES, NAMES, SPLITS, Files, files, read_both, rows, write
+from tests.data.readers.folder_helpers import DATES, NAMES, SPLITS, Files, files, read_both, write
+from tests.helpers import sorted_facts
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def check_folder(place: Path, made: tuple[Files, list[tuple[int, ...]], bool]) -
     if isinstance(graph, str):
         assert str(place) in graph and graph.isprintable() and not sound, graph
         return "refused"
-    found = rows(graph)
+    found = sorted_facts(graph)
     if graph.time_unit is not None:  # an offset or a time of day leaves the day what it is
         first = 16071
         found = sorted((*fact[:4], fact[4] * graph.time_unit // 86_400 - first) for fact in found)

@@ -17,9 +17,9 @@ from tests.data.readers.folder_helpers import (
     facts_text,
     files,
     read_both,
-    rows,
     write,
 )
+from tests.helpers import sorted_facts
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ READ_WHOLE: dict[str, Files] = {
 def test_every_fact_is_read(tmp_path, case):
     graph, told = read_both(write(tmp_path / "d", READ_WHOLE[case]))
     assert not isinstance(graph, str), graph
-    assert rows(graph) == sorted(FACTS) and not told
+    assert sorted_facts(graph) == sorted(FACTS) and not told
     assert graph.entity_names == NAMES and graph.relation_names == ("020", "030", "036")
     assert graph.static is not None and graph.static.word.tolist() == [1, 0]
 
@@ -91,7 +91,7 @@ def test_a_crlf_may_lie_across_two_blocks(tmp_path, monkeypatch):
             monkeypatch.setattr("tirgn_eqx.data.readers.integer_text.BLOCK_BYTES", block)
             graph, _ = read_both(place)
             assert not isinstance(graph, str)
-            assert rows(graph) == sorted(FACTS) and graph.entity_names == NAMES
+            assert sorted_facts(graph) == sorted(FACTS) and graph.entity_names == NAMES
             assert graph.read is not None and graph.read.lines == graph.num_facts
 
 
@@ -241,7 +241,7 @@ def test_times_are_read_in_many_forms(tmp_path, case, fifth):
     assert graph.read is not None and told in str(graph.read.times) and not warned
     assert graph.time_unit == unit and graph.num_snapshots == 12
     # In order of time, the facts are those of days 0 to 11.
-    by_day = [(split, *fact) for split, *fact in rows(dataclasses.replace(graph, times=np.arange(12)))]
+    by_day = [(split, *fact) for split, *fact in sorted_facts(dataclasses.replace(graph, times=np.arange(12)))]
     assert by_day == sorted(FACTS)
 
 

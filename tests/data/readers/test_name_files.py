@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.data.readers.folder_helpers import FACTS, files, read_both, rows, write
+from tests.data.readers.folder_helpers import FACTS, files, read_both, write
+from tests.helpers import sorted_facts
 from tirgn_eqx.data.readers.name_files import complete_names, read_names
 from tirgn_eqx.errors import DataError, DataWarning
 
@@ -56,7 +57,7 @@ def test_names_are_those_of_their_ids(tmp_path, case):
         assert graph.entity_names is not None and graph.entity_names[: len(names)] == names
     assert len(set(graph.entity_names or ())) == 6
     assert any(warned in line for line in told) if warned else not told
-    assert rows(graph) == sorted(FACTS)
+    assert sorted_facts(graph) == sorted(FACTS)
 
 
 def names_of(folder, text, size=None):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import dataset
+from tests.helpers import dataset, sorted_facts
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.readers.integer_text import Layout, _read_clean, _read_lines, read_integers
 from tirgn_eqx.data.readers.regcn_text import read_folder
@@ -28,12 +28,6 @@ def write(folder: Path, **changes: str | bytes | None) -> Path:
         if text is not None:
             (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return folder
-
-
-def rows(graph):
-    """Facts as (split, subject, relation, object, time), sorted."""
-    columns = (graph.split, graph.subject, graph.relation, graph.object, graph.times[graph.snapshot])
-    return sorted(zip(*(column.tolist() for column in columns)))
 
 
 # name: facts, (entities, relations), distinct times, first and last time, clock, static edges, some names
@@ -169,7 +163,7 @@ def test_facts_survive_the_round_trip(tmp_path_factory, parts, start, step, spac
     files["train"] += f"0 0 0 {start} word\n" if words else ""
     expected += [(0, 0, 0, 0, start)] if words else []
     graph = read_folder(write(folder, **files, stat=f"5{space}3 17"))
-    assert rows(graph) == sorted(expected)
+    assert sorted_facts(graph) == sorted(expected)
     assert np.all(np.diff(graph.times) > 0) and np.all(np.diff(graph.snapshot) >= 0)
     assert graph.entity_names is None and graph.static is None
     assert load_graph(**graph.provenance).checksum == graph.checksum
@@ -180,7 +174,7 @@ def test_unsorted_facts_gaps_duplicates_and_negative_times(tmp_path):
     graph = read_folder(write(tmp_path / "d", train=train))
     assert graph.times.tolist() == [-100, -90, -5, 2, 3, 4]
     assert graph.time_interval == 5
-    assert rows(graph).count((0, 0, 0, 1, -5)) == 2
+    assert sorted_facts(graph).count((0, 0, 0, 1, -5)) == 2
 
 
 def test_byte_order_mark_and_old_spellings(tmp_path):
@@ -206,7 +200,7 @@ def test_shared_boundary_timestamp_warns_and_keeps_every_fact_in_its_split(tmp_p
     folder = write(tmp_path / "d", valid="0 0 1 1\n1 1 1 2\n")
     with pytest.warns(DataWarning, match=r"train.txt and valid.txt share the timestamp 1"):
         graph = read_folder(folder)
-    assert rows(graph) == [
+    assert sorted_facts(graph) == [
         (0, 0, 0, 1, 0), (0, 1, 1, 2, 0), (0, 2, 0, 0, 1),
         (1, 0, 0, 1, 1), (1, 1, 1, 1, 2),
         (2, 0, 1, 1, 4), (2, 1, 0, 2, 3),
