@@ -68,8 +68,8 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     queries = first(batch.entity_queries)
     scores = eqx.filter_jit(model)(batch.window, queries, first(batch.relation_queries), batch.time_index)[0]
     expected = {}
-    units = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
-    for s, r, row in units:
+    rows = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
+    for s, r, row in rows:
         times = asked.count((s, r))
         for o in np.argsort(-row, kind="stable")[:ANSWERS_PER_QUERY].tolist() if times else ():
             fact = (s, r, o) if r < graph.num_relations else (o, r - graph.num_relations, s)

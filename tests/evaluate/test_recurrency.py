@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from tests.helpers import both_directions, dataset, facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.graph import SPLITS
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
-from tirgn_eqx.models.recurrency import Recurrency, RelaxedPart
+from tirgn_eqx.models.recurrency import Recurrency
 
 # With decays that are whole numbers every sum is exact, so that ties are ties in both computations.
 DECAYS, SHARES = (0.0, 1.0, 2.0), (0.0, 0.5, 0.75, 1.0)
@@ -159,35 +159,6 @@ def test_nothing_at_or_after_the_cut_is_read_in_multi_step():
 
     assert at_the_end(rows, "multi-step") == at_the_end(other, "multi-step")
     assert at_the_end(rows, "single-step") != at_the_end(other, "single-step")
-
-
-def test_parts():
-    model = Recurrency(np.array([0.1, 0.2]), np.array([0.5, 0.9]))
-    assert model.variant("strict").share.tolist() == [1, 1]
-    assert model.variant("relaxed").share.tolist() == [0, 0]
-    assert model.variant("combined").to_dict() == {"decay": [0.1, 0.2], "share": [0.5, 0.9]}
-    assert Recurrency.constant(3, 0.1, 0.5).to_dict() == {"decay": 0.1, "share": 0.5}
-
-
-@pytest.mark.parametrize(
-    "decay,share,message",
-    [
-        (-1.0, 0.5, "decay = -1.0"),
-        (np.nan, 0.5, "decay = nan"),
-        (0.1, 1.5, "share = 1.5"),
-        (0.1, np.nan, "share = nan"),
-    ],
-)
-def test_bad_parameters(decay, share, message):
-    with pytest.raises(ConfigError, match=message):
-        Recurrency.constant(1, decay, share)
-
-
-def test_more_counts_than_fit():
-    with pytest.raises(DataError, match="1,226,440 entities and 596 relations: too many"):
-        RelaxedPart(2 * 596, 1_226_440)
-    with pytest.raises(ConfigError, match="variant 'loose'"):
-        Recurrency.constant(1, 0.1, 0.5).variant("loose")
 
 
 def test_a_split_without_queries():

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,7 +10,7 @@ from jaxtyping import Bool, Float
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, Document, Evaluation, Figures
+from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, DatasetDescription, Document, Evaluation, Figures
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 
 RESAMPLES = 1000
@@ -90,7 +89,7 @@ class Comparison(Document):
     - `strata`: by "recurrence" of the answer, "direction", "relation" (the most frequent) and "snapshot".
     """
 
-    dataset: dict[str, Any]
+    dataset: DatasetDescription
     split: str
     filter: str
     models: list[ModelFigures]
@@ -186,7 +185,7 @@ def compare(
     # NaN compares false, so a model whose ranks are not numbers does not pass.
     relative = one.entity["mrr"] / two.entity["mrr"] - 1
     return Comparison(
-        dataset=one.graph.describe(),
+        dataset=DatasetDescription.of(one.graph),
         split=one.split,
         filter="time",
         models=[first.figures(), second.figures()],

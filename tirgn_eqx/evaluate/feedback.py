@@ -57,7 +57,7 @@ class ForecastStore(SnapshotStore):
 
 def top_answers(
     model: RecurrentGraphModel, batch: Batch, count: int
-) -> tuple[Float[Array, "micro unit {count}"], Int[Array, "micro unit {count}"]]:
+) -> tuple[Float[Array, "micro query {count}"], Int[Array, "micro query {count}"]]:
     """(probability, entity) of the `count` most probable answers to every entity query."""
     encoding, _ = model.encoder(batch.window)
 
@@ -85,8 +85,8 @@ def forecast_snapshots(
     is the probability of its answer times how often its query occurred in a snapshot. The facts with the largest
     expected numbers become the snapshot, as many as a known snapshot of the window has on average.
 
-    **Arguments:** `history_len`, `history_window`: as trained; `vocabulary`: of `graph`; `batch_size`: units of a
-    micro-batch.
+    **Arguments:** `history_len`, `history_window`: as trained; `vocabulary`: of `graph`; `batch_size`: queries of
+    a micro-batch.
     """
     snapshots = graph.split_snapshots(split)
     snapshots = snapshots[snapshots > 0]
@@ -137,10 +137,10 @@ def _with_repeated_window(graph: TemporalGraph, window: slice, split: str, first
 
 
 def _most_expected(
-    subject: Int[np.ndarray, "micro unit"],
-    relation: Int[np.ndarray, "micro unit"],
-    answer: Int[np.ndarray, "micro unit count"],
-    expected: Float[np.ndarray, "micro unit count"],
+    subject: Int[np.ndarray, "micro query"],
+    relation: Int[np.ndarray, "micro query"],
+    answer: Int[np.ndarray, "micro query count"],
+    expected: Float[np.ndarray, "micro query count"],
     num_relations: int,
     forecast_size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

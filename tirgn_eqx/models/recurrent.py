@@ -1,7 +1,6 @@
 """What the recurrent graph models share: an encoder, decoders that turn queries into vectors, scores and losses."""
 
 import abc
-from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,13 +8,13 @@ import jax.random as jr
 from beartype import beartype
 from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped  # pyright: ignore[reportUnknownVariableType]
 
+from tirgn_eqx.data.batches.loader import KINDS
+from tirgn_eqx.data.batches.loader import Kind as Kind
 from tirgn_eqx.models import logits
 from tirgn_eqx.models.encoder import Encoding, GraphStatistics, RecurrentEncoder
 from tirgn_eqx.nn import ConvDecoder, DropoutRates, RunningStatistics, StaticEdges
 from tirgn_eqx.nn.conv_decoder import DecoderStatistics
 from tirgn_eqx.types import EntityRows, Queries, Scalar, Window
-
-Kind = Literal["entity", "relation"]
 
 
 class Buffers(eqx.Module):
@@ -99,9 +98,7 @@ class RecurrentGraphModel(eqx.Module):
     @property
     def buffers(self) -> Buffers:
         """The model's own buffers."""
-        entity, relation = (
-            tuple(decoder.running for decoder in self.decoders(kind)) for kind in ("entity", "relation")
-        )
+        entity, relation = (tuple(decoder.running for decoder in self.decoders(kind)) for kind in KINDS)
         return Buffers(self.encoder.running, entity, relation)
 
     def with_buffers(self, buffers: Buffers) -> "RecurrentGraphModel":
@@ -117,8 +114,8 @@ class RecurrentGraphModel(eqx.Module):
     ) -> Float[Array, "query candidate"]:
         """Log probability of every candidate for every query, in inference."""
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
-        known = logits.in_history(queries, len(candidates))
-        return logits.log_probabilities(raw, history, candidates, known, self.history_rate, self.history_mask)
+        in_history = logits.in_history(queries, len(candidates))
+        return logits.log_probabilities(raw, history, candidates, in_history, self.history_rate, self.history_mask)
 
     def ranking_scores(
         self,

@@ -54,7 +54,7 @@ class GraphOptions(LoaderOptions):
     fed_back: bool = False
 
 
-class GraphLoader(Loader[Batch, GraphOptions]):
+class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
     """Builds the batch of any target snapshot of one split. Its `items` are the targets, or with `targets_per_step` the
     last target of every step; each of those is forecast from what precedes it.
 

@@ -4,12 +4,11 @@ A row is a fact in one of its two directions. A part is a range of subjects, hen
 indexes of the parts, one after the other, equal the index that `build_history_vocabulary` builds in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class BuiltParts:
     """What was written: length, type and sha256 of every column by name (`entity-first`); the number of `parts`;
     `spilt`: bytes of the temporary files."""
 
-    columns: dict[str, dict[str, Any]]
+    columns: dict[str, Mapping[str, object]]
     parts: int
     spilt: int
 
@@ -121,7 +120,7 @@ def _spill(graph: TemporalGraph, part: tuple[int, int] | None, bounds: np.ndarra
 
 def _write(
     kind: str, form: _KeyForm, times: int, bounds: np.ndarray, spill: Path, out: Path, rows: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Mapping[str, object]]:
     """Index the parts of one kind in order; returns the description of each column, by name."""
     groups = 0
     columns = {name: Column(out / f"{kind}-{name}.npy", dtype) for name, dtype in FIELDS.items()}

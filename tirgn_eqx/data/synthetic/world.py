@@ -13,7 +13,6 @@ Who acts on whom depends on importance, region and home country, and in which re
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -176,7 +175,7 @@ def simulate(
     return World(graph, *parts)
 
 
-def _check(options: dict[str, Any]) -> None:
+def _check(options: dict[str, _Number]) -> None:
     """**Raises:** DataError for the first option of `simulate` that cannot be."""
     # A fact happens at most once a day.
     possible = options["num_entities"] * (options["num_entities"] - 1) * options["num_relations"]
