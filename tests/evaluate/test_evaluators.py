@@ -1,15 +1,18 @@
 """Evaluators of evidence models: ranks in the order of the facts, whatever the parts, and nothing after the cut."""
 
+import jax.random as jr
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph
+from tests.helpers import make_graph, random_graph, tiny_model
 from tests.models.evidence_helpers import batch_at, build, entity_intensities, query_facts_at, random_facts
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
+from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, MixtureEvaluator, RecurrentGraphEvaluator, one_ahead
+from tirgn_eqx.evaluate.protocol import make_evaluator
+from tirgn_eqx.models import Gate, Mixture
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +82,56 @@ def test_ranks_are_in_the_order_of_the_facts(graph):
         rivals = np.delete(intensity[query], np.unique(true))
         expected.append(1 + (rivals > intensity[query, o]).sum() + 0.5 * (rivals == intensity[query, o]).sum())
     assert found.filtered["entity"][here].tolist() == expected
+
+
+def test_items_are_given_out_when_the_next_one_has_begun():
+    begun = []
+
+    def items():
+        for number in range(4):
+            begun.append(number)
+            yield number
+
+    given = []
+    for number in one_ahead(items()):
+        given.append((number, begun[-1]))
+    assert given == [(0, 1), (1, 2), (2, 3), (3, 3)]
+    assert list(one_ahead([])) == [] and list(one_ahead([7])) == [7]
+
+
+@pytest.fixture(scope="module")
+def recurrent(graph):
+    return tiny_model(graph.num_entities, graph.num_relations, history_len=2)
+
+
+def test_a_second_evaluator_with_the_steps_of_the_first_compiles_nothing(graph, recurrent):
+    options = {"history_len": 2, "history_window": 0, "max_buckets": 1}
+    first = RecurrentGraphEvaluator(graph, "test", **options)
+    first.compile(recurrent)
+    compiled = dict(first.steps.rank.compiled)
+    assert len(compiled) == len(first.loader.buckets) == 1
+    found = first(recurrent)
+    assert first.steps.rank.compiled == compiled
+    again = RecurrentGraphEvaluator(graph, "test", **options, steps=first.steps)
+    assert np.array_equal(again(recurrent).filtered["entity"], found.filtered["entity"])
+    assert first.steps.rank.compiled == compiled
+
+
+def test_a_query_that_no_batch_ranks_makes_the_figures_nan(graph, recurrent, monkeypatch):
+    evaluator = RecurrentGraphEvaluator(graph, "test", history_len=2, history_window=0, max_buckets=1)
+    batches = evaluator._batches(recurrent)
+    next(batches)
+    monkeypatch.setattr(evaluator, "_batches", lambda model: batches)
+    found = evaluator(recurrent)
+    missing = np.isnan(found.filtered["entity"])
+    assert set(found.snapshot[missing].tolist()) == {int(found.snapshot[0])}
+    assert np.isnan(found.entity["mrr"])
+
+
+def test_every_family_has_an_evaluator_of_its_own(graph, recurrent):
+    evidence = build(graph)
+    mixture = Mixture(recurrent, evidence, Gate(graph.num_relations, evidence.context, key=jr.key(0)))
+    found = {
+        type(make_evaluator(model, graph, split="test", history_len=2)) for model in (recurrent, evidence, mixture)
+    }
+    assert found == {RecurrentGraphEvaluator, EvidenceEvaluator, MixtureEvaluator}

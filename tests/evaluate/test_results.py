@@ -2,8 +2,57 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from tirgn_eqx.evaluate.results import calibration, summarize
+from tests.helpers import make_graph
+from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.results import DatasetDescription, Evaluation, calibration, evaluated_snapshots, summarize
+
+
+@pytest.fixture(scope="module")
+def graph():
+    facts = [(0, 0, 1, 10), (1, 0, 2, 20), (2, 0, 0, 20), (0, 0, 2, 30)]
+    return make_graph(facts, num_entities=3, num_relations=1, valid=1, test=1)
+
+
+def evaluation(graph, **columns):
+    """Of the test split: two facts at time 20 and one at 30, each followed by its inverse."""
+    ranks = np.array([1.0, 2.0, 4.0, 1.0, 2.0, 1.0])
+    inverse = np.array([False, False, True, True, False, True])
+    columns = {"filtered": {"entity": ranks}, "raw": {"entity": ranks + 1}, "nll": {}} | columns
+    return Evaluation(graph, "test", "single-step", np.repeat([1, 2], [4, 2]), inverse, seconds=0.5, **columns)
+
+
+def test_a_report_has_the_figures_by_direction_and_snapshot(graph):
+    report = evaluation(graph).report()
+    assert report.entity["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 4 + 1 + 1 / 2 + 1) / 6)
+    assert report.object["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
+    assert report.subject["mrr"] == pytest.approx((1 / 4 + 1 + 1) / 3)
+    assert report.entity_raw["mrr"] < report.entity["mrr"]
+    assert [(one.time, one.queries, one.mrr) for one in report.snapshots] == [(20, 4, 0.6875), (30, 2, 0.75)]
+
+
+def test_what_a_model_does_not_forecast_is_no_key_of_the_document(graph):
+    document = evaluation(graph).to_dict()
+    assert not {"relation", "relation_raw", "calibration"} & document.keys() and "nll" not in document["entity"]
+    assert document["dataset"] == graph.describe()
+    both = {"entity": np.full(6, 2.0), "relation": np.full(6, 4.0)}
+    share = {"entity": np.full(6, 0.5)}
+    columns = {"filtered": both, "raw": both, "nll": both, "confidence": share, "right": share, "brier": share}
+    document = evaluation(graph, **columns).to_dict()
+    assert document["relation"]["mrr"] == 0.25 and document["relation"]["nll"] == 4
+    assert document["calibration"]["reliability"][0]["from"] == pytest.approx(7 / 15)
+
+
+def test_a_description_with_an_unknown_key_is_refused(graph):
+    with pytest.raises(ValidationError, match="source"):
+        DatasetDescription.model_validate(graph.describe() | {"source": "somewhere"})
+
+
+def test_snapshots_without_a_past_are_not_evaluated(graph):
+    assert evaluated_snapshots(graph, "test").tolist() == [1, 2]
+    with pytest.raises(DataError, match="the train split has no snapshot with a past"):
+        evaluated_snapshots(graph, "train")
 
 
 def test_summary():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.helpers import both_directions, random_graph
+from tests.helpers import both_directions, make_graph, random_graph
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 
 
@@ -31,3 +31,11 @@ def test_strata_of_queries_by_reading_every_fact(graph, split):
             exact = (s, r, o) in past
             pair = any((a, c) == (s, o) for a, _, c in past)
             assert RECURRENCE[kind] == ("exact recurrence" if exact else "known pair" if pair else "new")
+
+
+def test_a_pair_is_known_in_either_direction_and_its_own_fact_does_not_count():
+    facts = [(0, 0, 1, 0), (1, 1, 0, 1), (2, 0, 3, 1), (2, 0, 3, 1)]
+    graph = make_graph(facts, num_entities=4, num_relations=2, valid=1, test=1)
+    # (1, 1, 0) is new as a fact, its two entities are not; (2, 0, 3) occurs twice, but at the same time.
+    names = [RECURRENCE[number] for number in recurrence(graph, "test")]
+    assert names == ["known pair", "new", "new"] * 2

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from tests.helpers import make_graph
+from tirgn_eqx.data.index.recurrence import build_recurrence_index
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.models.recurrency import Recurrency, RelaxedPart
+from tirgn_eqx.models.recurrency import Recurrency, RelaxedPart, StrictPart
 
 
 def test_parts():
@@ -34,3 +36,29 @@ def test_more_counts_than_fit():
         RelaxedPart(2 * 596, 1_226_440)
     with pytest.raises(ConfigError, match="variant 'loose'"):
         Recurrency.constant(1, 0.1, 0.5).variant("loose")
+
+
+def test_the_strict_part_is_the_faded_share_of_the_snapshots():
+    facts = [(0, 0, 1, 0), (0, 0, 1, 2), (0, 0, 2, 3), (1, 1, 0, 3), (0, 0, 1, 4)]
+    index = build_recurrence_index(make_graph(facts, num_entities=3, num_relations=2))
+    decay = np.array([0.5, 0.0, 0.0, 0.0])
+    pairs = index.history(index.keys(np.array([0, 1]), np.array([0, 1])), 4)
+    found = StrictPart(index, decay)(pairs, 4.0, 4)
+    total = sum(2 ** (-0.5 * age) for age in (4, 3, 2, 1))
+    expected = {(0, 1): (2**-2.0 + 2**-1.0) / total, (0, 2): 2**-0.5 / total, (1, 0): 1 / 4}
+    assert dict(zip(zip(pairs.query.tolist(), pairs.candidate.tolist()), found.tolist())) == pytest.approx(expected)
+
+
+def test_the_relaxed_part_counts_objects_of_relations():
+    part = RelaxedPart(2, 4)
+    part.update(np.array([0, 0, 0, 1]), np.array([2, 2, 3, 0]))
+    part.update(np.array([0]), np.array([3]))
+    assert part(np.array([0, 0, 0, 1, 1]), np.array([2, 3, 1, 0, 1])).tolist() == [0.5, 0.5, 0, 1, 0]
+    row, value, number = part.distribution([1, 0])
+    # Three entities never followed relation 1, and two never followed relation 0.
+    assert list(zip(row.tolist(), value.tolist(), number.tolist())) == [(0, 0, 3), (0, 1, 1), (1, 0, 2), (1, 0.5, 2)]
+
+
+def test_a_relation_that_never_happened_is_the_same_for_all():
+    row, value, number = RelaxedPart(2, 4).distribution([0, 1])
+    assert (row.tolist(), value.tolist(), number.tolist()) == ([0, 1], [0, 0], [4, 4])

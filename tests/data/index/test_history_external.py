@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import facts_of_a_graph, make_graph
+from tests.helpers import facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import build_history_vocabulary
 from tirgn_eqx.data.batches.loader import KINDS
-from tirgn_eqx.data.index.history_external import FIELDS, index_in_parts
+from tirgn_eqx.data.index.history_external import FIELDS, _bounds, index_in_parts
 
 
 @settings(max_examples=80, deadline=None)
@@ -39,3 +39,19 @@ def test_parts_give_what_is_built_at_once(facts, rows, part):
 
 def ends(graph):
     return graph.subject, graph.object
+
+
+def test_bounds_hold_as_many_rows_as_allowed_or_one_id():
+    assert _bounds(np.array([2, 1, 9, 1, 1]), 3).tolist() == [0, 2, 3, 5]
+    assert _bounds(np.array([1, 1, 1]), 100).tolist() == [0, 3]
+    assert _bounds(np.zeros(0, np.int64), 3).tolist() == [0]
+
+
+def test_more_rows_at_once_make_fewer_parts(tmp_path):
+    graph, numbers = random_graph(2, num_entities=12, facts=20), []
+    for rows in (1, 40, 10_000):
+        out, spill = tmp_path / f"out-{rows}", tmp_path / f"spill-{rows}"
+        out.mkdir()
+        spill.mkdir()
+        numbers.append(index_in_parts(graph, out, spill, rows=rows).parts)
+    assert numbers[0] == 12 > numbers[1] > numbers[2] == 1
