@@ -176,10 +176,12 @@ def compare(
         a, b, bounds = interval((reciprocal[0][chosen], reciprocal[1][chosen]))
         return Stratum(name=name, queries=queries, share=share, mrr=[a, b], difference=a - b, interval=list(bounds))
 
+    # As numbers, because NumPy does not subtract booleans.
     hits = {f"hits_at_{k}": ((ranks[0] <= k).astype(np.float64), (ranks[1] <= k).astype(np.float64)) for k in HITS}
     difference: dict[str, Difference] = {}
     for name, values in ({"mrr": reciprocal} | hits).items():
         a, b, (low, high) = interval(values)
+        # Hits of the second model may be 0, an MRR never is.
         percent = 100 * (a / b - 1) if b else None
         difference[name] = Difference(points=100 * (a - b), percent=percent, interval_points=[100 * low, 100 * high])
     # NaN compares false, so a model whose ranks are not numbers does not pass.
@@ -208,6 +210,7 @@ def _check_queries(first: EvaluatedModel, second: EvaluatedModel) -> None:
     for column, names in (("subject", "entity"), ("relation", "relation"), ("object", "entity")):
         mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
         ids, others = getattr(one.graph, column), getattr(two.graph, column)
+        # Where either side has no names, its ids are taken to be those of the other.
         if mine != theirs and mine is not None and theirs is not None:
             others = find_names(theirs, mine)[others]
         same = same and np.array_equal(ids, others)
@@ -239,8 +242,10 @@ def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum
     history_end = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
     kind = recurrence(graph, evaluation.split, history_end)
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))
+    # Both directions of a relation are one stratum.
     relation = relation % graph.num_relations
     counts = np.bincount(relation, minlength=graph.num_relations)
+    # Stable, so that relations of equal frequency stand in the order of their ids.
     frequent = [number for number in np.argsort(-counts, kind="stable")[:MAX_RELATIONS].tolist() if counts[number]]
     return {
         "recurrence": [stratum(name, kind == number) for number, name in enumerate(RECURRENCE)],

@@ -64,6 +64,7 @@ def rank_batch(
             ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries, real))
         return ranks[0], ranks[1]
 
+    # In a loop, because the scores of all micro-batches at once would not fit into the memory.
     return everywhere(jax.lax.map(rank_micro_batch, (batch.entity_queries, batch.relation_queries)))
 
 
@@ -126,6 +127,7 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
     def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
         self.snapshots = evaluated_snapshots(graph, split)
+        # In the multi-step settings, the history of all targets ends before the first of them.
         self.history_end = None if setting == "single-step" else int(self.snapshots[0])
 
     @property
@@ -226,7 +228,9 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):
         self._options = GraphOptions(
             history_len=history_len,
             history_window=history_window,
+            # Fewer queries where there are many entities, so that their scores stay below `MAX_SCORES`.
             batch_size=min(1024, max(16, MAX_SCORES // graph.num_entities)),
+            # Inference decodes a query in the same way however many facts ask it, so equal ones are decoded once.
             unique=True,
             max_buckets=max_buckets,
             with_truth=True,
@@ -256,6 +260,8 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):
                 vocabulary=self._vocabulary,
                 batch_size=self._options.batch_size,
             )
+            # All entities are evolved here. Those that a forecast window touches differ from model to model, and so
+            # would the compiled shapes.
             self._loader = self._make_loader(dataclasses.replace(self._options, fed_back=True), store)
         return self._loader.in_order()
 

@@ -90,6 +90,7 @@ class PastEvents(TypedDict):
 def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> IntensityParts:
     """The parts of the first query of `batch`."""
     intensity = model.entity_intensities(batch)[0]
+    # Without a structure its intensity is 0 everywhere, and `explain_candidate` lists no share of it.
     structure = (
         model.structure_intensities(batch)[0] if isinstance(model, MixtureAtTarget) else jnp.zeros_like(intensity)
     )
@@ -124,10 +125,12 @@ def explain_candidate(
         last = int(occurrences.occurrence[row] % len(index.clock))
         return {"events": int(occurrences.events[row]), "last": format_snapshot_time(graph, last), "snapshot": last}
 
+    # The evidence was gathered for one query, so that every neighbour is one of its subject.
     entries = np.flatnonzero(gathered["neighbour_object"][gathered["entry_neighbour"]] == candidate)
     shares: list[Share] = []
     for entry in entries.tolist():
         q, share = int(gathered["entry_relation"][entry]), float(parts.entry[entry] / intensity)
+        # The keys of both indexes are composed as `EvidenceIndex` says.
         found = past(index.triple, (subject * index.entities + candidate) * index.rel2 + q)
         shares.append(Share(kind="event", share=share, relation_id=q, **names(q), **found))
     place = np.flatnonzero(gathered["popular_object"] == candidate)
@@ -198,8 +201,10 @@ class Explainer:
         # Intensities do not read the answer that the object becomes, so entity 0 may stand in for None.
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
         gathered = self._gatherer.gather(QueryFacts(*query), cutoff)
+        # Sizes rounded to powers of two, so that many single queries share a few compiled shapes.
         bucket = rounded_bucket(gathered)
         found = self._parts(bucket, self._model_at(snapshot, history_end), build_batch(gathered, bucket))
+        # Shares are ratios and differences of the parts, so they are computed in float64.
         parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))
         candidate = int(parts.intensity.argmax()) if object is None else object
         return explain_candidate(self.index, cutoff, (subject, relation, candidate), snapshot, parts, gathered)

@@ -39,6 +39,7 @@ class ForecastStore(SnapshotStore):
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
         """int64 `(3,)`: (active, edge, pair) counts that no window before `target` exceeds."""
+        # A fact has two entities, an edge in either direction, and one pair (relation, subject).
         most = [min(2 * self.forecast_size, self.graph.num_entities), 2 * self.forecast_size, self.forecast_size]
         return np.maximum(super().window_sizes(min(target, self.first_forecast), history_len), most)
 
@@ -51,6 +52,7 @@ class ForecastStore(SnapshotStore):
     ) -> None:
         """Make these facts, at least one and at most `forecast_size`, snapshot `index`."""
         columns = {"subject": subject, "relation": relation, "object": object_, "snapshot": np.zeros_like(subject)}
+        # As the only facts of a graph, so that their snapshot is built like any other.
         alone = dataclasses.replace(self.graph, **columns, split=np.zeros(len(subject), np.int8))
         self._forecast[index] = build_snapshot(alone, 0)
 
@@ -148,6 +150,7 @@ def _most_expected(
     expected = expected.ravel()
     s, r = (np.broadcast_to(column[..., None], answer.shape).ravel() for column in (subject, relation))
     o, inverse = answer.ravel(), r >= num_relations
+    # The answer to an inverse query is the subject of its fact.
     s, r, o = np.where(inverse, o, s), np.where(inverse, r - num_relations, r), np.where(inverse, s, o)
     order = np.argsort(-expected, kind="stable")
     # Padded queries have weight 0.

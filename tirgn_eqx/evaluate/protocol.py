@@ -50,6 +50,7 @@ def make_evaluator(
         evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
         print(evaluate(model).entity["mrr"])
     """
+    # Evidence models have no window, and mixtures no history vocabulary: each gets what its batches are made of.
     match model:
         case Evidence():
             found = EvidenceEvaluator(graph, split, **model.loader_options, setting=setting, candidates=candidates)

@@ -20,6 +20,7 @@ BINS = 15
 class Document(BaseModel):
     """A JSON document or a part of one. A field with a default is left out of the JSON unless it has a value."""
 
+    # Without the last setting, pydantic warns of fields whose names begin with `model_`.
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,6 +117,7 @@ def summarize(ranks: Float[np.ndarray, " query"], nll: Float[np.ndarray, " query
     """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when it is given; NaN where there is no query."""
 
     def mean(values: np.ndarray) -> float:
+        # NumPy's mean of nothing is NaN too, but with a warning.
         return float(np.mean(values)) if len(values) else float("nan")
 
     out = {"mrr": mean(1 / ranks)} | {f"hits_at_{k}": mean(ranks <= k) for k in HITS}

@@ -45,6 +45,7 @@ def check_tgb(graph: TemporalGraph, data: TemporalGraph | None = None) -> None:
             f"--protocol tgb: {graph.name} is no folder of TGB 2.0 ({', '.join(DATASETS)}); leave it out, or give one "
             "with --data-path"
         )
+    # Ranks among all entities do not depend on the ids, those among sampled negatives do.
     if data is not None and graph.name in SAMPLED and graph.entity_names != data.entity_names:
         raise DataError(
             f"{graph.name}: the checkpoint has other entities or another order of them than these files, in whose ids "

@@ -86,6 +86,7 @@ def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:
         except DataError as error:
             return error
 
+    # All rows are read before the error is raised, so that it can say how many are wrong.
     wrong: list[tuple[int, DataError]] = []
     for number, row in enumerate(table.select(PARTS).iter_rows(), start=1):
         errors = [error for part, name in zip(PARTS, row) if name is not None and (error := error_of(part, name))]

@@ -168,6 +168,7 @@ class RecurrentGraphModel(eqx.Module):
         # A padded answer may have log probability -inf, and -inf times weight 0 is NaN.
         return -jnp.sum(jnp.where(weight > 0, log_p, 0) * weight), buffers
 
+    # Shapes are checked here, where arrays of a caller come in; the inner functions are called by the library alone.
     @jaxtyped(typechecker=beartype)
     def __call__(
         self, window: Window, entity_queries: Queries, relation_queries: Queries, time_index: Float[Array, ""]
@@ -187,6 +188,7 @@ def _statistics(model: RecurrentGraphModel) -> list[RunningStatistics]:
 
 
 def _flat(buffers: Buffers) -> list[RunningStatistics]:
+    # `with_buffers` pairs the new statistics with those of the model by their places in this list.
     decoders = (*buffers.entity, *buffers.relation)
     return [*buffers.graph, *(running for decoder in decoders for running in decoder)]
 

@@ -96,6 +96,7 @@ class Loader(ABC, Generic[BatchT, OptionsT, BucketT]):
 
     def order(self, epoch: int) -> np.ndarray:
         """The items in the order of `epoch`, a function of the seed and the epoch alone."""
+        # From no state of its own, so that a training that is resumed within an epoch meets the same order.
         return np.random.default_rng((self.options.seed, epoch)).permutation(self.items)
 
     def __len__(self) -> int:
