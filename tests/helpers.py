@@ -42,6 +42,18 @@ def make_graph(
     return from_facts("made", rows, split, num_entities, num_relations, **fields)
 
 
+def facts_of(graph: TemporalGraph) -> np.ndarray:
+    """int32 `(fact, 4)`: the rows of which `make_graph` makes the graph, with snapshots for times."""
+    return np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+
+
+def with_facts(graph: TemporalGraph, rows: np.ndarray) -> TemporalGraph:
+    """A graph of other rows with the sizes of `graph`, whose splits begin at the same rows."""
+    valid, test = (int(np.argmax(graph.split > number)) for number in (0, 1))
+    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
+    return make_graph(rows, **sizes, valid=valid, test=test)
+
+
 def renumbered(graph: TemporalGraph, entities, relations) -> TemporalGraph:
     """The same facts by name, where new id i has the name of the old id `entities[i]`."""
     entity, relation = (np.argsort(order).astype(np.int32) for order in (entities, relations))

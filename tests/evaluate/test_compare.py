@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph
+from tests.helpers import facts_of, make_graph, random_graph, with_facts
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator
@@ -97,11 +97,9 @@ def test_what_cannot_be_compared(graph):
 
 
 def test_the_same_facts_in_another_order_are_different_queries(graph):
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
     last = graph.snapshot == graph.snapshot[-1]
     order = np.concatenate([np.flatnonzero(~last), np.flatnonzero(last)[::-1]])
-    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(graph.split > 1))}
-    other = make_graph(rows[order], num_entities=12, num_relations=graph.num_relations, **bounds)
+    other = with_facts(graph, facts_of(graph)[order])
     assert other.checksum == graph.checksum
     with pytest.raises(DataError, match="were evaluated on different queries"):
         compare(evaluated(graph, "one"), evaluated(other, "two"))

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from tests.helpers import facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import build_history_vocabulary, load_graph, map_graph
+from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.index.history import mapped_vocabulary
 from tirgn_eqx.data.index.history_external import FIELDS
 from tirgn_eqx.data.index.history_index import build_history_index, check_sizes
 from tirgn_eqx.errors import ConfigError, DataError
-
-KINDS = ("entity", "relation")
 
 
 def same(a, b):
