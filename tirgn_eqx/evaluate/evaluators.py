@@ -6,7 +6,7 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Generic, Literal, NamedTuple, Protocol, Required, TypedDict, TypeVar, Unpack, runtime_checkable
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, Unpack, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
+from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
 from tirgn_eqx.types import Answers, Batch, EvidenceBatch, Queries
@@ -278,12 +279,9 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):
         return arguments
 
 
-class EvidenceEvaluatorOptions(TypedDict, total=False):
+class EvidenceEvaluatorOptions(EvidenceLoaderOptions, total=False):
     """The arguments of `EvidenceEvaluator` by name, as `MixtureEvaluator` takes and hands them on."""
 
-    context: Required[bool]
-    background: Required[bool]
-    max_partners: Required[int]
     setting: Setting
     index: EvidenceIndex | None
     max_buckets: int

@@ -100,7 +100,12 @@ class Forecaster:
 
     @classmethod
     def load(
-        cls, checkpoint: str | Path, data_path: str | None = None, *, at: str | int | None = None, **load: Any
+        cls,
+        checkpoint: str | Path,
+        data_path: str | None = None,
+        *,
+        at: str | int | None = None,
+        **load: Any,  # options of every type
     ) -> "Forecaster":
         """A forecaster of a checkpoint, with its calibration.
 

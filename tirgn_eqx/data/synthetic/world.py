@@ -66,15 +66,15 @@ class World:
         `inverse` (?, relation, entity).
         """
         floor, num_relations = self.floor, self.graph.num_relations
-        given, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
+        condition, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
         # `(query, 1)` times `(entity,)`.
-        rates = (floor.total * given[entity] * floor.relation[relation])[:, None] * candidate
+        rates = (floor.total * condition[entity] * floor.relation[relation])[:, None] * candidate
         # No fact has s = o.
         rates[np.arange(len(entity)), entity] = 0.0
         s, r, o, rate = self.intensity(snapshot)
-        given, candidate = (o, s) if inverse else (s, o)
+        condition, candidate = (o, s) if inverse else (s, o)
         queries, row = np.unique(_pair(entity, relation, num_relations), return_inverse=True)
-        query = _pair(given, r, num_relations)
+        query = _pair(condition, r, num_relations)
         # Beyond the last query, searchsorted gives its length. The comparison below sorts out what is not among them.
         place = np.minimum(np.searchsorted(queries, query), len(queries) - 1)
         hit = queries[place] == query
