@@ -42,10 +42,11 @@ def test_the_strict_part_is_the_faded_share_of_the_snapshots():
     facts = [(0, 0, 1, 0), (0, 0, 1, 2), (0, 0, 2, 3), (1, 1, 0, 3), (0, 0, 1, 4)]
     index = build_recurrence_index(make_graph(facts, num_entities=3, num_relations=2))
     decay = np.array([0.5, 0.0, 0.0, 0.0])
-    pairs = index.history(index.keys(np.array([0, 1]), np.array([0, 1])), 4)
-    found = StrictPart(index, decay)(pairs, 4.0, 4)
-    total = sum(2 ** (-0.5 * age) for age in (4, 3, 2, 1))
-    expected = {(0, 1): (2**-2.0 + 2**-1.0) / total, (0, 2): 2**-0.5 / total, (1, 0): 1 / 4}
+    # At time 4, which is snapshot 3: the snapshots before it are 4, 2 and 1 steps old.
+    pairs = index.history(index.keys(np.array([0, 1]), np.array([0, 1])), 3)
+    found = StrictPart(index, decay)(pairs, 4.0, 3)
+    total = sum(2 ** (-0.5 * age) for age in (4, 2, 1))
+    expected = {(0, 1): (2**-2.0 + 2**-1.0) / total, (0, 2): 2**-0.5 / total, (1, 0): 1 / 3}
     assert dict(zip(zip(pairs.query.tolist(), pairs.candidate.tolist()), found.tolist())) == pytest.approx(expected)
 
 

@@ -115,14 +115,15 @@ class Forecaster:
         **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are.
         """
         model, config, described = load_model(checkpoint)
-        provenance = (described.get("data") or {}).get("provenance") or {}
+        data: dict[str, Any] = described.get("data") or {}
+        provenance: dict[str, Any] = data.get("provenance") or {}
         if data_path is None and not provenance:
             raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
         if data_path is None:
             graph = load_graph(**provenance | load)
         else:
             graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
-        calibration = described.get("calibration") or {}
+        calibration: dict[str, dict[str, float]] = described.get("calibration") or {}
         graph = match_checkpoint(graph, described, checkpoint)
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
 
@@ -181,9 +182,10 @@ class Forecaster:
         is inverse and predicts the subject."""
         probability, explain = self.state.explained(subject, relation)
         best, value = _best(_with_temperature(probability[None], self.temperature.get("entity", 1.0)), top)
+        places: list[int] = best[0].tolist()
         candidates = [
             Candidate(name=self.names.entities[o], probability=p, explanation=explain(o))
-            for o, p in zip(best[0].tolist(), value[0].tolist())
+            for o, p in zip(places, value[0].tolist())
         ]
         predicted, other = ("object", "subject") if relation < self.graph.num_relations else ("subject", "object")
         condition = {other: self.names.entities[subject]}
@@ -209,11 +211,14 @@ class Forecaster:
             # Equal queries are forecast once, and those of one entity side by side, since they share its past.
             ordered = pairs[:, ::-1] + [0, relations] if part == "subject" else pairs
             distinct, place = np.unique(ordered, axis=0, return_inverse=True)
-            # NumPy 2.0 gives `place` as a column, other versions as a vector; `ravel` below takes both.
+            # NumPy 2.0 gives `place` as a column, other versions as a vector; `ravel` takes both.
+            places: list[int] = place.ravel().tolist()
             best, probability = self._best_answers(distinct, part, top)
+            ids: list[list[int]] = best.tolist()
+            conditions: list[list[int]] = pairs.tolist()
             answers = names.relations if part == "relation" else names.entities
-            for row, number, pair in zip(rows, place.ravel().tolist(), pairs.tolist()):
-                found = zip(best[number].tolist(), probability[number].tolist())
+            for row, number, pair in zip(rows, places, conditions):
+                found = zip(ids[number], probability[number].tolist())
                 candidates = [Candidate(name=answers[i], probability=p) for i, p in found]
                 condition = {other: names.of[kind][i] for other, kind, i in zip(others, kinds, pair)}
                 out[row] = Forecast(time=self.time, predicted=part, candidates=candidates, **condition)

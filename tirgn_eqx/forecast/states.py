@@ -1,4 +1,6 @@
 """A model at one target: what all queries share is computed once, and each query then costs its own part alone."""
+# Equinox's own annotations are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -167,8 +169,11 @@ class EvidenceState:
             kinds = (jnp.int32, jnp.int32, jnp.float32)
             links = [jnp.asarray(values, kind) for values, kind in zip(links, kinds)]
             graph = GlobalGraph(jnp.asarray(activity, jnp.float32), *links)
-            cache_entities = compile_ahead(lambda model, graph: model.cache_entities(graph), evidence, graph)
-            self._entity_cache = cache_entities(evidence, graph)
+
+            def cache_entities(model: Evidence, graph: GlobalGraph) -> EntityCache:
+                return model.cache_entities(graph)
+
+            self._entity_cache = compile_ahead(cache_entities, evidence, graph)(evidence, graph)
         self._entity, self._relation = _on_batch(_entity_shares), _on_batch(_relation_shares)
         self._parts = _on_batch(intensity_parts)
 

@@ -293,7 +293,9 @@ class RecurrentEncoder(eqx.Module):
         if targets == 1:
             state, relations, running, loss, _ = carry
         else:
-            carry, (state, relations) = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
+            carry, states = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
+            assert states is not None
+            state, relations = states
             # The loss summed `length` snapshots; a window of one target has `before + 1`.
             running, loss = carry[2], carry[3] * ((before + 1) / length)
         # The released codes normalise once more here; the states of RE-GCN were not normalised before.

@@ -25,7 +25,7 @@ from tirgn_eqx.types import (
 ModuleT = TypeVar("ModuleT", bound=eqx.Module)
 MAX_LINKS = 2**16
 # The padded axes, and the arrays of each. Those of relation queries begin with `relation_` or `evidence_`.
-AXES = {
+AXES: dict[str, tuple[str, ...]] = {
     "query": ("subject", "relation", "activity", "query_group"),
     "answer": ("answer_query", "answer", "answer_weight", "answer_cell", "answer_popular"),
     "true": ("true_query", "true_candidate"),

@@ -146,10 +146,12 @@ def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] 
 
 def _identity(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, object]:
     """What the record of a kept vocabulary must say."""
-    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
+    record: dict[str, object] = {"format": FORMAT, "version": VERSION, "part": part and list(part)}
     # A temporary index serves only the process that built it, so hashing all its facts would prove nothing.
-    whole = {"sha256": graph.checksum} if graph.mapped_folder is not None else {}
-    return {"format": FORMAT, "version": VERSION, "part": part and list(part)} | whole | sizes
+    if graph.mapped_folder is not None:
+        record["sha256"] = graph.checksum
+    record |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
+    return record
 
 
 def _open(place: Path, graph: TemporalGraph, part: tuple[int, int] | None) -> HistoryVocabulary:
