@@ -44,6 +44,18 @@ def make_graph(
     return from_facts("made", rows, split, num_entities, num_relations, **fields)
 
 
+def facts_of(graph: TemporalGraph) -> np.ndarray:
+    """int32 `(fact, 4)`: the rows of which `make_graph` makes the graph, with snapshots for times."""
+    return np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+
+
+def with_facts(graph: TemporalGraph, rows: np.ndarray) -> TemporalGraph:
+    """A graph of other rows with the sizes of `graph`, whose splits begin at the same rows."""
+    valid, test = (int(np.argmax(graph.split > number)) for number in (0, 1))
+    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
+    return make_graph(rows, **sizes, valid=valid, test=test)
+
+
 def renumbered(graph: TemporalGraph, entities, relations) -> TemporalGraph:
     """The same facts by name, where new id i has the name of the old id `entities[i]`."""
     entity, relation = (np.argsort(order).astype(np.int32) for order in (entities, relations))
@@ -131,11 +143,6 @@ def assert_same_graph(one: TemporalGraph, other: TemporalGraph) -> None:
             np.testing.assert_array_equal(ours, theirs)
 
 
-def random_facts(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """Rows (subject, relation, object, time) of 7 entities and 2 relations, six at each of the times."""
-    return np.stack([rng.integers(0, n, 6 * len(times)) for n in (7, 2, 7)] + [np.repeat(times, 6)], 1)
-
-
 def write_event_table(path: Path, rows: Iterable[tuple]) -> Path:
     """A parquet file of rows (entity1, relation, entity2, timestamp)."""
     import polars as pl
@@ -157,12 +164,6 @@ def chain_of_events(days: Iterable[int], names: Sequence[str]) -> list[tuple[str
 def prefetching_threads() -> list[threading.Thread]:
     """The threads that build batches ahead."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("tirgn-prefetch")]
-
-
-@eqx.filter_jit
-def entity_intensities(model, batch):
-    """The intensities of an evidence model, or of a mixture's, in one compilation for all tests."""
-    return model.entity_intensities(batch)
 
 
 def same_bits(a, b) -> bool:

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.helpers import both_directions, make_graph, random_graph
+from tests.helpers import facts_of, make_graph, random_graph, with_facts
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator
-from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 from tirgn_eqx.models.recurrency import Recurrency
 
 
@@ -43,27 +42,6 @@ def test_the_same_seed_gives_the_same_interval():
     first, second = np.random.default_rng(3).random((2, 50))
     assert paired_bootstrap(first, second, seed=4) == paired_bootstrap(first, second, seed=4)
     assert paired_bootstrap(first, second, seed=4) != paired_bootstrap(first, second, seed=5)
-
-
-@pytest.mark.parametrize("split", ["valid", "test"])
-def test_strata_of_queries_by_reading_every_fact(graph, split):
-    snapshots = graph.split_snapshots(split)
-    asked = list(zip(*(column.tolist() for column in split_queries(graph, split, snapshots))))
-    mine = (graph.split == ("train", "valid", "test").index(split)).nonzero()[0]
-    expected = []
-    for time in snapshots.tolist():
-        expected += both_directions(graph, mine[graph.snapshot[mine] == time])
-    assert asked == expected
-    facts = both_directions(graph)
-    for known in (None, int(snapshots[0])):
-        limits = None if known is None else np.full(len(asked), known)
-        kinds = recurrence(graph, split, limits).tolist()
-        assert len(set(kinds)) == 3
-        for (s, r, o, t), kind in zip(asked, kinds):
-            past = [(a, b, c) for a, b, c, time in facts if time < (t if known is None else known)]
-            exact = (s, r, o) in past
-            pair = any((a, c) == (s, o) for a, _, c in past)
-            assert RECURRENCE[kind] == ("exact recurrence" if exact else "known pair" if pair else "new")
 
 
 @pytest.mark.parametrize("setting", ["single-step", "multi-step"])
@@ -119,11 +97,9 @@ def test_what_cannot_be_compared(graph):
 
 
 def test_the_same_facts_in_another_order_are_different_queries(graph):
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
     last = graph.snapshot == graph.snapshot[-1]
     order = np.concatenate([np.flatnonzero(~last), np.flatnonzero(last)[::-1]])
-    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(graph.split > 1))}
-    other = make_graph(rows[order], num_entities=12, num_relations=graph.num_relations, **bounds)
+    other = with_facts(graph, facts_of(graph)[order])
     assert other.checksum == graph.checksum
     with pytest.raises(DataError, match="were evaluated on different queries"):
         compare(evaluated(graph, "one"), evaluated(other, "two"))

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph, tiny_model
+from tests.helpers import facts_of, make_graph, random_graph, tiny_model, with_facts
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
@@ -32,7 +32,7 @@ def forecast(model, graph, split="test"):
     return forecast_snapshots(model, graph, split, vocabulary=build_history_vocabulary(graph), **options)
 
 
-def facts_of(snapshot, num_relations):
+def facts_of_snapshot(snapshot, num_relations):
     """The facts of a snapshot as {(subject, relation, object)}."""
     edges = zip(snapshot.active[snapshot.edge_source], snapshot.edge_relation, snapshot.active[snapshot.edge_target])
     return {(int(s), int(r), int(o)) for s, r, o in edges if r < num_relations}
@@ -54,7 +54,7 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     everyone = [(s, r, 0, cut) for s, r in sorted({pair for pair in asked if pair[1] < graph.num_relations})]
     everyone += [(0, r - graph.num_relations, o, cut) for o, r in sorted({pair for pair in asked})]
     everyone = [fact for fact in everyone if fact[1] >= 0]
-    before = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)[: graph.offsets[cut]].tolist()
+    before = facts_of(graph)[: graph.offsets[cut]].tolist()
     sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
     other = make_graph(before + everyone, **sizes, valid=len(before), test=len(before))
     loader = GraphLoader(
@@ -68,26 +68,24 @@ def test_the_first_snapshot_holds_the_facts_that_the_model_expects_most(model, g
     queries = first(batch.entity_queries)
     scores = eqx.filter_jit(model)(batch.window, queries, first(batch.relation_queries), batch.time_index)[0]
     expected = {}
-    units = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
-    for s, r, row in units:
+    rows = zip(np.asarray(queries.subject).tolist(), np.asarray(queries.condition).tolist(), np.asarray(scores))
+    for s, r, row in rows:
         times = asked.count((s, r))
         for o in np.argsort(-row, kind="stable")[:ANSWERS_PER_QUERY].tolist() if times else ():
             fact = (s, r, o) if r < graph.num_relations else (o, r - graph.num_relations, s)
             expected[fact] = max(expected.get(fact, 0), times * float(np.exp(row[o])))
     wanted = round(len(known) / HISTORY_LEN)
     best = sorted(expected, key=expected.get, reverse=True)[:wanted]
-    assert facts_of(store[cut], graph.num_relations) == set(best)
+    assert facts_of_snapshot(store[cut], graph.num_relations) == set(best)
 
 
 def test_no_fact_of_the_split_is_read(model, graph):
     cut = int(graph.split_snapshots("test")[0])
     later = graph.snapshot >= cut
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+    rows = facts_of(graph)
     other = rows.copy()
     other[later, 0], other[later, 1] = (rows[later, 2] + 1) % 9, (rows[later, 1] + 1) % graph.num_relations
-    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(graph.split > 1))}
-    sizes = {"num_entities": 9, "num_relations": graph.num_relations}
-    stores = [forecast(model, make_graph(facts, **sizes, **bounds)) for facts in (rows, other)]
+    stores = [forecast(model, with_facts(graph, facts)) for facts in (rows, other)]
     for number in range(cut, graph.num_snapshots):
         one, two = (store[number] for store in stores)
         assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))

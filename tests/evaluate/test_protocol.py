@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.helpers import both_directions, make_graph, random_graph, tiny_model
+from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.index.snapshots import SnapshotStore, stack_window
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.protocol import evaluate_model
 from tirgn_eqx.types import Queries, Window
 
 WINDOW_SIZES, SEEN = (12, 60, 30), 16
-KINDS = ("entity", "relation")
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tirgn_eqx.evaluate.ranks import answer_ranks
-from tirgn_eqx.evaluate.results import calibration, summarize
+from tirgn_eqx.evaluate.results import summarize
 from tirgn_eqx.types import Queries
 
-UNITS, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16
+QUERIES, CANDIDATES, ANSWERS, TRUE = 3, 6, 8, 16
 
 
 @jax.jit
@@ -18,18 +17,18 @@ def ranks_of(scores, queries):
 
 
 def make_queries(answers, true):
-    """Queries with the given (unit, answer) and true (unit, candidate) pairs, padded as the loader pads."""
+    """Queries with the given (query, answer) and true (query, candidate) pairs, padded as the loader pads."""
 
     def pad(pairs, size, filler):
         return np.array(pairs + [filler] * (size - len(pairs)), np.int32).T
 
     answer_query, answer = pad(answers, ANSWERS, (0, 0))
-    true_query, true_candidate = pad(true, TRUE, (UNITS, CANDIDATES))
-    weight = np.bincount([unit for unit, _ in answers], minlength=UNITS)
+    true_query, true_candidate = pad(true, TRUE, (QUERIES, CANDIDATES))
+    weight = np.bincount([query for query, _ in answers], minlength=QUERIES)
     empty = jnp.zeros(0, jnp.int32)
     return Queries(
-        subject=jnp.zeros(UNITS, jnp.int32),
-        condition=jnp.zeros(UNITS, jnp.int32),
+        subject=jnp.zeros(QUERIES, jnp.int32),
+        condition=jnp.zeros(QUERIES, jnp.int32),
         weight=jnp.asarray(weight, jnp.float32),
         answer_query=jnp.asarray(answer_query),
         answer=jnp.asarray(answer),
@@ -54,11 +53,11 @@ def rank(scores, answer, left_out=()):
 def problems(draw):
     """Scores with many ties, answers, and every true pair: the answers and some more."""
     levels = st.sampled_from([-np.inf, -2.5, -1.25, -1.0])
-    scores = draw(st.lists(levels, min_size=UNITS * CANDIDATES, max_size=UNITS * CANDIDATES))
-    pair = st.tuples(st.integers(0, UNITS - 1), st.integers(0, CANDIDATES - 1))
+    scores = draw(st.lists(levels, min_size=QUERIES * CANDIDATES, max_size=QUERIES * CANDIDATES))
+    pair = st.tuples(st.integers(0, QUERIES - 1), st.integers(0, CANDIDATES - 1))
     answers = draw(st.lists(pair, min_size=1, max_size=ANSWERS))
     more = draw(st.sets(pair, max_size=TRUE - ANSWERS))
-    return np.array(scores, np.float32).reshape(UNITS, CANDIDATES), answers, sorted(more | set(answers))
+    return np.array(scores, np.float32).reshape(QUERIES, CANDIDATES), answers, sorted(more | set(answers))
 
 
 @settings(max_examples=150, deadline=None)
@@ -66,12 +65,12 @@ def problems(draw):
 def test_ranks_by_counting(problem):
     scores, answers, true = problem
     ranks = ranks_of(jnp.asarray(scores), make_queries(answers, true))
-    for i, (unit, answer) in enumerate(answers):
-        known = {candidate for other, candidate in true if other == unit}
+    for i, (query, answer) in enumerate(answers):
+        known = {candidate for other, candidate in true if other == query}
         filtered, raw = float(ranks.filtered[i]), float(ranks.raw[i])
-        assert raw == rank(scores[unit], answer)
-        assert filtered == rank(scores[unit], answer, known - {answer})
-        assert float(ranks.nll[i]) == -scores[unit, answer]
+        assert raw == rank(scores[query], answer)
+        assert filtered == rank(scores[query], answer, known - {answer})
+        assert float(ranks.nll[i]) == -scores[query, answer]
         assert 1 <= filtered <= raw <= CANDIDATES
         assert filtered <= CANDIDATES - len(known) + 1
 
@@ -83,20 +82,20 @@ def test_scores_of_other_true_answers_do_not_matter_under_the_filter(problem, sc
     queries = make_queries(answers, true)
     before = ranks_of(jnp.asarray(scores), queries)
     changed = scores.copy()
-    (own, truth), others = answers[0], [c for unit, c in true if unit == answers[0][0]]
+    (own, truth), others = answers[0], [c for query, c in true if query == answers[0][0]]
     changed[own, [c for c in others if c != truth]] = score
     after = ranks_of(jnp.asarray(changed), queries)
     assert float(before.filtered[0]) == float(after.filtered[0])
 
 
 def test_equal_scores_for_all_give_the_middle():
-    ranks = ranks_of(jnp.full((UNITS, CANDIDATES), -1.5), make_queries([(1, 4)], [(1, 4), (1, 0), (1, 2)]))
+    ranks = ranks_of(jnp.full((QUERIES, CANDIDATES), -1.5), make_queries([(1, 4)], [(1, 4), (1, 0), (1, 2)]))
     assert float(ranks.raw[0]) == (1 + CANDIDATES) / 2
     assert float(ranks.filtered[0]) == (1 + CANDIDATES - 2) / 2
 
 
 def test_nan_scores_give_nan_and_never_a_good_rank():
-    scores = np.full((UNITS, CANDIDATES), -1.0, np.float32)
+    scores = np.full((QUERIES, CANDIDATES), -1.0, np.float32)
     scores[1] = np.nan
     ranks = ranks_of(jnp.asarray(scores), make_queries([(0, 1), (1, 4)], [(0, 1), (1, 4)]))
     for values in ranks:
@@ -105,20 +104,8 @@ def test_nan_scores_give_nan_and_never_a_good_rank():
     assert np.isnan(figures["mrr"])
 
 
-def test_summary():
-    figures = summarize(np.array([1.0, 2.0, 4.0, 10.5]), np.array([0.0, 1.0, 2.0, 5.0]))
-    assert figures == {
-        "mrr": pytest.approx((1 + 1 / 2 + 1 / 4 + 1 / 10.5) / 4),
-        "hits_at_1": 0.25,
-        "hits_at_3": 0.5,
-        "hits_at_10": 0.75,
-        "nll": 2.0,
-    }
-    assert all(np.isnan(value) for value in summarize(np.zeros(0), np.zeros(0)).values())
-
-
 def test_brier_and_confidence():
-    scores = np.zeros((UNITS, CANDIDATES), np.float32)
+    scores = np.zeros((QUERIES, CANDIDATES), np.float32)
     scores[0], scores[1] = [0.5, 0.25, 0.25, 0, 0, 0], [0.4, 0.4, 0.2, 0, 0, 0]
     answers = [(0, 0), (0, 1), (1, 0), (1, 2)]
     found = ranks_of(jnp.asarray(scores), make_queries(answers, answers))
@@ -132,33 +119,12 @@ def test_brier_and_confidence():
     assert np.asarray(found.right)[:number].tolist() == [1, 0, 0.5, 0]
 
 
-def test_calibration_error():
-    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.1])
-    right = np.array([1.0, 1.0, 1.0, 0.0, 0.5, 0.5])
-    found = calibration(confidence, right, np.full(6, 0.25), bins=10)
-    assert found.brier == 0.25
-    assert found.ece == pytest.approx((4 * abs(0.9 - 0.75) + 2 * abs(0.1 - 0.5)) / 6)
-    assert [(row.queries, row.right) for row in found.reliability] == [(2, 0.5), (4, 0.75)]
-    assert calibration(np.array([1.0]), np.array([1.0]), np.zeros(1)).ece == 0
-    for broken in (np.array([np.nan]), np.zeros(0)):
-        assert np.isnan(calibration(broken, broken, broken).ece)
-
-
-def test_bins_hold_the_probabilities_between_their_bounds():
-    confidence = np.array([0.0, 0.05, 0.1, 0.19, 0.2, 0.95, 1.0])
-    rows = calibration(confidence, np.ones(7), np.zeros(7), bins=10).reliability
-    told = [(row.low, row.high, row.queries) for row in rows]
-    assert told == [(0.0, 0.1, 2), (0.1, 0.2, 2), (0.2, 0.3, 1), (0.9, 1.0, 2)]
-    for row in rows:
-        assert row.low <= row.probability <= row.high
-
-
 def test_rows_of_padding_take_no_place():
     """The last two columns pad a table; whatever stands there, the ranks are those without them."""
-    scores = np.tile(np.array([0.1, 0.4, 0.2, 0.3, 0.9, 0.2], np.float32), (UNITS, 1))
+    scores = np.tile(np.array([0.1, 0.4, 0.2, 0.3, 0.9, 0.2], np.float32), (QUERIES, 1))
     answers = [(0, 1), (1, 2), (2, 0)]
     queries = make_queries(answers, answers)
     rank_of = jax.jit(lambda scores, queries: answer_ranks(scores, jnp.zeros(ANSWERS), queries, 4))
     found = rank_of(jnp.asarray(scores), queries)
-    expected = [rank(scores[unit, :4], answer) for unit, answer in answers]
+    expected = [rank(scores[query, :4], answer) for query, answer in answers]
     assert found.raw[:3].tolist() == found.filtered[:3].tolist() == expected == [1, 3, 4]

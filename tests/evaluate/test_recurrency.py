@@ -3,12 +3,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import both_directions, dataset, facts_of_a_graph, make_graph, random_graph
+from tests.helpers import both_directions, dataset, facts_of, facts_of_a_graph, make_graph, random_graph, with_facts
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.data.graph import SPLITS
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
-from tirgn_eqx.models.recurrency import Recurrency, RelaxedPart
+from tirgn_eqx.models.recurrency import Recurrency
 
 # With decays that are whole numbers every sum is exact, so that ties are ties in both computations.
 DECAYS, SHARES = (0.0, 1.0, 2.0), (0.0, 0.5, 0.75, 1.0)
@@ -125,17 +125,15 @@ def test_the_search_takes_what_is_best_on_valid():
 
 def test_the_search_never_sees_the_test_split():
     graph = random_graph(7, num_entities=10, facts=20)
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+    rows = facts_of(graph)
     test = graph.split == SPLITS.index("test")
     other = rows.copy()
     other[test, 0], other[test, 2] = rows[test, 2], (rows[test, 0] + 3) % graph.num_entities
-    sizes = {"num_entities": 10, "num_relations": graph.num_relations}
-    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(test))}
     # Facts of both splits at the time of the boundary are true at the same time: only later ones are changed.
-    boundary = graph.snapshot[bounds["test"]]
+    boundary = graph.snapshot[test][0]
     other[graph.snapshot == boundary] = rows[graph.snapshot == boundary]
     assert np.any(other != rows)
-    one, two = (search_recurrency(make_graph(facts, **sizes, **bounds)) for facts in (rows, other))
+    one, two = (search_recurrency(with_facts(graph, facts)) for facts in (rows, other))
     assert one.to_dict() == two.to_dict()
 
 
@@ -146,48 +144,17 @@ def test_nothing_at_or_after_the_cut_is_read_in_multi_step():
     last = graph.num_snapshots - 1
     between = (graph.snapshot >= cut) & (graph.snapshot < last)
     assert between.any() and cut < last
-    rows = np.stack([graph.subject, graph.relation, graph.object, graph.snapshot], 1)
+    rows = facts_of(graph)
     other = rows.copy()
     other[between, 0] = (rows[between, 0] + 1) % 10
-    sizes = {"num_entities": 10, "num_relations": graph.num_relations}
-    bounds = {"valid": int(np.argmax(graph.split > 0)), "test": int(np.argmax(graph.split > 1))}
     model = Recurrency.constant(graph.num_relations, 0.3, 0.9)
 
     def at_the_end(facts, setting):
-        found = RecurrencyEvaluator(make_graph(facts, **sizes, **bounds), "test", setting)(model)
+        found = RecurrencyEvaluator(with_facts(graph, facts), "test", setting)(model)
         return found.filtered["entity"][found.snapshot == last].tolist()
 
     assert at_the_end(rows, "multi-step") == at_the_end(other, "multi-step")
     assert at_the_end(rows, "single-step") != at_the_end(other, "single-step")
-
-
-def test_parts():
-    model = Recurrency(np.array([0.1, 0.2]), np.array([0.5, 0.9]))
-    assert model.variant("strict").share.tolist() == [1, 1]
-    assert model.variant("relaxed").share.tolist() == [0, 0]
-    assert model.variant("combined").to_dict() == {"decay": [0.1, 0.2], "share": [0.5, 0.9]}
-    assert Recurrency.constant(3, 0.1, 0.5).to_dict() == {"decay": 0.1, "share": 0.5}
-
-
-@pytest.mark.parametrize(
-    "decay,share,message",
-    [
-        (-1.0, 0.5, "decay = -1.0"),
-        (np.nan, 0.5, "decay = nan"),
-        (0.1, 1.5, "share = 1.5"),
-        (0.1, np.nan, "share = nan"),
-    ],
-)
-def test_bad_parameters(decay, share, message):
-    with pytest.raises(ConfigError, match=message):
-        Recurrency.constant(1, decay, share)
-
-
-def test_more_counts_than_fit():
-    with pytest.raises(DataError, match="1,226,440 entities and 596 relations: too many"):
-        RelaxedPart(2 * 596, 1_226_440)
-    with pytest.raises(ConfigError, match="variant 'loose'"):
-        Recurrency.constant(1, 0.1, 0.5).variant("loose")
 
 
 def test_a_split_without_queries():

@@ -33,7 +33,7 @@ def model_of(graph, kind):
 
 @eqx.filter_jit
 def recurrent_scores(model, batch, edgeless):
-    """[part, unit, entity]: of a batch's entity queries."""
+    """[part, query, entity]: of a batch's entity queries."""
     encoding = encode_rows(model, batch.window, batch.rows, edgeless)
     options = {"encoding": encoding, "time_index": batch.time_index, "kind": "entity"}
     return jax.lax.map(lambda queries: model.ranking_scores(queries=queries, **options)[0], batch.entity_queries)
@@ -41,7 +41,7 @@ def recurrent_scores(model, batch, edgeless):
 
 @eqx.filter_jit
 def evidence_scores(model, batch):
-    """[unit, entity]: of a batch's entity queries."""
+    """[query, entity]: of a batch's entity queries."""
     intensity = model.entity_intensities(batch)
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
@@ -60,8 +60,8 @@ def scores_of(model, graph, split):
             batch, facts = prepared.batch, asked(graph, split, prepared.target)
             if hasattr(batch, "entity"):
                 score = np.asarray(evidence_scores(model, batch))
-                for row, unit in zip(prepared.rows["entity"], np.asarray(batch.entity.answers.answer_query)):
-                    found[prepared.target, *facts[row, :2].tolist()] = score[unit]
+                for row, query in zip(prepared.rows["entity"], np.asarray(batch.entity.answers.answer_query)):
+                    found[prepared.target, *facts[row, :2].tolist()] = score[query]
                 continue
             _, _, edgeless, _ = evaluator._rank_arguments(model)(prepared)
             score, queries = np.asarray(recurrent_scores(model, batch, edgeless)), batch.entity_queries

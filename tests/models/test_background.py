@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import entity_intensities, random_graph
-from tests.models.test_evidence import batch_at, rough, small
+from tests.helpers import random_graph
+from tests.models.evidence_helpers import batch_at, entity_intensities, rough, small
 from tests.models.test_mixture import settings
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.data import simulate

@@ -1,106 +1,38 @@
 """The evidence model: its intensities against the definition, no leak, explanations, training."""
 
 import dataclasses
-import functools
-import json
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import both_directions, entity_intensities, make_graph, random_facts, random_graph, same_bits
+from tests.helpers import make_graph, random_graph, same_bits
+from tests.models.evidence_helpers import (
+    FORMS,
+    answer_log_probabilities,
+    batch_at,
+    build,
+    entity_intensities,
+    gelu,
+    log_intensity,
+    random_facts,
+    real_answers,
+    relation_intensities,
+    small,
+)
 from tirgn_eqx.checkpoint.models import load_model, save_model
-from tirgn_eqx.config import preset
-from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.batches.evidence_queries import Gatherer, QueryFacts, build_batch, natural_bucket, rounded_bucket
 from tirgn_eqx.data.index.evidence import EvidenceIndex
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
-from tirgn_eqx.evaluate import evaluate_model
-from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator
-from tirgn_eqx.evaluate.explain import Explainer
-from tirgn_eqx.models import build_model
+from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.models import evidence as module
-from tirgn_eqx.train import trainer as training
-from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.step import evidence_loss
-
-FORMS = [(True, True), (False, False), (True, False), (False, True)]
-
-
-def small(**changes):
-    settings = {"embedding_dim": 6, "evidence_heads": 3, "evidence_hidden": 4, "dropout": 0.0, "precision": "f32"}
-    return preset("evidence").replace(**settings | changes)
-
-
-def rough(model, seed=0):
-    """The model with every parameter moved about, so that none is still where it begins."""
-    leaves, tree = jax.tree.flatten(model)
-    rng = np.random.default_rng(seed)
-
-    def move(x):
-        return x + jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
-
-    return jax.tree.unflatten(tree, [move(x) for x in leaves])
-
-
-@functools.cache
-def made(entities, relations, changes):
-    def make(key):
-        return build_model(entities, relations, small(**dict(changes)), key=key)
-
-    return rough(eqx.filter_jit(make)(jax.random.key(2)))
-
-
-def build(graph, **changes):
-    return made(graph.num_entities, graph.num_relations, tuple(changes.items()))
 
 
 @pytest.fixture(scope="module")
 def graph():
     return random_graph(3, num_entities=14, facts=8)
-
-
-def asked_at(graph, target):
-    here = slice(*graph.offsets[target : target + 2].tolist())
-    return QueryFacts(*(np.array(column) for column in list(zip(*both_directions(graph, here)))[:3]))
-
-
-def batch_at(graph, model, target, **options):
-    index = EvidenceIndex(graph)
-    gathered = Gatherer(index, **model.loader_options | options).gather(asked_at(graph, target), index.cutoff(target))
-    return build_batch(gathered, rounded_bucket(gathered)), gathered
-
-
-@eqx.filter_jit
-def relation_intensities(model, batch):
-    return model.relation_intensities(batch, model.background_logits(batch))
-
-
-def answer_log_probabilities(model, batch):
-    """Of the real answers."""
-    found = eqx.filter_jit(lambda m, b: m.answer_log_probabilities(b))(model, batch)
-    kinds = (batch.entity, batch.relation)
-    return [np.asarray(values)[np.asarray(kind.answers.answer_weight) > 0] for values, kind in zip(found, kinds)]
-
-
-def real_answers(answers):
-    real = np.asarray(answers.answer_weight) > 0
-    return np.asarray(answers.answer_query)[real], np.asarray(answers.answer)[real]
-
-
-def gelu(z):
-    return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
-
-
-def log_intensity(part, x, relation):
-    """A `LogIntensity` in NumPy, f64."""
-    w = {field.name: np.asarray(getattr(part, field.name), np.float64) for field in dataclasses.fields(part)}
-    z = x @ w["inner"] + w["bias"][relation]
-    return gelu(z) @ w["outer"] + w["slope"][relation] @ x + w["level"][relation]
 
 
 def neighbour_mean(layer, vectors, gathered):
@@ -276,181 +208,11 @@ def test_nothing_at_or_after_the_target_is_seen(seed):
     )
 
 
-@pytest.mark.ci
-def test_multi_step_sees_nothing_after_the_cut():
-    rng = np.random.default_rng(0)
-    rows = np.stack([rng.integers(0, n, 60) for n in (7, 2, 7)] + [np.repeat(np.arange(10), 6)], 1)
-    graph = make_graph(rows, num_entities=7, num_relations=2, valid=30, test=42)
-    model, number = build(graph), 8
-
-    def evaluate(graph):
-        return evaluate_model(model, graph, history_len=1, setting="multi-step")
-
-    first = evaluate(graph)
-    # Everything at the first test snapshot is changed, which later ones must not see.
-    changed = rows.copy()
-    changed[42:48, 0] = (changed[42:48, 0] + 1) % 7
-    second = evaluate(make_graph(changed, num_entities=7, num_relations=2, valid=30, test=42))
-    later = first.snapshot >= number
-    assert later.any() and np.array_equal(first.filtered["entity"][later], second.filtered["entity"][later])
-    single = [
-        evaluate_model(model, g, history_len=1).nll["entity"]
-        for g in (graph, make_graph(changed, num_entities=7, num_relations=2, valid=30, test=42))
-    ]
-    assert not np.array_equal(single[0][later], single[1][later])
-    with pytest.raises(ConfigError, match="no window to feed"):
-        evaluate_model(model, graph, history_len=1, setting="multi-step, fed back")
-
-
-@pytest.mark.ci
-def test_parts_and_partners_beyond_the_limit_change_no_rank(graph):
-    model = build(graph)
-    options = dict(context=True, background=True, max_partners=0)
-    whole = EvidenceEvaluator(graph, "test", **options)(model)
-    parts = EvidenceEvaluator(graph, "test", **options)
-    parts.loader = EvidenceLoader(
-        graph, EvidenceIndex(graph), "test", EvidenceOptions(batch_size=3, max_buckets=2, with_truth=True)
-    )
-    assert len(parts.loader) > len(whole.graph.split_snapshots("test"))
-    divided = parts(model)
-    many = EvidenceEvaluator(graph, "test", **options | {"max_partners": graph.num_entities})(model)
-    one = EvidenceEvaluator(graph, "test", **options | {"max_partners": 1})(model)
-    assert not np.array_equal(one.filtered["entity"], whole.filtered["entity"])
-    for other in (divided, many):
-        assert np.array_equal(whole.snapshot, other.snapshot) and np.array_equal(whole.inverse, other.inverse)
-        for kind in ("entity", "relation"):
-            np.testing.assert_array_equal(whole.filtered[kind], other.filtered[kind])
-            np.testing.assert_allclose(whole.nll[kind], other.nll[kind], rtol=1e-4, atol=1e-5)
-
-
-def test_ranks_are_in_the_order_of_the_facts(graph):
-    model = build(graph)
-    found = EvidenceEvaluator(graph, "test", context=True, background=True, max_partners=0)(model)
-    target = graph.num_snapshots - 1
-    batch, gathered = batch_at(graph, model, target)
-    intensity = np.asarray(entity_intensities(model, batch))
-    asked, here = asked_at(graph, target), found.snapshot == target
-    split = np.tile(graph.split_mask("test")[slice(*graph.offsets[target : target + 2])], 2)
-    expected = []
-    for s, r, o in zip(asked.subject[split], asked.relation[split], asked.object[split]):
-        query = np.flatnonzero((gathered["subject"] == s) & (gathered["relation"] == r))[0]
-        true = asked.object[(asked.subject == s) & (asked.relation == r)]
-        rivals = np.delete(intensity[query], np.unique(true))
-        expected.append(1 + (rivals > intensity[query, o]).sum() + 0.5 * (rivals == intensity[query, o]).sum())
-    assert found.filtered["entity"][here].tolist() == expected
-
-
-@pytest.mark.parametrize("context, background", FORMS[:2])
-def test_shares_add_up_to_the_forecast(graph, context, background):
-    model = build(graph, evidence_context=context, evidence_background=background)
-    explain, target = Explainer(model, graph), graph.num_snapshots - 1
-    batch, gathered = batch_at(graph, model, target)
-    intensity = np.asarray(entity_intensities(model, batch), np.float64)
-    known = [fact for fact in both_directions(graph) if fact[3] < target]
-    events = 0
-    for query in range(0, len(gathered["subject"]), 2):
-        s, r = int(gathered["subject"][query]), int(gathered["relation"][query])
-        for o in range(0, graph.num_entities, 4):
-            found = explain(s, r, o, target)
-            np.testing.assert_allclose(sum(share.share for share in found.shares), 1, rtol=1e-4)
-            np.testing.assert_allclose(found.probability, intensity[query, o] / intensity[query].sum(), rtol=1e-4)
-            past = [fact for fact in known if (fact[0], fact[2]) == (s, o)]
-            named = {share.relation_id: share for share in found.shares if share.kind == "event"}
-            assert set(named) == {q for _, q, _, _ in past}
-            for q, share in named.items():
-                times = [t for _, p, _, t in past if p == q]
-                assert (share.events, share.snapshot) == (len(times), max(times)) and share.share > 0
-            events += len(named)
-    assert events > 10
-    best = explain(int(gathered["subject"][0]), int(gathered["relation"][0]), None, target)
-    assert best.candidate == int(intensity[0].argmax())
-    text = json.loads(json.dumps(best.to_dict()))
-    assert text["probability"] == best.probability
-
-
-def test_an_explanation_says_who_did_what_to_whom():
-    names = {"entity_names": ("Anna", "Ben", "Cleo"), "relation_names": ("greets", "pays")}
-    graph = make_graph([(0, 0, 1, 0), (1, 1, 0, 1), (0, 0, 2, 2)], num_entities=3, num_relations=2, **names)
-    explain = Explainer(build(graph), graph)
-    # Who greets Ben? In the ids of the model: what stands in the inverse of "greets" to Ben.
-    found = explain(1, 2, 0, 2).to_dict()
-    assert (found["subject"], found["relation"], found["object"]) == ("Anna", "greets", "Ben")
-    assert found["predicted"] == "subject" and found["time"] == 2
-    events = {
-        (s["subject"], s["relation"], s["object"], s["events"], s["last"]) for s in found["shares"] if "relation" in s
-    }
-    assert events == {("Anna", "greets", "Ben", 1, 0), ("Ben", "pays", "Anna", 1, 1)}
-    # Of Cleo nothing was known then.
-    assert {share.kind for share in explain(0, 0, 2, 2).shares} == {"background"}
-
-
-@pytest.mark.ci
-def test_memory_that_runs_out_is_said_with_what_to_do(tmp_path, monkeypatch):
-    def run_out(self, *arguments):
-        raise MemoryError
-
-    monkeypatch.setattr(training.CompiledStep, "__call__", run_out)
-    graph = simulate(num_days=10, num_entities=12, seed=1).graph
-    config = small(max_buckets=1, evidence_background=False, logdir=str(tmp_path / "log"))
-    with pytest.raises(DataError, match="smaller --batch-size \\(now 2048\\)"):
-        train_tirgn(graph, config, model_dir=tmp_path)
-
-
-def test_half_precision_is_refused(graph, tmp_path):
-    with pytest.raises(ConfigError, match="evidence sums intensities in f32"):
-        train_tirgn(graph, small(precision="bf16", logdir=str(tmp_path)), model_dir=tmp_path)
-
-
-def test_an_explanation_of_what_does_not_exist_is_refused(graph):
-    explain = Explainer(build(graph), graph)
-    for arguments in [(99, 0, 1, 1), (0, 99, 1, 1), (0, 0, 99, 1), (0, 0, 1, 99), (-1, 0, 1, 1)]:
-        with pytest.raises(DataError, match="does not exist"):
-            explain(*arguments)
-
-
-@pytest.mark.ci
-def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
-    graph = simulate(num_days=20, num_entities=30, seed=1).graph
-    config = small(epochs=3, batch_size=64, max_buckets=1, dropout=0.2, ema_decay=0.9, logdir=str(tmp_path / "log"))
-    whole = train_tirgn(graph, config, model_dir=tmp_path / "whole")
-    assert whole["model_type"] == "evidence" and whole["status"] == "complete"
-    calls = iter([False] * 7 + [True] * 1000)
-    part = train_tirgn(graph, config, model_dir=tmp_path / "part", stop=lambda: next(calls))
-    assert part["status"] == "interrupted"
-    train_tirgn(graph, config, model_dir=tmp_path / "part", resume=True)
-    first, _, described = load_model(tmp_path / "whole" / "tirgn_trained.npz", "evidence")
-    second, _, _ = load_model(tmp_path / "part" / "tirgn_trained.npz")
-    assert same_bits(first, second) and described["model_type"] == "evidence"
-    model, _, _ = load_model(whole["checkpoint"])
-    again = evaluate_model(model, graph, history_len=1)
-    assert again.entity["mrr"] == whole["test"]["entity"]["mrr"]
-    with pytest.raises(CheckpointError, match="'evidence', not 'tirgn'"):
-        load_model(whole["checkpoint"], "tirgn")
-
-
 def test_a_checkpoint_without_one_of_its_arrays_is_refused(graph, tmp_path):
     model = build(graph, evidence_background=False)
     path = save_model(tmp_path / "m", model, small(), graph)
     with pytest.raises(CheckpointError, match="background.*is missing"):
         load_model(path)
-
-
-@pytest.mark.slow
-def test_it_learns_what_recurs(tmp_path):
-    # Entity s greets s + 1 every day, but for a tenth of the days, when it is somebody else.
-    rng = np.random.default_rng(0)
-    rows = [
-        (s, 0, (s + 1) % 12 if rng.random() > 0.1 else int(rng.integers(12)), t) for t in range(40) for s in range(12)
-    ]
-    graph = make_graph(rows, num_entities=12, num_relations=1, valid=360, test=420)
-    config = small(epochs=6, learning_rate=0.02, max_buckets=1)
-    model = build_model(12, 1, config, key=jax.random.key(0))
-    before = evaluate_model(model, graph, history_len=1)
-
-    result = train_tirgn(graph, config.replace(logdir=str(tmp_path / "log")), model_dir=tmp_path)
-    assert result["test"]["entity"]["nll"] < min(1.2, before.entity["nll"] - 0.3)
-    assert result["test"]["entity"]["hits_at_1"] > 0.8
-    assert result["parameters"] == parameter_count(model)
 
 
 def test_dropout_scales_what_it_keeps_and_has_one_mask_for_all_candidates(graph):

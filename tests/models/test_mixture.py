@@ -9,15 +9,22 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import entity_intensities, make_graph, random_facts, random_graph, same_bits
-from tests.models.test_evidence import answer_log_probabilities, asked_at, batch_at, real_answers, rough, small
+from tests.helpers import make_graph, random_graph, same_bits
+from tests.models.evidence_helpers import (
+    answer_log_probabilities,
+    batch_at,
+    entity_intensities,
+    query_facts_at,
+    random_facts,
+    real_answers,
+    rough,
+    small,
+)
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import FAMILIES, EvidenceTrainingConfig, GivenSettings, MixtureTrainingConfig
 from tirgn_eqx.data import simulate
-from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.batches.windows import WindowLoader
-from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.evaluate import evaluate_model
 from tirgn_eqx.evaluate.encoding import Encoder
@@ -134,25 +141,6 @@ def test_intensities_are_those_of_the_definition(graph):
         np.testing.assert_allclose(ours[query], expected, rtol=5e-3)
 
 
-@pytest.mark.ci
-def test_windows_without_queries_encode_as_those_of_batches(graph):
-    model = build(graph).structure
-    for known in (None, 3):
-        loader = GraphLoader(
-            graph,
-            build_history_vocabulary(graph),
-            "test",
-            GraphOptions(history_len=HISTORY_LEN, history_end=known, unique=True),
-        )
-        encoder = Encoder(model, WindowLoader(graph, "test", history_len=HISTORY_LEN, history_end=known))
-        for target in loader.items.tolist():
-            expected, _ = eqx.filter_jit(lambda m, w: m.encoder(w))(model, loader.build(target).batch.window)
-            found, time_index = encoder(target)
-            np.testing.assert_allclose(found.entity, expected.entity, atol=1e-6)
-            np.testing.assert_allclose(found.relation, expected.relation, atol=1e-6)
-            assert float(time_index) == graph.time_index[target]
-
-
 def test_nothing_at_or_after_the_target_is_seen():
     rng = np.random.default_rng(0)
     past, now = random_facts(rng, np.arange(5)), random_facts(rng, np.array([5]))
@@ -193,7 +181,7 @@ def test_multi_step_knows_nothing_after_the_cut(graph):
     found = evaluate_model(model, graph, history_len=HISTORY_LEN, setting="multi-step")
     first = int(graph.split_snapshots("test")[0])
     explain = Explainer(model, graph, history_len=HISTORY_LEN)
-    asked = asked_at(graph, graph.num_snapshots - 1)
+    asked = query_facts_at(graph, graph.num_snapshots - 1)
     place = np.flatnonzero(found.snapshot == graph.num_snapshots - 1)[0]
     last = explain(*(int(x[0]) for x in (asked.subject, asked.relation, asked.object)), graph.num_snapshots - 1, first)
     np.testing.assert_allclose(found.nll["entity"][place], -np.log(last.probability), rtol=1e-3)
@@ -352,8 +340,7 @@ def test_fitting_the_gate_lowers_the_loss_and_touches_nothing_else(world):
 @pytest.mark.ci
 def test_one_snapshot_to_fit_on_is_forecast_with_the_gate_as_it_begins(tmp_path):
     rng = np.random.default_rng(0)
-    rows = np.stack([rng.integers(0, n, 48) for n in (7, 2, 7)] + [np.repeat(np.arange(8), 6)], 1)
-    graph = make_graph(rows, num_entities=7, num_relations=2, valid=36, test=42)
+    graph = make_graph(random_facts(rng, np.arange(8)), num_entities=7, num_relations=2, valid=36, test=42)
     model = built(7, 2)
     evaluator = MixtureEvaluator(graph, "valid", history_len=HISTORY_LEN, **model.evidence.loader_options)
     fitted, validation = staged.fit_gate(model, evaluator, lambda record: None, lambda: False)

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,7 +10,7 @@ from jaxtyping import Bool, Float
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, Document, Evaluation, Figures
+from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, DatasetDescription, Document, Evaluation, Figures
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
 
 RESAMPLES = 1000
@@ -90,7 +89,7 @@ class Comparison(Document):
     - `strata`: by "recurrence" of the answer, "direction", "relation" (the most frequent) and "snapshot".
     """
 
-    dataset: dict[str, Any]
+    dataset: DatasetDescription
     split: str
     filter: str
     models: list[ModelFigures]
@@ -177,16 +176,18 @@ def compare(
         a, b, bounds = interval((reciprocal[0][chosen], reciprocal[1][chosen]))
         return Stratum(name=name, queries=queries, share=share, mrr=[a, b], difference=a - b, interval=list(bounds))
 
+    # As numbers, because NumPy does not subtract booleans.
     hits = {f"hits_at_{k}": ((ranks[0] <= k).astype(np.float64), (ranks[1] <= k).astype(np.float64)) for k in HITS}
     difference: dict[str, Difference] = {}
     for name, values in ({"mrr": reciprocal} | hits).items():
         a, b, (low, high) = interval(values)
+        # Hits of the second model may be 0, an MRR never is.
         percent = 100 * (a / b - 1) if b else None
         difference[name] = Difference(points=100 * (a - b), percent=percent, interval_points=[100 * low, 100 * high])
     # NaN compares false, so a model whose ranks are not numbers does not pass.
     relative = one.entity["mrr"] / two.entity["mrr"] - 1
     return Comparison(
-        dataset=one.graph.describe(),
+        dataset=DatasetDescription.of(one.graph),
         split=one.split,
         filter="time",
         models=[first.figures(), second.figures()],
@@ -209,6 +210,7 @@ def _check_queries(first: EvaluatedModel, second: EvaluatedModel) -> None:
     for column, names in (("subject", "entity"), ("relation", "relation"), ("object", "entity")):
         mine, theirs = (getattr(graph, f"{names}_names") for graph in (one.graph, two.graph))
         ids, others = getattr(one.graph, column), getattr(two.graph, column)
+        # Where either side has no names, its ids are taken to be those of the other.
         if mine != theirs and mine is not None and theirs is not None:
             others = find_names(theirs, mine)[others]
         same = same and np.array_equal(ids, others)
@@ -240,8 +242,10 @@ def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum
     history_end = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
     kind = recurrence(graph, evaluation.split, history_end)
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))
+    # Both directions of a relation are one stratum.
     relation = relation % graph.num_relations
     counts = np.bincount(relation, minlength=graph.num_relations)
+    # Stable, so that relations of equal frequency stand in the order of their ids.
     frequent = [number for number in np.argsort(-counts, kind="stable")[:MAX_RELATIONS].tolist() if counts[number]]
     return {
         "recurrence": [stratum(name, kind == number) for number, name in enumerate(RECURRENCE)],

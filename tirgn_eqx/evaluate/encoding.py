@@ -60,6 +60,7 @@ class Encoder:
 
     def __call__(self, target: int, history_end: int | None = None) -> tuple[Encoding, Float[Array, ""]]:
         """(encoding, clock) at snapshot `target`; nothing from snapshot `history_end` on is read (None: `target`)."""
+        # A single encoding is kept, because an evaluation takes the targets in order of time.
         if self._last is None or self._last[0] != (target, history_end):
             found = self.windows.build(target, history_end)
             # Windows near the beginning of the data are shorter, and edgeless states depend on the length alone.

@@ -2,10 +2,11 @@
 # JAX's own annotations are partial.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, Unpack, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,14 +29,16 @@ from tirgn_eqx.evaluate.feedback import forecast_snapshots
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
+from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import Placement, everywhere, table_rows
-from tirgn_eqx.types import Answers, Batch, EvidenceBatch
+from tirgn_eqx.types import Answers, Batch, EvidenceBatch, Queries
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
+BatchT = TypeVar("BatchT")
 Split = Literal["train", "valid", "test"]
-# About the most [unit, candidate] scores that are held at once: 256 and 64 MiB in f32.
+# About the most [query, candidate] scores that are held at once: 256 and 64 MiB in f32.
 MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
 # Padding that takes about as long to score as one more shape takes to compile (5 s on two cores): [query, candidate]
 # scores, and cells and entries of evidence.
@@ -57,15 +60,15 @@ def rank_batch(
     # The window is the same for all micro-batches, so it is encoded once.
     encoding = encode_rows(model, batch.window, batch.rows, edgeless)
 
-    def rank_micro_batch(both: Any) -> tuple[Ranks, Ranks]:
-        options: dict[str, Any] = {"encoding": encoding, "time_index": batch.time_index, "num_entities": num_entities}
+    def rank_micro_batch(both: tuple[Queries, Queries]) -> tuple[Ranks, Ranks]:
         ranks: list[Ranks] = []
         for kind, queries, degree in zip(KINDS, both, (None, None) if temperature is None else temperature):
-            scores = model.ranking_scores(queries=queries, kind=kind, **options)
+            scores = model.ranking_scores(encoding, queries, batch.time_index, kind=kind, num_entities=num_entities)
             real = num_entities if kind == "entity" else None
             ranks.append(answer_ranks(*tempered(*scores, queries, degree), queries, real))
         return ranks[0], ranks[1]
 
+    # In a loop, because the scores of all micro-batches at once would not fit into the memory.
     return everywhere(jax.lax.map(rank_micro_batch, (batch.entity_queries, batch.relation_queries)))
 
 
@@ -75,7 +78,7 @@ def rank_evidence_batch(
     """Ranks of a batch's entity and relation answers, each `(answer,)`; `temperature`: for the two kinds of query."""
 
     def ranks(
-        intensity: Float[Array, "unit candidate"], answers: Answers, temperature: Float[Array, ""] | None
+        intensity: Float[Array, "query candidate"], answers: Answers, temperature: Float[Array, ""] | None
     ) -> Ranks:
         probability = intensity / jnp.sum(intensity, 1, keepdims=True)
         own = jnp.log(probability[answers.answer_query, answers.answer])
@@ -96,7 +99,19 @@ class EvaluationSteps(NamedTuple):
     encoder: EncoderSteps
 
 
-class Evaluator(ABC, Generic[ModelT]):
+@runtime_checkable
+class BatchSource(Protocol[BatchT]):
+    """What an evaluator needs of the loader of its batches; see `Loader`."""
+
+    @property
+    def buckets(self) -> Sequence[Hashable]: ...
+
+    def in_order(self) -> Iterator[Prepared[BatchT]]: ...
+
+    def one_of_each(self) -> Iterator[Prepared[BatchT]]: ...
+
+
+class Evaluator(ABC, Generic[ModelT, BatchT]):
     """Ranks every query of one split with models of one family and shape; compiles each batch shape once.
 
     The evaluators of the families share these arguments; `make_evaluator` builds the one that fits a model.
@@ -113,11 +128,10 @@ class Evaluator(ABC, Generic[ModelT]):
     **Raises:** DataError where no snapshot of the split has a past.
     """
 
-    loader: Any  # GraphLoader or EvidenceLoader, and with it what `Any` stands for below: the batches of either
-
     def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
         self.snapshots = evaluated_snapshots(graph, split)
+        # In the multi-step settings, the history of all targets ends before the first of them.
         self.history_end = None if setting == "single-step" else int(self.snapshots[0])
 
     def _shared_splits(self, candidates: Candidates | None) -> tuple[str, ...]:
@@ -126,11 +140,16 @@ class Evaluator(ABC, Generic[ModelT]):
         shared = self.split != "train" and self.history_end is None and candidates is None
         return ("valid", "test") if shared else ()
 
+    @property
     @abstractmethod
-    def _rank_arguments(self, model: ModelT) -> Callable[[Any], tuple[Any, ...]]:
+    def loader(self) -> BatchSource[BatchT]:
+        """The loader of the batches of the split."""
+
+    @abstractmethod
+    def _rank_arguments(self, model: ModelT) -> Callable[[Prepared[BatchT]], tuple[object, ...]]:
         """From a prepared batch to the arguments of `steps.rank`, without the temperature."""
 
-    def _batches(self, model: ModelT) -> Iterator[Any]:
+    def _batches(self, model: ModelT) -> Iterator[Prepared[BatchT]]:
         return self.loader.in_order()
 
     @jaxtyped(typechecker=beartype)
@@ -169,7 +188,7 @@ class Evaluator(ABC, Generic[ModelT]):
 
     def _ranked(
         self, model: ModelT, temperature: Temperature | None
-    ) -> Iterator[tuple[Prepared[Any], tuple[Ranks, Ranks]]]:
+    ) -> Iterator[tuple[Prepared[BatchT], tuple[Ranks, Ranks]]]:
         """Every batch with its ranks, which the device may still be computing."""
         batches, arguments = self._batches(model), self._rank_arguments(model)
         for prepared in batches:
@@ -188,14 +207,12 @@ class Evaluator(ABC, Generic[ModelT]):
                     self.steps.rank.prepare(self.loader.buckets[prepared.bucket], *arguments(prepared), None)
 
 
-class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
+class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):
     """Evaluates recurrent graph models: TiRGN, RE-GCN and models of your own.
 
     **Arguments:** those of `Evaluator`, and `history_len`, `history_window`: as trained; `vocabulary`, `store`: of the
     same graph, built here unless given; `placement`: the devices that the model is on.
     """
-
-    loader: GraphLoader
 
     def __init__(
         self,
@@ -217,31 +234,53 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         # On a mesh the entity table may end with padding rows, which take no part in ranks.
         padded = table_rows(graph.num_entities, placement.mesh) != graph.num_entities
         self._num_entities = graph.num_entities if padded else None
-        self._history: dict[str, Any] = {"history_len": history_len, "history_window": history_window}
         self._vocabulary, self._placement = vocabulary or build_history_vocabulary(graph), placement
-        self._history |= {"batch_size": min(1024, max(16, MAX_SCORES // graph.num_entities))}
-        self._options: dict[str, Any] = {"unique": True, "max_buckets": max_buckets, "with_truth": True}
-        self._options |= {"bucket_cost": SCORES_PER_SHAPE / graph.num_entities}
-        self._options |= {"shared_splits": self._shared_splits(candidates)}
-        self._options |= {"history_end": self.history_end, "candidates": candidates}
+        self._options = GraphOptions(
+            history_len=history_len,
+            history_window=history_window,
+            # Fewer queries where there are many entities, so that their scores stay below `MAX_SCORES`.
+            batch_size=min(1024, max(16, MAX_SCORES // graph.num_entities)),
+            # Inference decodes a query in the same way however many facts ask it, so equal ones are decoded once.
+            unique=True,
+            max_buckets=max_buckets,
+            bucket_cost=SCORES_PER_SHAPE / graph.num_entities,
+            shared_splits=self._shared_splits(candidates),
+            with_truth=True,
+            history_end=self.history_end,
+            candidates=candidates,
+        )
         # In the fed-back setting this loader, of frozen windows, serves until there are forecasts.
-        self.loader = self._make_loader(store, rows="window")
+        self._loader = self._make_loader(dataclasses.replace(self._options, rows="window"), store)
 
-    def _make_loader(self, store: SnapshotStore | None, **options: Any) -> GraphLoader:
-        chosen = GraphOptions(**self._history, **self._options, **options)
-        return GraphLoader(self.graph, self._vocabulary, self.split, chosen, store=store, placement=self._placement)
+    @property
+    def loader(self) -> GraphLoader:
+        """The loader of the batches of the split; in the fed-back setting, of the model that was evaluated last."""
+        return self._loader
+
+    def _make_loader(self, options: GraphOptions, store: SnapshotStore | None) -> GraphLoader:
+        return GraphLoader(self.graph, self._vocabulary, self.split, options, store=store, placement=self._placement)
 
     def _batches(self, model: RecurrentGraphModel) -> Iterator[Prepared[Batch]]:
         if self.setting == "multi-step, fed back":
             # The snapshots that are fed back are this model's own, so every call builds a loader of its own.
-            store = forecast_snapshots(model, self.graph, self.split, vocabulary=self._vocabulary, **self._history)
-            self.loader = self._make_loader(store, fed_back=True)
-        return self.loader.in_order()
+            store = forecast_snapshots(
+                model,
+                self.graph,
+                self.split,
+                history_len=self._options.history_len,
+                history_window=self._options.history_window,
+                vocabulary=self._vocabulary,
+                batch_size=self._options.batch_size,
+            )
+            # All entities are evolved here. Those that a forecast window touches differ from model to model, and so
+            # would the compiled shapes.
+            self._loader = self._make_loader(dataclasses.replace(self._options, fed_back=True), store)
+        return self._loader.in_order()
 
-    def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared[Any]], tuple[Any, ...]]:
+    def _rank_arguments(self, model: RecurrentGraphModel) -> Callable[[Prepared[Batch]], tuple[object, ...]]:
         edgeless: dict[int, Array] = {}
 
-        def arguments(prepared: Prepared[Any]) -> tuple[Any, ...]:
+        def arguments(prepared: Prepared[Batch]) -> tuple[object, ...]:
             # Near the beginning of the data, windows are shorter than `history_len`.
             length = min(self.loader.window_end(prepared.target), self.loader.options.history_len)
             if length not in edgeless:
@@ -251,7 +290,17 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel]):
         return arguments
 
 
-class EvidenceEvaluator(Evaluator[Any]):
+class EvidenceEvaluatorOptions(EvidenceLoaderOptions, total=False):
+    """The arguments of `EvidenceEvaluator` by name, as `MixtureEvaluator` takes and hands them on."""
+
+    setting: Setting
+    index: EvidenceIndex | None
+    max_buckets: int
+    steps: EvaluationSteps | None
+    candidates: Candidates | None
+
+
+class EvidenceEvaluator(Evaluator[Evidence | Mixture, EvidenceBatch]):
     """Evaluates evidence models, which look the past up in an index instead of a window.
 
     **Arguments:** those of `Evaluator`, and `context`, `background`, `max_partners`: as trained; `index`: of the same
@@ -260,7 +309,6 @@ class EvidenceEvaluator(Evaluator[Any]):
     **Raises:** ConfigError for the setting "multi-step, fed back".
     """
 
-    loader: EvidenceLoader
     windows: WindowLoader | None = None
 
     def __init__(
@@ -281,7 +329,7 @@ class EvidenceEvaluator(Evaluator[Any]):
             raise ConfigError("evidence: there is no window to feed forecasts back to; ask for multi-step")
         steps = steps or EvaluationSteps(CompileCache(rank_evidence_batch), EncoderSteps.new())
         super().__init__(graph, split, setting, steps)
-        self.loader = EvidenceLoader(
+        self._loader = EvidenceLoader(
             graph,
             index or EvidenceIndex(graph),
             split,
@@ -299,18 +347,19 @@ class EvidenceEvaluator(Evaluator[Any]):
             ),
         )
 
+    @property
+    def loader(self) -> EvidenceLoader:
+        """The loader of the batches of the split."""
+        return self._loader
+
     def model_at(self, model: Evidence | Mixture) -> Callable[[int], Evidence | MixtureAtTarget]:
         """A function from a target of the split to `model` as it forecasts that target."""
         at = model_at(model, self.windows, self.steps.encoder)
         return lambda target: at(target, None)
 
-    def _rank_arguments(self, model: Any) -> Callable[[Prepared[Any]], tuple[Any, ...]]:
+    def _rank_arguments(self, model: Evidence | Mixture) -> Callable[[Prepared[EvidenceBatch]], tuple[object, ...]]:
         at = self.model_at(model)
-
-        def arguments(prepared: Prepared[Any]) -> tuple[Any, ...]:
-            return at(prepared.target), prepared.batch
-
-        return arguments
+        return lambda prepared: (at(prepared.target), prepared.batch)
 
 
 class MixtureEvaluator(EvidenceEvaluator):
@@ -326,7 +375,7 @@ class MixtureEvaluator(EvidenceEvaluator):
         *,
         history_len: int,
         store: SnapshotStore | None = None,
-        **options: Any,
+        **options: Unpack[EvidenceEvaluatorOptions],
     ):
         super().__init__(graph, split, **options)
         self.windows = WindowLoader(graph, split, history_len=history_len, history_end=self.history_end, store=store)

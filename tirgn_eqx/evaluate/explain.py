@@ -5,7 +5,7 @@
 # JAX's own annotations are partial.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
@@ -79,9 +79,18 @@ class IntensityParts(NamedTuple):
     structure: Float[Array | np.ndarray, " entity"]
 
 
+class PastEvents(TypedDict):
+    """The fields of a `Share` that say how often something happened, and when last."""
+
+    events: int
+    last: int | str
+    snapshot: int
+
+
 def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> IntensityParts:
-    """Of the first unit of `batch`."""
+    """The parts of the first query of `batch`."""
     intensity = model.entity_intensities(batch)[0]
+    # Without a structure its intensity is 0 everywhere, and `explain_candidate` lists no share of it.
     structure = (
         model.structure_intensities(batch)[0] if isinstance(model, MixtureAtTarget) else jnp.zeros_like(intensity)
     )
@@ -90,7 +99,7 @@ def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> 
 
 def explain_candidate(
     index: EvidenceIndex,
-    known: Cutoff,
+    cutoff: Cutoff,
     fact: tuple[int, int, int],
     snapshot: int,
     parts: IntensityParts,
@@ -98,8 +107,8 @@ def explain_candidate(
 ) -> Explanation:
     """Explain one candidate of an entity query.
 
-    **Arguments:** `known`: the history of the target `snapshot`; `fact`: (subject, relation, candidate) by id; `parts`:
-    of the query, float64; `gathered`: the evidence for it, as `Gatherer` returns it.
+    **Arguments:** `cutoff`: where the history of the target `snapshot` ends; `fact`: (subject, relation, candidate) by
+    id; `parts`: of the query, float64; `gathered`: the evidence for it, as `Gatherer` returns it.
     """
     graph, (subject, relation, candidate) = index.graph, fact
     intensity = float(parts.intensity[candidate])
@@ -110,16 +119,18 @@ def explain_candidate(
         first, second = ends if relation < graph.num_relations else ends[::-1]
         return {"subject": first, "relation": relation_name(graph, relation % graph.num_relations), "object": second}
 
-    def past(occurrences: Occurrences, key: int) -> dict[str, Any]:
+    def past(occurrences: Occurrences, key: int) -> PastEvents:
         # The key was gathered from the history, so there is a last occurrence.
-        row = occurrences.last(occurrences.group(np.array([key])), known.before)[0]
+        row = occurrences.last(occurrences.group(np.array([key])), cutoff.before)[0]
         last = int(occurrences.occurrence[row] % len(index.clock))
         return {"events": int(occurrences.events[row]), "last": format_snapshot_time(graph, last), "snapshot": last}
 
+    # The evidence was gathered for one query, so that every neighbour is one of its subject.
     entries = np.flatnonzero(gathered["neighbour_object"][gathered["entry_neighbour"]] == candidate)
     shares: list[Share] = []
     for entry in entries.tolist():
         q, share = int(gathered["entry_relation"][entry]), float(parts.entry[entry] / intensity)
+        # The keys of both indexes are composed as `EvidenceIndex` says.
         found = past(index.triple, (subject * index.entities + candidate) * index.rel2 + q)
         shares.append(Share(kind="event", share=share, relation_id=q, **names(q), **found))
     place = np.flatnonzero(gathered["popular_object"] == candidate)
@@ -186,12 +197,14 @@ class Explainer:
         for kind, number in ids + ([("entity", object)] if object is not None else []):
             if not 0 <= number < sizes[kind]:
                 raise DataError(f"{kind} {number} does not exist; numbers go from 0 to {sizes[kind] - 1}")
-        known = self.index.cutoff(snapshot, history_end)
+        cutoff = self.index.cutoff(snapshot, history_end)
         # Intensities do not read the answer that the object becomes, so entity 0 may stand in for None.
         query = (np.array([number], np.int64) for number in (subject, relation, object or 0))
-        gathered = self._gatherer.gather(QueryFacts(*query), known)
+        gathered = self._gatherer.gather(QueryFacts(*query), cutoff)
+        # Sizes rounded to powers of two, so that many single queries share a few compiled shapes.
         bucket = rounded_bucket(gathered)
         found = self._parts(bucket, self._model_at(snapshot, history_end), build_batch(gathered, bucket))
+        # Shares are ratios and differences of the parts, so they are computed in float64.
         parts = IntensityParts(*(np.asarray(x, np.float64) for x in found))
         candidate = int(parts.intensity.argmax()) if object is None else object
-        return explain_candidate(self.index, known, (subject, relation, candidate), snapshot, parts, gathered)
+        return explain_candidate(self.index, cutoff, (subject, relation, candidate), snapshot, parts, gathered)

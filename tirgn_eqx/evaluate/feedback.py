@@ -39,6 +39,7 @@ class ForecastStore(SnapshotStore):
 
     def window_sizes(self, target: int, history_len: int) -> np.ndarray:
         """int64 `(3,)`: (active, edge, pair) counts that no window before `target` exceeds."""
+        # A fact has two entities, an edge in either direction, and one pair (relation, subject).
         most = [min(2 * self.forecast_size, self.graph.num_entities), 2 * self.forecast_size, self.forecast_size]
         return np.maximum(super().window_sizes(min(target, self.first_forecast), history_len), most)
 
@@ -51,13 +52,14 @@ class ForecastStore(SnapshotStore):
     ) -> None:
         """Make these facts, at least one and at most `forecast_size`, snapshot `index`."""
         columns = {"subject": subject, "relation": relation, "object": object_, "snapshot": np.zeros_like(subject)}
+        # As the only facts of a graph, so that their snapshot is built like any other.
         alone = dataclasses.replace(self.graph, **columns, split=np.zeros(len(subject), np.int8))
         self._forecast[index] = build_snapshot(alone, 0)
 
 
 def top_answers(
     model: RecurrentGraphModel, batch: Batch, count: int
-) -> tuple[Float[Array, "micro unit {count}"], Int[Array, "micro unit {count}"]]:
+) -> tuple[Float[Array, "micro query {count}"], Int[Array, "micro query {count}"]]:
     """(probability, entity) of the `count` most probable answers to every entity query."""
     encoding, _ = model.encoder(batch.window)
 
@@ -85,8 +87,8 @@ def forecast_snapshots(
     is the probability of its answer times how often its query occurred in a snapshot. The facts with the largest
     expected numbers become the snapshot, as many as a known snapshot of the window has on average.
 
-    **Arguments:** `history_len`, `history_window`: as trained; `vocabulary`: of `graph`; `batch_size`: units of a
-    micro-batch.
+    **Arguments:** `history_len`, `history_window`: as trained; `vocabulary`: of `graph`; `batch_size`: queries of
+    a micro-batch.
     """
     snapshots = graph.split_snapshots(split)
     snapshots = snapshots[snapshots > 0]
@@ -137,10 +139,10 @@ def _with_repeated_window(graph: TemporalGraph, window: slice, split: str, first
 
 
 def _most_expected(
-    subject: Int[np.ndarray, "micro unit"],
-    relation: Int[np.ndarray, "micro unit"],
-    answer: Int[np.ndarray, "micro unit count"],
-    expected: Float[np.ndarray, "micro unit count"],
+    subject: Int[np.ndarray, "micro query"],
+    relation: Int[np.ndarray, "micro query"],
+    answer: Int[np.ndarray, "micro query count"],
+    expected: Float[np.ndarray, "micro query count"],
     num_relations: int,
     forecast_size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,6 +150,7 @@ def _most_expected(
     expected = expected.ravel()
     s, r = (np.broadcast_to(column[..., None], answer.shape).ravel() for column in (subject, relation))
     o, inverse = answer.ravel(), r >= num_relations
+    # The answer to an inverse query is the subject of its fact.
     s, r, o = np.where(inverse, o, s), np.where(inverse, r - num_relations, r), np.where(inverse, s, o)
     order = np.argsort(-expected, kind="stable")
     # Padded queries have weight 0.

@@ -10,7 +10,8 @@ No parameter is updated. Both directions are queried; figures are micro-averages
 the evaluator of a model's family, see `evaluators`.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import cast
 
 from tirgn_eqx.data.batches.loader import Candidates
 from tirgn_eqx.data.graph import TemporalGraph
@@ -21,6 +22,7 @@ from tirgn_eqx.evaluate.evaluators import (
     Evaluator,
     EvidenceEvaluator,
     MixtureEvaluator,
+    ModelT,
     RecurrentGraphEvaluator,
     Split,
 )
@@ -29,7 +31,7 @@ from tirgn_eqx.models import Evidence, Mixture, Model
 
 
 def make_evaluator(
-    model: Model,
+    model: ModelT,
     graph: TemporalGraph,
     *,
     split: Split = "test",
@@ -38,7 +40,7 @@ def make_evaluator(
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
     candidates: Candidates | None = None,
-) -> Evaluator[Any]:
+) -> Evaluator[ModelT, object]:
     """The evaluator of models of the family and shape of `model`, for evaluating more than once.
 
     **Arguments:** as of `evaluate_model` and `Evaluator`.
@@ -48,15 +50,31 @@ def make_evaluator(
         evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
         print(evaluate(model).entity["mrr"])
     """
-    options: dict[str, Any] = {"setting": setting, "candidates": candidates}
+    # Evidence models have no window, and mixtures no history vocabulary: each gets what its batches are made of.
     match model:
         case Evidence():
-            return EvidenceEvaluator(graph, split, **model.loader_options, **options)
+            found = EvidenceEvaluator(graph, split, **model.loader_options, setting=setting, candidates=candidates)
         case Mixture():
-            return MixtureEvaluator(graph, split, history_len=history_len, **model.evidence.loader_options, **options)
+            found = MixtureEvaluator(
+                graph,
+                split,
+                history_len=history_len,
+                **model.evidence.loader_options,
+                setting=setting,
+                candidates=candidates,
+            )
         case _:
-            options |= {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
-            return RecurrentGraphEvaluator(graph, split, **options)
+            found = RecurrentGraphEvaluator(
+                graph,
+                split,
+                history_len=history_len,
+                history_window=history_window,
+                setting=setting,
+                vocabulary=vocabulary,
+                candidates=candidates,
+            )
+    # The checker does not know that the case of a model is that of its evaluator. No caller hands over a batch.
+    return cast("Evaluator[ModelT, object]", found)
 
 
 def evaluate_model(
@@ -68,7 +86,7 @@ def evaluate_model(
     history_window: int = 0,
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
-    metadata: dict[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Evaluation:
     """Evaluate `model` once on a split; `make_evaluator` serves repeated evaluation.
 
@@ -98,5 +116,13 @@ def evaluate_model(
             f"{graph.name}: has {graph.num_entities:,} entities and {graph.num_relations:,} relations, but the model "
             f"was trained with {sizes[0]:,} and {sizes[1]:,}; give its metadata, by which names are matched"
         )
-    options: dict[str, Any] = {"history_len": history_len, "history_window": history_window, "vocabulary": vocabulary}
-    return make_evaluator(model, graph, split=split, setting=setting, **options)(model)
+    evaluate = make_evaluator(
+        model,
+        graph,
+        split=split,
+        history_len=history_len,
+        history_window=history_window,
+        setting=setting,
+        vocabulary=vocabulary,
+    )
+    return evaluate(model)

@@ -48,7 +48,7 @@ def count_better(
 
 
 def answer_ranks(
-    score: Float[Array, "unit candidate"],
+    score: Float[Array, "query candidate"],
     log_probability: Float[Array, " answer"],
     queries: Queries | Answers,
     num_candidates: int | None = None,
@@ -62,21 +62,21 @@ def answer_ranks(
 
     **Arguments:**
 
-    - `score`: the probability of every candidate for every unit (distinct query).
+    - `score`: the probability of every candidate for every query.
     - `log_probability`: of the answers, in nats; returned with its sign changed as `nll`.
-    - `queries`: the answers by unit, and in `true_query`, `true_candidate` all that is true at the same time.
+    - `queries`: the answers by query, and in `true_query`, `true_candidate` all that is true at the same time.
     - `num_candidates`: candidates from this id on are padding and take no place; None: none is.
 
     **Returns:** the `Ranks` of `queries.answer`, in their order.
     """
     assert queries.true_query is not None and queries.true_candidate is not None
-    unit, own = queries.answer_query, score[queries.answer_query, queries.answer][:, None]
+    query, own = queries.answer_query, score[queries.answer_query, queries.answer][:, None]
     real = True if num_candidates is None else jnp.arange(score.shape[1])[None, :] < num_candidates
     # All candidates are counted in one pass; the few true ones, the answer itself among them, are then subtracted.
-    better = count_better(score[unit], own, real)
+    better = count_better(score[query], own, real)
     # Padding reads NaN, which compares false and so is not counted.
     true = score.at[queries.true_query, queries.true_candidate].get(mode="fill", fill_value=jnp.nan)
-    same_query = queries.true_query[None, :] == unit[:, None]
+    same_query = queries.true_query[None, :] == query[:, None]
     better_true = count_better(true[None, :], own, same_query)
 
     def nan_where_own_is(values: Array) -> Float[Array, " answer"]:
@@ -86,25 +86,25 @@ def answer_ranks(
     top = jnp.max(score, 1)
     ties = jnp.maximum(jnp.sum(score == top[:, None], 1), 1)  # none where the top is NaN
     # The sum of (p - truth)^2 over all candidates is the sum of p^2, less 2 p of the answer, plus 1.
-    brier = jnp.sum(jnp.square(score), 1)[unit] - 2 * own[:, 0] + 1
+    brier = jnp.sum(jnp.square(score), 1)[query] - 2 * own[:, 0] + 1
     # The answer ties with itself: `better` and `better_true` each count it half, so that it cancels in `filtered`.
     # In `raw` that half is taken off: 1 + (better - 0.5).
     return Ranks(
         filtered=nan_where_own_is(1 + better - better_true),
         raw=nan_where_own_is(0.5 + better),
         nll=-log_probability,
-        confidence=top[unit],
-        right=nan_where_own_is(jnp.where(own[:, 0] >= top[unit], 1 / ties[unit], 0.0)),
+        confidence=top[query],
+        right=nan_where_own_is(jnp.where(own[:, 0] >= top[query], 1 / ties[query], 0.0)),
         brier=brier,
     )
 
 
 def tempered(
-    score: Float[Array, "unit candidate"],
+    score: Float[Array, "query candidate"],
     log_probability: Float[Array, " answer"],
     queries: Queries | Answers,
     temperature: Float[Array, ""] | None,
-) -> tuple[Float[Array, "unit candidate"], Float[Array, " answer"]]:
+) -> tuple[Float[Array, "query candidate"], Float[Array, " answer"]]:
     """Probabilities p^(1 / temperature), normalised (Guo et al., 2017), and their log at the answers.
 
     **Arguments:** as of `answer_ranks`; `temperature` None returns the first two unchanged.

@@ -24,17 +24,17 @@ Choice = tuple[StrictPart, Float[np.ndarray, " rel2"]]  # a strict part, and its
 class _SnapshotQueries:
     """The queries of snapshot `number` with all that is known before snapshot `history_end` to answer them.
 
-    Answers are the split's facts, then their inverses. `unit` names the query (a distinct (s, r)) of each; `row` is its
-    row in `pairs`, or -1 for an answer without history. The true candidates of all splits have the same columns, each
-    listed once. `expanded` pairs every answer with all candidates of its query that have history, `filtered` with all
-    true ones. `xi`, `answer_xi`, `true_xi` are relaxed scores; `levels` says how many entities have which score, for
-    each relation (`level_of_unit`: the row of the query's relation there).
+    Answers are the split's facts, then their inverses. `answer_query` is the query (a distinct (s, r)) of each; `row`
+    is its row in `pairs`, or -1 for an answer without history. The true candidates of all splits have the same columns,
+    each listed once. `expanded` pairs every answer with all candidates of its query that have history, `filtered` with
+    all true ones. `xi`, `answer_xi`, `true_xi` are relaxed scores; `levels` says how many entities have which score,
+    for each relation (`level_of_query`: the row of the query's relation there).
     """
 
     def __init__(self, evaluator: "RecurrencyEvaluator", number: int, history_end: int, relaxed: RelaxedPart):
         graph, index, entities = evaluator.graph, evaluator.index, evaluator.graph.num_entities
         subject, relation, self.answer, _ = split_queries(graph, evaluator.split, np.array([number]))
-        keys, self.unit = np.unique(index.keys(subject, relation), return_inverse=True)
+        keys, self.answer_query = np.unique(index.keys(subject, relation), return_inverse=True)
         self.number, self.history_end, self.now = number, history_end, float(index.clock[number])
         self.relation, self.pairs = keys % index.rel2, index.history(keys, history_end)
         # The pairs are in order of query and candidate.
@@ -45,13 +45,16 @@ class _SnapshotQueries:
         queried = np.isin(present_keys, keys)
         true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])
         self.true_query, true = true_code // entities, true_code % entities
-        self.row, self.true_row = find(pair_code, self.unit * entities + self.answer), find(pair_code, true_code)
-        self.expanded = _expand(self.unit, self.pairs.query, len(keys))
-        self.filtered = _expand(self.unit, self.true_query, len(keys))
+        self.row, self.true_row = (
+            find(pair_code, self.answer_query * entities + self.answer),
+            find(pair_code, true_code),
+        )
+        self.expanded = _expand(self.answer_query, self.pairs.query, len(keys))
+        self.filtered = _expand(self.answer_query, self.true_query, len(keys))
         self.xi = relaxed(self.relation[self.pairs.query], self.pairs.candidate)
-        self.answer_xi = relaxed(self.relation[self.unit], self.answer)
+        self.answer_xi = relaxed(self.relation[self.answer_query], self.answer)
         self.true_xi = relaxed(self.relation[self.true_query], true)
-        relations, self.level_of_unit = np.unique(self.relation, return_inverse=True)
+        relations, self.level_of_query = np.unique(self.relation, return_inverse=True)
         self.levels = relaxed.distribution(relations)
 
 
@@ -107,7 +110,7 @@ class RecurrencyEvaluator:
         rel2 = self.index.rel2
         total, number = np.zeros((len(choices), rel2)), np.zeros(rel2)
         for queries in self._walk():
-            relation = queries.relation[queries.unit]
+            relation = queries.relation[queries.answer_query]
             number += np.bincount(relation, minlength=rel2)
             for place, choice in enumerate(choices):
                 filtered, _ = _ranks(queries, choice)
@@ -127,10 +130,10 @@ class RecurrencyEvaluator:
             yield _SnapshotQueries(self, number, end, relaxed)
 
 
-def _expand(unit: np.ndarray, owner: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
-    """(answer, row): every answer with every row that its unit owns; `owner` is ascending."""
-    bounds = np.searchsorted(owner, np.arange(units + 1))
-    return ranges(bounds[unit], bounds[unit + 1])
+def _expand(answer_query: np.ndarray, owner: np.ndarray, num_queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """(answer, row): every answer with every row that its query owns; `owner` is ascending."""
+    bounds = np.searchsorted(owner, np.arange(num_queries + 1))
+    return ranges(bounds[answer_query], bounds[answer_query + 1])
 
 
 def _places(values: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -140,13 +143,13 @@ def _places(values: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 
 def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     """(filtered, raw) rank of every answer: 1 + better candidates + half of the equal ones."""
-    pairs, unit, (strict, share_by_relation) = queries.pairs, queries.unit, choice
+    pairs, (strict, share_by_relation) = queries.pairs, choice
     psi, share = strict(pairs, queries.now, queries.history_end), share_by_relation[queries.relation]
     rest = 1 - share
     # `_places_without_history` computes the same product, so that equal scores are equal bit for bit and tie.
     without = rest[pairs.query] * queries.xi
     score = np.append(share[pairs.query] * psi + without, 0.0)  # row -1: no pair
-    own = np.where(queries.row >= 0, score[queries.row], rest[unit] * queries.answer_xi)
+    own = np.where(queries.row >= 0, score[queries.row], rest[queries.answer_query] * queries.answer_xi)
 
     # All entities are counted as if none had a history, then those that have one are moved to where they stand.
     better = _places_without_history(queries, own, rest)
@@ -164,9 +167,9 @@ def _places_without_history(queries: _SnapshotQueries, own: np.ndarray, rest: np
     """For each answer, how many entities the relaxed part alone puts above its score, equal ones counted half."""
     row, xi, number = queries.levels
     rest_of_row = np.empty(row[-1] + 1)
-    rest_of_row[queries.level_of_unit] = rest
+    rest_of_row[queries.level_of_query] = rest
     up_to = np.concatenate([[0], np.cumsum(number)])
-    own_row = queries.level_of_unit[queries.unit]
+    own_row = queries.level_of_query[queries.answer_query]
     # Integers in the order of (relation, score), so that one search serves all relations.
     distinct, place = np.unique(np.concatenate([rest_of_row[row] * xi, own]), return_inverse=True)
     codes = np.concatenate([row, own_row]) * len(distinct) + place

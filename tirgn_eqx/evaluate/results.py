@@ -20,6 +20,7 @@ BINS = 15
 class Document(BaseModel):
     """A JSON document or a part of one. A field with a default is left out of the JSON unless it has a value."""
 
+    # Without the last setting, pydantic warns of fields whose names begin with `model_`.
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,14 +60,33 @@ class SnapshotFigures(Document):
     mrr: float
 
 
+class DatasetDescription(Document):
+    """What `graph.describe()` says of a graph: name, checksum, counts, and the facts left out, if any, by split."""
+
+    # A field that is missing here would be lost from every document, so that an unknown one is an error.
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    sha256: str
+    facts: int
+    entities: int
+    relations: int
+    snapshots: int
+    left_out: dict[str, int] | None = None
+
+    @classmethod
+    def of(cls, graph: TemporalGraph) -> "DatasetDescription":
+        """The description of `graph`."""
+        return cls.model_validate(graph.describe())
+
+
 class EvaluationReport(Document):
     """The document of `tirgn eval`: figures of entity queries, of relation queries, and by direction and snapshot.
 
-    `dataset` is `graph.describe()`; `filter` names the filter of all figures but those ending in `_raw`; `seconds` is
-    the wall time of the evaluation.
+    `filter` names the filter of all figures but those ending in `_raw`; `seconds` is the wall time of the evaluation.
     """
 
-    dataset: dict[str, Any]
+    dataset: DatasetDescription
     split: str
     setting: str
     filter: Literal["time"]
@@ -97,6 +117,7 @@ def summarize(ranks: Float[np.ndarray, " query"], nll: Float[np.ndarray, " query
     """MRR and Hits@1/3/10 as fractions, and the mean NLL in nats when it is given; NaN where there is no query."""
 
     def mean(values: np.ndarray) -> float:
+        # NumPy's mean of nothing is NaN too, but with a warning.
         return float(np.mean(values)) if len(values) else float("nan")
 
     out = {"mrr": mean(1 / ranks)} | {f"hits_at_{k}": mean(ranks <= k) for k in HITS}
@@ -183,7 +204,7 @@ class Evaluation:
             time, mrr = int(self.graph.times[number]), summarize(here)["mrr"]
             snapshots.append(SnapshotFigures(time=time, queries=len(here), mrr=mrr))
         return EvaluationReport(
-            dataset=self.graph.describe(),
+            dataset=DatasetDescription.of(self.graph),
             split=self.split,
             setting=self.setting,
             filter="time",

@@ -37,6 +37,7 @@ def recurrence(graph: TemporalGraph, split: str, history_end: Column | None = No
     past_s, past_r, past_o = both_directions(graph)
     time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
     rel2, entities = 2 * graph.num_relations, graph.num_entities
+    # A pair, and below a fact, as one integer each, so that a search compares all of them at once.
     pair, past_pair = subject * entities + answer, past_s * entities + past_o
     exact_since = _first_occurrence(past_pair * rel2 + past_r, time, pair * rel2 + relation)
     pair_since = _first_occurrence(past_pair, time, pair)
@@ -48,5 +49,6 @@ def _first_occurrence(code: np.ndarray, time: np.ndarray, wanted: np.ndarray) ->
     """When each wanted code first occurred; every query's own fact is among the codes."""
     order = np.argsort(code, kind="stable")
     distinct, first = np.unique(code[order], return_index=True)
+    # Equal codes are adjacent, and `first` is where each of their runs begins.
     earliest = np.minimum.reduceat(time[order], first)
     return earliest[np.searchsorted(distinct, wanted)]

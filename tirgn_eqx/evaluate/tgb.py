@@ -5,7 +5,7 @@ among negatives: all entities but those that are true of (s, r) at t, or for tkg
 advance. Ties take the mean of the optimistic and the pessimistic rank. A fact that occurs twice counts twice.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -15,14 +15,14 @@ from tirgn_eqx.data.readers.tgb import DATASETS, SAMPLED
 from tirgn_eqx.data.readers.tgb_negatives import TGBNegatives
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.evaluate.results import Document, Evaluation, Figures, summarize
+from tirgn_eqx.evaluate.results import DatasetDescription, Document, Evaluation, Figures, summarize
 from tirgn_eqx.models import Model
 
 
 class TGBReport(Document):
     """The document of `tirgn eval --protocol tgb`; `negatives` says in words among what the answers were ranked."""
 
-    dataset: dict[str, Any]
+    dataset: DatasetDescription
     split: str
     setting: Literal["single-step"]
     protocol: Literal["tgb"]
@@ -45,6 +45,7 @@ def check_tgb(graph: TemporalGraph, data: TemporalGraph | None = None) -> None:
             f"--protocol tgb: {graph.name} is no folder of TGB 2.0 ({', '.join(DATASETS)}); leave it out, or give one "
             "with --data-path"
         )
+    # Ranks among all entities do not depend on the ids, those among sampled negatives do.
     if data is not None and graph.name in SAMPLED and graph.entity_names != data.entity_names:
         raise DataError(
             f"{graph.name}: the checkpoint has other entities or another order of them than these files, in whose ids "
@@ -67,12 +68,13 @@ def tgb_ranks(
     **Raises:** ConfigError for data that is no set of TGB 2.0; DataError where its negatives cannot be read.
     """
     check_tgb(graph)
-    shape: dict[str, Any] = {"split": split, "history_len": history_len, "history_window": history_window}
-    if graph.name not in SAMPLED:
-        evaluation = make_evaluator(model, graph, **shape)(model)
+    negatives = TGBNegatives(graph, split) if graph.name in SAMPLED else None
+    evaluate = make_evaluator(
+        model, graph, split=split, history_len=history_len, history_window=history_window, candidates=negatives
+    )
+    evaluation = evaluate(model)
+    if negatives is None:
         return evaluation.filtered["entity"], evaluation, "all entities that are not true at the same time"
-    negatives = TGBNegatives(graph, split)
-    evaluation = make_evaluator(model, graph, candidates=negatives, **shape)(model)
     # The filter has left the negatives out of all candidates, so raw - filtered counts the better ones among them,
     # less the half by which `raw` counts the answer itself: rank = 1 + better = 1 + (raw - filtered + 0.5).
     ranks = 1.5 + evaluation.raw["entity"] - evaluation.filtered["entity"]
@@ -97,10 +99,11 @@ def evaluate_tgb(
 
     **Raises:** as `tgb_ranks`.
     """
-    shape = {"history_len": history_len, "history_window": history_window}
-    ranks, evaluation, negatives = tgb_ranks(model, graph, split, **shape)
+    ranks, evaluation, negatives = tgb_ranks(
+        model, graph, split, history_len=history_len, history_window=history_window
+    )
     return TGBReport(
-        dataset=graph.describe(),
+        dataset=DatasetDescription.of(graph),
         split=split,
         setting="single-step",
         protocol="tgb",

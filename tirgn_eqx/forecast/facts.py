@@ -30,22 +30,22 @@ class Fact:
     expected: float
 
 
-def pair_rates(graph: TemporalGraph, known: Cutoff) -> tuple[Int64[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+def pair_rates(graph: TemporalGraph, cutoff: Cutoff) -> tuple[Int64[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
     """(s * num_relations + r, facts per step) of every pair (s, r) with a past, forward relations alone."""
-    past = graph.snapshot < known.before
+    past = graph.snapshot < cutoff.before
     key = graph.subject[past].astype(np.int64) * graph.num_relations + graph.relation[past]
     # From the first snapshot on, so that `now` is also the number of steps that the history has.
     clock = graph.time_index - graph.time_index[0]
-    weight = np.exp2(-(known.now - clock[graph.snapshot[past]]) / HALF_LIFE)
+    weight = np.exp2(-(cutoff.now - clock[graph.snapshot[past]]) / HALF_LIFE)
     # The sum of the weights of one fact at every step, as far back as the data goes.
-    whole = np.exp2(-np.arange(1, max(int(known.now), 1) + 1) / HALF_LIFE).sum()
+    whole = np.exp2(-np.arange(1, max(int(cutoff.now), 1) + 1) / HALF_LIFE).sum()
     keys, place = np.unique(key, return_inverse=True)
     return keys, np.bincount(place, weight) / whole
 
 
 def probable_facts(
     graph: TemporalGraph,
-    known: Cutoff,
+    cutoff: Cutoff,
     names: Names,
     objects: Callable[[np.ndarray, np.ndarray], np.ndarray],
     number: int,
@@ -55,7 +55,7 @@ def probable_facts(
     Pairs are forecast in order of their rates, which bound what their facts can reach, until no further one could be
     among the best. **Arguments:** `objects`: see `Forecaster.objects`.
     """
-    keys, rate = pair_rates(graph, known)
+    keys, rate = pair_rates(graph, cutoff)
     order = np.argsort(-rate, kind="stable")
     best: list[tuple[float, int, int]] = []
     for begin in range(0, len(order), CHUNK):

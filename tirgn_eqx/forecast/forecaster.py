@@ -1,6 +1,6 @@
 """`Forecaster`: who will do what to whom next, by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Forecaster:
         *,
         at: str | int | None = None,
         temperature: dict[str, float] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
     ):
         graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
         sizes = (model.num_entities, model.num_relations)
@@ -100,7 +100,12 @@ class Forecaster:
 
     @classmethod
     def load(
-        cls, checkpoint: str | Path, data_path: str | None = None, *, at: str | int | None = None, **load: Any
+        cls,
+        checkpoint: str | Path,
+        data_path: str | None = None,
+        *,
+        at: str | int | None = None,
+        **load: Any,  # options of every type
     ) -> "Forecaster":
         """A forecaster of a checkpoint, with its calibration.
 
@@ -110,14 +115,15 @@ class Forecaster:
         **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are.
         """
         model, config, described = load_model(checkpoint)
-        provenance = (described.get("data") or {}).get("provenance") or {}
+        data: dict[str, Any] = described.get("data") or {}
+        provenance: dict[str, Any] = data.get("provenance") or {}
         if data_path is None and not provenance:
             raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
         if data_path is None:
             graph = load_graph(**provenance | load)
         else:
             graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
-        calibration = described.get("calibration") or {}
+        calibration: dict[str, dict[str, float]] = described.get("calibration") or {}
         graph = match_checkpoint(graph, described, checkpoint)
         return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
 
@@ -166,7 +172,7 @@ class Forecaster:
         predicted = _predicted_part((subject, relation, object), 1)
         if not explain or predicted == "relation":
             return self.forecasts([(subject, relation, object)], top=top)[0]
-        # (?, r, o) is asked as (o, inverse of r, ?).
+        # (?, r, o) is the query (o, inverse of r, ?).
         ends = (subject, relation) if predicted == "object" else (object, relation)
         first, second = self.names.entity(str(ends[0])), self.names.relation(str(ends[1]))
         return self.forecast_ids(first, second + self.graph.num_relations * (predicted == "subject"), top=top)
@@ -176,12 +182,13 @@ class Forecaster:
         is inverse and predicts the subject."""
         probability, explain = self.state.explained(subject, relation)
         best, value = _best(_with_temperature(probability[None], self.temperature.get("entity", 1.0)), top)
+        places: list[int] = best[0].tolist()
         candidates = [
             Candidate(name=self.names.entities[o], probability=p, explanation=explain(o))
-            for o, p in zip(best[0].tolist(), value[0].tolist())
+            for o, p in zip(places, value[0].tolist())
         ]
-        predicted, given = ("object", "subject") if relation < self.graph.num_relations else ("subject", "object")
-        condition = {given: self.names.entities[subject]}
+        predicted, other = ("object", "subject") if relation < self.graph.num_relations else ("subject", "object")
+        condition = {other: self.names.entities[subject]}
         name = self.names.relations[relation % self.graph.num_relations]
         return Forecast(time=self.time, relation=name, predicted=predicted, candidates=candidates, **condition)
 
@@ -196,21 +203,24 @@ class Forecaster:
         names, relations = self.names, self.graph.num_relations
         for part in (part for part in PARTS if part in predicted):
             rows = [row for row, other in enumerate(predicted) if other == part]
-            known = [other for other in PARTS if other != part]
-            kinds = ["relation" if other == "relation" else "entity" for other in known]
+            others = [other for other in PARTS if other != part]
+            kinds = ["relation" if other == "relation" else "entity" for other in others]
             columns = zip(*([name for name in queries[row] if name is not None] for row in rows))
             pairs = np.stack([names.ids(kind, column) for kind, column in zip(kinds, columns)], 1)
-            # To predict a subject, the known (relation, object) are asked as (object, inverse relation).
+            # A subject is predicted as the object of (object, inverse relation, ?).
             # Equal queries are forecast once, and those of one entity side by side, since they share its past.
             ordered = pairs[:, ::-1] + [0, relations] if part == "subject" else pairs
             distinct, place = np.unique(ordered, axis=0, return_inverse=True)
-            # NumPy 2.0 gives `place` as a column, other versions as a vector; `ravel` below takes both.
+            # NumPy 2.0 gives `place` as a column, other versions as a vector; `ravel` takes both.
+            places: list[int] = place.ravel().tolist()
             best, probability = self._best_answers(distinct, part, top)
+            ids: list[list[int]] = best.tolist()
+            conditions: list[list[int]] = pairs.tolist()
             answers = names.relations if part == "relation" else names.entities
-            for row, number, pair in zip(rows, place.ravel().tolist(), pairs.tolist()):
-                found = zip(best[number].tolist(), probability[number].tolist())
+            for row, number, pair in zip(rows, places, conditions):
+                found = zip(ids[number], probability[number].tolist())
                 candidates = [Candidate(name=answers[i], probability=p) for i, p in found]
-                condition = {other: names.of[kind][i] for other, kind, i in zip(known, kinds, pair)}
+                condition = {other: names.of[kind][i] for other, kind, i in zip(others, kinds, pair)}
                 out[row] = Forecast(time=self.time, predicted=part, candidates=candidates, **condition)
         return [out[row] for row in range(len(queries))]
 
@@ -253,8 +263,8 @@ class Forecaster:
 
     def top_facts(self, number: int = 20) -> list[Fact]:
         """The most probable facts at the target time, over all queries, most probable first; see `probable_facts`."""
-        known = self.index.cutoff(self.target.target, self.target.history_end)
-        return probable_facts(self.graph, known, self.names, self.objects, number)
+        cutoff = self.index.cutoff(self.target.target, self.target.history_end)
+        return probable_facts(self.graph, cutoff, self.names, self.objects, number)
 
 
 def _with_temperature(

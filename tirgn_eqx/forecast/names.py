@@ -41,12 +41,14 @@ class Names:
 
     def id(self, kind: str, name: str) -> int:
         """The id of a name. **Raises:** as `entity`."""
+        # An exact name wins, even where another one differs in case alone.
         found = self._exact[kind].get(name) or self._folded[kind].get(fold_name(name))
         if found is None:
             raise DataError(f"{kind} {shown(name)} is not known; {self._hint(kind, fold_name(name))}")
         if len(found) > 1:
             matching = list(dict.fromkeys(self.of[kind][number] for number in found))
             listed = ", ".join(map(shown, matching[:MAX_SHOWN]))
+            # Ids of one and the same name: to write it in another way would not help.
             if len(matching) == 1:
                 what = f"stands for {len(found)} of them (ids {', '.join(map(str, found[:MAX_SHOWN]))})"
                 raise DataError(f"{kind} {shown(name)} {what}; give each a name of its own in the data")

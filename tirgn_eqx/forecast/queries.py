@@ -5,7 +5,7 @@ import functools
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tirgn_eqx.errors import DataError, shown
 from tirgn_eqx.forecast.names import Names
@@ -86,6 +86,7 @@ def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:
         except DataError as error:
             return error
 
+    # All rows are read before the error is raised, so that it can say how many are wrong.
     wrong: list[tuple[int, DataError]] = []
     for number, row in enumerate(table.select(PARTS).iter_rows(), start=1):
         errors = [error for part, name in zip(PARTS, row) if name is not None and (error := error_of(part, name))]
@@ -124,7 +125,7 @@ def _read_csv(path: Path) -> "pl.DataFrame":
     twice = [part for part in PARTS if names.count(part) > 1]
     if twice:
         raise DataError(f"{path}: two columns are called {twice[0]}; {_FORM}")
-    columns: list[Any] = [list(column) for column in zip(*rows[1:])] or [[] for _ in names]
+    columns: list[list[str]] = [list(column) for column in zip(*rows[1:])] or [[] for _ in names]
     chosen = {part: columns[names.index(part)] for part in PARTS if part in names}
     return pl.DataFrame(chosen, schema=dict.fromkeys(chosen, pl.String))
 
@@ -158,8 +159,6 @@ def _text_of(path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line, form = (
-            content[: error.start].count(b"\n") + 1,
-            "UTF-8" if content[:2] not in _BYTE_ORDER_MARKS else "UTF-16",
-        )
+        line = content[: error.start].count(b"\n") + 1
+        form = "UTF-8" if content[:2] not in _BYTE_ORDER_MARKS else "UTF-16"
         raise DataError(f"{path}:{line}: not {form} text; save it as CSV in UTF-8") from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from tirgn_eqx.nn.numerics import at_least_f32, l2_normalize, segment_mean
 from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import EntityRows, Scalar, Window
 
+F = TypeVar("F", bound=Callable[..., object])
 Remat = Literal["none", "dots", "full"]
 REMAT_POLICIES = {
     # Products of states with weight matrices have no batch dimensions: these are kept, all else is computed again.
@@ -29,13 +30,13 @@ _Carry = tuple[Array, Array, GraphStatistics, Array, Array]
 _Step = tuple[Window, Array | None]
 
 
-def remat(function: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
+def remat(function: F, policy: Remat) -> F:
     """`function` with the named rematerialisation policy; `none` keeps every intermediate."""
     if policy == "none":
         return function
     # Inside a loop XLA cannot merge the second computation with the first. In an unrolled window it can, and
     # rematerialisation then has no effect.
-    checkpoint = cast(Callable[..., Any], jax.checkpoint)  # pyright: ignore[reportUnknownMemberType]
+    checkpoint = cast(Callable[..., F], jax.checkpoint)  # pyright: ignore[reportUnknownMemberType]
     return checkpoint(function, policy=REMAT_POLICIES[policy], prevent_cse=False)
 
 
@@ -292,7 +293,9 @@ class RecurrentEncoder(eqx.Module):
         if targets == 1:
             state, relations, running, loss, _ = carry
         else:
-            carry, (state, relations) = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
+            carry, states = jax.lax.scan(step, carry, steps(before, length), unroll=unroll)
+            assert states is not None
+            state, relations = states
             # The loss summed `length` snapshots; a window of one target has `before + 1`.
             running, loss = carry[2], carry[3] * ((before + 1) / length)
         # The released codes normalise once more here; the states of RE-GCN were not normalised before.
@@ -335,7 +338,7 @@ class RecurrentEncoder(eqx.Module):
         return jnp.sum(excess if weight is None else excess * weight.astype(excess.dtype))
 
 
-def _entity_table(encoder: RecurrentEncoder) -> Any:  # `tree_at` calls it with stand-ins for arrays
+def _entity_table(encoder: RecurrentEncoder) -> object:  # `tree_at` calls it with stand-ins for arrays
     return encoder.entity_embedding
 
 

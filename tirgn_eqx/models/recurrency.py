@@ -88,21 +88,21 @@ class StrictPart:
         self.index, self.decay = index, decay
         self.strength = index.strength(decay)
 
-    def __call__(self, pairs: HistoryCandidates, now: float, known: int) -> Float64[np.ndarray, " pair"]:
+    def __call__(self, pairs: HistoryCandidates, now: float, before: int) -> Float64[np.ndarray, " pair"]:
         """psi of pairs, float64 `(pair,)`.
 
-        **Arguments:** `now`: time of the target, in steps; `known`: only snapshots before this number are known.
+        **Arguments:** `now`: time of the target, in steps; `before`: the snapshot before which the history ends.
         """
         # `strength` is that at the last occurrence; from then to now it only fades.
         rate = self.decay[self.index.relation[pairs.last]]
         fade = np.exp2(-rate * (now - self.index.time[pairs.last]))
-        return self.strength[pairs.last] * fade / self._total(rate, now, known)
+        return self.strength[pairs.last] * fade / self._total(rate, now, before)
 
-    def _total(self, rate: Float64[np.ndarray, " pair"], now: float, known: int) -> Float64[np.ndarray, " pair"]:
-        """The strength of a triple that happened at every known snapshot."""
+    def _total(self, rate: Float64[np.ndarray, " pair"], now: float, before: int) -> Float64[np.ndarray, " pair"]:
+        """The strength of a triple that happened at every snapshot of the history."""
         # Relations share few decays, so every sum over snapshots is taken once for each.
         distinct, place = np.unique(rate, return_inverse=True)
-        totals = np.exp2(-distinct[:, None] * (now - self.index.clock[:known])).sum(1)
+        totals = np.exp2(-distinct[:, None] * (now - self.index.clock[:before])).sum(1)
         # A sum that underflows to 0 has numerators of 0, so any positive divisor will do.
         return np.maximum(totals, np.finfo(np.float64).tiny)[place]
 

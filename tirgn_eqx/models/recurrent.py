@@ -1,7 +1,6 @@
 """What the recurrent graph models share: an encoder, decoders that turn queries into vectors, scores and losses."""
 
 import abc
-from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,13 +8,13 @@ import jax.random as jr
 from beartype import beartype
 from jaxtyping import Array, Float, PRNGKeyArray, jaxtyped  # pyright: ignore[reportUnknownVariableType]
 
+from tirgn_eqx.data.batches.loader import KINDS
+from tirgn_eqx.data.batches.loader import Kind as Kind
 from tirgn_eqx.models import logits
 from tirgn_eqx.models.encoder import Encoding, GraphStatistics, RecurrentEncoder
 from tirgn_eqx.nn import ConvDecoder, DropoutRates, RunningStatistics, StaticEdges
 from tirgn_eqx.nn.conv_decoder import DecoderStatistics
 from tirgn_eqx.types import EntityRows, Queries, Scalar, Window
-
-Kind = Literal["entity", "relation"]
 
 
 class Buffers(eqx.Module):
@@ -99,9 +98,7 @@ class RecurrentGraphModel(eqx.Module):
     @property
     def buffers(self) -> Buffers:
         """The model's own buffers."""
-        entity, relation = (
-            tuple(decoder.running for decoder in self.decoders(kind)) for kind in ("entity", "relation")
-        )
+        entity, relation = (tuple(decoder.running for decoder in self.decoders(kind)) for kind in KINDS)
         return Buffers(self.encoder.running, entity, relation)
 
     def with_buffers(self, buffers: Buffers) -> "RecurrentGraphModel":
@@ -117,8 +114,8 @@ class RecurrentGraphModel(eqx.Module):
     ) -> Float[Array, "query candidate"]:
         """Log probability of every candidate for every query, in inference."""
         raw, history, candidates, _ = self.decode(encoding, queries, time_index, self.buffers, kind=kind)
-        known = logits.in_history(queries, len(candidates))
-        return logits.log_probabilities(raw, history, candidates, known, self.history_rate, self.history_mask)
+        in_history = logits.in_history(queries, len(candidates))
+        return logits.log_probabilities(raw, history, candidates, in_history, self.history_rate, self.history_mask)
 
     def ranking_scores(
         self,
@@ -171,6 +168,7 @@ class RecurrentGraphModel(eqx.Module):
         # A padded answer may have log probability -inf, and -inf times weight 0 is NaN.
         return -jnp.sum(jnp.where(weight > 0, log_p, 0) * weight), buffers
 
+    # Shapes are checked here, where arrays of a caller come in; the inner functions are called by the library alone.
     @jaxtyped(typechecker=beartype)
     def __call__(
         self, window: Window, entity_queries: Queries, relation_queries: Queries, time_index: Float[Array, ""]
@@ -190,6 +188,7 @@ def _statistics(model: RecurrentGraphModel) -> list[RunningStatistics]:
 
 
 def _flat(buffers: Buffers) -> list[RunningStatistics]:
+    # `with_buffers` pairs the new statistics with those of the model by their places in this list.
     decoders = (*buffers.entity, *buffers.relation)
     return [*buffers.graph, *(running for decoder in decoders for running in decoder)]
 

@@ -53,6 +53,7 @@ class REGCN(RecurrentGraphModel):
             ConvDecoder(dim, config.conv_channels, config.conv_kernel, inputs=2, key=decoder_key)
             for decoder_key in keys[4:6]
         )
+        # With a rate of 0 the mask is never read.
         self.history_rate, self.history_mask = 0.0, "multiply"
         self.task_weight = config.task_weight
         self.decoder_dropout = DropoutRates(config.input_dropout, config.feature_dropout, config.hidden_dropout)

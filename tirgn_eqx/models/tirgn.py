@@ -86,6 +86,7 @@ class TiRGN(RecurrentGraphModel):
         key: PRNGKeyArray | None = None,
     ) -> Decoded:
         """See `RecurrentGraphModel.decode`."""
+        # All queries of a batch are about one time, so that it is encoded once.
         times, rates = self.time(time_index), self.decoder_dropout
         (raw, history), candidates, buffers = decode_queries(
             self.decoders(kind), encoding, queries, times, buffers, kind=kind, rates=rates, training=training, key=key

@@ -5,8 +5,6 @@ statistics are buffers inside the model. The trainable filter leaves them out, a
 their output.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,7 +55,7 @@ class RunningStatistics(eqx.Module):
         return eqx.tree_at(_mean_and_var, self, new)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _mean_and_var(statistics: RunningStatistics) -> Any:  # `tree_at` calls it with stand-ins for arrays
+def _mean_and_var(statistics: RunningStatistics) -> object:  # `tree_at` calls it with stand-ins for arrays
     return statistics.mean, statistics.var
 
 

@@ -33,6 +33,7 @@ class TimeEncoding(eqx.Module):
 
     def __init__(self, dim: int, *, key: PRNGKeyArray):
         """**Arguments:** `dim`: width of both vectors; `key`: of the initialisation, N(0, 1)."""
+        # One draw for all four, in the order of the fields.
         draws = jr.normal(key, (4, dim))
         self.weight_linear, self.bias_linear, self.weight_periodic, self.bias_periodic = draws
 

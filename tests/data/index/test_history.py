@@ -4,8 +4,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +12,11 @@ from hypothesis import strategies as st
 
 from tests.helpers import facts_of_a_graph, make_graph, random_graph
 from tirgn_eqx.data import build_history_vocabulary, load_graph, map_graph
+from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.index.history import mapped_vocabulary
-from tirgn_eqx.data.index.history_external import FIELDS, index_in_parts
+from tirgn_eqx.data.index.history_external import FIELDS
 from tirgn_eqx.data.index.history_index import build_history_index, check_sizes
 from tirgn_eqx.errors import ConfigError, DataError
-
-KINDS = ("entity", "relation")
 
 
 def same(a, b):
@@ -29,34 +26,6 @@ def same(a, b):
             assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), (kind, field)
         assert getattr(a, kind).num_times == getattr(b, kind).num_times
     assert (a.num_entities, a.num_relations) == (b.num_entities, b.num_relations)
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    facts=facts_of_a_graph(),
-    rows=st.sampled_from([1, 2, 3, 5, 8, 13, 1000]),
-    part=st.sampled_from([None, (0, 1), (0, 2), (1, 2), (2, 3), (6, 7)]),
-)
-def test_parts_give_what_is_built_at_once(facts, rows, part):
-    graph = make_graph(**facts)
-    expected = build_history_vocabulary(graph, part=part)
-    with tempfile.TemporaryDirectory() as work:
-        out, spill = Path(work) / "out", Path(work) / "spill"
-        out.mkdir()
-        spill.mkdir()
-        built = index_in_parts(graph, out, spill, rows=rows, part=part)
-        for kind in KINDS:
-            for field in FIELDS:
-                found = np.load(out / f"{kind}-{field}.npy", allow_pickle=False)
-                wanted = getattr(getattr(expected, kind), field)
-                assert found.dtype == wanted.dtype and np.array_equal(found, wanted), (kind, field)
-                assert built.columns[f"{kind}-{field}"]["length"] == len(wanted)
-        kept = graph.num_facts * 2 if part is None else sum(int((x % part[1] == part[0]).sum()) for x in ends(graph))
-        assert built.spilt == 16 * kept == sum(file.stat().st_size for file in spill.iterdir())
-
-
-def ends(graph):
-    return graph.subject, graph.object
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.data.synthetic.cast import MAX_ENTITIES, make_cast, relation_names
+from tirgn_eqx.data.synthetic.cast import MAX_ENTITIES
 from tirgn_eqx.data.synthetic.world import simulate
 from tirgn_eqx.errors import DataError
 
@@ -211,12 +211,6 @@ def test_static_graph_tells_entities_apart():
     words = [frozenset(static.word[static.entity == entity]) for entity in range(20)]
     assert len(set(words)) == 20
     assert simulate(**SMALL).graph.static is None
-
-
-def test_names_are_all_different():
-    cast = make_cast(MAX_ENTITIES, np.random.default_rng(0))
-    assert len(set(cast.names)) == MAX_ENTITIES
-    assert len(set(relation_names(300))) == 300
 
 
 @pytest.mark.parametrize(

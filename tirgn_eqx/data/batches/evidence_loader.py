@@ -26,7 +26,7 @@ class EvidenceOptions(LoaderOptions):
     background: bool = True
 
 
-class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions]):
+class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions, EvidenceBucket]):
     """Builds the batches of one split's snapshots, whole snapshots or parts with some of the subjects each.
 
     `parts` are (target, subjects); `items` are their positions. Without `with_truth`, equal answers are merged and

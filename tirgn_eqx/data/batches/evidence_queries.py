@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array
@@ -21,9 +22,10 @@ from tirgn_eqx.types import (
     Neighbours,
 )
 
+ModuleT = TypeVar("ModuleT", bound=eqx.Module)
 MAX_LINKS = 2**16
 # The padded axes, and the arrays of each. Those of relation queries begin with `relation_` or `evidence_`.
-AXES = {
+AXES: dict[str, tuple[str, ...]] = {
     "query": ("subject", "relation", "activity", "query_group"),
     "answer": ("answer_query", "answer", "answer_weight", "answer_cell", "answer_popular"),
     "true": ("true_query", "true_candidate"),
@@ -244,7 +246,7 @@ def build_batch(gathered: dict[str, np.ndarray], bucket: EvidenceBucket) -> Evid
 def assemble(arrays: dict[str, Array]) -> EvidenceBatch:
     """The batch of the arrays that `pad` gives."""
 
-    def make(module: Any, prefix: str, **others: Any) -> Any:
+    def make(module: type[ModuleT], prefix: str, **others: eqx.Module) -> ModuleT:
         """A module of the arrays that are named as its fields, with or without the prefix."""
         names = [field.name for field in dataclasses.fields(module) if field.name not in others]
         found = [arrays[prefix + name] if prefix + name in arrays else arrays[name] for name in names]

@@ -36,7 +36,7 @@ class GraphOptions(LoaderOptions):
     """How a graph loader builds its batches.
 
     - `history_len`: snapshots of the window; `history_window`: snapshots of the history vocabulary (0 = all).
-    - `unique`: ask equal queries once.
+    - `unique`: decode equal queries once.
     - `num_negatives`: candidates drawn for each answer of entity queries; `num_shared`: entities drawn for all queries
       of a snapshot together.
     - `rows`: evolve all entities, those with an edge in the window, or those that anything in the batch touches.
@@ -54,7 +54,7 @@ class GraphOptions(LoaderOptions):
     fed_back: bool = False
 
 
-class GraphLoader(Loader[Batch, GraphOptions]):
+class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
     """Builds the batch of any target snapshot of one split. Its `items` are the targets, or with `targets_per_step` the
     last target of every step; each of those is forecast from what precedes it.
 

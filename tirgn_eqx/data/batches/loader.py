@@ -1,20 +1,22 @@
 """What all loaders share: batches of a few padded shapes, in an order by seed and epoch, built ahead in a thread."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
 from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 
-KINDS = ("entity", "relation")
+Kind = Literal["entity", "relation"]
+KINDS: tuple[Kind, Kind] = ("entity", "relation")
 # Of a snapshot: int64 (subject, relation, object), relations of both directions.
 Candidates = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 BatchT = TypeVar("BatchT")
 OptionsT = TypeVar("OptionsT", bound="LoaderOptions")
+BucketT = TypeVar("BucketT", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class LoaderOptions:
     seed: int = 0
 
 
-class Loader(ABC, Generic[BatchT, OptionsT]):
+class Loader(ABC, Generic[BatchT, OptionsT, BucketT]):
     """Builds the batches of one split of a graph.
 
     Nothing at or after a target's time enters its batch except the queries' own answers and the filter.
@@ -70,7 +72,7 @@ class Loader(ABC, Generic[BatchT, OptionsT]):
     """
 
     items: np.ndarray
-    buckets: list[Any]
+    buckets: list[BucketT]
     bucket_of: dict[int, int]
 
     def __init__(self, graph: TemporalGraph, split: str, options: OptionsT):
@@ -81,7 +83,7 @@ class Loader(ABC, Generic[BatchT, OptionsT]):
         self.targets = {one: targets[targets > 0] for one in planned for targets in [graph.split_snapshots(one)]}
         self.snapshots = self.targets[split]
 
-    def set_buckets(self, shapes: list[Any], group: np.ndarray) -> None:
+    def set_buckets(self, shapes: list[BucketT], group: np.ndarray) -> None:
         """Give item i the padded shape `shapes[group[i]]`. Equal shapes, which rounding makes, become one bucket, for
         each is compiled once; a shape without items becomes none."""
         of_item = [shapes[g] for g in group.tolist()]
@@ -98,11 +100,12 @@ class Loader(ABC, Generic[BatchT, OptionsT]):
         """The batch known as `item`; `epoch` decides random draws alone."""
 
     @abstractmethod
-    def padded_work(self, bucket: Any) -> int:
+    def padded_work(self, bucket: BucketT) -> int:
         """How much work a batch of a bucket is, to compare buckets by."""
 
     def order(self, epoch: int) -> np.ndarray:
         """The items in the order of `epoch`, a function of the seed and the epoch alone."""
+        # From no state of its own, so that a training that is resumed within an epoch meets the same order.
         return np.random.default_rng((self.options.seed, epoch)).permutation(self.items)
 
     def __len__(self) -> int:

@@ -2,18 +2,19 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
+ItemT = TypeVar("ItemT")
 T = TypeVar("T")
 
 
-def prefetch(build: Callable[[Any], T], items: Iterable[Any], depth: int = 2) -> Generator[T, None, None]:
+def prefetch(build: Callable[[ItemT], T], items: Iterable[ItemT], depth: int = 2) -> Generator[T, None, None]:
     """`build(item)` of every item in order, computed in a thread that ends with the iterator.
 
     While the caller works on one result, up to `depth` more are ready and another one is being built.
     """
-    pool, pending = ThreadPoolExecutor(1, thread_name_prefix="tirgn-prefetch"), deque()
+    pool, pending = ThreadPoolExecutor(1, thread_name_prefix="tirgn-prefetch"), deque[Future[T]]()
     try:
         for item in items:
             pending.append(pool.submit(build, item))

@@ -47,7 +47,7 @@ def build_queries(
 ) -> SnapshotQueries:
     """The queries that the facts of `split` at snapshot `time` answer.
 
-    **Arguments:** `kind`: "entity" or "relation"; `unique`: one query for all facts that ask the same; otherwise one
+    **Arguments:** `kind`: "entity" or "relation"; `unique`: one query for all facts with the same one; otherwise one
     per fact and direction, as the released code decodes; `history_end`: the snapshot before which history ends,
     `time` by default; `candidates`: (subject, relation, object) in place of what is true, for entity queries.
     """

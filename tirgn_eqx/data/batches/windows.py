@@ -40,6 +40,7 @@ class WindowLoader:
         self.graph, self.history_len, self.history_end = graph, history_len, history_end
         self.store = store or SnapshotStore(graph)
         targets = np.arange(graph.num_snapshots) if split is None else graph.split_snapshots(split)
+        # Snapshot 0 has no window before it.
         ends = [self._end(target) for target in targets[targets > 0].tolist()]
         sizes = [self.store.window_sizes(end, history_len) for end in ends]
         largest = np.max(np.asarray(sizes, np.int64).reshape(-1, 3), axis=0, initial=1).tolist()

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ _REMEDY = "delete the folder, and it is built again"
 _MAX_RECORD_BYTES = 1 << 16
 # Errors of a folder that nothing can be built in although there may be space.
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, *NO_LOCKS)
-_temporary_folders: list[Any] = []
+_temporary_folders: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def build_history_vocabulary(graph: TemporalGraph, *, part: tuple[int, int] | None = None) -> HistoryVocabulary:
@@ -145,12 +144,14 @@ def _build(graph: TemporalGraph, home: Path, place: Path, part: tuple[int, int] 
         flush(home)
 
 
-def _identity(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, Any]:
+def _identity(graph: TemporalGraph, part: tuple[int, int] | None) -> dict[str, object]:
     """What the record of a kept vocabulary must say."""
-    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
+    record: dict[str, object] = {"format": FORMAT, "version": VERSION, "part": part and list(part)}
     # A temporary index serves only the process that built it, so hashing all its facts would prove nothing.
-    whole = {"sha256": graph.checksum} if graph.mapped_folder is not None else {}
-    return {"format": FORMAT, "version": VERSION, "part": part and list(part)} | whole | sizes
+    if graph.mapped_folder is not None:
+        record["sha256"] = graph.checksum
+    record |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "times": graph.num_snapshots}
+    return record
 
 
 def _open(place: Path, graph: TemporalGraph, part: tuple[int, int] | None) -> HistoryVocabulary:

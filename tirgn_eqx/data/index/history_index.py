@@ -7,7 +7,6 @@ that occurred before snapshot t are a prefix.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -83,7 +82,7 @@ class HistoryVocabulary:
         """int64 keys of (s, o)."""
         return subject.astype(np.int64) * self.num_entities + object
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, int | float]:
         """Number of (s, r) pairs with history, mean number of objects per pair, and the size in bytes."""
         # In chunks, because the column may lie on the disk. It is sorted, so a key is new where it changes.
         pairs, last = 0, -1

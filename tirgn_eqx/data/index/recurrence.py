@@ -63,8 +63,10 @@ class RecurrenceIndex:
 
     def history(self, keys: np.ndarray, before: int) -> HistoryCandidates:
         """The candidates that occurred with each key before snapshot `before`."""
+        # Equal keys are adjacent, one row for each candidate.
         query, triple = ranges(np.searchsorted(self.key, keys), np.searchsorted(self.key, keys + 1))
         last = np.searchsorted(self.occurrence, triple * self.num_snapshots + before) - 1
+        # A row before the first one of the triple belongs to another triple: this one has not occurred yet.
         occurred = last >= self.start[triple]
         return HistoryCandidates(query[occurred], self.candidate[triple[occurred]], last[occurred])
 

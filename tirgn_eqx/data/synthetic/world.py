@@ -13,7 +13,6 @@ Who acts on whom depends on importance, region and home country, and in which re
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -67,15 +66,15 @@ class World:
         `inverse` (?, relation, entity).
         """
         floor, num_relations = self.floor, self.graph.num_relations
-        given, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
+        condition, candidate = (floor.object, floor.subject) if inverse else (floor.subject, floor.object)
         # `(query, 1)` times `(entity,)`.
-        rates = (floor.total * given[entity] * floor.relation[relation])[:, None] * candidate
+        rates = (floor.total * condition[entity] * floor.relation[relation])[:, None] * candidate
         # No fact has s = o.
         rates[np.arange(len(entity)), entity] = 0.0
         s, r, o, rate = self.intensity(snapshot)
-        given, candidate = (o, s) if inverse else (s, o)
+        condition, candidate = (o, s) if inverse else (s, o)
         queries, row = np.unique(_pair(entity, relation, num_relations), return_inverse=True)
-        query = _pair(given, r, num_relations)
+        query = _pair(condition, r, num_relations)
         # Beyond the last query, searchsorted gives its length. The comparison below sorts out what is not among them.
         place = np.minimum(np.searchsorted(queries, query), len(queries) - 1)
         hit = queries[place] == query
@@ -176,7 +175,7 @@ def simulate(
     return World(graph, *parts)
 
 
-def _check(options: dict[str, Any]) -> None:
+def _check(options: dict[str, _Number]) -> None:
     """**Raises:** DataError for the first option of `simulate` that cannot be."""
     # A fact happens at most once a day.
     possible = options["num_entities"] * (options["num_entities"] - 1) * options["num_relations"]
