@@ -112,15 +112,15 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     missing = list(run.missing)
     try:
         model, config, metadata = load_model(run.checkpoint)
-        provenance = (metadata.get("data") or {}).get("provenance") or {}
+        provenance = metadata.provenance
         data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
         graph = match_checkpoint(data, metadata, run.checkpoint)
         if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
-        temperature = (metadata.get("calibration") or {}).get("temperature")
         with output.working(f"evaluating {run.checkpoint}"):
-            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
+            options: Any = {"samples": samples, "seed": seed, "temperature": metadata.temperature}
+            found = measure(model, config, graph, split=split, **options)
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.
         output.print_warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")

@@ -115,7 +115,7 @@ def test_newer_data_by_force_keep_every_name_with_its_weights(graph, broken, tmp
         train_tirgn(newer, configured(tmp_path), model_dir=folder, resume=True)
     with pytest.warns(DataWarning, match="NOBODY"):
         result = train_tirgn(newer, configured(tmp_path), model_dir=folder, resume=True, force=True)
-    assert load_model(result["checkpoint"])[2]["entities"] == list(graph.entity_names)
+    assert load_model(result["checkpoint"])[2].entities == list(graph.entity_names)
 
 
 @pytest.mark.ci
@@ -130,7 +130,7 @@ def test_a_given_part_is_matched_by_name_or_refused(graph, turned, tmp_path):
     both = {"structure": paths["structure"], "evidence": paths["evidence"]}
     result = train_tirgn(graph, config, model_dir=tmp_path / "both", **both)
     metadata = load_model(result["checkpoint"])[2]
-    assert metadata["entities"] == list(turned.entity_names) and metadata["data"]["sha256"] == turned.checksum
+    assert metadata.entities == list(turned.entity_names) and metadata.data.sha256 == turned.checksum
     again = train_tirgn(turned, config, model_dir=tmp_path / "again", **both)
     assert again["test"] == result["test"]
     with pytest.raises(CheckpointError, match="in another order than the rest of this training; leave --evidence out"):

@@ -104,7 +104,7 @@ def test_the_checkpoint_alone_gives_the_same_figures(trained, graph, config):
     options = config.window()
     again = evaluate_model(model, graph, split="test", **options).to_dict()
     assert again["entity"] == pytest.approx(result["test"]["entity"])
-    assert again["dataset"]["sha256"] == metadata["data"]["sha256"]
+    assert again["dataset"]["sha256"] == metadata.data.sha256
     assert sum(row["queries"] for row in again["snapshots"]) == 2 * int(graph.split_mask("test").sum())
 
 

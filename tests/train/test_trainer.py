@@ -123,6 +123,20 @@ def test_the_best_model_is_the_best_by_what_is_monitored(make, monitor, best):
     assert run.state.stopping.best_value == figures[best - 1][monitor]
 
 
+def test_an_interrupted_training_that_follows_the_nll_tells_the_mrr(make):
+    figures = [{"mrr": 0.2, "nll": 3.0}, {"mrr": 0.1, "nll": 2.0}, {"mrr": 0.3, "nll": 2.5}]
+    run = make(figures, monitor="nll")
+    run.save_checkpoint = lambda name, epoch, figures=None: None
+    for epoch in (1, 2, 3):
+        run.validate(epoch)
+    run.save_state()
+    again = make(monitor="nll")
+    again.resume()
+    for one in (run, again):
+        result = one.train(lambda: True)
+        assert (result["status"], result["best_epoch"], result["best_mrr"]) == ("interrupted", 2, 0.1)
+
+
 @pytest.mark.parametrize(("epochs", "interval", "validated"), [(3, 2, [2, 3]), (4, 2, [2, 4]), (2, 5, [2])])
 def test_every_interval_and_the_last_epoch_are_validated(make, epochs, interval, validated):
     run, asked = make(epochs=epochs, eval_interval=interval, patience=0), []

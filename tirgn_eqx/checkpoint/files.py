@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import jax
 import numpy as np
 
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
@@ -30,6 +30,8 @@ from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
 _METADATA = "__metadata__"
 # NumPy's kinds of booleans, integers, unsigned integers, floats and complex numbers. Objects would have to be pickled.
 _KINDS = "biufc"
+# What the leaves of models and optimizer states are: arrays, rows of arrays on several devices, or shapes alone.
+Leaf = jax.Array | np.ndarray | Blocks | jax.ShapeDtypeStruct
 _BROKEN = "corrupt or cut short; use another checkpoint, or train again"
 _EXPECTED = "give an .npz file that `tirgn train` wrote"
 
@@ -39,11 +41,11 @@ class Checkpoint:
     """What a checkpoint file holds: arrays by name, JSON-compatible metadata, and the path of the npz."""
 
     arrays: dict[str, np.ndarray]
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
     path: Path
 
 
-def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
+def save_checkpoint(path: str | Path, arrays: Mapping[str, object], metadata: Mapping[str, object]) -> Path:
     """Write `NAME.npz` and `NAME.json`, making the folder where needed.
 
     Where several processes train one model, all must call it, and the first one writes.
@@ -107,7 +109,7 @@ def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
         raise CheckpointError(_unreadable(path, error)) from error
 
 
-def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], bytes] | None) -> None:
+def _put(target: Path, write: Callable[[Path], object], side: Callable[[Path], bytes] | None) -> None:
     """Write an npz and the JSON beside it, each whole or not at all.
 
     **Arguments:** `write`: writes the npz to a path; `side`: the content of the JSON, given the path of the npz.
@@ -179,7 +181,7 @@ def _npz_path(path: str | Path) -> Path:
     return path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
-def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -> None:
+def _pack(target: Path, place: Path, arrays: Mapping[str, object], metadata: str) -> None:
     """Write the npz of `target` to the temporary path `place`."""
     embedded = np.frombuffer(metadata.encode(), np.uint8)
     with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:

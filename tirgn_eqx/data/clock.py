@@ -5,7 +5,8 @@ another snapshot, so that a clock of their own would give every time another num
 """
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +15,23 @@ from tirgn_eqx.errors import DataError, DataWarning, shown
 
 # The gaps between a few snapshots may all happen to be multiples of a longer step; more gaps than this are no chance.
 _FEW_GAPS = 3
+
+
+@runtime_checkable
+class MetadataDocument(Protocol):
+    """The metadata of a checkpoint or a training state as a validated document, such as `load_model` returns."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON-compatible form."""
+        ...
+
+
+Metadata = Mapping[str, Any] | MetadataDocument
+
+
+def metadata_by_key(metadata: Metadata) -> Mapping[str, Any]:
+    """Metadata in either form by the keys that they have in the file."""
+    return metadata if isinstance(metadata, Mapping) else metadata.to_dict()
 
 
 def describe_clock(graph: TemporalGraph) -> dict[str, int]:
@@ -26,7 +44,7 @@ def describe_clock(graph: TemporalGraph) -> dict[str, int]:
     }
 
 
-def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: bool = False) -> TemporalGraph:
+def apply_clock(graph: TemporalGraph, metadata: Metadata, *, learning: bool = False) -> TemporalGraph:
     """`graph` with the clock of a checkpoint, so that a time has the same number of steps as in its training.
 
     A RE-GCN checkpoint knows only the order of snapshots: its graphs stay as they are.
@@ -37,7 +55,8 @@ def apply_clock(graph: TemporalGraph, metadata: dict[str, Any], *, learning: boo
     **Raises:** DataError for a graph with a step of another length. DataWarning for data far from those of the
     training: TiRGN's linear time vector grows with every step, so that it forecasts badly there.
     """
-    config, data = metadata.get("config") or {}, metadata.get("data") or {}
+    described = metadata_by_key(metadata)
+    config, data = described.get("config") or {}, described.get("data") or {}
     structure = config.get("structure")
     # The settings of a mixture hold those of its neural part under `structure`.
     families = (config.get("family"), structure.get("family") if isinstance(structure, dict) else None)

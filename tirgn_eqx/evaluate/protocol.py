@@ -13,6 +13,7 @@ the evaluator of a model's family, see `evaluators`.
 from typing import Any
 
 from tirgn_eqx.data.batches.loader import Candidates
+from tirgn_eqx.data.clock import Metadata
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history import HistoryVocabulary
 from tirgn_eqx.data.vocabulary import match_checkpoint
@@ -68,7 +69,7 @@ def evaluate_model(
     history_window: int = 0,
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
-    metadata: dict[str, Any] | None = None,
+    metadata: Metadata | None = None,
 ) -> Evaluation:
     """Evaluate `model` once on a split; `make_evaluator` serves repeated evaluation.
 

@@ -243,7 +243,8 @@ class Trainer:
         figures = self.validator(self.state.forecaster()).entity
         self.logger.log_metrics({f"eval/{name}": value for name, value in figures.items()}, self.state.global_step)
         stopping, best = self.state.stopping.update(epoch, figures[self.config.monitor])
-        self.state = replace(self.state, stopping=stopping, last_validated=epoch)
+        best_mrr = figures["mrr"] if best else self.state.best_mrr
+        self.state = replace(self.state, stopping=stopping, best_mrr=best_mrr, last_validated=epoch)
         self.on_record(events.ValidationRecord(epoch, best, figures))
         if best:
             self.save_checkpoint("tirgn_best", epoch, figures)
@@ -281,7 +282,7 @@ class Trainer:
             status,
             epochs_trained=epochs_trained,
             best_epoch=self.state.stopping.best_epoch,
-            best_value=self.state.stopping.best_value,
+            best_mrr=self.state.best_mrr,
             seconds=self.seconds(),
             parameters=self.parameters,
             oom_overrides=self.state.oom_overrides,
