@@ -118,9 +118,9 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
         if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
+        temperature = metadata.temperature
         with output.working(f"evaluating {run.checkpoint}"):
-            options: Any = {"samples": samples, "seed": seed, "temperature": metadata.temperature}
-            found = measure(model, config, graph, split=split, **options)
+            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.
         output.print_warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")

@@ -14,9 +14,9 @@ from tests.helpers import random_graph
 from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
 from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset
+from tirgn_eqx.train.compiled_step import with_key
 from tirgn_eqx.train.optimizer import AverageState
 from tirgn_eqx.train.recovery import SkippedSteps, is_finite, is_skipped, select_tree
-from tirgn_eqx.train.step import with_key
 from tirgn_eqx.train.trainer import Trainer
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False, "max_buckets": 1}

@@ -31,7 +31,7 @@ from tirgn_eqx.runtime.compiling import compile_lowered
 from tirgn_eqx.runtime.meshes import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
-from tirgn_eqx.train.step import make_step
+from tirgn_eqx.train.step import make_recurrent_step
 from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 PRECISIONS = ("bf16", "f32")
@@ -194,7 +194,7 @@ def compile_step(
     batch = abstract_batch(shape, config, bucket)
     if mesh is not None:
         model, opt_state, batch = described((model, opt_state), mesh) + (described_batch(batch, mesh),)
-    step = jax.jit(make_step(config, optimizer, shape.entities), donate_argnums=(0, 1))
+    step = jax.jit(make_recurrent_step(config, optimizer, shape.entities), donate_argnums=(0, 1))
     with on(mesh):
         return compile_lowered(step.lower(model, opt_state, batch))
 

@@ -42,6 +42,7 @@ from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
 from tirgn_eqx.train import events
 from tirgn_eqx.train.events import GivenPart, OnRecord, PartName, Stop, TrainingResult, make_result
+from tirgn_eqx.train.families import training_family
 from tirgn_eqx.train.gate import GateFitter
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.single import RunOptions, train_single
@@ -112,10 +113,7 @@ class Stages:
             elif reorder_ids(self.graph, metadata).checksum == checksum:
                 reason = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
-        expects_static = trained.static_graph and self.graph.static is not None
-        if isinstance(trained, EvidenceTrainingConfig):
-            # Evidence uses the words of a static graph in its background alone.
-            expects_static = expects_static and trained.evidence_background
+        expects_static = self.graph.static is not None and training_family(trained).reads_static(trained)
         if expects_static != (model.static_edges is not None):
             raise CheckpointError(
                 f"{path}: has {'no' if expects_static else 'a'} static graph, unlike a training on {self.graph.name} "

@@ -1,14 +1,13 @@
 """What a training changes, and its way to the disk and back."""
 
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from tirgn_eqx.checkpoint.metadata import TrainingIdentity, TrainingProgress
+from tirgn_eqx.checkpoint.metadata import Settings, TrainingIdentity, TrainingProgress
 from tirgn_eqx.checkpoint.training_state import load_training_state, save_training_state
 from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
@@ -41,7 +40,7 @@ class TrainState(eqx.Module):
     global_step: int = 0
     last_validated: int = -1
     skipped_steps: int = 0
-    oom_overrides: dict[str, Any] = eqx.field(default_factory=dict)
+    oom_overrides: Settings = eqx.field(default_factory=dict[str, object])
 
     def forecaster(self) -> Model:
         """The model that is validated and saved: with averaged weights where they are kept."""

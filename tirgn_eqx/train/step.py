@@ -14,18 +14,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from beartype import beartype
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
+from jaxtyping import Array, Float, PyTree, jaxtyped
 
-from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
-from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
-from tirgn_eqx.train.data import Loader
-from tirgn_eqx.train.events import CompileRecord, OnRecord
-from tirgn_eqx.train.optimizer import make_optimizer, trainable
+from tirgn_eqx.train.optimizer import trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
 from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch
@@ -174,28 +170,10 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
-def make_step(
-    config: ModelTrainingConfig,
-    optimizer: optax.GradientTransformation | None = None,
-    num_entities: int | None = None,
+def make_recurrent_step(
+    config: RecurrentTrainingConfig, optimizer: optax.GradientTransformation, num_entities: int | None = None
 ) -> Step:
-    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
-
-    A step whose loss or gradient is not finite changes nothing. Shapes and types of the arguments are checked while the
-    step is traced. A batch with `rows` costs what those rows cost: other entities keep their embeddings and their
-    moments (lazy Adam), and only the rows are counted in the L2 penalty.
-
-    **Arguments:**
-
-    - `optimizer`: of `make_optimizer`, which is the default.
-    - `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
-
-    **Returns:** the step, to be compiled with `eqx.filter_jit`; `metrics` has scalars `loss`, `loss_entity`,
-    `loss_relation`, `loss_static` and `gradient_norm`.
-    """
-    optimizer = optimizer or make_optimizer(config)
-    if not isinstance(config, RecurrentTrainingConfig):
-        return _make_evidence_step(optimizer)
+    """`make_step` of recurrent graph models; `num_entities`: of the vocabulary, where the table has more rows."""
 
     @jaxtyped(typechecker=beartype)
     def step(
@@ -243,7 +221,7 @@ def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, "
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1], "loss_static": zero}
 
 
-def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
+def make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
     """`make_step` of the evidence model, whose batches are parts of a snapshot."""
 
     @jaxtyped(typechecker=beartype)
@@ -258,52 +236,3 @@ def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
         return *select_tree(is_finite(metrics), new, (model, opt_state)), metrics
 
     return step
-
-
-# --- ahead of time -----------------------------------------------------------------------------------------------
-
-
-class CompiledStep:
-    """The training step, compiled once for each batch shape; model and optimizer state are donated.
-
-    **Arguments:** `on_record`: called with a `CompileRecord` after every compilation; the others: of `make_step`.
-    """
-
-    def __init__(
-        self,
-        config: ModelTrainingConfig,
-        on_record: OnRecord,
-        optimizer: optax.GradientTransformation | None = None,
-        num_entities: int | None = None,
-    ):
-        step = make_step(config, optimizer, num_entities)
-
-        # The batch comes first because donation spares the first argument: no result has its shape.
-        def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
-            return step(model, opt_state, batch)
-
-        self.programs = CompileCache(
-            batch_first,
-            donate="all-except-first",
-            on_compile=lambda bucket, seconds: on_record(CompileRecord(bucket, seconds)),
-        )
-
-    def __call__(
-        self, model: Any, opt_state: PyTree, prepared: Prepared[Any], key: PRNGKeyArray
-    ) -> tuple[Any, PyTree, Metrics]:
-        return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
-
-    def compile(self, model: Any, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
-        """Compile what is missing for the batches of `loader`.
-
-        Compile first: allocations made by the compiler between steps fragment the heap.
-        """
-        if len(self.programs.compiled) < len(loader.buckets):
-            for prepared in loader.one_of_each():
-                self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
-
-
-def with_key(prepared: Prepared[Any], key: PRNGKeyArray) -> Any:
-    """The batch of `prepared` with its dropout key."""
-    # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
-    return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

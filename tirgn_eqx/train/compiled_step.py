@@ -1,0 +1,61 @@
+"""The training step, compiled ahead of time for every padded shape of a loader's batches."""
+
+from typing import Any
+
+import equinox as eqx
+import optax
+from jaxtyping import PRNGKeyArray, PyTree
+
+from tirgn_eqx.config import ModelTrainingConfig
+from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.runtime.compiling import CompileCache
+from tirgn_eqx.train.data import Loader
+from tirgn_eqx.train.events import CompileRecord, OnRecord
+from tirgn_eqx.train.families import make_step
+from tirgn_eqx.train.recovery import Metrics
+
+
+class CompiledStep:
+    """The training step, compiled once for each batch shape; model and optimizer state are donated.
+
+    **Arguments:** `on_record`: called with a `CompileRecord` after every compilation; the others: of `make_step`.
+    """
+
+    def __init__(
+        self,
+        config: ModelTrainingConfig,
+        on_record: OnRecord,
+        optimizer: optax.GradientTransformation | None = None,
+        num_entities: int | None = None,
+    ):
+        step = make_step(config, optimizer, num_entities)
+
+        # The batch comes first because donation spares the first argument: no result has its shape.
+        def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
+            return step(model, opt_state, batch)
+
+        self.programs = CompileCache(
+            batch_first,
+            donate="all-except-first",
+            on_compile=lambda bucket, seconds: on_record(CompileRecord(bucket, seconds)),
+        )
+
+    def __call__(
+        self, model: Any, opt_state: PyTree, prepared: Prepared[Any], key: PRNGKeyArray
+    ) -> tuple[Any, PyTree, Metrics]:
+        return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
+
+    def compile(self, model: Any, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
+        """Compile what is missing for the batches of `loader`.
+
+        Compile first: allocations made by the compiler between steps fragment the heap.
+        """
+        if len(self.programs.compiled) < len(loader.buckets):
+            for prepared in loader.one_of_each():
+                self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
+
+
+def with_key(prepared: Prepared[Any], key: PRNGKeyArray) -> Any:
+    """The batch of `prepared` with its dropout key."""
+    # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
+    return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)
