@@ -1,6 +1,6 @@
 """The training step, compiled ahead of time for every padded shape of a loader's batches."""
 
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import optax
@@ -8,11 +8,16 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.data import Loader
 from tirgn_eqx.train.events import CompileRecord, OnRecord
 from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.recovery import Metrics
+from tirgn_eqx.types import Batch, EvidenceBatch
+
+ModelT = TypeVar("ModelT", bound=Model)
+AnyPrepared = Prepared[Batch] | Prepared[EvidenceBatch]
 
 
 class CompiledStep:
@@ -31,7 +36,9 @@ class CompiledStep:
         step = make_step(config, optimizer, num_entities)
 
         # The batch comes first because donation spares the first argument: no result has its shape.
-        def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
+        def batch_first(
+            batch: Batch | EvidenceBatch, model: ModelT, opt_state: PyTree
+        ) -> tuple[ModelT, PyTree, Metrics]:
             return step(model, opt_state, batch)
 
         self.programs = CompileCache(
@@ -41,11 +48,11 @@ class CompiledStep:
         )
 
     def __call__(
-        self, model: Any, opt_state: PyTree, prepared: Prepared[Any], key: PRNGKeyArray
-    ) -> tuple[Any, PyTree, Metrics]:
+        self, model: ModelT, opt_state: PyTree, prepared: AnyPrepared, key: PRNGKeyArray
+    ) -> tuple[ModelT, PyTree, Metrics]:
         return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
 
-    def compile(self, model: Any, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
+    def compile(self, model: Model, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
         """Compile what is missing for the batches of `loader`.
 
         Compile first: allocations made by the compiler between steps fragment the heap.
@@ -55,7 +62,7 @@ class CompiledStep:
                 self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
 
 
-def with_key(prepared: Prepared[Any], key: PRNGKeyArray) -> Any:
+def with_key(prepared: AnyPrepared, key: PRNGKeyArray) -> Batch | EvidenceBatch:
     """The batch of `prepared` with its dropout key."""
     # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
     return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

@@ -20,6 +20,7 @@ from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader
 ConfigT = TypeVar("ConfigT", bound=ModelTrainingConfig)
+AnyEvaluator = Evaluator[Any]  # of the models of one family
 LoaderT = TypeVar("LoaderT", GraphLoader, EvidenceLoader)
 
 
@@ -70,7 +71,7 @@ class TrainingData(ABC, Generic[ConfigT, LoaderT]):
         """The batches of the train split with the settings `config`, which may differ in form from those here."""
 
     @abstractmethod
-    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> Evaluator[Any]:
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         """What ranks the queries of `split`; `steps`: the compiled ones of another such evaluator, to be shared."""
 
     @abstractmethod
@@ -92,7 +93,7 @@ class RecurrentData(TrainingData[RecurrentTrainingConfig, GraphLoader]):
     def loader(self, config: RecurrentTrainingConfig) -> GraphLoader:
         return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
 
-    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> Evaluator[Any]:
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         return RecurrentGraphEvaluator(
             self.graph,
             split,
@@ -129,7 +130,7 @@ class EvidenceData(TrainingData[EvidenceTrainingConfig, EvidenceLoader]):
         )
         return EvidenceLoader(self.graph, self.index, "train", options)
 
-    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> Evaluator[Any]:
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         return EvidenceEvaluator(self.graph, split, index=self.index, steps=steps, **self._options)
 
     def most_queries(self, loader: EvidenceLoader) -> int:

@@ -36,7 +36,7 @@ class TrainingFamily(Generic[ConfigT]):
     - `on_mesh`: whether the training can be split over several devices.
     """
 
-    data: Callable[[TemporalGraph, ConfigT, Placement | None], TrainingData[ConfigT, Any]]
+    data: Callable[[TemporalGraph, ConfigT, Placement | None], TrainingData[ConfigT, Any]]  # `Any`: its own loader
     step: Callable[[ConfigT, optax.GradientTransformation, int | None], Step]
     resolve: Callable[[ConfigT], ConfigT]
     oom_overrides: Callable[[ConfigT, int, str, BaseException], Settings]

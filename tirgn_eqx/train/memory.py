@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from tirgn_eqx.checkpoint.metadata import Settings
 from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
@@ -84,6 +85,25 @@ class ProblemShape:
             static.num_words if static else 0,
             -(-bucket.entity[2] // bucket.entity[0]) if bucket else 20,
         )
+
+
+class MemoryRow(TypedDict):
+    """Peak memory of a training step with these settings; `fits` is None without a budget, and `measured_bytes` where
+    nothing was measured."""
+
+    precision: str
+    remat: str
+    batch_size: int
+    predicted_bytes: int
+    fits: bool | None
+    measured_bytes: int | None
+
+
+class MeasureRequest(TypedDict):
+    """What the process that measures reads: the fields of a `ProblemShape`, and settings."""
+
+    shape: dict[str, int]
+    config: Settings
 
 
 def _recurrent(config: TrainingConfig) -> RecurrentTrainingConfig:
@@ -182,7 +202,7 @@ def _build_model(shape: ProblemShape, config: RecurrentTrainingConfig) -> Model:
 
 def compile_step(
     shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
-) -> Any:
+) -> jax.stages.Compiled:
     """The training step, compiled for abstract arguments; model and optimizer state are donated.
 
     **Arguments:** `bucket`: a padded shape instead of that of the largest batch; `mesh`: compile what each of its
@@ -221,14 +241,13 @@ def probe_memory(
     *,
     budget: int | None = None,
     measure: bool | None = None,
-) -> list[dict[str, Any]]:
+) -> list[MemoryRow]:
     """Predicted (and, on a GPU, measured) peak memory for a table of settings.
 
     **Arguments:** `budget`: bytes to stay within; `measure`: run each setting in a subprocess and read the peak that
     the device counts (by default on a GPU only, since a CPU does not count it).
 
-    **Returns:** rows with `precision`, `remat`, `batch_size`, `predicted_bytes`, `fits` (None without a
-    budget), `measured_bytes` (None where not measured).
+    **Returns:** one row for each combination of settings.
     """
     config = _recurrent(config)
     if measure is None:
@@ -238,7 +257,7 @@ def probe_memory(
     # One more row shows what the batch size costs: whole snapshots, or parts of 1024 where whole ones are set.
     other = 0 if config.batch_size else 1024
     settings.append((config.precision, config.remat, other))
-    rows = []
+    rows: list[MemoryRow] = []
     for precision, policy, batch_size in settings:
         chosen = config.replace(precision=precision, remat=policy, batch_size=batch_size)
         predicted = predicted_bytes(shape, chosen)
@@ -293,12 +312,12 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
 
     Every call starts a process, because a peak can be read but not reset.
     """
-    request = json.dumps({"shape": dataclasses.asdict(shape), "config": config.to_dict()})
+    request: MeasureRequest = {"shape": dataclasses.asdict(shape), "config": config.to_dict()}
     # Preallocation claims most of the device's memory, part of which this process holds.
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     done = subprocess.run(
         [sys.executable, "-m", "tirgn_eqx.train.memory"],
-        input=request,
+        input=json.dumps(request),
         capture_output=True,
         text=True,
         env=environment,
@@ -311,7 +330,7 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
         return None
 
 
-def _measure_here(request: dict[str, Any]) -> int | None:
+def _measure_here(request: MeasureRequest) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
     shape, config = ProblemShape(**request["shape"]), _recurrent(config_from_dict(request["config"]))
     model = _build_model(shape, config)

@@ -14,18 +14,19 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from beartype import beartype
-from jaxtyping import Array, Float, PyTree, jaxtyped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, jaxtyped
 
 from tirgn_eqx.config import RecurrentTrainingConfig
-from tirgn_eqx.models import RecurrentGraphModel
-from tirgn_eqx.models.encoder import Remat
-from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
+from tirgn_eqx.models.encoder import GraphStatistics, Remat
+from tirgn_eqx.models.recurrent import Buffers
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.optimizer import trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
-from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch
+from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch, Queries, Scalar
 
+# `Any`: a model and a batch of one family, see `TrainingFamily`.
 Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
 
 
@@ -34,7 +35,13 @@ class Gradients(NamedTuple):
 
     metrics: Metrics
     gradient: RecurrentGraphModel
-    buffers: Any
+    buffers: Buffers
+
+
+# The scan over micro-batches carries the gradients of decoders and states, the losses, and the buffers; a step has the
+# queries of either kind, a key, the divisors, and the target.
+_Carry = tuple[tuple[RecurrentGraphModel, Encoding], list[Scalar], Buffers]
+_MicroBatch = tuple[tuple[Queries, Queries], PRNGKeyArray | None, list[Float[Array, ""]], Int[Array, ""] | None]
 
 
 def loss_and_gradient(
@@ -61,9 +68,9 @@ def loss_and_gradient(
     """
     parameters, rest = eqx.partition(model, trainable(model))
     # One key for the dropout of the encoder, one for that of the decoders.
-    keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
+    key, micro_key = (None, None) if batch.key is None or not training else jr.split(batch.key)
 
-    def ready(parameters):
+    def ready(parameters: RecurrentGraphModel) -> RecurrentGraphModel:
         # Cast inside what is differentiated, so that gradients are those of the f32 parameters.
         return cast_for_compute(eqx.combine(parameters, rest), precision)
 
@@ -73,44 +80,60 @@ def loss_and_gradient(
     targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
     shares = (model.task_weight, 1 - model.task_weight)
 
-    def encode(parameters):
-        options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
-        return ready(parameters).encoder(batch.window, rows=batch.rows, **options)
+    def encode(parameters: RecurrentGraphModel) -> tuple[Encoding, GraphStatistics]:
+        encoder = ready(parameters).encoder
+        return encoder(
+            batch.window, rows=batch.rows, targets=targets, training=training, key=key, policy=policy, unroll=unroll
+        )
 
     # Forward through the window here; backward once, below, with the gradient that all micro-batches sum up.
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
 
-    options = {"training": training, "rows": batch.rows, "num_entities": num_entities}
-
-    def micro_loss(parameters, encoding, buffers, queries, key, micro_divisors, target):
+    def micro_loss(
+        parameters: RecurrentGraphModel,
+        encoding: Encoding,
+        buffers: Buffers,
+        queries: tuple[Queries, Queries],
+        key: PRNGKeyArray | None,
+        micro_divisors: list[Float[Array, ""]],
+        target: Int[Array, ""] | None,
+    ) -> tuple[Scalar, tuple[list[Scalar], Buffers]]:
         time_index = batch.time_index if target is None else batch.time_index[target]
-        decoder, losses = ready(parameters), []
-        micro_keys = (None, None) if key is None else jr.split(key)
-        for kind, some, divisor, kind_key in zip(("entity", "relation"), queries, micro_divisors, micro_keys):
+        decoder, losses = ready(parameters), list[Scalar]()
+        kind_keys = (None, None) if key is None else jr.split(key)
+        for kind, some, divisor, kind_key in zip(("entity", "relation"), queries, micro_divisors, kind_keys):
             loss, buffers = decoder.answer_losses(
-                encoding, some, time_index, buffers, kind=kind, key=kind_key, **options
+                encoding,
+                some,
+                time_index,
+                buffers,
+                kind=kind,
+                training=training,
+                key=kind_key,
+                rows=batch.rows,
+                num_entities=num_entities,
             )
             losses.append(loss / divisor.astype(loss.dtype))
-        return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
+        return shares[0] * losses[0] + shares[1] * losses[1], (losses, buffers)
 
     differentiate = jax.value_and_grad(micro_loss, argnums=(0, 1), has_aux=True)
     num_micro = batch.entity_queries.subject.shape[0]
     if num_micro == 1:
         queries, some = jax.tree.map(lambda x: x[0], (all_queries, divisors))
-        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, keys[1], some, None)
+        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, micro_key, some, None)
     else:
 
-        def body(carry, step):
+        def body(carry: _Carry, step: _MicroBatch) -> tuple[_Carry, None]:
             ((to_decoder, to_state), losses, buffers), (queries, key, some, target) = carry, step
             seen = encoding if target is None else encoding.at_target(target)
             result = differentiate(parameters, seen, buffers, queries, key, some, target)
             (_, (new, buffers)), (more_to_decoder, more_to_state) = result
 
-            def add(total, part):
+            def add(total: Array, part: Array) -> Array:
                 return total + part.astype(total.dtype)
 
-            def put(total, part):
+            def put(total: Array, part: Array) -> Array:
                 # Every target has its own state, and each state its own gradient.
                 return total.at[target].add(part.astype(total.dtype)) if part.ndim else total
 
@@ -122,7 +145,7 @@ def loss_and_gradient(
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), encoding)
         start = jax.tree.map(jnp.zeros_like, parameters), zeros
         no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
-        micro_keys = None if keys[1] is None else jr.split(keys[1], num_micro)
+        micro_keys = None if micro_key is None else jr.split(micro_key, num_micro)
         carry, _ = jax.lax.scan(
             body, (start, no_loss, buffers), (all_queries, micro_keys, divisors, batch.target_of_micro)
         )
@@ -154,7 +177,7 @@ def _take_rows(tree: PyTree, rows: EntityRows) -> PyTree:
 def _put_rows(tree: PyTree, rows: EntityRows, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, where `rows` are replaced by those of `part`."""
 
-    def put(path: Any, whole: Any, few: Any) -> Any:
+    def put(path: tuple[object, ...], whole: Array, few: Array) -> Array:
         return whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
 
     return jax.tree_util.tree_map_with_path(put, tree, part)
@@ -187,11 +210,14 @@ def make_recurrent_step(
         part, part_state, metrics = update(part, part_state, batch, entities)
         return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
 
-    def update(model, opt_state, batch, num_entities):
-        options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
+    def update(
+        model: RecurrentGraphModel, opt_state: PyTree, batch: Batch, num_entities: int
+    ) -> tuple[RecurrentGraphModel, PyTree, Metrics]:
         # Unrolled windows run faster on a CPU only, and take longer to compile anywhere.
         unroll = config.unroll and jax.default_backend() == "cpu"
-        result = loss_and_gradient(model, batch, unroll=unroll, **options)
+        result = loss_and_gradient(
+            model, batch, precision=config.precision, policy=config.remat, unroll=unroll, num_entities=num_entities
+        )
         parameters = eqx.filter(model, trainable(model))
         updates, new_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": optax.tree.norm(result.gradient)}

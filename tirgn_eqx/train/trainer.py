@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import equinox as eqx
 import jax.random as jr
@@ -15,16 +15,17 @@ from tirgn_eqx.checkpoint.metadata import Settings, TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
 from tirgn_eqx.config import ModelTrainingConfig
-from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, made, placed
 from tirgn_eqx.runtime.processes import Agreement, barrier, count, is_first
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train import events
-from tirgn_eqx.train.compiled_step import CompiledStep
+from tirgn_eqx.train.compiled_step import AnyPrepared, CompiledStep
+from tirgn_eqx.train.data import Loader
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
 from tirgn_eqx.train.families import resolve_config, training_family
 from tirgn_eqx.train.optimizer import init_optimizer, learning_rate_schedule, make_optimizer, parameter_count
@@ -69,7 +70,7 @@ class Trainer:
         self.init_key, step_key = jr.split(jr.key(config.seed))
         self.step_key = placement.key(step_key)
         self.data = self.family.data(graph, config, placement)
-        self.loader = self.data.loader(config)
+        self.loader: Loader = self.data.loader(config)
         if len(self.loader) == 0:
             raise DataError(
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
@@ -195,7 +196,7 @@ class Trainer:
         self._report_epoch(epoch, metrics, facts, time.perf_counter() - begin)
         return True
 
-    def _take_step(self, prepared: Prepared[Any]) -> HostMetrics:
+    def _take_step(self, prepared: AnyPrepared) -> HostMetrics:
         # By the number of the step, so that a resumed training draws the same dropout.
         key = jr.fold_in(self.step_key, self.state.global_step)
         model, opt_state, metrics = self.step(self.state.model, self.state.opt_state, prepared, key)
@@ -256,22 +257,31 @@ class Trainer:
         # Resuming a finished training reaches this line again; log the test figures once.
         figures = {f"test/{name}": value for name, value in test.entity.items()}
         self.logger.log_metrics(figures, self.state.global_step, once=True)
-        return self._result(
-            "complete", epoch, early_stopped=early_stopped, checkpoint=path, validation=validation, test=test
-        )
+        return self._result("complete", epoch, early_stopped, path, validation, test)
 
-    def _result(self, status: Any, epochs_trained: int, **figures: Any) -> TrainingResult:
+    def _result(
+        self,
+        status: Literal["complete", "interrupted"],
+        epochs_trained: int,
+        early_stopped: bool = False,
+        checkpoint: Path | None = None,
+        validation: Evaluation | None = None,
+        test: Evaluation | None = None,
+    ) -> TrainingResult:
         return make_result(
             self.config,
             status,
             epochs_trained=epochs_trained,
+            early_stopped=early_stopped,
+            checkpoint=checkpoint,
+            validation=validation,
+            test=test,
             best_epoch=self.state.stopping.best_epoch,
             best_mrr=self.state.best_mrr,
             seconds=self.seconds(),
             parameters=self.parameters,
             oom_overrides=self.state.oom_overrides,
             skipped_steps=self.state.skipped_steps,
-            **figures,
         )
 
     # --- recovery ------------------------------------------------------------------------------------------------

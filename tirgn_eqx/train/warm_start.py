@@ -7,13 +7,14 @@ The annotation of an array says whether its first axis is the vocabulary (`tirgn
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Array, Int64, PyTree
 
+from tirgn_eqx.checkpoint.files import Leaf
 from tirgn_eqx.errors import ConfigError
 
 T = TypeVar("T")
@@ -41,10 +42,10 @@ class NameMap:
         return np.concatenate([self.relation, inverse]), 2 * self.old_relations
 
 
-def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
+def leading_axes(model: PyTree) -> dict[str, tuple[str | None, Leaf]]:
     """The arrays of a model by path, such as `background.subject`, each with the annotated name of its first axis (None
     without one)."""
-    found: dict[str, tuple[str | None, Any]] = {}
+    found: dict[str, tuple[str | None, Leaf]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
         # Follow the path from field to field: the last field names the axes of the leaf.
         owner, annotation = model, None
@@ -61,7 +62,7 @@ def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
     return found
 
 
-def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
+def warm_start(fresh: T, old: PyTree, names: NameMap | None = None) -> T:
     """`fresh` with the weights and buffers of `old`; rows of new names stay as they are in `fresh`.
 
     **Arguments:** `fresh`: a newly built model, whose settings stay; `old`: one of the same kind and widths; `names`:
@@ -74,7 +75,7 @@ def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
     for name in sorted(set(ours) ^ set(theirs)):
         where = "the settings describe a model with" if name in ours else "the settings describe a model without"
         raise ConfigError(f"{where} the array {name!r}, unlike the one to begin from; {again}")
-    leaves: list[Any] = []
+    leaves: list[Array] = []
     for name, (axis, leaf) in ours.items():
         value, rows = np.asarray(theirs[name][1]), None
         if names is not None and axis in ("entity", "rel2"):
@@ -96,7 +97,7 @@ def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def fingerprint(model: Any) -> str:
+def fingerprint(model: PyTree) -> str:
     """The sha256 over all arrays of a model."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(model):
