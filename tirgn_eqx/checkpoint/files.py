@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import jax
 import numpy as np
@@ -93,10 +94,13 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     (content, side), replacement = _read_pair(target), _read_pair(source)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+
+    def constant(content: bytes) -> Callable[[Path], bytes]:
+        return lambda path: content
+
     # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
-        side_content = None if beside is None else lambda _, beside=beside: beside
-        _put(place, lambda path, data=data: path.write_bytes(data), side_content)
+        _put(place, lambda path, data=data: path.write_bytes(data), None if beside is None else constant(beside))
     return previous
 
 
@@ -165,7 +169,7 @@ def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
         raise CheckpointError(f"{source}: its metadata are no JSON ({error}); {_BROKEN}") from error
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{source}: its metadata are {type(metadata).__name__}, not names and values; {_BROKEN}")
-    return Checkpoint(arrays, metadata, source)
+    return Checkpoint(arrays, cast(dict[str, object], metadata), source)
 
 
 def checkpoint_path(path: str | Path) -> Path:

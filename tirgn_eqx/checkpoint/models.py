@@ -1,4 +1,7 @@
 """Models in checkpoints: what is written with the weights, and a model built again from the file alone."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import datetime
 import platform
@@ -12,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PyTree
 
 from tirgn_eqx.checkpoint.files import Leaf, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import (
@@ -47,7 +49,7 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def named_leaves(model: PyTree) -> dict[str, Leaf]:
+def named_leaves(model: object) -> dict[str, Leaf]:
     """Leaves of a PyTree by path, such as `layers.0.norm.running.mean`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(model)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}

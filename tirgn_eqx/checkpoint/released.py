@@ -1,4 +1,6 @@
 """Weights of the released PyTorch TiRGN as a model of this library, matched by name and shape."""
+# JAX and Equinox annotate their functions in part, and torch need not be installed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import dataclasses
 import math
@@ -8,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -252,7 +255,8 @@ def _check_packing(path: Path) -> None:
         raise CheckpointError(f"{path}: unpacks to {total:,} bytes, more than it has; save it with torch.save")
 
 
-def _plain_tensor(path: Path, name: str, value: object) -> np.ndarray:
+# `Any`: torch is optional, so that no type checker can rely on its types.
+def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
     """A dense tensor whose numbers are in the file, as an array."""
     import torch  # pyright: ignore[reportMissingImports]
 

@@ -3,6 +3,9 @@
 Everything else is a function of the settings: data order and negatives of seed and epoch, dropout of seed and step. A
 training that is resumed therefore computes, bit for bit, what it would have computed without the interruption.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import warnings
 from collections.abc import Iterator, Mapping

@@ -79,7 +79,7 @@ class TrainingData(ABC, Generic[ConfigT, LoaderT]):
         """Queries of the largest snapshot or part, which `batch_size` 0 stands for."""
 
     @abstractmethod
-    def report(self) -> Mapping[str, float]:
+    def report(self) -> Mapping[str, int | float]:
         """The size of the index of the past, JSON-compatible."""
 
 
@@ -108,7 +108,7 @@ class RecurrentData(TrainingData[RecurrentTrainingConfig, GraphLoader]):
         # Every fact asks two queries of a kind, one in each direction.
         return 2 * int(np.diff(self.graph.offsets)[loader.items].max())
 
-    def report(self) -> Mapping[str, float]:
+    def report(self) -> Mapping[str, int | float]:
         return self.vocabulary.report()
 
 
@@ -136,7 +136,7 @@ class EvidenceData(TrainingData[EvidenceTrainingConfig, EvidenceLoader]):
     def most_queries(self, loader: EvidenceLoader) -> int:
         return loader.max_queries
 
-    def report(self) -> Mapping[str, float]:
+    def report(self) -> Mapping[str, int | float]:
         index = self.index
         return {
             "triples": len(index.triple.key),

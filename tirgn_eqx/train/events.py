@@ -79,7 +79,7 @@ class StartRecord:
     config: ModelTrainingConfig
     parameters: int
     buckets: Sequence[Bucket | EvidenceBucket]
-    history: Mapping[str, float]
+    history: Mapping[str, int | float]
     steps_per_epoch: int
 
 

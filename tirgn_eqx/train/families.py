@@ -2,6 +2,9 @@
 
 A mixture is not in it, for no gradient step trains it as a whole: `staged` trains its parts one after the other.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,6 +3,9 @@
 A prediction makes no array of the problem's size: the step is compiled for abstract arrays, and the compiler says what
 it will allocate.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import dataclasses
 import json
@@ -226,6 +229,7 @@ def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int
     """
     config = _recurrent(config)
     analysis = compile_step(shape, config).memory_analysis()
+    assert analysis is not None  # as JAX's CPU and GPU backends give it
     return int(
         # Donated buffers are counted as arguments and as results; they exist once.
         analysis.argument_size_in_bytes

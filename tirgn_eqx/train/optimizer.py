@@ -1,4 +1,7 @@
 """The optimizer: clipping, Adam with an L2 penalty as published, its learning rate, and averaged weights."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from typing import NamedTuple
 

@@ -4,6 +4,9 @@ A step whose loss or gradient is not finite would put NaN into every weight that
 model and optimizer as they were then, and the loop counts such steps; too many end the training. Which steps they are
 depends on data and seed alone, so a resumed training skips the same ones.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -113,7 +116,7 @@ def describe_divergence(model: PyTree, config: ModelTrainingConfig, kept: str) -
         name: float(np.abs(np.asarray(leaf, np.float64)).max())
         for name, leaf in named_leaves(model).items()
         # An empty array has no maximum, and integers are not weights.
-        if leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if 0 not in leaf.shape and jnp.issubdtype(leaf.dtype, jnp.inexact)
     }
     name = max(sizes, key=lambda name: sizes[name])
     precision = "" if config.precision in ("f32", "f64") else " or --precision f32"

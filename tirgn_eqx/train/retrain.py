@@ -366,8 +366,9 @@ def _compare(checkpoint: Path, former: Model, old: Predecessor, graph: TemporalG
     return _Comparison(report, float((nll[0] - nll[1]).mean()), paired_bootstrap(*nll), calibrated)
 
 
-def _structure(model: Model) -> jax.tree_util.PyTreeDef:
-    return jax.tree.structure(model)  # pyright: ignore[reportUnknownMemberType]  # JAX annotates it in part
+def _structure(model: Model) -> object:
+    # JAX annotates it in part.
+    return jax.tree.structure(model)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _remove_states(model_dir: Path) -> None:

@@ -4,6 +4,9 @@ The window of a recurrent graph model is evolved once. Queries are scored in mic
 its gradient with respect to the decoders and the evolved state; the summed state gradient is pulled back through the
 evolution once. Memory is therefore that of one micro-batch, and evolution is never repeated.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,8 +29,8 @@ from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
 from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch, Queries, Scalar
 
-# `Any`: a model and a batch of one family, see `TrainingFamily`.
-Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
+# `Any`: a model, its optimizer state and a batch, all of one family, see `TrainingFamily`.
+Step = Callable[[Any, Any, Any], tuple[Any, Any, Metrics]]
 
 
 class Gradients(NamedTuple):
