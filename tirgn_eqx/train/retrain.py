@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import jax
 import jax.random as jr
@@ -96,7 +96,7 @@ class SplitPeriod(Period):
 class DataWindow(Period):
     """Where the facts of a graph came from, and the first and last time of all and of every split that has any."""
 
-    provenance: dict[str, Any]  # as `TemporalGraph` keeps it
+    provenance: dict[str, object]
     splits: dict[str, SplitPeriod]
 
 
