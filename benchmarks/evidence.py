@@ -28,9 +28,9 @@ def main() -> None:
     from benchmarks.harness import clock
     from tirgn_eqx.config import preset
     from tirgn_eqx.models import build_model
-    from tirgn_eqx.train.data import TrainingData
+    from tirgn_eqx.train.compiled_step import CompiledStep
+    from tirgn_eqx.train.families import training_family
     from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-    from tirgn_eqx.train.step import CompiledStep
     from tirgn_eqx.types import EvidenceBatch
 
     base = preset("evidence").replace(precision="f32", max_buckets=1, seed=args.seed or 0)
@@ -39,7 +39,9 @@ def main() -> None:
     for number, background in [(number, False) for number in facts] + [(facts[0], True)]:
         graph = random_graph(**SIZES, facts=number, seed=base.seed)
         config = base.replace(evidence_background=background)
-        index_seconds, data = clock(lambda graph=graph, config=config: TrainingData(graph, config))
+        index_seconds, data = clock(
+            lambda graph=graph, config=config: training_family(config).data(graph, config, None)
+        )
         plan_seconds, loader = clock(lambda data=data, config=config: data.loader(config))
         model = build_model(graph.num_entities, graph.num_relations, config, key=jr.key(config.seed))
         optimizer = make_optimizer(config)

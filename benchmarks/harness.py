@@ -16,11 +16,11 @@ from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.models import build_model
 from tirgn_eqx.runtime import compiling
+from tirgn_eqx.train.compiled_step import CompiledStep
 from tirgn_eqx.train.data import make_loader
 from tirgn_eqx.train.events import CompileRecord, TrainingRecord
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer, parameter_count
 from tirgn_eqx.train.precision import cast_parameters
-from tirgn_eqx.train.step import CompiledStep
 from tirgn_eqx.types import Batch
 
 Result = TypeVar("Result")

@@ -28,8 +28,9 @@ from tirgn_eqx.models import build_model
 from tirgn_eqx.runtime.meshes import Placement, made, make_mesh, on, parse_mesh, to_host
 from tirgn_eqx.runtime.processes import is_first, join
 from tirgn_eqx.train.data import make_loader
+from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import loss_and_gradient, make_step
+from tirgn_eqx.train.step import loss_and_gradient
 
 SMALL = {
     "embedding_dim": 8,

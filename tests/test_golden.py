@@ -15,8 +15,9 @@ from tirgn_eqx.checkpoint.released import tensor_table
 from tirgn_eqx.evaluate.ranks import answer_ranks
 from tirgn_eqx.models import RecurrentEncoder, logits
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import loss_and_gradient, make_step
+from tirgn_eqx.train.step import loss_and_gradient
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-4}
 QUERIES = 24

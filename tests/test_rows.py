@@ -18,8 +18,9 @@ from tirgn_eqx.evaluate.encoding import encode_rows
 from tirgn_eqx.models import logits
 from tirgn_eqx.models.tirgn import TiRGN
 from tirgn_eqx.train.data import make_loader
+from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import loss_and_gradient, make_step
+from tirgn_eqx.train.step import loss_and_gradient
 
 ENTITIES, RELATIONS, TARGET = 40, 3, 4
 STATIC = StaticGraph(np.arange(60) % ENTITIES, np.arange(60) % 2, np.arange(60) % 7, 2, 7)

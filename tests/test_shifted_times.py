@@ -28,7 +28,7 @@ from tirgn_eqx.forecast.facts import pair_rates
 from tirgn_eqx.forecast.states import RecurrentState
 from tirgn_eqx.models import build_model
 from tirgn_eqx.train.api import train_tirgn
-from tirgn_eqx.train.data import TrainingData
+from tirgn_eqx.train.families import training_family
 
 KINDS = ("tirgn", "regcn", "evidence")
 # The same snapshots from 1970 on, and as days, hours and quarter hours from the beginning of 2018.
@@ -80,7 +80,7 @@ def bits(tree):
 def inputs(graph, kind):
     """All that a training and its evaluation see of a graph."""
     config = config_of(kind)
-    data = TrainingData(graph, config)
+    data = training_family(config).data(graph, config, None)
     batches = [prepared.batch for prepared in data.loader(config).epoch(1, 0)]
     if kind == "evidence":
         return bits([batches, data.index.clock])

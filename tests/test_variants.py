@@ -12,8 +12,10 @@ from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.models.tirgn import TiRGN
+from tirgn_eqx.train.compiled_step import CompiledStep
+from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import CompiledStep, loss_and_gradient, make_step
+from tirgn_eqx.train.step import loss_and_gradient
 
 gradient_of = eqx.filter_jit(loss_and_gradient)
 

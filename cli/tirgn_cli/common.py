@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
     from tirgn_eqx.data import TemporalGraph
     from tirgn_eqx.runtime.meshes import MeshShape
 
@@ -51,18 +52,18 @@ def load_evaluation_graph(
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: dict[str, Any]) -> str | None:
+def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: "CheckpointMetadata") -> str | None:
     """A warning if the facts may differ from those that a checkpoint was trained on; None if they are the same.
 
     **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
     the order of ids does not matter; `metadata`: the checkpoint's.
     """
-    found, expected = graph.checksum, (metadata.get("data") or {}).get("sha256")
+    found, expected = graph.checksum, metadata.checksum
     if found == expected:
         return None
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
-    named = all((data.entity_names, data.relation_names, metadata.get("entities"), metadata.get("relations")))
+    named = all((data.entity_names, data.relation_names, metadata.entities, metadata.relations))
     by_id = "" if named else "; without names, entities and relations were paired by id"
     return (
         f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "

@@ -137,7 +137,7 @@ def _load_graphs(loaded: dict[str, Any], data_path: str | None, reading: dict[st
             raise ConfigError("no checkpoint says which data to use; give --data-path")
         return dict.fromkeys(loaded, load_graph(data_path, **reading))
     first = next(iter(metadata))
-    provenance = (metadata[first].get("data") or {}).get("provenance") or {}
+    provenance = metadata[first].provenance
     data = load_evaluation_graph(Path(first), data_path, provenance, reading)
     graphs = dict(zip(metadata, match_checkpoints(data, metadata)))
     for name, graph in graphs.items():
@@ -170,8 +170,8 @@ def _evaluate(
         model, config, metadata = loaded
         window = config.window()
         evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
-        matches = (metadata.get("data") or {}).get("sha256") == graph.checksum
-        return EvaluatedModel(name, metadata["model_type"], evaluation, matches)
+        matches = metadata.checksum == graph.checksum
+        return EvaluatedModel(name, metadata.model_type, evaluation, matches)
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ def evaluate(
 
         from tirgn_eqx.data.vocabulary import match_checkpoint
 
-        provenance = (metadata.get("data") or {}).get("provenance") or {}
+        provenance = metadata.provenance
         data = load_evaluation_graph(checkpoint, data_path, provenance, reading.given())
         graph = match_checkpoint(data, metadata, checkpoint)
         difference = describe_difference(graph, data, metadata)
@@ -127,7 +127,7 @@ def evaluate(
             if explain:
                 document["explanations"] = _explain(model, evaluation, explain, window["history_len"])
     document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": kind}
-    document |= {"seed": config.seed, "versions": metadata.get("versions")}
+    document |= {"seed": config.seed, "versions": metadata.versions}
     if as_json:
         output.print_json(document)
     else:

@@ -112,13 +112,13 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     missing = list(run.missing)
     try:
         model, config, metadata = load_model(run.checkpoint)
-        provenance = (metadata.get("data") or {}).get("provenance") or {}
+        provenance = metadata.provenance
         data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
         graph = match_checkpoint(data, metadata, run.checkpoint)
         if (difference := describe_difference(graph, data, metadata)) is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
-        temperature = (metadata.get("calibration") or {}).get("temperature")
+        temperature = metadata.temperature
         with output.working(f"evaluating {run.checkpoint}"):
             found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
     except TirgnError as error:

@@ -126,7 +126,7 @@ def retrain(
 
         old = read_predecessor(checkpoint)
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
-        graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading.given())
+        graph = load_evaluation_graph(checkpoint, data_path, old.metadata.provenance, reading.given())
         with Signals() as signals, TrainingView() as view:
             result = train_successor(
                 old,

@@ -47,8 +47,8 @@ def test_three_steps_of_adam_end_near_ours():
     batch = peer_torch.batch_from_jax(golden.batch, *sizes, dtype=torch.float64)
     step = peer_torch.make_step(peer)
     losses = [step(batch).item() for _ in range(3)]
+    from tirgn_eqx.train.families import make_step
     from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-    from tirgn_eqx.train.step import make_step
 
     model, state = golden.model, init_optimizer(make_optimizer(golden.config), golden.model)
     ours = eqx.filter_jit(make_step(golden.config))

@@ -38,7 +38,7 @@ def test_released_weights_evaluate_to_the_released_figures(released, tmp_path):
     graph = load_graph(folder)
     checkpoint = import_torch(state, graph, tmp_path / "released.npz", OVERRIDES)
     model, config, metadata = load_model(checkpoint)
-    assert metadata["model_type"] == "tirgn" and config.embedding_dim == 8
+    assert metadata.model_type == "tirgn" and config.embedding_dim == 8
     result = evaluate_model(model, graph, split="test", history_len=3, history_window=0).to_dict()
     for kind, short in (("entity", "ent"), ("relation", "rel")):
         raw, filtered = numbers[f"eval/mrr_{short}"]

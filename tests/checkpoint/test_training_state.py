@@ -8,8 +8,9 @@ import pytest
 from tests.helpers import renumbered
 from tirgn_eqx import TiRGNTrainingConfig, preset, simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model
-from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, _differences, align_with_state
 from tirgn_eqx.config import MixtureTrainingConfig
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import CheckpointError, DataWarning
@@ -115,7 +116,7 @@ def test_newer_data_by_force_keep_every_name_with_its_weights(graph, broken, tmp
         train_tirgn(newer, configured(tmp_path), model_dir=folder, resume=True)
     with pytest.warns(DataWarning, match="NOBODY"):
         result = train_tirgn(newer, configured(tmp_path), model_dir=folder, resume=True, force=True)
-    assert load_model(result["checkpoint"])[2]["entities"] == list(graph.entity_names)
+    assert load_model(result["checkpoint"])[2].entities == list(graph.entity_names)
 
 
 @pytest.mark.ci
@@ -130,7 +131,7 @@ def test_a_given_part_is_matched_by_name_or_refused(graph, turned, tmp_path):
     both = {"structure": paths["structure"], "evidence": paths["evidence"]}
     result = train_tirgn(graph, config, model_dir=tmp_path / "both", **both)
     metadata = load_model(result["checkpoint"])[2]
-    assert metadata["entities"] == list(turned.entity_names) and metadata["data"]["sha256"] == turned.checksum
+    assert metadata.entities == list(turned.entity_names) and metadata.data.sha256 == turned.checksum
     again = train_tirgn(turned, config, model_dir=tmp_path / "again", **both)
     assert again["test"] == result["test"]
     with pytest.raises(CheckpointError, match="in another order than the rest of this training; leave --evidence out"):
@@ -138,3 +139,23 @@ def test_a_given_part_is_matched_by_name_or_refused(graph, turned, tmp_path):
     renamed = dataclasses.replace(turned, entity_names=(*turned.entity_names[:-1], "NOBODY"))
     with pytest.raises(CheckpointError, match="has other names for the ids of sim; leave --evidence out"):
         train_tirgn(renamed, config, model_dir=tmp_path / "renamed", **both)
+
+
+def test_only_a_run_of_constant_steps_can_be_made_longer():
+    def whole(config):
+        return preset("gdelt").replace(**config).to_dict()
+
+    data = DataDescription(sha256="0", name="x")
+
+    def described(**config):
+        return TrainingIdentity(config=whole(config), data=data, num_entities=2, num_relations=1)
+
+    settings = {"epochs": 3, "lr_schedule": "constant", "patience": 2}
+
+    def same(was, now):
+        return list(_differences(described(**was), described(**now)))
+
+    assert same(settings, settings | {"epochs": 9, "patience": 5}) == []
+    falling = settings | {"lr_schedule": "cosine"}
+    (told,) = same(falling, falling | {"epochs": 9, "patience": 5})
+    assert told.startswith("was trained with epochs = 3, not 9")

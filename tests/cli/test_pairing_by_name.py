@@ -102,16 +102,18 @@ def made_by_hand(path, metadata, facts):
     """The graph of facts by name with the ids of a checkpoint, looked up one by one, and how many facts it lacks; the
     splits are those of `path`."""
 
+    names = {"entities": metadata.entities, "relations": metadata.relations}
+
     def number(kind, name):
-        return metadata[kind].index(name) if name in metadata[kind] else None
+        return names[kind].index(name) if name in names[kind] else None
 
     graph = load_graph(str(path), num_days=0) if str(path).endswith("parquet") else load_graph(str(path))
     split = {int(graph.times[t]): int(s) for t, s in zip(graph.snapshot.tolist(), graph.split.tolist())}
     rows = [(number("entities", s), number("relations", r), number("entities", o), t) for s, r, o, t in facts]
     known = [row for row in rows if None not in row]
-    clock = {key: metadata["data"][key] for key in ("time_interval", "clock_origin")}
+    clock = {key: getattr(metadata.data, key) for key in ("time_interval", "clock_origin")}
     splits = np.array([split[row[3]] for row in known])
-    sizes = (metadata["num_entities"], metadata["num_relations"])
+    sizes = (metadata.num_entities, metadata.num_relations)
     return from_facts("hand", np.array(known), splits, *sizes, **clock), len(rows) - len(known)
 
 
@@ -156,7 +158,7 @@ def held(place, run, name, data, out):
     for one in found.get("comparisons", [found]):
         one.pop("dataset", None)
     if name == "eval, calibrated":
-        found["kept"] = load_model(place / "copy.npz")[2]["calibration"]
+        found["kept"] = load_model(place / "copy.npz")[2].calibration.to_dict()
     if name == "report":
         found["samples"] = out.read_text().count("came true")
     return found, said
@@ -209,7 +211,7 @@ def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     graph, _ = made_by_hand(table, metadata, facts)
     on_valid = make_evaluator(model, graph, split="valid", history_len=config.window()["history_len"])
     expected = fit_temperature(lambda temperature: on_valid(model, temperature))
-    assert metadata["calibration"]["temperature"] == expected.temperature
+    assert metadata.temperature == expected.temperature
 
 
 @pytest.mark.ci

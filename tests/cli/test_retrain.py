@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -100,7 +101,7 @@ def test_a_model_that_is_no_worse_takes_the_checkpoints_place(run, place, checkp
     # Settings are the checkpoint's, but for where the logs go.
     model, config, described = load_model(checkpoint)
     assert config == preset("evidence").replace(**SETTINGS, logdir=str(folder / "retrain" / "logs"))
-    assert described["entities"][:5] and "FRANCE" in described["entities"] and "POLICE" not in described["entities"]
+    assert described.entities[:5] and "FRANCE" in described.entities and "POLICE" not in described.entities
     # Time is counted from where it was, though the window has moved.
     clock = [load_checkpoint(path).metadata["data"]["clock_origin"] for path in (checkpoint, found["previous"])]
     assert clock == [17_502, 17_502]
@@ -124,13 +125,14 @@ def test_a_model_that_is_worse_leaves_the_checkpoint_as_it_was(run, place, check
 @pytest.mark.ci
 def test_names_that_are_gone_can_be_kept(run, place, checkpoint):
     model, config, described = load_model(checkpoint)
-    held = save_checkpoint(checkpoint, load_checkpoint(checkpoint).arrays, described | {"calibration": {"old": 1}})
+    metadata = described.to_dict() | {"calibration": {"old": 1}}
+    held = save_checkpoint(checkpoint, load_checkpoint(checkpoint).arrays, metadata)
     found = retrained(run, place, held, "--keep-gone", "--max-regression", "1", "--epochs", "1")
     assert found["mapping"]["gone_stay"] and found["dataset"]["entities"] == 6
     again, _, described = load_model(held)
-    assert described["entities"][-1] == "POLICE" and again.num_entities == 6
+    assert described.entities[-1] == "POLICE" and again.num_entities == 6
     # A checkpoint that was calibrated is calibrated again.
-    assert set(described["calibration"]["temperature"]) == {"entity", "relation"}
+    assert set(described.temperature) == {"entity", "relation"}
     measured = run("eval", held, "--json")
     assert json.loads(measured.stdout)["checksum_matches"], measured.stderr
     asked = run("predict", held, "--subject", "POLICE", "--relation", "042_Q1", "--json")
@@ -139,7 +141,7 @@ def test_names_that_are_gone_can_be_kept(run, place, checkpoint):
 
 def assert_relations_of(new, now, old, described):
     """Every row of the new model's evidence is where its relation, or the inverse of it, is now."""
-    rows = [[names.index(r) for r in ("042_Q1", "190_Q4")] for names in (described["relations"], now["relations"])]
+    rows = [[names.index(r) for r in ("042_Q1", "190_Q4")] for names in (described.relations, now.relations)]
     rows = [np.array([*r, *(np.array(r) + 2)]) for r in rows]
     for levels in ([np.asarray(model.entry.level) for model in (old, new)], [old.head_weight, new.head_weight]):
         np.testing.assert_array_equal(levels[0][rows[0]], levels[1][rows[1]])
@@ -163,10 +165,10 @@ def test_an_interrupted_retraining_goes_on(run, place, checkpoint, monkeypatch):
     assert stopped.exit_code == 143 and "--resume goes on" in stopped.stderr and stopped.stdout == ""
     assert bits(checkpoint) == before
     arrays = load_checkpoint(checkpoint).arrays
-    save_checkpoint(checkpoint, arrays | {"head_weight": arrays["head_weight"] + 1}, described)
+    save_checkpoint(checkpoint, arrays | {"head_weight": arrays["head_weight"] + 1}, described.to_dict())
     other = run(*call, "--resume")
     assert other.exit_code == 1 and "began from other weights" in other.stderr
-    save_checkpoint(checkpoint, arrays, described)
+    save_checkpoint(checkpoint, arrays, described.to_dict())
     assert bits(checkpoint) == before
     found = retrained(run, place, checkpoint, "--resume", *words)
     assert found["status"] == "replaced" and found["training"]["epochs_trained"] == 2
@@ -187,7 +189,7 @@ def both(place, tmp_path):
 
 def assert_parts_of(new, now, old, described):
     """Every row of the new model's parts is where its name is now."""
-    ids = [[names.index(name) for name in NAMES[:4]] for names in (described["entities"], now["entities"])]
+    ids = [[names.index(name) for name in NAMES[:4]] for names in (described.entities, now.entities)]
     embedding = [np.asarray(model.structure.encoder.entity_embedding) for model in (old, new)]
     np.testing.assert_array_equal(embedding[0][ids[0]], embedding[1][ids[1]])
     assert_relations_of(new.evidence, now, old.evidence, described)
@@ -200,7 +202,8 @@ def test_both_parts_of_a_structure_with_evidence_go_to_its_training(run, place, 
 
     def train(graph, config, model_dir, *, start, **options):
         path = save_model(model_dir / "tirgn_best", start, config, graph)
-        trained.append((start, {"entities": graph.entity_names, "relations": graph.relation_names}, config.evidence))
+        names = SimpleNamespace(entities=graph.entity_names, relations=graph.relation_names)
+        trained.append((start, names, config.evidence))
         return {"status": "complete", "model_type": config.model_type, "checkpoint": str(path)}
 
     monkeypatch.setattr("tirgn_eqx.train.retrain.train_tirgn", train)
@@ -220,7 +223,7 @@ def test_a_structure_with_evidence_begins_with_both_parts(run, place, both, monk
     assert found["status"] == "replaced" and found["model_type"] == "regcn-evidence"
     assert set(found["training"]["stages"]) == {"evidence", "structure"}
     new, _, now = load_model(both)
-    assert now["config"]["evidence"]["evidence_heads"] == 2
+    assert now.config["evidence"]["evidence_heads"] == 2
     assert_parts_of(new, now, old, described)
     assert not np.array_equal(old.gate.base, new.gate.base)
 

@@ -77,7 +77,7 @@ def test_a_checkpoint_keeps_its_temperatures(graph, tmp_path):
     path = save_model(tmp_path / "m", model, preset("evidence").replace(**small()), graph)
     save_calibration(path, {"temperature": {"entity": 1.5, "relation": 0.8}})
     again, _, described = load_model(path)
-    assert described["calibration"]["temperature"] == {"entity": 1.5, "relation": 0.8}
+    assert described.temperature == {"entity": 1.5, "relation": 0.8}
     assert jax.tree.all(jax.tree.map(np.array_equal, model, again))
     with pytest.raises(CheckpointError, match="does not exist"):
         save_calibration(tmp_path / "none.npz", {})

@@ -91,7 +91,7 @@ def test_a_training_with_words_leaves_their_edges_and_comes_back(tmp_path):
     model, _, described = load_model(result["checkpoint"], "evidence")
     begun = build_model(world.num_entities, world.num_relations, config, world.static, key=jax.random.key(0))
     assert eqx.tree_equal(model.static_edges, begun.static_edges) and model.static_edges.degree.max() >= 1
-    assert described["static_graph"]["num_words"] == world.static.num_words
+    assert described.static_graph.num_words == world.static.num_words
     words = model.background.words.vectors
     plain = build_model(world.num_entities, world.num_relations, config, None, key=jax.random.key(0))
     assert result["parameters"] == parameter_count(model) == parameter_count(plain) + words.size

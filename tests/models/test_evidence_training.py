@@ -50,7 +50,7 @@ def test_trains_resumes_to_the_bit_and_comes_back_from_its_checkpoint(tmp_path):
     train_tirgn(graph, config, model_dir=tmp_path / "part", resume=True)
     first, _, described = load_model(tmp_path / "whole" / "tirgn_trained.npz", "evidence")
     second, _, _ = load_model(tmp_path / "part" / "tirgn_trained.npz")
-    assert same_bits(first, second) and described["model_type"] == "evidence"
+    assert same_bits(first, second) and described.model_type == "evidence"
     model, _, _ = load_model(whole["checkpoint"])
     again = evaluate_model(model, graph, history_len=1)
     assert again.entity["mrr"] == whole["test"]["entity"]["mrr"]

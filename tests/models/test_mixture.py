@@ -223,7 +223,7 @@ def test_stages_leave_their_parts_as_they_were(trained, world):
     assert [r.stage for r in trained["records"] if isinstance(r, StageRecord)] == ["evidence", "structure", "gate"]
     assert set(result["stages"]) == {"evidence", "structure"} and result["epochs_trained"] == 2
     model, config, described = load_model(result["checkpoint"], "tirgn-evidence")
-    assert config.family == "mixture" and described["metrics"]["cross_fitted"]
+    assert config.family == "mixture" and described.metrics["cross_fitted"]
     structure, _, _ = load_model(models / "structure" / "tirgn_best.npz", "tirgn")
     evidence, _, _ = load_model(models / "evidence" / "tirgn_best.npz", "evidence")
     assert same_bits(model.structure, structure) and same_bits(model.evidence, evidence)
@@ -296,7 +296,7 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
     config = settings(logdir=str(tmp_path / "log"))
     # The clock is that of the structure, whatever the data's own.
     result = train_tirgn(dataclasses.replace(world, clock_origin=-7), config, model_dir=tmp_path, **given)
-    assert load_model(result["checkpoint"])[2]["data"]["clock_origin"] == 0
+    assert load_model(result["checkpoint"])[2].data.clock_origin == 0
     assert same_bits(load_model(result["checkpoint"])[0], load_model(trained["result"]["checkpoint"])[0])
     assert {found["status"] for found in result["stages"].values()} == {"given"}
     other = simulate(num_days=20, num_entities=30, seed=2).graph

@@ -118,7 +118,7 @@ def test_it_learns_and_its_checkpoint_is_told_from_tirgn(graph, config, tmp_path
     assert losses[-1] < losses[0] - 0.2
     assert result["model_type"] == "regcn"
     loaded, found, metadata = load_model(tmp_path / "tirgn_best.npz", "regcn")
-    assert isinstance(loaded, REGCN) and found.family == "regcn" and metadata["model_type"] == "regcn"
+    assert isinstance(loaded, REGCN) and found.family == "regcn" and metadata.model_type == "regcn"
     assert evaluate_model(loaded, graph, history_len=3).entity == result["test"]["entity"]
     with pytest.raises(CheckpointError, match="model of type 'regcn', not 'tirgn'"):
         load_model(tmp_path / "tirgn_best.npz", "tirgn")

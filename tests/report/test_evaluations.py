@@ -21,7 +21,7 @@ def report(graph, trainings):
         place = trainings / name / "tirgn_best.npz"
         model, config, metadata = load_model(place)
         shape = config.window()
-        sides.append(EvaluatedModel(str(place), metadata["model_type"], evaluate_model(model, graph, **shape)))
+        sides.append(EvaluatedModel(str(place), metadata.model_type, evaluate_model(model, graph, **shape)))
     return compare(*sides, resamples=100).to_dict()
 
 

@@ -13,9 +13,10 @@ from tirgn_eqx import simulate, train_tirgn
 from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.errors import DivergedError
 from tirgn_eqx.train import trainer as training
+from tirgn_eqx.train.compiled_step import with_key
 from tirgn_eqx.train.events import EpochRecord, SkippedStepRecord
+from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
-from tirgn_eqx.train.step import make_step, with_key
 
 SMALL = {
     "embedding_dim": 8,

@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import random_graph
-from tirgn_eqx.checkpoint.metadata import DataDescription, TrainingIdentity
-from tirgn_eqx.checkpoint.training_state import _differences
 from tirgn_eqx.config import preset
 from tirgn_eqx.train.optimizer import AverageState
-from tirgn_eqx.train.recovery import SkippedSteps, is_finite, is_skipped, select_tree
-from tirgn_eqx.train.step import with_key
 from tirgn_eqx.train.trainer import Trainer
 
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "evidence_background": False, "max_buckets": 1}
@@ -81,14 +77,6 @@ def test_every_step_of_every_epoch_drops_other_numbers(make):
     assert len(set(run.keys)) == 2 * steps
 
 
-def test_the_key_of_a_step_is_in_its_batch(make):
-    run = make()
-    prepared, key = run.loader.build(0), jr.key(7)
-    assert prepared.batch.key is None
-    batch = with_key(prepared, key)
-    assert batch.key is key and eqx.tree_equal(eqx.tree_at(lambda b: b.key, batch, None), prepared.batch)
-
-
 def test_the_step_size_falls_over_all_epochs(make):
     run = make(epochs=4, lr_schedule="linear")
     steps = 4 * len(run.loader)
@@ -121,6 +109,20 @@ def test_the_best_model_is_the_best_by_what_is_monitored(make, monitor, best):
         run.validate(epoch)
     assert run.state.stopping.best_epoch == best and saved[-1] == ("tirgn_best", best)
     assert run.state.stopping.best_value == figures[best - 1][monitor]
+
+
+def test_an_interrupted_training_that_follows_the_nll_tells_the_mrr(make):
+    figures = [{"mrr": 0.2, "nll": 3.0}, {"mrr": 0.1, "nll": 2.0}, {"mrr": 0.3, "nll": 2.5}]
+    run = make(figures, monitor="nll")
+    run.save_checkpoint = lambda name, epoch, figures=None: None
+    for epoch in (1, 2, 3):
+        run.validate(epoch)
+    run.save_state()
+    again = make(monitor="nll")
+    again.resume()
+    for one in (run, again):
+        result = one.train(lambda: True)
+        assert (result["status"], result["best_epoch"], result["best_mrr"]) == ("interrupted", 2, 0.1)
 
 
 @pytest.mark.parametrize(("epochs", "interval", "validated"), [(3, 2, [2, 3]), (4, 2, [2, 4]), (2, 5, [2])])
@@ -169,43 +171,3 @@ def test_a_run_goes_on_from_all_that_it_kept(make):
     assert again.run_epoch(lambda: False)
     left = len(again.loader) - 2
     assert again.keys == [tuple(jr.key_data(jr.fold_in(again.step_key, 41 + n)).tolist()) for n in range(left)]
-
-
-def test_only_a_run_of_constant_steps_can_be_made_longer():
-    def whole(config):
-        return preset("gdelt").replace(**config).to_dict()
-
-    data = DataDescription(sha256="0", name="x")
-
-    def described(**config):
-        return TrainingIdentity(config=whole(config), data=data, num_entities=2, num_relations=1)
-
-    settings = {"epochs": 3, "lr_schedule": "constant", "patience": 2}
-
-    def same(was, now):
-        return list(_differences(described(**was), described(**now)))
-
-    assert same(settings, settings | {"epochs": 9, "patience": 5}) == []
-    falling = settings | {"lr_schedule": "cosine"}
-    (told,) = same(falling, falling | {"epochs": 9, "patience": 5})
-    assert told.startswith("was trained with epochs = 3, not 9")
-
-
-def test_as_many_skipped_steps_as_allowed_are_not_too_many():
-    def many(count, steps=10):
-        return SkippedSteps(2, 1, steps, count).too_many
-
-    assert [many(count) for count in (0, 1, 2, 3, 4)] == [False, False, False, True, True]
-    assert many(2, steps=2) and not many(1, steps=2)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
-def test_a_loss_or_a_gradient_that_is_no_number_is_skipped(name, bad):
-    good = {"loss": jnp.asarray(1.0), "gradient_norm": jnp.asarray(2.0)}
-    metrics = good | {name: jnp.asarray(bad)}
-    assert bool(is_finite(good)) and not bool(is_finite(metrics))
-    assert not is_skipped(good) and is_skipped(metrics)
-    new, old = {"a": jnp.ones(2), "b": "word"}, {"a": jnp.zeros(2), "b": "word"}
-    kept = select_tree(is_finite(metrics), new, old)
-    assert kept["a"].tolist() == [0, 0] and select_tree(is_finite(good), new, old)["a"].tolist() == [1, 1]

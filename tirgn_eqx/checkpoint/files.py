@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+import jax
 import numpy as np
 
 from tirgn_eqx.errors import CheckpointError, DataWarning, nearest
@@ -30,6 +31,8 @@ from tirgn_eqx.storage.untrusted import Unsound, check_regular, parse_json
 _METADATA = "__metadata__"
 # NumPy's kinds of booleans, integers, unsigned integers, floats and complex numbers. Objects would have to be pickled.
 _KINDS = "biufc"
+# What the leaves of models and optimizer states are: arrays, rows of arrays on several devices, or shapes alone.
+Leaf = jax.Array | np.ndarray | Blocks | jax.ShapeDtypeStruct
 _BROKEN = "corrupt or cut short; use another checkpoint, or train again"
 _EXPECTED = "give an .npz file that `tirgn train` wrote"
 
@@ -39,11 +42,11 @@ class Checkpoint:
     """What a checkpoint file holds: arrays by name, JSON-compatible metadata, and the path of the npz."""
 
     arrays: dict[str, np.ndarray]
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
     path: Path
 
 
-def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
+def save_checkpoint(path: str | Path, arrays: Mapping[str, object], metadata: Mapping[str, object]) -> Path:
     """Write `NAME.npz` and `NAME.json`, making the folder where needed.
 
     Where several processes train one model, all must call it, and the first one writes.
@@ -91,10 +94,13 @@ def replace_checkpoint(path: str | Path, new: str | Path, sha256: str) -> Path:
     (content, side), replacement = _read_pair(target), _read_pair(source)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{target}: was changed by another program in the meantime; it stays, and {source} too")
+
+    def constant(content: bytes) -> Callable[[Path], bytes]:
+        return lambda path: content
+
     # First the copy of the old checkpoint, then the new one, so that a kill in between loses neither.
     for place, (data, beside) in ((previous, (content, side)), (target, replacement)):
-        side_content = None if beside is None else lambda _, beside=beside: beside
-        _put(place, lambda path, data=data: path.write_bytes(data), side_content)
+        _put(place, lambda path, data=data: path.write_bytes(data), None if beside is None else constant(beside))
     return previous
 
 
@@ -107,7 +113,7 @@ def _read_pair(path: Path) -> tuple[bytes, bytes | None]:
         raise CheckpointError(_unreadable(path, error)) from error
 
 
-def _put(target: Path, write: Callable[[Path], Any], side: Callable[[Path], bytes] | None) -> None:
+def _put(target: Path, write: Callable[[Path], object], side: Callable[[Path], bytes] | None) -> None:
     """Write an npz and the JSON beside it, each whole or not at all.
 
     **Arguments:** `write`: writes the npz to a path; `side`: the content of the JSON, given the path of the npz.
@@ -163,7 +169,7 @@ def load_checkpoint(path: str | Path, *, mapped: bool = False) -> Checkpoint:
         raise CheckpointError(f"{source}: its metadata are no JSON ({error}); {_BROKEN}") from error
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{source}: its metadata are {type(metadata).__name__}, not names and values; {_BROKEN}")
-    return Checkpoint(arrays, metadata, source)
+    return Checkpoint(arrays, cast(dict[str, object], metadata), source)
 
 
 def checkpoint_path(path: str | Path) -> Path:
@@ -179,7 +185,7 @@ def _npz_path(path: str | Path) -> Path:
     return path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
-def _pack(target: Path, place: Path, arrays: Mapping[str, Any], metadata: str) -> None:
+def _pack(target: Path, place: Path, arrays: Mapping[str, object], metadata: str) -> None:
     """Write the npz of `target` to the temporary path `place`."""
     embedded = np.frombuffer(metadata.encode(), np.uint8)
     with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:

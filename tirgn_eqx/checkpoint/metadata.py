@@ -25,7 +25,7 @@ Time = Annotated[int, Field(ge=-TIME_MAX, le=TIME_MAX)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # whole numbers up to here are exact in every JSON reader
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 # The settings of a training as `TrainingConfig.to_dict` writes them; the config class checks them itself.
-Settings = dict[str, Any]
+Settings = dict[str, object]
 
 
 class Document(BaseModel):
@@ -35,7 +35,8 @@ class Document(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, frozen=True, protected_namespaces=())
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON-compatible form, without the fields that were never set."""
+        """The JSON-compatible form, without the fields that were never set. (`Any`: callers pass parts of it on as
+        keyword arguments.)"""
         return self.model_dump(exclude_unset=True)
 
 
@@ -120,11 +121,26 @@ class CheckpointMetadata(_Vocabulary):
     format_version: int = 0
     config: Settings = {}
     static_graph: StaticGraphDescription | None = None
-    metrics: dict[str, Any] | None = None
+    metrics: dict[str, object] | None = None
     data: DataDescription | None = None
     versions: dict[str, str] | None = None
     created: str = ""
     calibration: Calibration | None = None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the data of the training came from, as options of `load_graph`; empty where it does not say."""
+        return {} if self.data is None or self.data.provenance is None else self.data.provenance.to_dict()
+
+    @property
+    def checksum(self) -> str | None:
+        """Of the data of the training; None where it does not say."""
+        return None if self.data is None else self.data.sha256 or None
+
+    @property
+    def temperature(self) -> dict[str, float] | None:
+        """Of the probabilities by kind of query; None for a model that was never calibrated."""
+        return None if self.calibration is None else self.calibration.temperature
 
 
 class TrainingProgress(Document):
@@ -134,7 +150,7 @@ class TrainingProgress(Document):
 
     - `epoch`, `step`: the current epoch and its finished steps; `global_step`: finished steps in all.
     - `last_validated`: the last validated epoch, -1 for none.
-    - `best_value`, `best_epoch`: of early stopping, None before the first validation.
+    - `best_value`, `best_epoch`: of early stopping, None before the first validation; `best_mrr`: of that epoch.
     - `seconds`: trained so far; `skipped_steps`: non-finite steps of earlier epochs.
     - `oom_overrides`: settings that were changed because memory ran out.
     """
@@ -145,6 +161,7 @@ class TrainingProgress(Document):
     last_validated: Annotated[int, Field(ge=-1, lt=2**53)] = -1
     best_value: Finite | None = None
     best_epoch: Count | None = None
+    best_mrr: float | None = None
     seconds: Finite = 0.0
     oom_overrides: Settings = {}
     skipped_steps: Count = 0
@@ -200,7 +217,7 @@ class StageDocument(Document):
 
     identity: StageIdentity
     best: str
-    result: dict[str, Any]
+    result: dict[str, object]
 
     @field_validator("best")
     @classmethod

@@ -1,4 +1,7 @@
 """Models in checkpoints: what is written with the weights, and a model built again from the file alone."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import datetime
 import platform
@@ -6,7 +9,6 @@ from collections.abc import Mapping
 from functools import partial
 from importlib import metadata as packages
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.files import Leaf, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import (
     CheckpointMetadata,
     Settings,
@@ -47,7 +49,7 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def named_leaves(model: Any) -> dict[str, Any]:
+def named_leaves(model: object) -> dict[str, Leaf]:
     """Leaves of a PyTree by path, such as `layers.0.norm.running.mean`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(model)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
@@ -58,7 +60,7 @@ def save_model(
     model: Model,
     config: TrainingConfig,
     graph: TemporalGraph,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, object] | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: settings, names, static graph, provenance and clock.
 
@@ -95,7 +97,7 @@ def save_model(
     return save_checkpoint(path, named_leaves(for_files(model, graph.num_entities)), metadata.to_dict())
 
 
-def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
+def save_calibration(path: str | Path, found: Mapping[str, object]) -> Path:
     """Write what `fit_temperature` found into a checkpoint; the rest of it stays as it is.
 
     **Raises:** CheckpointError while a training is at work in its folder, or when it cannot be written.
@@ -103,7 +105,7 @@ def save_calibration(path: str | Path, found: dict[str, Any]) -> Path:
     # The lock keeps a training from replacing the checkpoint between the reading and the writing.
     with lock_folder(Path(path).parent):
         checkpoint = load_checkpoint(path)
-        return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": found})
+        return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": dict(found)})
 
 
 def parse_config(document: Settings, path: Path) -> TrainingConfig:
@@ -117,7 +119,7 @@ def parse_config(document: Settings, path: Path) -> TrainingConfig:
         ) from error
 
 
-def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, dict[str, Any]]:
+def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, CheckpointMetadata]:
     """Read a model back from a checkpoint; the npz alone is enough.
 
     **Arguments:**
@@ -125,7 +127,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     - `path`: of the checkpoint, with or without `.npz`.
     - `model_type`: what it must hold, one of `MODEL_TYPES`; None takes any.
 
-    **Returns:** (model, config, metadata), the last as a `CheckpointMetadata` would write it.
+    **Returns:** (model, config, metadata).
 
     **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays are
     missing, unknown, or of the wrong shape; the message names the first one.
@@ -146,11 +148,10 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
     if config.model_type != kind:
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     _check_sizes(arrays, path, metadata, config)
-    # Shapes alone are built, so the key draws nothing.
-    options: dict[str, Any] = {"static": _static_graph(metadata, arrays, path), "key": jr.key(0)}
-    build = partial(build_model, metadata.num_entities, metadata.num_relations, config, **options)
+    static = _static_graph(metadata, arrays, path)
+    build = partial(build_model, metadata.num_entities, metadata.num_relations, config, static, key=jr.key(0))
     try:
-        # Shapes alone, which take no memory: the arrays come from the file.
+        # Shapes alone, which take no memory: the arrays come from the file, and the key draws nothing.
         skeleton = eqx.filter_eval_shape(build)
     except (ValueError, TypeError, OverflowError, ConfigError) as error:
         raise CheckpointError(f"{path}: its config describes no model ({told(error)}); train again") from error
@@ -170,7 +171,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
             )
     # `expected` has the order of the skeleton's leaves.
     leaves = [jnp.asarray(arrays[name]) for name in expected]
-    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, checkpoint.metadata
+    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves), config, metadata
 
 
 def _check_sizes(

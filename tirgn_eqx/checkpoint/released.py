@@ -1,4 +1,6 @@
 """Weights of the released PyTorch TiRGN as a model of this library, matched by name and shape."""
+# JAX and Equinox annotate their functions in part, and torch need not be installed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import dataclasses
 import math
@@ -16,6 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from tirgn_eqx.checkpoint.metadata import Settings
 from tirgn_eqx.checkpoint.models import named_leaves, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
@@ -252,6 +255,7 @@ def _check_packing(path: Path) -> None:
         raise CheckpointError(f"{path}: unpacks to {total:,} bytes, more than it has; save it with torch.save")
 
 
+# `Any`: torch is optional, so that no type checker can rely on its types.
 def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
     """A dense tensor whose numbers are in the file, as an array."""
     import torch  # pyright: ignore[reportMissingImports]
@@ -271,9 +275,7 @@ def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
     return (value.float() if value.dtype == torch.bfloat16 else value.resolve_conj().resolve_neg()).numpy()
 
 
-def import_torch(
-    state_path: str | Path, graph: TemporalGraph, out: str | Path, config_overrides: dict[str, Any]
-) -> Path:
+def import_torch(state_path: str | Path, graph: TemporalGraph, out: str | Path, config_overrides: Settings) -> Path:
     """Write the released model's weights as a checkpoint that `tirgn eval` runs.
 
     Sizes that the weights show (embedding width, graph layers, channels, kernel, static blocks) are read from them.
@@ -298,18 +300,18 @@ def import_torch(
     return save_model(out, model, config, graph, {"imported_from": str(state_path)})
 
 
-def _settings_from_shapes(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _settings_from_shapes(state: Mapping[str, np.ndarray]) -> dict[str, int]:
     """The settings that the shapes of tensors show; those of missing or misshapen tensors are left out."""
-    found: dict[str, Any] = {}
+    found: dict[str, int] = {}
 
     def shape(name: str) -> tuple[int, ...]:
         return np.shape(state.get(name, ()))
 
     if len(shape("emb_rel")) == 2:
-        found["embedding_dim"] = int(shape("emb_rel")[1])
+        found["embedding_dim"] = shape("emb_rel")[1]
     if len(shape("decoder_ob1.conv1.weight")) == 3:
         channels, _, kernel = shape("decoder_ob1.conv1.weight")
-        found |= {"conv_channels": int(channels), "conv_kernel": int(kernel)}
+        found |= {"conv_channels": channels, "conv_kernel": kernel}
     layers = {name.split(".")[2] for name in state if name.startswith("rgcn.layers.")}
     if layers:
         found["num_layers"] = len(layers)
@@ -317,5 +319,5 @@ def _settings_from_shapes(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     found["static_graph"] = len(static) == 2
     if len(static) == 2 and "embedding_dim" in found:
         # blocks * (dim / blocks)^2 columns
-        found["static_blocks"] = max(1, found["embedding_dim"] ** 2 // max(1, int(static[1])))
+        found["static_blocks"] = max(1, found["embedding_dim"] ** 2 // max(1, static[1]))
     return found

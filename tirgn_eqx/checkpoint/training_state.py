@@ -3,18 +3,20 @@
 Everything else is a function of the settings: data order and negatives of seed and epoch, dropout of seed and step. A
 training that is resumed therefore computes, bit for bit, what it would have computed without the interruption.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from tirgn_eqx.checkpoint.files import Checkpoint, load_checkpoint, save_checkpoint
+from tirgn_eqx.checkpoint.files import Checkpoint, Leaf, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import (
     STATE_TYPE,
     TrainingIdentity,
@@ -33,7 +35,7 @@ STATE_FILE = "tirgn_state"
 _RESTART = "train without --resume"
 
 
-def _leaves(tree: PyTree, prefix: str) -> dict[str, Any]:
+def _leaves(tree: PyTree, prefix: str) -> dict[str, Leaf]:
     return {f"{prefix}.{number}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
 
 

@@ -6,7 +6,7 @@ another snapshot, so that a clock of their own would give every time another num
 
 import warnings
 from collections.abc import Mapping
-from typing import TypedDict, cast
+from typing import Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,23 @@ from tirgn_eqx.errors import DataError, DataWarning, shown
 
 # The gaps between a few snapshots may all happen to be multiples of a longer step; more gaps than this are no chance.
 _FEW_GAPS = 3
+
+
+@runtime_checkable
+class MetadataDocument(Protocol):
+    """The metadata of a checkpoint or a training state as a validated document, such as `load_model` returns."""
+
+    def to_dict(self) -> Mapping[str, object]:
+        """The JSON-compatible form."""
+        ...
+
+
+Metadata = Mapping[str, object] | MetadataDocument
+
+
+def metadata_by_key(metadata: Metadata) -> Mapping[str, object]:
+    """Metadata in either form by the keys that they have in the file."""
+    return metadata if isinstance(metadata, Mapping) else metadata.to_dict()
 
 
 class _Config(TypedDict, total=False):
@@ -44,7 +61,7 @@ def describe_clock(graph: TemporalGraph) -> dict[str, int]:
     }
 
 
-def apply_clock(graph: TemporalGraph, metadata: Mapping[str, object], *, learning: bool = False) -> TemporalGraph:
+def apply_clock(graph: TemporalGraph, metadata: Metadata, *, learning: bool = False) -> TemporalGraph:
     """`graph` with the clock of a checkpoint, so that a time has the same number of steps as in its training.
 
     A RE-GCN checkpoint knows only the order of snapshots: its graphs stay as they are.
@@ -55,8 +72,9 @@ def apply_clock(graph: TemporalGraph, metadata: Mapping[str, object], *, learnin
     **Raises:** DataError for a graph with a step of another length. DataWarning for data far from those of the
     training: TiRGN's linear time vector grows with every step, so that it forecasts badly there.
     """
+    described = metadata_by_key(metadata)
     # Metadata that come from files were validated when they were read.
-    config, data = cast(_Config, metadata.get("config") or {}), cast(_Data, metadata.get("data") or {})
+    config, data = cast(_Config, described.get("config") or {}), cast(_Data, described.get("data") or {})
     structure = config.get("structure")
     # The settings of a mixture hold those of its neural part under `structure`.
     families = (config.get("family"), structure.get("family") if isinstance(structure, Mapping) else None)

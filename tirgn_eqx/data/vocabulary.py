@@ -9,7 +9,7 @@ from typing import TypedDict, TypeVar, cast
 
 import numpy as np
 
-from tirgn_eqx.data.clock import apply_clock
+from tirgn_eqx.data.clock import Metadata, apply_clock, metadata_by_key
 from tirgn_eqx.data.graph import SPLITS, StaticGraph, TemporalGraph
 from tirgn_eqx.data.names import find_names, fold_name
 from tirgn_eqx.errors import DataError, DataWarning, shown
@@ -42,7 +42,7 @@ def describe_vocabulary(graph: TemporalGraph) -> Vocabulary:
 
 def match_checkpoint(
     graph: TemporalGraph,
-    metadata: Mapping[str, object],
+    metadata: Metadata,
     checkpoint: str | Path = "the checkpoint",
     *,
     learning: bool = False,
@@ -70,7 +70,7 @@ def match_checkpoint(
 
 
 def match_checkpoints(
-    graph: TemporalGraph, checkpoints: Mapping[_Name, Mapping[str, object]], *, learning: bool = False
+    graph: TemporalGraph, checkpoints: Mapping[_Name, Metadata], *, learning: bool = False
 ) -> list[TemporalGraph]:
     """`graph` with the ids of each of several checkpoints: see `match_checkpoint`.
 
@@ -79,7 +79,8 @@ def match_checkpoints(
 
     **Arguments:** `checkpoints`: the metadata of each, by its name in messages.
     """
-    matches = [_match(graph, metadata, checkpoint) for checkpoint, metadata in checkpoints.items()]
+    described = {checkpoint: metadata_by_key(metadata) for checkpoint, metadata in checkpoints.items()}
+    matches = [_match(graph, metadata, checkpoint) for checkpoint, metadata in described.items()]
     incomplete = [match for match in matches if not match.kept.all()]
     kept, left_out = None, graph.left_out
     if incomplete:
@@ -102,19 +103,20 @@ def match_checkpoints(
         left_out = tuple((np.array(left_out) + missing).tolist())
     return [
         apply_clock(_with_ids(graph, match, kept, left_out), metadata, learning=learning)
-        for match, metadata in zip(matches, checkpoints.values())
+        for match, metadata in zip(matches, described.values())
     ]
 
 
-def reorder_ids(graph: TemporalGraph, metadata: Mapping[str, object]) -> TemporalGraph:
+def reorder_ids(graph: TemporalGraph, metadata: Metadata) -> TemporalGraph:
     """`graph` with the ids of a checkpoint or training state that has the very same names, else as it is.
 
     Its clock stays.
     """
-    for names, theirs in zip((graph.entity_names, graph.relation_names), _names_of(metadata)):
+    described = metadata_by_key(metadata)
+    for names, theirs in zip((graph.entity_names, graph.relation_names), _names_of(described)):
         if names is None or theirs is None or sorted(names) != sorted(theirs):
             return graph
-    return _with_ids(graph, _match(graph, metadata, "the checkpoint"), None, graph.left_out)
+    return _with_ids(graph, _match(graph, described, "the checkpoint"), None, graph.left_out)
 
 
 def _names_of(metadata: Mapping[str, object]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:

@@ -10,10 +10,10 @@ No parameter is updated. Both directions are queried; figures are micro-averages
 the evaluator of a model's family, see `evaluators`.
 """
 
-from collections.abc import Mapping
 from typing import cast
 
 from tirgn_eqx.data.batches.loader import Candidates
+from tirgn_eqx.data.clock import Metadata
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.history import HistoryVocabulary
 from tirgn_eqx.data.vocabulary import match_checkpoint
@@ -86,7 +86,7 @@ def evaluate_model(
     history_window: int = 0,
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
-    metadata: Mapping[str, object] | None = None,
+    metadata: Metadata | None = None,
 ) -> Evaluation:
     """Evaluate `model` once on a split; `make_evaluator` serves repeated evaluation.
 

@@ -1,6 +1,6 @@
 """`Forecaster`: who will do what to whom next, by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.config import TrainingConfig
+from tirgn_eqx.data.clock import Metadata
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
@@ -84,7 +85,7 @@ class Forecaster:
         *,
         at: str | int | None = None,
         temperature: dict[str, float] | None = None,
-        metadata: Mapping[str, object] | None = None,
+        metadata: Metadata | None = None,
     ):
         graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
         sizes = (model.num_entities, model.num_relations)
@@ -114,18 +115,16 @@ class Forecaster:
 
         **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are.
         """
-        model, config, described = load_model(checkpoint)
-        data: dict[str, Any] = described.get("data") or {}
-        provenance: dict[str, Any] = data.get("provenance") or {}
+        model, config, metadata = load_model(checkpoint)
+        provenance = metadata.provenance
         if data_path is None and not provenance:
             raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
         if data_path is None:
             graph = load_graph(**provenance | load)
         else:
             graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
-        calibration: dict[str, dict[str, float]] = described.get("calibration") or {}
-        graph = match_checkpoint(graph, described, checkpoint)
-        return cls(model, config, graph, at=at, temperature=calibration.get("temperature"))
+        graph = match_checkpoint(graph, metadata, checkpoint)
+        return cls(model, config, graph, at=at, temperature=metadata.temperature)
 
     @property
     def time(self) -> int | str:

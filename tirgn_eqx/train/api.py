@@ -5,13 +5,14 @@ from pathlib import Path
 
 from beartype import beartype
 
-from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig, TrainingConfig
+from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.families import training_family
 from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.staged import train_staged
 
@@ -74,14 +75,14 @@ def train_tirgn(
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
-    if mesh is not None and not isinstance(config, RecurrentTrainingConfig):
+    assert isinstance(config, MixtureTrainingConfig | ModelTrainingConfig)
+    if mesh is not None and not (isinstance(config, ModelTrainingConfig) and training_family(config).on_mesh):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
     if isinstance(config, MixtureTrainingConfig):
         return train_staged(graph, config, options, structure=structure, evidence=evidence)
     for name, given in (("structure", structure), ("evidence", evidence)):
         if given is not None:
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.family}")
-    assert isinstance(config, ModelTrainingConfig)
     return train_single(graph, config, options, mesh)
 
 

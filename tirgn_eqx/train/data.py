@@ -1,6 +1,8 @@
 """The loaders and evaluators of a training, made from its settings over indexes that are built once."""
 
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -10,18 +12,23 @@ from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
+from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.evaluate.evaluators import EvidenceEvaluator, RecurrentGraphEvaluator
+from tirgn_eqx.evaluate.evaluators import EvaluationSteps, Evaluator, EvidenceEvaluator, RecurrentGraphEvaluator
+from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader
+ConfigT = TypeVar("ConfigT", bound=ModelTrainingConfig)
+AnyEvaluator = Evaluator[Any]  # of the models of one family
+LoaderT = TypeVar("LoaderT", GraphLoader, EvidenceLoader)
 
 
 def make_loader(
     graph: TemporalGraph,
     config: RecurrentTrainingConfig,
-    vocabulary: Any = None,
-    store: Any = None,
+    vocabulary: HistoryVocabulary | None = None,
+    store: SnapshotStore | None = None,
     placement: Placement | None = None,
 ) -> GraphLoader:
     """The batches of the train split for a recurrent graph model with the settings `config`.
@@ -50,40 +57,43 @@ def make_loader(
     )
 
 
-def _evidence_options(config: EvidenceTrainingConfig) -> dict[str, Any]:
-    """The settings that evidence is gathered by, for loaders and evaluators."""
-    return {
-        "context": config.evidence_context,
-        "background": config.evidence_background,
-        "max_partners": config.max_partners,
-    }
-
-
-class TrainingData:
-    """A graph with the indexes that the model of `config` looks things up in.
+class TrainingData(ABC, Generic[ConfigT, LoaderT]):
+    """A graph with the indexes that the model of `config` looks things up in; each family of models has its own.
 
     **Arguments:** `placement`: the devices that batches go to.
     """
 
-    def __init__(self, graph: TemporalGraph, config: ModelTrainingConfig, placement: Placement | None = None):
+    def __init__(self, graph: TemporalGraph, config: ConfigT, placement: Placement | None = None):
         self.graph, self.config, self.placement = graph, config, placement
-        if isinstance(config, EvidenceTrainingConfig):
-            self.index = EvidenceIndex(graph)
-        else:
-            self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
 
-    def loader(self, config: ModelTrainingConfig) -> Loader:
+    @abstractmethod
+    def loader(self, config: ConfigT) -> LoaderT:
         """The batches of the train split with the settings `config`, which may differ in form from those here."""
-        if isinstance(config, RecurrentTrainingConfig):
-            return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
-        assert isinstance(config, EvidenceTrainingConfig)
-        options = {"batch_size": config.batch_size, "max_buckets": config.max_buckets, "seed": config.seed}
-        return EvidenceLoader(self.graph, self.index, "train", EvidenceOptions(**options, **_evidence_options(config)))
 
-    def evaluator(self, split: Literal["valid", "test"], steps: Any = None) -> Any:
+    @abstractmethod
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         """What ranks the queries of `split`; `steps`: the compiled ones of another such evaluator, to be shared."""
-        if isinstance(self.config, EvidenceTrainingConfig):
-            return EvidenceEvaluator(self.graph, split, index=self.index, steps=steps, **_evidence_options(self.config))
+
+    @abstractmethod
+    def most_queries(self, loader: LoaderT) -> int:
+        """Queries of the largest snapshot or part, which `batch_size` 0 stands for."""
+
+    @abstractmethod
+    def report(self) -> Mapping[str, int | float]:
+        """The size of the index of the past, JSON-compatible."""
+
+
+class RecurrentData(TrainingData[RecurrentTrainingConfig, GraphLoader]):
+    """The history vocabulary and the snapshots, for recurrent graph models."""
+
+    def __init__(self, graph: TemporalGraph, config: RecurrentTrainingConfig, placement: Placement | None = None):
+        super().__init__(graph, config, placement)
+        self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
+
+    def loader(self, config: RecurrentTrainingConfig) -> GraphLoader:
+        return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
+
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         return RecurrentGraphEvaluator(
             self.graph,
             split,
@@ -94,17 +104,39 @@ class TrainingData:
             placement=self.placement,
         )
 
-    def most_queries(self, loader: Loader) -> int:
-        """Queries of the largest snapshot or part, which `batch_size` 0 stands for."""
-        if isinstance(loader, EvidenceLoader):
-            return loader.max_queries
+    def most_queries(self, loader: GraphLoader) -> int:
         # Every fact asks two queries of a kind, one in each direction.
         return 2 * int(np.diff(self.graph.offsets)[loader.items].max())
 
-    def report(self) -> dict[str, Any]:
-        """The size of the index of the past, JSON-compatible."""
-        if not isinstance(self.config, EvidenceTrainingConfig):
-            return self.vocabulary.report()
+    def report(self) -> Mapping[str, int | float]:
+        return self.vocabulary.report()
+
+
+class EvidenceData(TrainingData[EvidenceTrainingConfig, EvidenceLoader]):
+    """The index of past events, for the evidence model, which is trained on one device."""
+
+    def __init__(self, graph: TemporalGraph, config: EvidenceTrainingConfig, placement: Placement | None = None):
+        super().__init__(graph, config, placement)
+        self.index = EvidenceIndex(graph)
+        self._options: EvidenceLoaderOptions = {
+            "context": config.evidence_context,
+            "background": config.evidence_background,
+            "max_partners": config.max_partners,
+        }
+
+    def loader(self, config: EvidenceTrainingConfig) -> EvidenceLoader:
+        options = EvidenceOptions(
+            batch_size=config.batch_size, max_buckets=config.max_buckets, seed=config.seed, **self._options
+        )
+        return EvidenceLoader(self.graph, self.index, "train", options)
+
+    def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
+        return EvidenceEvaluator(self.graph, split, index=self.index, steps=steps, **self._options)
+
+    def most_queries(self, loader: EvidenceLoader) -> int:
+        return loader.max_queries
+
+    def report(self) -> Mapping[str, int | float]:
         index = self.index
         return {
             "triples": len(index.triple.key),

@@ -1,16 +1,45 @@
 """What a training reports while it runs, one dataclass for each kind of event, and its result at the end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import jax
 
+from tirgn_eqx.checkpoint.metadata import Settings
 from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.evidence_loader import EvidenceBucket
-from tirgn_eqx.evaluate.results import Evaluation
+from tirgn_eqx.evaluate.results import Evaluation, Figures
+
+PartName = Literal["evidence", "structure"]  # of a mixture
+
+
+class EvaluationFigures(TypedDict):
+    """An `EvaluationReport` without its lists: the figures of entity and relation queries, those of `filter`
+    except for `entity_raw`."""
+
+    split: str
+    setting: str
+    filter: str
+    entity: Figures
+    entity_raw: Figures
+    relation: Figures
+
+
+class GivenPart(TypedDict):
+    """What a result says of a part of a mixture that was not trained, because its checkpoint was given.
+
+    - `created`, `seed`, `best_epoch`, `validation`: as the checkpoint tells them, None where it does not.
+    """
+
+    status: Literal["given"]
+    model_type: str
+    created: str | None
+    seed: object
+    best_epoch: int | None
+    validation: object
 
 
 class TrainingResult(TypedDict):
@@ -34,23 +63,23 @@ class TrainingResult(TypedDict):
     model_type: str
     checkpoint: str | None
     parameters: int | None
-    oom_overrides: dict[str, Any]
+    oom_overrides: Settings
     skipped_steps: int
     device: str
-    validation: dict[str, Any] | None
-    test: dict[str, Any] | None
-    stages: NotRequired[dict[str, dict[str, Any]]]
+    validation: EvaluationFigures | None
+    test: EvaluationFigures | None
+    stages: NotRequired[dict[PartName, "TrainingResult | GivenPart"]]
 
 
 @dataclass(frozen=True)
 class StartRecord:
     """A training starts: `dataset` describes the graph, `history` the index of the past, `buckets` the batch shapes."""
 
-    dataset: dict[str, Any]
+    dataset: dict[str, object]
     config: ModelTrainingConfig
     parameters: int
     buckets: Sequence[Bucket | EvidenceBucket]
-    history: dict[str, Any]
+    history: Mapping[str, int | float]
     steps_per_epoch: int
 
 
@@ -126,7 +155,7 @@ class OutOfMemoryRecord:
     """Memory ran out; the training continues from its last saved state with the settings `overrides`."""
 
     message: str
-    overrides: dict[str, Any]
+    overrides: Settings
 
 
 @dataclass(frozen=True)
@@ -191,23 +220,23 @@ def make_result(
     config: TrainingConfig,
     status: Literal["complete", "interrupted"],
     *,
-    epochs_trained: int,
+    epochs_trained: int = 0,
     best_epoch: int | None = None,
-    best_value: float | None = None,
+    best_mrr: float | None = None,
     early_stopped: bool = False,
     checkpoint: Path | None = None,
     validation: Evaluation | None = None,
     test: Evaluation | None = None,
     seconds: float = 0.0,
     parameters: int | None = None,
-    oom_overrides: dict[str, Any] | None = None,
+    oom_overrides: Settings | None = None,
     skipped_steps: int = 0,
 ) -> TrainingResult:
     """The result of a training of `config`; see `TrainingResult`."""
     return {
         "status": status,
         "epochs_trained": epochs_trained,
-        "best_mrr": validation.entity["mrr"] if validation else best_value,
+        "best_mrr": validation.entity["mrr"] if validation else best_mrr,
         "best_epoch": best_epoch,
         "total_time": seconds,
         "early_stopped": early_stopped,
@@ -222,7 +251,14 @@ def make_result(
     }
 
 
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of an evaluation without the list of snapshots."""
-    figures = evaluation.to_dict()
-    return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}
+def _figures(evaluation: Evaluation) -> EvaluationFigures:
+    report = evaluation.report()
+    assert report.relation is not None  # all models that are trained forecast relations, too
+    return {
+        "split": report.split,
+        "setting": report.setting,
+        "filter": report.filter,
+        "entity": report.entity,
+        "entity_raw": report.entity_raw,
+        "relation": report.relation,
+    }

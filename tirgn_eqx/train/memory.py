@@ -3,6 +3,9 @@
 A prediction makes no array of the problem's size: the step is compiled for abstract arrays, and the compiler says what
 it will allocate.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import dataclasses
 import json
@@ -10,7 +13,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import equinox as eqx
 import jax
@@ -20,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from tirgn_eqx.checkpoint.metadata import Settings
 from tirgn_eqx.config import RecurrentTrainingConfig, TrainingConfig, config_from_dict
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.graph_loader import GraphLoader, GraphOptions
@@ -31,7 +35,7 @@ from tirgn_eqx.runtime.compiling import compile_lowered
 from tirgn_eqx.runtime.meshes import described, described_batch, on
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters, compute_type
-from tirgn_eqx.train.step import make_step
+from tirgn_eqx.train.step import make_recurrent_step
 from tirgn_eqx.types import Batch, EntityRows, Queries, Window
 
 PRECISIONS = ("bf16", "f32")
@@ -84,6 +88,25 @@ class ProblemShape:
             static.num_words if static else 0,
             -(-bucket.entity[2] // bucket.entity[0]) if bucket else 20,
         )
+
+
+class MemoryRow(TypedDict):
+    """Peak memory of a training step with these settings; `fits` is None without a budget, and `measured_bytes` where
+    nothing was measured."""
+
+    precision: str
+    remat: str
+    batch_size: int
+    predicted_bytes: int
+    fits: bool | None
+    measured_bytes: int | None
+
+
+class MeasureRequest(TypedDict):
+    """What the process that measures reads: the fields of a `ProblemShape`, and settings."""
+
+    shape: dict[str, int]
+    config: Settings
 
 
 def _recurrent(config: TrainingConfig) -> RecurrentTrainingConfig:
@@ -182,7 +205,7 @@ def _build_model(shape: ProblemShape, config: RecurrentTrainingConfig) -> Model:
 
 def compile_step(
     shape: ProblemShape, config: RecurrentTrainingConfig, bucket: Bucket | None = None, mesh: Mesh | None = None
-) -> Any:
+) -> jax.stages.Compiled:
     """The training step, compiled for abstract arguments; model and optimizer state are donated.
 
     **Arguments:** `bucket`: a padded shape instead of that of the largest batch; `mesh`: compile what each of its
@@ -194,7 +217,7 @@ def compile_step(
     batch = abstract_batch(shape, config, bucket)
     if mesh is not None:
         model, opt_state, batch = described((model, opt_state), mesh) + (described_batch(batch, mesh),)
-    step = jax.jit(make_step(config, optimizer, shape.entities), donate_argnums=(0, 1))
+    step = jax.jit(make_recurrent_step(config, optimizer, shape.entities), donate_argnums=(0, 1))
     with on(mesh):
         return compile_lowered(step.lower(model, opt_state, batch))
 
@@ -206,6 +229,7 @@ def predicted_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int
     """
     config = _recurrent(config)
     analysis = compile_step(shape, config).memory_analysis()
+    assert analysis is not None  # as JAX's CPU and GPU backends give it
     return int(
         # Donated buffers are counted as arguments and as results; they exist once.
         analysis.argument_size_in_bytes
@@ -221,14 +245,13 @@ def probe_memory(
     *,
     budget: int | None = None,
     measure: bool | None = None,
-) -> list[dict[str, Any]]:
+) -> list[MemoryRow]:
     """Predicted (and, on a GPU, measured) peak memory for a table of settings.
 
     **Arguments:** `budget`: bytes to stay within; `measure`: run each setting in a subprocess and read the peak that
     the device counts (by default on a GPU only, since a CPU does not count it).
 
-    **Returns:** rows with `precision`, `remat`, `batch_size`, `predicted_bytes`, `fits` (None without a
-    budget), `measured_bytes` (None where not measured).
+    **Returns:** one row for each combination of settings.
     """
     config = _recurrent(config)
     if measure is None:
@@ -238,7 +261,7 @@ def probe_memory(
     # One more row shows what the batch size costs: whole snapshots, or parts of 1024 where whole ones are set.
     other = 0 if config.batch_size else 1024
     settings.append((config.precision, config.remat, other))
-    rows = []
+    rows: list[MemoryRow] = []
     for precision, policy, batch_size in settings:
         chosen = config.replace(precision=precision, remat=policy, batch_size=batch_size)
         predicted = predicted_bytes(shape, chosen)
@@ -293,12 +316,12 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
 
     Every call starts a process, because a peak can be read but not reset.
     """
-    request = json.dumps({"shape": dataclasses.asdict(shape), "config": config.to_dict()})
+    request: MeasureRequest = {"shape": dataclasses.asdict(shape), "config": config.to_dict()}
     # Preallocation claims most of the device's memory, part of which this process holds.
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     done = subprocess.run(
         [sys.executable, "-m", "tirgn_eqx.train.memory"],
-        input=request,
+        input=json.dumps(request),
         capture_output=True,
         text=True,
         env=environment,
@@ -311,7 +334,7 @@ def measured_bytes(shape: ProblemShape, config: RecurrentTrainingConfig) -> int 
         return None
 
 
-def _measure_here(request: dict[str, Any]) -> int | None:
+def _measure_here(request: MeasureRequest) -> int | None:
     """Run two steps of the requested problem in this process and read the device's peak."""
     shape, config = ProblemShape(**request["shape"]), _recurrent(config_from_dict(request["config"]))
     model = _build_model(shape, config)

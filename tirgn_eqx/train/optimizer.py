@@ -1,6 +1,9 @@
 """The optimizer: clipping, Adam with an L2 penalty as published, its learning rate, and averaged weights."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,16 +19,15 @@ from tirgn_eqx.nn import RunningStatistics, StaticEdges
 def trainable(model: Model) -> PyTree[bool]:
     """True for every leaf that training changes: floating-point arrays (or their shapes) that are no buffers."""
 
-    def mark(node: Any) -> PyTree[bool]:
+    def mark(node: object) -> PyTree[bool]:
         if _is_buffer(node):
             return jax.tree.map(lambda _: False, node)
-        is_array = eqx.is_array(node) or isinstance(node, jax.ShapeDtypeStruct)
-        return is_array and jnp.issubdtype(node.dtype, jnp.inexact)
+        return isinstance(node, jax.Array | jax.ShapeDtypeStruct) and jnp.issubdtype(node.dtype, jnp.inexact)
 
     return jax.tree.map(mark, model, is_leaf=_is_buffer)
 
 
-def _is_buffer(node: Any) -> bool:
+def _is_buffer(node: object) -> bool:
     # The degrees of static edges are a floating-point array, which would be trained otherwise.
     return isinstance(node, RunningStatistics | StaticEdges)
 

@@ -1,4 +1,7 @@
 """Mixed precision: parameters are f32, and matrices are cast to the compute type within a step."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from typing import Literal, TypeVar
 

@@ -4,10 +4,13 @@ A step whose loss or gradient is not finite would put NaN into every weight that
 model and optimizer as they were then, and the loop counts such steps; too many end the training. Which steps they are
 depends on data and seed alone, so a resumed training skips the same ones.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, NoReturn, SupportsFloat, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,13 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from tirgn_eqx.checkpoint.metadata import Settings
 from tirgn_eqx.checkpoint.models import named_leaves
 from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
 from tirgn_eqx.errors import DataError, DivergedError
 
 T = TypeVar("T")
 Metrics = dict[str, Float[Array, ""]]
-HostMetrics = dict[str, Any]  # scalars on the device, or NumPy's after a training was resumed
+# Scalars on the device, or NumPy's after a training was resumed.
+HostMetrics = Mapping[str, SupportsFloat]
 SMALLEST_BATCH = 16
 _STRONGER_REMAT = {"none": "dots", "dots": "full"}
 
@@ -111,7 +116,7 @@ def describe_divergence(model: PyTree, config: ModelTrainingConfig, kept: str) -
         name: float(np.abs(np.asarray(leaf, np.float64)).max())
         for name, leaf in named_leaves(model).items()
         # An empty array has no maximum, and integers are not weights.
-        if leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if 0 not in leaf.shape and jnp.issubdtype(leaf.dtype, jnp.inexact)
     }
     name = max(sizes, key=lambda name: sizes[name])
     precision = "" if config.precision in ("f32", "f64") else " or --precision f32"
@@ -133,27 +138,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in words)
 
 
-def oom_overrides(
-    config: ModelTrainingConfig, queries: int, dataset: str, error: BaseException
-) -> dict[str, int | bool | str]:
+def recurrent_oom_overrides(
+    config: RecurrentTrainingConfig, queries: int, dataset: str, error: BaseException
+) -> Settings:
     """The settings to change after `error`, so that a step needs less memory.
 
     **Arguments:** `config`: the settings of the failed step; `queries`: of the largest snapshot; `dataset`: its name.
 
-    **Raises:** DataError for the evidence model, where a smaller batch is another step and thus another training;
-    `error` when there is no cheaper form of the step.
+    **Raises:** `error` when there is no cheaper form of the step.
     """
-    if isinstance(config, EvidenceTrainingConfig):
-        raise DataError(
-            f"{dataset}: out of memory in a step of up to {queries:,} queries; train again with a "
-            f"smaller --batch-size (now {config.batch_size}) or --set max_partners (now {config.max_partners})"
-        ) from error
-    assert isinstance(config, RecurrentTrainingConfig)
     cheaper = cheaper_config(config, queries)
     if cheaper is None:
         raise error
-    settings = {"remat": cheaper.remat, "batch_size": cheaper.batch_size}
-    return settings | ({"unroll": cheaper.unroll} if config.unroll else {})
+    names = ("remat", "batch_size", "unroll") if config.unroll else ("remat", "batch_size")
+    return {name: getattr(cheaper, name) for name in names}
+
+
+def evidence_oom_overrides(
+    config: EvidenceTrainingConfig, queries: int, dataset: str, error: BaseException
+) -> NoReturn:
+    """**Raises:** DataError: of the evidence model, a smaller batch is another step and thus another training."""
+    raise DataError(
+        f"{dataset}: out of memory in a step of up to {queries:,} queries; train again with a "
+        f"smaller --batch-size (now {config.batch_size}) or --set max_partners (now {config.max_partners})"
+    ) from error
 
 
 def cheaper_config(config: RecurrentTrainingConfig, queries: int) -> RecurrentTrainingConfig | None:

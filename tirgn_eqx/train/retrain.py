@@ -6,18 +6,18 @@ held-out snapshots. The new one replaces the old one unless it is clearly worse.
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import jax
 import jax.random as jr
-import numpy as np
 from beartype import beartype
 from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
-from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, parse_document
+from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.checkpoint.models import load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
@@ -28,8 +28,8 @@ from tirgn_eqx.data.names import add_names, find_names
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
-from tirgn_eqx.evaluate.calibrate import fit_temperature
-from tirgn_eqx.evaluate.compare import EvaluatedModel, compare, paired_bootstrap
+from tirgn_eqx.evaluate.calibrate import Calibration, fit_temperature
+from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel, compare, paired_bootstrap
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.train.api import train_tirgn
@@ -57,12 +57,6 @@ class Predecessor:
     entities: list[str]
     relations: list[str]
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Where its data came from; empty where it does not say."""
-        data = self.metadata.data
-        return {} if data is None or data.provenance is None else data.provenance.to_dict()
-
 
 def read_predecessor(path: str | Path) -> Predecessor:
     """The checkpoint at `path`, if it can be retrained.
@@ -70,9 +64,8 @@ def read_predecessor(path: str | Path) -> Predecessor:
     **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, which new data are
     matched by, or with a static graph, whose words have none.
     """
-    model, config, found = load_model(path)
+    model, config, metadata = load_model(path)
     file = checkpoint_path(path)
-    metadata = parse_document(CheckpointMetadata, found, file)
     names: list[list[str]] = []
     for kind, known in (("entities", metadata.entities), ("relations", metadata.relations)):
         # Of two equal names, none could be matched.
@@ -90,25 +83,70 @@ def read_predecessor(path: str | Path) -> Predecessor:
     return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, metadata, *names)
 
 
+# The functional form, since `from` cannot be the name of a field.
+Period = TypedDict("Period", {"from": int | str, "to": int | str})
+
+
+class SplitPeriod(Period):
+    """The first and the last time of a split, and its number of facts."""
+
+    facts: int
+
+
+class DataWindow(Period):
+    """Where the facts of a graph came from, and the first and last time of all and of every split that has any."""
+
+    provenance: dict[str, object]
+    splits: dict[str, SplitPeriod]
+
+
+class NameCounts(TypedDict):
+    """How many names the new data and the checkpoint both have, the data alone, and the checkpoint alone."""
+
+    kept: int
+    new: int
+    gone: int
+
+
+class NameMapping(TypedDict):
+    """The names of either kind, and whether those that are gone stay in the vocabulary."""
+
+    entities: NameCounts
+    relations: NameCounts
+    gone_stay: bool
+
+
+class Decision(TypedDict):
+    """Whether the checkpoint was replaced, and why: the test MRR of the new and of the old model, new - old, and by how
+    much it might fall."""
+
+    replaced: bool
+    mrr: list[float]
+    difference: float
+    max_regression: float
+
+
 class RetrainingResult(TypedDict):
     """What `retrain` returns, JSON-compatible.
 
     - `status`: "replaced", "kept", or "interrupted", after which `resume` continues.
     - `checkpoint`, `model_type`; `previous`: the new path of the old checkpoint, where it was replaced.
     - `dataset`, `window`: the data; `mapping`: by kind, how many names are kept, new and gone.
-    - `training`: a `TrainingResult`; after a whole one, `comparison` of both models and the `decision`.
+    - `training`: a `TrainingResult`; after a whole one, `comparison` of both models and the `decision`. The comparison
+      is a `Comparison` as JSON without its verdict, with the difference of the NLL, and with what a calibration of the
+      new model found.
     """
 
-    status: str
+    status: Literal["replaced", "kept", "interrupted"]
     checkpoint: str
     previous: str | None
-    dataset: dict[str, Any]
-    window: dict[str, Any]
-    mapping: dict[str, Any]
+    dataset: dict[str, object]
+    window: DataWindow
+    mapping: NameMapping
     model_type: NotRequired[str]
     training: NotRequired[TrainingResult]
-    comparison: NotRequired[dict[str, Any]]
-    decision: NotRequired[dict[str, Any]]
+    comparison: NotRequired[dict[str, object]]
+    decision: NotRequired[Decision]
 
 
 @beartype
@@ -150,9 +188,9 @@ def retrain(
     """
     model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
     _check(old, graph, config, model_dir, max_regression)
-    mapping = _count_names(old, graph)
+    mapping = _count_names(old, graph, keep_gone)
     _warn_of_same_facts(old, graph, mapping)
-    graph = apply_clock(graph, old.metadata.to_dict(), learning=True)
+    graph = apply_clock(graph, old.metadata, learning=True)
     if keep_gone:
         graph = add_names(graph, old.entities, old.relations)
     # The state that is resumed has its own order of ids, possibly another one than `graph` was read in.
@@ -171,15 +209,16 @@ def retrain(
         "previous": None,
         "dataset": graph.describe(),
         "window": describe_window(graph),
-        "mapping": mapping | {"gone_stay": keep_gone},
+        "mapping": mapping,
     }
     # The training holds a lock of its own; this one also covers comparison and replacement.
     with lock_folder(model_dir, LOCK, "retraining"):
         if not resume:
             _remove_states(model_dir)
         start = warm_start(_initialize(graph, config, key), old.model, names)
-        options: dict[str, Any] = {"on_record": emit, "run_name": run_name, "resume": resume, "stop": stop}
-        training = train_tirgn(graph, config, model_dir, **options, start=start)
+        training = train_tirgn(
+            graph, config, model_dir, on_record=emit, run_name=run_name, resume=resume, stop=stop, start=start
+        )
         report["model_type"], report["training"] = training["model_type"], training
         if training["status"] != "complete":
             return report
@@ -189,17 +228,22 @@ def retrain(
         comparison = _compare(Path(training["checkpoint"] or ""), former, old, graph, stop)
         if comparison is None or stop():
             return report
-        mrr = [side["entity"]["mrr"] for side in comparison["models"]]
+        mrr = [side.entity["mrr"] for side in comparison.report.models]
         # A NaN compares false, and the old checkpoint stays.
         replaced = bool(mrr[0] >= mrr[1] - max_regression)
-        decision = {"replaced": replaced, "mrr": mrr, "difference": mrr[0] - mrr[1], "max_regression": max_regression}
         if replaced:
             with lock_folder(old.path.parent):
                 # The lock is taken only now; the checksum says whether the file was changed during the training.
                 previous = replace_checkpoint(old.path, training["checkpoint"] or "", old.sha256)
             report["previous"] = str(previous)
         report["status"] = "replaced" if replaced else "kept"
-        report["comparison"], report["decision"] = comparison, decision
+        report["comparison"] = comparison.to_dict()
+        report["decision"] = {
+            "replaced": replaced,
+            "mrr": mrr,
+            "difference": mrr[0] - mrr[1],
+            "max_regression": max_regression,
+        }
         return report
 
 
@@ -221,32 +265,31 @@ def _check(
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
 
 
-def _count_names(old: Predecessor, graph: TemporalGraph) -> dict[str, Any]:
-    """By kind, how many names both have, the data alone, and the checkpoint alone.
+def _count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> NameMapping:
+    """How the names of `graph` are those of `old`. **Raises:** DataError when they have none of a kind in common."""
 
-    **Raises:** DataError when they have none in common.
-    """
-    counts: dict[str, Any] = {}
-    for kind, names, known in (
-        ("entities", graph.entity_names or (), old.entities),
-        ("relations", graph.relation_names or (), old.relations),
-    ):
+    def count(kind: str, names: Sequence[str], known: list[str]) -> NameCounts:
         common = len(set(names) & set(known))
         if common == 0:
             raise DataError(
                 f"{graph.name}: none of its {kind} is one of {old.path} (here {(names or ['none'])[0]!r}, there "
                 f"{known[0]!r}); give data of the same kind, or train anew with `tirgn train`"
             )
-        counts[kind] = {"kept": common, "new": len(names) - common, "gone": len(known) - common}
-    return counts
+        return {"kept": common, "new": len(names) - common, "gone": len(known) - common}
+
+    return {
+        "entities": count("entities", graph.entity_names or (), old.entities),
+        "relations": count("relations", graph.relation_names or (), old.relations),
+        "gone_stay": keep_gone,
+    }
 
 
-def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: dict[str, Any]) -> None:
+def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapping) -> None:
     """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
-    if any(mapping[kind]["new"] for kind in mapping) or old.metadata.data is None:
+    if mapping["entities"]["new"] or mapping["relations"]["new"] or old.metadata.data is None:
         return
     # A checksum depends on the order of ids, so it is taken with those of the checkpoint.
-    if match_checkpoint(graph, old.metadata.to_dict(), learning=True).checksum == old.metadata.data.sha256:
+    if match_checkpoint(graph, old.metadata, learning=True).checksum == old.metadata.checksum:
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,
@@ -254,19 +297,18 @@ def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: dict[st
         )
 
 
-def describe_window(graph: TemporalGraph) -> dict[str, Any]:
+def describe_window(graph: TemporalGraph) -> DataWindow:
     """Where the facts came from, and the first and last time of every split; JSON-compatible."""
-    splits = {}
+
+    def period(first: int, last: int) -> Period:
+        return {"from": format_snapshot_time(graph, first), "to": format_snapshot_time(graph, last)}
+
+    splits: dict[str, SplitPeriod] = {}
     for split, counts in zip(SPLITS, graph.split_counts):
         snapshots = graph.split_snapshots(split)
         if len(snapshots):
-            first, last = (
-                format_snapshot_time(graph, int(snapshots[0])),
-                format_snapshot_time(graph, int(snapshots[-1])),
-            )
-            splits[split] = {"from": first, "to": last, "facts": int(counts.sum())}
-    ends = {"from": format_snapshot_time(graph, 0), "to": format_snapshot_time(graph, graph.num_snapshots - 1)}
-    return ends | {"provenance": graph.provenance, "splits": splits}
+            splits[split] = {**period(int(snapshots[0]), int(snapshots[-1])), "facts": int(counts.sum())}
+    return {**period(0, graph.num_snapshots - 1), "provenance": graph.provenance, "splits": splits}
 
 
 def _initialize(graph: TemporalGraph, config: TrainingConfig, key: PRNGKeyArray) -> Model:
@@ -274,40 +316,59 @@ def _initialize(graph: TemporalGraph, config: TrainingConfig, key: PRNGKeyArray)
     return build_model(graph.num_entities, graph.num_relations, config, graph.static, key=key)
 
 
-def _compare(
-    checkpoint: Path, former: Model, old: Predecessor, graph: TemporalGraph, stop: Stop
-) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Comparison:
+    """The new model against the old one.
+
+    **Arguments:** `nll`: the mean difference of the entity queries' NLL, in nats; `interval`: of it, 95 % of a paired
+    bootstrap; `calibrated`: what a calibration of the new model found, None for none.
+    """
+
+    report: Comparison
+    nll: float
+    interval: tuple[float, float]
+    calibrated: Calibration | None
+
+    def to_dict(self) -> dict[str, object]:
+        document = self.report.to_dict()
+        document["difference"]["nll"] = {"nats": self.nll, "interval_nats": list(self.interval)}
+        if self.calibrated is not None:
+            document["calibrated"] = self.calibrated.to_dict()
+        # `compare` judges by another threshold than the one that decides here.
+        return {name: value for name, value in document.items() if name not in ("passed", "threshold")}
+
+
+def _compare(checkpoint: Path, former: Model, old: Predecessor, graph: TemporalGraph, stop: Stop) -> _Comparison | None:
     """The new checkpoint against the old model on the test split, which neither has seen; None when it was stopped.
 
     Where the old checkpoint was calibrated, the new one is calibrated as well.
     """
     model, config, _ = load_model(checkpoint)
-
-    evaluator: Any = make_evaluator(model, graph, split="test", **config.window())
+    evaluator = make_evaluator(model, graph, split="test", **config.window())
     new = evaluator(model)
     if stop():
         return None
-    trees: list[Any] = [jax.tree.structure(side) for side in (model, former)]  # pyright: ignore[reportUnknownMemberType]
     # A compiled evaluation fits models of one structure and batches of one window.
-    same = trees[0] == trees[1] and config.window() == old.config.window()
-    other: Any = evaluator if same else make_evaluator(former, graph, split="test", **old.config.window())
+    same = _structure(model) == _structure(former) and config.window() == old.config.window()
+    other = evaluator if same else make_evaluator(former, graph, split="test", **old.config.window())
     former_evaluation = other(former)
     report = compare(
         EvaluatedModel(str(checkpoint), config.model_type, new, True),
         EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
-    ).to_dict()
-    nll: list[Any] = [side.nll["entity"] for side in (new, former_evaluation)]
-    low, high = paired_bootstrap(*nll)
-    difference: np.ndarray = nll[0] - nll[1]
-    report["difference"]["nll"] = {"nats": float(difference.mean()), "interval_nats": [low, high]}
+    )
+    nll = new.nll["entity"], former_evaluation.nll["entity"]
+    calibrated = None
     if old.metadata.calibration is not None:
         # On valid, since test compares the two models.
-        valid: Any = make_evaluator(model, graph, split="valid", **config.window())
-        fitted = fit_temperature(lambda temperature: valid(model, temperature)).to_dict()
-        save_calibration(checkpoint, fitted)
-        report["calibrated"] = fitted
-    # `compare` judges by another threshold than the one that decides here.
-    return {name: value for name, value in report.items() if name not in ("passed", "threshold")}
+        valid = make_evaluator(model, graph, split="valid", **config.window())
+        calibrated = fit_temperature(lambda temperature: valid(model, temperature))
+        save_calibration(checkpoint, calibrated.to_dict())
+    return _Comparison(report, float((nll[0] - nll[1]).mean()), paired_bootstrap(*nll), calibrated)
+
+
+def _structure(model: Model) -> object:
+    # JAX annotates it in part.
+    return jax.tree.structure(model)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _remove_states(model_dir: Path) -> None:

@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import align_with_state
@@ -44,10 +43,13 @@ def train_single(
         trainer = Trainer(graph, config, folder, on_record, options.start, devices)
         if options.resume:
             trainer.resume(options.force)
-        logs: dict[str, Any] = {"run_name": options.run_name, "config": trainer.config.to_dict()}
         # Lines logged after the saved state are cut, since the resumed training writes them again.
         step = trainer.state.global_step if options.resume else None
-        with TrainingLogger(config.logdir, **logs, resume_step=step) if is_first() else NullLogger() as logger:
+        with (
+            TrainingLogger(config.logdir, run_name=options.run_name, config=trainer.config, resume_step=step)
+            if is_first()
+            else NullLogger()
+        ) as logger:
             trainer.logger = logger
             if not options.resume:
                 logger.log_metrics({"system/total_params": trainer.parameters}, 0)

@@ -6,8 +6,9 @@ of its own, and only the gate, fitted on held-out snapshots, has that of the mix
 
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import cast
 
 import jax.random as jr
 import numpy as np
@@ -40,14 +41,14 @@ from tirgn_eqx.storage.strict_json import to_json
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 from tirgn_eqx.tracking.logger import TrainingLogger
 from tirgn_eqx.train import events
-from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
+from tirgn_eqx.train.events import GivenPart, OnRecord, PartName, Stop, TrainingResult, make_result
+from tirgn_eqx.train.families import training_family
 from tirgn_eqx.train.gate import GateFitter
 from tirgn_eqx.train.optimizer import parameter_count
 from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.warm_start import fingerprint
 
 STAGE_FILE = "stage.json"  # in the folder of a finished stage
-PartName = Literal["evidence", "structure"]
 
 
 class Stages:
@@ -55,7 +56,7 @@ class Stages:
 
     def __init__(self, graph: TemporalGraph, options: RunOptions):
         self.graph, self.options = graph, options
-        self.results: dict[str, dict[str, Any]] = {}
+        self.results: dict[PartName, TrainingResult | GivenPart] = {}
 
     def train(self, name: PartName, config: ModelTrainingConfig) -> Path | None:
         """Train a part unless it is finished already. **Returns:** its best checkpoint; None when it was stopped."""
@@ -65,7 +66,8 @@ class Stages:
             config=config.to_dict(), sha256=self.graph.checksum, start=None if start is None else fingerprint(start)
         )
         if options.resume and (finished := finished_stage(folder, self.graph, identity)) is not None:
-            self.results[name] = finished.result
+            # Written by `train` below, for this training: `finished_stage` has compared its identity.
+            self.results[name] = cast(TrainingResult, finished.result)
             return folder / finished.best
         options.on_record(events.StageRecord(name))
         # A resumed training would take the file of an earlier training for the end of this one.
@@ -79,7 +81,7 @@ class Stages:
             start=start,
         )
         result = train_single(self.graph, config, part_options)
-        self.results[name] = dict(result)
+        self.results[name] = result
         if result["status"] != "complete" or result["checkpoint"] is None:
             return None
         # The document holds a name without its folder, so that the folder can be moved.
@@ -98,10 +100,9 @@ class Stages:
 
         **Raises:** CheckpointError for one that was trained on other data, or cannot be a part of this mixture.
         """
-        model, trained, found = load_model(path, config.model_type)
+        model, trained, metadata = load_model(path, config.model_type)
         assert isinstance(trained, ModelTrainingConfig)
-        metadata = parse_document(CheckpointMetadata, found, path)
-        checksum = None if metadata.data is None else metadata.data.sha256
+        checksum = metadata.checksum
         if checksum != self.graph.checksum or not _same_names(self.graph, metadata):
             reason = (
                 f"trained on other data than {self.graph.name} (checksums differ), so it may have seen what is to be "
@@ -109,25 +110,23 @@ class Stages:
             )
             if checksum == self.graph.checksum:
                 reason = f"has other names for the ids of {self.graph.name}"
-            elif reorder_ids(self.graph, found).checksum == checksum:
+            elif reorder_ids(self.graph, metadata).checksum == checksum:
                 reason = f"numbers the names of {self.graph.name} in another order than the rest of this training"
             raise CheckpointError(f"{path}: {reason}; leave --{name} out to train it")
-        expects_static = trained.static_graph and self.graph.static is not None
-        if isinstance(trained, EvidenceTrainingConfig):
-            # Evidence uses the words of a static graph in its background alone.
-            expects_static = expects_static and trained.evidence_background
+        expects_static = self.graph.static is not None and training_family(trained).reads_static(trained)
         if expects_static != (model.static_edges is not None):
             raise CheckpointError(
                 f"{path}: has {'no' if expects_static else 'a'} static graph, unlike a training on {self.graph.name} "
                 f"with its settings now; leave --{name} out to train it"
             )
         metrics = metadata.metrics or {}
+        epoch = metrics.get("epoch")
         self.results[name] = {
             "status": "given",
             "model_type": config.model_type,
             "created": metadata.created or None,
             "seed": metadata.config.get("seed"),
-            "best_epoch": metrics.get("epoch"),
+            "best_epoch": epoch if isinstance(epoch, int) else None,
             "validation": metrics.get("validation"),
         }
         return path
@@ -190,7 +189,7 @@ def train_staged(
         for name, settings, given in parts:
             path = stages.train(name, settings) if given is None else stages.use(name, Path(given), settings)
             if path is None:
-                return _staged_result(config, "interrupted", stages)
+                return _with_stages(make_result(config, "interrupted"), stages)
             paths[name] = path
         emit(events.StageRecord("gate"))
         part, evidence_config, _ = load_model(paths["evidence"])
@@ -200,46 +199,50 @@ def train_staged(
         assert isinstance(part, Evidence) and isinstance(evidence_config, EvidenceTrainingConfig)
         assert isinstance(base, RecurrentGraphModel)
         assert isinstance(structure_config, TiRGNTrainingConfig | REGCNTrainingConfig)
-        shared: dict[str, Any] = part.loader_options | {"history_len": structure_config.history_len}
         # Built once for the fit and for both evaluations.
-        shared |= {"index": EvidenceIndex(graph), "store": SnapshotStore(graph)}
-        evaluator = MixtureEvaluator(graph, "valid", **shared)
+        index, store, history_len = EvidenceIndex(graph), SnapshotStore(graph), structure_config.history_len
+        evaluate = partial(
+            MixtureEvaluator, graph, history_len=history_len, index=index, store=store, **part.loader_options
+        )
+        evaluator = evaluate("valid")
         model = Mixture(base, part, Gate(part.num_relations, part.context, key=jr.key(config.seed)))
         fitted, validation = fit_gate(model, evaluator, emit, options.stop)
         if fitted is None or validation is None:
-            return _staged_result(config, "interrupted", stages)
+            return _with_stages(make_result(config, "interrupted"), stages)
         # The settings of a part are its own where it was given.
         config = config.replace(structure=structure_config, evidence=evidence_config)
         metrics = {"validation": validation.entity, "cross_fitted": True}
         best = save_model(folder / "tirgn_best", fitted, config, graph, metrics)
         emit(events.CheckpointRecord(str(best)))
-        test = MixtureEvaluator(graph, "test", **shared, steps=evaluator.steps)(fitted)
-        logs: dict[str, Any] = {"run_name": options.run_name, "config": config.to_dict()}
-        with TrainingLogger(config.logdir, **logs, resume_step=0 if options.resume else None) as logger:
+        test = evaluate("test", steps=evaluator.steps)(fitted)
+        step = 0 if options.resume else None
+        with TrainingLogger(config.logdir, run_name=options.run_name, config=config, resume_step=step) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
             figures |= {f"test/{name}": value for name, value in test.entity.items()}
             logger.log_metrics(figures, 0, once=options.resume)
         # Stages that an earlier run finished count by their results, the gate by the clock of this run.
-        seconds = sum(found.get("total_time", 0.0) for found in stages.results.values())
-        result = _staged_result(
+        seconds = sum(found["total_time"] for found in stages.results.values() if "total_time" in found)
+        result = make_result(
             config,
             "complete",
-            stages,
             checkpoint=best,
             validation=validation,
             test=test,
             parameters=parameter_count(fitted),
             seconds=max(seconds, time.perf_counter() - begin),
         )
+        result = _with_stages(result, stages)
         emit(events.EndRecord(result))
         return result
 
 
-def _staged_result(config: MixtureTrainingConfig, status: Any, stages: Stages, **figures: Any) -> TrainingResult:
-    """The result of all stages; its epochs are those of the structure."""
-    found = stages.results.get("structure", {})
-    epochs = {"epochs_trained": found.get("epochs_trained", 0), "best_epoch": found.get("best_epoch")}
-    result = make_result(config, status, **epochs, **figures)
+def _with_stages(result: TrainingResult, stages: Stages) -> TrainingResult:
+    """The result of a mixture with those of its stages; its epochs are those of the structure."""
+    structure = stages.results.get("structure")
+    if structure is not None:
+        result["best_epoch"] = structure.get("best_epoch")
+        if "epochs_trained" in structure:
+            result["epochs_trained"] = structure["epochs_trained"]
     result["stages"] = stages.results
     return result
 
@@ -272,7 +275,7 @@ def fit_gate(
 def _join(last: Evaluation, first: Evaluation, seen_by_last: np.ndarray) -> Evaluation:
     """The queries of `first` that the gate of `last` was fitted on, and the others of `last`."""
 
-    def pick(old: dict[Any, np.ndarray], new: dict[Any, np.ndarray]) -> dict[Any, np.ndarray]:
+    def pick(old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {kind: np.where(seen_by_last, old[kind], new[kind]) for kind in old}
 
     columns = {name: pick(getattr(first, name), getattr(last, name)) for name in Ranks._fields}

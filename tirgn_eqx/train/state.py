@@ -1,14 +1,16 @@
 """What a training changes, and its way to the disk and back."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from tirgn_eqx.checkpoint.metadata import TrainingIdentity, TrainingProgress
+from tirgn_eqx.checkpoint.metadata import Settings, TrainingIdentity, TrainingProgress
 from tirgn_eqx.checkpoint.training_state import load_training_state, save_training_state
 from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.models import Model
@@ -25,7 +27,7 @@ class TrainState(eqx.Module):
 
     - `model`: weights and running statistics.
     - `opt_state`: the optimizer's state, with the averaged weights where they are kept.
-    - `stopping`: the best validation so far.
+    - `stopping`: the best validation so far; `best_mrr`: its MRR, whatever figure early stopping follows.
     - `epoch`: the current one, from 1; `epoch_metrics`: the metrics of its finished steps.
     - `global_step`: finished steps in all; `last_validated`: epoch of the last validation, -1 for none.
     - `skipped_steps`: non-finite steps of earlier epochs.
@@ -35,12 +37,13 @@ class TrainState(eqx.Module):
     model: Model
     opt_state: PyTree
     stopping: EarlyStopping
+    best_mrr: float | None = None
     epoch: int = 1
     epoch_metrics: tuple[HostMetrics, ...] = ()
     global_step: int = 0
     last_validated: int = -1
     skipped_steps: int = 0
-    oom_overrides: dict[str, Any] = eqx.field(default_factory=dict)
+    oom_overrides: Settings = eqx.field(default_factory=dict[str, object])
 
     def forecaster(self) -> Model:
         """The model that is validated and saved: with averaged weights where they are kept."""
@@ -62,6 +65,7 @@ def save_state(folder: Path, state: TrainState, seconds: float, identity: Traini
         last_validated=state.last_validated,
         best_value=state.stopping.best_value,
         best_epoch=state.stopping.best_epoch,
+        best_mrr=state.best_mrr,
         seconds=seconds,
         oom_overrides=state.oom_overrides,
         skipped_steps=state.skipped_steps,
@@ -96,6 +100,8 @@ def load_state(
         model,
         opt_state,
         EarlyStopping(config.patience, config.monitor, progress.best_value, progress.best_epoch),
+        # A state of an earlier version holds the monitored figure alone.
+        best_mrr=progress.best_value if progress.best_mrr is None and config.monitor == "mrr" else progress.best_mrr,
         epoch=progress.epoch,
         epoch_metrics=tuple({name: values[row] for name, values in losses.items()} for row in range(steps)),
         global_step=progress.global_step,

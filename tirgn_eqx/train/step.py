@@ -4,6 +4,9 @@ The window of a recurrent graph model is evolved once. Queries are scored in mic
 its gradient with respect to the decoders and the evolved state; the summed state gradient is pulled back through the
 evolution once. Memory is therefore that of one micro-batch, and evolution is never repeated.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,23 +17,20 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from beartype import beartype
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, jaxtyped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, jaxtyped
 
-from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
-from tirgn_eqx.data.batches.loader import Prepared
-from tirgn_eqx.models import RecurrentGraphModel
-from tirgn_eqx.models.encoder import Remat
-from tirgn_eqx.models.evidence import Evidence
-from tirgn_eqx.runtime.compiling import CompileCache
+from tirgn_eqx.config import RecurrentTrainingConfig
+from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
+from tirgn_eqx.models.encoder import GraphStatistics, Remat
+from tirgn_eqx.models.recurrent import Buffers
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
-from tirgn_eqx.train.data import Loader
-from tirgn_eqx.train.events import CompileRecord, OnRecord
-from tirgn_eqx.train.optimizer import make_optimizer, trainable
+from tirgn_eqx.train.optimizer import trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
 from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
-from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch
+from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch, Queries, Scalar
 
-Step = Callable[[Any, PyTree, Any], tuple[Any, PyTree, Metrics]]
+# `Any`: a model, its optimizer state and a batch, all of one family, see `TrainingFamily`.
+Step = Callable[[Any, Any, Any], tuple[Any, Any, Metrics]]
 
 
 class Gradients(NamedTuple):
@@ -38,7 +38,13 @@ class Gradients(NamedTuple):
 
     metrics: Metrics
     gradient: RecurrentGraphModel
-    buffers: Any
+    buffers: Buffers
+
+
+# The scan over micro-batches carries the gradients of decoders and states, the losses, and the buffers; a step has the
+# queries of either kind, a key, the divisors, and the target.
+_Carry = tuple[tuple[RecurrentGraphModel, Encoding], list[Scalar], Buffers]
+_MicroBatch = tuple[tuple[Queries, Queries], PRNGKeyArray | None, list[Float[Array, ""]], Int[Array, ""] | None]
 
 
 def loss_and_gradient(
@@ -65,9 +71,9 @@ def loss_and_gradient(
     """
     parameters, rest = eqx.partition(model, trainable(model))
     # One key for the dropout of the encoder, one for that of the decoders.
-    keys: Any = (None, None) if batch.key is None or not training else jr.split(batch.key)
+    key, micro_key = (None, None) if batch.key is None or not training else jr.split(batch.key)
 
-    def ready(parameters):
+    def ready(parameters: RecurrentGraphModel) -> RecurrentGraphModel:
         # Cast inside what is differentiated, so that gradients are those of the f32 parameters.
         return cast_for_compute(eqx.combine(parameters, rest), precision)
 
@@ -77,44 +83,60 @@ def loss_and_gradient(
     targets = 1 if batch.target_of_micro is None else batch.time_index.shape[0]
     shares = (model.task_weight, 1 - model.task_weight)
 
-    def encode(parameters):
-        options = {"training": training, "key": keys[0], "policy": policy, "unroll": unroll, "targets": targets}
-        return ready(parameters).encoder(batch.window, rows=batch.rows, **options)
+    def encode(parameters: RecurrentGraphModel) -> tuple[Encoding, GraphStatistics]:
+        encoder = ready(parameters).encoder
+        return encoder(
+            batch.window, rows=batch.rows, targets=targets, training=training, key=key, policy=policy, unroll=unroll
+        )
 
     # Forward through the window here; backward once, below, with the gradient that all micro-batches sum up.
     encoding, pull_back, graph_buffers = jax.vjp(encode, parameters, has_aux=True)
     buffers = eqx.tree_at(lambda b: b.graph, model.buffers, graph_buffers)
 
-    options = {"training": training, "rows": batch.rows, "num_entities": num_entities}
-
-    def micro_loss(parameters, encoding, buffers, queries, key, micro_divisors, target):
+    def micro_loss(
+        parameters: RecurrentGraphModel,
+        encoding: Encoding,
+        buffers: Buffers,
+        queries: tuple[Queries, Queries],
+        key: PRNGKeyArray | None,
+        micro_divisors: list[Float[Array, ""]],
+        target: Int[Array, ""] | None,
+    ) -> tuple[Scalar, tuple[list[Scalar], Buffers]]:
         time_index = batch.time_index if target is None else batch.time_index[target]
-        decoder, losses = ready(parameters), []
-        micro_keys = (None, None) if key is None else jr.split(key)
-        for kind, some, divisor, kind_key in zip(("entity", "relation"), queries, micro_divisors, micro_keys):
+        decoder, losses = ready(parameters), list[Scalar]()
+        kind_keys = (None, None) if key is None else jr.split(key)
+        for kind, some, divisor, kind_key in zip(("entity", "relation"), queries, micro_divisors, kind_keys):
             loss, buffers = decoder.answer_losses(
-                encoding, some, time_index, buffers, kind=kind, key=kind_key, **options
+                encoding,
+                some,
+                time_index,
+                buffers,
+                kind=kind,
+                training=training,
+                key=kind_key,
+                rows=batch.rows,
+                num_entities=num_entities,
             )
             losses.append(loss / divisor.astype(loss.dtype))
-        return sum(share * loss for share, loss in zip(shares, losses)), (losses, buffers)
+        return shares[0] * losses[0] + shares[1] * losses[1], (losses, buffers)
 
     differentiate = jax.value_and_grad(micro_loss, argnums=(0, 1), has_aux=True)
     num_micro = batch.entity_queries.subject.shape[0]
     if num_micro == 1:
         queries, some = jax.tree.map(lambda x: x[0], (all_queries, divisors))
-        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, keys[1], some, None)
+        (_, (losses, buffers)), gradients = differentiate(parameters, encoding, buffers, queries, micro_key, some, None)
     else:
 
-        def body(carry, step):
+        def body(carry: _Carry, step: _MicroBatch) -> tuple[_Carry, None]:
             ((to_decoder, to_state), losses, buffers), (queries, key, some, target) = carry, step
             seen = encoding if target is None else encoding.at_target(target)
             result = differentiate(parameters, seen, buffers, queries, key, some, target)
             (_, (new, buffers)), (more_to_decoder, more_to_state) = result
 
-            def add(total, part):
+            def add(total: Array, part: Array) -> Array:
                 return total + part.astype(total.dtype)
 
-            def put(total, part):
+            def put(total: Array, part: Array) -> Array:
                 # Every target has its own state, and each state its own gradient.
                 return total.at[target].add(part.astype(total.dtype)) if part.ndim else total
 
@@ -126,7 +148,7 @@ def loss_and_gradient(
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), encoding)
         start = jax.tree.map(jnp.zeros_like, parameters), zeros
         no_loss = [jnp.zeros_like(encoding.static_loss)] * 2
-        micro_keys = None if keys[1] is None else jr.split(keys[1], num_micro)
+        micro_keys = None if micro_key is None else jr.split(micro_key, num_micro)
         carry, _ = jax.lax.scan(
             body, (start, no_loss, buffers), (all_queries, micro_keys, divisors, batch.target_of_micro)
         )
@@ -158,7 +180,7 @@ def _take_rows(tree: PyTree, rows: EntityRows) -> PyTree:
 def _put_rows(tree: PyTree, rows: EntityRows, part: PyTree) -> PyTree:
     """`part` with the whole entity tables of `tree`, where `rows` are replaced by those of `part`."""
 
-    def put(path: Any, whole: Any, few: Any) -> Any:
+    def put(path: tuple[object, ...], whole: Array, few: Array) -> Array:
         return whole.at[rows.index].set(few, mode="drop") if is_entity_table(path) else few
 
     return jax.tree_util.tree_map_with_path(put, tree, part)
@@ -174,28 +196,10 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
-def make_step(
-    config: ModelTrainingConfig,
-    optimizer: optax.GradientTransformation | None = None,
-    num_entities: int | None = None,
+def make_recurrent_step(
+    config: RecurrentTrainingConfig, optimizer: optax.GradientTransformation, num_entities: int | None = None
 ) -> Step:
-    """The pure `step(model, opt_state, batch) -> (model, opt_state, metrics)` of `config`.
-
-    A step whose loss or gradient is not finite changes nothing. Shapes and types of the arguments are checked while the
-    step is traced. A batch with `rows` costs what those rows cost: other entities keep their embeddings and their
-    moments (lazy Adam), and only the rows are counted in the L2 penalty.
-
-    **Arguments:**
-
-    - `optimizer`: of `make_optimizer`, which is the default.
-    - `num_entities`: of the vocabulary, where the model's table has more rows (on several devices).
-
-    **Returns:** the step, to be compiled with `eqx.filter_jit`; `metrics` has scalars `loss`, `loss_entity`,
-    `loss_relation`, `loss_static` and `gradient_norm`.
-    """
-    optimizer = optimizer or make_optimizer(config)
-    if not isinstance(config, RecurrentTrainingConfig):
-        return _make_evidence_step(optimizer)
+    """`make_step` of recurrent graph models; `num_entities`: of the vocabulary, where the table has more rows."""
 
     @jaxtyped(typechecker=beartype)
     def step(
@@ -209,11 +213,14 @@ def make_step(
         part, part_state, metrics = update(part, part_state, batch, entities)
         return _put_rows(model, batch.rows, part), _put_rows(opt_state, batch.rows, part_state), metrics
 
-    def update(model, opt_state, batch, num_entities):
-        options = {"precision": config.precision, "policy": config.remat, "num_entities": num_entities}
+    def update(
+        model: RecurrentGraphModel, opt_state: PyTree, batch: Batch, num_entities: int
+    ) -> tuple[RecurrentGraphModel, PyTree, Metrics]:
         # Unrolled windows run faster on a CPU only, and take longer to compile anywhere.
         unroll = config.unroll and jax.default_backend() == "cpu"
-        result = loss_and_gradient(model, batch, unroll=unroll, **options)
+        result = loss_and_gradient(
+            model, batch, precision=config.precision, policy=config.remat, unroll=unroll, num_entities=num_entities
+        )
         parameters = eqx.filter(model, trainable(model))
         updates, new_state = optimizer.update(result.gradient, opt_state, parameters)  # pyright: ignore
         metrics = result.metrics | {"gradient_norm": optax.tree.norm(result.gradient)}
@@ -243,7 +250,7 @@ def evidence_loss(model: Evidence, batch: EvidenceBatch) -> tuple[Float[Array, "
     return loss, {"loss": loss, "loss_entity": losses[0], "loss_relation": losses[1], "loss_static": zero}
 
 
-def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
+def make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
     """`make_step` of the evidence model, whose batches are parts of a snapshot."""
 
     @jaxtyped(typechecker=beartype)
@@ -258,52 +265,3 @@ def _make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
         return *select_tree(is_finite(metrics), new, (model, opt_state)), metrics
 
     return step
-
-
-# --- ahead of time -----------------------------------------------------------------------------------------------
-
-
-class CompiledStep:
-    """The training step, compiled once for each batch shape; model and optimizer state are donated.
-
-    **Arguments:** `on_record`: called with a `CompileRecord` after every compilation; the others: of `make_step`.
-    """
-
-    def __init__(
-        self,
-        config: ModelTrainingConfig,
-        on_record: OnRecord,
-        optimizer: optax.GradientTransformation | None = None,
-        num_entities: int | None = None,
-    ):
-        step = make_step(config, optimizer, num_entities)
-
-        # The batch comes first because donation spares the first argument: no result has its shape.
-        def batch_first(batch: Any, model: Any, opt_state: PyTree) -> tuple[Any, PyTree, Metrics]:
-            return step(model, opt_state, batch)
-
-        self.programs = CompileCache(
-            batch_first,
-            donate="all-except-first",
-            on_compile=lambda bucket, seconds: on_record(CompileRecord(bucket, seconds)),
-        )
-
-    def __call__(
-        self, model: Any, opt_state: PyTree, prepared: Prepared[Any], key: PRNGKeyArray
-    ) -> tuple[Any, PyTree, Metrics]:
-        return self.programs(prepared.bucket, with_key(prepared, key), model, opt_state)
-
-    def compile(self, model: Any, opt_state: PyTree, loader: Loader, key: PRNGKeyArray) -> None:
-        """Compile what is missing for the batches of `loader`.
-
-        Compile first: allocations made by the compiler between steps fragment the heap.
-        """
-        if len(self.programs.compiled) < len(loader.buckets):
-            for prepared in loader.one_of_each():
-                self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
-
-
-def with_key(prepared: Prepared[Any], key: PRNGKeyArray) -> Any:
-    """The batch of `prepared` with its dropout key."""
-    # A batch comes with None for a key, which `tree_at` takes for a leaf only when told.
-    return eqx.tree_at(lambda b: b.key, prepared.batch, key, is_leaf=lambda x: x is None)

@@ -1,63 +1,50 @@
 """The training loop of one model."""
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from tirgn_eqx.checkpoint.metadata import TrainingIdentity
+from tirgn_eqx.checkpoint.metadata import Settings, TrainingIdentity
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import epoch_name, prune_checkpoints
-from tirgn_eqx.config import ModelTrainingConfig, RecurrentTrainingConfig
-from tirgn_eqx.data.batches.loader import Prepared
+from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.times import format_snapshot_time
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.results import Evaluation
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.runtime.meshes import Placement, made, placed
 from tirgn_eqx.runtime.processes import Agreement, barrier, count, is_first
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger, device_memory_bytes
 from tirgn_eqx.train import events
-from tirgn_eqx.train.data import TrainingData
+from tirgn_eqx.train.compiled_step import AnyPrepared, CompiledStep
+from tirgn_eqx.train.data import Loader
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, make_result
+from tirgn_eqx.train.families import resolve_config, training_family
 from tirgn_eqx.train.optimizer import init_optimizer, learning_rate_schedule, make_optimizer, parameter_count
-from tirgn_eqx.train.precision import cast_parameters, compute_type
+from tirgn_eqx.train.precision import cast_parameters
 from tirgn_eqx.train.recovery import (
     HostMetrics,
     SkippedSteps,
     describe_divergence,
     is_out_of_memory,
     is_skipped,
-    oom_overrides,
 )
 from tirgn_eqx.train.state import TrainState, initial_stopping, load_state, save_state
-from tirgn_eqx.train.step import CompiledStep
 from tirgn_eqx.train.warm_start import fingerprint, warm_start
 
 STEP_RECORD_SECONDS = 0.5  # between two `StepRecord`s
 READ_BEHIND = 2  # steps: by then a step has finished, and reading its metrics does not wait for the device
-
-
-def resolve_config(config: ModelTrainingConfig) -> ModelTrainingConfig:
-    """`config` with the choices that depend on the machine, so that records and checkpoints say what was used.
-
-    **Raises:** ConfigError for a precision that is not available.
-    """
-    precision = compute_type(config.precision)
-    if isinstance(config, RecurrentTrainingConfig):
-        config = config.replace(unroll=config.unroll and jax.default_backend() == "cpu")
-    elif precision == "bf16":
-        if config.precision == "bf16":
-            raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
-        precision = "f32"
-    return config.replace(precision=precision)
 
 
 class Trainer:
@@ -79,13 +66,14 @@ class Trainer:
         mesh: Mesh | None = None,
     ):
         self.graph, self.model_dir, self.on_record = graph, model_dir, on_record
-        self.config = config = resolve_config(config)
+        self.config, self.family = resolve_config(config), training_family(config)
+        config = self.config
         self.logger: TrainingLogger | NullLogger = NullLogger()
         self.mesh, self.agreement, placement = mesh, Agreement(mesh), Placement(mesh)
         self.init_key, step_key = jr.split(jr.key(config.seed))
         self.step_key = placement.key(step_key)
-        self.data = TrainingData(graph, config, placement)
-        self.loader = self.data.loader(config)
+        self.data = self.family.data(graph, config, placement)
+        self.loader: Loader = self.data.loader(config)
         if len(self.loader) == 0:
             raise DataError(
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
@@ -211,7 +199,7 @@ class Trainer:
         self._report_epoch(epoch, metrics, facts, time.perf_counter() - begin)
         return True
 
-    def _take_step(self, prepared: Prepared[Any]) -> HostMetrics:
+    def _take_step(self, prepared: AnyPrepared) -> HostMetrics:
         # By the number of the step, so that a resumed training draws the same dropout.
         key = jr.fold_in(self.step_key, self.state.global_step)
         model, opt_state, metrics = self.step(self.state.model, self.state.opt_state, prepared, key)
@@ -243,7 +231,8 @@ class Trainer:
         figures = self.validator(self.state.forecaster()).entity
         self.logger.log_metrics({f"eval/{name}": value for name, value in figures.items()}, self.state.global_step)
         stopping, best = self.state.stopping.update(epoch, figures[self.config.monitor])
-        self.state = replace(self.state, stopping=stopping, last_validated=epoch)
+        best_mrr = figures["mrr"] if best else self.state.best_mrr
+        self.state = replace(self.state, stopping=stopping, best_mrr=best_mrr, last_validated=epoch)
         self.on_record(events.ValidationRecord(epoch, best, figures))
         if best:
             self.save_checkpoint("tirgn_best", epoch, figures)
@@ -271,22 +260,31 @@ class Trainer:
         # Resuming a finished training reaches this line again; log the test figures once.
         figures = {f"test/{name}": value for name, value in test.entity.items()}
         self.logger.log_metrics(figures, self.state.global_step, once=True)
-        return self._result(
-            "complete", epoch, early_stopped=early_stopped, checkpoint=path, validation=validation, test=test
-        )
+        return self._result("complete", epoch, early_stopped, path, validation, test)
 
-    def _result(self, status: Any, epochs_trained: int, **figures: Any) -> TrainingResult:
+    def _result(
+        self,
+        status: Literal["complete", "interrupted"],
+        epochs_trained: int,
+        early_stopped: bool = False,
+        checkpoint: Path | None = None,
+        validation: Evaluation | None = None,
+        test: Evaluation | None = None,
+    ) -> TrainingResult:
         return make_result(
             self.config,
             status,
             epochs_trained=epochs_trained,
+            early_stopped=early_stopped,
+            checkpoint=checkpoint,
+            validation=validation,
+            test=test,
             best_epoch=self.state.stopping.best_epoch,
-            best_value=self.state.stopping.best_value,
+            best_mrr=self.state.best_mrr,
             seconds=self.seconds(),
             parameters=self.parameters,
             oom_overrides=self.state.oom_overrides,
             skipped_steps=self.state.skipped_steps,
-            **figures,
         )
 
     # --- recovery ------------------------------------------------------------------------------------------------
@@ -321,12 +319,12 @@ class Trainer:
     def use_cheaper_step(self, error: BaseException) -> None:
         """After running out of memory, continue from the last saved state with a step that needs less of it.
 
-        **Raises:** `error` when there is no such step, see `oom_overrides`.
+        **Raises:** `error`, or another one that says what to do, when there is no such step.
         """
         before = self.state.oom_overrides
         queries = self.data.most_queries(self.loader)
         # From the settings of the step that failed, earlier overrides included.
-        changes = oom_overrides(self.config.replace(**before), queries, self.graph.name, error)
+        changes = self.family.oom_overrides(self.config.replace(**before), queries, self.graph.name, error)
         # The failed step may have invalidated its donated buffers; free what is left before loading others.
         del self.state
         self.restore()
@@ -336,7 +334,7 @@ class Trainer:
         self.logger.log_text("out_of_memory", message, self.state.global_step)
         self.on_record(events.OutOfMemoryRecord(message, changes))
 
-    def _override(self, settings: dict[str, Any]) -> None:
+    def _override(self, settings: Settings) -> None:
         """Take steps with these settings instead of those of `config` from here on."""
         self.state = replace(self.state, oom_overrides=settings)
         changed = self.config.replace(**settings)

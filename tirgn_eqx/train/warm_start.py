@@ -3,6 +3,9 @@
 The annotation of an array says whether its first axis is the vocabulary (`tirgn_eqx.types` lists the names of axes):
 `entity` has a row for every entity, `rel2` a row for every relation and then one for every inverse.
 """
+# JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
 import dataclasses
 import hashlib
@@ -12,8 +15,9 @@ from typing import Any, TypeVar, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Array, Int64
 
+from tirgn_eqx.checkpoint.files import Leaf
 from tirgn_eqx.errors import ConfigError
 
 T = TypeVar("T")
@@ -41,13 +45,15 @@ class NameMap:
         return np.concatenate([self.relation, inverse]), 2 * self.old_relations
 
 
-def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
+def leading_axes(model: object) -> dict[str, tuple[str | None, Leaf]]:
     """The arrays of a model by path, such as `background.subject`, each with the annotated name of its first axis (None
     without one)."""
-    found: dict[str, tuple[str | None, Any]] = {}
+    found: dict[str, tuple[str | None, Leaf]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
         # Follow the path from field to field: the last field names the axes of the leaf.
-        owner, annotation = model, None
+        # `Any`: which fields there are is known while the program runs.
+        owner: Any = model
+        annotation = None
         for key in path:
             if isinstance(key, jax.tree_util.GetAttrKey):
                 annotation = {field.name: field.type for field in dataclasses.fields(owner)}[key.name]
@@ -61,7 +67,7 @@ def leading_axes(model: Any) -> dict[str, tuple[str | None, Any]]:
     return found
 
 
-def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
+def warm_start(fresh: T, old: object, names: NameMap | None = None) -> T:
     """`fresh` with the weights and buffers of `old`; rows of new names stay as they are in `fresh`.
 
     **Arguments:** `fresh`: a newly built model, whose settings stay; `old`: one of the same kind and widths; `names`:
@@ -74,13 +80,13 @@ def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
     for name in sorted(set(ours) ^ set(theirs)):
         where = "the settings describe a model with" if name in ours else "the settings describe a model without"
         raise ConfigError(f"{where} the array {name!r}, unlike the one to begin from; {again}")
-    leaves: list[Any] = []
+    leaves: list[Array] = []
     for name, (axis, leaf) in ours.items():
         value, rows = np.asarray(theirs[name][1]), None
         if names is not None and axis in ("entity", "rel2"):
             place, number = names.rows(axis)
             # An array that is annotated with relations may have one row that all share.
-            rows = place if len(leaf) == len(place) and len(value) == number else None
+            rows = place if leaf.shape[0] == len(place) and len(value) == number else None
         expected = value.shape if rows is None else (len(rows), *value.shape[1:])
         if leaf.shape != expected:
             raise ConfigError(
@@ -96,7 +102,7 @@ def warm_start(fresh: T, old: Any, names: NameMap | None = None) -> T:
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def fingerprint(model: Any) -> str:
+def fingerprint(model: object) -> str:
     """The sha256 over all arrays of a model."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(model):
