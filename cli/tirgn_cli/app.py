@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperGroup
@@ -21,11 +21,12 @@ from tirgn_cli.baseline import baseline_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
+from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
-from tirgn_cli.train import TrainCommand, train
+from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
@@ -78,6 +79,17 @@ class Session:
         output.quiet, output.verbose = self.quiet, self.verbose and not self.quiet
 
 
+@runtime_checkable
+class UsageFault(Protocol):
+    """A usage error, of click or of the copy of it that later versions of typer hold."""
+
+    exit_code: int
+
+    def format_message(self) -> str:
+        """What is wrong, in a line."""
+        ...
+
+
 class Group(TyperGroup):
     """The group of all commands; every way out of a command passes through `main`."""
 
@@ -88,8 +100,8 @@ class Group(TyperGroup):
         complete_var: str | None = None,
         standalone_mode: bool = True,
         windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
+        **extra: object,
+    ) -> NoReturn:
         """Run a command and exit with its code; an error becomes one line on stderr."""
         from tirgn_cli import output
 
@@ -151,8 +163,7 @@ def _report_error(error: Exception, debug: bool) -> int:
     # Typer turns Ctrl-C into an exit code or, in its older versions, into Abort.
     if isinstance(error, typer.Abort):
         return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
-    # Usage errors come from click or from typer's own copy of it, depending on the version of typer.
-    if hasattr(error, "format_message"):
+    if isinstance(error, UsageFault):
         return _report_usage(error)
     if debug:
         output.print_traceback(error)
@@ -166,7 +177,7 @@ def _report_error(error: Exception, debug: bool) -> int:
     return 1
 
 
-def _report_usage(error: Any) -> int:
+def _report_usage(error: UsageFault) -> int:
     from tirgn_cli import output
 
     # Without arguments the help itself is the message, and may have been printed already.
@@ -176,13 +187,13 @@ def _report_usage(error: Any) -> int:
     text = " ".join(error.format_message().replace("Value error, ", "").split())
     # Typer's own guesses are worded differently by its versions.
     text = re.split(r"[.?]? Did you mean | \(Possible options: ", text)[0].rstrip(".")
-    context = getattr(error, "ctx", None)
+    context: typer.Context | None = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "tirgn"
     output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, context, text)}; see `{where} --help`")
     return error.exit_code
 
 
-def _suggest(error: Any, context: Any, text: str) -> str:
+def _suggest(error: UsageFault, context: typer.Context | None, text: str) -> str:
     """A suggestion of the command or option that was probably meant."""
     if context is None:
         return ""
@@ -190,7 +201,7 @@ def _suggest(error: Any, context: Any, text: str) -> str:
         flags = [flag for param in context.command.params for flag in (*param.opts, *param.secondary_opts)]
         return nearest(getattr(error, "option_name", ""), flags)
     found = re.match(r"No such command '(.*)'", text)
-    return nearest(found[1], context.command.commands) if found else ""
+    return nearest(found[1], getattr(context.command, "commands", ())) if found else ""
 
 
 def _describe_unexpected(error: Exception, debug: bool) -> str:

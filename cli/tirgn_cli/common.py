@@ -1,14 +1,53 @@
-"""What several commands share: the data of a checkpoint, files to write, devices and processes."""
+"""What several commands share: checkpoints and their data, files to write, devices and processes."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tirgn_cli.options import ReadingFlags
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from tirgn_eqx.config import TrainingConfig
     from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.models import Model
     from tirgn_eqx.runtime.meshes import MeshShape
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """The model in a checkpoint and its settings; `metadata`: what the file says of itself, see `load_model`."""
+
+    path: Path
+    model: "Model"
+    config: "TrainingConfig"
+    metadata: dict[str, Any]  # open JSON
+
+    @classmethod
+    def load(cls, path: Path, model_type: str | None = None) -> "LoadedCheckpoint":
+        """The checkpoint at `path`. **Raises:** CheckpointError where there is none, or one of another model type."""
+        from tirgn_eqx.checkpoint.models import load_model
+
+        return cls(path, *load_model(path, model_type))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where its data came from, as arguments of `load_graph`; empty where it does not say."""
+        return (self.metadata.get("data") or {}).get("provenance") or {}
+
+    @property
+    def data_checksum(self) -> str | None:
+        """Of the facts that it was trained on; None where it does not say."""
+        return (self.metadata.get("data") or {}).get("sha256")
+
+
+class MatchedGraph(NamedTuple):
+    """Facts that a model can forecast, with its ids; `difference`: a warning where it was trained on other facts."""
+
+    graph: "TemporalGraph"
+    read: "TemporalGraph"  # the same facts with the ids of their files
+    difference: str | None
 
 
 def check_writable(path: Path, folder: bool = False) -> None:
@@ -28,13 +67,25 @@ def check_writable(path: Path, folder: bool = False) -> None:
         raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")
 
 
+def load_matched_graph(found: LoadedCheckpoint, data_path: str | None, reading: ReadingFlags) -> MatchedGraph:
+    """The facts at `data_path`, or those that a checkpoint was trained on, with the ids of its model.
+
+    **Raises:** as `load_evaluation_graph`; DataError for facts that the model does not fit.
+    """
+    from tirgn_eqx.data.vocabulary import match_checkpoint
+
+    data = load_evaluation_graph(found.path, data_path, found.provenance, reading)
+    graph = match_checkpoint(data, found.metadata, found.path)
+    return MatchedGraph(graph, data, describe_difference(graph, data, found))
+
+
 def load_evaluation_graph(
-    checkpoint: Path, data_path: str | None, provenance: dict[str, Any], reading: dict[str, Any]
+    checkpoint: Path, data_path: str | None, provenance: dict[str, Any], reading: ReadingFlags
 ) -> "TemporalGraph":
     """The facts at `data_path`, or those that a checkpoint was trained on.
 
     **Arguments:** `provenance`: where the data of the checkpoint came from, empty if it is not known; `reading`: the
-    reading options that were given, which win over those of the training.
+    options that were given win over those of the training.
 
     **Raises:** CheckpointError when neither names any data; DataError when they cannot be read.
     """
@@ -42,22 +93,22 @@ def load_evaluation_graph(
 
     if data_path is not None:
         # A moved or copied event table is read as the one of the training, unless told otherwise.
-        return load_graph(data_path, **reading_of(provenance, data_path) | reading)
+        return load_graph(data_path, **reading_of(provenance, data_path) | reading.given())
     if not provenance:
         raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
     try:
-        return load_graph(**provenance | reading)
+        return load_graph(**provenance | reading.given())
     except DataError as error:
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: dict[str, Any]) -> str | None:
+def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", checkpoint: LoadedCheckpoint) -> str | None:
     """A warning if the facts may differ from those that a checkpoint was trained on; None if they are the same.
 
     **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
-    the order of ids does not matter; `metadata`: the checkpoint's.
+    the order of ids does not matter.
     """
-    found, expected = graph.checksum, (metadata.get("data") or {}).get("sha256")
+    found, expected, metadata = graph.checksum, checkpoint.data_checksum, checkpoint.metadata
     if found == expected:
         return None
     if expected is None:

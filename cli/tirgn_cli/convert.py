@@ -1,7 +1,7 @@
 """`tirgn data convert`: data of any form into a folder of text or an event table, with splits cut by time."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -86,12 +86,12 @@ def convert(
         is_table = out.suffix.lower() in TABLE_SUFFIXES
         needed = options_to_read_back(graph).given() if is_table else {}
     counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
-    document: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
-    document |= {"options": needed} if is_table else {"splits": counts}
+    described = graph.describe()
     if as_json:
-        output.print_json(document)
+        more = {"options": needed} if is_table else {"splits": counts}
+        output.print_json({"out": str(out), "form": "events" if is_table else "folder", **described, **more})
         return
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
-    rows = {name: document[name] for name in ("facts", "entities", "relations", "snapshots")}
+    rows = {name: described[name] for name in ("facts", "entities", "relations", "snapshots")}
     rows |= ({} if is_table else counts) | {"next": f"tirgn data stats {out} {flags}".rstrip()}
     tables.print_table(tables.make_pairs(f"{out}, written", rows))

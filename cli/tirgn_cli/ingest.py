@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import options, values
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
@@ -34,10 +34,10 @@ def ingest(
         options.option(
             metavar="FILE",
             help="event table to make or to add to; its report and its malformed lines go to files beside it "
-            f"(default: {options.EVENTS_FILE})",
+            f"(default: {values.EVENTS_FILE})",
             panel=options.OUTPUT,
         ),
-    ] = options.EVENTS_FILE,
+    ] = values.EVENTS_FILE,
     actor: Annotated[
         str,
         options.choice(

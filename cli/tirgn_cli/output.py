@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
 
 from rich.console import Console
 from rich.status import Status
@@ -146,11 +145,11 @@ def spinner(console: Console, message: str) -> Status:
     return console.status(Text(writable(message, console)), spinner=kind)
 
 
-def print_json(value: Mapping[str, Any]) -> None:
+def print_json(value: Mapping[str, object]) -> None:
     """Print `value` as one JSON document on stdout: on one line, or indented on a terminal."""
     sys.stdout.write(to_json(value, indent=2 if sys.stdout.isatty() else None))
 
 
-def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
+def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     """`value` as an ASCII JSON document with a newline at its end; a number that is not finite becomes null."""
     return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"

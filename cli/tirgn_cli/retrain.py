@@ -1,13 +1,13 @@
 """`tirgn retrain`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, values
 from tirgn_cli.common import load_evaluation_graph
-from tirgn_eqx.config import GivenSettings
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -30,6 +30,7 @@ KEPT = "as in CKPT"
     granularity=Annotated[str | None, options.granularity(f"length of one snapshot (default: {KEPT})")],
 )
 def retrain(
+    ctx: typer.Context,
     *,
     checkpoint: Annotated[
         Path,
@@ -113,8 +114,7 @@ def retrain(
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
-    flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    given = GivenSettings(file=config_file, assignments=assignments or (), options=flags)
+    given = values.given_settings(ctx.params)
 
     from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
@@ -126,7 +126,7 @@ def retrain(
 
         old = read_predecessor(checkpoint)
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
-        graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading.given())
+        graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading)
         with Signals() as signals, TrainingView() as view:
             result = train_successor(
                 old,
@@ -161,11 +161,11 @@ def retrain(
         raise typer.Exit(NEW_MODEL_WORSE)
 
 
-def _show(result: "RetrainingResult", training: "TrainingResult", comparison: dict[str, Any]) -> None:
+def _show(result: "RetrainingResult", training: "TrainingResult", comparison: Mapping[str, Any]) -> None:
     from tirgn_cli import tables
 
     window, (new, old) = result["window"], comparison["models"]
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for key, heading in tables.METRICS.items():
         found = comparison["difference"][key]
         unit, digits = ("nats", 4) if key == "nll" else ("points", 2)
