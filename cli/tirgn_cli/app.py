@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn, Protocol, runtime_checkable
 import typer
 from typer.core import TyperGroup
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables
 from tirgn_cli.baseline import baseline_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
@@ -72,8 +72,6 @@ class Session:
 
     def apply(self) -> None:
         """Set how much the library and the command say; quiet wins over verbose."""
-        from tirgn_cli import output
-
         level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.getLogger("tirgn_eqx").setLevel(level)
         output.quiet, output.verbose = self.quiet, self.verbose and not self.quiet
@@ -103,8 +101,6 @@ class Group(TyperGroup):
         **extra: object,
     ) -> NoReturn:
         """Run a command and exit with its code; an error becomes one line on stderr."""
-        from tirgn_cli import output
-
         words = sys.argv[1:] if args is None else args
         # Read here already, because an error in the options comes before `--debug` is evaluated.
         session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
@@ -149,17 +145,13 @@ def _describe_run(seconds: float) -> str:
     """The time that a command took, and the versions of the packages that it loaded."""
     from importlib.metadata import version
 
-    from tirgn_cli.tables import format_duration
-
     loaded = [name for name in ("jax", "equinox", "polars") if name in sys.modules]
     versions = ", ".join(f"{name} {version(name)}" for name in ["tirgn-eqx", *loaded])
-    return f"took {format_duration(seconds)}; {versions}"
+    return f"took {tables.format_duration(seconds)}; {versions}"
 
 
 def _report_error(error: Exception, debug: bool) -> int:
     """Show `error` on stderr and return its exit code."""
-    from tirgn_cli import output
-
     # Typer turns Ctrl-C into an exit code or, in its older versions, into Abort.
     if isinstance(error, typer.Abort):
         return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
@@ -178,8 +170,6 @@ def _report_error(error: Exception, debug: bool) -> int:
 
 
 def _report_usage(error: UsageFault) -> int:
-    from tirgn_cli import output
-
     # Without arguments the help itself is the message, and may have been printed already.
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), nl=bool(error.format_message()))
@@ -265,8 +255,6 @@ def _describe_os_error(error: OSError, first: str) -> str:
 @contextmanager
 def _show_diagnostics() -> Iterator[None]:
     """Show the library's warnings and log messages as lines on stderr while a command runs."""
-    from tirgn_cli import output
-
     said: set[str] = set()
 
     class Handler(logging.Handler):

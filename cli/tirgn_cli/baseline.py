@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import options, values
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ def recurrency(
         raise ConfigError("--one-for-all: for the search, which --decay and --share replace; give one or the other")
     setting = values.evaluation_setting(multi_step)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.data.index.recurrence import build_recurrence_index
@@ -104,8 +102,6 @@ def recurrency(
 
 
 def _show(title: str, report: "EvaluationReport", parameters: dict[str, float | list[float]], chosen: str) -> None:
-    from tirgn_cli import output, tables
-
     output.print_result(tables.format_dataset(report.dataset))
     tables.print_table(tables.make_metrics_table(title, report))
     shown = {key: value if isinstance(value, float) else "per relation" for key, value in parameters.items()}

@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables
 from tirgn_eqx.errors import ConfigError, IncompleteError
 from tirgn_eqx.gdelt.feed import BASE_URL, FEEDS, parse_span, parse_time
 
@@ -93,7 +93,6 @@ def collect(
     """
     span = _parse_range(start, end, last)
 
-    from tirgn_cli import output
     from tirgn_cli.collect_view import CollectView
 
     with output.stdout_to_stderr():
@@ -145,8 +144,6 @@ def _parse_time(option: str, text: str, *, end: bool) -> dt.datetime:
 
 
 def _show(report: "CollectReport") -> None:
-    from tirgn_cli import output, tables
-
     unit = "quarter hours" if report.feed == "v2" else "days"
     after = report.list.files_after_newest
     summary = {

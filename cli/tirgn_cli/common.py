@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tirgn_cli import output
 from tirgn_cli.options import ReadingFlags
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 
@@ -151,8 +152,6 @@ def choose_mesh(mesh: str | None, coordinator: str | None) -> "MeshShape | None"
 
 def exit_on_lost_process(process: int) -> NoReturn:
     """Say which process was lost and exit at once: another thread may wait for that process forever."""
-    from tirgn_cli import output
-
     output.print_error(
         f"process {process} was lost; start all of them again with --resume to go on from the last saved state"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import complete, options, values
+from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import LoadedCheckpoint, check_writable, describe_difference, load_evaluation_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -81,8 +81,6 @@ def compare(
     if out is not None:
         check_writable(out)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         # A model that is named twice is evaluated once.
         loaded = {name: _load(name) for name in dict.fromkeys(models)}
@@ -127,7 +125,6 @@ def _load_graphs(
 ) -> "dict[str, TemporalGraph]":
     """The facts that all models can forecast, by name of the model: with the ids of each checkpoint, and for the
     baseline with those of the first checkpoint, so that both rank the same candidates."""
-    from tirgn_cli import output
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.vocabulary import match_checkpoints
 
@@ -157,7 +154,6 @@ class _ModelEvaluator:
 
     def __call__(self, name: str, loaded: LoadedCheckpoint | str, graph: "TemporalGraph") -> "EvaluatedModel":
         """The evaluation of a checkpoint, or of a variant of the baseline."""
-        from tirgn_cli import output
         from tirgn_eqx.evaluate.compare import EvaluatedModel
 
         with output.working(f"evaluating {name} on {graph.name}"):
@@ -182,8 +178,6 @@ class _ModelEvaluator:
 
 
 def _show(comparison: "Comparison") -> None:
-    from tirgn_cli import output, tables
-
     one, two = comparison.models
     output.print_result(tables.format_dataset(comparison.dataset))
     output.print_result(f"A: {one.name} ({one.model_type})")

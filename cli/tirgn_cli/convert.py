@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_cli.common import check_writable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
 @options.command(
-    num_days=Annotated[
-        int | None,
-        options.num_days(
-            "of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
-        ),
-    ]
+    num_days="of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
 )
 def convert(
     source: Annotated[
@@ -70,8 +65,6 @@ def convert(
 
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """
-    from tirgn_cli import output, tables
-
     check_writable(out, folder=True)
     keep_freed_memory()
     with output.stdout_to_stderr():

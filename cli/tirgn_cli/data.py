@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_cli.collect import collect
 from tirgn_cli.convert import convert
 from tirgn_cli.ingest import ingest
@@ -28,8 +28,6 @@ def list_data(as_json: options.Json = False) -> None:
 
     Example: tirgn data list
     """
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data.readers.published import SOURCE, list_published
 
@@ -79,8 +77,6 @@ def get(
 
     Example: tirgn data get YAGO --from datasets --out data/YAGO
     """
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.data.readers.published import SOURCE, find_published, get_published
@@ -131,8 +127,6 @@ def stats(
 
     Example: tirgn data stats sim
     """
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data import graph_statistics, load_graph
 
@@ -144,8 +138,6 @@ def stats(
 
 
 def _show(statistics: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
-
     by_split = {
         "facts": statistics["facts"],
         "snapshots": statistics["snapshots"],

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options, values
+from tirgn_cli import options, output, tables, values
 from tirgn_cli.common import LoadedCheckpoint, load_matched_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -124,8 +124,6 @@ def evaluate(
         if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         loaded = LoadedCheckpoint.load(checkpoint, model_type)
         model, config = loaded.model, loaded.config
@@ -221,7 +219,6 @@ def _show(
     calibrated: CalibratedFigures | None,
     explanations: list[ExplainedForecast],
 ) -> None:
-    from tirgn_cli import output, tables
     from tirgn_eqx.evaluate.results import EvaluationReport
 
     output.print_result(tables.format_dataset(report.dataset))
@@ -242,8 +239,6 @@ def _describe_calibration(figures: "CalibrationFigures") -> str:
 
 
 def _show_explanation(explained: ExplainedForecast) -> None:
-    from tirgn_cli import tables
-
     forecast = explained.forecast
     candidate = getattr(forecast, forecast.predicted)
     subject, object = ("?" if part == forecast.predicted else getattr(forecast, part) for part in ("subject", "object"))

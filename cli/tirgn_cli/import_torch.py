@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import options, values
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError
 
 
@@ -51,8 +51,6 @@ def import_torch(
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
     settings = given.settings()
-
-    from tirgn_cli import output, tables
 
     with output.stdout_to_stderr():
         from tirgn_eqx.checkpoint.released import import_torch as write_checkpoint

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
@@ -61,8 +61,6 @@ def map_data(
 
     Example: tirgn data map events.parquet --num-days 0 --out data/mapped --history
     """
-    from tirgn_cli import output, tables
-
     keep_freed_memory()
     with output.stdout_to_stderr():
         from tirgn_eqx.data import map_data as write_mapped

@@ -1,11 +1,12 @@
 """Options that several commands share, and the decorator that gives a command those which every command has."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, Unpack
+from typing import Annotated, Any, TypedDict, Unpack, get_args
 
 import typer
 from typer.models import OptionInfo
@@ -73,21 +74,6 @@ def data_path(help: str) -> OptionInfo:
     return option(metavar="PATH", autocompletion=complete.data, help=help, panel=DATA)
 
 
-def num_days(help: str) -> OptionInfo:
-    """The option `--num-days`."""
-    return option(min=0, metavar="DAYS", help=help, panel=DATA)
-
-
-def max_events(help: str) -> OptionInfo:
-    """The option `--max-events`."""
-    return option(min=0, metavar="EVENTS", help=help, panel=DATA)
-
-
-def granularity(help: str) -> OptionInfo:
-    """The option `--granularity`."""
-    return choice(choices=("15min", "hour", "day"), help=help, panel=DATA)
-
-
 DataPath = Annotated[
     str | None,
     data_path(
@@ -98,15 +84,28 @@ DataPath = Annotated[
 ]
 NumDays = Annotated[
     int | None,
-    num_days("of an event table, keep the most recent days; 0 = all (default: 30); of sim, days to simulate"),
+    option(
+        min=0,
+        metavar="DAYS",
+        help="of an event table, keep the most recent days; 0 = all (default: 30); of sim, days to simulate",
+        panel=DATA,
+    ),
 ]
 MaxEvents = Annotated[
     int | None,
-    max_events(
-        "of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)"
+    option(
+        min=0,
+        metavar="EVENTS",
+        help="of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)",
+        panel=DATA,
     ),
 ]
-Granularity = Annotated[str | None, granularity("of an event table, length of one snapshot (default: day)")]
+Granularity = Annotated[
+    str | None,
+    choice(
+        choices=("15min", "hour", "day"), help="of an event table, length of one snapshot (default: day)", panel=DATA
+    ),
+]
 TimeFormat = Annotated[
     str | None,
     option(
@@ -350,13 +349,13 @@ class ReadingFlags:
         return given(**vars(self))
 
 
-def command(**replaced: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(**help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that turns a function into a command.
 
     It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
     function does not declare itself; these act through their callbacks.
 
-    **Arguments:** `replaced`: options in place of those of `READING` that have the same name.
+    **Arguments:** `help`: of options of `READING` that mean something else to this command.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -367,7 +366,10 @@ def command(**replaced: object) -> Callable[[Callable[..., None]], Callable[...,
         reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)
         if reading is not None:
             place = parameters.index(reading)
-            parameters[place : place + 1] = [_keyword(*item, None) for item in (READING | replaced).items()]
+            parameters[place : place + 1] = [
+                _keyword(name, _with_help(kind, help[name]) if name in help else kind, None)
+                for name, kind in READING.items()
+            ]
 
         @functools.wraps(function)
         def run(**values: Any) -> None:  # typer has made each value the type of its option
@@ -381,6 +383,14 @@ def command(**replaced: object) -> Callable[[Callable[..., None]], Callable[...,
         return run
 
     return decorate
+
+
+def _with_help(kind: object, help: str) -> object:
+    """The annotation of an option, with another help."""
+    value_type, info = get_args(kind)
+    other = copy.copy(info)
+    other.help = help
+    return Annotated[value_type, other]
 
 
 def _keyword(name: str, kind: object, default: object) -> inspect.Parameter:

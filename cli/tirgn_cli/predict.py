@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer.models import OptionInfo
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -95,8 +95,6 @@ def predict(
     query = (subject, relation, object)
     _check(query, queries, facts, out)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import check_names, read_queries
 
@@ -165,16 +163,12 @@ def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", 
 
 
 def _show_facts(time: int | str, facts: "Sequence[Fact]") -> None:
-    from tirgn_cli import tables
-
     rows = [[*(printable(getattr(fact, part)) for part in PARTS), _percent(fact.probability)] for fact in facts]
     title = f"most probable facts of {time}"
     tables.print_table(tables.make_table(title, [*PARTS, "probability"], rows, text=PARTS))
 
 
 def _show_forecast(forecast: "Forecast") -> None:
-    from tirgn_cli import tables
-
     subject, relation, object = ("?" if part == forecast.predicted else getattr(forecast, part) for part in PARTS)
     columns, rows = [forecast.predicted, "probability"], []
     for candidate in forecast.candidates:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import complete, options, values
+from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import LoadedCheckpoint, check_writable, load_matched_graph
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -81,8 +81,6 @@ def report(
     check_writable(out)
     if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
         raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.report import read_documents, render
         from tirgn_eqx.report.page import MAX_RUNS
@@ -103,7 +101,6 @@ def report(
 
 def _measured(run: "TrainingRun", data_path: str | None, split: values.Split, samples: int, seed: int) -> "TrainingRun":
     """`run` with its measurements, or with a line on why there are none."""
-    from tirgn_cli import output
     from tirgn_eqx.report import measure
 
     if run.checkpoint is None:

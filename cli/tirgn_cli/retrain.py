@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tirgn_cli import complete, options, values
+from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import load_evaluation_graph
+from tirgn_cli.train import Signals, save_config
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -20,14 +21,9 @@ KEPT = "as in CKPT"
 
 
 @options.command(
-    num_days=Annotated[int | None, options.num_days(f"keep the most recent days; 0 = all (default: {KEPT})")],
-    max_events=Annotated[
-        int | None,
-        options.max_events(
-            f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})"
-        ),
-    ],
-    granularity=Annotated[str | None, options.granularity(f"length of one snapshot (default: {KEPT})")],
+    num_days=f"keep the most recent days; 0 = all (default: {KEPT})",
+    max_events=f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})",
+    granularity=f"length of one snapshot (default: {KEPT})",
 )
 def retrain(
     ctx: typer.Context,
@@ -116,9 +112,7 @@ def retrain(
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     given = values.given_settings(ctx.params)
 
-    from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
-    from tirgn_cli.train import Signals, save_config
 
     with output.stdout_to_stderr():
         from tirgn_eqx.train.retrain import read_predecessor
@@ -162,8 +156,6 @@ def retrain(
 
 
 def _show(result: "RetrainingResult", training: "TrainingResult", comparison: Mapping[str, Any]) -> None:
-    from tirgn_cli import tables
-
     window, (new, old) = result["window"], comparison["models"]
     rows: list[list[object]] = []
     for key, heading in tables.METRICS.items():

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import complete, options, values
+from tirgn_cli import complete, options, output, tables, values
+from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
 from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -135,12 +136,9 @@ def train(
     source = data_path or values.default_data_path()
     config = values.given_settings(ctx.params).config(values.default_preset(source))
 
-    from tirgn_cli import output, tables
     from tirgn_cli.progress import TrainingView
 
     with output.stdout_to_stderr():
-        from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
-
         # Processes must be connected before anything else of JAX is used, see `join`.
         connect_processes(coordinator, num_processes, process_id)
         shape = choose_mesh(mesh, coordinator)
@@ -223,8 +221,6 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
 
 
 def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
-    from tirgn_cli import tables
-
     rows = []
     for split, measured in (("validation", result["validation"] or {}), ("test", result["test"] or {})):
         rows += [

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options, values
+from tirgn_cli import options, output, tables, values
+from tirgn_cli.train import Signals
 from tirgn_eqx.config import parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -148,9 +149,7 @@ def tune(
     if only and not given:
         raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
 
-    from tirgn_cli import output, tables
     from tirgn_cli.progress import TuneView
-    from tirgn_cli.train import Signals
 
     # Every trial would repeat the library's notes.
     output.hide_repeated_notes()
@@ -193,8 +192,6 @@ def tune(
 
 
 def _show(dataset: str, found: Mapping[str, Any]) -> None:
-    from tirgn_cli import tables
-
     names = list(found["space"])
     rows = [
         [row["number"], row["state"], row["mrr"], row.get("best_epoch"), *(_value(row["params"].get(n)) for n in names)]

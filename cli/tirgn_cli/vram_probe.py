@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tirgn_cli import options, values
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ def vram_probe(
     limit = None if budget is None else values.parse_bytes(budget)
     sizes = None if shape is None else values.parse_shape(shape)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.train.memory import ProblemShape, largest_batch, probe_memory
 
@@ -97,8 +95,6 @@ def vram_probe(
 
 
 def _show(report: MemoryReport) -> None:
-    from tirgn_cli import output, tables
-
     if report.dataset is not None:
         output.print_result(tables.format_dataset(report.dataset))
     output.print_result("shape: " + ", ".join(f"{name} {count:,}" for name, count in asdict(report.shape).items()))
