@@ -98,11 +98,11 @@ def recurrency(
         more = {"model_type": "recurrency", "variant": variant, "parameters": parameters | {"chosen": chosen}}
         output.print_json(report.to_dict() | more)
     else:
+        output.print_result(tables.format_dataset(graph.describe()))
         _show(f"{held_out} figures of the recurrency baseline, {variant}", report, parameters, chosen)
 
 
 def _show(title: str, report: "EvaluationReport", parameters: dict[str, float | list[float]], chosen: str) -> None:
-    output.print_result(tables.format_dataset(report.dataset))
     tables.print_table(tables.make_metrics_table(title, report))
     shown = {key: value if isinstance(value, float) else "per relation" for key, value in parameters.items()}
     tables.print_table(tables.make_pairs("Parameters", shown | {"chosen": chosen}))

@@ -33,6 +33,16 @@ class LoadedCheckpoint:
         return cls(path, *load_model(path, model_type))
 
     @property
+    def temperature(self) -> dict[str, float] | None:
+        """Of the probabilities by kind of query; None for a model that was never calibrated."""
+        return (self.metadata.get("calibration") or {}).get("temperature")
+
+    @property
+    def has_names(self) -> bool:
+        """Whether it holds the names of entities and relations, and not only their numbers."""
+        return bool(self.metadata.get("entities") and self.metadata.get("relations"))
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Where its data came from, as arguments of `load_graph`; empty where it does not say."""
         return (self.metadata.get("data") or {}).get("provenance") or {}
@@ -109,12 +119,12 @@ def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", checkpoin
     **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
     the order of ids does not matter.
     """
-    found, expected, metadata = graph.checksum, checkpoint.data_checksum, checkpoint.metadata
+    found, expected = graph.checksum, checkpoint.data_checksum
     if found == expected:
         return None
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
-    named = all((data.entity_names, data.relation_names, metadata.get("entities"), metadata.get("relations")))
+    named = data.entity_names and data.relation_names and checkpoint.has_names
     by_id = "" if named else "; without names, entities and relations were paired by id"
     return (
         f"CHECKSUM DIFFERS: these facts (sha256 {found[:12]}) are not those that the checkpoint was trained "

@@ -104,6 +104,7 @@ def compare(
         output.print_json(report)
     else:
         for one in comparisons:
+            output.print_result(tables.format_dataset(graphs[models[0]].describe()))
             _show(one)
         if out is not None:
             output.print_note(f"the whole report is in {out}")
@@ -179,7 +180,6 @@ class _ModelEvaluator:
 
 def _show(comparison: "Comparison") -> None:
     one, two = comparison.models
-    output.print_result(tables.format_dataset(comparison.dataset))
     output.print_result(f"A: {one.name} ({one.model_type})")
     output.print_result(f"B: {two.name} ({two.model_type})")
     rows: list[list[object]] = []

@@ -1,5 +1,6 @@
 """`tirgn data`: the group of its commands, and `list`, `get` and `stats`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +85,7 @@ def get(
         one = find_published(name)
         place = out or Path("data") / one.name
 
-        def show_retry(record: dict[str, Any]) -> None:
+        def show_retry(record: Mapping[str, Any]) -> None:
             if record["event"] == "retry":
                 wait = tables.format_duration(record["wait"])
                 output.print_note(f"{record['name']}: {record['why']}; again in {wait}")
@@ -137,7 +138,7 @@ def stats(
         _show(statistics)
 
 
-def _show(statistics: dict[str, Any]) -> None:
+def _show(statistics: Mapping[str, Any]) -> None:
     by_split = {
         "facts": statistics["facts"],
         "snapshots": statistics["snapshots"],
@@ -169,7 +170,7 @@ def _show(statistics: dict[str, Any]) -> None:
     output.print_result(f"sha256 {statistics['sha256']}")
 
 
-def _describe_lines(read: dict[str, Any]) -> str:
+def _describe_lines(read: Mapping[str, object]) -> str:
     """What the lines of a source were: `303: 300 facts, 3 blank`."""
     words = {"facts": "facts", "blank": "blank", "bad": "bad", "outside": "outside the days", "thinned": "thinned out"}
     parts = [f"{read[key]:,} {word}" for key, word in words.items() if read[key]]

@@ -1,6 +1,8 @@
 """`tirgn eval`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tirgn_cli import options, output, tables, values
@@ -10,11 +12,10 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
     from tirgn_eqx.evaluate.calibrate import Calibration
-    from tirgn_eqx.evaluate.evaluators import Evaluator
     from tirgn_eqx.evaluate.explain import Explanation
+    from tirgn_eqx.evaluate.ranks import Temperature
     from tirgn_eqx.evaluate.results import CalibrationFigures, Evaluation, EvaluationReport
     from tirgn_eqx.evaluate.tgb import TGBReport
-    from tirgn_eqx.models import Model
 
 MODELS = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
 PROTOCOLS = ("own", "tgb")
@@ -155,10 +156,15 @@ def evaluate(
                     on_valid = evaluator
                     if held_out != "valid":
                         on_valid = make_evaluator(model, graph, split="valid", setting=setting, **window)
-                    calibrated = _calibrate(loaded, evaluator, on_valid)
+                    calibrated = _calibrate(
+                        checkpoint,
+                        lambda temperature: evaluator(model, temperature),
+                        lambda temperature: on_valid(model, temperature),
+                    )
             if explain:
                 explanations = _explain(loaded, evaluation, explain)
     if not as_json:
+        output.print_result(tables.format_dataset(graph.describe()))
         _show(f"{held_out} figures of {checkpoint}", report, calibrated, explanations or [])
         return
     document: dict[str, object] = report.to_dict()
@@ -177,15 +183,17 @@ def evaluate(
 
 
 def _calibrate(
-    loaded: LoadedCheckpoint, evaluator: "Evaluator[Model]", on_valid: "Evaluator[Model]"
+    checkpoint: Path,
+    evaluate_split: "Callable[[Temperature], Evaluation]",
+    evaluate_valid: "Callable[[Temperature], Evaluation]",
 ) -> CalibratedFigures:
-    """Fit temperatures on the valid split, save them in the checkpoint, and evaluate the split of `evaluator` anew."""
+    """Fit temperatures on the valid split, save them in the checkpoint, and evaluate the split with them."""
     from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
 
-    found = fit_temperature(lambda temperature: on_valid(loaded.model, temperature))
-    save_calibration(loaded.path, found.to_dict())
-    after = evaluator(loaded.model, found.pair)
+    found = fit_temperature(evaluate_valid)
+    save_calibration(checkpoint, found.to_dict())
+    after = evaluate_split(found.pair)
     assert after.calibration is not None  # as for every model that has a temperature
     return CalibratedFigures(found, after.entity["nll"], after.calibration)
 
@@ -221,7 +229,6 @@ def _show(
 ) -> None:
     from tirgn_eqx.evaluate.results import EvaluationReport
 
-    output.print_result(tables.format_dataset(report.dataset))
     tables.print_table(tables.make_metrics_table(title, report))
     if isinstance(report, EvaluationReport) and report.calibration is not None:
         output.print_result(f"calibration: {_describe_calibration(report.calibration)}")

@@ -112,10 +112,15 @@ def _measured(run: "TrainingRun", data_path: str | None, split: values.Split, sa
         if difference is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
-        temperature = (loaded.metadata.get("calibration") or {}).get("temperature")
         with output.working(f"evaluating {run.checkpoint}"):
             found = measure(
-                loaded.model, loaded.config, graph, split=split, samples=samples, seed=seed, temperature=temperature
+                loaded.model,
+                loaded.config,
+                graph,
+                split=split,
+                samples=samples,
+                seed=seed,
+                temperature=loaded.temperature,
             )
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -115,9 +115,10 @@ def format_duration(seconds: int | float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def format_dataset(description: Mapping[str, Any]) -> str:
-    """Name, counts and the start of the checksum of a data set, in one line."""
+def format_dataset(description: Mapping[str, object]) -> str:
+    """Name, counts and the start of the checksum of a data set, as a graph describes itself, in one line."""
     counts = [f"{description[key]:,} {key}" for key in ("facts", "entities", "relations", "snapshots")]
-    left_out = sum((description.get("left_out") or {}).values())
-    counts += [f"{left_out:,} facts with unknown names left out"] if left_out else []
-    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256'][:12]}"
+    # By split; there is no such key where nothing was left out.
+    if isinstance(left_out := description.get("left_out"), Mapping):
+        counts.append(f"{sum(left_out.values()):,} facts with unknown names left out")
+    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256']:.12}"

@@ -156,7 +156,7 @@ def train(
             result = train_tirgn(
                 graph,
                 config,
-                model_dir,
+                model_dir=model_dir,
                 on_record=view,
                 mesh=shape,
                 run_name=run_name,
@@ -221,13 +221,12 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
 
 
 def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
-    rows = []
-    for split, measured in (("validation", result["validation"] or {}), ("test", result["test"] or {})):
-        rows += [
-            [f"{split}, {kind}", *tables.metric_row(measured[kind])]
-            for kind in ("entity", "relation")
-            if isinstance(measured.get(kind), dict)
-        ] or ([[split, *tables.metric_row(measured)]] if "mrr" in measured else [])
+    rows = [
+        [f"{split}, {kind}", *tables.metric_row(measured[kind])]
+        for split, measured in (("validation", result["validation"]), ("test", result["test"]))
+        if measured is not None
+        for kind in ("entity", "relation")
+    ]
     if rows:
         caption = "single-step, time-aware filter, both directions, ties at their mean rank"
         tables.print_table(

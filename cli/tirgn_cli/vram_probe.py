@@ -1,5 +1,6 @@
 """`tirgn vram-probe`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +21,10 @@ class MemoryReport:
     the budget, 0 where none fits.
     """
 
-    dataset: dict[str, Any] | None
+    dataset: Mapping[str, object] | None
     shape: "ProblemShape"
     budget_bytes: int | None
-    settings: list[dict[str, Any]]
+    settings: Sequence[Mapping[str, Any]]
     largest_batch: int | None
 
 
