@@ -11,6 +11,31 @@ def test_given_options_and_the_preset_of_the_simulated_world():
     assert [values.default_preset(path) for path in ("sim", "sim:seed=3", "data/sim")] == ["sim", "sim", None]
 
 
+def test_settings_are_those_that_were_given_whatever_option_has_them():
+    params = {"model": "regcn", "epochs": None, "seed": 3, "save_every": "10min", "data_path": "x", "num_days": 5}
+    found = values.given_settings(params | {"assignments": ["angle=5"], "recipe": "fast"})
+    assert found.options == {"family": "regcn", "seed": 3, "save_minutes": 10.0}
+    assert (found.preset, found.recipe, found.file, list(found.assignments)) == (None, "fast", None, ["angle=5"])
+    apart = values.given_settings({"seed": 3, "save_every": "20"}, apart_from=("seed",))
+    assert apart.options == {"save_every": 20}
+
+
+@pytest.mark.parametrize("text", ["", "min", "1.5", "10 hours", "-1"])
+def test_what_is_no_interval_to_save_after(text):
+    with pytest.raises(ConfigError, match="--save-every"):
+        values.save_every(text)
+
+
+def test_a_split_and_a_setting():
+    assert [values.check_split(name) for name in ("valid", "test")] == ["valid", "test"]
+    with pytest.raises(ConfigError, match="--split 'train': must be one of valid, test"):
+        values.check_split("train")
+    settings = [values.evaluation_setting(*switches) for switches in ((False, False), (True, False), (True, True))]
+    assert settings == ["single-step", "multi-step", "multi-step, fed back"]
+    with pytest.raises(ConfigError, match="--feed-back: only with --multi-step"):
+        values.evaluation_setting(False, True)
+
+
 def test_the_default_data_is_the_event_file_if_there_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert values.default_data_path() == "sim"

@@ -328,7 +328,7 @@ def _configure(place: Path) -> None:
 
 
 def _parse(place: Path) -> None:
-    from tirgn_cli.options import parse_bytes, parse_shape
+    from tirgn_cli.values import parse_bytes, parse_shape
     from tirgn_eqx.config import TiRGNTrainingConfig, parse_assignments
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.errors import TirgnError
