@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from tirgn_cli import output
 from tirgn_cli.options import ReadingFlags
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from tirgn_eqx.config import TrainingConfig
     from tirgn_eqx.data import TemporalGraph
     from tirgn_eqx.models import Model
     from tirgn_eqx.runtime.meshes import MeshShape
@@ -22,7 +22,7 @@ class LoadedCheckpoint:
 
     path: Path
     model: "Model"
-    config: "TrainingConfig"
+    config: TrainingConfig
     metadata: dict[str, Any]  # open JSON
 
     @classmethod
@@ -31,6 +31,11 @@ class LoadedCheckpoint:
         from tirgn_eqx.checkpoint.models import load_model
 
         return cls(path, *load_model(path, model_type))
+
+    @property
+    def versions(self) -> dict[str, str] | None:
+        """Of the packages that trained it."""
+        return self.metadata.get("versions")
 
     @property
     def temperature(self) -> dict[str, float] | None:

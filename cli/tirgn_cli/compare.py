@@ -149,7 +149,7 @@ class _ModelEvaluator:
     """Evaluates one model after another on a split. The index and the parameters of the baseline are found once and
     kept for its other variants."""
 
-    def __init__(self, split: values.Split, setting: values.EvaluationSetting):
+    def __init__(self, split: values.HeldOutSplit, setting: values.EvaluationSetting):
         self.split, self.setting = split, setting
         self._baseline: tuple[RecurrenceIndex, Recurrency] | None = None
 

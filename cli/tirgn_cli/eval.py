@@ -177,7 +177,7 @@ def evaluate(
         "checksum_matches": difference is None,
         "model_type": config.model_type,
         "seed": config.seed,
-        "versions": loaded.metadata.get("versions"),
+        "versions": loaded.versions,
     }
     output.print_json(document)
 

@@ -4,7 +4,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack, get_args
 
@@ -133,14 +133,6 @@ SkipBadRows = Annotated[
         panel=DATA,
     ),
 ]
-READING: dict[str, object] = {
-    "num_days": NumDays,
-    "max_events": MaxEvents,
-    "granularity": Granularity,
-    "time_format": TimeFormat,
-    "columns": Columns,
-    "skip_bad_rows": SkipBadRows,
-}
 
 Checkpoint = Annotated[
     Path,
@@ -333,20 +325,24 @@ SWITCHES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 class ReadingFlags:
     """How facts are read. None stands for an option that was not given, so that the reader's default holds.
 
-    A command with a parameter of this type gets the options of `READING` from `command`.
+    A command with a parameter of this type gets an option for each field from `command`.
     """
 
-    num_days: int | None = None
-    max_events: int | None = None
-    granularity: str | None = None
-    time_format: str | None = None
-    columns: str | None = None
-    skip_bad_rows: bool | None = None
+    num_days: NumDays = None
+    max_events: MaxEvents = None
+    granularity: Granularity = None
+    time_format: TimeFormat = None
+    columns: Columns = None
+    skip_bad_rows: SkipBadRows = None
 
     # `Any`: the arguments of `load_graph` have types of their own.
     def given(self) -> dict[str, Any]:
         """The options that were given, as arguments of `load_graph`."""
         return given(**vars(self))
+
+
+# The options of `ReadingFlags` by name.
+READING: dict[str, object] = {field.name: field.type for field in fields(ReadingFlags)}
 
 
 def command(**help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -99,7 +99,9 @@ def report(
         output.print_result(f"{out}: {tables.format_size(size)}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
-def _measured(run: "TrainingRun", data_path: str | None, split: values.Split, samples: int, seed: int) -> "TrainingRun":
+def _measured(
+    run: "TrainingRun", data_path: str | None, split: values.HeldOutSplit, samples: int, seed: int
+) -> "TrainingRun":
     """`run` with its measurements, or with a line on why there are none."""
     from tirgn_eqx.report import measure
 

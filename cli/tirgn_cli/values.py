@@ -12,7 +12,7 @@ EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT_SPLITS = ("valid", "test")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
-Split = Literal["valid", "test"]
+HeldOutSplit = Literal["valid", "test"]
 EvaluationSetting = Literal["single-step", "multi-step", "multi-step, fed back"]
 Value = TypeVar("Value")
 
@@ -100,7 +100,7 @@ def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None
         raise ConfigError(f"{option} {value!r}: must be one of {', '.join(known)}")
 
 
-def check_split(split: str) -> Split:
+def check_split(split: str) -> HeldOutSplit:
     """`split` itself. **Raises:** ConfigError for a split that holds no facts to forecast."""
     check_choice("--split", split, HELD_OUT_SPLITS)
     return "valid" if split == "valid" else "test"

@@ -1,6 +1,7 @@
 """Data of a checkpoint, files to write, and meshes, as several commands need them."""
 
 import shutil
+import sys
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_no_device_of_another_process_is_left_out(monkeypatch):
 
 
 def test_a_lost_process_ends_this_one(monkeypatch, capsys):
-    codes = []
-    monkeypatch.setattr("os._exit", codes.append)
-    exit_on_lost_process(3)
-    assert codes == [1] and capsys.readouterr().err.startswith("error: process 3 was lost; start all of them again")
+    monkeypatch.setattr("os._exit", sys.exit)
+    with pytest.raises(SystemExit, match="1"):
+        exit_on_lost_process(3)
+    assert capsys.readouterr().err.startswith("error: process 3 was lost; start all of them again")

@@ -5,6 +5,7 @@ import inspect
 
 from tirgn_cli import options
 from tirgn_eqx.config import TiRGNTrainingConfig, settings_of
+from tirgn_eqx.data.readers.events import READING_OPTIONS
 
 
 def test_choices_and_defaults_are_those_of_the_config():
@@ -37,4 +38,4 @@ def test_a_command_has_the_reading_options_and_switches():
     flags = dict.fromkeys(options.READING) | {"num_days": 3, "skip_bad_rows": False}
     count(path="a", **flags, as_json=True, **dict.fromkeys(options.SWITCHES, True))
     assert seen == [("a", {"num_days": 3, "skip_bad_rows": False}, True)]
-    assert [field.name for field in dataclasses.fields(options.ReadingFlags)] == list(options.READING)
+    assert [field.name for field in dataclasses.fields(options.ReadingFlags)] == list(READING_OPTIONS)
