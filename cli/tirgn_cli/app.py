@@ -10,7 +10,6 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
 import typer
@@ -62,21 +61,6 @@ Completion for your shell: tirgn --install-completion
 """
 
 
-@dataclass
-class Session:
-    """The switches of one call of the command line."""
-
-    debug: bool = False
-    quiet: bool = False
-    verbose: bool = False
-
-    def apply(self) -> None:
-        """Set how much the library and the command say; quiet wins over verbose."""
-        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
-        logging.getLogger("tirgn_eqx").setLevel(level)
-        output.quiet, output.verbose = self.quiet, self.verbose and not self.quiet
-
-
 @runtime_checkable
 class UsageFault(Protocol):
     """A usage error, of click or of the copy of it that later versions of typer hold."""
@@ -103,7 +87,7 @@ class Group(TyperGroup):
         """Run a command and exit with its code; an error becomes one line on stderr."""
         words = sys.argv[1:] if args is None else args
         # Read here already, because an error in the options comes before `--debug` is evaluated.
-        session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
+        session = output.Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
         output.prepare_streams()
         output.quiet = output.verbose = False
@@ -177,15 +161,15 @@ def _report_usage(error: UsageFault) -> int:
     text = " ".join(error.format_message().replace("Value error, ", "").split())
     # Typer's own guesses are worded differently by its versions.
     text = re.split(r"[.?]? Did you mean | \(Possible options: ", text)[0].rstrip(".")
-    context: typer.Context | None = getattr(error, "ctx", None)
+    context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "tirgn"
-    output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, context, text)}; see `{where} --help`")
+    output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, text)}; see `{where} --help`")
     return error.exit_code
 
 
-def _suggest(error: UsageFault, context: typer.Context | None, text: str) -> str:
+def _suggest(error: UsageFault, text: str) -> str:
     """A suggestion of the command or option that was probably meant."""
-    if context is None:
+    if (context := getattr(error, "ctx", None)) is None:
         return ""
     if text.startswith("No such option"):
         flags = [flag for param in context.command.params for flag in (*param.opts, *param.secondary_opts)]

@@ -150,7 +150,8 @@ class _ModelEvaluator:
     kept for its other variants."""
 
     def __init__(self, split: values.HeldOutSplit, setting: values.EvaluationSetting):
-        self.split, self.setting = split, setting
+        self.split: values.HeldOutSplit = split
+        self.setting: values.EvaluationSetting = setting
         self._baseline: tuple[RecurrenceIndex, Recurrency] | None = None
 
     def __call__(self, name: str, loaded: LoadedCheckpoint | str, graph: "TemporalGraph") -> "EvaluatedModel":

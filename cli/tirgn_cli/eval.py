@@ -248,7 +248,7 @@ def _describe_calibration(figures: "CalibrationFigures") -> str:
 def _show_explanation(explained: ExplainedForecast) -> None:
     forecast = explained.forecast
     candidate = getattr(forecast, forecast.predicted)
-    subject, object = ("?" if part == forecast.predicted else getattr(forecast, part) for part in ("subject", "object"))
+    who, whom = ("?" if part == forecast.predicted else getattr(forecast, part) for part in ("subject", "object"))
     rows: list[list[object]] = []
     for share in forecast.shares:
         what = share.kind
@@ -260,7 +260,7 @@ def _show_explanation(explained: ExplainedForecast) -> None:
         rows.append([what, share.events, last, f"{100 * share.share:.1f} %"])
     if len(rows) > SHARES_SHOWN:
         rows[SHARES_SHOWN:] = [[f"{len(rows) - SHARES_SHOWN} more", None, None, ""]]
-    title = f"{subject} - {forecast.relation} - {object}  at {forecast.time}"
+    title = f"{who} - {forecast.relation} - {whom}  at {forecast.time}"
     caption = (
         f"forecast: {candidate} ({100 * forecast.probability:.1f} %); "
         f"happened: {explained.answer} ({100 * explained.happened.probability:.1f} %)"

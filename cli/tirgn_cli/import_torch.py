@@ -11,7 +11,7 @@ from tirgn_eqx.errors import ConfigError
 
 @options.command()
 def import_torch(
-    ctx: typer.Context,
+    ctx: options.CommandContext,
     state: Annotated[
         Path,
         typer.Argument(metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"),

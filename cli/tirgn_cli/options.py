@@ -6,17 +6,29 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, Unpack, get_args
+from typing import Annotated, Any, Protocol, TypedDict, Unpack, get_args, runtime_checkable
 
 import typer
 from typer.models import OptionInfo
 
 from tirgn_cli import complete
+from tirgn_cli.output import Session
 from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, given
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 
 # Headings of the help.
 DATA, MODEL, QUERY, TRAINING, DEVICES, OUTPUT = "Data", "Model", "Query", "Training", "Devices", "Output"
+
+
+@runtime_checkable
+class CommandContext(Protocol):
+    """What commands and options read of the context of a call, whose class differs between versions of typer.
+
+    **Arguments:** `params`: the options by name; `obj`: the `Session`, None for a command without the app.
+    """
+
+    params: dict[str, Any]  # of every type that an option has
+    obj: object
 
 
 class OptionTraits(TypedDict, total=False):
@@ -27,7 +39,7 @@ class OptionTraits(TypedDict, total=False):
     max: float
     envvar: str
     autocompletion: Callable[..., list[str]] | None
-    callback: Callable[[typer.Context, bool], bool]
+    callback: Callable[[CommandContext, bool], bool]
 
 
 def option(*flags: str, help: str, panel: str, **more: Unpack[OptionTraits]) -> OptionInfo:
@@ -275,11 +287,11 @@ Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
 
-def _switch(name: str) -> Callable[[typer.Context, bool], bool]:
+def _switch(name: str) -> Callable[[CommandContext, bool], bool]:
     """A callback that tells the `Session` of a switch, whichever command the switch stands behind."""
 
-    def callback(ctx: typer.Context, value: bool) -> bool:
-        if value and ctx.obj is not None:
+    def callback(ctx: CommandContext, value: bool) -> bool:
+        if value and isinstance(ctx.obj, Session):
             setattr(ctx.obj, name, True)
             ctx.obj.apply()
         return value
@@ -349,7 +361,8 @@ def command(**help: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     """A decorator that turns a function into a command.
 
     It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
-    function does not declare itself; these act through their callbacks.
+    function does not declare itself; these act through their callbacks. A parameter `ctx` receives the context of the
+    call.
 
     **Arguments:** `help`: of options of `READING` that mean something else to this command.
     """
@@ -357,6 +370,9 @@ def command(**help: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
+        if "ctx" in signature.parameters:
+            # By this class typer recognises the parameter.
+            parameters[0] = parameters[0].replace(annotation=typer.Context)
         switches = {name: kind for name, kind in SWITCHES.items() if name not in signature.parameters}
         parameters += [_keyword(name, kind, False) for name, kind in switches.items()]
         reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.status import Status
@@ -18,6 +19,22 @@ from tirgn_eqx.storage.strict_json import plain
 # What `--quiet` and `--verbose` asked for; `Session.apply` sets both for every call of the command line.
 quiet = verbose = False
 _live_console: Console | None = None
+
+
+@dataclass
+class Session:
+    """The switches of one call of the command line."""
+
+    debug: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def apply(self) -> None:
+        """Set how much the library and the command say; quiet wins over verbose."""
+        global quiet, verbose
+        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        logging.getLogger("tirgn_eqx").setLevel(level)
+        quiet, verbose = self.quiet, self.verbose and not self.quiet
 
 
 def prepare_streams() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tirgn_eqx.forecast.facts import Fact
     from tirgn_eqx.forecast.states import EvidenceExplanation, HistoryExplanation
 
+Document = dict[str, object]  # an alias, because `predict` has a parameter `object`
 PARTS = ("subject", "relation", "object")
 SHARES_SHOWN = 3
 
@@ -103,7 +104,7 @@ def predict(
         from tirgn_eqx.forecast import Forecaster
 
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **reading.given())
-        document: dict[str, object] = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
+        document: Document = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
         document["time"] = forecaster.time
         if queries is not None and table is not None and out is not None:
             check_names(queries, table, forecaster.names)

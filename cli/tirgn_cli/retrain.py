@@ -26,7 +26,7 @@ KEPT = "as in CKPT"
     granularity=f"length of one snapshot (default: {KEPT})",
 )
 def retrain(
-    ctx: typer.Context,
+    ctx: options.CommandContext,
     *,
     checkpoint: Annotated[
         Path,

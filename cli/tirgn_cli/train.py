@@ -25,7 +25,7 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 
 @options.command()
 def train(
-    ctx: typer.Context,
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,

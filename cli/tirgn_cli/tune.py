@@ -17,7 +17,7 @@ SEARCH = "Search"
 
 @options.command()
 def tune(
-    ctx: typer.Context,
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,

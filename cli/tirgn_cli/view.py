@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Generic, Self, TypedDict, TypeVar, Unpack
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -12,6 +12,7 @@ from rich.live import Live
 from tirgn_cli import output
 
 Record = TypeVar("Record", contravariant=True)
+AnyView = TypeVar("AnyView", bound="View")
 
 
 class ViewOptions(TypedDict, total=False):
@@ -39,7 +40,7 @@ class View(Generic[Record]):
         self._live: Live | None = None
         self._sharing = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: AnyView) -> AnyView:
         if self.console.is_terminal and not self._quiet:
             live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             live.start()

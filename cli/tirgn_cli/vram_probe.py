@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError
 
@@ -30,7 +28,7 @@ class MemoryReport:
 
 @options.command()
 def vram_probe(
-    ctx: typer.Context,
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     shape: Annotated[
