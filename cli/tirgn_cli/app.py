@@ -90,6 +90,7 @@ class Group(TyperGroup):
         session = output.Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
         output.prepare_streams()
+        # A call in a process that has had others, as in tests, must not go on with their switches.
         output.quiet = output.verbose = False
         if {"--help", "-h"} & set(words):
             _avoid_pale_colours()
@@ -146,6 +147,7 @@ def _report_error(error: Exception, debug: bool) -> int:
     if isinstance(error, TirgnError):
         output.print_error(str(error))
         return error.exit_code
+    # What JAX raises where a device is missing may be of any class.
     if message := _describe_missing_device():
         output.print_error(message)
         return 2

@@ -114,6 +114,7 @@ def collect(
             f"{len(report.failed):,} of {report.listed:,} files could not be fetched, first {first}; the same command "
             "tries them again"
         )
+    # Nothing failed and yet nothing came: a mirror without its files, rather than gaps of GDELT itself.
     if report.status != "complete":
         raise IncompleteError(
             f"the server has none of the {report.listed:,} files that it lists, from {report.first} to {report.last}; "
@@ -129,6 +130,7 @@ def _parse_range(start: str | None, end: str | None, last: str | None) -> tuple[
             raise ConfigError("--last: takes the place of --from and --to; give one or the other")
         try:
             return now - parse_span(last), now
+        # A span of more than two thousand years overflows.
         except (ConfigError, OverflowError) as error:
             raise ConfigError(f"--last {error}") from error
     if start is None:

@@ -54,6 +54,7 @@ class CollectView(View[CollectEvent]):
             case FetchRetried(name, why, wait):
                 # Events about bytes name the `.part` file.
                 self._parts.pop(f"{name}.part", None)
+                # In a log file, the retries of many files would hide everything else.
                 if self._live is not None or self._started is None:
                     self._line(f"{name}: {why}; again in {tables.format_duration(wait)}")
             case FetchEnded():

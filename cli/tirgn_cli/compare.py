@@ -94,6 +94,7 @@ def compare(
             compare_entrants(entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples)
             for name in models[1:]
         ]
+    # One comparison is a document of its own, several are a list in one.
     documents = [one.to_dict() for one in comparisons]
     report = {"passed": all(one.passed for one in comparisons), "comparisons": documents}
     if len(documents) == 1:
@@ -139,6 +140,7 @@ def _load_graphs(
     matched = match_checkpoints(data, {name: one.metadata for name, one in checkpoints.items()})
     graphs = dict(zip(checkpoints, matched))
     for name, graph in graphs.items():
+        # Each checkpoint has its own: one may have been trained on these facts and another not.
         difference = describe_difference(graph, data, checkpoints[name])
         if difference is not None:
             output.print_warning(f"{name}: {difference}")

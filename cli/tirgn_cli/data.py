@@ -93,6 +93,7 @@ def get(
         with output.working(f"getting {one.name}"):
             files = get_published(one, place, source or SOURCE, tell=show_retry)
             graph = load_graph(place)
+    # Of a few sets, a checksum is not known for every file.
     for file in (file for file, state in files.items() if state == "unverified"):
         output.print_warning(f"{place / file}: no checksum of it is known, so it was not verified")
     if as_json:

@@ -128,6 +128,7 @@ def evaluate(
     with output.stdout_to_stderr():
         loaded = LoadedCheckpoint.load(checkpoint, model_type)
         model, config = loaded.model, loaded.config
+        # Before the data are read, which may take long.
         if explain and not config.model_type.endswith("evidence"):
             raise ConfigError(
                 f"--explain: {checkpoint} holds {config.model_type}, which cannot; train with --model evidence"

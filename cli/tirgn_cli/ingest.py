@@ -113,6 +113,7 @@ def ingest(
         drop_generic_actors=drop_generic_actors,
         keep_duplicates=keep_duplicates,
     )
+    # Before the raw files are read, which may take long.
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: an event table is a .parquet file; give it this ending")
 

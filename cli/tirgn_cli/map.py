@@ -67,6 +67,7 @@ def map_data(
         from tirgn_eqx.data.index.history import mapped_vocabulary
 
         graph = write_mapped(source, out, name=name, **reading.given())
+        # Of the facts alone: an index of the history lies beside them, in a folder of its own.
         size = sum(file.stat().st_size for folder in out.expanduser().glob("facts-*") for file in folder.iterdir())
         described = graph.describe()
         report = mapped_vocabulary(graph, memory_mb=memory_mb).report() if history else None

@@ -50,6 +50,7 @@ def option(*flags: str, help: str, panel: str, **more: Unpack[OptionTraits]) -> 
 
 def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> OptionInfo:
     """An option with a few possible values, which the shell completes. The command itself refuses other values."""
+    # A list, because the iterable is read twice.
     known = list(choices)
     return option(*flags, metavar="|".join(known), help=help, panel=panel, autocompletion=lambda: known)
 
@@ -400,6 +401,7 @@ def command(**help: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 def _with_help(kind: object, help: str) -> object:
     """The annotation of an option, with another help."""
     value_type, info = get_args(kind)
+    # A copy: the original is that of all other commands.
     other = copy.copy(info)
     other.help = help
     return Annotated[value_type, other]

@@ -42,6 +42,7 @@ def prepare_streams() -> None:
     stream that the caller closed discards what it is given."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        # Python gives None for a stream whose file descriptor was closed before it started.
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
         elif isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
@@ -50,6 +51,7 @@ def prepare_streams() -> None:
 
 def stdout() -> Console:
     """The console for results; it writes plain text when stdout is no terminal, and no colour with NO_COLOR."""
+    # A new one for each use, because `sys.stdout` is another object while it is redirected.
     return Console(highlight=False)
 
 
@@ -149,6 +151,7 @@ def stdout_to_stderr() -> Iterator[None]:
 def working(message: str) -> Iterator[None]:
     """Show on a terminal that something takes time."""
     console = stderr()
+    # A file would fill with the frames of the moving sign.
     if console.is_terminal and not quiet:
         with share_console(console), spinner(console, message):
             yield

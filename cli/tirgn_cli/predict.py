@@ -99,6 +99,7 @@ def predict(
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import check_names, read_queries
 
+        # A faulty file is told of before the model is loaded.
         table = None if queries is None else read_queries(queries)
 
         from tirgn_eqx.forecast import Forecaster

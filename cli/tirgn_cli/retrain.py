@@ -109,6 +109,7 @@ def retrain(
     keep_freed_memory()
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
+    # Not the folder of CKPT itself, which stays as it is until the new model has proved to be no worse.
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
     given = values.given_settings(ctx.params)
 
@@ -119,6 +120,7 @@ def retrain(
         from tirgn_eqx.train.retrain import retrain as train_successor
 
         old = read_predecessor(checkpoint)
+        # The logs of the old training stay where they are.
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
         graph = load_evaluation_graph(checkpoint, data_path, old.provenance, reading)
         with Signals() as signals, TrainingView() as view:
@@ -142,6 +144,7 @@ def retrain(
             f"interrupted; {checkpoint} is unchanged, the training is saved in {model_dir}; the same command with "
             "--resume goes on from there",
         )
+        # As shells report a process that a signal ended.
         raise typer.Exit(128 + signals.number)
     assert "training" in result and "comparison" in result and "decision" in result  # as in all that ran to the end
     if not as_json:

@@ -22,6 +22,7 @@ def print_table(table: Table) -> None:
     """Print a table on stdout, 80 columns wide when stdout is no terminal."""
     console = stdout()
     if not console.is_terminal:
+        # Whatever COLUMNS says: files and pipes get the same table everywhere.
         console.width = 80
     console.print(table)
 

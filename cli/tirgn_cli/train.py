@@ -132,10 +132,12 @@ def train(
         )
     if force and not resume:
         raise ConfigError("--force: only with --resume; add it, or leave --force out")
+    # Before JAX makes its first large array.
     keep_freed_memory()
     source = data_path or values.default_data_path()
     config = values.given_settings(ctx.params).config(values.default_preset(source))
 
+    # Modules that load JAX are imported only here: it takes seconds, for which `--help` must not wait.
     from tirgn_cli.progress import TrainingView
 
     with output.stdout_to_stderr():
@@ -147,6 +149,7 @@ def train(
         from tirgn_eqx.runtime.processes import PeerMonitor, is_first
 
         graph = load_graph(source, **reading.given())
+        # All processes share the folder, and one writes to it.
         if is_first():
             save_config(config, model_dir)
 
@@ -175,7 +178,8 @@ def train(
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
             output.print_line(output.stderr(), told)
-        # Of several processes, another one may have received the signal.
+        # Shells report a process that a signal ended as 128 + its number. Of several processes, another one may have
+        # received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
 
 

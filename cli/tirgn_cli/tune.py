@@ -137,8 +137,10 @@ def tune(
     """
     keep_freed_memory()
     source = data_path or values.default_data_path()
+    # `--seed` is that of the search, not of the trainings.
     settings = values.given_settings(ctx.params, apart_from=("seed",))
     config = settings.config(values.default_preset(source))
+    # What is given is the same for all trials, and not searched.
     fixed = {*parse_assignments(assignments or []), *(settings.options or ())}
 
     from tirgn_eqx.tune.space import default_space, parse_space
@@ -188,6 +190,7 @@ def tune(
         output.print_line(
             output.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there"
         )
+        # Without a signal, the trials of other processes are unfinished.
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
 

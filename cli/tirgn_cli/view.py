@@ -42,6 +42,7 @@ class View(Generic[Record]):
 
     def __enter__(self: AnyView) -> AnyView:
         if self.console.is_terminal and not self._quiet:
+            # Transient, so that the display is gone when the result is printed.
             live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             live.start()
             self._live = live

@@ -85,6 +85,7 @@ def vram_probe(
             problem, description = ProblemShape.from_graph(graph, config), graph.describe()
         with output.working("compiling the training step for each setting"):
             rows = probe_memory(problem, config, budget=limit)
+            # Compiles the step for two more sizes, at least.
             largest = None if limit is None else largest_batch(problem, config, limit)
     report = MemoryReport(description, problem, limit, rows, largest)
     if as_json:
