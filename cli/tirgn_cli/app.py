@@ -10,23 +10,23 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperGroup
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables
 from tirgn_cli.baseline import baseline_app
 from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
+from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
-from tirgn_cli.train import TrainCommand, train
+from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
@@ -62,21 +62,15 @@ Completion for your shell: tirgn --install-completion
 """
 
 
-@dataclass
-class Session:
-    """The switches of one call of the command line."""
+@runtime_checkable
+class UsageFault(Protocol):
+    """A usage error, of click or of the copy of it that later versions of typer hold."""
 
-    debug: bool = False
-    quiet: bool = False
-    verbose: bool = False
+    exit_code: int
 
-    def apply(self) -> None:
-        """Set how much the library and the command say; quiet wins over verbose."""
-        from tirgn_cli import output
-
-        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
-        logging.getLogger("tirgn_eqx").setLevel(level)
-        output.quiet, output.verbose = self.quiet, self.verbose and not self.quiet
+    def format_message(self) -> str:
+        """What is wrong, in a line."""
+        ...
 
 
 class Group(TyperGroup):
@@ -89,16 +83,15 @@ class Group(TyperGroup):
         complete_var: str | None = None,
         standalone_mode: bool = True,
         windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
+        **extra: object,
+    ) -> NoReturn:
         """Run a command and exit with its code; an error becomes one line on stderr."""
-        from tirgn_cli import output
-
         words = sys.argv[1:] if args is None else args
         # Read here already, because an error in the options comes before `--debug` is evaluated.
-        session = Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
+        session = output.Session(debug=os.environ.get("TIRGN_DEBUG", "") not in ("", "0"))
         run, begin = super().main, time.perf_counter()
         output.prepare_streams()
+        # A call in a process that has had others, as in tests, must not go on with their switches.
         output.quiet = output.verbose = False
         if {"--help", "-h"} & set(words):
             _avoid_pale_colours()
@@ -138,28 +131,24 @@ def _describe_run(seconds: float) -> str:
     """The time that a command took, and the versions of the packages that it loaded."""
     from importlib.metadata import version
 
-    from tirgn_cli.tables import format_duration
-
     loaded = [name for name in ("jax", "equinox", "polars") if name in sys.modules]
     versions = ", ".join(f"{name} {version(name)}" for name in ["tirgn-eqx", *loaded])
-    return f"took {format_duration(seconds)}; {versions}"
+    return f"took {tables.format_duration(seconds)}; {versions}"
 
 
 def _report_error(error: Exception, debug: bool) -> int:
     """Show `error` on stderr and return its exit code."""
-    from tirgn_cli import output
-
     # Typer turns Ctrl-C into an exit code or, in its older versions, into Abort.
     if isinstance(error, typer.Abort):
         return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
-    # Usage errors come from click or from typer's own copy of it, depending on the version of typer.
-    if hasattr(error, "format_message"):
+    if isinstance(error, UsageFault):
         return _report_usage(error)
     if debug:
         output.print_traceback(error)
     if isinstance(error, TirgnError):
         output.print_error(str(error))
         return error.exit_code
+    # What JAX raises where a device is missing may be of any class.
     if message := _describe_missing_device():
         output.print_error(message)
         return 2
@@ -167,9 +156,7 @@ def _report_error(error: Exception, debug: bool) -> int:
     return 1
 
 
-def _report_usage(error: Any) -> int:
-    from tirgn_cli import output
-
+def _report_usage(error: UsageFault) -> int:
     # Without arguments the help itself is the message, and may have been printed already.
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), nl=bool(error.format_message()))
@@ -179,19 +166,19 @@ def _report_usage(error: Any) -> int:
     text = re.split(r"[.?]? Did you mean | \(Possible options: ", text)[0].rstrip(".")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "tirgn"
-    output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, context, text)}; see `{where} --help`")
+    output.print_error(f"{text[:1].lower()}{text[1:]}{_suggest(error, text)}; see `{where} --help`")
     return error.exit_code
 
 
-def _suggest(error: Any, context: Any, text: str) -> str:
+def _suggest(error: UsageFault, text: str) -> str:
     """A suggestion of the command or option that was probably meant."""
-    if context is None:
+    if (context := getattr(error, "ctx", None)) is None:
         return ""
     if text.startswith("No such option"):
         flags = [flag for param in context.command.params for flag in (*param.opts, *param.secondary_opts)]
         return nearest(getattr(error, "option_name", ""), flags)
     found = re.match(r"No such command '(.*)'", text)
-    return nearest(found[1], context.command.commands) if found else ""
+    return nearest(found[1], getattr(context.command, "commands", ())) if found else ""
 
 
 def _describe_unexpected(error: Exception, debug: bool) -> str:
@@ -255,8 +242,6 @@ def _describe_os_error(error: OSError, first: str) -> str:
 @contextmanager
 def _show_diagnostics() -> Iterator[None]:
     """Show the library's warnings and log messages as lines on stderr while a command runs."""
-    from tirgn_cli import output
-
     said: set[str] = set()
 
     class Handler(logging.Handler):

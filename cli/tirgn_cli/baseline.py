@@ -1,11 +1,14 @@
 """`tirgn baseline`: forecasts without training."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tirgn_eqx.evaluate.results import EvaluationReport
 
 baseline_app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +27,7 @@ def recurrency(
     variant: Annotated[
         str,
         options.choice(
-            choices=options.VARIANTS,
+            choices=values.VARIANTS,
             help="strict: when (s, r, o) happened; relaxed: how often o followed r; combined: both (default: combined)",
             panel=options.MODEL,
         ),
@@ -62,15 +65,13 @@ def recurrency(
 
     Example: tirgn baseline recurrency --data-path data/YAGO --json
     """
-    held_out = options.check_split(split)
-    options.check_choice("--variant", variant, options.VARIANTS)
+    held_out = values.check_split(split)
+    values.check_choice("--variant", variant, values.VARIANTS)
     if (decay is None) != (share is None):
         raise ConfigError("--decay and --share: give both, or neither to have them searched on valid")
     if decay is not None and one_for_all:
         raise ConfigError("--one-for-all: for the search, which --decay and --share replace; give one or the other")
-    setting = options.evaluation_setting(multi_step)
-
-    from tirgn_cli import output
+    setting = values.evaluation_setting(multi_step)
 
     with output.stdout_to_stderr():
         from tirgn_eqx.data import load_graph
@@ -78,7 +79,7 @@ def recurrency(
         from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
         from tirgn_eqx.models.recurrency import Recurrency
 
-        graph = load_graph(data_path or options.default_data_path(), **reading.given())
+        graph = load_graph(data_path or values.default_data_path(), **reading.given())
         index = build_recurrence_index(graph)
         if decay is not None and share is not None:
             model, chosen = Recurrency.constant(graph.num_relations, decay, share), "given"
@@ -91,22 +92,17 @@ def recurrency(
             chosen = "searched on valid, " + ("one for all relations" if one_for_all else "per relation")
         with output.working(f"evaluating {graph.name}"):
             model = model.variant(variant)
-            evaluation = RecurrencyEvaluator(graph, held_out, setting, index)(model)
-    document = evaluation.to_dict() | {"model_type": "recurrency", "variant": variant}
-    document |= {"parameters": model.to_dict() | {"chosen": chosen}}
+            report = RecurrencyEvaluator(graph, held_out, setting, index)(model).report()
+    parameters = model.to_dict()
     if as_json:
-        output.print_json(document)
+        more = {"model_type": "recurrency", "variant": variant, "parameters": parameters | {"chosen": chosen}}
+        output.print_json(report.to_dict() | more)
     else:
-        _show(document)
+        output.print_result(tables.format_dataset(graph.describe()))
+        _show(f"{held_out} figures of the recurrency baseline, {variant}", report, parameters, chosen)
 
 
-def _show(document: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
-
-    title = f"{document['split']} figures of the recurrency baseline, {document['variant']}"
-    output.print_result(tables.format_dataset(document["dataset"]))
-    tables.print_table(tables.make_metrics_table(title, document))
-    values = {
-        key: value if isinstance(value, float) else "per relation" for key, value in document["parameters"].items()
-    }
-    tables.print_table(tables.make_pairs("Parameters", values | {"chosen": document["parameters"]["chosen"]}))
+def _show(title: str, report: "EvaluationReport", parameters: dict[str, float | list[float]], chosen: str) -> None:
+    tables.print_table(tables.make_metrics_table(title, report))
+    shown = {key: value if isinstance(value, float) else "per relation" for key, value in parameters.items()}
+    tables.print_table(tables.make_pairs("Parameters", shown | {"chosen": chosen}))

@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables
 from tirgn_eqx.errors import ConfigError, IncompleteError
 from tirgn_eqx.gdelt.feed import BASE_URL, FEEDS, parse_span, parse_time
 
@@ -93,7 +93,6 @@ def collect(
     """
     span = _parse_range(start, end, last)
 
-    from tirgn_cli import output
     from tirgn_cli.collect_view import CollectView
 
     with output.stdout_to_stderr():
@@ -115,6 +114,7 @@ def collect(
             f"{len(report.failed):,} of {report.listed:,} files could not be fetched, first {first}; the same command "
             "tries them again"
         )
+    # Nothing failed and yet nothing came: a mirror without its files, rather than gaps of GDELT itself.
     if report.status != "complete":
         raise IncompleteError(
             f"the server has none of the {report.listed:,} files that it lists, from {report.first} to {report.last}; "
@@ -130,6 +130,7 @@ def _parse_range(start: str | None, end: str | None, last: str | None) -> tuple[
             raise ConfigError("--last: takes the place of --from and --to; give one or the other")
         try:
             return now - parse_span(last), now
+        # A span of more than two thousand years overflows.
         except (ConfigError, OverflowError) as error:
             raise ConfigError(f"--last {error}") from error
     if start is None:
@@ -145,8 +146,6 @@ def _parse_time(option: str, text: str, *, end: bool) -> dt.datetime:
 
 
 def _show(report: "CollectReport") -> None:
-    from tirgn_cli import output, tables
-
     unit = "quarter hours" if report.feed == "v2" else "days"
     after = report.list.files_after_newest
     summary = {

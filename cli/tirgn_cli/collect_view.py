@@ -1,13 +1,13 @@
 """The view of `tirgn data collect`."""
 
-from typing import Any
+from typing import Unpack
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tirgn_cli import tables
-from tirgn_cli.view import View
+from tirgn_cli.view import View, ViewOptions
 from tirgn_eqx.gdelt.collect import (
     BytesFetched,
     CollectEvent,
@@ -21,10 +21,10 @@ from tirgn_eqx.gdelt.collect import (
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class CollectView(View):
+class CollectView(View[CollectEvent]):
     """Shows the events of `collect(on_record=...)`."""
 
-    def __init__(self, **options: Any):
+    def __init__(self, **options: Unpack[ViewOptions]):
         super().__init__(**options)
         self._ended = self._bytes_ended = self._bytes_arrived = 0
         self._parts: dict[str, int] = {}  # bytes of the files that are being fetched
@@ -54,6 +54,7 @@ class CollectView(View):
             case FetchRetried(name, why, wait):
                 # Events about bytes name the `.part` file.
                 self._parts.pop(f"{name}.part", None)
+                # In a log file, the retries of many files would hide everything else.
                 if self._live is not None or self._started is None:
                     self._line(f"{name}: {why}; again in {tables.format_duration(wait)}")
             case FetchEnded():

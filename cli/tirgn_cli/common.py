@@ -1,15 +1,45 @@
-"""What several commands share: the data of a checkpoint, files to write, devices and processes."""
+"""What several commands share: checkpoints and their data, files to write, devices and processes."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tirgn_cli import output
+from tirgn_cli.options import ReadingFlags
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
     from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.models import Model
     from tirgn_eqx.runtime.meshes import MeshShape
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """The model in a checkpoint and its settings; `metadata`: what the file says of itself, see `load_model`."""
+
+    path: Path
+    model: "Model"
+    config: TrainingConfig
+    metadata: "CheckpointMetadata"
+
+    @classmethod
+    def load(cls, path: Path, model_type: str | None = None) -> "LoadedCheckpoint":
+        """The checkpoint at `path`. **Raises:** CheckpointError where there is none, or one of another model type."""
+        from tirgn_eqx.checkpoint.models import load_model
+
+        return cls(path, *load_model(path, model_type))
+
+
+class MatchedGraph(NamedTuple):
+    """Facts that a model can forecast, with its ids; `difference`: a warning where it was trained on other facts."""
+
+    graph: "TemporalGraph"
+    read: "TemporalGraph"  # the same facts with the ids of their files
+    difference: str | None
 
 
 def check_writable(path: Path, folder: bool = False) -> None:
@@ -29,13 +59,25 @@ def check_writable(path: Path, folder: bool = False) -> None:
         raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")
 
 
+def load_matched_graph(found: LoadedCheckpoint, data_path: str | None, reading: ReadingFlags) -> MatchedGraph:
+    """The facts at `data_path`, or those that a checkpoint was trained on, with the ids of its model.
+
+    **Raises:** as `load_evaluation_graph`; DataError for facts that the model does not fit.
+    """
+    from tirgn_eqx.data.vocabulary import match_checkpoint
+
+    data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
+    graph = match_checkpoint(data, found.metadata, found.path)
+    return MatchedGraph(graph, data, describe_difference(graph, data, found))
+
+
 def load_evaluation_graph(
-    checkpoint: Path, data_path: str | None, provenance: dict[str, Any], reading: dict[str, Any]
+    checkpoint: Path, data_path: str | None, provenance: dict[str, Any], reading: ReadingFlags
 ) -> "TemporalGraph":
     """The facts at `data_path`, or those that a checkpoint was trained on.
 
     **Arguments:** `provenance`: where the data of the checkpoint came from, empty if it is not known; `reading`: the
-    reading options that were given, which win over those of the training.
+    options that were given win over those of the training.
 
     **Raises:** CheckpointError when neither names any data; DataError when they cannot be read.
     """
@@ -43,26 +85,27 @@ def load_evaluation_graph(
 
     if data_path is not None:
         # A moved or copied event table is read as the one of the training, unless told otherwise.
-        return load_graph(data_path, **reading_of(provenance, data_path) | reading)
+        return load_graph(data_path, **reading_of(provenance, data_path) | reading.given())
     if not provenance:
         raise CheckpointError(f"{checkpoint}: does not say where its data came from; give --data-path")
     try:
-        return load_graph(**provenance | reading)
+        return load_graph(**provenance | reading.given())
     except DataError as error:
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: "CheckpointMetadata") -> str | None:
+def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", checkpoint: LoadedCheckpoint) -> str | None:
     """A warning if the facts may differ from those that a checkpoint was trained on; None if they are the same.
 
     **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
-    the order of ids does not matter; `metadata`: the checkpoint's.
+    the order of ids does not matter.
     """
-    found, expected = graph.checksum, metadata.checksum
+    found, expected = graph.checksum, checkpoint.metadata.checksum
     if found == expected:
         return None
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
+    metadata = checkpoint.metadata
     named = all((data.entity_names, data.relation_names, metadata.entities, metadata.relations))
     by_id = "" if named else "; without names, entities and relations were paired by id"
     return (
@@ -101,8 +144,6 @@ def choose_mesh(mesh: str | None, coordinator: str | None) -> "MeshShape | None"
 
 def exit_on_lost_process(process: int) -> NoReturn:
     """Say which process was lost and exit at once: another thread may wait for that process forever."""
-    from tirgn_cli import output
-
     output.print_error(
         f"process {process} was lost; start all of them again with --resume to go on from the last saved state"
     )

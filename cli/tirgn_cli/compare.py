@@ -1,19 +1,23 @@
 """`tirgn compare`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import complete, options
-from tirgn_cli.common import check_writable, describe_difference, load_evaluation_graph
+from tirgn_cli import complete, options, output, tables, values
+from tirgn_cli.common import LoadedCheckpoint, check_writable, describe_difference, load_evaluation_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
 if TYPE_CHECKING:
     from tirgn_eqx.data import TemporalGraph
-    from tirgn_eqx.evaluate.compare import EvaluatedModel
+    from tirgn_eqx.data.index.recurrence import RecurrenceIndex
+    from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel
+    from tirgn_eqx.evaluate.results import Evaluation
+    from tirgn_eqx.models import Recurrency
 
 BASELINE = "recurrency"
 
@@ -68,8 +72,8 @@ def compare(
     Example: tirgn compare models/tkg/tirgn_best.npz recurrency --out comparison_report.json
     """
     keep_freed_memory()
-    held_out = options.check_split(split)
-    setting = options.evaluation_setting(multi_step)
+    held_out = values.check_split(split)
+    setting = values.evaluation_setting(multi_step)
     if len(models) < 2:
         raise ConfigError(f"{len(models)} model given; compare needs two, such as a checkpoint and {BASELINE}")
     if not -100 <= threshold <= 100:
@@ -77,129 +81,131 @@ def compare(
     if out is not None:
         check_writable(out)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         # A model that is named twice is evaluated once.
         loaded = {name: _load(name) for name in dict.fromkeys(models)}
-        graphs = _load_graphs(loaded, data_path, reading.given())
-        baseline: dict[str, Any] = {}
-        entrants = {
-            name: _evaluate(name, found, graphs[name], held_out, setting, baseline) for name, found in loaded.items()
-        }
+        graphs = _load_graphs(loaded, data_path, reading)
+        evaluate = _ModelEvaluator(held_out, setting)
+        entrants = {name: evaluate(name, found, graphs[name]) for name, found in loaded.items()}
 
         from tirgn_eqx.evaluate.compare import compare as compare_entrants
 
         comparisons = [
-            compare_entrants(
-                entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples
-            ).to_dict()
+            compare_entrants(entrants[models[0]], entrants[name], threshold=threshold / 100, resamples=resamples)
             for name in models[1:]
         ]
-    report = {"passed": all(found["passed"] for found in comparisons), "comparisons": comparisons}
-    if len(comparisons) == 1:
-        report = comparisons[0]
+    # One comparison is a document of its own, several are a list in one.
+    documents = [one.to_dict() for one in comparisons]
+    report = {"passed": all(one.passed for one in comparisons), "comparisons": documents}
+    if len(documents) == 1:
+        report = documents[0]
     if out is not None:
         write_text(out, output.to_json(report))
     if as_json:
         output.print_json(report)
     else:
-        for found in comparisons:
-            _show(found)
+        for one in comparisons:
+            output.print_result(tables.format_dataset(graphs[models[0]].describe()))
+            _show(one)
         if out is not None:
             output.print_note(f"the whole report is in {out}")
 
 
-def _load(name: str) -> Any:
-    """(model, config, metadata) of a checkpoint, or the variant of the baseline as a string."""
+def _load(name: str) -> LoadedCheckpoint | str:
+    """A checkpoint, or the variant of the baseline."""
     kind, _, variant = name.partition(":")
     # An existing file of this name is taken for a checkpoint.
     if kind == BASELINE and not Path(name).exists():
-        if variant not in ("", *options.VARIANTS):
-            raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(options.VARIANTS)}")
-        return variant or options.VARIANTS[0]
-
-    from tirgn_eqx.checkpoint.models import load_model
-
-    return load_model(name)
+        if variant not in ("", *values.VARIANTS):
+            raise ConfigError(f"{name!r}: the variants of {BASELINE} are {', '.join(values.VARIANTS)}")
+        return variant or values.VARIANTS[0]
+    return LoadedCheckpoint.load(Path(name))
 
 
-def _load_graphs(loaded: dict[str, Any], data_path: str | None, reading: dict[str, Any]) -> "dict[str, TemporalGraph]":
+def _load_graphs(
+    loaded: Mapping[str, LoadedCheckpoint | str], data_path: str | None, reading: options.ReadingFlags
+) -> "dict[str, TemporalGraph]":
     """The facts that all models can forecast, by name of the model: with the ids of each checkpoint, and for the
     baseline with those of the first checkpoint, so that both rank the same candidates."""
-    from tirgn_cli import output
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.vocabulary import match_checkpoints
 
-    metadata = {name: found[2] for name, found in loaded.items() if not isinstance(found, str)}
-    if not metadata:
+    checkpoints = {name: found for name, found in loaded.items() if isinstance(found, LoadedCheckpoint)}
+    if not checkpoints:
         if data_path is None:
             raise ConfigError("no checkpoint says which data to use; give --data-path")
-        return dict.fromkeys(loaded, load_graph(data_path, **reading))
-    first = next(iter(metadata))
-    provenance = metadata[first].provenance
-    data = load_evaluation_graph(Path(first), data_path, provenance, reading)
-    graphs = dict(zip(metadata, match_checkpoints(data, metadata)))
+        return dict.fromkeys(loaded, load_graph(data_path, **reading.given()))
+    first, found = next(iter(checkpoints.items()))
+    data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
+    matched = match_checkpoints(data, {name: one.metadata for name, one in checkpoints.items()})
+    graphs = dict(zip(checkpoints, matched))
     for name, graph in graphs.items():
-        difference = describe_difference(graph, data, metadata[name])
+        # Each checkpoint has its own: one may have been trained on these facts and another not.
+        difference = describe_difference(graph, data, checkpoints[name])
         if difference is not None:
             output.print_warning(f"{name}: {difference}")
     return dict.fromkeys(loaded, graphs[first]) | graphs
 
 
-def _evaluate(
-    name: str, loaded: Any, graph: "TemporalGraph", split: Any, setting: Any, baseline: dict[str, Any]
-) -> "EvaluatedModel":
-    """Evaluate one model. `baseline` keeps the index and parameters of the baseline for its other variants."""
-    from tirgn_cli import output
-    from tirgn_eqx.evaluate.compare import EvaluatedModel
+class _ModelEvaluator:
+    """Evaluates one model after another on a split. The index and the parameters of the baseline are found once and
+    kept for its other variants."""
 
-    with output.working(f"evaluating {name} on {graph.name}"):
-        if isinstance(loaded, str):
-            from tirgn_eqx.data.index.recurrence import build_recurrence_index
-            from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
+    def __init__(self, split: values.HeldOutSplit, setting: values.EvaluationSetting):
+        self.split: values.HeldOutSplit = split
+        self.setting: values.EvaluationSetting = setting
+        self._baseline: tuple[RecurrenceIndex, Recurrency] | None = None
 
-            if not baseline:
-                index = build_recurrence_index(graph)
-                baseline |= {"index": index, "model": search_recurrency(graph, setting=setting, index=index)}
-            evaluator = RecurrencyEvaluator(graph, split, setting, baseline["index"])
-            return EvaluatedModel(name, BASELINE, evaluator(baseline["model"].variant(loaded)))
+    def __call__(self, name: str, loaded: LoadedCheckpoint | str, graph: "TemporalGraph") -> "EvaluatedModel":
+        """The evaluation of a checkpoint, or of a variant of the baseline."""
+        from tirgn_eqx.evaluate.compare import EvaluatedModel
 
-        from tirgn_eqx.evaluate.protocol import evaluate_model
+        with output.working(f"evaluating {name} on {graph.name}"):
+            if isinstance(loaded, str):
+                return EvaluatedModel(name, BASELINE, self._evaluate_baseline(loaded, graph))
 
-        model, config, metadata = loaded
-        window = config.window()
-        evaluation = evaluate_model(model, graph, split=split, setting=setting, **window)
-        matches = metadata.checksum == graph.checksum
-        return EvaluatedModel(name, metadata.model_type, evaluation, matches)
+            from tirgn_eqx.evaluate.protocol import evaluate_model
+
+            config = loaded.config
+            evaluation = evaluate_model(loaded.model, graph, split=self.split, setting=self.setting, **config.window())
+            return EvaluatedModel(name, config.model_type, evaluation, loaded.metadata.checksum == graph.checksum)
+
+    def _evaluate_baseline(self, variant: str, graph: "TemporalGraph") -> "Evaluation":
+        from tirgn_eqx.data.index.recurrence import build_recurrence_index
+        from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
+
+        if self._baseline is None:
+            index = build_recurrence_index(graph)
+            self._baseline = index, search_recurrency(graph, setting=self.setting, index=index)
+        index, model = self._baseline
+        return RecurrencyEvaluator(graph, self.split, self.setting, index)(model.variant(variant))
 
 
-def _show(report: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
-
-    one, two = report["models"]
-    output.print_result(tables.format_dataset(report["dataset"]))
-    output.print_result(f"A: {one['name']} ({one['model_type']})")
-    output.print_result(f"B: {two['name']} ({two['model_type']})")
-    rows = []
-    for key, difference in report["difference"].items():
-        low, high = difference["interval_points"]
-        numbers = [f"{difference['points']:+.2f}", f"{low:+.2f} .. {high:+.2f}"]
-        rows.append([tables.METRICS[key], one["entity"][key], two["entity"][key], *numbers])
+def _show(comparison: "Comparison") -> None:
+    one, two = comparison.models
+    output.print_result(f"A: {one.name} ({one.model_type})")
+    output.print_result(f"B: {two.name} ({two.model_type})")
+    rows: list[list[object]] = []
+    for key, difference in comparison.difference.items():
+        low, high = difference.interval_points
+        numbers = [f"{difference.points:+.2f}", f"{low:+.2f} .. {high:+.2f}"]
+        rows.append([tables.METRICS[key], one.entity[key], two.entity[key], *numbers])
     caption = (
-        f"entity, both directions, {report['split']}, {one['setting']}, time-aware filter; A - B in points, "
+        f"entity, both directions, {comparison.split}, {one.setting}, time-aware filter; A - B in points, "
         "95 % interval of a paired bootstrap over queries"
     )
     tables.print_table(tables.make_table("Comparison", ["", "A", "B", "A - B", "interval"], rows, caption))
     rows = []
-    for part in (part for kind in ("recurrence", "direction", "relation") for part in report["strata"][kind]):
-        if "mrr" in part:
-            low, high = part["interval"]
-            numbers = [f"{100 * part['difference']:+.2f}", f"{100 * low:+.2f} .. {100 * high:+.2f}"]
-            rows.append([part["name"], part["queries"], *part["mrr"], *numbers])
+    for part in (part for kind in ("recurrence", "direction", "relation") for part in comparison.strata[kind]):
+        # A stratum without queries has none of them.
+        if part.mrr is not None and part.difference is not None and part.interval is not None:
+            low, high = part.interval
+            numbers = [f"{100 * part.difference:+.2f}", f"{100 * low:+.2f} .. {100 * high:+.2f}"]
+            rows.append([part.name, part.queries, *part.mrr, *numbers])
     columns = ["MRR by kind of query", "queries", "A", "B", "A - B", "interval"]
     tables.print_table(tables.make_table("", columns, rows))
-    percent, limit = report["difference"]["mrr"]["percent"], 100 * report["threshold"]
-    verdict = "passed" if report["passed"] else "NOT passed"
+    percent, limit = comparison.difference["mrr"].percent, 100 * comparison.threshold
+    assert percent is not None  # an MRR is above 0
+    verdict = "passed" if comparison.passed else "NOT passed"
     side = "above" if percent >= 0 else "below"
     output.print_result(f"{verdict}: A's MRR is {abs(percent):.2f} % {side} B's (threshold {limit:+g} %)")

@@ -1,22 +1,17 @@
 """`tirgn data convert`: data of any form into a folder of text or an event table, with splits cut by time."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_cli.common import check_writable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
 @options.command(
-    num_days=Annotated[
-        int | None,
-        options.num_days(
-            "of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
-        ),
-    ]
+    num_days="of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
 )
 def convert(
     source: Annotated[
@@ -70,8 +65,6 @@ def convert(
 
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """
-    from tirgn_cli import output, tables
-
     check_writable(out, folder=True)
     keep_freed_memory()
     with output.stdout_to_stderr():
@@ -86,12 +79,12 @@ def convert(
         is_table = out.suffix.lower() in TABLE_SUFFIXES
         needed = options_to_read_back(graph).given() if is_table else {}
     counts = dict(zip(("train", "valid", "test"), graph.split_counts.sum(1).tolist()))
-    document: dict[str, Any] = {"out": str(out), "form": "events" if is_table else "folder"} | graph.describe()
-    document |= {"options": needed} if is_table else {"splits": counts}
+    described = graph.describe()
     if as_json:
-        output.print_json(document)
+        more = {"options": needed} if is_table else {"splits": counts}
+        output.print_json({"out": str(out), "form": "events" if is_table else "folder", **described, **more})
         return
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
-    rows = {name: document[name] for name in ("facts", "entities", "relations", "snapshots")}
+    rows = {name: described[name] for name in ("facts", "entities", "relations", "snapshots")}
     rows |= ({} if is_table else counts) | {"next": f"tirgn data stats {out} {flags}".rstrip()}
     tables.print_table(tables.make_pairs(f"{out}, written", rows))

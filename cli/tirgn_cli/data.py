@@ -1,11 +1,12 @@
 """`tirgn data`: the group of its commands, and `list`, `get` and `stats`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_cli.collect import collect
 from tirgn_cli.convert import convert
 from tirgn_cli.ingest import ingest
@@ -28,8 +29,6 @@ def list_data(as_json: options.Json = False) -> None:
 
     Example: tirgn data list
     """
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data.readers.published import SOURCE, list_published
 
@@ -79,8 +78,6 @@ def get(
 
     Example: tirgn data get YAGO --from datasets --out data/YAGO
     """
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.data.readers.published import SOURCE, find_published, get_published
@@ -88,7 +85,7 @@ def get(
         one = find_published(name)
         place = out or Path("data") / one.name
 
-        def show_retry(record: dict[str, Any]) -> None:
+        def show_retry(record: Mapping[str, Any]) -> None:
             if record["event"] == "retry":
                 wait = tables.format_duration(record["wait"])
                 output.print_note(f"{record['name']}: {record['why']}; again in {wait}")
@@ -96,6 +93,7 @@ def get(
         with output.working(f"getting {one.name}"):
             files = get_published(one, place, source or SOURCE, tell=show_retry)
             graph = load_graph(place)
+    # Of a few sets, a checksum is not known for every file.
     for file in (file for file, state in files.items() if state == "unverified"):
         output.print_warning(f"{place / file}: no checksum of it is known, so it was not verified")
     if as_json:
@@ -131,8 +129,6 @@ def stats(
 
     Example: tirgn data stats sim
     """
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.data import graph_statistics, load_graph
 
@@ -143,9 +139,7 @@ def stats(
         _show(dict(statistics))
 
 
-def _show(statistics: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
-
+def _show(statistics: Mapping[str, Any]) -> None:
     by_split = {
         "facts": statistics["facts"],
         "snapshots": statistics["snapshots"],
@@ -177,7 +171,7 @@ def _show(statistics: dict[str, Any]) -> None:
     output.print_result(f"sha256 {statistics['sha256']}")
 
 
-def _describe_lines(read: dict[str, Any]) -> str:
+def _describe_lines(read: Mapping[str, object]) -> str:
     """What the lines of a source were: `303: 300 facts, 3 blank`."""
     words = {"facts": "facts", "blank": "blank", "bad": "bad", "outside": "outside the days", "thinned": "thinned out"}
     parts = [f"{read[key]:,} {word}" for key, word in words.items() if read[key]]

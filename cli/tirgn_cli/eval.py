@@ -1,16 +1,56 @@
 """`tirgn eval`."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options
-from tirgn_cli.common import describe_difference, load_evaluation_graph
+from tirgn_cli import options, output, tables, values
+from tirgn_cli.common import LoadedCheckpoint, load_matched_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
+
+if TYPE_CHECKING:
+    from tirgn_eqx.evaluate.calibrate import Calibration
+    from tirgn_eqx.evaluate.explain import Explanation
+    from tirgn_eqx.evaluate.ranks import Temperature
+    from tirgn_eqx.evaluate.results import CalibrationFigures, Evaluation, EvaluationReport
+    from tirgn_eqx.evaluate.tgb import TGBReport
 
 MODELS = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
 PROTOCOLS = ("own", "tgb")
 SHARES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class CalibratedFigures:
+    """Temperatures that were fitted on the valid split, and what they change on the split that is evaluated."""
+
+    found: "Calibration"
+    nll: float
+    figures: "CalibrationFigures"
+
+    def to_dict(self) -> dict[str, object]:
+        """As `--json` prints it."""
+        return self.found.to_dict() | {"nll": self.nll} | self.figures.to_dict()
+
+
+@dataclass(frozen=True)
+class ExplainedForecast:
+    """The most probable answer to a query and the one that happened, each with what contributes to it."""
+
+    forecast: "Explanation"
+    happened: "Explanation"
+
+    @property
+    def answer(self) -> str:
+        """The name of what happened."""
+        return getattr(self.happened, self.happened.predicted)
+
+    def to_dict(self) -> dict[str, object]:
+        """As `--json` prints it."""
+        truth = {"happened": self.answer, "happened_probability": self.happened.probability}
+        return self.forecast.to_dict() | truth
 
 
 @options.command()
@@ -77,137 +117,153 @@ def evaluate(
     Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
     """
     keep_freed_memory()
-    held_out = options.check_split(split)
-    options.check_choice("--model", model_type, MODELS)
-    setting = options.evaluation_setting(multi_step, feed_back)
-    options.check_choice("--protocol", protocol, PROTOCOLS)
+    held_out = values.check_split(split)
+    values.check_choice("--model", model_type, MODELS)
+    setting = values.evaluation_setting(multi_step, feed_back)
+    values.check_choice("--protocol", protocol, PROTOCOLS)
     for option, given in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
         if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
-        from tirgn_eqx.checkpoint.models import load_model
-
-        model, config, metadata = load_model(checkpoint, model_type)
-        kind = config.model_type
-        if explain and not kind.endswith("evidence"):
-            raise ConfigError(f"--explain: {checkpoint} holds {kind}, which cannot; train with --model evidence")
-
-        from tirgn_eqx.data.vocabulary import match_checkpoint
-
-        provenance = metadata.provenance
-        data = load_evaluation_graph(checkpoint, data_path, provenance, reading.given())
-        graph = match_checkpoint(data, metadata, checkpoint)
-        difference = describe_difference(graph, data, metadata)
+        loaded = LoadedCheckpoint.load(checkpoint, model_type)
+        model, config = loaded.model, loaded.config
+        # Before the data are read, which may take long.
+        if explain and not config.model_type.endswith("evidence"):
+            raise ConfigError(
+                f"--explain: {checkpoint} holds {config.model_type}, which cannot; train with --model evidence"
+            )
+        graph, data, difference = load_matched_graph(loaded, data_path, reading)
         if difference is not None:
             output.print_warning(difference)
 
         window = config.window()
+        calibrated, explanations = None, None
         if protocol == "tgb":
             from tirgn_eqx.evaluate.tgb import check_tgb, evaluate_tgb
 
             check_tgb(graph, data)
             with output.working(f"evaluating {graph.name}"):
-                document = evaluate_tgb(model, graph, split=held_out, **window).to_dict()
+                report = evaluate_tgb(model, graph, split=held_out, **window)
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
             with output.working(f"evaluating {graph.name}"):
-                evaluator: Any = make_evaluator(model, graph, split=held_out, setting=setting, **window)
+                evaluator = make_evaluator(model, graph, split=held_out, setting=setting, **window)
                 evaluation = evaluator(model)
-            document = evaluation.to_dict()
+            report = evaluation.report()
             if calibrate:
                 with output.working(f"calibrating on the valid split of {graph.name}"):
                     on_valid = evaluator
                     if held_out != "valid":
                         on_valid = make_evaluator(model, graph, split="valid", setting=setting, **window)
-                    document["calibrated"] = _calibrate(checkpoint, model, evaluator, on_valid)
+                    calibrated = _calibrate(
+                        checkpoint,
+                        lambda temperature: evaluator(model, temperature),
+                        lambda temperature: on_valid(model, temperature),
+                    )
             if explain:
-                document["explanations"] = _explain(model, evaluation, explain, window["history_len"])
-    document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None, "model_type": kind}
-    document |= {"seed": config.seed, "versions": metadata.versions}
-    if as_json:
-        output.print_json(document)
-    else:
-        _show(document)
+                explanations = _explain(loaded, evaluation, explain)
+    if not as_json:
+        output.print_result(tables.format_dataset(graph.describe()))
+        _show(f"{held_out} figures of {checkpoint}", report, calibrated, explanations or [])
+        return
+    document: dict[str, object] = report.to_dict()
+    if calibrated is not None:
+        document["calibrated"] = calibrated.to_dict()
+    if explanations is not None:
+        document["explanations"] = [one.to_dict() for one in explanations]
+    document |= {
+        "checkpoint": str(checkpoint),
+        "checksum_matches": difference is None,
+        "model_type": config.model_type,
+        "seed": config.seed,
+        "versions": loaded.metadata.versions,
+    }
+    output.print_json(document)
 
 
-def _calibrate(checkpoint: Path, model: Any, evaluator: Any, on_valid: Any) -> dict[str, Any]:
-    """Fit temperatures on the valid split and save them in the checkpoint.
-
-    **Returns:** the temperatures, and the figures that they give on the split of `evaluator`.
-    """
+def _calibrate(
+    checkpoint: Path,
+    evaluate_split: "Callable[[Temperature], Evaluation]",
+    evaluate_valid: "Callable[[Temperature], Evaluation]",
+) -> CalibratedFigures:
+    """Fit temperatures on the valid split, save them in the checkpoint, and evaluate the split with them."""
     from tirgn_eqx.checkpoint.models import save_calibration
     from tirgn_eqx.evaluate.calibrate import fit_temperature
 
-    found = fit_temperature(lambda temperature: on_valid(model, temperature))
+    found = fit_temperature(evaluate_valid)
     save_calibration(checkpoint, found.to_dict())
-    after = evaluator(model, found.pair)
-    return found.to_dict() | {"nll": after.entity["nll"], **after.calibration.to_dict()}
+    after = evaluate_split(found.pair)
+    assert after.calibration is not None  # as for every model that has a temperature
+    return CalibratedFigures(found, after.entity["nll"], after.calibration)
 
 
-def _explain(model: Any, evaluation: Any, number: int, history_len: int) -> list[dict[str, Any]]:
-    """The most probable answers to `number` queries spread evenly over the split, each with the events that contribute
-    to it, and the answer that happened."""
+def _explain(loaded: LoadedCheckpoint, evaluation: "Evaluation", number: int) -> list[ExplainedForecast]:
+    """The forecasts of `number` queries spread evenly over the split."""
     import numpy as np
 
     from tirgn_eqx.evaluate.explain import Explainer
     from tirgn_eqx.evaluate.strata import split_queries
+    from tirgn_eqx.models import Evidence, Mixture
 
-    graph, snapshots = evaluation.graph, np.unique(evaluation.snapshot)
+    model, graph, snapshots = loaded.model, evaluation.graph, np.unique(evaluation.snapshot)
+    assert isinstance(model, Evidence | Mixture)
     subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
     # In the multi-step setting, nothing from the beginning of the split on is known.
     before = None if evaluation.setting == "single-step" else int(snapshots[0])
-    explain, explanations = Explainer(model, graph, history_len=history_len), []
+    explain = Explainer(model, graph, history_len=loaded.config.window()["history_len"])
+    explanations = []
     for row in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
-        query = int(subject[row]), int(relation[row])
-        forecast = explain(*query, None, int(snapshot[row]), before)
+        query, target = (int(subject[row]), int(relation[row])), int(snapshot[row])
+        forecast = explain(*query, None, target, before)
         # The answer that happened may be none of the most probable ones, so it is explained separately.
-        happened = explain(*query, int(answer[row]), int(snapshot[row]), before)
-        named = happened.to_dict()
-        truth = {"happened": named[named["predicted"]], "happened_probability": happened.probability}
-        explanations.append(forecast.to_dict() | truth)
+        explanations.append(ExplainedForecast(forecast, explain(*query, int(answer[row]), target, before)))
     return explanations
 
 
-def _show(document: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
+def _show(
+    title: str,
+    report: "EvaluationReport | TGBReport",
+    calibrated: CalibratedFigures | None,
+    explanations: list[ExplainedForecast],
+) -> None:
+    from tirgn_eqx.evaluate.results import EvaluationReport
 
-    output.print_result(tables.format_dataset(document["dataset"]))
-    title = f"{document['split']} figures of {document['checkpoint']}"
-    tables.print_table(tables.make_metrics_table(title, document))
-    figures = "Brier score {brier:.4f}, expected error {ece:.4f}"
-    if before := document.get("calibration"):
-        output.print_result(f"calibration: {figures.format(**before)}")
-    if after := document.get("calibrated"):
-        degrees = " and ".join(f"{value:.3f} for {kind} queries" for kind, value in after["temperature"].items())
+    tables.print_table(tables.make_metrics_table(title, report))
+    if isinstance(report, EvaluationReport) and report.calibration is not None:
+        output.print_result(f"calibration: {_describe_calibration(report.calibration)}")
+    if calibrated is not None:
+        temperature = calibrated.found.temperature
+        degrees = " and ".join(f"{value:.3f} for {kind} queries" for kind, value in temperature.items())
         output.print_result(f"calibrated: temperature {degrees}, fitted on valid and saved in the checkpoint")
-        output.print_result(f"with it: {figures.format(**after)}, NLL {after['nll']:.4f}")
-    for forecast in document.get("explanations", []):
-        _show_explanation(forecast)
+        output.print_result(f"with it: {_describe_calibration(calibrated.figures)}, NLL {calibrated.nll:.4f}")
+    for explained in explanations:
+        _show_explanation(explained)
 
 
-def _show_explanation(forecast: dict[str, Any]) -> None:
-    from tirgn_cli import tables
+def _describe_calibration(figures: "CalibrationFigures") -> str:
+    return f"Brier score {figures.brier:.4f}, expected error {figures.ece:.4f}"
 
-    predicted = forecast["predicted"]
-    parts = {key: "?" if key == predicted else forecast[key] for key in ("subject", "relation", "object")}
-    rows: list[list[Any]] = []
-    for share in forecast["shares"]:
-        what = share["kind"]
+
+def _show_explanation(explained: ExplainedForecast) -> None:
+    forecast = explained.forecast
+    candidate = getattr(forecast, forecast.predicted)
+    who, whom = ("?" if part == forecast.predicted else getattr(forecast, part) for part in ("subject", "object"))
+    rows: list[list[object]] = []
+    for share in forecast.shares:
+        what = share.kind
         if what == "event":
-            what = f"{share['subject']} - {share['relation']} - {share['object']}"
+            what = f"{share.subject} - {share.relation} - {share.object}"
         elif what == "popularity":
-            what = f"others with {forecast[predicted]} in this"
-        last = share.get("last")
-        rows.append([what, share.get("events"), None if last is None else str(last), f"{100 * share['share']:.1f} %"])
+            what = f"others with {candidate} in this"
+        last = None if share.last is None else str(share.last)
+        rows.append([what, share.events, last, f"{100 * share.share:.1f} %"])
     if len(rows) > SHARES_SHOWN:
         rows[SHARES_SHOWN:] = [[f"{len(rows) - SHARES_SHOWN} more", None, None, ""]]
-    title = f"{parts['subject']} - {parts['relation']} - {parts['object']}  at {forecast['time']}"
+    title = f"{who} - {forecast.relation} - {whom}  at {forecast.time}"
     caption = (
-        f"forecast: {forecast[predicted]} ({100 * forecast['probability']:.1f} %); "
-        f"happened: {forecast['happened']} ({100 * forecast['happened_probability']:.1f} %)"
+        f"forecast: {candidate} ({100 * forecast.probability:.1f} %); "
+        f"happened: {explained.answer} ({100 * explained.happened.probability:.1f} %)"
     )
     tables.print_table(tables.make_table(title, ["source", "events", "last at", "share"], rows, caption))

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from tirgn_cli import options
-from tirgn_eqx.config import GivenSettings
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError
 
 
 @options.command()
 def import_torch(
+    ctx: options.CommandContext,
     state: Annotated[
         Path,
         typer.Argument(metavar="STATE", help="state_dict of the released model: an .npz of its tensors, or a .pt file"),
@@ -47,15 +47,10 @@ def import_torch(
     """
     if out.suffix != ".npz":
         raise ConfigError(f"--out {str(out)!r}: a checkpoint is an .npz file; try {out.name}.npz")
-    flags = options.given(
-        num_layers=num_layers, history_len=history_len, history_rate=history_rate, l2_normalize=l2_normalize
-    )
-    given = GivenSettings(preset, file=config_file, assignments=assignments or (), options=flags)
+    given = values.given_settings(ctx.params)
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")
     settings = given.settings()
-
-    from tirgn_cli import output, tables
 
     with output.stdout_to_stderr():
         from tirgn_eqx.checkpoint.released import import_torch as write_checkpoint

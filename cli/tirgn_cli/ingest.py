@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import options
+from tirgn_cli import options, output, tables, values
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
@@ -34,10 +34,10 @@ def ingest(
         options.option(
             metavar="FILE",
             help="event table to make or to add to; its report and its malformed lines go to files beside it "
-            f"(default: {options.EVENTS_FILE})",
+            f"(default: {values.EVENTS_FILE})",
             panel=options.OUTPUT,
         ),
-    ] = options.EVENTS_FILE,
+    ] = values.EVENTS_FILE,
     actor: Annotated[
         str,
         options.choice(
@@ -113,13 +113,12 @@ def ingest(
         drop_generic_actors=drop_generic_actors,
         keep_duplicates=keep_duplicates,
     )
+    # Before the raw files are read, which may take long.
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: an event table is a .parquet file; give it this ending")
 
     check_writable(out)
     keep_freed_memory()
-
-    from tirgn_cli import output
 
     with output.stdout_to_stderr():
         from tirgn_eqx.gdelt.ingest import ingest as make_table
@@ -159,8 +158,6 @@ def _show_progress() -> "Iterator[Callable[[IngestProgress], None] | None]":
     """Show on a terminal how far the ingest is."""
     from rich.text import Text
 
-    from tirgn_cli import output
-
     console = output.stderr()
     if not console.is_terminal or output.quiet:
         yield None
@@ -170,26 +167,24 @@ def _show_progress() -> "Iterator[Callable[[IngestProgress], None] | None]":
 
 
 def _show(report: "IngestReport") -> None:
-    from tirgn_cli.tables import make_pairs, make_table, print_table
-
     files = _spell(report.files.model_dump(exclude={"unreadable"}))
-    print_table(make_pairs("Files", files | {"unreadable": len(report.files.unreadable)}))
-    print_table(make_pairs("Rows", {"read": report.rows["read"]} | _spell(report.rows)))
+    tables.print_table(tables.make_pairs("Files", files | {"unreadable": len(report.files.unreadable)}))
+    tables.print_table(tables.make_pairs("Rows", {"read": report.rows["read"]} | _spell(report.rows)))
     if report.malformed.reasons:
-        print_table(make_pairs("Malformed rows by reason", report.malformed.reasons))
+        tables.print_table(tables.make_pairs("Malformed rows by reason", report.malformed.reasons))
         rows = [[bad.file, bad.line, bad.reason] for bad in report.malformed.first[:ROWS_SHOWN]]
-        print_table(make_table("", ["first", "line", "reason"], rows))
+        tables.print_table(tables.make_table("", ["first", "line", "reason"], rows))
     if any(report.late.values()):
-        print_table(make_pairs("Days late", _spell(report.late)))
+        tables.print_table(tables.make_pairs("Days late", _spell(report.late)))
     events = {name.replace("_", " "): value for name, value in report.events}
-    print_table(make_pairs(f"{report.table}, {'written' if report.written else 'unchanged'}", events))
+    tables.print_table(tables.make_pairs(f"{report.table}, {'written' if report.written else 'unchanged'}", events))
     for name, gaps in report.missing.items():
         if gaps.count:
             rows = [[gap.first, gap.last, gap.count] for gap in gaps.ranges[:ROWS_SHOWN]]
             more = len(gaps.ranges) - len(rows)
             caption = f"and {more:,} more ranges, see the report" if more else ""
             title = f"{gaps.count:,} missing {name.replace('_', ' ')}"
-            print_table(make_table(title, ["first", "last", "count"], rows, caption))
+            tables.print_table(tables.make_table(title, ["first", "last", "count"], rows, caption))
 
 
 def _spell(counts: dict[str, int]) -> dict[str, int]:

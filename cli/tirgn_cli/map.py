@@ -1,11 +1,11 @@
 """`tirgn data map`: data of any form into a folder of memory-mapped columns."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
@@ -61,25 +61,23 @@ def map_data(
 
     Example: tirgn data map events.parquet --num-days 0 --out data/mapped --history
     """
-    from tirgn_cli import output, tables
-
     keep_freed_memory()
     with output.stdout_to_stderr():
         from tirgn_eqx.data import map_data as write_mapped
         from tirgn_eqx.data.index.history import mapped_vocabulary
 
         graph = write_mapped(source, out, name=name, **reading.given())
+        # Of the facts alone: an index of the history lies beside them, in a folder of its own.
         size = sum(file.stat().st_size for folder in out.expanduser().glob("facts-*") for file in folder.iterdir())
-        document: dict[str, Any] = {"folder": str(out)} | graph.describe() | {"bytes": size}
-        if history:
-            document["history"] = mapped_vocabulary(graph, memory_mb=memory_mb).report()
+        described = graph.describe()
+        report = mapped_vocabulary(graph, memory_mb=memory_mb).report() if history else None
     if as_json:
-        output.print_json(document)
+        more = {} if report is None else {"history": report}
+        output.print_json({"folder": str(out), **described, "bytes": size, **more})
         return
-    report = document.pop("history", {})
-    title, sha256 = f"{document.pop('folder')}, written", document.pop("sha256")
-    tables.print_table(tables.make_pairs(title, document))
-    if report:
+    counts = {name: value for name, value in described.items() if name != "sha256"}
+    tables.print_table(tables.make_pairs(f"{out}, written", counts | {"bytes": size}))
+    if report is not None:
         rows = {name.replace("_", " "): value for name, value in report.items()}
         tables.print_table(tables.make_pairs("History", rows))
-    output.print_result(f"sha256 {sha256}")
+    output.print_result(f"sha256 {described['sha256']}")

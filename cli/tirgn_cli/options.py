@@ -1,41 +1,63 @@
-"""Options that several commands share, and how they become reading options, sizes and shapes."""
+"""Options that several commands share, and the decorator that gives a command those which every command has."""
 
 import contextlib
-import dataclasses
+import copy
 import functools
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Protocol, TypedDict, Unpack, get_args, runtime_checkable
 
 import typer
+from typer.models import OptionInfo
 
 from tirgn_cli import complete
 from tirgn_cli.cache_choice import keep_programs
+from tirgn_cli.output import Session
+from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, given
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
-from tirgn_eqx.errors import ConfigError, nearest, shown
 
-EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
-HELD_OUT_SPLITS = ("valid", "test")
-VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 # Headings of the help.
 DATA, MODEL, QUERY, TRAINING, DEVICES, OUTPUT = "Data", "Model", "Query", "Training", "Devices", "Output"
 
 
-def option(*flags: str, help: str, panel: str, **more: Any) -> Any:
+@runtime_checkable
+class CommandContext(Protocol):
+    """What commands and options read of the context of a call, whose class differs between versions of typer.
+
+    **Arguments:** `params`: the options by name; `obj`: the `Session`, None for a command without the app.
+    """
+
+    params: dict[str, Any]  # of every type that an option has
+    obj: object
+
+
+class OptionTraits(TypedDict, total=False):
+    """What `option` hands on to `typer.Option`."""
+
+    metavar: str | None
+    min: float
+    max: float
+    envvar: str
+    autocompletion: Callable[..., list[str]] | None
+    callback: Callable[[CommandContext, bool], bool]
+
+
+def option(*flags: str, help: str, panel: str, **more: Unpack[OptionTraits]) -> OptionInfo:
     """An option under the heading `panel`. The help text states the default itself, because some defaults depend on
     other options."""
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
-def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> Any:
+def choice(*flags: str, choices: Iterable[str], help: str, panel: str) -> OptionInfo:
     """An option with a few possible values, which the shell completes. The command itself refuses other values."""
+    # A list, because the iterable is read twice.
     known = list(choices)
     return option(*flags, metavar="|".join(known), help=help, panel=panel, autocompletion=lambda: known)
 
 
-def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> Any:
+def setting(name: str, *flags: str, panel: str, metavar: str | None = None, default: str | None = None) -> OptionInfo:
     """The option of one setting; help, default and choices are those of `tirgn_eqx.config.training_config`.
 
     **Arguments:** `name`: of the setting; `flags`: names of the option, by default the setting's; `panel`: heading in
@@ -62,24 +84,9 @@ def value_name(one: SettingInfo) -> str | None:
     return "|".join(one.choices) or {int: "N", float: "X", bool: None}.get(one.type, "TEXT")
 
 
-def data_path(help: str) -> Any:
+def data_path(help: str) -> OptionInfo:
     """The option `--data-path`."""
     return option(metavar="PATH", autocompletion=complete.data, help=help, panel=DATA)
-
-
-def num_days(help: str) -> Any:
-    """The option `--num-days`."""
-    return option(min=0, metavar="DAYS", help=help, panel=DATA)
-
-
-def max_events(help: str) -> Any:
-    """The option `--max-events`."""
-    return option(min=0, metavar="EVENTS", help=help, panel=DATA)
-
-
-def granularity(help: str) -> Any:
-    """The option `--granularity`."""
-    return choice(choices=("15min", "hour", "day"), help=help, panel=DATA)
 
 
 DataPath = Annotated[
@@ -92,15 +99,28 @@ DataPath = Annotated[
 ]
 NumDays = Annotated[
     int | None,
-    num_days("of an event table, keep the most recent days; 0 = all (default: 30); of sim, days to simulate"),
+    option(
+        min=0,
+        metavar="DAYS",
+        help="of an event table, keep the most recent days; 0 = all (default: 30); of sim, days to simulate",
+        panel=DATA,
+    ),
 ]
 MaxEvents = Annotated[
     int | None,
-    max_events(
-        "of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)"
+    option(
+        min=0,
+        metavar="EVENTS",
+        help="of an event table, thin every day in proportion to at most this many events in all; 0 = all (default: 0)",
+        panel=DATA,
     ),
 ]
-Granularity = Annotated[str | None, granularity("of an event table, length of one snapshot (default: day)")]
+Granularity = Annotated[
+    str | None,
+    choice(
+        choices=("15min", "hour", "day"), help="of an event table, length of one snapshot (default: day)", panel=DATA
+    ),
+]
 TimeFormat = Annotated[
     str | None,
     option(
@@ -128,14 +148,6 @@ SkipBadRows = Annotated[
         panel=DATA,
     ),
 ]
-READING = {
-    "num_days": NumDays,
-    "max_events": MaxEvents,
-    "granularity": Granularity,
-    "time_format": TimeFormat,
-    "columns": Columns,
-    "skip_bad_rows": SkipBadRows,
-}
 
 Checkpoint = Annotated[
     Path,
@@ -278,11 +290,11 @@ Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
 
 
-def _switch(name: str) -> Callable[[Any, bool], bool]:
+def _switch(name: str) -> Callable[[CommandContext, bool], bool]:
     """A callback that tells the `Session` of a switch, whichever command the switch stands behind."""
 
-    def callback(ctx: Any, value: bool) -> bool:
-        if value and ctx.obj is not None:
+    def callback(ctx: CommandContext, value: bool) -> bool:
+        if value and isinstance(ctx.obj, Session):
             setattr(ctx.obj, name, True)
             ctx.obj.apply()
         return value
@@ -324,50 +336,59 @@ Debug = Annotated[
 SWITCHES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ReadingFlags:
     """How facts are read. None stands for an option that was not given, so that the reader's default holds.
 
-    A command with a parameter of this type gets the options of `READING` from `command`.
+    A command with a parameter of this type gets an option for each field from `command`.
     """
 
-    num_days: int | None = None
-    max_events: int | None = None
-    granularity: str | None = None
-    time_format: str | None = None
-    columns: str | None = None
-    skip_bad_rows: bool | None = None
+    num_days: NumDays = None
+    max_events: MaxEvents = None
+    granularity: Granularity = None
+    time_format: TimeFormat = None
+    columns: Columns = None
+    skip_bad_rows: SkipBadRows = None
 
+    # `Any`: the arguments of `load_graph` have types of their own.
     def given(self) -> dict[str, Any]:
         """The options that were given, as arguments of `load_graph`."""
         return given(**vars(self))
 
 
-def command(*, compiles: bool = True, **replaced: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+# The options of `ReadingFlags` by name.
+READING: dict[str, object] = {field.name: field.type for field in fields(ReadingFlags)}
+
+
+def command(*, compiles: bool = True, **help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that turns a function into a command.
 
     It replaces a parameter of type `ReadingFlags` by the options of `READING`, and adds the `SWITCHES` that the
     function does not declare itself; these act through their callbacks. A parameter `ctx` receives the context of the
-    call: it is declared as `Any`, because its class differs between versions of typer.
+    call.
 
-    **Arguments:** `compiles`: keep the programs that JAX compiles for the function, see `keep_programs`; `replaced`:
-    options in place of those of `READING` that have the same name.
+    **Arguments:** `compiles`: keep the programs that JAX compiles for the function, see `keep_programs`; `help`: of
+    options of `READING` that mean something else to this command.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
         if "ctx" in signature.parameters:
+            # By this class typer recognises the parameter.
             parameters[0] = parameters[0].replace(annotation=typer.Context)
         switches = {name: kind for name, kind in SWITCHES.items() if name not in signature.parameters}
         parameters += [_keyword(name, kind, False) for name, kind in switches.items()]
         reading = next((parameter for parameter in parameters if parameter.annotation is ReadingFlags), None)
         if reading is not None:
             place = parameters.index(reading)
-            parameters[place : place + 1] = [_keyword(*item, None) for item in (READING | replaced).items()]
+            parameters[place : place + 1] = [
+                _keyword(name, _with_help(kind, help[name]) if name in help else kind, None)
+                for name, kind in READING.items()
+            ]
 
         @functools.wraps(function)
-        def run(**values: Any) -> None:
+        def run(**values: Any) -> None:  # typer has made each value the type of its option
             if reading is not None:
                 values[reading.name] = ReadingFlags(**{name: values.pop(name) for name in READING})
             with keep_programs() if compiles else contextlib.nullcontext():
@@ -381,96 +402,14 @@ def command(*, compiles: bool = True, **replaced: Any) -> Callable[[Callable[...
     return decorate
 
 
-def _keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
+def _with_help(kind: object, help: str) -> object:
+    """The annotation of an option, with another help."""
+    value_type, info = get_args(kind)
+    # A copy: the original is that of all other commands.
+    other = copy.copy(info)
+    other.help = help
+    return Annotated[value_type, other]
+
+
+def _keyword(name: str, kind: object, default: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given: those that are not None."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def default_data_path() -> str:
-    """The default of `--data-path`: the processed GDELT events if they exist, otherwise the simulated world."""
-    return str(EVENTS_FILE) if EVENTS_FILE.exists() else "sim"
-
-
-def default_preset(data_path: str) -> str | None:
-    """The default of `--preset`: the simulated world has a preset of its own."""
-    return "sim" if data_path.partition(":")[0] == "sim" else None
-
-
-def parse_bytes(text: str, option: str = "--budget") -> int:
-    """The number of bytes that `12GiB` or `8G` (powers of 1024), `500MB` (powers of 1000) or `4096` stands for."""
-    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([kmgt]?)(ib|b)?\s*", text.lower())
-    if match is None:
-        raise ConfigError(f"{option} {shown(text)}: not a size; write it like 12GiB, 8G or 500MB")
-    number, unit, suffix = match.groups()
-    base = 1000 if suffix == "b" else 1024
-    # The position of the unit is the power: 0 for none, 1 for k, 2 for m.
-    size = int(float(number) * base ** " kmgt".index(unit or " "))
-    if size < 1:
-        raise ConfigError(f"{option} {text!r}: must be at least one byte")
-    return size
-
-
-def setting_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the options of a command by name, those that are settings and were given, for `GivenSettings`."""
-    known = {**all_settings(), "history": None}
-    # `--save-every` is a text that stands for either of two settings, see `save_every`.
-    found = {name: value for name, value in given(**params).items() if name in known and name != "save_every"}
-    return given(family=params.get("model")) | found | save_every(params.get("save_every"))
-
-
-SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
-
-
-def parse_shape(text: str) -> dict[str, int]:
-    """The sizes in `entities=7128,relations=230,edges=400,queries=800`; the other `SHAPE_KEYS` are optional."""
-    shape = {}
-    for part in text.split(","):
-        key, equals, value = (word.strip() for word in part.partition("="))
-        if not equals:
-            raise ConfigError(f"--shape: {shown(part)} is not name=number; names: {', '.join(SHAPE_KEYS)}")
-        if key not in SHAPE_KEYS:
-            raise ConfigError(
-                f"--shape: {shown(key)} does not exist{nearest(key, SHAPE_KEYS)}; names: {', '.join(SHAPE_KEYS)}"
-            )
-        if not re.fullmatch("[0-9]{1,9}", value) or (int(value) == 0 and key in SHAPE_KEYS[:4]):
-            raise ConfigError(f"--shape: {key} = {shown(value)} must be a whole number above 0, of at most 9 digits")
-        shape[key] = int(value)
-    missing = [key for key in SHAPE_KEYS[:4] if key not in shape]
-    if missing:
-        raise ConfigError(f"--shape {shown(text)}: {', '.join(missing)} missing; add {missing[0]}=NUMBER")
-    return shape
-
-
-def save_every(text: str | None) -> dict[str, Any]:
-    """The settings that `--save-every` stands for."""
-    if text is None:
-        return {}
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*(min)?", text.strip())
-    if match is None or (match[2] is None and "." in match[1]):
-        raise ConfigError(f"--save-every {text!r}: write steps like 200, or minutes like 10min")
-    return {"save_minutes": float(match[1])} if match[2] else {"save_every": int(match[1])}
-
-
-def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
-    """**Raises:** ConfigError unless `value` is one of the choices, or was not given."""
-    if value is not None and value not in (known := tuple(choices)):
-        raise ConfigError(f"{option} {value!r}: must be one of {', '.join(known)}")
-
-
-def check_split(split: str) -> Literal["valid", "test"]:
-    """`split` itself. **Raises:** ConfigError for a split that holds no facts to forecast."""
-    check_choice("--split", split, HELD_OUT_SPLITS)
-    return "valid" if split == "valid" else "test"
-
-
-def evaluation_setting(
-    multi_step: bool, feed_back: bool = False
-) -> Literal["single-step", "multi-step", "multi-step, fed back"]:
-    """The setting that the options name. **Raises:** ConfigError for forecasts fed back into single-step windows."""
-    if feed_back and not multi_step:
-        raise ConfigError("--feed-back: only with --multi-step; single-step windows hold what happened")
-    return "single-step" if not multi_step else "multi-step, fed back" if feed_back else "multi-step"

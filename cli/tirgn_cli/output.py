@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.status import Status
@@ -21,11 +21,28 @@ quiet = verbose = False
 _live_console: Console | None = None
 
 
+@dataclass
+class Session:
+    """The switches of one call of the command line."""
+
+    debug: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def apply(self) -> None:
+        """Set how much the library and the command say; quiet wins over verbose."""
+        global quiet, verbose
+        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        logging.getLogger("tirgn_eqx").setLevel(level)
+        quiet, verbose = self.quiet, self.verbose and not self.quiet
+
+
 def prepare_streams() -> None:
     """Make every text writable: characters that an encoding such as Windows' cp1252 lacks become escapes, and a
     stream that the caller closed discards what it is given."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        # Python gives None for a stream whose file descriptor was closed before it started.
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
         elif isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
@@ -34,6 +51,7 @@ def prepare_streams() -> None:
 
 def stdout() -> Console:
     """The console for results; it writes plain text when stdout is no terminal, and no colour with NO_COLOR."""
+    # A new one for each use, because `sys.stdout` is another object while it is redirected.
     return Console(highlight=False)
 
 
@@ -133,6 +151,7 @@ def stdout_to_stderr() -> Iterator[None]:
 def working(message: str) -> Iterator[None]:
     """Show on a terminal that something takes time."""
     console = stderr()
+    # A file would fill with the frames of the moving sign.
     if console.is_terminal and not quiet:
         with share_console(console), spinner(console, message):
             yield
@@ -146,11 +165,11 @@ def spinner(console: Console, message: str) -> Status:
     return console.status(Text(writable(message, console)), spinner=kind)
 
 
-def print_json(value: Mapping[str, Any]) -> None:
+def print_json(value: Mapping[str, object]) -> None:
     """Print `value` as one JSON document on stdout: on one line, or indented on a terminal."""
     sys.stdout.write(to_json(value, indent=2 if sys.stdout.isatty() else None))
 
 
-def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
+def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     """`value` as an ASCII JSON document with a newline at its end; a number that is not finite becomes null."""
     return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"

@@ -1,9 +1,12 @@
 """`tirgn predict`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options
+from typer.models import OptionInfo
+
+from tirgn_cli import options, output, tables
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -12,13 +15,17 @@ from tirgn_eqx.storage.atomic_write import atomic_write
 if TYPE_CHECKING:
     import polars as pl
 
-    from tirgn_eqx.forecast import Forecaster
+    from tirgn_eqx.evaluate.explain import Share
+    from tirgn_eqx.forecast import Forecast, Forecaster
+    from tirgn_eqx.forecast.facts import Fact
+    from tirgn_eqx.forecast.states import EvidenceExplanation, HistoryExplanation
 
+Document = dict[str, object]  # an alias, because `predict` has a parameter `object`
 PARTS = ("subject", "relation", "object")
 SHARES_SHOWN = 3
 
 
-def _name(help: str) -> Any:
+def _name(help: str) -> OptionInfo:
     return options.option(metavar="NAME", help=f"{help} (default: the part to forecast)", panel=options.QUERY)
 
 
@@ -89,34 +96,37 @@ def predict(
     query = (subject, relation, object)
     _check(query, queries, facts, out)
 
-    from tirgn_cli import output
-
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import check_names, read_queries
 
+        # A faulty file is told of before the model is loaded.
         table = None if queries is None else read_queries(queries)
 
         from tirgn_eqx.forecast import Forecaster
 
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **reading.given())
-        document: dict[str, Any] = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
+        document: Document = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
+        document["time"] = forecaster.time
         if queries is not None and table is not None and out is not None:
             check_names(queries, table, forecaster.names)
-            document |= {"time": forecaster.time, "queries": table.height, "out": str(out)}
             with output.working(f"answering {table.height:,} queries"):
                 _write_answers(out, forecaster, table, top)
+            found = f"{table.height:,} queries about {forecaster.time} answered; the answers are in {out}"
+            document |= {"queries": table.height, "out": str(out)}
         elif facts:
-            document |= {"time": forecaster.time, "facts": [vars(fact) for fact in forecaster.top_facts(facts)]}
+            found = forecaster.top_facts(facts)
+            document["facts"] = [vars(fact) for fact in found]
         else:
-            document |= forecaster.forecast(*query, top=top).to_dict()
+            found = forecaster.forecast(*query, top=top)
+            document |= found.to_dict()
     if as_json:
         output.print_json(document)
-    elif queries is not None:
-        output.print_note(
-            f"{document['queries']:,} queries about {document['time']} answered; the answers are in {out}"
-        )
+    elif isinstance(found, str):
+        output.print_note(found)
+    elif isinstance(found, list):
+        _show_facts(forecaster.time, found)
     else:
-        _show(document)
+        _show_forecast(found)
 
 
 def _check(query: tuple[str | None, ...], queries: Path | None, facts: int, out: Path | None) -> None:
@@ -154,42 +164,43 @@ def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", 
         (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
 
 
-def _show(document: dict[str, Any]) -> None:
-    from tirgn_cli import tables
+def _show_facts(time: int | str, facts: "Sequence[Fact]") -> None:
+    rows = [[*(printable(getattr(fact, part)) for part in PARTS), _percent(fact.probability)] for fact in facts]
+    title = f"most probable facts of {time}"
+    tables.print_table(tables.make_table(title, [*PARTS, "probability"], rows, text=PARTS))
 
-    if "facts" in document:
-        facts = document["facts"]
-        rows = [[*(printable(fact[part]) for part in PARTS), _percent(fact["probability"])] for fact in facts]
-        title = f"most probable facts of {document['time']}"
-        tables.print_table(tables.make_table(title, [*PARTS, "probability"], rows, text=PARTS))
-        return
-    subject, relation, object = (document.get(part, "?") for part in PARTS)
-    title = f"{subject} - {relation} - {object}  at {document['time']}"
-    columns, rows = [document["predicted"], "probability"], []
-    for candidate in document["candidates"]:
-        row = [candidate["name"], _percent(candidate["probability"])]
-        rows.append(row + ([_describe_reason(candidate["explanation"])] if "explanation" in candidate else []))
+
+def _show_forecast(forecast: "Forecast") -> None:
+    subject, relation, object = ("?" if part == forecast.predicted else getattr(forecast, part) for part in PARTS)
+    columns, rows = [forecast.predicted, "probability"], []
+    for candidate in forecast.candidates:
+        because = candidate.explanation
+        row = [candidate.name, _percent(candidate.probability)]
+        rows.append(row if because is None else [*row, _describe_reason(because)])
     if len(rows[0]) > len(columns):
         columns.append("because")
+    title = f"{subject} - {relation} - {object}  at {forecast.time}"
     tables.print_table(tables.make_table(title, columns, rows, text=["because"]))
 
 
-def _describe_reason(because: dict[str, Any]) -> str:
+def _describe_reason(because: "EvidenceExplanation | HistoryExplanation") -> str:
     """What contributes to a candidate, one line for each share."""
-    if "shares" not in because:
-        seen = f"happened {_count_events(because)}" if because["events"] else "never happened before"
-        return f"{seen}; {100 * because['from_history']:.0f} % from history"
+    from tirgn_eqx.forecast.states import HistoryExplanation
+
+    if isinstance(because, HistoryExplanation):
+        seen = f"happened {_count_events(because)}" if because.events else "never happened before"
+        return f"{seen}; {100 * because.from_history:.0f} % from history"
     lines = []
-    for share in because["shares"][:SHARES_SHOWN]:
-        what = share["kind"]
+    for share in because.shares[:SHARES_SHOWN]:
+        what = share.kind
         if what == "event":
-            what = f"{share['subject']} - {share['relation']} - {share['object']} ({_count_events(share)})"
-        lines.append(f"{100 * share['share']:.0f} % {printable(what)}")
+            what = f"{share.subject} - {share.relation} - {share.object} ({_count_events(share)})"
+        lines.append(f"{100 * share.share:.0f} % {printable(what)}")
     return "\n".join(lines)
 
 
-def _count_events(found: dict[str, Any]) -> str:
-    return f"{found['events']:,} x, last {found['last']}"
+def _count_events(found: "HistoryExplanation | Share") -> str:
+    return f"{found.events:,} x, last {found.last}"
 
 
 def _percent(value: float) -> str:

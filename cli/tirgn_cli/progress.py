@@ -1,7 +1,8 @@
 """The records of a training run as a live display on a terminal, and as plain lines anywhere else."""
 
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Unpack
 
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tirgn_cli import tables
-from tirgn_cli.view import View
+from tirgn_cli.view import View, ViewOptions
 from tirgn_eqx.train.events import (
     CompileRecord,
     EarlyStoppingRecord,
@@ -67,10 +68,10 @@ class Figures:
         return (now - self.started) / done * (self.total_steps - self.steps_done)
 
 
-class TrainingView(View):
+class TrainingView(View[TrainingRecord]):
     """Shows the records of `train_tirgn(on_record=...)`."""
 
-    def __init__(self, **options: Any):
+    def __init__(self, **options: Unpack[ViewOptions]):
         super().__init__(**options)
         self.figures = Figures()
         self._held, self._epoch_seconds = False, 0.0
@@ -102,8 +103,10 @@ class TrainingView(View):
             case _:
                 pass
 
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
         if self._held:
             self._show_epoch()
             self._held = False

@@ -2,15 +2,18 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tirgn_cli import complete, options
-from tirgn_cli.common import check_writable
+from tirgn_cli import complete, options, output, tables, values
+from tirgn_cli.common import LoadedCheckpoint, check_writable, load_matched_graph
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
+
+if TYPE_CHECKING:
+    from tirgn_eqx.report import TrainingRun
 
 
 @options.command()
@@ -74,12 +77,10 @@ def report(
     Example: tirgn report models/tkg comparison_report.json
     """
     keep_freed_memory()
-    options.check_split(split)
+    held_out = values.check_split(split)
     check_writable(out)
     if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
         raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
-    from tirgn_cli import output, tables
-
     with output.stdout_to_stderr():
         from tirgn_eqx.report import read_documents, render
         from tirgn_eqx.report.page import MAX_RUNS
@@ -88,7 +89,7 @@ def report(
         if len(found) > MAX_RUNS:
             raise ConfigError(f"{len(found)} runs given; a page shows {MAX_RUNS} at most: make several pages")
         if evaluate:
-            found = [_measured(run, data_path, split, samples, seed) for run in found]
+            found = [_measured(run, data_path, held_out, samples, seed) for run in found]
         page = render(found, title, comparisons)
     write_text(out, page)
     size = len(page.encode())
@@ -98,29 +99,31 @@ def report(
         output.print_result(f"{out}: {tables.format_size(size)}, {len(found)} run{'s' * (len(found) > 1)}")
 
 
-# A run is `Any` here because its class is imported late: `tirgn --help` must not wait for jax.
-def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: int) -> Any:
+def _measured(
+    run: "TrainingRun", data_path: str | None, split: values.HeldOutSplit, samples: int, seed: int
+) -> "TrainingRun":
     """`run` with its measurements, or with a line on why there are none."""
-    from tirgn_cli import output
-    from tirgn_cli.common import describe_difference, load_evaluation_graph
-    from tirgn_eqx.checkpoint.models import load_model
-    from tirgn_eqx.data.vocabulary import match_checkpoint
     from tirgn_eqx.report import measure
 
     if run.checkpoint is None:
         return run
     missing = list(run.missing)
     try:
-        model, config, metadata = load_model(run.checkpoint)
-        provenance = metadata.provenance
-        data = load_evaluation_graph(run.checkpoint, data_path, provenance, {})
-        graph = match_checkpoint(data, metadata, run.checkpoint)
-        if (difference := describe_difference(graph, data, metadata)) is not None:
+        loaded = LoadedCheckpoint.load(run.checkpoint)
+        graph, _, difference = load_matched_graph(loaded, data_path, options.ReadingFlags())
+        if difference is not None:
             missing.append(difference)
             output.print_warning(f"{run.checkpoint}: {difference}")
-        temperature = metadata.temperature
         with output.working(f"evaluating {run.checkpoint}"):
-            found = measure(model, config, graph, split=split, samples=samples, seed=seed, temperature=temperature)
+            found = measure(
+                loaded.model,
+                loaded.config,
+                graph,
+                split=split,
+                samples=samples,
+                seed=seed,
+                temperature=loaded.metadata.temperature,
+            )
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.
         output.print_warning(f"{error}; the page has no metrics of this run (--no-evaluate leaves them out)")
@@ -128,7 +131,7 @@ def _measured(run: Any, data_path: str | None, split: Any, samples: int, seed: i
     return dataclasses.replace(run, missing=tuple(missing), measurements=found)
 
 
-def _record(run: Any) -> dict[str, object]:
+def _record(run: "TrainingRun") -> dict[str, object]:
     """A run as `--json` prints it."""
     entity = run.measurements and run.measurements.metrics["entity"].model_dump(exclude_none=True)
     return {

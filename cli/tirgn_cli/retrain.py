@@ -1,13 +1,14 @@
 """`tirgn retrain`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tirgn_cli import complete, options
+from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import load_evaluation_graph
-from tirgn_eqx.config import GivenSettings
+from tirgn_cli.train import Signals, save_config
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -20,16 +21,12 @@ KEPT = "as in CKPT"
 
 
 @options.command(
-    num_days=Annotated[int | None, options.num_days(f"keep the most recent days; 0 = all (default: {KEPT})")],
-    max_events=Annotated[
-        int | None,
-        options.max_events(
-            f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})"
-        ),
-    ],
-    granularity=Annotated[str | None, options.granularity(f"length of one snapshot (default: {KEPT})")],
+    num_days=f"keep the most recent days; 0 = all (default: {KEPT})",
+    max_events=f"thin every day in proportion to at most this many events in all; 0 = all (default: {KEPT})",
+    granularity=f"length of one snapshot (default: {KEPT})",
 )
 def retrain(
+    ctx: options.CommandContext,
     *,
     checkpoint: Annotated[
         Path,
@@ -112,21 +109,20 @@ def retrain(
     keep_freed_memory()
     if not -1 <= max_regression <= 1:
         raise ConfigError(f"--max-regression {max_regression:g}: must be between -1 and 1, such as 0.01 for one point")
+    # Not the folder of CKPT itself, which stays as it is until the new model has proved to be no worse.
     model_dir = checkpoint.parent / "retrain" if model_dir is None else model_dir
-    flags = options.given(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed, logdir=logdir)
-    given = GivenSettings(file=config_file, assignments=assignments or (), options=flags)
+    given = values.given_settings(ctx.params)
 
-    from tirgn_cli import output
     from tirgn_cli.progress import TrainingView
-    from tirgn_cli.train import Signals, save_config
 
     with output.stdout_to_stderr():
         from tirgn_eqx.train.retrain import read_predecessor
         from tirgn_eqx.train.retrain import retrain as train_successor
 
         old = read_predecessor(checkpoint)
+        # The logs of the old training stay where they are.
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
-        graph = load_evaluation_graph(checkpoint, data_path, old.metadata.provenance, reading.given())
+        graph = load_evaluation_graph(checkpoint, data_path, old.metadata.provenance, reading)
         with Signals() as signals, TrainingView() as view:
             result = train_successor(
                 old,
@@ -148,6 +144,7 @@ def retrain(
             f"interrupted; {checkpoint} is unchanged, the training is saved in {model_dir}; the same command with "
             "--resume goes on from there",
         )
+        # As shells report a process that a signal ended.
         raise typer.Exit(128 + signals.number)
     assert "training" in result and "comparison" in result and "decision" in result  # as in all that ran to the end
     if not as_json:
@@ -161,11 +158,9 @@ def retrain(
         raise typer.Exit(NEW_MODEL_WORSE)
 
 
-def _show(result: "RetrainingResult", training: "TrainingResult", comparison: dict[str, Any]) -> None:
-    from tirgn_cli import tables
-
+def _show(result: "RetrainingResult", training: "TrainingResult", comparison: Mapping[str, Any]) -> None:
     window, (new, old) = result["window"], comparison["models"]
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for key, heading in tables.METRICS.items():
         found = comparison["difference"][key]
         unit, digits = ("nats", 4) if key == "nll" else ("points", 2)

@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tirgn_cli.output import stdout, writable
+
+if TYPE_CHECKING:
+    from tirgn_eqx.evaluate.results import EvaluationReport
+    from tirgn_eqx.evaluate.tgb import TGBReport
 
 METRICS = {"mrr": "MRR", "hits_at_1": "Hits@1", "hits_at_3": "Hits@3", "hits_at_10": "Hits@10", "nll": "NLL"}
 EVALUATIONS = ("entity", "entity_raw", "object", "subject", "relation", "relation_raw")
@@ -18,12 +22,13 @@ def print_table(table: Table) -> None:
     """Print a table on stdout, 80 columns wide when stdout is no terminal."""
     console = stdout()
     if not console.is_terminal:
+        # Whatever COLUMNS says: files and pipes get the same table everywhere.
         console.width = 80
     console.print(table)
 
 
 def make_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", text: Sequence[str] = ()
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", text: Sequence[str] = ()
 ) -> Table:
     """A table with a heading for each column.
 
@@ -44,7 +49,7 @@ def make_table(
     return table
 
 
-def make_pairs(title: str, rows: Mapping[str, Any]) -> Table:
+def make_pairs(title: str, rows: Mapping[str, object]) -> Table:
     """A table of names and values; a value that is None is left out."""
     table = Table(title=Text(writable(title)) if title else None, show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
@@ -55,22 +60,23 @@ def make_pairs(title: str, rows: Mapping[str, Any]) -> Table:
     return table
 
 
-def make_metrics_table(title: str, evaluation: Mapping[str, Any]) -> Table:
-    """The table of an evaluation, see `Evaluation.to_dict`, or of one by TGB's protocol."""
-    rows = [[name.replace("_", ", "), *metric_row(evaluation[name])] for name in EVALUATIONS if name in evaluation]
-    if "negatives" in evaluation:
+def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Table:
+    """The table of an evaluation, or of one by TGB's protocol."""
+    from tirgn_eqx.evaluate.results import EvaluationReport
+
+    measured = {name: getattr(report, name, None) for name in EVALUATIONS}
+    rows = [[name.replace("_", ", "), *metric_row(found)] for name, found in measured.items() if found is not None]
+    if isinstance(report, EvaluationReport):
         caption = (
-            f"TGB's protocol, single-step; negatives: {evaluation['negatives']}; {evaluation['queries']:,} queries"
+            f"{report.setting}, {report.filter}-aware filter unless raw; entity = both directions; "
+            f"{len(report.snapshots)} snapshots in {format_duration(report.seconds)}"
         )
     else:
-        caption = (
-            f"{evaluation['setting']}, {evaluation['filter']}-aware filter unless raw; entity = both directions; "
-            f"{len(evaluation['snapshots'])} snapshots in {format_duration(evaluation['seconds'])}"
-        )
+        caption = f"TGB's protocol, single-step; negatives: {report.negatives}; {report.queries:,} queries"
     return make_table(title, ["", *METRICS.values()], rows, caption)
 
 
-def metric_row(metrics: Mapping[str, Any]) -> list[Any]:
+def metric_row(metrics: Mapping[str, float]) -> list[float | None]:
     """MRR, Hits@1, Hits@3, Hits@10 and NLL of `metrics`, in the order of `METRICS`."""
     return [metrics.get(name) for name in METRICS]
 
@@ -80,7 +86,7 @@ def make_bar(total: int, done: int) -> ProgressBar:
     return ProgressBar(max(total, 1), done, style="bright_black", complete_style="cyan", finished_style="cyan")
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: object) -> str:
     """A value as a table shows it: counts with thousands separators, figures with four decimals."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
@@ -110,9 +116,10 @@ def format_duration(seconds: int | float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def format_dataset(description: Mapping[str, Any]) -> str:
-    """Name, counts and the start of the checksum of a data set, in one line."""
+def format_dataset(description: Mapping[str, object]) -> str:
+    """Name, counts and the start of the checksum of a data set, as a graph describes itself, in one line."""
     counts = [f"{description[key]:,} {key}" for key in ("facts", "entities", "relations", "snapshots")]
-    left_out = sum((description.get("left_out") or {}).values())
-    counts += [f"{left_out:,} facts with unknown names left out"] if left_out else []
-    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256'][:12]}"
+    # By split; there is no such key where nothing was left out.
+    if isinstance(left_out := description.get("left_out"), Mapping):
+        counts.append(f"{sum(left_out.values()):,} facts with unknown names left out")
+    return f"{description['name']}: {', '.join(counts)}, sha256 {description['sha256']:.12}"

@@ -1,33 +1,31 @@
 """`tirgn train`."""
 
-import copy
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from tirgn_cli import complete, options
-from tirgn_eqx.config import (
-    EvidenceTrainingConfig,
-    GivenSettings,
-    MixtureTrainingConfig,
-    TiRGNTrainingConfig,
-    TrainingConfig,
-    all_settings,
-    settings_of,
-)
+from tirgn_cli import complete, options, output, tables, values
+from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
+from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
+if TYPE_CHECKING:
+    from tirgn_eqx.train.events import TrainingResult
+
+# What `signal.signal` takes and returns; None for a handler that was not set by Python.
+Handler = Callable[[int, FrameType | None], object] | int | None
+
 
 @options.command()
 def train(
-    ctx: Any,  # see `options.command`
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,
@@ -134,17 +132,15 @@ def train(
         )
     if force and not resume:
         raise ConfigError("--force: only with --resume; add it, or leave --force out")
+    # Before JAX makes its first large array.
     keep_freed_memory()
-    source = data_path or options.default_data_path()
-    flags = options.setting_options(ctx.params)  # embedding_dim and the others, by name
-    config = GivenSettings(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
+    source = data_path or values.default_data_path()
+    config = values.given_settings(ctx.params).config(values.default_preset(source))
 
-    from tirgn_cli import output
+    # Modules that load JAX are imported only here: it takes seconds, for which `--help` must not wait.
     from tirgn_cli.progress import TrainingView
 
     with output.stdout_to_stderr():
-        from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
-
         # Processes must be connected before anything else of JAX is used, see `join`.
         connect_processes(coordinator, num_processes, process_id)
         shape = choose_mesh(mesh, coordinator)
@@ -153,90 +149,38 @@ def train(
         from tirgn_eqx.runtime.processes import PeerMonitor, is_first
 
         graph = load_graph(source, **reading.given())
+        # All processes share the folder, and one writes to it.
         if is_first():
             save_config(config, model_dir)
 
         from tirgn_eqx.train.api import train_tirgn
 
-        outputs = {"mesh": shape, "model_dir": model_dir, "run_name": run_name, "resume": resume, "force": force}
-        outputs |= {"structure": structure, "evidence": evidence}
         with Signals() as signals, PeerMonitor(exit_on_lost_process), TrainingView(quiet=not is_first()) as view:
-            result = train_tirgn(graph, config, on_record=view, stop=signals.received, **outputs)
-    result = {"dataset": graph.describe(), "seed": config.seed, **result}
+            result = train_tirgn(
+                graph,
+                config,
+                model_dir=model_dir,
+                on_record=view,
+                mesh=shape,
+                run_name=run_name,
+                resume=resume,
+                force=force,
+                structure=structure,
+                evidence=evidence,
+                stop=signals.received,
+            )
     if is_first() and as_json:
-        output.print_json(result)
+        output.print_json({"dataset": graph.describe(), "seed": config.seed, **result})
     elif is_first() and result["status"] == "complete":
-        _show_result(result)
+        _show_result(tables.format_dataset(graph.describe()), config.seed, result)
     if result["status"] != "complete":
         again = "the same command with --resume goes on from there"
         if is_first():
             told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
             output.print_line(output.stderr(), told)
-        # Of several processes, another one may have received the signal.
+        # Shells report a process that a signal ended as 128 + its number. Of several processes, another one may have
+        # received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
-
-
-class TrainCommand(TyperCommand):
-    """`tirgn train`, whose help shows the settings of the model family that the other words choose."""
-
-    context_class = typer.Context  # what `train` says it takes
-    _words, _helping = f"{__name__}.words", f"{__name__}.helping"  # keys of the context
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.meta[self._words] = list(args)
-        return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        ctx.meta[self._helping] = True
-        super().format_help(ctx, formatter)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params = super().get_params(ctx)
-        return family_params(params, ctx.meta[self._words]) if ctx.meta.get(self._helping) else params
-
-
-def family_params(params: list[Any], words: Sequence[str]) -> list[Any]:
-    """The options that the help shows: of those that are settings the ones that the family has, with its defaults, and
-    then its other settings, by name."""
-    config = _chosen_family(words)
-    parts = {"": config}
-    if issubclass(config, MixtureTrainingConfig):
-        parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
-    known, shown = settings_of(parts[""]), []
-    # Copies, because the originals parse the command line.
-    for param in map(copy.copy, params):
-        if (described := all_settings().get(param.name)) is not None:
-            one = known.get(param.name)
-            param.hidden = one is None
-            param.help = param.help if one in (None, described) else options.setting_help(one)
-        shown.append(param)
-    own = {param.name for param in params}
-    template = next(param for param in params if param.name == "logdir")
-    for prefix, part in parts.items():
-        for name, one in settings_of(part).items():
-            if prefix or name not in own:
-                # The help shows it under its name, as --set takes it; no option of this name is parsed.
-                further = copy.copy(template)
-                further.name, further.opts = f"set_{prefix}{name}", [name]
-                further.help, further.metavar = options.setting_help(one), options.value_name(one) or "true|false"
-                further.rich_help_panel = f"Settings of {part.label}, as --set {prefix}NAME=VALUE"  # pyright: ignore
-                shown.append(further)
-    return shown
-
-
-def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
-    """The family that the words of a command line choose; TiRGN where they choose none that there is."""
-    found: dict[str, str] = {}
-    # Each word is paired with the next one, for `--model regcn` as well as `--model=regcn`.
-    for word, following in zip(words, [*words[1:], ""]):
-        flag, equals, value = word.partition("=")
-        if flag in ("--model", "--history", "--preset"):
-            found[flag] = value if equals else following
-    chosen = {"family": found.get("--model"), "history": found.get("--history")}
-    try:
-        return type(GivenSettings(found.get("--preset"), options=options.given(**chosen)).config())
-    except ConfigError:
-        return TiRGNTrainingConfig
 
 
 class Signals:
@@ -245,13 +189,13 @@ class Signals:
 
     def __init__(self) -> None:
         self.number = 0
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
 
     def received(self) -> bool:
         """Whether a signal has come."""
         return self.number != 0
 
-    def _handle(self, number: int, frame: Any) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
@@ -262,7 +206,7 @@ class Signals:
             self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -280,17 +224,13 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
     return model_dir / "config.toml"
 
 
-def _show_result(result: dict[str, Any]) -> None:
-    from tirgn_cli import tables
-
-    rows = []
-    for split in ("validation", "test"):
-        measured = result.get(split) or {}
-        rows += [
-            [f"{split}, {kind}", *tables.metric_row(measured[kind])]
-            for kind in ("entity", "relation")
-            if isinstance(measured.get(kind), dict)
-        ] or ([[split, *tables.metric_row(measured)]] if "mrr" in measured else [])
+def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
+    rows = [
+        [f"{split}, {kind}", *tables.metric_row(measured[kind])]
+        for split, measured in (("validation", result["validation"]), ("test", result["test"]))
+        if measured is not None
+        for kind in ("entity", "relation")
+    ]
     if rows:
         caption = "single-step, time-aware filter, both directions, ties at their mean rank"
         tables.print_table(
@@ -302,12 +242,12 @@ def _show_result(result: dict[str, Any]) -> None:
         tables.make_pairs(
             "Training",
             {
-                "data": tables.format_dataset(result["dataset"]),
+                "data": dataset,
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
                 "best MRR": f"{tables.format_cell(best)} in validation, epoch {tables.format_cell(epoch)}",
                 "steps skipped": result["skipped_steps"] or None,
-                "seed": result["seed"],
+                "seed": seed,
                 "time": tables.format_duration(result["total_time"]),
                 "checkpoint": checkpoint,
                 "next": f"tirgn eval {checkpoint}",

@@ -1,12 +1,14 @@
 """`tirgn tune`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tirgn_cli import options
-from tirgn_eqx.config import GivenSettings, parse_assignments
+from tirgn_cli import options, output, tables, values
+from tirgn_cli.train import Signals
+from tirgn_eqx.config import parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -15,6 +17,7 @@ SEARCH = "Search"
 
 @options.command()
 def tune(
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,
@@ -133,18 +136,12 @@ def tune(
     Example: tirgn tune --data-path data/YAGO --model evidence --only --param learning_rate=1e-3:2e-2:log
     """
     keep_freed_memory()
-    source = data_path or options.default_data_path()
-    flags = options.given(
-        family=model,
-        epochs=epochs,
-        batch_size=batch_size,
-        precision=precision,
-        eval_interval=eval_interval,
-        patience=patience,
-    )
-    flags |= options.save_every(save_every)
-    config = GivenSettings(preset, recipe, config_file, assignments or (), flags).config(options.default_preset(source))
-    fixed = set(parse_assignments(assignments or [])) | set(flags)
+    source = data_path or values.default_data_path()
+    # `--seed` is that of the search, not of the trainings.
+    settings = values.given_settings(ctx.params, apart_from=("seed",))
+    config = settings.config(values.default_preset(source))
+    # What is given is the same for all trials, and not searched.
+    fixed = {*parse_assignments(assignments or []), *(settings.options or ())}
 
     from tirgn_eqx.tune.space import default_space, parse_space
 
@@ -154,9 +151,7 @@ def tune(
     if only and not given:
         raise ConfigError("--only: nothing is named by --param; name what is to be searched, or leave --only out")
 
-    from tirgn_cli import output
     from tirgn_cli.progress import TuneView
-    from tirgn_cli.train import Signals
 
     # Every trial would repeat the library's notes.
     output.hide_repeated_notes()
@@ -172,25 +167,34 @@ def tune(
 
         from tirgn_eqx.tune.search import tune as search
 
-        choose: dict[str, Any] = {"trials": trials, "space": space, "seed": seed, "pruner": pruner, "startup": startup}
-        outputs: dict[str, Any] = {"out": out, "keep_trials": keep_trials}
         with Signals() as signals, TuneView() as view:
-            found = search(graph, config, study=study, on_record=view, stop=signals.received, **choose, **outputs)
-    found = {"dataset": graph.describe(), **found}
+            found = search(
+                graph,
+                config,
+                study=study,
+                trials=trials,
+                space=space,
+                seed=seed,
+                pruner=pruner,
+                startup=startup,
+                out=out,
+                keep_trials=keep_trials,
+                on_record=view,
+                stop=signals.received,
+            )
     if as_json:
-        output.print_json(found)
+        output.print_json({"dataset": graph.describe(), **found})
     else:
-        _show(found)
+        _show(tables.format_dataset(graph.describe()), found)
     if found["status"] != "complete":
         output.print_line(
             output.stderr(), f"interrupted; {study} holds the search, and the same command goes on from there"
         )
+        # Without a signal, the trials of other processes are unfinished.
         raise typer.Exit(128 + signals.number if signals.number else 1)
 
 
-def _show(found: dict[str, Any]) -> None:
-    from tirgn_cli import tables
-
+def _show(dataset: str, found: Mapping[str, Any]) -> None:
     names = list(found["space"])
     rows = [
         [row["number"], row["state"], row["mrr"], row.get("best_epoch"), *(_value(row["params"].get(n)) for n in names)]
@@ -208,7 +212,7 @@ def _show(found: dict[str, Any]) -> None:
             tables.make_pairs(
                 "Search",
                 {
-                    "data": tables.format_dataset(found["dataset"]),
+                    "data": dataset,
                     "best trial": f"{best['number']}, validation MRR {tables.format_cell(best['mrr'])}",
                     "settings": best["config"],
                     "checkpoint": best["checkpoint"],
@@ -219,5 +223,5 @@ def _show(found: dict[str, Any]) -> None:
         )
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

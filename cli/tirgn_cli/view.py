@@ -4,40 +4,45 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from tirgn_cli import output
 
+Record = TypeVar("Record", contravariant=True)
 AnyView = TypeVar("AnyView", bound="View")
 
 
-class View:
-    """Shows records on stderr, within a `with` statement.
+class ViewOptions(TypedDict, total=False):
+    """What every view may be given.
 
     **Arguments:** `quiet`, `verbose`: show nothing, or every figure, in addition to what `--quiet` and `--verbose` ask
     for; `console`: by default stderr; `clock`: a function that returns seconds, for tests.
     """
 
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        verbose: bool = False,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.console = console or output.stderr()
-        self._quiet, self._clock = quiet or output.quiet, clock
-        self._verbose = verbose or output.verbose
-        self._last_line = clock()
+    quiet: bool
+    verbose: bool
+    console: Console
+    clock: Callable[[], float]
+
+
+class View(Generic[Record]):
+    """Shows records of one type on stderr, within a `with` statement."""
+
+    def __init__(self, **options: Unpack[ViewOptions]):
+        self.console = options.get("console") or output.stderr()
+        self._quiet = options.get("quiet", False) or output.quiet
+        self._verbose = options.get("verbose", False) or output.verbose
+        self._clock = options.get("clock", time.monotonic)
+        self._last_line = self._clock()
         self._live: Live | None = None
         self._sharing = ExitStack()
 
     def __enter__(self: AnyView) -> AnyView:
         if self.console.is_terminal and not self._quiet:
+            # Transient, so that the display is gone when the result is printed.
             live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
             live.start()
             self._live = live
@@ -52,7 +57,7 @@ class View:
             self._live.stop()
             self._live = None
 
-    def __call__(self, record: Any) -> None:  # every view has records of its own
+    def __call__(self, record: Record) -> None:
         """Show one record."""
         raise NotImplementedError
 

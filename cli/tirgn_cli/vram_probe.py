@@ -1,15 +1,34 @@
 """`tirgn vram-probe`."""
 
-import dataclasses
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tirgn_cli import options
-from tirgn_eqx.config import GivenSettings
+from tirgn_cli import options, output, tables, values
 from tirgn_eqx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tirgn_eqx.train.memory import ProblemShape
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """The document of `tirgn vram-probe`.
+
+    **Arguments:** `dataset`: None for a shape without data; `settings`: rows of `probe_memory`; `largest_batch`: for
+    the budget, 0 where none fits.
+    """
+
+    dataset: Mapping[str, object] | None
+    shape: "ProblemShape"
+    budget_bytes: int | None
+    settings: Sequence[Mapping[str, Any]]
+    largest_batch: int | None
 
 
 @options.command()
 def vram_probe(
+    ctx: options.CommandContext,
     *,
     data_path: options.DataPath = None,
     shape: Annotated[
@@ -49,14 +68,9 @@ def vram_probe(
     """
     if data_path is not None and shape is not None:
         raise ConfigError("--data-path and --shape both say how large the problem is; give one of them")
-    flags = options.given(
-        embedding_dim=embedding_dim, num_layers=num_layers, history_len=history_len, batch_size=batch_size
-    )
-    config = GivenSettings(preset, file=config_file, assignments=assignments or (), options=flags).config()
-    limit = None if budget is None else options.parse_bytes(budget)
-    sizes = None if shape is None else options.parse_shape(shape)
-
-    from tirgn_cli import output
+    config = values.given_settings(ctx.params).config()
+    limit = None if budget is None else values.parse_bytes(budget)
+    sizes = None if shape is None else values.parse_shape(shape)
 
     with output.stdout_to_stderr():
         from tirgn_eqx.train.memory import ProblemShape, largest_batch, probe_memory
@@ -67,34 +81,27 @@ def vram_probe(
         else:
             from tirgn_eqx.data import load_graph
 
-            graph = load_graph(data_path or options.default_data_path(), **reading.given())
+            graph = load_graph(data_path or values.default_data_path(), **reading.given())
             problem, description = ProblemShape.from_graph(graph, config), graph.describe()
         with output.working("compiling the training step for each setting"):
             rows = probe_memory(problem, config, budget=limit)
+            # Compiles the step for two more sizes, at least.
             largest = None if limit is None else largest_batch(problem, config, limit)
-    report = {
-        "dataset": description,
-        "shape": dataclasses.asdict(problem),
-        "budget_bytes": limit,
-        "settings": rows,
-        "largest_batch": largest,
-    }
+    report = MemoryReport(description, problem, limit, rows, largest)
     if as_json:
-        output.print_json(report)
+        output.print_json(vars(report))
     else:
         _show(report)
 
 
-def _show(report: dict[str, Any]) -> None:
-    from tirgn_cli import output, tables
-
-    if report["dataset"] is not None:
-        output.print_result(tables.format_dataset(report["dataset"]))
-    output.print_result("shape: " + ", ".join(f"{name} {count:,}" for name, count in report["shape"].items()))
-    limit, largest = report["budget_bytes"], report["largest_batch"]
+def _show(report: MemoryReport) -> None:
+    if report.dataset is not None:
+        output.print_result(tables.format_dataset(report.dataset))
+    output.print_result("shape: " + ", ".join(f"{name} {count:,}" for name, count in asdict(report.shape).items()))
+    limit, largest = report.budget_bytes, report.largest_batch
     columns = ["precision", "remat", "batch size", "predicted", "measured"]
     rows = []
-    for row in report["settings"]:
+    for row in report.settings:
         measured = row.get("measured_bytes")
         sizes = [tables.format_size(row["predicted_bytes"]), None if measured is None else tables.format_size(measured)]
         rows.append([row["precision"], row["remat"], row["batch_size"] or "whole snapshot", *sizes])
@@ -105,5 +112,5 @@ def _show(report: dict[str, Any]) -> None:
     tables.print_table(tables.make_table("Peak device memory of a training step", columns, rows))
     if limit is not None:
         found = f"{largest:,} queries" if largest else "none fits; try --set remat=full or a smaller --history-len"
-        own = report["settings"][-1]  # the last row has the given precision and remat
+        own = report.settings[-1]  # the last row has the given precision and remat
         output.print_result(f"largest batch with {own['precision']} and remat {own['remat']}: {found}")

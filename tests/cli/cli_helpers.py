@@ -1,5 +1,6 @@
 """How the command line is called in these tests, and on what."""
 
+import json
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -11,12 +12,24 @@ SMALL = (
     *("--embedding-dim", "8", "--num-layers", "1", "--history-len", "2", "--batch-size", "0"),
     *("--set", "conv_channels=2", "--set", "max_buckets=1", "--precision", "f32", "--remat", "none"),
 )
+# Of an evidence model; the other settings of `SMALL` mean nothing to it.
+SMALL_EVIDENCE = (
+    *("--embedding-dim", "4", "--set", "max_buckets=1"),
+    *("--set", "evidence_heads=2", "--set", "evidence_hidden=3"),
+)
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb", "TIRGN_DEBUG": None}
 
 
 def call_app(*args: object, env: dict[str, str] | None = None) -> Result:
     """`tirgn ARGS` in this process; the result has exit_code, stdout and stderr."""
     return CliRunner(env=PLAIN | (env or {})).invoke(app, [str(arg) for arg in args], prog_name="tirgn")
+
+
+def measured(result: Result) -> dict:
+    """The one JSON document on stdout."""
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
 
 
 def write_folder(place: Path) -> Path:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import Result
 
-from tests.cli.cli_helpers import ROOT, SMALL, call_app, write_folder
+from tests.cli.cli_helpers import ROOT, SMALL, SMALL_EVIDENCE, call_app, write_folder
 
 
 @pytest.fixture
@@ -47,3 +48,44 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     )
     assert result.exit_code == 0, result.output
     return place, result
+
+
+@pytest.fixture(scope="session")
+def checkpoint(trained: tuple[Path, Result]) -> Path:
+    """The best one of `trained`."""
+    return trained[0] / "models" / "tirgn_best.npz"
+
+
+@pytest.fixture(scope="session")
+def regcn(trained: tuple[Path, Result]) -> Path:
+    """A checkpoint of RE-GCN after one epoch on the data of `trained`."""
+    place, _ = trained
+    places = ("--data-path", place / "tiny", "--model-dir", place / "regcn", "--logdir", place / "regcn-runs")
+    result = call_app("train", "--model", "regcn", *SMALL, *places, "--epochs", "1", "--quiet")
+    assert result.exit_code == 0, result.output
+    return place / "regcn" / "tirgn_best.npz"
+
+
+@pytest.fixture(scope="session")
+def evidence(trained: tuple[Path, Result]) -> tuple[Path, Result]:
+    """A checkpoint of an evidence model after two epochs on the data of `trained`, and what its training showed."""
+    place, _ = trained
+    places = ("--data-path", place / "tiny", "--model-dir", place / "evidence", "--logdir", place / "evidence-runs")
+    result = call_app("train", "--model", "evidence", *SMALL_EVIDENCE, *places, "--epochs", "2", "--json")
+    assert result.exit_code == 0, result.output
+    return place / "evidence" / "tirgn_best.npz", result
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    """An event table: 5 events an hour in the first 10 hours of two days."""
+    rows = [
+        (f"E{s}", "010", f"E{(s + h % 2 + 1) % 5}", f"2024-01-{d:02d} {h:02d}:15:00")
+        for d in (1, 2)
+        for h in range(10)
+        for s in range(5)
+    ]
+    path = tmp_path / "events.parquet"
+    table = pl.DataFrame(rows, schema=["entity1", "relation", "entity2", "timestamp"], orient="row")
+    table.with_columns(pl.col("timestamp").str.to_datetime()).write_parquet(path)
+    return path

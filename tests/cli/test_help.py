@@ -5,7 +5,6 @@ import shlex
 import pytest
 import typer
 
-from tirgn_eqx.config import FAMILIES, settings_of
 from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())
@@ -30,38 +29,6 @@ def test_every_command_has_help_with_an_example_and_described_options(run, path)
 def test_every_example_parses(line):
     path, command, words = find(line)
     command.make_context(path, words)
-
-
-@pytest.mark.parametrize(
-    ("words", "family", "here", "elsewhere"),
-    [
-        ([], "TiRGN", ["--history-rate", "angle", "(default: 100)"], ["evidence_heads"]),
-        (["--model", "regcn"], "RE-GCN", ["--history-window", "angle"], ["--history-rate", "history_mask"]),
-        (["--preset=regcn-yago"], "RE-GCN", ["conv_kernel"], ["--history-rate"]),
-        (["--model=evidence"], "evidence", ["evidence_heads", "(default: 0.005)"], ["--history-len", "--remat"]),
-        (["--history", "evidence"], "TiRGN", ["evidence_heads", "epochs"], []),
-        (["--model", "gru"], "TiRGN", ["--history-rate"], ["evidence_heads"]),
-    ],
-)
-def test_help_shows_the_settings_of_the_chosen_family(run, words, family, here, elsewhere):
-    result = run("train", *words, "--help")
-    assert result.exit_code == 0, result.stderr
-    assert f"Settings of {family}, as --set NAME=VALUE" in result.stdout
-    unwrapped = " ".join(result.stdout.replace("│", " ").split())
-    for text in here:
-        assert text in unwrapped
-    for text in elsewhere:
-        assert f" {text} " not in result.stdout
-    if "evidence" in words:
-        assert "Settings of evidence, as --set evidence.NAME=VALUE" in result.stdout
-
-
-def test_every_setting_of_a_family_is_in_its_help(run):
-    for family in ("tirgn", "regcn", "evidence"):
-        shown = run("train", "--model", family, "--help").stdout
-        for name in settings_of(FAMILIES[family]):
-            option = {"learning_rate": "lr", "save_minutes": "save-every"}.get(name, name.replace("_", "-"))
-            assert f"{name} " in shown or f"--{option} " in shown, (family, name)
 
 
 def test_help_stands_in_for_missing_arguments(run):
@@ -114,14 +81,6 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     assert result.returncode == 0, result.stderr
     assert "Usage: tirgn" in result.stdout
     assert result.stderr.strip() == "[]"
-
-
-def test_the_package_runs_as_a_module(program):
-    result = program("-m", "tirgn_cli", "train", "--epoch", "1")
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: no such option: --epoch")
-    assert "see `tirgn train --help`" in result.stderr
 
 
 def test_the_shown_defaults_of_other_options_are_theirs():

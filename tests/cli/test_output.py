@@ -13,7 +13,7 @@ import termios
 import numpy as np
 import pytest
 
-from tests.cli.cli_helpers import ROOT, SMALL, call_app, write_folder
+from tests.cli.cli_helpers import ROOT, SMALL, call_app
 from tirgn_cli import output
 from tools.docs.cli_reference import commands, options
 
@@ -51,13 +51,10 @@ def lines(text):
     return [CONTROL.sub("", part) for line in text.replace("\r\n", "\n").split("\n") for part in line.split("\r")]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    place = tmp_path_factory.mktemp("manners")
-    options = ["--data-path", write_folder(place / "tiny"), "--model-dir", place / "models", "--logdir", place / "logs"]
-    result = call_app("train", *options, *SMALL, "--epochs", "1", "--quiet")
-    assert result.exit_code == 0 and not result.stderr, result.stderr
-    return place
+@pytest.fixture
+def place(trained):
+    """The folder of `trained`."""
+    return trained[0]
 
 
 def calls(place):
@@ -88,8 +85,8 @@ def test_every_command_has_the_same_switches(path):
 
 @pytest.mark.ci
 @pytest.mark.parametrize("path", calls(ROOT))
-def test_json_is_one_document_and_quiet_says_nothing_else(trained, path):
-    result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "--quiet")
+def test_json_is_one_document_and_quiet_says_nothing_else(place, path):
+    result = call_app(*path.split()[1:], *calls(place)[path], "--json", "--quiet")
     assert result.exit_code == 0, result.stderr
     assert isinstance(json.loads(result.stdout), dict) and result.stdout.count("\n") == 1
     assert result.stderr == ""
@@ -97,8 +94,8 @@ def test_json_is_one_document_and_quiet_says_nothing_else(trained, path):
 
 @pytest.mark.ci
 @pytest.mark.parametrize("path", calls(ROOT))
-def test_verbose_says_more_and_changes_no_result(trained, path):
-    result = call_app(*path.split()[1:], *calls(trained)[path], "--json", "-v")
+def test_verbose_says_more_and_changes_no_result(place, path):
+    result = call_app(*path.split()[1:], *calls(place)[path], "--json", "-v")
     assert result.exit_code == 0 and isinstance(json.loads(result.stdout), dict)
     assert re.search(r"^took .*; tirgn-eqx ", result.stderr, re.MULTILINE)
 
@@ -106,8 +103,8 @@ def test_verbose_says_more_and_changes_no_result(trained, path):
 @pytest.mark.ci
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("path", calls(ROOT))
-def test_nothing_is_wider_than_the_terminal(trained, path, columns):
-    code, came = in_terminal([*path.split()[1:], *calls(trained)[path]], columns)
+def test_nothing_is_wider_than_the_terminal(place, path, columns):
+    code, came = in_terminal([*path.split()[1:], *calls(place)[path]], columns)
     assert code == 0, came
     # A single line of words may be longer, such as a checksum's; rich does not wrap it, the terminal does.
     tables = [line.rstrip() for line in lines(came) if re.match(r"[┏┡└│┃┌├╇]", line)]
@@ -136,8 +133,8 @@ def test_a_warning_is_readable_on_white(capsys, monkeypatch):
 
 
 @pytest.mark.ci
-def test_a_training_in_a_terminal_and_in_a_file(trained, program):
-    arguments = ["train", *calls(trained)["tirgn train"]]
+def test_a_training_in_a_terminal_and_in_a_file(place, program):
+    arguments = ["train", *calls(place)["tirgn train"]]
     code, came = in_terminal(arguments, 80)
     assert code == 0 and "\x1b[" in came and all(len(line.rstrip()) <= 80 for line in lines(came) if "─" not in line)
     code, plain = in_terminal(arguments, 80, NO_COLOR="1")

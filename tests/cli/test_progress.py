@@ -3,10 +3,8 @@
 import io
 from dataclasses import replace
 
-import pytest
 from rich.console import Console
 
-from tirgn_cli import output
 from tirgn_cli.progress import SECONDS_BETWEEN_EPOCH_LINES, SECONDS_BETWEEN_STEP_LINES, TrainingView
 from tirgn_eqx import TiRGNTrainingConfig
 from tirgn_eqx.train.events import (
@@ -155,20 +153,3 @@ def rendered(view: TrainingView) -> str:
     console = Console(file=io.StringIO(), width=80)
     console.print(view._render())
     return console.file.getvalue()
-
-
-def test_messages_pass_through_the_display():
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    with TrainingView(console=console) as view:
-        view(START)
-        output.print_warning("careful")
-        assert "careful" in console.file.getvalue()
-    assert output.stderr() is not console
-
-
-def test_the_display_ends_when_training_fails():
-    console = Console(file=io.StringIO(), force_terminal=True)
-    with pytest.raises(KeyboardInterrupt), TrainingView(console=console) as view:
-        view(START)
-        raise KeyboardInterrupt
-    assert console.file.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in console.file.getvalue()

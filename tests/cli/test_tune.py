@@ -84,4 +84,5 @@ def test_what_all_trials_share_is_said_once(run, folder, tmp_path):
     assert result.exit_code == 0, result.stderr
     for words in ("tiny: 60 facts", "model: ", "W&B not configured", "trial 0: ", "trial 1: "):
         assert result.stderr.count(words) == 1, words
-    assert result.stderr.count("epoch 1/1") == 2
+    # Of a slow machine, lines about steps stand between, which begin with the epoch too.
+    assert result.stderr.count("epoch 1/1  loss") == 2

@@ -36,7 +36,7 @@ from tests.docs.doc_blocks import (
     unit_commands,
 )
 from tirgn_cli.app import app
-from tirgn_cli.options import parse_bytes, parse_shape
+from tirgn_cli.values import parse_bytes, parse_shape
 from tirgn_eqx.config import PRESETS, RECIPES, GivenSettings
 from tirgn_eqx.errors import ConfigError
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tirgn_eqx.report.formats import (
     MAX_LENGTH,
     MAX_NOTE_LENGTH,
-    format_duration,
+    format_elapsed,
     format_minute,
     format_number,
     format_percent,
@@ -40,11 +40,11 @@ def test_small_numbers_keep_their_digits(value, shown):
 
 
 def test_what_is_not_known_is_a_dash():
-    for format_value in (format_number, format_percent, format_duration):
+    for format_value in (format_number, format_percent, format_elapsed):
         assert format_value(None) == format_value(float("nan")) == "–"
 
 
 def test_durations_ranks_and_times():
-    assert [format_duration(seconds) for seconds in (1.26, 61, 3725)] == ["1.3 s", "1 min", "1 h 02 min"]
+    assert [format_elapsed(seconds) for seconds in (1.26, 61, 3725)] == ["1.3 s", "1 min", "1 h 02 min"]
     assert [format_rank(rank) for rank in (1.0, 2.5, 1234.0)] == ["1", "2.5", "1,234"]
     assert format_minute("2026-01-02T03:04:05+00:00") == "2026-01-02 03:04 UTC" and format_minute("soon") == "soon"

@@ -93,7 +93,7 @@ class TrainingStateSummary(_Document):
     data: DatasetSummary = DatasetSummary()
 
 
-class ReliabilityBin(_Document):
+class CalibrationBin(_Document):
     """Queries whose best candidate had a probability between `low` and `high`: its mean, and how often it was right."""
 
     # A field cannot be called `from`, a keyword of Python.
@@ -109,7 +109,7 @@ class CalibrationMetrics(_Document):
 
     brier: Number
     ece: Number
-    reliability: tuple[ReliabilityBin, ...]
+    reliability: tuple[CalibrationBin, ...]
 
 
 class SnapshotMetrics(_Document):

@@ -59,7 +59,7 @@ def format_minute(time: str) -> str:
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", time)
 
 
-def format_duration(seconds: float | int | None) -> str:
+def format_elapsed(seconds: float | int | None) -> str:
     """Seconds as `12.3 s`, `4 min` or `1 h 02 min`."""
     if seconds is None or not math.isfinite(seconds):
         return MISSING
@@ -70,7 +70,7 @@ def format_duration(seconds: float | int | None) -> str:
 
 
 FILTERS = {
-    "duration": format_duration,
+    "duration": format_elapsed,
     "minute": format_minute,
     "note": safe_note,
     "number": format_number,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from tirgn_eqx.errors import printable
-from tirgn_eqx.report.documents import ReliabilityBin
+from tirgn_eqx.report.documents import CalibrationBin
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 44
@@ -238,7 +238,7 @@ def draw_intervals(title: str, x_title: str, rows: Sequence[tuple[str, Value, Va
     return _svg(title, body, bottom + 44)
 
 
-def draw_reliability(title: str, series: Sequence[tuple[str, int, Sequence[ReliabilityBin]]]) -> Markup:
+def draw_reliability(title: str, series: Sequence[tuple[str, int, Sequence[CalibrationBin]]]) -> Markup:
     """How often forecasts of a probability came true; a dot for every bin, its size by the number of queries.
 
     **Arguments:** `series`: (name, style, bins).

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tirgn_eqx.report.documents import ComparedStratum, RankMetrics, ReliabilityBin
+from tirgn_eqx.report.documents import CalibrationBin, ComparedStratum, RankMetrics
 from tirgn_eqx.report.evaluations import RunComparison
 from tirgn_eqx.report.formats import METRICS
 from tirgn_eqx.report.measure import Measurements, SampleForecast, StratumMetrics
 from tirgn_eqx.report.plots import Plot, Series, Value, draw_intervals, draw_lines, draw_reliability
-from tirgn_eqx.report.runs import TrainingRun
+from tirgn_eqx.report.runs import Runs
 
 MAX_ROWS = 400  # of a table below a plot
 MAX_INTERVALS = 24  # rows of a picture
 _PARTS = {"entity": "all", "object": "object queries", "subject": "subject queries"}
 _PARTS |= {"relation": "relation queries", "entity_raw": "all, without filter"}
 _KINDS = {"recurrence": "answer", "direction": "direction", "relation": "relation", "snapshot": "time"}
-Runs = Sequence[TrainingRun]
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _by_time(measured: Sequence[MeasuredRun]) -> Plot | None:
 def _reliability(measured: Sequence[MeasuredRun]) -> Plot | None:
     """How often forecasts of a probability came true."""
     series: list[Series] = []
-    bins: list[tuple[str, int, Sequence[ReliabilityBin]]] = []
+    bins: list[tuple[str, int, Sequence[CalibrationBin]]] = []
     errors = []
     for one in measured:
         found = one.found.calibration

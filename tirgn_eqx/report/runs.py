@@ -117,6 +117,9 @@ class TrainingRun:
         return f"interrupted in epoch {self.epochs + 1} of {planned}; --resume continues it"
 
 
+Runs = Sequence[TrainingRun]
+
+
 def read_run(path: str | Path) -> TrainingRun:
     """The training whose checkpoint is at `path`, or whose `--model-dir` that is.
 

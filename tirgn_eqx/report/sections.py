@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from tirgn_eqx.config import FAMILIES, all_settings, flatten, published_configs
 from tirgn_eqx.report.formats import METRICS, MISSING, format_number
 from tirgn_eqx.report.plots import Plot, Point, Series, draw_lines
-from tirgn_eqx.report.runs import TrainingRun
+from tirgn_eqx.report.runs import Runs, TrainingRun
 
 MAX_CELLS = 1200  # of a table below a plot
 _PER_RUN = {"logdir", "seed"}  # settings that differ from run to run, whatever the preset
-Runs = Sequence[TrainingRun]
 
 
 def group_by_data(runs: Runs) -> list[list[TrainingRun]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tirgn_cli.options import parse_bytes, parse_shape
+from tirgn_cli.values import parse_bytes, parse_shape
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.checkpoint.released import import_torch
 from tirgn_eqx.checkpoint.training_state import load_training_state

@@ -4,55 +4,50 @@ import json
 
 import pytest
 
-from tests.cli.cli_helpers import SMALL, call_app, write_folder
-
 pytestmark = pytest.mark.ci
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    place = tmp_path_factory.mktemp("report")
-    options = ["--data-path", write_folder(place / "tiny"), "--model-dir", place / "models", "--logdir", place / "logs"]
-    result = call_app("train", *options, *SMALL, "--epochs", "1")
-    assert result.exit_code == 0, result.stderr
-    return place
+@pytest.fixture
+def place(trained):
+    """The folder of `trained`."""
+    return trained[0]
 
 
-def test_a_page_is_written(run, trained, tmp_path):
+def test_a_page_is_written(run, place, tmp_path):
     out = tmp_path / "new" / "page.html"
-    result = run("report", trained / "models", "--out", out, "--samples", "3", "--title", "Tiny <b>", "--json")
+    result = run("report", place / "models", "--out", out, "--samples", "3", "--title", "Tiny <b>", "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["bytes"] == out.stat().st_size and told["runs"][0]["missing"] == []
     page = out.read_text()
     assert "<title>Tiny &lt;b&gt;</title>" in page and page.count("<article>") == 3
     assert f"{100 * told['runs'][0]['entity']['mrr']:.2f}" in page
-    said = run("report", trained / "models", "--out", out, "--no-evaluate")
+    said = run("report", place / "models", "--out", out, "--no-evaluate")
     assert said.exit_code == 0 and said.stdout.startswith(f"{out}: ") and "1 run" in said.stdout
     assert "<article>" not in out.read_text() and "<svg" in out.read_text()
 
 
-def test_a_page_is_written_where_the_data_are_gone(run, trained, tmp_path):
-    (trained / "tiny").rename(trained / "moved")
+def test_a_page_is_written_where_the_data_are_gone(run, place, tmp_path):
+    (place / "tiny").rename(place / "moved")
     try:
         out = tmp_path / "page.html"
-        result = run("report", trained / "models", "--out", out)
+        result = run("report", place / "models", "--out", out)
         assert result.exit_code == 0 and "warning: " in result.stderr and "no metrics of this run" in result.stderr
         assert "no metrics: " in out.read_text()
-        found = run("report", trained / "models", "--out", out, "--data-path", trained / "moved")
+        found = run("report", place / "models", "--out", out, "--data-path", place / "moved")
         assert found.exit_code == 0 and "<article>" in out.read_text() and not found.stderr
     finally:
-        (trained / "moved").rename(trained / "tiny")
+        (place / "moved").rename(place / "tiny")
 
 
-def test_evaluations_and_comparisons_stand_beside_a_training(run, trained, tmp_path):
-    best, report = trained / "models" / "tirgn_best.npz", tmp_path / "comparison_report.json"
+def test_evaluations_and_comparisons_stand_beside_a_training(run, place, tmp_path):
+    best, report = place / "models" / "tirgn_best.npz", tmp_path / "comparison_report.json"
     evaluated = run("eval", best, "--json")
     (tmp_path / "evaluated.json").write_text(evaluated.stdout)
-    counted = run("baseline", "recurrency", "--data-path", trained / "tiny", "--json")
+    counted = run("baseline", "recurrency", "--data-path", place / "tiny", "--json")
     (tmp_path / "counted.json").write_text(counted.stdout)
     assert run("compare", best, "recurrency", "--out", report).exit_code == 0
-    given = [trained / "models", tmp_path / "evaluated.json", tmp_path / "counted.json", report]
+    given = [place / "models", tmp_path / "evaluated.json", tmp_path / "counted.json", report]
     result = run("report", *given, "--out", tmp_path / "page.html", "--samples", "2", "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)["runs"]
@@ -65,9 +60,9 @@ def test_evaluations_and_comparisons_stand_beside_a_training(run, trained, tmp_p
     assert 'id="comparison"' in page and "not of the same facts" not in page
 
 
-def test_a_page_does_not_take_the_place_of_what_it_tells(run, trained, tmp_path):
+def test_a_page_does_not_take_the_place_of_what_it_tells(run, place, tmp_path):
     document = tmp_path / "found.json"
-    document.write_text(run("eval", trained / "models" / "tirgn_best.npz", "--json").stdout)
+    document.write_text(run("eval", place / "models" / "tirgn_best.npz", "--json").stdout)
     before = document.read_bytes()
     result = run("report", document, "--out", document)
     assert result.exit_code == 2 and "is one of the runs and would be written over" in result.stderr

@@ -10,6 +10,7 @@ from tests.cli.bad_input_files import events
 from tests.cli.cli_helpers import SMALL, call_app
 from tirgn_cli.common import load_evaluation_graph
 from tirgn_cli.complete import SUFFIXES
+from tirgn_cli.options import ReadingFlags
 from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph
@@ -79,7 +80,8 @@ def test_a_checkpoint_reads_its_table_again(odd, tmp_path, command):
     else:
         done = call_app("predict", tmp_path / "m.npz", "--data-path", copy, "--facts", 2, "--json")
     assert done.exit_code == 0, done.stderr
-    assert load_evaluation_graph(tmp_path / "m.npz", str(copy), graph.provenance, {}).checksum == graph.checksum
+    again = load_evaluation_graph(tmp_path / "m.npz", str(copy), graph.provenance, ReadingFlags())
+    assert again.checksum == graph.checksum
 
 
 def test_a_checkpoint_of_a_frame_asks_for_its_data(tmp_path):

@@ -1,9 +1,5 @@
 """Bad usage and bad data: one line on stderr, nothing on stdout, the right exit code."""
 
-import sys
-import types
-from pathlib import Path
-
 import pytest
 
 
@@ -147,19 +143,3 @@ def test_a_message_is_never_read_as_markup(run, tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_line(run, folder, tmp_path):
     (tmp_path / "models").write_text("a file, not a folder")
     check(run("train", "--data-path", folder, "--model-dir", tmp_path / "models"), 1, "models")
-
-
-def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch, tmp_path):
-    module = types.ModuleType("tirgn_eqx.train.api")
-
-    def train_tirgn(graph, config, **_):
-        print("chatter")
-        sys.stdout.write("more chatter\n")
-        return {"status": "complete", "best_mrr": float("nan"), "checkpoint": Path("x.npz")}
-
-    module.train_tirgn = train_tirgn  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "tirgn_eqx.train.api", module)
-    result = run("train", "--data-path", "sim", "--model-dir", tmp_path, "--json")
-    assert result.stdout.count("\n") == 1 and result.stdout.startswith("{")
-    assert '"best_mrr": null' in result.stdout and '"checkpoint": "x.npz"' in result.stdout
-    assert "chatter" in result.stderr
