@@ -17,7 +17,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics
-from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, segment_mean, xavier_uniform
+from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, xavier_uniform
+from tirgn_eqx.nn.segments import segment_mean, take_rows
 from tirgn_eqx.types import Window
 
 
@@ -107,9 +108,11 @@ class GraphConvolution(eqx.Module):
         **Returns:** the new states `(entity, dim)` and the new buffers (the old ones in inference).
         """
         # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
-        active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        active = take_rows(state, snapshot.active)
         # Exact duplicates count twice in the sum and in the degree (released code).
-        neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
+        neighbor_mean = segment_mean(
+            take_rows(active, snapshot.edge_source, padded=False), snapshot.edge_target, snapshot.degree
+        )
         if training:
             # Over edges, entity u counts as often as it is a source, which is its degree.
             entity_mean, entity_var = channel_statistics(active, snapshot.degree)

@@ -21,6 +21,7 @@ from tirgn_eqx.data.batches.loader import Prepared
 from tirgn_eqx.models import RecurrentGraphModel
 from tirgn_eqx.models.encoder import Remat
 from tirgn_eqx.models.evidence import Evidence
+from tirgn_eqx.nn.segments import segment_sum
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.data import Loader
@@ -169,7 +170,7 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     count = jnp.sum(weight, 1)
     if batch.target_of_micro is None:
         return jnp.broadcast_to(jnp.maximum(jnp.sum(count), 1), count.shape)
-    total = jax.ops.segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
+    total = segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
     # `(target,)` to `(micro,)`: the divisor of a target belongs to each of its micro-batches.
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
