@@ -29,11 +29,11 @@ def with_gradient(function, *arguments):
 
 def assert_same(function, *arguments):
     """The value and the gradients are those of the plain form, in every bit; returns the value."""
-    plain = with_gradient(function, *arguments)
+    plain = jax.jit(lambda *arguments: with_gradient(function, *arguments))(*arguments)
     with traced_for("gpu"):
-        program = str(jax.make_jaxpr(lambda *x: with_gradient(function, *x))(*arguments))
-        assert "scatter" not in program
-        found = with_gradient(function, *arguments)
+        traced = jax.jit(lambda *arguments: with_gradient(function, *arguments)).trace(*arguments)
+    assert "scatter" not in str(traced.jaxpr)
+    found = traced.lower().compile()(*arguments)
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(found), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(np.asarray(a, float), np.asarray(b, float))
@@ -49,7 +49,7 @@ SHAPES = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(**SHAPES, is_sorted=st.booleans())
 def test_sums_into_segments(items, rows, inner, dtype, seed, is_sorted):
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def test_sums_into_segments(items, rows, inner, dtype, seed, is_sorted):
     np.testing.assert_array_equal(np.asarray(total, float), expected[:rows])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(**SHAPES, padded=st.booleans(), one_hot=st.booleans())
 def test_rows_of_a_table(items, rows, inner, dtype, seed, padded, one_hot):
     rng = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def test_rows_of_a_table(items, rows, inner, dtype, seed, padded, one_hot):
     np.testing.assert_array_equal(np.asarray(found, float), np.concatenate([table, np.zeros((1, *inner))])[ids])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(items=SHAPES["items"], seed=SHAPES["seed"], dtype=SHAPES["dtype"])
 def test_pairs_of_ids(items, seed, dtype):
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def test_sums_of_many_items_are_as_exact_as_any():
     expected = np.zeros((7, 3))
     np.add.at(expected, ids, values)
     with traced_for("gpu"):
-        total = segment_sum(jnp.asarray(values, jnp.float32), jnp.asarray(ids), 7, is_sorted=True)
+        total = jax.jit(lambda x, ids: segment_sum(x, ids, 7, is_sorted=True))(jnp.float32(values), ids)
     np.testing.assert_allclose(total, expected, rtol=3e-7)
 
 

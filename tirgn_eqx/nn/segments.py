@@ -78,7 +78,7 @@ def add_rows(
 
 def take_rows(
     table: Shaped[Array, "row ..."], *index: Int[Array, "*n"], padded: bool = True
-) -> Shaped[Array, "*n ..."]:
+) -> Shaped[Array, "*shape"]:
     """Rows of `table`, zeros for ids past the end; not `padded`: `table[index]`, for ids that are all inside.
 
     **Arguments:** `index`: ids for each of the first axes of `table`.
