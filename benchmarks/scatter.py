@@ -91,9 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument(
-        "--results", type=Path, metavar="DIR", help="default: as of other scripts"
-    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="default: as of other scripts")
     parser.add_argument("--tag", default="", metavar="WORD", help="added to the name of the result")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the items, one repeat")
     args = parser.parse_args()

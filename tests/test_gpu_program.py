@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
 
 from tests.helpers import tiny_config, traced_for
 from tirgn_eqx.config import MixtureTrainingConfig, preset
@@ -39,6 +40,7 @@ class Scatter(NamedTuple):
 
     targets: int
     updates: int
+    place: str
 
 
 def scatters(function, *arguments):
@@ -57,10 +59,10 @@ def scatters(function, *arguments):
             body = {inner.operation.name for inner in operation.regions[0].blocks[0]}
             table, index = (operation.operands[i].type for i in range(2))
             if "stablehlo.add" in body and isinstance(table.element_type, (ir.F32Type, ir.BF16Type)):
-                numbers = operation.attributes["scatter_dimension_numbers"]
+                numbers = stablehlo.ScatterDimensionNumbers(operation.attributes["scatter_dimension_numbers"])
                 targets = [table.shape[axis] for axis in numbers.scattered_dims_to_operand_dims]
                 updates = [size for axis, size in enumerate(index.shape) if axis != numbers.index_vector_dim]
-                found.append(Scatter(math.prod(targets), math.prod(updates)))
+                found.append(Scatter(math.prod(targets), math.prod(updates), str(operation.location)[:300]))
         return ir.WalkResult.ADVANCE
 
     lowered.compiler_ir("stablehlo").operation.walk(visit)
@@ -85,7 +87,7 @@ def check(function, *arguments):
 
 @pytest.fixture(scope="module")
 def graph():
-    return simulate(num_entities=ENTITIES, num_relations=3, num_days=8, facts_per_day=12, static_graph=True).graph
+    return simulate(num_entities=ENTITIES, num_relations=3, num_days=10, facts_per_day=12, static_graph=True).graph
 
 
 def recurrent_config(family, **changes):

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics
 from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, xavier_uniform
-from tirgn_eqx.nn.segments import segment_mean, take_rows
+from tirgn_eqx.nn.segments import put_rows, segment_mean, take_rows
 from tirgn_eqx.types import Window
 
 
@@ -132,7 +132,7 @@ class GraphConvolution(eqx.Module):
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
         # The product for isolated entities is taken for all, then overwritten where an entity has an edge.
-        out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")
+        out = put_rows(state @ self.weight_isolated, connected, snapshot.active)
         return dropout(rrelu(out), rate, key), running
 
     def isolated(self, state: Float[Array, "entity dim"]) -> Float[Array, "entity dim"]:

@@ -76,6 +76,16 @@ def add_rows(
     return table + total.reshape(table.shape)
 
 
+def put_rows(
+    table: Float[Array, "row ..."], values: Float[Array, "n ..."], index: Int[Array, " n"]
+) -> Float[Array, "row ..."]:
+    """`table.at[index].set(values, mode="drop")` for ids that all differ, except for padding past the end."""
+    if not _is_slow(len(table), table):
+        return table.at[index].set(values, mode="drop")
+    # JAX does not know that the ids differ: for the gradient it would add the values to a table with gaps.
+    return cast(Array, _put(table, values, index))
+
+
 def take_rows(
     table: Shaped[Array, "row ..."], *index: Int[Array, "*n"], padded: bool = True
 ) -> Shaped[Array, "*shape"]:
@@ -157,6 +167,23 @@ def _sum_backward(num_segments: int, is_sorted: bool, segment: Array, gradient: 
 
 
 _sum.defvjp(_sum_forward, _sum_backward)  # pyright: ignore[reportUnknownMemberType]
+
+
+@jax.custom_vjp
+def _put(table: Array, values: Array, index: Array) -> Array:
+    return table.at[index].set(values, mode="drop")
+
+
+def _put_forward(table: Array, values: Array, index: Array) -> tuple[Array, Array]:
+    return table.at[index].set(values, mode="drop"), index
+
+
+def _put_backward(index: Array, gradient: Array) -> tuple[Array, Array, None]:
+    values = gradient.at[index].get(mode="fill", fill_value=0)
+    return gradient.at[index].set(0, mode="drop"), values, None
+
+
+_put.defvjp(_put_forward, _put_backward)  # pyright: ignore[reportUnknownMemberType]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
