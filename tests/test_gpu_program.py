@@ -17,13 +17,13 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
 from tests.helpers import tiny_config, traced_for
-from tirgn_eqx.config import MixtureTrainingConfig, preset
+from tirgn_eqx.config import EvidenceTrainingConfig, MixtureTrainingConfig, TiRGNTrainingConfig, preset
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
 from tirgn_eqx.data.batches.windows import WindowLoader
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator, rank_batch, rank_evidence_batch
-from tirgn_eqx.models import build_model
+from tirgn_eqx.models import Mixture, build_model
 from tirgn_eqx.nn import segments
 from tirgn_eqx.train.data import TrainingData
 from tirgn_eqx.train.gate import gate_loss, make_gate_step
@@ -65,7 +65,9 @@ def scatters(function, *arguments):
                 found.append(Scatter(math.prod(targets), math.prod(updates), str(operation.location)[:300]))
         return ir.WalkResult.ADVANCE
 
-    lowered.compiler_ir("stablehlo").operation.walk(visit)
+    program = lowered.compiler_ir("stablehlo")
+    assert program is not None
+    program.operation.walk(visit)
     return found
 
 
@@ -99,8 +101,10 @@ def evidence_config(**changes):
     return preset("evidence").replace(**small | changes)
 
 
-def mixture_config(family="tirgn"):
-    return MixtureTrainingConfig.of(recurrent_config(family), evidence_config())
+def mixture_config():
+    structure, evidence = recurrent_config("tirgn"), evidence_config()
+    assert isinstance(structure, TiRGNTrainingConfig) and isinstance(evidence, EvidenceTrainingConfig)
+    return MixtureTrainingConfig.of(structure, evidence)
 
 
 def empty_model(graph, config):
@@ -133,7 +137,7 @@ def step_of(graph, config):
 def test_a_step_of_tirgn(graph, changes):
     config = recurrent_config("tirgn", **changes)
     found = check(*step_of(graph, config))
-    if config.loss == "full":
+    if "loss" not in changes:
         assert any(scatter.targets >= ENTITIES for scatter in found), "sums into entities are left as they are"
 
 
@@ -249,6 +253,7 @@ def test_gradients_of_evidence(small_graph):
 
 def test_gradients_of_the_gate_and_ranks_of_a_mixture(small_graph):
     model = real_model(small_graph, mixture_config())
+    assert isinstance(model, Mixture)
     prepared = evidence_batch(small_graph, model.evidence, "test")
 
     def both(batch, *at):

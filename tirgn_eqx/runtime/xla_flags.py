@@ -34,7 +34,8 @@ def add_native_atomics(environment: MutableMapping[str, str] = os.environ) -> bo
 
 def _is_affected() -> bool:
     try:
-        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version("jaxlib"))
+        # Releases alone: XLA ends the process at an option that its LLVM does not know, as that of a nightly build may.
+        found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version("jaxlib"))
     except PackageNotFoundError:
         return False
     return found is not None and _FIRST <= tuple(map(int, found.groups())) < _MENDED
