@@ -1,14 +1,17 @@
 """Sums of rows into segments, and the rows of a table at some ids: the one is the gradient of the other.
 
-On NVIDIA GPUs, a scatter that adds floats into few targets can be hundreds of times slower than all else in a step:
-threads that add into the same target wait for each other, and jaxlib 0.10.2 to 0.11.0 make them retry
+On NVIDIA GPUs, a scatter that adds floats into few targets is slow, because threads that add into the same target wait
+for each other; jaxlib 0.10.2 to 0.11.0 make them retry, which is reported to take hundreds of times longer
 (https://github.com/jax-ml/jax/issues/38806). There, below `FEW_TARGETS` targets, these functions compute the same sums
-without a scatter. Everywhere else they are the plain expressions that their docstrings name, and nothing more.
+without a scatter. Everywhere else they are the plain expressions that their docstrings name, and nothing more. Ids are
+never negative.
 
 - Sums into segments are scans over sorted rows. A NaN stays in its segment.
-- Gradients of tables are products with a one-hot matrix while that is small, because ids are in no order there and
-  sorting a few thousand of them takes longer than the product. A NaN reaches other rows of the gradient, but a
+- Gradients of tables are products with a one-hot matrix while that is small, because ids are in no order there, and
+  one product should cost less than sorting a few thousand of them. A NaN reaches other rows of the gradient, but a
   training step with any NaN is skipped as a whole.
+
+Neither limit was measured on a GPU yet; `benchmarks/scatter.py` is made for that.
 """
 
 import math
