@@ -1,8 +1,6 @@
 """What several test files need: the real datasets, where they are at hand, and small made-up graphs."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import equinox as eqx
@@ -164,11 +162,3 @@ def tiny_model(num_entities: int, num_relations: int, static: StaticGraph | None
         return TiRGN(num_entities, num_relations, tiny_config(**changes), static, key=key)
 
     return eqx.filter_jit(build)(jax.random.key(0))
-
-
-@contextmanager
-def traced_for(backend: str) -> Iterator[None]:
-    """What is traced meanwhile takes its choices for another backend; it still runs on the one that is here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "default_backend", lambda: backend)
-        yield

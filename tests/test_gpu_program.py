@@ -16,7 +16,8 @@ import pytest
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
-from tests.helpers import tiny_config, traced_for
+from tests.backends import traced_for
+from tests.helpers import tiny_config
 from tirgn_eqx.config import EvidenceTrainingConfig, MixtureTrainingConfig, TiRGNTrainingConfig, preset
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import close, normal, traced_for
+from tests.backends import traced_for
+from tests.helpers import close, normal
 from tirgn_eqx.nn import segments
 from tirgn_eqx.nn.segments import add_rows, put_rows, segment_mean, segment_sum, take_rows
 
