@@ -7,6 +7,7 @@ be read but not reset; this process never touches the device.
 | part | what | share of the budget at most |
 |---|---|---|
 | golden | `tests/test_golden.py` on the device, f32 products without shortened mantissas | 0.25 |
+| scatter | sums into few targets in every form (scatter.py), without and with the flag where jaxlib needs it | 0.1 |
 | step | per dataset: time of a step, its compilation apart, share of the product ceiling (step.py) | 0.3 |
 | peer | per dataset: the step beside plain PyTorch's, eager and compiled (peer.py); without PyTorch skipped | 0.2 |
 | evaluate | per dataset: time of evaluating the test split (evaluate.py) | 0.15 |
@@ -40,10 +41,10 @@ from pathlib import Path
 from benchmarks import common
 from benchmarks.common import note, table
 
-PARTS = ("golden", "step", "peer", "evaluate", "memory", "mesh", "month", "train")
-SHARES: dict[str, float] = dict(zip(PARTS, (0.25, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
+PARTS = ("golden", "scatter", "step", "peer", "evaluate", "memory", "mesh", "month", "train")
+SHARES: dict[str, float] = dict(zip(PARTS, (0.25, 0.1, 0.3, 0.2, 0.15, 0.3, 0.15, 0.2, 1.0)))
 # Seconds under which a part is not begun: it would bring nothing before its end.
-LEAST: dict[str, float] = dict(zip(PARTS, (20.0, 30.0, 30.0, 20.0, 40.0, 60.0, 60.0, 40.0)))
+LEAST: dict[str, float] = dict(zip(PARTS, (20.0, 20.0, 30.0, 30.0, 20.0, 40.0, 60.0, 60.0, 40.0)))
 MARGIN = 5.0  # kept at the end for the last lines
 
 
@@ -158,12 +159,16 @@ def verdicts(output: Path):
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """What every part sees: this source tree, and one cache of compiled programs."""
-    return common.child_environment(
+    """What every part sees: this source tree, one cache of compiled programs, and the flags of the command line."""
+    from tirgn_eqx.runtime.xla_flags import add_native_atomics
+
+    made = common.child_environment(
         JAX_COMPILATION_CACHE_DIR=str(cache),
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.5",
         PYTHONUNBUFFERED="1",
     )
+    add_native_atomics(made)
+    return made
 
 
 def data_words(path: str, args: argparse.Namespace) -> list[str]:
@@ -192,11 +197,11 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
         share = SHARES[kind] if kind == "train" or len(args.chosen) > 1 else 1.0
         return min(run.deadline, time.perf_counter() + share * run.seconds)
 
-    def benchmark(kind: str, script: str, name: str, words: list[str], until: float) -> None:
+    def benchmark(kind: str, script: str, name: str, words: list[str], until: float, environment=base) -> None:
         place = folder / f"{kind}-{len(run.parts)}"
         place.mkdir()
         words = ["-m", f"benchmarks.{script}", *words, "--results", str(place)]
-        run.part(f"{kind} {name}", kind, words, until, written(place), base)
+        run.part(f"{kind} {name}", kind, words, until, written(place), environment)
 
     if "golden" in args.chosen:
         if (common.ROOT / "tests" / "test_golden.py").exists():
@@ -207,6 +212,13 @@ def run_all(run: Run, datasets: list[tuple[str, str]], args: argparse.Namespace,
             run.part("golden", "golden", words, limit("golden"), verdicts(output), exact, output)
         else:
             run.parts["golden"] = {"status": "skipped: no golden numbers in this tree"}
+    if "scatter" in args.chosen:
+        quick = ["--quick"] * args.quick
+        without = base | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+        benchmark("scatter", "scatter", "forms", quick, limit("scatter"), without)
+        if base.get("XLA_FLAGS", "") != without["XLA_FLAGS"]:
+            quick += ["--tag", "native-atomics"]
+            benchmark("scatter", "scatter", "forms with native atomics", quick, limit("scatter"))
     if "step" in args.chosen:
         until = limit("step")
         for name, path in datasets:
@@ -316,6 +328,10 @@ def summary(part: dict) -> str:
         share = max((row["share_of_ceiling"].get("step", 0) for row in result["buckets"]), default=0)
         peak = ceilings["bf16_flops"] / 1e12
         return f"{found['mean_step_seconds'] * 1e3:.2f} ms a step, {share:.1%} of ceiling (bf16 {peak:.1f} TFLOP/s)"
+    if "shapes" in result:
+        times = [{form: found["median"] for form, found in row["seconds"].items()} for row in result["shapes"]]
+        ratio = [row["scatter"] / min(row["scan"], row.get("product", math.inf)) for row in times]
+        return f"a scatter takes {min(ratio):.2f} to {max(ratio):.2f} times what the faster other form takes"
     if "speedup" in result:
         return ", ".join(f"{ratio:.1f} x faster than {name}" for name, ratio in result["speedup"].items())
     if "seconds_per_snapshot" in result:

@@ -85,6 +85,7 @@ def point(
     memory["peak"] = memory["argument"] + memory["output"] + memory["temp"] - memory["alias"]
     sent: dict[str, dict[str, float]] = {}
     program = compiled.as_text()
+    assert program is not None
     found, dense = collectives(program, mesh.size), products(program)
     for one in found:
         entry = sent.setdefault(purpose(one.source), {"bytes": 0.0, "collectives": 0})

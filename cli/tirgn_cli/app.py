@@ -30,6 +30,7 @@ from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
 from tirgn_eqx.errors import DataWarning, TirgnError, nearest, shown
+from tirgn_eqx.runtime.xla_flags import add_native_atomics
 
 # 128 + the number of SIGINT, as shells report it.
 INTERRUPTED = 130
@@ -99,6 +100,8 @@ class Group(TyperGroup):
         if not words and not _is_completing():
             typer.echo(WELCOME, nl=False)
             sys.exit(0)
+        # Here, before any command uses JAX: XLA reads its flags once.
+        add_native_atomics()
         with _show_diagnostics():
             try:
                 # The False is `standalone_mode`: Typer then raises its errors instead of printing them and exiting.

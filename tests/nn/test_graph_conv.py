@@ -13,7 +13,7 @@ from tirgn_eqx.data.index.snapshots import build_snapshot, stack_window
 from tirgn_eqx.nn import (
     GraphConvolution,
 )
-from tirgn_eqx.nn.numerics import segment_mean
+from tirgn_eqx.nn.segments import segment_mean
 from tirgn_eqx.types import Window
 
 FACTS = [(0, 0, 1, 0), (0, 0, 1, 0), (2, 1, 2, 0), (3, 1, 0, 0), (1, 0, 4, 0), (4, 1, 0, 0)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import close, normal
-from tirgn_eqx.nn.numerics import dropout, keep_mask, l2_normalize, mask_seeds, segment_mean
+from tirgn_eqx.nn.numerics import dropout, keep_mask, l2_normalize, mask_seeds
 
 DIM = 4
 
@@ -26,12 +26,6 @@ def test_l2_normalize():
 def test_l2_normalize_has_finite_gradients_at_zero_in_every_type(dtype):
     gradient = jax.grad(lambda x: jnp.sum(l2_normalize(x).astype(jnp.float32)))(jnp.zeros((2, DIM), dtype))
     assert gradient.dtype == dtype and bool(jnp.all(jnp.isfinite(gradient)))
-
-
-def test_segment_mean():
-    values, segment = normal(0, 6, DIM), np.array([0, 0, 2, 2, 2, 4])  # 4 = padding
-    out = segment_mean(jnp.asarray(values), jnp.asarray(segment), jnp.array([2.0, 0.0, 3.0, 0.0]))
-    close(out, [values[:2].mean(0), np.zeros(DIM), values[2:5].mean(0), np.zeros(DIM)])
 
 
 def test_dropout_is_the_identity_without_key_or_rate():

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import PLAIN_FEATURES
 from tirgn_eqx.models.intensity import LogIntensity, bounded_exp
+from tirgn_eqx.nn.segments import segment_sum, take_rows
 from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import EntityCache, GlobalGraph
 
@@ -31,9 +32,9 @@ class NeighbourMean(eqx.Module):
     def __call__(self, vectors: Float[Array, "entity dim"], graph: GlobalGraph) -> Float[Array, "entity dim"]:
         """The mean of the neighbours' `vectors` `(entity, dim)`; zero for an entity that never met another."""
         weight = bounded_exp(self.weight(graph.link_features, jnp.zeros_like(graph.link_subject))[:, 0])
-        message = weight[:, None] * vectors[graph.link_object]
-        total = jax.ops.segment_sum(message, graph.link_subject, len(vectors), indices_are_sorted=True)
-        weights = jax.ops.segment_sum(weight, graph.link_subject, len(vectors), indices_are_sorted=True)
+        message = weight[:, None] * take_rows(vectors, graph.link_object, padded=False)
+        total = segment_sum(message, graph.link_subject, len(vectors), is_sorted=True)
+        weights = segment_sum(weight, graph.link_subject, len(vectors), is_sorted=True)
         # The constant makes the mean of an entity without links 0 instead of 0 / 0.
         return total / (weights[:, None] + 1e-3)
 
@@ -57,7 +58,8 @@ class WordEmbeddings(eqx.Module):
         """`(subject, object, neighbour)` vectors of every entity, zero without words. The sum is divided by the square
         root of the number of words, so that many words give the same variance as one."""
         edges = self.static_edges
-        total = jax.ops.segment_sum(self.vectors[edges.word], edges.entity, len(edges.degree))
+        of_edges = take_rows(self.vectors, edges.word, padded=False)
+        total = segment_sum(of_edges, edges.entity, len(edges.degree))
         subject, object, neighbour = jnp.split(total / jnp.sqrt(jnp.maximum(edges.degree, 1))[:, None], 3, 1)
         return subject, object, neighbour
 
@@ -136,7 +138,8 @@ class Background(eqx.Module):
 
     def query(self, subject: Float[Array, "query dim"], relation: Int[Array, " query"]) -> Float[Array, "query dim"]:
         """The vectors of (s, r, ?), from the subjects' vectors."""
-        embedding = self.relation[relation]
+        embedding = take_rows(self.relation, relation, padded=False)
         hidden = jax.nn.gelu(jnp.concatenate([subject, embedding], 1) @ self.inner)
         # The gate begins near 0, and the query as the sum of its relation and its subject.
-        return embedding + subject * (1 + self.gate[relation]) + hidden @ self.outer
+        gate = take_rows(self.gate, relation, padded=False)
+        return embedding + subject * (1 + gate) + hidden @ self.outer

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.nn import GraphConvolution, GRUCell, RunningStatistics, StaticConvolution, StaticEdges, TimeGate
-from tirgn_eqx.nn.numerics import at_least_f32, l2_normalize, segment_mean
+from tirgn_eqx.nn.numerics import at_least_f32, l2_normalize
+from tirgn_eqx.nn.segments import segment_mean, segment_sum, take_rows
 from tirgn_eqx.runtime.meshes import split
 from tirgn_eqx.types import EntityRows, Scalar, Window
 
@@ -198,18 +199,19 @@ class RecurrentEncoder(eqx.Module):
 
         **Returns:** state and relations after it, the new buffers, and the intermediate values.
         """
-        active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        active = take_rows(state, snapshot.active)
         # A subject counts once for a relation, however many facts they share in the snapshot.
         # Padded pairs have the relation `num_relations`, one past the segments, and are dropped.
-        count = jax.ops.segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
-        pool = segment_mean(active[snapshot.pair_entity], snapshot.pair_relation, count)
+        count = segment_sum(jnp.ones(snapshot.pair_relation.shape), snapshot.pair_relation, self.num_relations)
+        pool = segment_mean(take_rows(active, snapshot.pair_entity, padded=False), snapshot.pair_relation, count)
         # A relation and its inverse pool the same subjects (released code).
         pool = jnp.concatenate([pool, pool]).astype(state.dtype)
         # The input holds the initial embedding at every snapshot, and an absent relation is updated too, from a pool of
         # zeros (released code).
         relations = self._normalize(self.relation_gru(jnp.concatenate([self.relation_embedding, pool], 1), relations))
         # All layers of a snapshot read the same relation states, so their mean over edges is taken once.
-        relation_mean = segment_mean(relations[snapshot.edge_relation], snapshot.edge_target, snapshot.degree)
+        of_edges = take_rows(relations, snapshot.edge_relation, padded=False)
+        relation_mean = segment_mean(of_edges, snapshot.edge_target, snapshot.degree)
         x, traces, buffers = state, list[Array](), list[RunningStatistics]()
         keys = [None] * len(self.layers) if key is None else jr.split(key, len(self.layers))
         for layer, buffer, layer_key in zip(self.layers, running, keys):
@@ -251,7 +253,7 @@ class RecurrentEncoder(eqx.Module):
         """
         static = self.static_embedding()
         if static is not None and rows is not None:
-            static = rows.take(static)
+            static = static if rows.index is None else take_rows(static, rows.index)
         weight = None if rows is None else rows.weight
         keys = None if key is None else jr.split(key, len(window.valid))
 

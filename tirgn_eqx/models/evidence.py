@@ -19,7 +19,6 @@ import math
 from typing import NamedTuple, TypedDict
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -28,15 +27,8 @@ from tirgn_eqx.config import EvidenceTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.background import Background, WordEmbeddings
-from tirgn_eqx.models.intensity import (
-    LOG_CENTRE,
-    LOG_CLIP,
-    FactoredLogits,
-    LogIntensity,
-    bounded_exp,
-    capped_exp,
-    take_rows,
-)
+from tirgn_eqx.models.intensity import LOG_CENTRE, LOG_CLIP, FactoredLogits, LogIntensity, bounded_exp, capped_exp
+from tirgn_eqx.nn.segments import add_rows, segment_sum, take_rows
 from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import Answers, EntityCache, EvidenceBatch, EvidenceEntityQueries, GlobalGraph, Neighbours
 
@@ -180,7 +172,7 @@ class Evidence(eqx.Module):
     ) -> Float[Array, "neighbour head"]:
         """The intensities of the heads, summed over the entries of every neighbour."""
         heads, size = self._heads(neighbours, x), len(neighbours.object)
-        return jax.ops.segment_sum(heads, neighbours.entry_neighbour, size, indices_are_sorted=True)
+        return segment_sum(heads, neighbours.entry_neighbour, size, is_sorted=True)
 
     def cache_entities(self, graph: GlobalGraph | EntityCache) -> EntityCache:
         """The background's vectors of all entities, computed once for all queries about a target."""
@@ -197,8 +189,9 @@ class Evidence(eqx.Module):
         assert batch.global_graph is not None
         cache = self.cache_entities(batch.global_graph)
         subjects, objects, queries = cache.subject, cache.object, batch.entity
-        subject = subjects[queries.subject]
-        both = jnp.concatenate([subjects[batch.relation.subject], objects[batch.relation.object]], 1)
+        subject = take_rows(subjects, queries.subject, padded=False)
+        pair = batch.relation.subject, batch.relation.object
+        both = jnp.concatenate([take_rows(x, ids, padded=False) for x, ids in zip((subjects, objects), pair)], 1)
         if key is not None and self.dropout:
             subject_key, object_key, both_key = jr.split(key, 3)
             subject = self._drop(subject_key, subject, subject.shape)
@@ -208,7 +201,8 @@ class Evidence(eqx.Module):
         relation = queries.relation
         vectors = background.query(subject, relation)
         # Activity and level are further columns of the inner product, so neither needs an array [query, entity].
-        activity = background.activity[relation] + queries.activity @ background.subject_activity
+        activity = take_rows(background.activity, relation, padded=False)
+        activity = activity + queries.activity @ background.subject_activity
         level = jnp.broadcast_to(background.level, (len(vectors), 1))
         one = jnp.ones((len(objects), 1), objects.dtype)
         entity = FactoredLogits(
@@ -225,17 +219,18 @@ class Evidence(eqx.Module):
         size, relation = len(queries.subject), queries.relation
         x = self._features(neighbours)
         by_neighbour = self._neighbour_heads(neighbours, x)
-        head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)[relation]
+        head_weight = take_rows(bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight), relation, padded=False)
         # Padded cells have a query one past the end, hence weights of 0.
-        cell = jnp.sum(take_rows(head_weight, queries.cell_query) * by_neighbour[queries.cell_neighbour], 1)
+        cell_weight = take_rows(head_weight, queries.cell_query)
+        cell = jnp.sum(cell_weight * take_rows(by_neighbour, queries.cell_neighbour, padded=False), 1)
         # Padding points past the cells and is dropped.
-        cell = cell.at[queries.exact_cell].add(self._exact(queries, x), mode="drop")
+        cell = add_rows(cell, self._exact(queries, x), queries.exact_cell)
         cell = cell * self._lift(queries, neighbours, background)
         popular = self.popular_intensities(batch)
-        by_group = jax.ops.segment_sum(popular, queries.popular_group, len(queries.group), indices_are_sorted=True)
-        cell_sum = jax.ops.segment_sum(cell, queries.cell_query, size, indices_are_sorted=True)
+        by_group = segment_sum(popular, queries.popular_group, len(queries.group), is_sorted=True)
+        cell_sum = segment_sum(cell, queries.cell_query, size, is_sorted=True)
         # The small constant belongs to every entity, so its sum is known without listing any.
-        popular_sum = by_group[queries.query_group] + MIN_INTENSITY * self.num_entities
+        popular_sum = take_rows(by_group, queries.query_group, padded=False) + MIN_INTENSITY * self.num_entities
         background_sum = jnp.zeros_like(cell_sum) if background is None else background.entity.sum_exp()
         return EntityIntensities(cell, popular, cell_sum, popular_sum, background_sum)
 
@@ -263,7 +258,8 @@ class Evidence(eqx.Module):
             return lift
         assert self.background is not None
         logit = background.entity.at(queries.cell_query, neighbours.object[queries.cell_neighbour])
-        strength = take_rows(self.background.lift_strength[queries.relation], queries.cell_query)
+        strength = take_rows(self.background.lift_strength, queries.relation, padded=False)
+        strength = take_rows(strength, queries.cell_query)
         return lift * bounded_exp(strength * jnp.clip(logit + LOG_CENTRE, -LOG_CLIP, LOG_CLIP))
 
     def relation_intensities(
@@ -278,7 +274,7 @@ class Evidence(eqx.Module):
         out = take_rows(by_neighbour, queries.neighbour) @ head_weight.T
         relation = neighbours.entry_relation[queries.evidence_entry]
         same = bounded_exp(self.same_relation(x[queries.evidence_entry], relation)[:, 0])
-        out = out.at[queries.evidence_query, relation].add(same, mode="drop")
+        out = add_rows(out, same, queries.evidence_query, relation)
         level = jnp.broadcast_to(self.relation_level, (size, len(self.relation_level)))
         return out + bounded_exp(level if background is None else level + background.relation) + MIN_INTENSITY
 
@@ -299,7 +295,7 @@ class Evidence(eqx.Module):
         query = take_rows(queries.cell_query, queries.exact_cell)
         # `take_rows` fills with 0, a real query; padding must lie outside.
         query = jnp.where(queries.exact_cell < len(queries.cell_query), query, len(out))
-        out = out.at[query, queries.exact_entry].add(self._exact(queries, x), mode="drop")
+        out = add_rows(out, self._exact(queries, x), query, queries.exact_entry)
         return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
 
     def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entity"]:
@@ -308,12 +304,12 @@ class Evidence(eqx.Module):
         found, queries = self.intensities(batch, background), batch.entity
         # Queries with the same relation share their popular objects: one row for each relation, gathered by query.
         by_group = jnp.zeros((len(queries.group), self.num_entities), found.cell.dtype)
-        by_group = by_group.at[queries.popular_group, queries.popular_object].add(found.popular, mode="drop")
+        by_group = add_rows(by_group, found.popular, queries.popular_group, queries.popular_object)
         out = by_group[queries.query_group] + MIN_INTENSITY
         if background is not None:
             out = out + capped_exp(background.entity.matrix())
         candidate = batch.neighbours.object[queries.cell_neighbour]
-        return out.at[queries.cell_query, candidate].add(found.cell, mode="drop")
+        return add_rows(out, found.cell, queries.cell_query, candidate)
 
     # --- probabilities -------------------------------------------------------------------------------------------
 
@@ -348,12 +344,12 @@ class Evidence(eqx.Module):
         """
         query = answers.answer_query
         if not self.loss_filter:
-            return total[query]
+            return take_rows(total, query, padded=False)
         # The other true candidates leave the denominator; the answer's own intensity is added again.
         real = answers.answer_weight > 0
-        true = jax.ops.segment_sum(jnp.where(real, own, 0), query, len(total))
+        true = segment_sum(jnp.where(real, own, 0), query, len(total))
         # Where nearly all candidates are true, rounding can make the difference negative.
-        return jnp.maximum(total - true, MIN_INTENSITY)[query] + own
+        return take_rows(jnp.maximum(total - true, MIN_INTENSITY), query, padded=False) + own
 
 
 def relation_answer_log_probabilities(
@@ -362,4 +358,5 @@ def relation_answer_log_probabilities(
     """log p of the answers of relation queries, from the intensities of all relations."""
     query = answers.answer_query
     # MIN_INTENSITY is part of every intensity, so the logarithms are finite.
-    return jnp.log(intensity[query, answers.answer]) - jnp.log(jnp.sum(intensity, 1))[query]
+    own = jnp.log(take_rows(intensity, query, answers.answer, padded=False))
+    return own - take_rows(jnp.log(jnp.sum(intensity, 1)), query, padded=False)

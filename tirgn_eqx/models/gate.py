@@ -7,6 +7,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
+from tirgn_eqx.nn.segments import take_rows
 
 QUERY_FEATURES = 4 + PLAIN_FEATURES
 CELL_FEATURES = 6 + ENTRY_FEATURES  # without those of the pair
@@ -61,7 +62,8 @@ class Gate(eqx.Module):
         **Returns:** exponent, level and lift, `(query,)` each.
         """
         scales = jnp.array(LEARNING_RATE_SCALES)
-        out = self.base + scales * (features @ self.by_feature) + RELATION_SCALE * scales * self.by_relation[relation]
+        out = self.base + scales * (features @ self.by_feature)
+        out = out + RELATION_SCALE * scales * take_rows(self.by_relation, relation, padded=False)
         # A negative exponent would prefer what the structure finds least likely.
         return jax.nn.relu(out[:, 0]), out[:, 1], out[:, 2]
 

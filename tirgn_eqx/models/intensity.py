@@ -4,9 +4,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.models.logits import log_normalizer
+from tirgn_eqx.nn.segments import take_rows
 
 EXPONENT_CLIP = 15.0
 MAX_EXPONENT = 30.0  # keeps a sum over all entities finite
@@ -23,11 +24,6 @@ def bounded_exp(x: Float[Array, "*n"], limit: float = EXPONENT_CLIP) -> Float[Ar
 def capped_exp(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """exp of `x`, capped at `MAX_EXPONENT`."""
     return jnp.exp(jnp.minimum(x, MAX_EXPONENT))
-
-
-def take_rows(table: Shaped[Array, "row ..."], index: Int[Array, " n"]) -> Shaped[Array, "n ..."]:
-    """Rows of `table`; zeros for padding, which lies outside."""
-    return table.at[index].get(mode="fill", fill_value=0)
 
 
 class LogIntensity(eqx.Module):
@@ -56,8 +52,12 @@ class LogIntensity(eqx.Module):
 
         **Returns:** log intensities `(n, head)`.
         """
-        hidden = jax.nn.gelu(x @ self.inner + self.bias[relation])
-        return hidden @ self.outer + jnp.sum(self.slope[relation] * x, 1, keepdims=True) + self.level[relation]
+
+        def of_relation(table: Float[Array, "rel2 wide"]) -> Float[Array, "n wide"]:
+            return take_rows(table, relation, padded=False)
+
+        hidden = jax.nn.gelu(x @ self.inner + of_relation(self.bias))
+        return hidden @ self.outer + jnp.sum(of_relation(self.slope) * x, 1, keepdims=True) + of_relation(self.level)
 
 
 class FactoredLogits(eqx.Module):
@@ -98,9 +98,9 @@ class FactoredLogits(eqx.Module):
     def at(self, query: Int[Array, " n"], candidate: Int[Array, " n"]) -> Float[Array, " n"]:
         """The logits of pairs; 0 where the query is padding."""
         if self.dense is not None:
-            return self.dense.at[query, candidate].get(mode="fill", fill_value=0)
+            return take_rows(self.dense, query, candidate)
         # A padded query reads zeros, so it does not matter which row its candidate reads.
-        return jnp.sum(take_rows(self.query, query) * self.candidate[candidate], 1)
+        return jnp.sum(take_rows(self.query, query) * take_rows(self.candidate, candidate, padded=False), 1)
 
     def logsumexp(self) -> Float[Array, " query"]:
         """log of the sum of exp over all candidates."""

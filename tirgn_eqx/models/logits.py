@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from tirgn_eqx.nn.numerics import at_least_f32, chunk_rows, einsum
+from tirgn_eqx.nn.segments import segment_sum, take_rows
 from tirgn_eqx.runtime.meshes import in_one_part, num_parts, split
 from tirgn_eqx.types import EntityRows, Queries
 
@@ -156,9 +157,7 @@ def _pair_logits(
 ) -> Float[Array, " n"]:
     """vector . candidate of listed pairs, summed in at least f32; padding pairs give 0."""
     dtype = jnp.promote_types(vectors.dtype, jnp.float32)
-    left = vectors.at[query].get(mode="fill", fill_value=0)
-    right = candidates.at[candidate].get(mode="fill", fill_value=0)
-    return einsum("pd,pd->p", left, right, dtype=dtype)
+    return einsum("pd,pd->p", take_rows(vectors, query), take_rows(candidates, candidate), dtype=dtype)
 
 
 def answer_log_probabilities(
@@ -183,7 +182,7 @@ def answer_log_probabilities(
     log_weight = None if rows is None else jnp.log(rows.weight).astype(at_least_f32(raw_vectors).dtype)
     normalizer = log_normalizer(raw_vectors, candidates, log_weight)
     own = _pair_logits(raw_vectors, candidates, queries.answer_query, queries.answer)
-    raw = own - normalizer[queries.answer_query]
+    raw = own - take_rows(normalizer, queries.answer_query, padded=False)
     # All entities of the vocabulary count here: those that are not among the rows have logit 0 as well.
     mode = _history_mode(history_vectors, candidates, queries, mask, num_entities or len(candidates))
     history = _answer_history(history_vectors, candidates, queries, mode)
@@ -211,7 +210,7 @@ def _history_mode(
     is_sorted = in_one_part()
     pair = _pair_logits(vectors, candidates, query, queries.history_candidate)
     real = query < size
-    count = jax.ops.segment_sum(real.astype(pair.dtype), query, size + 1, indices_are_sorted=is_sorted)[:size]
+    count = segment_sum(real.astype(pair.dtype), query, size + 1, is_sorted)[:size]
     others = num_candidates - count
     if mask == "exclude":
         others = jnp.where(count > 0, 0, others)
@@ -221,7 +220,7 @@ def _history_mode(
     # The candidates outside the history have logit 0, where there are any.
     top = jnp.where(others > 0, jnp.maximum(top, 0), top)
     exponential = jnp.where(real, jnp.exp(pair - top[jnp.minimum(query, size - 1)]), 0)
-    total = jax.ops.segment_sum(exponential, query, size + 1, indices_are_sorted=is_sorted)[:size]
+    total = segment_sum(exponential, query, size + 1, is_sorted)[:size]
     # exp(-top) may be infinite, and 0 others times infinity is NaN: hence the `where`.
     normalizer = top + jnp.log(total + others * jnp.where(others > 0, jnp.exp(-top), 0))
     other = jnp.zeros_like(normalizer)
@@ -236,7 +235,8 @@ def _answer_history(
     """Log probability of the answers in history mode."""
     query = queries.answer_query
     own = _pair_logits(vectors, candidates, query, queries.answer)
-    return jnp.where(queries.answer_in_history, own, mode.other[query]) - mode.normalizer[query]
+    history = jnp.where(queries.answer_in_history, own, take_rows(mode.other, query, padded=False))
+    return history - take_rows(mode.normalizer, query, padded=False)
 
 
 def ranking_scores(
@@ -291,11 +291,11 @@ def sampled_log_probabilities(
     """Log probability of the answers among themselves and their sampled negatives."""
     assert queries.negatives is not None and queries.candidate_in_history is not None
     # (answer, 1 + negative, dim), the answer first: position 0 of the softmax is its probability.
-    chosen = candidates[jnp.concatenate([queries.answer[:, None], queries.negatives], 1)]
+    chosen = take_rows(candidates, jnp.concatenate([queries.answer[:, None], queries.negatives], 1), padded=False)
     dtype = jnp.promote_types(chosen.dtype, jnp.float32)
 
     def logits(vectors: Float[Array, "query dim"]) -> Float[Array, "answer candidate"]:
-        return einsum("ad,acd->ac", vectors[queries.answer_query], chosen, dtype=dtype)
+        return einsum("ad,acd->ac", take_rows(vectors, queries.answer_query, padded=False), chosen, dtype=dtype)
 
     raw = jax.nn.log_softmax(logits(raw_vectors), -1)[:, 0]
     history = history_logits(logits(history_vectors), queries.candidate_in_history, mask)

@@ -28,8 +28,9 @@ from tirgn_eqx.models.evidence import (
     relation_answer_log_probabilities,
 )
 from tirgn_eqx.models.gate import Gate
-from tirgn_eqx.models.intensity import LOG_CENTRE, LOG_CLIP, FactoredLogits, bounded_exp, capped_exp, take_rows
+from tirgn_eqx.models.intensity import LOG_CENTRE, LOG_CLIP, FactoredLogits, bounded_exp, capped_exp
 from tirgn_eqx.models.recurrent import RecurrentGraphModel
+from tirgn_eqx.nn.segments import add_rows, segment_sum, take_rows
 from tirgn_eqx.nn.static_graph import StaticEdges
 from tirgn_eqx.types import EvidenceBatch, Queries
 
@@ -117,8 +118,8 @@ class MixtureAtTarget(eqx.Module):
         # `take_rows` fills with 0, a real query, so padding is sent one past the end.
         inside = queries.exact_cell < len(queries.cell_query)
         exact_query = jnp.where(inside, take_rows(queries.cell_query, queries.exact_cell), size)
-        cells = jax.ops.segment_sum(jnp.ones(len(queries.cell_query)), queries.cell_query, size)
-        exact = jax.ops.segment_sum(jnp.ones(len(exact_query)), exact_query, size)
+        cells = segment_sum(jnp.ones(len(queries.cell_query)), queries.cell_query, size)
+        exact = segment_sum(jnp.ones(len(exact_query)), exact_query, size)
         # 0.3 brings logarithms near to 1, as `SCALE` does in the features of evidence.
         columns = [
             0.3 * jnp.log(found.total),
@@ -220,13 +221,13 @@ class MixtureAtTarget(eqx.Module):
         """lambda of every candidate of every entity query."""
         found, queries = self.mix(batch), batch.entity
         by_group = jnp.zeros((len(queries.group), self.model.num_entities), found.cell.dtype)
-        by_group = by_group.at[queries.popular_group, queries.popular_object].add(found.popular, mode="drop")
+        by_group = add_rows(by_group, found.popular, queries.popular_group, queries.popular_object)
         out = (by_group[queries.query_group] + MIN_INTENSITY) * found.scale[:, None]
         for part in (found.structure, found.background):
             if part is not None:
                 out = out + capped_exp(part.matrix())
         candidate = batch.neighbours.object[queries.cell_neighbour]
-        return out.at[queries.cell_query, candidate].add(found.cell, mode="drop")
+        return add_rows(out, found.cell, queries.cell_query, candidate)
 
     def answer_log_probabilities(self, batch: EvidenceBatch) -> tuple[Float[Array, " answer"], Float[Array, " answer"]]:
         """log p of the entity answers and of the relation answers, without an array of [query, entity]."""
@@ -243,4 +244,4 @@ class MixtureAtTarget(eqx.Module):
 
 
 def _segment_sum(x: Float[Array, " cell"], query: Int[Array, " cell"], size: int) -> Float[Array, " query"]:
-    return jax.ops.segment_sum(x, query, size, indices_are_sorted=True)
+    return segment_sum(x, query, size, is_sorted=True)

@@ -14,6 +14,7 @@ from tirgn_eqx.models import logits
 from tirgn_eqx.models.encoder import Encoding, GraphStatistics, RecurrentEncoder
 from tirgn_eqx.nn import ConvDecoder, DropoutRates, RunningStatistics, StaticEdges
 from tirgn_eqx.nn.conv_decoder import DecoderStatistics
+from tirgn_eqx.nn.segments import take_rows
 from tirgn_eqx.types import EntityRows, Queries, Scalar, Window
 
 
@@ -216,11 +217,11 @@ def decode_queries(
     **Returns:** the vectors of every decoder, the candidates, and the new buffers.
     """
     entities = encoding.tanh_entity
-    subject = entities[queries.subject]
+    subject = take_rows(entities, queries.subject, padded=False)
     if kind == "entity":
-        condition, candidates = encoding.relation[queries.condition], entities
+        condition, candidates = take_rows(encoding.relation, queries.condition, padded=False), entities
     else:
-        condition, candidates = entities[queries.condition], encoding.relation
+        condition, candidates = take_rows(entities, queries.condition, padded=False), encoding.relation
     count = len(decoders)
     keys = [key] * count if key is None or count == 1 else jr.split(key, count)
     vectors, statistics = list[Array](), list[DecoderStatistics]()

@@ -17,7 +17,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.nn.batch_norm import BatchNorm, RunningStatistics
-from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, segment_mean, xavier_uniform
+from tirgn_eqx.nn.numerics import at_least_f32, dropout, rrelu, xavier_uniform
+from tirgn_eqx.nn.segments import put_rows, segment_mean, take_rows
 from tirgn_eqx.types import Window
 
 
@@ -107,9 +108,11 @@ class GraphConvolution(eqx.Module):
         **Returns:** the new states `(entity, dim)` and the new buffers (the old ones in inference).
         """
         # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
-        active = state.at[snapshot.active].get(mode="fill", fill_value=0)
+        active = take_rows(state, snapshot.active)
         # Exact duplicates count twice in the sum and in the degree (released code).
-        neighbor_mean = segment_mean(active[snapshot.edge_source], snapshot.edge_target, snapshot.degree)
+        neighbor_mean = segment_mean(
+            take_rows(active, snapshot.edge_source, padded=False), snapshot.edge_target, snapshot.degree
+        )
         if training:
             # Over edges, entity u counts as often as it is a source, which is its degree.
             entity_mean, entity_var = channel_statistics(active, snapshot.degree)
@@ -129,7 +132,7 @@ class GraphConvolution(eqx.Module):
         aggregate = aggregate.astype(state.dtype)
         connected = aggregate @ self.weight_neighbor + active @ self.weight_loop
         # The product for isolated entities is taken for all, then overwritten where an entity has an edge.
-        out = (state @ self.weight_isolated).at[snapshot.active].set(connected, mode="drop")
+        out = put_rows(state @ self.weight_isolated, connected, snapshot.active)
         return dropout(rrelu(out), rate, key), running
 
     def isolated(self, state: Float[Array, "entity dim"]) -> Float[Array, "entity dim"]:

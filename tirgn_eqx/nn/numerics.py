@@ -1,10 +1,10 @@
-"""Functions that several layers share: precision, normalisation, dropout, initialisation, means over segments."""
+"""Functions that several layers share: precision, normalisation, dropout, initialisation."""
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped, UInt32
 
 # The released model calls the randomised leaky ReLU with its training flag off: slope (1/8 + 1/3) / 2.
 RRELU_SLOPE = 11 / 48
@@ -97,14 +97,3 @@ def chunk_rows(limit: int, *arrays: Shaped[Array, "row ..."]) -> tuple[Shaped[Ar
         padded = jnp.pad(x, padding)  # pyright: ignore[reportUnknownMemberType]
         chunks.append(padded.reshape(count, size, *x.shape[1:]))
     return tuple(chunks)
-
-
-def segment_mean(
-    values: Float[Array, "item dim"], segment: Int[Array, " item"], count: Float[Array, " segment"]
-) -> Float[Array, "segment dim"]:
-    """The mean of the `values` of every segment, in at least f32; 0 for a segment whose `count` is 0.
-
-    **Arguments:** `segment`: segment of every item, ascending; `count`: items of every segment.
-    """
-    total = jax.ops.segment_sum(at_least_f32(values), segment, len(count), indices_are_sorted=True)
-    return total / jnp.maximum(count, 1)[:, None].astype(total.dtype)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.nn.numerics import at_least_f32, einsum, rrelu, xavier_uniform
+from tirgn_eqx.nn.segments import segment_sum, take_rows
 
 
 class StaticEdges(eqx.Module):
@@ -80,9 +81,9 @@ class StaticConvolution(eqx.Module):
         # Relation by relation: the blocks of every edge would be a tensor [edge, block, in, out].
         for relation in range(half):
             word = edges.word[edges.bounds[relation] : edges.bounds[relation + 1]]
-            source = words[word].reshape(-1, blocks, size)
+            source = take_rows(words, word, padded=False).reshape(-1, blocks, size)
             product = einsum("ebi,bio->ebo", source, self.weight[half + relation])
             messages.append(product.reshape(-1, blocks * size))
-        total = jax.ops.segment_sum(at_least_f32(jnp.concatenate(messages)), edges.entity, len(edges.degree))
+        total = segment_sum(at_least_f32(jnp.concatenate(messages)), edges.entity, len(edges.degree))
         mean = total / jnp.maximum(edges.degree, 1).astype(total.dtype)[:, None]
         return rrelu(mean.astype(words.dtype))

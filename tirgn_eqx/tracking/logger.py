@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.errors import ConfigError
@@ -62,7 +62,7 @@ class TrainingLogger:
     ):
         self.logdir = Path(logdir)
         document = config.to_dict() if isinstance(config, TrainingConfig) else config
-        self._config = plain({} if document is None else document)
+        self._config = cast(dict[str, object], plain({} if document is None else document))
         self._failed_files: set[str] = set()
         self._lock = contextlib.ExitStack()
         busy = ConfigError(f"logdir {self.logdir}: another training writes its logs here; choose another --logdir")

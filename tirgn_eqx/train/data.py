@@ -20,7 +20,7 @@ from tirgn_eqx.runtime.meshes import Placement
 
 Loader = GraphLoader | EvidenceLoader
 ConfigT = TypeVar("ConfigT", bound=ModelTrainingConfig)
-AnyEvaluator = Evaluator[Any]  # of the models of one family
+AnyEvaluator = Evaluator[Any, Any]  # of the models and batches of one family
 LoaderT = TypeVar("LoaderT", GraphLoader, EvidenceLoader)
 
 

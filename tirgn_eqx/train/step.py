@@ -23,6 +23,7 @@ from tirgn_eqx.config import RecurrentTrainingConfig
 from tirgn_eqx.models import Encoding, Evidence, RecurrentGraphModel
 from tirgn_eqx.models.encoder import GraphStatistics, Remat
 from tirgn_eqx.models.recurrent import Buffers
+from tirgn_eqx.nn.segments import segment_sum
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.optimizer import trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
@@ -191,7 +192,7 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     count = jnp.sum(weight, 1)
     if batch.target_of_micro is None:
         return jnp.broadcast_to(jnp.maximum(jnp.sum(count), 1), count.shape)
-    total = jax.ops.segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
+    total = segment_sum(count, batch.target_of_micro, batch.time_index.shape[0])
     # `(target,)` to `(micro,)`: the divisor of a target belongs to each of its micro-batches.
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 

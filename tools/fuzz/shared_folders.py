@@ -4,6 +4,7 @@ import json
 import pickle
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def study() -> list[Files]:
     """A study with a finished trial and one that is given back."""
     with tempfile.TemporaryDirectory() as work:
         shared = _study(Path(work))
-        for state, mrr in (("complete", 0.25), ("failed", None)):
+        trials: list[tuple[Literal["complete", "failed"], float | None]] = [("complete", 0.25), ("failed", None)]
+        for state, mrr in trials:
             claim = shared.claim(8)
             assert claim is not None
             if mrr is not None:
