@@ -18,6 +18,7 @@ from jaxlib.mlir.dialects import stablehlo
 
 from tests.backends import traced_for
 from tests.helpers import tiny_config
+from tirgn_eqx import make_loader, make_step
 from tirgn_eqx.config import EvidenceTrainingConfig, MixtureTrainingConfig, TiRGNTrainingConfig, preset
 from tirgn_eqx.data import simulate
 from tirgn_eqx.data.batches.evidence_loader import EvidenceLoader, EvidenceOptions
@@ -26,10 +27,9 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.evaluate.evaluators import RecurrentGraphEvaluator, rank_batch, rank_evidence_batch
 from tirgn_eqx.models import Mixture, build_model
 from tirgn_eqx.nn import segments
-from tirgn_eqx.train.data import TrainingData
 from tirgn_eqx.train.gate import gate_loss, make_gate_step
 from tirgn_eqx.train.optimizer import make_optimizer, trainable
-from tirgn_eqx.train.step import evidence_loss, loss_and_gradient, make_step, with_key
+from tirgn_eqx.train.step import evidence_loss, loss_and_gradient
 
 # One more than the few: sums into entities are not the trap, and keep their scatter.
 ENTITIES = segments.FEW_TARGETS + 1
@@ -119,8 +119,13 @@ def empty_model(graph, config):
 
 def last_batch(graph, config):
     """The last training batch with the key of its dropout."""
-    loader = TrainingData(graph, config).loader(config)
-    return with_key(loader.build(int(loader.items[-1])), jr.key(0))
+    if isinstance(config, EvidenceTrainingConfig):
+        options = {"context": config.evidence_context, "background": config.evidence_background, "max_buckets": 1}
+        loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", EvidenceOptions(**options))
+    else:
+        loader = make_loader(graph, config)
+    batch = loader.build(int(loader.items[-1])).batch
+    return eqx.tree_at(lambda b: b.key, batch, jr.key(0), is_leaf=lambda x: x is None)
 
 
 def step_of(graph, config):
