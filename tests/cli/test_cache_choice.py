@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -48,12 +47,11 @@ def environment(**changes):
     return kept | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"} | {k: str(v) for k, v in changes.items()}
 
 
-def start(between="pass", before=None, wrapped=(), **changes):
+def start(between="pass", wrapped=(), **changes):
     command = [*wrapped, sys.executable, "-W", "always", "-c", SCRIPT.replace("{between}", between)]
     return subprocess.Popen(
         command,
         env=environment(**changes),
-        preexec_fn=before,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -133,10 +131,9 @@ def test_a_damaged_entry_is_compiled_and_written_again(filled, root, damage):
 
 
 def test_a_full_disk_ends_nothing(filled, tmp_path):
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-
-    found = end(start(TIRGN_CACHE=tmp_path / "cache", before=fill))
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+    wrapped = [sys.executable, "-c", limit + "os.execvp(sys.argv[1], sys.argv[1:])"]
+    found = end(start(TIRGN_CACHE=tmp_path / "cache", wrapped=wrapped))
     assert found["values"] == filled[1]["values"]
     cut = programs(tmp_path / "cache")
     assert cut and all(path.stat().st_size <= 100 for path in cut)

@@ -232,7 +232,7 @@ def _relation_shares(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) ->
     return intensity / jnp.sum(intensity, 1, keepdims=True)
 
 
-def _on_batch(function: Callable[[Evidence | MixtureAtTarget, EvidenceBatch], ResultT]) -> CompileCache:
+def _on_batch(function: Callable[[Evidence | MixtureAtTarget, EvidenceBatch], ResultT]) -> CompileCache[ResultT]:
     """`function(model, batch)` of a batch in parts: arrays that travel to the device with the call, which is cheap, and
     the cached states of all entities, which are there already."""
 

@@ -75,7 +75,7 @@ class GateFitter:
         on_record: OnRecord,
     ):
         self.model, self.loader, self.at, self.on_record = model, loader, at, on_record
-        self._programs: dict[int, CompileCache] = {}
+        self._programs: dict[int, CompileCache[tuple[Gate, PyTree, Metrics]]] = {}
 
     def __call__(self, snapshots: Int[np.ndarray, " time"], stop: Callable[[], bool]) -> Mixture | None:
         """The model with a gate fitted on `snapshots`; None when `stop` ended it early."""
