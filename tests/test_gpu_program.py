@@ -237,6 +237,7 @@ def small_graph():
     return simulate(num_entities=12, num_relations=3, num_days=12, facts_per_day=12, static_graph=True).graph
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("family", "loss"), [("tirgn", "full"), ("tirgn", "shared"), ("tirgn", "sampled"), ("regcn", "full")]
 )
@@ -252,12 +253,14 @@ def test_gradients_of_recurrent_graph_models(small_graph, family, loss):
     assert_equal_for(["cpu", "gpu"], gradient, model, batch)
 
 
+@pytest.mark.ci
 def test_gradients_of_evidence(small_graph):
     config = evidence_config()
     model, batch = real_model(small_graph, config), last_batch(small_graph, config)
     assert_equal_for(["cpu", "gpu"], eqx.filter_grad(evidence_loss, has_aux=True), model, batch)
 
 
+@pytest.mark.ci
 def test_gradients_of_the_gate_and_ranks_of_a_mixture(small_graph):
     model = real_model(small_graph, mixture_config())
     assert isinstance(model, Mixture)
