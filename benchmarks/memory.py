@@ -1,8 +1,9 @@
-"""Peak memory of a training, one process per setting, beside what was predicted for it.
+"""Peak memory and speed of a training, one process per setting, beside what was predicted for it.
 
 Why: the peak decides which machine a training fits on, and it should follow batch size, entities and window, not
 the length of the dataset. Told per setting: resident memory of the process after each stage of a training of a
-few steps (largest snapshots first); the compiler's account of the step; on a GPU the peak bytes in use, and beside
+few steps (largest snapshots first); seconds that compiling took, and seconds of a step with its largest snapshot; the
+compiler's account of the step; on a GPU the peak bytes in use, and beside
 it with `--predict` what is predicted from compiled shapes alone, as `tirgn vram-probe` does.
 
 On a GPU every setting is compiled by one process and measured in a second one that finds it in a cache: the
@@ -17,6 +18,7 @@ import itertools
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks import common
@@ -36,7 +38,9 @@ def child(args: argparse.Namespace) -> None:
     harness = Harness(graph, config)
     stages["setup"] = common.peak_rss()
     report = {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind}
+    begin = time.perf_counter()
     harness.compile()
+    report["compile_seconds"] = time.perf_counter() - begin
     evaluator = None
     if args.validate:
         window = config.window()
@@ -58,6 +62,12 @@ def child(args: argparse.Namespace) -> None:
         if left <= 0:
             break
     stages["steps"] = common.peak_rss()
+    times: list[float] = []
+    for _ in range(args.steps):
+        begin = time.perf_counter()
+        jax.block_until_ready(harness.step(batches[0]))
+        times.append(time.perf_counter() - begin)
+    report["step_seconds"] = common.spread(times)
     report["device_peak_bytes"] = device_peak()
     if evaluator:
         evaluator(harness.model)
@@ -153,6 +163,8 @@ def show(document: dict) -> None:
             mib((row.get("analysis_bytes") or {}).get("temp")),
             mib(row.get("predicted_bytes")),
             row.get("predicted_over_measured"),
+            row.get("compile_seconds"),
+            (row.get("step_seconds") or {}).get("min"),
             row.get("error", ""),
         ]
         for row in document["result"]["settings"]
@@ -164,6 +176,8 @@ def show(document: dict) -> None:
         "step's temporaries MiB",
         "predicted MiB",
         "ratio",
+        "compile s",
+        "step s",
         "",
     ]
     table(f"{document['dataset']['name']}: peak memory of a training", columns, rows)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,11 @@ if shutil.which("nvidia-smi") is None:
     if version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that it does not know
         flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
+
+# Both processes, the commands that tests start, and later runs load what one of them has compiled. A file that is read
+# while another process writes it makes JAX warn and compile again, see `filterwarnings` in pyproject.toml.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 # Files whose tests take longest: begun first, so that the two processes end together.
 LONG = (
