@@ -33,7 +33,10 @@ def test_the_peer_runs_on_tiny_data():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
-    ["epoch", "evaluate", "evidence", "history", "ingest", "large", "loader", "memory", "predict", "scaling", "stream"],
+    [
+        *("commands", "epoch", "evaluate", "evidence", "history", "ingest", "large", "loader", "memory", "predict"),
+        *("scaling", "stream"),
+    ],
 )
 def test_every_script_runs_on_tiny_data(script):
     more = ("--axes", "facts") if script == "scaling" else ()

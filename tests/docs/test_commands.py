@@ -182,7 +182,9 @@ class Page:
         words = [*words, *doc_world.options_for(words, self.server)]
         if self.devices:
             return self.program([sys.executable, "-m", "tirgn_cli", *words], where)
-        result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"}).invoke(app, words, prog_name="tirgn")
+        result = CliRunner(
+            env={"JAX_COMPILATION_CACHE_DIR": None, "NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"}
+        ).invoke(app, words, prog_name="tirgn")
         assert result.exit_code == 0, f"{where}: {' '.join(words)}: exit code {result.exit_code}\n{result.output}"
 
     def program(self, words: list[str], where: str) -> None:
