@@ -36,6 +36,10 @@ def wall(words: list[str], cache: Path | str, folder: Path) -> float:
 def main() -> None:
     parser = common.parser(__doc__)
     args = common.finalize(parser.parse_args())
+    from tirgn_cli.values import default_preset
+
+    # As the command line does, so that the training is the one that `tirgn train` makes with nothing given.
+    args.preset = args.preset or default_preset(args.data_path)
     graph, config = common.load_arguments(args)
     if graph.entity_names is None or graph.relation_names is None:
         sys.exit(f"{graph.name}: has no names to ask a question by")
