@@ -245,8 +245,11 @@ def main() -> None:
                 work = Path(temporary) / part / name.replace(" ", "-")
                 result[part][name] = compare(earlier, ROOT, words, work, *more)
                 note(f"{part}, {name}: {json.dumps(result[part][name])}")
-    dataset = next(iter(result["bits"].values()))["dataset"] if "bits" in parts else {"name": None}
-    payload = {"dataset": dataset, "setting": TINY, "seed": 0, "result": result}
+    worlds, settings = {"bits": WORLD, "speed": LARGE_WORLD}, {"bits": TINY, "speed": LARGE}
+    trained = [part for part in worlds if part in parts]
+    # The worlds are made from their names and seed 0 alone; a census trains nothing.
+    dataset = {"name": "; ".join(worlds[part] for part in trained)}
+    payload = {"dataset": dataset, "setting": {part: settings[part] for part in trained}, "seed": 0, "result": result}
     common.finish(common.record(common.join_name("before-after", args.tag), payload, args.results))
 
 

@@ -100,12 +100,13 @@ def main() -> None:
     import jax
 
     shapes = [shape._replace(items=shape.items // 100) if args.quick else shape for shape in SHAPES]
-    name = "-".join(filter(None, ["scatter", jax.default_backend(), args.tag]))
+    name = common.join_name("scatter", jax.default_backend(), args.tag)
     rows, document = [], {}
     for shape in shapes:
         for dtype in ("float32", "bfloat16"):
             rows.append(measure(shape, dtype, 1 if args.quick else args.repeats, args.seed))
-        head = {"dataset": "uniform ids", "setting": {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}, "seed": args.seed}
+        head: common.Document = {"dataset": {"name": "uniform ids"}, "seed": args.seed}
+        head["setting"] = {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
         # After every shape: what was measured before a cut-off is kept.
         document = common.record(name, head | {"result": {"complete": shape is shapes[-1], "shapes": rows}}, place)
         note(f"{shape.name}: done")

@@ -15,10 +15,12 @@ if shutil.which("nvidia-smi") is None:
         flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
 
-# Both processes, the commands that tests start, and later runs load what one of them has compiled. A file that is read
-# while another process writes it makes JAX warn and compile again, see `filterwarnings` in pyproject.toml.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# Both processes and later runs load what one of them has compiled. A program that is read while another process writes it
+# makes JAX warn and compile again, see `filterwarnings` in pyproject.toml.
+KEPT = Path(__file__).parents[1] / ".pytest_cache"
+OWN = {"JAX_COMPILATION_CACHE_DIR": str(KEPT / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+OWN = {name: value for name, value in OWN.items() if name not in os.environ}
+os.environ.update(OWN)
 
 # Files whose tests take longest: begun first, so that the two processes end together.
 LONG = (
@@ -39,10 +41,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_cache(tmp_path_factory):
-    """Commands keep compiled programs in a folder of this run, never in the user's home; JAX's own variables hold."""
+def compile_cache():
+    """Commands keep compiled programs beside those of the tests, never in the user's home, and remove what a killed
+    process left damaged. JAX's own variables hold where the user has set them."""
+    import jax  # reads its variables now, so that commands need not inherit them
+
+    assert jax.config.jax_compilation_cache_dir
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIRGN_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        for name in OWN:
+            patch.delenv(name, raising=False)
+        patch.setenv("TIRGN_CACHE", str(KEPT / "commands"))
         yield
 
 

@@ -52,17 +52,21 @@ def choose_cache(environment: Mapping[str, str]) -> CacheChoice:
     switch, folder = environment.get(JAX_SWITCH), environment.get(JAX_FOLDER)
     jax_off = switch is not None and switch.lower() in ("n", "no", "f", "false", "off", "0")
     if folder is not None:
+        # JAX bounds its folder itself, by default not at all.
+        limit = _jax_limit(environment, -1)
         return CacheChoice(Path(folder).absolute() if folder else None, bool(folder) and not jax_off, JAX_FOLDER, limit)
     given = environment.get(VARIABLE, "")
     if given and given.lower() != OFF:
         try:
             root = Path(given).expanduser().absolute()
-        except RuntimeError:  # `~` without a home, or the home of somebody unknown
+        except RuntimeError:  # `~` without a home, or an unknown user's home
             root = None
     else:
         root = default_cache_root()
     set_by = JAX_SWITCH if jax_off else VARIABLE if given else "default"
-    return CacheChoice(root, root is not None and given.lower() != OFF and not jax_off, set_by, limit)
+    # A limit of 0 is JAX's way to say that nothing is kept.
+    enabled = root is not None and given.lower() != OFF and not jax_off and limit != 0
+    return CacheChoice(root, enabled, set_by, limit)
 
 
 def _jax_limit(environment: Mapping[str, str], default: int) -> int | None:
@@ -84,8 +88,7 @@ def keep_programs() -> Iterator[None]:
 
     choice = choose_cache(os.environ)
     if not choice.enabled or choice.is_jax or choice.root is None:
-        with _without_faults(None):
-            yield
+        yield
         return
     folder = machine_folder(choice.root)
     if not make_cache_folder(folder, private=choice.set_by == "default"):
@@ -106,7 +109,7 @@ def _configured(settings: Mapping[str, str | float | int]) -> Iterator[None]:
     JAX is not imported for it: it reads variables of the environment when a command, or a process that a command
     starts, imports it.
     """
-    # JAX's own limit finds no program without the time of its last use, so the variable stands for the limit here.
+    # JAX's limit needs files with the time of the last use, which are not written here: `trim_cache` keeps the limit.
     wanted = {name: value for name, value in settings.items() if name.upper() not in os.environ or name == _LIMIT}
     variables = {name.upper(): os.environ.get(name.upper()) for name in wanted}
     before: dict[str, object] = {"jax_compilation_cache_dir": None}
@@ -140,7 +143,7 @@ def _configure(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 @contextmanager
-def _without_faults(folder: Path | None) -> Iterator[None]:
+def _without_faults(folder: Path) -> Iterator[None]:
     """Hide what JAX says of a cache that it cannot read or write, and remove what it could not read in `folder`."""
     from tirgn_eqx.runtime.compile_cache import remove_damaged
 
@@ -153,7 +156,7 @@ def _without_faults(folder: Path | None) -> Iterator[None]:
         def see(message: Warning | str, *place: object, **more: object) -> None:
             if not str(message).startswith("Error reading persistent compilation cache entry"):
                 show(message, *place, **more)  # pyright: ignore
-            elif folder is not None:
+            else:
                 remove_damaged(folder, str(message))
 
         warnings.showwarning = see

@@ -97,9 +97,10 @@ def test_the_environment_chooses(tmp_path, monkeypatch):
     ):
         choice = choose_cache(given)
         assert (choice.root, choice.enabled, choice.set_by) == expected, given
-        assert choice.max_bytes == MAX_BYTES
-    for text, limit in (("5", 5), ("-1", None), ("much", MAX_BYTES)):
-        assert choose_cache({"JAX_COMPILATION_CACHE_MAX_SIZE": text}).max_bytes == limit
+        assert choice.max_bytes == (None if choice.set_by == JAX_FOLDER else MAX_BYTES)
+    for text, limit in (("5", 5), ("0", 0), ("-1", None), ("much", MAX_BYTES)):
+        choice = choose_cache({"JAX_COMPILATION_CACHE_MAX_SIZE": text})
+        assert choice.max_bytes == limit and choice.enabled == (limit != 0)
 
 
 def test_a_second_process_loads_what_the_first_compiled(filled, root):

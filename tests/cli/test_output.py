@@ -84,10 +84,11 @@ def test_every_command_has_the_same_switches(path):
 
 
 @pytest.fixture(autouse=True)
-def cache_of_tirgn(request, monkeypatch):
-    """`tirgn cache clear` refuses to empty the folder that the tests share, which JAX's own variable names."""
+def cache_to_clear(request, monkeypatch, tmp_path):
+    """`tirgn cache clear` empties a cache of its own, not the one that the tests share."""
     if "cache clear" in request.node.name:
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        monkeypatch.setenv("TIRGN_CACHE", str(tmp_path))
 
 
 @pytest.mark.ci

@@ -40,9 +40,9 @@ BatchT = TypeVar("BatchT")
 Split = Literal["train", "valid", "test"]
 # About the most [query, candidate] scores that are held at once: 256 and 64 MiB in f32.
 MAX_SCORES, MAX_EVIDENCE_SCORES = 2**26, 2**24
-# Padding that takes about as long to score as one more shape takes to compile (5 s on two cores): [query, candidate]
-# scores, and cells and entries of evidence.
-SCORES_PER_SHAPE, EVIDENCE_PER_SHAPE = 2.0e8, 4.0e7
+# [query, candidate] scores that one more padded shape has to save in a pass: a tenth of those computed while it
+# compiles, for a training validates some ten times. With few candidates the decoder takes as long as with this many.
+SCORES_PER_SHAPE, MIN_CANDIDATES = 2.0e7, 4096
 
 
 def rank_batch(
@@ -133,12 +133,6 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
         self.snapshots = evaluated_snapshots(graph, split)
         # In the multi-step settings, the history of all targets ends before the first of them.
         self.history_end = None if setting == "single-step" else int(self.snapshots[0])
-
-    def _shared_splits(self, candidates: Candidates | None) -> tuple[str, ...]:
-        """The splits that have the padded shapes of this one: a training ranks valid and test with the same programs,
-        and `tirgn eval` finds them in the compile cache."""
-        shared = self.split != "train" and self.history_end is None and candidates is None
-        return ("valid", "test") if shared else ()
 
     @property
     @abstractmethod
@@ -243,8 +237,7 @@ class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):
             # Inference decodes a query in the same way however many facts ask it, so equal ones are decoded once.
             unique=True,
             max_buckets=max_buckets,
-            bucket_cost=SCORES_PER_SHAPE / graph.num_entities,
-            shared_splits=self._shared_splits(candidates),
+            bucket_cost=SCORES_PER_SHAPE / max(graph.num_entities, MIN_CANDIDATES),
             with_truth=True,
             history_end=self.history_end,
             candidates=candidates,
@@ -339,8 +332,6 @@ class EvidenceEvaluator(Evaluator[Evidence | Mixture, EvidenceBatch]):
                 background=background,
                 max_partners=max_partners,
                 max_buckets=max_buckets,
-                bucket_cost=EVIDENCE_PER_SHAPE,
-                shared_splits=self._shared_splits(candidates),
                 history_end=self.history_end,
                 with_truth=True,
                 candidates=candidates,

@@ -111,7 +111,7 @@ def _files(root: Path, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
     """Files of JAX's in the machine folders below `root`; those that other processes remove meanwhile are left out."""
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
-            if _MACHINE_FOLDER.fullmatch(folder.name) and folder.is_dir():
+            if _MACHINE_FOLDER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
                 yield from files_in(folder, suffix)
 
 
@@ -143,9 +143,11 @@ def trim_cache(root: Path, max_bytes: int = MAX_BYTES) -> CacheContents:
     for path, stat in found:
         if excess <= 0:
             break
-        with suppress(OSError):
+        try:
             _remove_program(path)
-            removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
+        except OSError:  # it may not be removed, so others go in its place
+            continue
+        removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
         excess -= stat.st_size
     return removed
 

@@ -138,9 +138,7 @@ def main() -> None:
         try:
             answer = described(json.loads(line))
         except (pl.exceptions.PolarsError, *BROKEN) as error:
-            answer: Description | Refusal = {
-                "error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            }
+            answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
         except pl.exceptions.PanicException:  # pyright: ignore[reportUnusedExcept]
             # The state of its threads after a panic is unknown.
             print(json.dumps({"error": "damaged: its pages do not hold what its footer says"}), flush=True)

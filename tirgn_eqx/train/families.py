@@ -87,7 +87,11 @@ TRAINING_FAMILIES: dict[type[ModelTrainingConfig], TrainingFamily[Any]] = {
 
 def training_family(config: ConfigT) -> TrainingFamily[ConfigT]:
     """How models with the settings `config` are trained; settings of your own are trained as the class they extend."""
-    return next(family for kind, family in TRAINING_FAMILIES.items() if isinstance(config, kind))
+    for kind, family in TRAINING_FAMILIES.items():
+        if isinstance(config, kind):
+            return family
+    known = " or ".join(kind.__name__ for kind in TRAINING_FAMILIES)
+    raise ConfigError(f"{type(config).__name__}: no training is known for these settings; extend {known}")
 
 
 def resolve_config(config: ConfigT) -> ConfigT:

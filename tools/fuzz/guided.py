@@ -1,6 +1,6 @@
 """Readers fuzzed by coverage: atheris looks for bytes that reach code which none reached before.
 
-Why: `fuzz.py` knows the forms of files, and so makes what its writer thought of. This one knows nothing but which lines
+Why: `run.py` knows the forms of files, and so makes what its writer thought of. This one knows nothing but which lines
 ran. It needs atheris (`pip install atheris`), and takes the readers that are written in Python: settings, lists, the
 record of a collection, the archives of checkpoints, options of the command line.
 

@@ -9,14 +9,12 @@ from tirgn_eqx.data.batches.evidence_queries import AXES, Gatherer, QueryFacts
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 
 
-@pytest.mark.parametrize("shared", [(), ("valid", "test")])
 @pytest.mark.parametrize("batch_size", [0, 1, 5, 100])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_parts_hold_every_query_once_and_fit_their_shape(batch_size, split, shared):
+def test_parts_hold_every_query_once_and_fit_their_shape(batch_size, split):
     graph = random_graph(5, num_entities=12, facts=9)
     index = EvidenceIndex(graph)
-    options = EvidenceOptions(batch_size=batch_size, with_truth=True, max_buckets=2, shared_splits=shared)
-    loader = EvidenceLoader(graph, index, split, options)
+    loader = EvidenceLoader(graph, index, split, EvidenceOptions(batch_size=batch_size, with_truth=True, max_buckets=2))
     found: dict[int, list[int]] = {}
     for part, prepared in enumerate(loader.in_order()):
         found.setdefault(prepared.target, []).extend(prepared.rows["entity"].tolist())
@@ -29,18 +27,6 @@ def test_parts_hold_every_query_once_and_fit_their_shape(batch_size, split, shar
         assert sorted(rows) == list(range(number))
     assert sorted(found) == [t for t in graph.split_snapshots(split).tolist() if t > 0]
     assert sum(len(rows) for rows in found.values()) > 0
-
-
-def test_shared_splits_have_the_same_shapes():
-    graph = random_graph(5, num_entities=12, facts=9)
-    index = EvidenceIndex(graph)
-
-    def shapes(split, *shared):
-        options = EvidenceOptions(max_buckets=1, with_truth=True, shared_splits=shared)
-        return EvidenceLoader(graph, index, split, options).buckets
-
-    assert shapes("valid") != shapes("test")
-    assert shapes("valid", "valid", "test") == shapes("test", "valid", "test")
 
 
 @pytest.mark.parametrize("most", [0, 2])

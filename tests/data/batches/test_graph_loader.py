@@ -97,18 +97,6 @@ def test_as_many_compilations_as_buckets(graph, max_buckets, num_negatives):
     assert len(traced) == len(set(traced)) == len(loader.buckets) <= max_buckets
 
 
-def test_shared_splits_have_the_same_shapes_and_their_own_batches(graph):
-    shared = {"shared_splits": ("valid", "test"), "max_buckets": 1, "with_truth": True}
-    valid, test = make_loader(graph, "valid", **shared), make_loader(graph, "test", **shared)
-    alone = {split: make_loader(graph, split, max_buckets=1, with_truth=True) for split in ("valid", "test")}
-    assert alone["valid"].buckets != alone["test"].buckets
-    assert valid.buckets == test.buckets and list(valid.items) == list(alone["valid"].items)
-    for loader, other in ((valid, alone["valid"]), (test, alone["test"])):
-        for one, same in zip(loader.in_order(), other.in_order(), strict=True):
-            rows, expected = one.rows["entity"].ravel(), same.rows["entity"].ravel()
-            assert rows[rows >= 0].tolist() == expected[expected >= 0].tolist()
-
-
 def test_loads_that_are_rounded_to_one_shape_are_one_bucket():
     facts = [(entity, 0, entity + 1, time) for time in range(9) for entity in range(1 + time % 3)]
     loader = make_loader(make_graph(facts, num_entities=4, num_relations=1))

@@ -41,26 +41,22 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions, EvidenceBucket]):
         self.gatherer = Gatherer(index, options.max_partners, options.context, options.background)
         self.parts: list[tuple[int, np.ndarray]] = []
         sizes: list[dict[str, int]] = []
-        own: list[bool] = []
-        for planned, targets in self.targets.items():
-            for target in targets.tolist():
-                for subjects, of_part in self._divide(target, planned):
-                    if planned == split:
-                        self.parts.append((target, subjects))
-                    sizes.append(of_part)
-                    own.append(planned == split)
+        for target in self.snapshots.tolist():
+            for subjects, of_part in self._divide(target):
+                self.parts.append((target, subjects))
+                sizes.append(of_part)
         self.items = np.arange(len(self.parts))
-        if not self.parts:
+        if not sizes:
             return self.set_buckets([], self.items)
         work = np.array([of_part["cell"] + of_part["entry"] + of_part["query"] for of_part in sizes])
-        group = group_loads(work, min(options.max_buckets, len(work)), options.bucket_cost)
+        group = group_loads(work, min(options.max_buckets, len(work)))
         table = np.array([[of_part[axis] for axis in AXES] for of_part in sizes])
         largest = [table[group == number].max(0).tolist() for number in range(group.max() + 1)]
-        self.set_buckets([EvidenceBucket(tuple(map(round_up, of_group))) for of_group in largest], group[np.array(own)])
+        self.set_buckets([EvidenceBucket(tuple(map(round_up, of_group))) for of_group in largest], group)
 
     def padded_work(self, bucket: EvidenceBucket) -> int:
-        """The padded number of cells, entries and queries."""
-        return bucket["cell"] + bucket["entry"] + bucket["query"]
+        """The padded number of cells."""
+        return bucket["cell"]
 
     @property
     def max_queries(self) -> int:
@@ -74,10 +70,10 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions, EvidenceBucket]):
         rows = slice(*self.graph.offsets[target : target + 2].tolist())
         return QueryFacts(*both_directions(self.graph, rows))
 
-    def _divide(self, target: int, split: str) -> list[tuple[np.ndarray, dict[str, int]]]:
-        """The parts of a snapshot of a split: subjects, and the size of every axis (of some an upper bound)."""
+    def _divide(self, target: int) -> list[tuple[np.ndarray, dict[str, int]]]:
+        """The parts of a snapshot: subjects, and the size of every axis (of some an upper bound)."""
         index, cutoff = self.index, self.index.cutoff(target, self.options.history_end)
-        s, q, o = both_directions(self.graph, self.split_facts(target, split))
+        s, q, o = both_directions(self.graph, self.split_facts(target))
         subjects, owner = np.unique(s, return_inverse=True)
 
         def per_subject(owners: np.ndarray) -> np.ndarray:

@@ -78,15 +78,12 @@ class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
         # Touched and drawn entities depend on the queries of all shards.
         own = self.placement.own_parts if options.rows != "touched" else range(self.placement.num_parts)
         self.shards = Shards(self.placement.num_parts, tuple(own))
-        self.items = self._steps(self.snapshots)
+        # Every k-th target up to the last one, so that only the first step may have fewer than k: of 8 targets and
+        # k = 3, numbers 1, 4 and 7.
+        self.items = self.snapshots[(len(self.snapshots) - 1) % options.targets_per_step :: options.targets_per_step]
         # Each earlier target of a step sees one snapshot less, so that the first one still sees `history_len`.
         self.window_len = options.history_len + options.targets_per_step - 1
         self._plan()
-
-    def _steps(self, targets: np.ndarray) -> np.ndarray:
-        """Every k-th target up to the last one, so that only the first step may have fewer than k: of 8 targets and
-        k = 3, numbers 1, 4 and 7."""
-        return targets[(len(targets) - 1) % self.options.targets_per_step :: self.options.targets_per_step]
 
     def history_end(self, target: int) -> int:
         """The snapshot before which the history of `target` ends."""
@@ -104,17 +101,14 @@ class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
 
     def _plan(self) -> None:
         """Choose the padded shapes and the shape of every item."""
-        if not len(self.items):
+        targets = self.items.tolist()
+        if not targets:
             return self.set_buckets([], self.items)
-        targets = [
-            (split, target) for split, of_split in self.targets.items() for target in self._steps(of_split).tolist()
-        ]
-        own = np.array([split == self.split for split, _ in targets])
         micros = np.zeros(len(targets), np.int64)
         rows, windows = np.zeros_like(micros), np.zeros((len(targets), 3), np.int64)
         sizes = {kind: np.zeros((len(targets), 4), np.int64) for kind in KINDS}
-        for i, (split, target) in enumerate(targets):
-            step = self._step_queries(target, split)
+        for i, target in enumerate(targets):
+            step = self._step_queries(target)
             windows[i] = self.store.window_sizes(self.window_end(target), self.window_len)
             micros[i] = max(self._num_micro(queries) for queries in step.values())
             rows[i] = self._max_rows(target, step)
@@ -126,10 +120,9 @@ class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
         if self.shards.count > 1:
             # Shards end where the padded number of queries says, which is known only now.
             padded = {kind: [self._round_up(int(of[mine, 0].max())) for mine in members] for kind, of in sizes.items()}
-            for i, (split, target) in enumerate(targets):
+            for i, target in enumerate(targets):
                 for kind in KINDS:
-                    step = self._step_queries(target, split)
-                    sizes[kind][i] = self._micro_sizes(step, kind, padded[kind][group[i]])
+                    sizes[kind][i] = self._micro_sizes(self._step_queries(target), kind, padded[kind][group[i]])
             # Each process has counted the history of its own shards, but all of them must compile the same shapes.
             sizes = {kind: largest_of_all(of) for kind, of in sizes.items()}
         shapes = [
@@ -142,7 +135,7 @@ class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
             )
             for mine in members
         ]
-        self.set_buckets(shapes, group[own])
+        self.set_buckets(shapes, group)
 
     def _micro_sizes(self, step: StepQueries, kind: str, padded_queries: int | None = None) -> np.ndarray:
         """int64 `(4,)`: what a micro-batch of any target of a step must hold, see `division_sizes`."""
@@ -198,21 +191,18 @@ class GraphLoader(Loader[Batch, GraphOptions, Bucket]):
     def _window(self, target: int) -> list[Snapshot]:
         return self.store.window(self.window_end(target), self.window_len)
 
-    def _step_queries(self, target: int, split: str | None = None) -> StepQueries:
-        """The queries of every target of the step of `split` (the loader's by default) that ends with `target`."""
-        split = split or self.split
-        first = max(target - self.options.targets_per_step + 1, int(self.targets[split][0]))
-        return {
-            member: {kind: self._queries(member, kind, split) for kind in KINDS} for member in range(first, target + 1)
-        }
+    def _step_queries(self, target: int) -> StepQueries:
+        """The queries of every target of the step that ends with `target`."""
+        first = max(target - self.options.targets_per_step + 1, int(self.snapshots[0]))
+        return {member: {kind: self._queries(member, kind) for kind in KINDS} for member in range(first, target + 1)}
 
-    def _queries(self, target: int, kind: str, split: str) -> SnapshotQueries:
-        options = self.options
+    def _queries(self, target: int, kind: str) -> SnapshotQueries:
+        options, split = self.options, SPLITS.index(self.split)
         return build_queries(
             self.graph,
             self.vocabulary,
             target,
-            SPLITS.index(split),
+            split,
             kind,
             unique=options.unique,
             history_end=self.history_end(target),

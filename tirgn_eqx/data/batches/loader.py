@@ -42,8 +42,6 @@ class LoaderOptions:
     - `batch_size`: queries of a micro-batch or part (0 = the whole snapshot).
     - `max_buckets`: the most padded shapes; `bucket_cost`: the padded work (of `Loader.padded_work`) that a further
       shape must save at least, for it is compiled.
-    - `shared_splits`: other splits whose batches fit into the same padded shapes, so that both are served by the same
-      compiled programs.
     - `history_end`: no target's history contains this snapshot or a later one (multi-step forecasts); None: it ends
       before the target.
     - `with_truth`: keep every answer by itself, and add the filter of evaluation.
@@ -54,7 +52,6 @@ class LoaderOptions:
     batch_size: int = 0
     max_buckets: int = 3
     bucket_cost: float = 0.0
-    shared_splits: tuple[str, ...] = ()
     history_end: int | None = None
     with_truth: bool = False
     candidates: Candidates | None = None
@@ -67,8 +64,7 @@ class Loader(ABC, Generic[BatchT, OptionsT, BucketT]):
     Nothing at or after a target's time enters its batch except the queries' own answers and the filter.
 
     A subclass calls `set_buckets` in its constructor. `items` are the numbers by which its batches are known, in time
-    order; `bucket_of` is the padded shape of each, a position in `buckets`; `snapshots` are the targets of the split,
-    `targets` those of every split that the shapes fit.
+    order; `bucket_of` is the padded shape of each, a position in `buckets`; `snapshots` are the targets of the split.
     """
 
     items: np.ndarray
@@ -77,23 +73,20 @@ class Loader(ABC, Generic[BatchT, OptionsT, BucketT]):
 
     def __init__(self, graph: TemporalGraph, split: str, options: OptionsT):
         self.graph, self.split, self.options = graph, split, options
-        # The splits that the padded shapes fit, in the same order whichever is loaded, so that all get the same shapes.
-        planned = [one for one in SPLITS if one == split or one in options.shared_splits]
         # Snapshot 0 has no history to forecast from.
-        self.targets = {one: targets[targets > 0] for one in planned for targets in [graph.split_snapshots(one)]}
-        self.snapshots = self.targets[split]
+        targets = graph.split_snapshots(split)
+        self.snapshots = targets[targets > 0]
 
     def set_buckets(self, shapes: list[BucketT], group: np.ndarray) -> None:
         """Give item i the padded shape `shapes[group[i]]`. Equal shapes, which rounding makes, become one bucket, for
-        each is compiled once; a shape without items becomes none."""
-        of_item = [shapes[g] for g in group.tolist()]
-        self.buckets = [shape for shape in dict.fromkeys(shapes) if shape in of_item]
-        self.bucket_of = {item: self.buckets.index(shape) for item, shape in zip(self.items.tolist(), of_item)}
+        each is compiled once."""
+        self.buckets = list(dict.fromkeys(shapes))
+        self.bucket_of = {item: self.buckets.index(shapes[g]) for item, g in zip(self.items.tolist(), group.tolist())}
 
-    def split_facts(self, target: int, split: str | None = None) -> np.ndarray:
-        """Rows of the facts at snapshot `target` of `split`, by default the loader's."""
+    def split_facts(self, target: int) -> np.ndarray:
+        """Rows of the split's facts at snapshot `target`."""
         rows = np.arange(*self.graph.offsets[target : target + 2].tolist())
-        return rows[self.graph.split[rows] == SPLITS.index(split or self.split)]
+        return rows[self.graph.split[rows] == SPLITS.index(self.split)]
 
     @abstractmethod
     def build(self, item: int, epoch: int = 0) -> Prepared[BatchT]:
