@@ -15,8 +15,8 @@ if shutil.which("nvidia-smi") is None:
         flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
 
-# Both processes and later runs load what one of them has compiled. A program that is read while another process writes it
-# makes JAX warn and compile again, see `filterwarnings` in pyproject.toml.
+# Both processes and later runs load what one of them has compiled. A program that is read while another process writes
+# it makes JAX warn and compile again, see `filterwarnings` in pyproject.toml.
 KEPT = Path(__file__).parents[1] / ".pytest_cache"
 OWN = {"JAX_COMPILATION_CACHE_DIR": str(KEPT / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 OWN = {name: value for name, value in OWN.items() if name not in os.environ}
