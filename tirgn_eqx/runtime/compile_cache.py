@@ -145,9 +145,11 @@ def trim_cache(root: Path, max_bytes: int = MAX_BYTES) -> CacheContents:
             break
         try:
             _remove_program(path)
+            removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
+        except FileNotFoundError:  # another process was faster
+            pass
         except OSError:  # it may not be removed, so others go in its place
             continue
-        removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
         excess -= stat.st_size
     return removed
 
