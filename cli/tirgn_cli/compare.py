@@ -197,7 +197,7 @@ def _show(comparison: "Comparison") -> None:
     tables.print_table(tables.make_table("Comparison", ["", "A", "B", "A - B", "interval"], rows, caption))
     rows = []
     for part in (part for kind in ("recurrence", "direction", "relation") for part in comparison.strata[kind]):
-        # A stratum without queries has none of them.
+        # A stratum without queries has no figures.
         if part.mrr is not None and part.difference is not None and part.interval is not None:
             low, high = part.interval
             numbers = [f"{100 * part.difference:+.2f}", f"{100 * low:+.2f} .. {100 * high:+.2f}"]

@@ -151,7 +151,7 @@ def stdout_to_stderr() -> Iterator[None]:
 def working(message: str) -> Iterator[None]:
     """Show on a terminal that something takes time."""
     console = stderr()
-    # A file would fill with the frames of the moving sign.
+    # A file would fill with the frames of the spinner.
     if console.is_terminal and not quiet:
         with share_console(console), spinner(console, message):
             yield
@@ -160,7 +160,7 @@ def working(message: str) -> Iterator[None]:
 
 
 def spinner(console: Console, message: str) -> Status:
-    """A moving sign with a message beside it, in characters that the terminal has."""
+    """A spinner with a message beside it, in characters that the terminal has."""
     kind = "line" if console.options.ascii_only else "dots"
     return console.status(Text(writable(message, console)), spinner=kind)
 

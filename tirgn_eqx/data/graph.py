@@ -18,7 +18,7 @@ BLOCK_FACTS = 1 << 20  # facts that a pass over all facts holds at a time
 # Keywords of `load_graph`, JSON-compatible. `Any`, because every form of data has options of its own types, which
 # `load_graph` checks.
 LoadOptions = dict[str, Any]
-GraphDescription = dict[str, object]  # of `TemporalGraph.describe`, whose field `object` hides the type
+GraphDescription = dict[str, object]  # of `TemporalGraph.describe`; in that class, `object` is a column
 
 
 @dataclass(frozen=True)

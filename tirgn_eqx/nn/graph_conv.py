@@ -107,7 +107,7 @@ class GraphConvolution(eqx.Module):
 
         **Returns:** the new states `(entity, dim)` and the new buffers (the old ones in inference).
         """
-        # Padded positions lie past the table; they read zeros here and are dropped by the scatter below.
+        # Padded positions lie past the table; they read zeros here and are dropped by `put_rows` below.
         active = take_rows(state, snapshot.active)
         # Exact duplicates count twice in the sum and in the degree (released code).
         neighbor_mean = segment_mean(

@@ -14,7 +14,7 @@ from tirgn_eqx.storage.npz import HEADER, read_header
 from tirgn_eqx.storage.untrusted import Unsound, check_regular
 
 CHUNK = 1 << 22  # numbers that are checked at once
-_HEADER = 128  # bytes of a written header; numpy pads it so that a length that grows leaves it as long
+_HEADER = 128  # bytes of a header as numpy writes it, padded, so that a larger number of rows fits as well
 
 
 class ColumnDescription(TypedDict):
@@ -64,7 +64,8 @@ class Column:
                 file.seek(0)
                 header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.length,)}
                 np.lib.format.write_array_header_1_0(file, header)
-                assert file.tell() == _HEADER
+                if file.tell() != _HEADER:
+                    raise ValueError(f"{file.name}: numpy wrote a header of {file.tell()} bytes, not of {_HEADER}")
                 file.flush()
                 os.fsync(file.fileno())
 

@@ -367,7 +367,7 @@ def _compare(checkpoint: Path, former: Model, old: Predecessor, graph: TemporalG
 
 
 def _structure(model: Model) -> object:
-    # JAX annotates it in part.
+    # JAX's annotation of it is incomplete.
     return jax.tree.structure(model)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 

@@ -12,11 +12,11 @@ BEGIN = dt.datetime(2016, 1, 4)
 FILES_A_DAY, EVENTS_A_FILE = 4, 15
 
 Fact = tuple[str, str, str, dt.datetime]
-Deed = tuple[str, str, int, str]  # who did what, of which class, to whom
+Action = tuple[str, str, int, str]  # who did what, of which class, to whom
 
 
 class World:
-    """A feed whose facts are known: recurring events of a few actors, with what a real feed has of dirt."""
+    """A feed whose facts are known: recurring events of a few actors, with the faults of a real feed."""
 
     def __init__(self, server: Server, seed: int):
         self.server, self.chance, self.identity, self.files = server, random.Random(seed), 1, 0
@@ -25,7 +25,7 @@ class World:
         pick = self.chance.choice
         actors = [f"ACTOR {number}" for number in range(30)]
         codes = [("010", 1), ("042", 1), ("112", 3), ("173", 4), ("190", 4)]
-        self.usual: list[Deed] = [(pick(actors), *pick(codes), pick(actors)) for _ in range(80)]
+        self.usual: list[Action] = [(pick(actors), *pick(codes), pick(actors)) for _ in range(80)]
 
     def publish_week(self) -> None:
         """Seven further days on the server."""
@@ -45,17 +45,17 @@ class World:
             row = self.row(fact, time)
             self.facts.add((fact[0], f"{fact[1]}_Q{fact[2]}", fact[3], time))
             yield row
-            dirt = self.chance.random()
-            if dirt < 0.05:
+            fault = self.chance.random()
+            if fault < 0.05:
                 yield row  # the same event once more
-            elif dirt < 0.10:
+            elif fault < 0.10:
                 yield self.row(fact, time)  # the same fact under another number
-            elif dirt < 0.15:
+            elif fault < 0.15:
                 yield self.row((fact[0], fact[1], fact[2], ""), time)  # done to nobody
-            elif dirt < 0.20:
+            elif fault < 0.20:
                 yield row[:40] + b"\n"  # cut off
 
-    def row(self, fact: Deed, time: dt.datetime) -> bytes:
+    def row(self, fact: Action, time: dt.datetime) -> bytes:
         fields = [""] * 61
         fields[:5] = [str(self.identity), f"{time:%Y%m%d}", f"{time:%Y%m}", f"{time:%Y}", f"{time:%Y}.01"]
         fields[6], fields[16] = fact[0], fact[3]

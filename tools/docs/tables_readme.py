@@ -38,7 +38,7 @@ def accuracy(
         found = {}
         for model, recipe in RECIPES:
             if records := trained.get((name, model, recipe)):
-                # Of TiRGN the first recipe counts that was run.
+                # Of a model with several recipes, the first one that has a record is shown.
                 found.setdefault(model, mean(one["result"]["test"]["entity"]["mrr"] for one in records))
         cells = [f"{100 * found[model]:.1f}" if model in found else "-" for model in MODELS]
         paper = published["tirgn"].get(name)
