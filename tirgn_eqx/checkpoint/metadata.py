@@ -161,7 +161,7 @@ class TrainingProgress(Document):
     last_validated: Annotated[int, Field(ge=-1, lt=2**53)] = -1
     best_value: Finite | None = None
     best_epoch: Count | None = None
-    best_mrr: Finite | None = None
+    best_mrr: float | None = None  # NaN stands for a validation that was not finite
     seconds: Finite = 0.0
     oom_overrides: Settings = {}
     skipped_steps: Count = 0
