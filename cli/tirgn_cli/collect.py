@@ -15,7 +15,7 @@ ROWS_SHOWN = 20  # of a table; --json has all rows
 SERVER = "Server"
 
 
-@options.command()
+@options.command(compiles=False)
 def collect(
     *,
     directory: Annotated[

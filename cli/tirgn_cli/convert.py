@@ -11,7 +11,8 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
 @options.command(
-    num_days="of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate"
+    compiles=False,
+    num_days="of an event table, keep the most recent days; 0 = all (default: 0); of sim, days to simulate",
 )
 def convert(
     source: Annotated[

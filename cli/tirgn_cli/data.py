@@ -23,7 +23,7 @@ data_app = typer.Typer(
 
 
 @data_app.command("list")
-@options.command()
+@options.command(compiles=False)
 def list_data(as_json: options.Json = False) -> None:
     """List the published data sets that `tirgn data get` knows, with their counts.
 
@@ -47,7 +47,7 @@ def list_data(as_json: options.Json = False) -> None:
 
 
 @data_app.command("get")
-@options.command()
+@options.command(compiles=False)
 def get(
     name: Annotated[
         str,
@@ -110,7 +110,7 @@ data_app.command("map")(map_data)
 
 
 @data_app.command("stats")
-@options.command()
+@options.command(compiles=False)
 def stats(
     path: Annotated[
         str,

@@ -22,7 +22,7 @@ UNREADABLE = 3  # exit code: done, except for files that cannot be read
 ROWS_SHOWN = 5
 
 
-@options.command()
+@options.command(compiles=False)
 def ingest(
     paths: Annotated[
         list[Path],

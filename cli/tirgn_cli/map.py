@@ -9,7 +9,7 @@ from tirgn_cli import complete, options, output, tables
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 
-@options.command()
+@options.command(compiles=False)
 def map_data(
     source: Annotated[
         str,
