@@ -48,7 +48,6 @@ def choose_cache(environment: Mapping[str, str]) -> CacheChoice:
     """The cache that the variables of `environment` ask for."""
     from tirgn_eqx.runtime.compile_cache import MAX_BYTES, default_cache_root
 
-    limit = _jax_limit(environment, MAX_BYTES)
     switch, folder = environment.get(JAX_SWITCH), environment.get(JAX_FOLDER)
     jax_off = switch is not None and switch.lower() in ("n", "no", "f", "false", "off", "0")
     if folder is not None:
@@ -63,6 +62,7 @@ def choose_cache(environment: Mapping[str, str]) -> CacheChoice:
             root = None
     else:
         root = default_cache_root()
+    limit = _jax_limit(environment, MAX_BYTES)
     set_by = JAX_SWITCH if jax_off else VARIABLE if given else "default"
     # A limit of 0 is JAX's way to say that nothing is kept.
     enabled = root is not None and given.lower() != OFF and not jax_off and limit != 0

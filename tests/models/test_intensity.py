@@ -8,7 +8,8 @@ import pytest
 from tests.helpers import normal
 from tests.models.evidence_helpers import log_intensity, rough
 from tirgn_eqx.models import intensity
-from tirgn_eqx.models.intensity import FactoredLogits, LogIntensity, bounded_exp, capped_exp, take_rows
+from tirgn_eqx.models.intensity import FactoredLogits, LogIntensity, bounded_exp, capped_exp
+from tirgn_eqx.nn.segments import take_rows
 
 
 def test_exponentials_end_at_their_bounds():

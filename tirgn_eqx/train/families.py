@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
-import jax
 import optax
 
 from tirgn_eqx.checkpoint.metadata import Settings
@@ -22,7 +21,7 @@ from tirgn_eqx.train.data import ConfigT, EvidenceData, RecurrentData, TrainingD
 from tirgn_eqx.train.optimizer import make_optimizer
 from tirgn_eqx.train.precision import compute_type
 from tirgn_eqx.train.recovery import evidence_oom_overrides, recurrent_oom_overrides
-from tirgn_eqx.train.step import Step, make_evidence_step, make_recurrent_step
+from tirgn_eqx.train.step import Step, make_evidence_step, make_recurrent_step, unrolls_window
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ class TrainingFamily(Generic[ConfigT]):
 
 
 def _resolve_recurrent(config: RecurrentTrainingConfig) -> RecurrentTrainingConfig:
-    # Unrolled windows run faster on a CPU only, and take longer to compile anywhere.
-    unroll = config.unroll and jax.default_backend() == "cpu"
-    return config.replace(precision=compute_type(config.precision), unroll=unroll)
+    return config.replace(precision=compute_type(config.precision), unroll=unrolls_window(config))
 
 
 def _resolve_evidence(config: EvidenceTrainingConfig) -> EvidenceTrainingConfig:

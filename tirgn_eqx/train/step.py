@@ -197,6 +197,11 @@ def _divisor(weight: Float[Array, "micro answer"], batch: Batch) -> Float[Array,
     return (jnp.maximum(total, 1) * jnp.maximum(jnp.sum(total > 0), 1))[batch.target_of_micro]
 
 
+def unrolls_window(config: RecurrentTrainingConfig) -> bool:
+    """Whether a step has no loop over the window: that runs faster on a CPU only, and compiles more slowly anywhere."""
+    return config.unroll and jax.default_backend() == "cpu"
+
+
 def make_recurrent_step(
     config: RecurrentTrainingConfig, optimizer: optax.GradientTransformation, num_entities: int | None = None
 ) -> Step:
@@ -217,8 +222,7 @@ def make_recurrent_step(
     def update(
         model: RecurrentGraphModel, opt_state: PyTree, batch: Batch, num_entities: int
     ) -> tuple[RecurrentGraphModel, PyTree, Metrics]:
-        # Unrolled windows run faster on a CPU only, and take longer to compile anywhere.
-        unroll = config.unroll and jax.default_backend() == "cpu"
+        unroll = unrolls_window(config)
         result = loss_and_gradient(
             model, batch, precision=config.precision, policy=config.remat, unroll=unroll, num_entities=num_entities
         )

@@ -37,6 +37,8 @@ class GraphOptions(LoaderOptions):
 
     - `history_len`: snapshots of the window; `history_window`: snapshots of the history vocabulary (0 = all).
     - `unique`: decode equal queries once.
+    - `bucket_cost`: the entity queries, padding included, that a further padded shape must save at least, for it is
+      compiled.
     - `num_negatives`: candidates drawn for each answer of entity queries; `num_shared`: entities drawn for all queries
       of a snapshot together.
     - `rows`: evolve all entities, those with an edge in the window, or those that anything in the batch touches.
@@ -47,6 +49,7 @@ class GraphOptions(LoaderOptions):
     history_len: int
     history_window: int = 0
     unique: bool = False
+    bucket_cost: float = 0.0
     num_negatives: int = 0
     num_shared: int = 0
     rows: Literal["all", "window", "touched"] = "all"

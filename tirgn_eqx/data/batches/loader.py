@@ -40,8 +40,7 @@ class LoaderOptions:
     """How a loader builds its batches.
 
     - `batch_size`: queries of a micro-batch or part (0 = the whole snapshot).
-    - `max_buckets`: the most padded shapes; `bucket_cost`: the padded work (of `Loader.padded_work`) that a further
-      shape must save at least, for it is compiled.
+    - `max_buckets`: the most padded shapes.
     - `history_end`: no target's history contains this snapshot or a later one (multi-step forecasts); None: it ends
       before the target.
     - `with_truth`: keep every answer by itself, and add the filter of evaluation.
@@ -51,7 +50,6 @@ class LoaderOptions:
 
     batch_size: int = 0
     max_buckets: int = 3
-    bucket_cost: float = 0.0
     history_end: int | None = None
     with_truth: bool = False
     candidates: Candidates | None = None
