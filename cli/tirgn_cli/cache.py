@@ -37,13 +37,26 @@ def info(as_json: options.Json = False) -> None:
         return
     rows = {
         "folder": "none: no home is known" if choice.root is None else str(choice.root),
-        "used": "yes" if choice.enabled else "no",
+        "used": _describe_use(choice),
         "set by": choice.set_by,
         "programs": contents.programs,
         "size": tables.format_size(contents.bytes),
         "limit": "none" if choice.max_bytes is None else tables.format_size(choice.max_bytes),
     }
     tables.print_table(tables.make_pairs("Compiled programs", rows))
+
+
+def _describe_use(choice: CacheChoice) -> str:
+    """Whether commands read and write the folder, and why not where it is there and they may not."""
+    from tirgn_eqx.runtime.compile_cache import machine_folder, why_unusable
+
+    if not choice.enabled or choice.root is None:
+        return "no"
+    folder = choice.root if choice.is_jax else machine_folder(choice.root)
+    private = choice.set_by == "default"
+    # Before the first program there is no folder, and nothing to say of it.
+    reason = why_unusable(folder, private) if folder.exists() else None
+    return "yes" if reason is None else f"no: {folder} {reason}"
 
 
 def _measure(choice: CacheChoice) -> "CacheContents":

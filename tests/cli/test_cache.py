@@ -50,6 +50,17 @@ def test_info_says_where_how_many_and_how_large(root):
         assert any(words == tuple(cell.strip() for cell in line.split("│")[1:3]) for line in shown.splitlines()), words
 
 
+def test_info_says_that_a_folder_that_others_may_write_to_is_not_used(root, monkeypatch):
+    monkeypatch.delenv("TIRGN_CACHE", raising=False)
+    monkeypatch.setattr("tirgn_eqx.runtime.compile_cache.default_cache_root", lambda: root)
+    folder = machine_folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+    # In a narrow table the text is wrapped.
+    shown = " ".join(call_app("cache", "info").stdout.replace("│", " ").split())
+    assert "written to by other users" in shown
+
+
 def test_info_says_what_switched_it_off(root, monkeypatch):
     monkeypatch.setenv("TIRGN_CACHE", "off")
     found = json.loads(call_app("cache", "info", "--json").stdout)
@@ -66,7 +77,7 @@ def test_clear_removes_the_programs_and_says_so(root):
         add_program(machine_folder(root), name, 1500)
     result = call_app("cache", "clear")
     assert result.exit_code == 0 and result.stderr == ""
-    assert result.stdout == f"removed 2 compiled programs (2.9 KiB) from {root}\n" and not root.exists()
+    assert result.stdout == f"removed 2 compiled programs (2.9 KiB) from {root}\n" and not any(root.iterdir())
     assert json.loads(call_app("cache", "clear", "--json").stdout) == {"folder": str(root), "programs": 0, "bytes": 0}
 
 

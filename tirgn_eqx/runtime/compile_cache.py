@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,18 +81,37 @@ def _describe_processor() -> str:
 def make_cache_folder(folder: Path, private: bool = True) -> bool:
     """Make `folder` unless it is there, and say whether JAX may use it.
 
-    **Arguments:** `private`: refuse a folder that other users own or may write to: what is read from it is executed.
+    **Arguments:** `private`: as of `why_unusable`.
 
-    **Returns:** False where it cannot be made or read. A folder that can only be read is of use all the same.
+    **Returns:** False where it cannot be made or is unusable. A folder that can only be read is of use all the same.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
     except (OSError, ValueError):  # ValueError: a NUL character in the path
         return False
-    if private and os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
-        return False
-    return os.access(folder, os.R_OK | os.X_OK)
+    return why_unusable(folder, private) is None
+
+
+def why_unusable(folder: Path, private: bool = True) -> str | None:
+    """Why JAX may not use `folder` as it is, as a predicate such as "cannot be read"; None where it may.
+
+    **Arguments:** `private`: refuse a folder that another user owns or may write to, or may exchange because everyone
+    may write to a folder above it: what is read from it is executed.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return "cannot be read"
+    if private and os.name == "posix":
+        found = folder.stat()
+        if found.st_uid != os.geteuid():
+            return "belongs to another user"
+        if found.st_mode & 0o022:
+            return "may be written to by other users"
+        for above in folder.parents:
+            mode = above.stat().st_mode
+            # In a sticky folder, such as /tmp, only the owner of an entry may rename or remove it.
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return f"lies in {above}, which everyone may write to"
+    return None
 
 
 def cache_settings(folder: Path) -> dict[str, str | float | int]:
@@ -139,23 +159,23 @@ def trim_cache(root: Path, max_bytes: int = MAX_BYTES) -> CacheContents:
     **Returns:** what was removed.
     """
     found = sorted(_files(root, _PROGRAM), key=lambda one: max(one[1].st_atime_ns, one[1].st_mtime_ns))
-    excess, removed = sum(stat.st_size for _, stat in found) - max_bytes, CacheContents(0, 0)
-    for path, stat in found:
+    excess, removed = sum(status.st_size for _, status in found) - max_bytes, CacheContents(0, 0)
+    for path, status in found:
         if excess <= 0:
             break
         try:
             _remove_program(path)
-            removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
+            removed = CacheContents(removed.programs + 1, removed.bytes + status.st_size)
         except FileNotFoundError:  # another process was faster
             pass
         except OSError:  # it may not be removed, so others go in its place
             continue
-        excess -= stat.st_size
+        excess -= status.st_size
     return removed
 
 
 def clear_cache(root: Path) -> CacheContents:
-    """Remove every program below `root`, of all machines, and the folders that are empty then.
+    """Remove every program below `root`, of all machines, and the machine folders that are empty then.
 
     Nothing but JAX's own files in folders of `machine_folder` is removed, whatever else lies there.
 
@@ -164,9 +184,9 @@ def clear_cache(root: Path) -> CacheContents:
     **Raises:** OSError when a file may not be removed.
     """
     removed = CacheContents(0, 0)
-    for path, stat in _files(root, _PROGRAM):
+    for path, status in _files(root, _PROGRAM):
         _remove_program(path)
-        removed = CacheContents(removed.programs + 1, removed.bytes + stat.st_size)
+        removed = CacheContents(removed.programs + 1, removed.bytes + status.st_size)
     for suffix in (_LAST_USE, _LOCK):
         for path, _ in _files(root, suffix):
             path.unlink(missing_ok=True)
@@ -175,7 +195,6 @@ def clear_cache(root: Path) -> CacheContents:
             if _MACHINE_FOLDER.fullmatch(folder.name):
                 with suppress(OSError):  # something else lies in it
                     folder.rmdir()
-        root.rmdir()
     return removed
 
 

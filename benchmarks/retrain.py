@@ -1,0 +1,81 @@
+"""New events, end to end: `tirgn retrain` as it runs every day or week, beside the training that it replaces.
+
+Why: who retrains regularly wants to know how long the machine is busy, and whether the new model is better than the old
+one on the days that neither has seen. The table is cut before its last `--days`; a model is trained on what came
+before (`tirgn train`), retrained on the whole table (`tirgn retrain`), and a second model is trained on the whole table
+from scratch. Every command is a process of its own that reads the table from disk.
+
+    python -m benchmarks.retrain --data-path gdelt_events_2018-01.parquet --granularity hour --days 1 --preset evidence
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.common import Document, note, table
+
+
+def run(words: list[str], folder: Path) -> tuple[float, Document]:
+    """Seconds and JSON document of a command. **Raises:** SystemExit with its last words when it fails."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "tirgn_cli", *words, "--json", "--quiet"]
+    environment = common.child_environment(TIRGN_CACHE=str(folder / "cache"))
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    # 3 says that the new model was worse and that the old one stayed, which is a result.
+    if done.returncode not in (0, 3):
+        sys.exit(f"{' '.join(words)}: {done.stderr.strip()[-2000:]}")
+    return time.perf_counter() - begin, common.last_json(done.stdout)
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--days", type=int, default=7, metavar="N", help="new days at the end (default: 7)")
+    args = common.finalize(parser.parse_args())
+    import polars as pl
+
+    graph, config = common.load_arguments(args)
+    source = Path(args.data_path).resolve()
+    events = pl.read_parquet(source)
+    time_column = next(name for name, kind in events.schema.items() if kind.is_temporal())
+    last = events[time_column].max()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
+        folder = Path(work)
+        older = events.filter(pl.col(time_column) <= last - timedelta(days=args.days))
+        older.write_parquet(folder / "older.parquet")
+        (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        shape = ["--config", str(folder / "config.toml"), *common.load_words(args)]
+
+        def train(data: Path, name: str) -> tuple[float, Document]:
+            words = ["train", "--data-path", str(data), *shape, "--model-dir", name, "--logdir", f"{name}/log"]
+            return run(words, folder)
+
+        seconds: Document = {}
+        seconds["first training"], _ = train(folder / "older.parquet", "first")
+        note(f"first training: {seconds['first training']:.1f} s")
+        (checkpoint,) = (folder / "first").glob("*_best.npz")
+        words = ["retrain", "--from", str(checkpoint), "--data-path", str(source), "--model-dir", "again"]
+        seconds["retraining"], retrained = run(words, folder)
+        note(f"retraining: {seconds['retraining']:.1f} s, {json.dumps(retrained)[:300]}")
+        seconds["training from scratch"], scratch = train(source, "scratch")
+        note(f"training from scratch: {seconds['training from scratch']:.1f} s")
+    result: Document = {
+        "complete": True,
+        "days": args.days,
+        "events": {"all": len(events), "new": len(events) - len(older)},
+        "seconds": seconds,
+        "retrained": retrained,
+        "scratch": scratch,
+    }
+    name = common.result_name("retrain", graph, args)
+    document = common.record(name, common.described(graph, config) | {"result": result}, args.results)
+    table(f"{graph.name}: {args.days} new days", ["", "seconds"], [list(pair) for pair in seconds.items()])
+    common.finish(document)
+
+
+if __name__ == "__main__":
+    main()
