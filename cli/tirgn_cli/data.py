@@ -165,6 +165,7 @@ def _show(statistics: Mapping[str, Any]) -> None:
         **ids,
         "time": f"{first} to {last}, step {time['step']}{unit}",
         "gaps": gaps,
+        "facts that last": f"{statistics['lasting_share']:.1%} held in the snapshot before",
         "static edges": statistics["static_edges"],
     }
     tables.print_table(tables.make_pairs("", summary))

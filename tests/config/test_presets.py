@@ -10,6 +10,8 @@ from tirgn_eqx.config import FAMILIES, PRESETS, GivenSettings, MixtureTrainingCo
 BEFORE = json.loads((Path(__file__).parent / "settings_before_families.json").read_text())
 DEFAULTS = BEFORE["default"]
 SELECTING = ("model", "history", "evidence_preset")
+# The presets that named a form of the evidence model for a data set went: the data choose it now.
+CHOSEN_BY_DATA = {"evidence_background": "auto", "loss_filter": "auto"}
 
 
 def values(found):
@@ -17,7 +19,7 @@ def values(found):
 
 
 def as_it_was(changes, family):
-    was = DEFAULTS | changes
+    was = DEFAULTS | (CHOSEN_BY_DATA if family == "evidence" else {}) | changes
     assert was["model"] == family
     return {name: was[name] for name in settings_of(FAMILIES[family])}
 

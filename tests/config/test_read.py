@@ -89,10 +89,6 @@ def test_the_family_comes_from_wherever_it_is_named(tmp_path):
             "history = evidence: for tirgn and regcn, not for evidence; leave one of them out",
         ),
         (
-            GivenSettings(assignments=["evidence_preset=evidence-yago"]),
-            "evidence_preset: only with history = evidence; leave it out, or give both",
-        ),
-        (
             GivenSettings(options={"history": "evidence"}, assignments=["evidence=3"]),
             "evidence = 3: must be settings by name",
         ),
@@ -134,7 +130,7 @@ def test_errors_of_a_file_begin_with_its_name(tmp_path):
 def test_changing_the_configuration_of_a_checkpoint():
     config = MixtureTrainingConfig.of(preset("yago"), EvidenceTrainingConfig(epochs=7, seed=1))
     assert GivenSettings(options={"epochs": 3, "history": "evidence"}).changed(config).evidence.epochs == 7
-    other = GivenSettings(assignments=["evidence_preset=evidence-wiki"]).changed(config.replace(logdir="logs"))
+    other = GivenSettings(assignments=["evidence.epochs=5"]).changed(config.replace(logdir="logs"))
     assert (other.evidence.epochs, other.logdir, other.evidence.logdir) == (5, "logs", "logs/evidence")
     with pytest.raises(ConfigError, match="holds tirgn-evidence, and the settings ask for regcn-evidence"):
         GivenSettings(options={"family": "regcn"}).changed(config)

@@ -68,6 +68,8 @@ def test_small_graph_by_hand():
         "static_edges": 0,
         # (0, 0, 2) at time 20 is in train and in valid, and is history for neither.
         "answer_in_history": {"train": 1 / 6, "valid": 1 / 3, "test": 3 / 4},
+        # Of the train facts at 12, (0, 0, 1) held at 10; of those at 20 none held at 12, and (1, 1, 0) is not one.
+        "lasting_share": 1 / 4,
         "unseen_entity_facts": {"valid": 1, "test": 3},
     }
 

@@ -311,8 +311,6 @@ def test_parts_that_are_given_are_taken(trained, world, tmp_path):
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ConfigError, match="for tirgn and regcn, not for evidence"):
         GivenSettings(options={"family": "evidence", "history": "evidence"}).config()
-    with pytest.raises(ConfigError, match="evidence_preset = 'evidense'.*evidence-yago"):
-        GivenSettings(options={"history": "evidence", "evidence_preset": "evidense"}).config()
 
 
 def test_a_checkpoint_without_the_settings_of_its_evidence_is_refused(graph, tmp_path):

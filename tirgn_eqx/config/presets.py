@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from tirgn_eqx.config.setting import SettingValue
 from tirgn_eqx.config.training_config import (
-    EvidenceTrainingConfig,
     MixtureTrainingConfig,
     ModelTrainingConfig,
     REGCNTrainingConfig,
@@ -18,11 +17,10 @@ from tirgn_eqx.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of one family. `evidence`: the preset of the evidence model that goes with them in a mixture."""
+    """Settings of one family, those that differ from its defaults."""
 
     family: str
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
-    evidence: str = "evidence"
 
     def config(self) -> ModelTrainingConfig:
         """The configuration of the preset."""
@@ -31,13 +29,11 @@ class Preset:
         return config
 
 
-def _published(
-    family: str, history_len: int, num_layers: int, evidence: str = "evidence", **more: SettingValue
-) -> Preset:
+def _published(family: str, history_len: int, num_layers: int, **more: SettingValue) -> Preset:
     """The whole snapshot is one batch and the history vocabulary is never cut, as published."""
     common = {"batch_size": 0, "history_window": 0, "epochs": 500, "patience": 15, "eval_interval": 1, "unroll": True}
     common |= {"angle": 10.0} if family == "regcn" else {}
-    return Preset(family, common | {"history_len": history_len, "num_layers": num_layers} | more, evidence)
+    return Preset(family, common | {"history_len": history_len, "num_layers": num_layers} | more)
 
 
 # From Li et al., IJCAI 2022, and for `regcn-` Li et al., SIGIR 2021, and the scripts of the released codes. Ours are
@@ -49,14 +45,14 @@ PRESETS: dict[str, Preset] = {
     "icews18": _published("tirgn", 10, 2, static_graph=True, angle=10.0),
     "icews05-15": _published("tirgn", 15, 2, static_graph=True, angle=10.0),
     "gdelt": _published("tirgn", 7, 2, static_graph=False),
-    "wiki": _published("tirgn", 2, 2, "evidence-wiki", static_graph=False),
-    "yago": _published("tirgn", 1, 1, "evidence-yago", static_graph=False),
+    "wiki": _published("tirgn", 2, 2, static_graph=False),
+    "yago": _published("tirgn", 1, 1, static_graph=False),
     "regcn-icews14s": _published("regcn", 3, 2, static_graph=True),
     "regcn-icews18": _published("regcn", 6, 2, static_graph=True),
     "regcn-icews05-15": _published("regcn", 10, 2, static_graph=True),
     "regcn-gdelt": _published("regcn", 1, 2, static_graph=False),
-    "regcn-wiki": _published("regcn", 2, 2, "evidence-wiki", static_graph=False),
-    "regcn-yago": _published("regcn", 1, 1, "evidence-yago", static_graph=False),
+    "regcn-wiki": _published("regcn", 2, 2, static_graph=False),
+    "regcn-yago": _published("regcn", 1, 1, static_graph=False),
     "sim": Preset(
         "tirgn",
         {
@@ -73,12 +69,6 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "evidence": Preset("evidence"),
-    "evidence-yago": Preset(
-        "evidence", {"evidence_background": False, "loss_filter": True, "batch_size": 512, "epochs": 8}
-    ),
-    "evidence-wiki": Preset(
-        "evidence", {"evidence_background": False, "loss_filter": True, "batch_size": 1024, "epochs": 5}
-    ),
     "gdelt-events": Preset("tirgn", {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50}),
 }
 
@@ -116,14 +106,6 @@ def recipe(name: str) -> dict[str, SettingValue]:
     return RECIPES[name]
 
 
-def evidence_preset(name: object) -> EvidenceTrainingConfig:
-    """The evidence model's configuration of a preset. **Raises:** ConfigError for a preset of another family."""
-    known = [key for key, one in PRESETS.items() if one.family == "evidence"]
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"evidence_preset = {name!r}: must be one of {', '.join(known)}{nearest(str(name), known)}")
-    return EvidenceTrainingConfig().replace(**PRESETS[name].settings)
-
-
 def published_configs(family: str) -> dict[str, TrainingConfig]:
     """Every preset that a family can have by name, with each recipe that changes it as `yago, fast`, and the defaults
     of the family as `the defaults`."""
@@ -131,7 +113,7 @@ def published_configs(family: str) -> dict[str, TrainingConfig]:
     for name, one in PRESETS.items():
         config = one.config()
         if family == "mixture" and isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig):
-            config = MixtureTrainingConfig.of(config, evidence_preset(one.evidence))
+            config = MixtureTrainingConfig.of(config)
         if config.family == family:
             recipes = {} if family == "evidence" else RECIPES
             found[name] = config

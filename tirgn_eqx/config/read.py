@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from tirgn_eqx.config.presets import evidence_preset, find_preset, recipe
+from tirgn_eqx.config.presets import find_preset, recipe
 from tirgn_eqx.config.setting import settings_of
 from tirgn_eqx.config.training_config import (
     MixtureTrainingConfig,
@@ -69,12 +69,10 @@ def read_config(path: str | Path) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What keys beside the settings choose: the family and, in a mixture, the settings of the evidence. None where no
-    key does."""
+    """What keys beside the settings choose: the family, and whether it is a mixture. None where no key does."""
 
     family: object = None
     history: str | None = None
-    evidence_preset: object = None
 
 
 # The settings by name of one source, after the words that begin a message about them.
@@ -86,8 +84,8 @@ class GivenSettings:
     """The settings that were given for one configuration; of two that contradict each other the later one counts.
 
     **Arguments:** in the order of precedence, lowest first: `preset` and `recipe` by name; `file` of TOML or JSON;
-    `assignments` such as `angle=10`; `options`: settings by name. The last three may hold, beside settings, `family`,
-    `history` ("evidence" for a mixture) and `evidence_preset`.
+    `assignments` such as `angle=10`; `options`: settings by name. The last three may hold, beside settings, `family` and
+    `history` ("evidence" for a mixture).
     """
 
     preset: str | None = None
@@ -124,8 +122,6 @@ class GivenSettings:
         base, mixed = family_of(family), choice.history == "evidence"
         if mixed and not issubclass(base, RecurrentTrainingConfig):
             raise ConfigError(f"history = evidence: for tirgn and regcn, not for {family}; leave one of them out")
-        if choice.evidence_preset is not None and not mixed:
-            raise ConfigError("evidence_preset: only with history = evidence; leave it out, or give both")
         if named is None and otherwise is not None and family != "evidence":
             named = find_preset(otherwise)
         if named is not None and (named.family == "evidence") != (family == "evidence"):
@@ -139,8 +135,7 @@ class GivenSettings:
         config = config.replace(**changes)
         if mixed:
             assert isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig)
-            name = choice.evidence_preset or ("evidence" if named is None else named.evidence)
-            config = MixtureTrainingConfig.of(config, evidence_preset(name))
+            config = MixtureTrainingConfig.of(config)
         return _changed(config, layers)
 
     def changed(self, config: TrainingConfig) -> TrainingConfig:
@@ -157,10 +152,6 @@ class GivenSettings:
                 f"the checkpoint holds {config.model_type}, and the settings ask for {asked}; leave family and history "
                 "as they were, or train anew with `tirgn train`"
             )
-        if mixed and choice.evidence_preset is not None:
-            mixture = MixtureTrainingConfig.of(config.structure, evidence_preset(choice.evidence_preset))
-            # The structure's logdir is already a folder below that of the mixture.
-            config = mixture.replace(logdir=config.logdir)
         return _changed(config, layers)
 
 

@@ -5,12 +5,15 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, Unpack, get_args, get_type_hints
 
 from tirgn_eqx.errors import ConfigError, shown
 
 Number = int | float
 SettingValue = bool | int | float | str
+AUTO: Literal["auto"] = "auto"
+# On, off, or chosen by what the training data are like.
+Switch = bool | Literal["auto"]
 _LARGEST = 2**31 - 1  # of an integer setting without an upper limit of its own
 
 
@@ -30,7 +33,8 @@ class SettingInfo:
 
     **Arguments:**
 
-    - `name`, `type`, `default`: of the field. `choices`: all values it may have; empty where it has any of its type.
+    - `name`, `type`, `default`: of the field. `choices`: all texts it may be; empty where it may be any value of its
+      type. A setting that is true, false or chosen by the data has the type `bool` and the choice `auto`.
     - `help`: what it does, in one line. `group`: the heading it is listed under.
     - `low`, `high`: limits of a number, both included. `odd`: whether it must be odd.
     - `resumable`: whether `--resume` may change it: it says when a training ends or what it writes, and enters no
@@ -58,7 +62,9 @@ class SettingInfo:
     def checked(self, value: object) -> SettingValue:
         """`value` as the type of the setting. **Raises:** ConfigError that says what would be accepted."""
         where = f"{self.name} = {shown(value)}"
-        if self.choices:
+        if self.type is bool and value in self.choices:
+            return AUTO
+        if self.choices and self.type is not bool:
             if not isinstance(value, str) or value not in self.choices:
                 raise ConfigError(f"{where}: must be one of {', '.join(self.choices)}")
             return value
@@ -66,7 +72,8 @@ class SettingInfo:
             # `float` raises OverflowError for integers from about 2**1024 on.
             value = float(value) if abs(value) < 2**1000 else math.inf
         if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
-            raise ConfigError(f"{where}: must be {self.type.__name__}, not {type(value).__name__}")
+            accepted = " or ".join([self.type.__name__, *self.choices])
+            raise ConfigError(f"{where}: must be {accepted}, not {type(value).__name__}")
         if isinstance(value, int | float) and (why := self._refusal(value)):
             raise ConfigError(f"{where}: must be {why}")
         return value
@@ -90,7 +97,7 @@ class SettingInfo:
         default = str(self.default).lower() if isinstance(self.default, bool) else self.default
         limits = ""
         if self.choices:
-            limits = f"; one of {', '.join(self.choices)}"
+            limits = f"; one of {', '.join([*self.choices, *(['true', 'false'] if self.type is bool else [])])}"
         elif self.low is not None:
             limits = f"; at least {self.low}" if self.high is None else f"; {self.low} to {self.high}"
         return f"{self.help}{limits} (default: {default})"
@@ -134,9 +141,9 @@ def settings_of(config: type) -> Mapping[str, SettingInfo]:
     for field in dataclasses.fields(config):
         # The parts of a mixture are fields too, but no settings.
         if "setting" in field.metadata:
-            # A field with choices is annotated by `Literal[...]`, always of texts.
-            choices = get_args(hints[field.name])
-            kind = str if choices else hints[field.name]
+            # A field with choices is annotated by `Literal[...]`, always of texts, or by `Switch`.
+            choices = ("auto",) if hints[field.name] == Switch else get_args(hints[field.name])
+            kind = bool if hints[field.name] == Switch else str if choices else hints[field.name]
             assert field.default is not dataclasses.MISSING
             found[field.name] = SettingInfo(field.name, kind, field.default, choices, **field.metadata["setting"])
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import Range, SettingInfo, Traits, override, setting, settings_of
+from tirgn_eqx.config.setting import AUTO, Range, SettingInfo, Switch, Traits, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -212,7 +212,7 @@ class REGCNTrainingConfig(RecurrentTrainingConfig):
 
 
 _override = partial(override, ModelTrainingConfig)
-_BACKGROUND: Traits = {"requires": ("evidence_background", (True,))}
+_BACKGROUND: Traits = {"requires": ("evidence_background", (True, AUTO))}
 
 
 @dataclass(frozen=True)
@@ -230,11 +230,16 @@ class EvidenceTrainingConfig(ModelTrainingConfig):
     evidence_context: bool = _model(
         True, "weigh in what subject and object did with others, beside what they did together"
     )
-    evidence_background: bool = _model(
-        True, "an embedding of every entity, for candidates that never met the subject; costs most of the time"
+    evidence_background: Switch = _model(
+        AUTO,
+        "an embedding of every entity, for candidates that never met the subject; costs most of the time; auto: where "
+        "facts are events and not lasting states",
     )
     max_partners: int = _model(512, "most recent neighbours of a subject that are looked at; 0 = all", low=0)
-    loss_filter: bool = _loss(False, "leave other true answers out of an answer's loss, as the time-aware filter does")
+    loss_filter: Switch = _loss(
+        AUTO,
+        "leave other true answers out of an answer's loss, as the time-aware filter does; auto: where facts last",
+    )
     learning_rate: float = _override("learning_rate", 5e-3, search=Range(1e-3, 2e-2, log=True))
     lr_schedule: Literal["constant", "linear", "cosine"] = _override("lr_schedule", "cosine")
     weight_decay: float = _override("weight_decay", 0.0)

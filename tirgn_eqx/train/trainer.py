@@ -66,7 +66,7 @@ class Trainer:
         mesh: Mesh | None = None,
     ):
         self.graph, self.model_dir, self.on_record = graph, model_dir, on_record
-        self.config, self.family = resolve_config(config), training_family(config)
+        self.config, self.family = resolve_config(config, graph), training_family(config)
         config = self.config
         self.logger: TrainingLogger | NullLogger = NullLogger()
         self.mesh, self.agreement, placement = mesh, Agreement(mesh), Placement(mesh)

@@ -50,7 +50,7 @@ SETTINGS = {
 FORMS = {
     "tirgn": ["--model", "tirgn"],
     "evidence": ["--model", "evidence"],
-    "staged": ["--model", "tirgn", "--history", "evidence", "--set", "evidence_preset=evidence-wiki"],
+    "staged": ["--model", "tirgn", "--history", "evidence", "--set", "evidence.evidence_background=false"],
 }
 USUAL = "tirgn,evidence"  # the staged form is made of them, and takes several times as long
 SHARES = {"any": 0.3, "training": 0.3, "write": 0.4}  # what kills are aimed at
