@@ -42,10 +42,9 @@ def main() -> None:
     source = Path(args.data_path).resolve()
     events = pl.read_parquet(source)
     time_column = next(name for name, kind in events.schema.items() if kind.is_temporal())
-    last = events[time_column].max()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
         folder = Path(work)
-        older = events.filter(pl.col(time_column) <= last - timedelta(days=args.days))
+        older = events.filter(pl.col(time_column) <= pl.col(time_column).max() - timedelta(days=args.days))
         older.write_parquet(folder / "older.parquet")
         (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
         shape = ["--config", str(folder / "config.toml"), *common.load_words(args)]

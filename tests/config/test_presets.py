@@ -11,7 +11,7 @@ BEFORE = json.loads((Path(__file__).parent / "settings_before_families.json").re
 DEFAULTS = BEFORE["default"]
 SELECTING = ("model", "history", "evidence_preset")
 # The presets that named a form of the evidence model for a data set went: the data choose it now.
-CHOSEN_BY_DATA = {"evidence_background": "auto", "loss_filter": "auto"}
+CHOSEN_BY_DATA = {"evidence_background": "auto", "loss_filter": "auto", "epochs": 0}
 
 
 def values(found):
@@ -19,7 +19,7 @@ def values(found):
 
 
 def as_it_was(changes, family):
-    was = DEFAULTS | (CHOSEN_BY_DATA if family == "evidence" else {}) | changes
+    was = DEFAULTS | changes | (CHOSEN_BY_DATA if family == "evidence" else {})
     assert was["model"] == family
     return {name: was[name] for name in settings_of(FAMILIES[family])}
 

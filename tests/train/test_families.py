@@ -57,11 +57,11 @@ def test_what_the_machine_decides_is_written_into_the_settings(name, monkeypatch
 def test_the_form_of_the_evidence_model_follows_the_facts_of_the_train_split():
     def chosen(graph, **settings):
         config = resolve_config(family_config("evidence", **settings), graph)
-        return config.evidence_background, config.loss_filter
+        return config.evidence_background, config.loss_filter, config.epochs
 
-    assert chosen(LASTING) == (False, True) and chosen(EVENTS) == (True, False)
-    assert chosen(LASTING, evidence_background=True) == (True, True)
-    assert chosen(EVENTS, loss_filter=True) == (True, True)
+    assert chosen(LASTING) == (False, True, 12) and chosen(EVENTS) == (True, False, 3)
+    assert chosen(LASTING, evidence_background=True) == (True, True, 12)
+    assert chosen(EVENTS, loss_filter=True, epochs=5) == (True, True, 5)
 
 
 def test_evidence_is_not_summed_in_bf16():

@@ -84,8 +84,8 @@ class GivenSettings:
     """The settings that were given for one configuration; of two that contradict each other the later one counts.
 
     **Arguments:** in the order of precedence, lowest first: `preset` and `recipe` by name; `file` of TOML or JSON;
-    `assignments` such as `angle=10`; `options`: settings by name. The last three may hold, beside settings, `family` and
-    `history` ("evidence" for a mixture).
+    `assignments` such as `angle=10`; `options`: settings by name. The last three may hold, beside settings, `family`
+    and `history` ("evidence" for a mixture).
     """
 
     preset: str | None = None

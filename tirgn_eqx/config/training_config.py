@@ -245,7 +245,9 @@ class EvidenceTrainingConfig(ModelTrainingConfig):
     weight_decay: float = _override("weight_decay", 0.0)
     batch_size: int = _override("batch_size", 2048)
     max_buckets: int = _override("max_buckets", 2)
-    epochs: int = _override("epochs", 3)
+    epochs: int = _override(
+        "epochs", 0, help="passes over the training snapshots; 0 = 3 for events, at most 12 where facts last"
+    )
     eval_interval: int = _override("eval_interval", 1)
     patience: int = _override("patience", 3)
 

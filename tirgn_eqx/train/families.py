@@ -58,7 +58,7 @@ def _resolve_evidence(config: EvidenceTrainingConfig, graph: TemporalGraph) -> E
     precision = compute_type(config.precision)
     # What `auto` stands for may be bf16.
     config = config.replace(precision="f32" if precision == "bf16" else precision)
-    if AUTO not in (config.evidence_background, config.loss_filter):
+    if AUTO not in (config.evidence_background, config.loss_filter) and config.epochs:
         return config
     lasting = lasting_share(graph) > MOSTLY_LASTING
     # A lasting state is best forecast by itself: a background loses 0.3 points on YAGO. It has many true answers at
@@ -66,6 +66,8 @@ def _resolve_evidence(config: EvidenceTrainingConfig, graph: TemporalGraph) -> E
     return config.replace(
         evidence_background=not lasting if config.evidence_background == AUTO else config.evidence_background,
         loss_filter=lasting if config.loss_filter == AUTO else config.loss_filter,
+        # More epochs than 3 gain nothing on ICEWS14s and GDELT-resplit; on YAGO 3 lose 1.4 points. Patience ends most.
+        epochs=config.epochs or (12 if lasting else 3),
     )
 
 

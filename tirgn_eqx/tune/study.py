@@ -295,7 +295,7 @@ class SharedStudy:
         if name == "median":
             return pruners.MedianPruner(n_startup_trials=self.startup)
         if name == "hyperband":
-            longest = max(self.config.epochs, 1)
+            longest = self.config.epochs or 3  # 0: chosen by the data, 3 at least
             return pruners.HyperbandPruner(min_resource=min(self.config.eval_interval, longest), max_resource=longest)
         if name == "none":
             return pruners.NopPruner()
