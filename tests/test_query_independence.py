@@ -1,8 +1,8 @@
 """A forecast of one query does not depend on which other queries its snapshot asks.
 
 The queries of a snapshot tell who will act in it, and public models that read them gain up to nine points of MRR that
-no forecaster has. So the queries of one snapshot are permuted, asked one at a time, and mixed with false ones: what every
-model gives for a query stays the same.
+no forecaster has. So the queries of one snapshot are permuted, asked one at a time, and mixed with false ones: what
+every model gives for a query stays the same.
 """
 
 import dataclasses
