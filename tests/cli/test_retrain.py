@@ -21,7 +21,7 @@ from tirgn_eqx.train import gate
 
 NAMES = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
 SMALL = {"embedding_dim": 4, "evidence_heads": 2, "evidence_hidden": 3, "precision": "f32", "max_buckets": 1}
-SETTINGS = SMALL | {"epochs": 2, "learning_rate": 0.05, "evidence_background": False}
+SETTINGS = SMALL | {"epochs": 2, "learning_rate": 0.05, "evidence_background": False, "loss_filter": False}
 
 
 def write_events(path, days, names):
