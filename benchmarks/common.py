@@ -160,11 +160,14 @@ def last_json(text: str) -> Any:
     return json.loads(lines[-1]) if lines else None
 
 
-def run_module(module: str, words: Iterable[str], environment: Mapping[str, str] | None = None) -> Document:
-    """The last line of a module that is run as a program of its own; its failure ends this program."""
+def run_module(
+    module: str, words: Iterable[str], environment: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)
+) -> Document:
+    """The last line of a module that is run as a program of its own; another exit code than those `accepted` ends this
+    program."""
     command, environment = [sys.executable, "-m", module, *words], environment or child_environment()
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    if run.returncode:
+    if run.returncode not in accepted:
         sys.exit(f"{module} ended with exit code {run.returncode}")
     return last_json(run.stdout)
 

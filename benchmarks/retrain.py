@@ -9,10 +9,7 @@ from scratch. Every command is a process of its own that reads the table from di
 """
 
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,23 +17,14 @@ from benchmarks import common
 from benchmarks.common import Document, note, table
 
 
-def run(words: list[str], folder: Path) -> tuple[float, Document]:
-    """Seconds and JSON document of a command. **Raises:** SystemExit with its last words when it fails."""
-    begin = time.perf_counter()
-    command = [sys.executable, "-m", "tirgn_cli", *words, "--json", "--quiet"]
-    environment = common.child_environment(TIRGN_CACHE=str(folder / "cache"))
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-    # 3 says that the new model was worse and that the old one stayed, which is a result.
-    if done.returncode not in (0, 3):
-        sys.exit(f"{' '.join(words)}: {done.stderr.strip()[-2000:]}")
-    return time.perf_counter() - begin, common.last_json(done.stdout)
-
-
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--days", type=int, default=7, metavar="N", help="new days at the end (default: 7)")
     args = common.finalize(parser.parse_args())
     import polars as pl
+
+    from benchmarks.harness import clock
+    from tirgn_cli.retrain import NEW_MODEL_WORSE
 
     graph, config = common.load_arguments(args)
     source = Path(args.data_path).resolve()
@@ -49,18 +37,22 @@ def main() -> None:
         (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
         shape = ["--config", str(folder / "config.toml"), *common.load_words(args)]
 
-        def train(data: Path, name: str) -> tuple[float, Document]:
-            words = ["train", "--data-path", str(data), *shape, "--model-dir", name, "--logdir", f"{name}/log"]
-            return run(words, folder)
+        environment = common.child_environment(TIRGN_CACHE=str(folder / "cache"))
+
+        def run(command: str, data: Path, name: str, *words: str) -> tuple[float, Document]:
+            """Seconds and JSON document of a command. A new model that is worse, and not taken, is a result too."""
+            place = folder / name
+            places = ["--model-dir", str(place), "--logdir", str(place / "log")]
+            words = (command, "--data-path", str(data), *words, *places, "--json", "--quiet")
+            return clock(lambda: common.run_module("tirgn_cli", words, environment, (0, NEW_MODEL_WORSE)))
 
         seconds: Document = {}
-        seconds["first training"], _ = train(folder / "older.parquet", "first")
+        seconds["first training"], _ = run("train", folder / "older.parquet", "first", *shape)
         note(f"first training: {seconds['first training']:.1f} s")
         (checkpoint,) = (folder / "first").glob("*_best.npz")
-        words = ["retrain", "--from", str(checkpoint), "--data-path", str(source), "--model-dir", "again"]
-        seconds["retraining"], retrained = run(words, folder)
+        seconds["retraining"], retrained = run("retrain", source, "again", "--from", str(checkpoint))
         note(f"retraining: {seconds['retraining']:.1f} s, {json.dumps(retrained)[:300]}")
-        seconds["training from scratch"], scratch = train(source, "scratch")
+        seconds["training from scratch"], scratch = run("train", source, "scratch", *shape)
         note(f"training from scratch: {seconds['training from scratch']:.1f} s")
     # The figures alone: the documents also name files of this machine.
     trained = ("status", "epochs_trained", "best_mrr", "best_epoch", "total_time")

@@ -120,8 +120,7 @@ def empty_model(graph, config):
 def last_batch(graph, config):
     """The last training batch with the key of its dropout."""
     if isinstance(config, EvidenceTrainingConfig):
-        background = config.evidence_background is not False
-        options = {"context": config.evidence_context, "background": background, "max_buckets": 1}
+        options = {"context": config.evidence_context, "background": config.has_background, "max_buckets": 1}
         loader = EvidenceLoader(graph, EvidenceIndex(graph), "train", EvidenceOptions(**options))
     else:
         loader = make_loader(graph, config)

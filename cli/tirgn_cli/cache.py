@@ -53,9 +53,8 @@ def _describe_use(choice: CacheChoice) -> str:
     if not choice.enabled or choice.root is None:
         return "no"
     folder = choice.root if choice.is_jax else machine_folder(choice.root)
-    private = choice.set_by == "default"
     # Before the first program there is no folder, and nothing to say of it.
-    reason = why_unusable(folder, private) if folder.exists() else None
+    reason = why_unusable(folder, choice.is_private) if os.path.exists(folder) else None
     return "yes" if reason is None else f"no: {folder} {reason}"
 
 

@@ -34,6 +34,11 @@ class CacheChoice:
         """Whether the folder is one that JAX was given, which other programs may use as well."""
         return self.set_by == JAX_FOLDER
 
+    @property
+    def is_private(self) -> bool:
+        """Whether the folder must be the user's alone; one that a variable names is for the user to judge."""
+        return self.set_by == "default"
+
     def to_dict(self) -> dict[str, object]:
         """The choice as plain JSON."""
         return {
@@ -91,7 +96,7 @@ def keep_programs() -> Iterator[None]:
         yield
         return
     folder = machine_folder(choice.root)
-    if not make_cache_folder(folder, private=choice.set_by == "default"):
+    if not make_cache_folder(folder, choice.is_private):
         yield
         return
     with _without_faults(folder), _configured(cache_settings(folder)):

@@ -142,8 +142,12 @@ def settings_of(config: type) -> Mapping[str, SettingInfo]:
         # The parts of a mixture are fields too, but no settings.
         if "setting" in field.metadata:
             # A field with choices is annotated by `Literal[...]`, always of texts, or by `Switch`.
-            choices = ("auto",) if hints[field.name] == Switch else get_args(hints[field.name])
-            kind = bool if hints[field.name] == Switch else str if choices else hints[field.name]
+            hint = hints[field.name]
+            if hint == Switch:
+                choices, kind = (AUTO,), bool
+            else:
+                choices = get_args(hint)
+                kind = str if choices else hint
             assert field.default is not dataclasses.MISSING
             found[field.name] = SettingInfo(field.name, kind, field.default, choices, **field.metadata["setting"])
     return found

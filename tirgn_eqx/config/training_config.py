@@ -251,6 +251,16 @@ class EvidenceTrainingConfig(ModelTrainingConfig):
     eval_interval: int = _override("eval_interval", 1)
     patience: int = _override("patience", 3)
 
+    @property
+    def has_background(self) -> bool:
+        """`evidence_background`, where `auto`, which training decides by the data, stands for what suits events."""
+        return self.evidence_background is not False
+
+    @property
+    def filters_loss(self) -> bool:
+        """`loss_filter`, where `auto`, which training decides by the data, stands for what suits events."""
+        return self.loss_filter is True
+
 
 @dataclass(frozen=True)
 class MixtureTrainingConfig(TrainingConfig):

@@ -129,13 +129,12 @@ class Evidence(eqx.Module):
         self.same_relation = LogIntensity(features, hidden, 1, rel2, level=1.0, spread=0.0, key=keys[5])
         self.relation_level = jnp.full(rel2, -3.0)
         self.background = None
-        # `auto` is decided where the data are known; without data it stands for what suits events.
-        if config.evidence_background is not False:
+        if config.has_background:
             words = static if config.static_graph else None
             self.background = Background(num_entities, rel2, config.embedding_dim, hidden, words, key=keys[6])
         self.num_entities, self.num_relations = num_entities, num_relations
         self.context, self.max_partners = config.evidence_context, config.max_partners
-        self.loss_filter = config.loss_filter is True
+        self.loss_filter = config.filters_loss
         self.task_weight, self.dropout = config.task_weight, config.dropout
 
     @property

@@ -87,9 +87,9 @@ def make_cache_folder(folder: Path, private: bool = True) -> bool:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return why_unusable(folder, private) is None
     except (OSError, ValueError):  # ValueError: a NUL character in the path
         return False
-    return why_unusable(folder, private) is None
 
 
 def why_unusable(folder: Path, private: bool = True) -> str | None:
@@ -97,6 +97,8 @@ def why_unusable(folder: Path, private: bool = True) -> str | None:
 
     **Arguments:** `private`: refuse a folder that another user owns or may write to, or may exchange because everyone
     may write to a folder above it: what is read from it is executed.
+
+    **Raises:** OSError when it goes meanwhile.
     """
     if not os.access(folder, os.R_OK | os.X_OK):
         return "cannot be read"

@@ -120,7 +120,7 @@ class EvidenceData(TrainingData[EvidenceTrainingConfig, EvidenceLoader]):
         self.index = EvidenceIndex(graph)
         self._options: EvidenceLoaderOptions = {
             "context": config.evidence_context,
-            "background": config.evidence_background is not False,
+            "background": config.has_background,
             "max_partners": config.max_partners,
         }
 

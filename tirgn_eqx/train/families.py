@@ -85,7 +85,7 @@ _EVIDENCE = TrainingFamily(
     resolve=_resolve_evidence,
     oom_overrides=evidence_oom_overrides,
     # Evidence uses the words of a static graph in its background alone.
-    reads_static=lambda config: config.static_graph and config.evidence_background is not False,
+    reads_static=lambda config: config.static_graph and config.has_background,
     on_mesh=False,
 )
 # `Any`: the functions of a family take its own settings, which no type of a dict can say.
