@@ -2,9 +2,10 @@
 
 Why: the peak decides which machine a training fits on, and it should follow batch size, entities and window, not
 the length of the dataset. Told per setting: resident memory of the process after each stage of a training of a
-few steps (largest snapshots first); seconds that compiling took, and seconds of a step with its largest snapshot; the
-compiler's account of the step; on a GPU the peak bytes in use, and beside
-it with `--predict` what is predicted from compiled shapes alone, as `tirgn vram-probe` does.
+few steps (largest snapshots first); seconds that compiling took, with `--again` also in a process that finds the
+programs in the cache; seconds of a step with its largest snapshot; the compiler's account of the step; on a GPU the
+peak bytes in use, and beside it with `--predict` what is predicted from compiled shapes alone, as `tirgn vram-probe`
+does.
 
 On a GPU every setting is compiled by one process and measured in a second one that finds it in a cache: the
 compiler tries out products on the device, and that memory is not the step's.
@@ -112,6 +113,7 @@ def main() -> None:
         help="settings to compare (default: remat=none,dots,full)",
     )
     parser.add_argument("--validate", action="store_true", help="validate once after the steps")
+    parser.add_argument("--again", action="store_true", help="compile once more, from the cache of the first process")
     parser.add_argument("--predict", action="store_true", help="compare with the prediction of `tirgn vram-probe`")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = common.finalize(parser.parse_args())
@@ -138,6 +140,9 @@ def main() -> None:
             row["setting"] |= {key: getattr(setting, key.replace("-", "_")) for key, _, _ in varied}
             ahead = run_child(setting, args, 1, Path(folder), *predict) if on_gpu else {}
             row |= run_child(setting, args, args.steps, Path(folder), *extra, *([] if on_gpu else predict))
+            if args.again:
+                again = run_child(setting, args, 1, Path(folder))
+                row["compile_again_seconds"] = again.get("compile_seconds", again.get("error"))
             if "predicted_bytes" in ahead:
                 row["predicted_bytes"] = ahead["predicted_bytes"]
             if row.get("predicted_bytes") and row.get("device_peak_bytes"):
@@ -164,6 +169,7 @@ def show(document: dict) -> None:
             mib(row.get("predicted_bytes")),
             row.get("predicted_over_measured"),
             row.get("compile_seconds"),
+            row.get("compile_again_seconds"),
             (row.get("step_seconds") or {}).get("min"),
             row.get("error", ""),
         ]
@@ -177,6 +183,7 @@ def show(document: dict) -> None:
         "predicted MiB",
         "ratio",
         "compile s",
+        "again s",
         "step s",
         "",
     ]

@@ -64,19 +64,20 @@ def gpu() -> list[str]:
 
 def machine() -> Machine:
     """CPU model, cores this process may use, memory in bytes, GPUs, system, and how busy it was."""
+    from tirgn_eqx.runtime.compile_cache import usable_cores
+
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     except OSError:
         pass
-    affinity = getattr(os, "sched_getaffinity", None)
     memory = None
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": cpu,
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_bytes": memory,
         "gpu": gpu(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -41,7 +41,7 @@ def test_every_kind_of_machine_has_a_folder_of_its_own(tmp_path, monkeypatch):
     others = []
     for name, value in (
         ("_describe_processor", lambda: "another processor"),
-        ("_usable_cores", lambda: 4096),
+        ("usable_cores", lambda: 4096),
         ("version", lambda package: "0.0.1"),
     ):
         with monkeypatch.context() as patch:

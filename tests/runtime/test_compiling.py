@@ -1,6 +1,7 @@
 """Functions compiled ahead of time."""
 
 import gc
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,53 @@ def test_once_for_every_key():
     # The key stands for the shapes: arguments of other shapes are refused, and nothing is compiled behind its back.
     with pytest.raises(TypeError):
         cache("three", jnp.ones(5))
+
+
+def test_the_next_shape_is_traced_while_one_compiles(monkeypatch):
+    """Batches and traces of later shapes need not wait for the compiler."""
+    traced, compiled, tracing_done = [], [], threading.Event()
+
+    def plus_one(x):
+        traced.append(x.shape)
+        return x + 1
+
+    def compile_when_all_are_traced(lowered):
+        assert tracing_done.wait(30), "the compiler was waited for"
+        return compile_lowered(lowered)
+
+    def calls():
+        for size in (2, 3, 2):
+            yield size, (jnp.ones(size),)
+        tracing_done.set()
+
+    monkeypatch.setattr(compiling, "compile_lowered", compile_when_all_are_traced)
+    cache = CompileCache(plus_one, on_compile=lambda key, seconds: compiled.append(key))
+    cache.prepare_all(calls())
+    assert traced == [(2,), (3,)] and compiled == [2, 3] == list(cache.compiled)
+    assert cache(3, jnp.zeros(3)).tolist() == [1, 1, 1]
+
+
+def test_what_a_compilation_meets_is_raised_where_it_was_asked_for(monkeypatch):
+    def fail(lowered):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(compiling, "compile_lowered", fail)
+    cache = CompileCache(double)
+    with pytest.raises(MemoryError, match="no room"):
+        cache.prepare_all((size, (jnp.ones(size),)) for size in (2, 3))
+    assert not cache.compiled
+
+
+def test_contexts_of_the_caller_hold_for_what_is_traced():
+    found = []
+
+    def square(x):
+        found.append(jax.config.jax_default_matmul_precision)
+        return x @ x
+
+    with jax.default_matmul_precision("highest"):
+        CompileCache(square).prepare_all([("square", (jnp.ones((4, 4)),))])
+    assert found == ["highest"]
 
 
 def test_donated_buffers_are_used_again():

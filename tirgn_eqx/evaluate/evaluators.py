@@ -197,8 +197,10 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
             # The precision is compiled into a step, so it must be that of the evaluation.
             with jax.default_matmul_precision("highest"):
                 arguments = self._rank_arguments(model)
-                for prepared in self.loader.one_of_each():
-                    self.steps.rank.prepare(self.loader.buckets[prepared.bucket], *arguments(prepared), None)
+                batches = self.loader.one_of_each()
+                self.steps.rank.prepare_all(
+                    (self.loader.buckets[one.bucket], (*arguments(one), None)) for one in batches
+                )
 
 
 class RecurrentGraphEvaluator(Evaluator[RecurrentGraphModel, Batch]):

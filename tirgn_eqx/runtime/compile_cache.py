@@ -53,12 +53,13 @@ def machine_folder(root: Path) -> Path:
     reports that and runs it all the same. JAX's key of a program changes with the instructions, but not with the number
     of cores, for which XLA may divide the work.
     """
-    described = "\n".join([_describe_processor(), str(_usable_cores())])
+    described = "\n".join([_describe_processor(), str(usable_cores())])
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
     return root / f"jaxlib-{version('jaxlib')}-{platform.machine()}-{digest}"
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

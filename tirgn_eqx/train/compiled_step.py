@@ -61,8 +61,8 @@ class CompiledStep:
         Compile first: allocations made by the compiler between steps fragment the heap.
         """
         if len(self.programs.compiled) < len(loader.buckets):
-            for prepared in loader.one_of_each():
-                self.programs.prepare(prepared.bucket, with_key(prepared, key), model, opt_state)
+            batches = loader.one_of_each()
+            self.programs.prepare_all((one.bucket, (with_key(one, key), model, opt_state)) for one in batches)
 
 
 def with_key(prepared: AnyPrepared, key: PRNGKeyArray) -> Batch | EvidenceBatch:
