@@ -48,6 +48,7 @@ def test_settings_of_ones_own_are_trained_as_those_they_extend():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_the_machine_decides_is_written_into_the_settings(name, monkeypatch):
+    monkeypatch.setattr("tirgn_eqx.train.precision._cpu_prefers_bf16", lambda: False)
     for backend, precision, unroll in (("cpu", "f32", True), ("gpu", "f32" if name == "evidence" else "bf16", False)):
         monkeypatch.setattr("jax.default_backend", lambda backend=backend: backend)
         config = resolve_config(family_config(name, precision="auto", unroll=True), EVENTS)

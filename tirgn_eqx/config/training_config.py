@@ -105,7 +105,7 @@ class ModelTrainingConfig(TrainingConfig):
     )
     batch_size: int = _optimisation(1024, "queries scored at once; 0 = the whole snapshot", low=0)
     precision: Literal["auto", "bf16", "f32", "f64"] = _computation(
-        "auto", "compute type, auto: bf16, but f32 on a CPU; parameters stay f32 (f64: f64)"
+        "auto", "compute type, auto: bf16, but f32 on a CPU that is no faster with bf16; parameters stay f32 (f64: f64)"
     )
     max_buckets: int = _computation(3, "padded batch shapes, each compiled once", low=1)
     epochs: int = _stopping(100, "passes over the training snapshots", low=0)

@@ -26,6 +26,7 @@ MIN_COMPILE_SECONDS = 0.1
 # JAX's names: the program itself, and the time of its last use, which JAX keeps only with a limit of its own.
 _PROGRAM, _LAST_USE = "-cache", "-atime"
 _LOCK = ".lockfile"
+SPEED_FILE = "precision.json"  # ours: how fast this machine is in each compute type
 _MACHINE_FOLDER = re.compile(r"jaxlib-.+-[0-9a-f]{12}")
 _READ_FAULT = re.compile(r"Error reading persistent compilation cache entry for '([^']*)'")
 
@@ -77,6 +78,11 @@ def _describe_processor() -> str:
         with suppress(OSError, subprocess.SubprocessError):
             lines.append(subprocess.run(command, capture_output=True, text=True, timeout=5).stdout)
     return "\n".join(lines)
+
+
+def has_bf16_products() -> bool:
+    """Whether the system says that this CPU has instructions for products of bf16."""
+    return bool(re.search(r"\b(amx_bf16|avx512_bf16|bf16|svebf16)\b", _describe_processor()))
 
 
 def make_cache_folder(folder: Path, private: bool = True) -> bool:
@@ -190,7 +196,7 @@ def clear_cache(root: Path) -> CacheContents:
     for path, status in _files(root, _PROGRAM):
         _remove_program(path)
         removed = CacheContents(removed.programs + 1, removed.bytes + status.st_size)
-    for suffix in (_LAST_USE, _LOCK):
+    for suffix in (_LAST_USE, _LOCK, SPEED_FILE):
         for path, _ in _files(root, suffix):
             path.unlink(missing_ok=True)
     with suppress(OSError):

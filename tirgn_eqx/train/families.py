@@ -55,9 +55,8 @@ def _resolve_recurrent(config: RecurrentTrainingConfig, graph: TemporalGraph) ->
 def _resolve_evidence(config: EvidenceTrainingConfig, graph: TemporalGraph) -> EvidenceTrainingConfig:
     if config.precision == "bf16":
         raise ConfigError("precision = bf16: evidence sums intensities in f32; leave it out, or give f32")
-    precision = compute_type(config.precision)
     # What `auto` stands for may be bf16.
-    config = config.replace(precision="f32" if precision == "bf16" else precision)
+    config = config.replace(precision="f32" if config.precision == "auto" else compute_type(config.precision))
     if AUTO not in (config.evidence_background, config.loss_filter) and config.epochs:
         return config
     lasting = lasting_share(graph) > MOSTLY_LASTING

@@ -3,32 +3,94 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportMissingTypeStubs=false
 
+import functools
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
 
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.nn import ConvDecoder, DropoutRates
+from tirgn_eqx.runtime.compile_cache import SPEED_FILE, has_bf16_products
+from tirgn_eqx.runtime.compiling import compile_ahead
+from tirgn_eqx.runtime.processes import count
+from tirgn_eqx.storage.atomic_write import write_text
 
 Precision = Literal["auto", "bf16", "f32", "f64"]
 Compute = Literal["bf16", "f32", "f64"]
 _COMPUTE = {"bf16": jnp.bfloat16, "f32": jnp.float32, "f64": jnp.float64}
 Tree = TypeVar("Tree")
+# bf16 is less accurate, so that a CPU has to be clearly faster with it.
+CPU_GAIN = 1.2
 
 
 def compute_type(precision: Precision) -> Compute:
-    """The type that `precision` stands for on this machine: `auto` is bf16 on an accelerator, and f32 on a CPU.
-
-    On a CPU, XLA's bf16 step measured slower than its f32 step, and it is less accurate.
+    """The type that `precision` stands for on this machine: `auto` is bf16 on an accelerator, and on a CPU that
+    multiplies bf16 and is faster with it, see `cpu_seconds`; f32 on other CPUs.
 
     **Raises:** ConfigError when f64 is asked for and JAX would silently give f32.
     """
     if precision == "auto":
-        return "f32" if jax.default_backend() == "cpu" else "bf16"
+        return "bf16" if jax.default_backend() != "cpu" or _cpu_prefers_bf16() else "f32"
     if precision == "f64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise ConfigError("precision = f64: set JAX_ENABLE_X64=1 in the environment first")
     return precision
+
+
+@functools.cache
+def _cpu_prefers_bf16() -> bool:
+    """Whether this CPU is faster with bf16, as measured once and kept beside the compiled programs."""
+    # Several processes, each with a measurement of its own, might not agree.
+    if not has_bf16_products() or count() > 1:
+        return False
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    kept = Path(folder) / SPEED_FILE if folder else None
+    if kept is not None:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            seconds = json.loads(kept.read_text())
+            return seconds["f32"] > CPU_GAIN * seconds["bf16"]
+    seconds = cpu_seconds()
+    if kept is not None:
+        with suppress(OSError):  # a folder that can only be read
+            write_text(kept, json.dumps(seconds))
+    return seconds["f32"] > CPU_GAIN * seconds["bf16"]
+
+
+def cpu_seconds(queries: int = 512, dim: int = 200, channels: int = 50, candidates: int = 4096) -> dict[str, float]:
+    """How long this machine takes for loss and gradient of one decoder with these sizes, by compute type: the shortest
+    of several calls in turn. The decoders take most of a training step."""
+    keys = jr.split(jr.key(0), 3)
+    decoder = ConvDecoder(dim, channels, 3, inputs=2, key=keys[0])
+    subject, entities = jr.normal(keys[1], (queries, dim)), jr.normal(keys[2], (candidates, dim))
+    rates = DropoutRates(0.2, 0.2, 0.2)
+
+    def loss(weights: tuple[ConvDecoder, Array, Array], precision: Precision) -> Float[Array, ""]:
+        model, first, table = cast_for_compute(weights, precision)
+        vectors, _ = model(
+            first, first, (), jnp.ones(queries), decoder.running, rates=rates, training=True, key=keys[1]
+        )
+        scores = jnp.matmul(vectors, table.T, preferred_element_type=jnp.float32)
+        return jnp.mean(jax.nn.logsumexp(scores, axis=1))
+
+    weights = (decoder, subject, entities)
+    programs = {
+        precision: compile_ahead(eqx.filter_grad(functools.partial(loss, precision=precision)), weights)
+        for precision in ("f32", "bf16")
+    }
+    seconds = dict.fromkeys(programs, float("inf"))
+    for _ in range(5):
+        for precision, program in programs.items():
+            begin = time.perf_counter()
+            jax.block_until_ready(program(weights))
+            seconds[precision] = min(seconds[precision], time.perf_counter() - begin)
+    return seconds
 
 
 def cast_for_compute(model: Tree, precision: Precision) -> Tree:
