@@ -31,13 +31,14 @@ def info(as_json: options.Json = False) -> None:
     from tirgn_cli import output, tables
 
     choice = choose_cache(os.environ)
-    contents = _measure(choice)
+    contents, reason = _measure(choice), _why_unusable(choice)
     if as_json:
-        output.print_json(choice.to_dict() | {"programs": contents.programs, "bytes": contents.bytes})
+        use = {"enabled": choice.enabled and reason is None, "unusable": reason}
+        output.print_json(choice.to_dict() | use | {"programs": contents.programs, "bytes": contents.bytes})
         return
     rows = {
         "folder": "none: no home is known" if choice.root is None else str(choice.root),
-        "used": _describe_use(choice),
+        "used": f"no: {reason}" if reason else "yes" if choice.enabled else "no",
         "set by": choice.set_by,
         "programs": contents.programs,
         "size": tables.format_size(contents.bytes),
@@ -46,16 +47,16 @@ def info(as_json: options.Json = False) -> None:
     tables.print_table(tables.make_pairs("Compiled programs", rows))
 
 
-def _describe_use(choice: CacheChoice) -> str:
-    """Whether commands read and write the folder, and why not where it is there and they may not."""
+def _why_unusable(choice: CacheChoice) -> str | None:
+    """Why commands may not use the folder that they would use; None where they may, or use none."""
     from tirgn_eqx.runtime.compile_cache import machine_folder, why_unusable
 
     if not choice.enabled or choice.root is None:
-        return "no"
+        return None
     folder = choice.root if choice.is_jax else machine_folder(choice.root)
     # Before the first program there is no folder, and nothing to say of it.
     reason = why_unusable(folder, choice.is_private) if os.path.exists(folder) else None
-    return "yes" if reason is None else f"no: {folder} {reason}"
+    return None if reason is None else f"{folder} {reason}"
 
 
 def _measure(choice: CacheChoice) -> "CacheContents":

@@ -17,6 +17,7 @@ from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
 if TYPE_CHECKING:
+    from tirgn_eqx.data import TemporalGraph
     from tirgn_eqx.train.events import TrainingResult
 
 # What `signal.signal` takes and returns; None for a handler that was not set by Python.
@@ -181,6 +182,22 @@ def train(
         # Shells report a process that a signal ended as 128 + its number. Of several processes, another one may have
         # received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
+    if result["checkpoint"] is not None and shape is None:
+        leave_programs(result["checkpoint"], graph)
+
+
+def leave_programs(checkpoint: str, graph: "TemporalGraph") -> None:
+    """Put what `tirgn predict` compiles into the cache of compiled programs, where there is one, so that the first
+    question need not wait; the programs of `tirgn eval` are those of the validation, and are there already."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    from tirgn_eqx.checkpoint.models import load_model
+    from tirgn_eqx.forecast import Forecaster
+
+    model, config, metadata = load_model(checkpoint)
+    Forecaster(model, config, graph, metadata=metadata).compile()
 
 
 class Signals:

@@ -41,6 +41,7 @@ def root(tmp_path, monkeypatch):
 def test_info_says_where_how_many_and_how_large(root):
     result = call_app("cache", "info", "--json")
     expected = {"folder": str(root), "enabled": True, "set_by": "TIRGN_CACHE", "max_bytes": MAX_BYTES}
+    expected["unusable"] = None
     assert json.loads(result.stdout) == expected | {"programs": 0, "bytes": 0} and not root.exists()
     add_program(machine_folder(root), "jit_a", 1500)
     add_program(root / "jaxlib-0.1.2-arm64-0123456789ab", "jit_b", 1500)
@@ -59,6 +60,8 @@ def test_info_says_that_a_folder_that_others_may_write_to_is_not_used(root, monk
     # In a narrow table the text is wrapped.
     shown = " ".join(call_app("cache", "info").stdout.replace("│", " ").split())
     assert "written to by other users" in shown
+    found = json.loads(call_app("cache", "info", "--json").stdout)
+    assert found["enabled"] is False and found["unusable"] == f"{folder} may be written to by other users"
 
 
 def test_info_says_what_switched_it_off(root, monkeypatch):
@@ -149,12 +152,13 @@ def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_p
         assert counts["code"] == 0, found.stderr
         return shown, counts
 
-    for words in ([*train, "--json"], ["eval", checkpoint, "--json"], ["predict", checkpoint, "--facts", "5"]):
+    question = ["predict", checkpoint, "--subject", "1", "--relation", "1"]
+    for words in ([*train, "--json"], ["eval", checkpoint, "--json"], question, ["predict", checkpoint, "--facts", "5"]):
         first, second = call(*words), call(*words)
         found = words[0], first[1], second[1]
         assert second[1]["misses"] == 0 and second[1]["hits"] == first[1]["misses"] + first[1]["hits"] > 5, found
-        # The training evaluates as well, so that an evaluation finds what it needs at once.
-        assert {"train": first[1]["misses"] > 5, "eval": first[1]["misses"] == 0}.get(words[0], True), found
+        # The training evaluates as well, so that an evaluation finds what it needs at once; and so does a question.
+        assert (first[1]["misses"] > 5) if words[0] == "train" else (first[1]["misses"] == 0 or "--facts" in words), found
         if words[0] == "predict":
             assert second[0] == first[0]
         else:  # the document says how long the command took, too

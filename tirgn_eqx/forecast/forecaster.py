@@ -131,6 +131,14 @@ class Forecaster:
         """The time that is forecast."""
         return format_snapshot_time(self.graph, self.target.target)
 
+    def compile(self) -> None:
+        """Compile what a single question for an entity, with its explanation, and one for a relation need, so that the
+        first one is answered as fast as the others."""
+        graph = self.graph
+        subject, relation, object = (int(ids[-1]) for ids in (graph.subject, graph.relation, graph.object))
+        self.forecast_ids(subject, relation, top=1)
+        self.relations(np.array([subject]), np.array([object]))
+
     # --- probabilities by id -------------------------------------------------------------------------------------
 
     def objects(self, subject: Ids, relation: Ids) -> Float[np.ndarray, "query entity"]:
