@@ -31,6 +31,8 @@ from tirgn_eqx.train.gate import gate_loss, make_gate_step
 from tirgn_eqx.train.optimizer import make_optimizer, trainable
 from tirgn_eqx.train.step import evidence_loss, loss_and_gradient
 
+pytestmark = pytest.mark.ci
+
 # One more than the few: sums into entities are not the trap, and keep their scatter.
 ENTITIES = segments.FEW_TARGETS + 1
 RECURRENT = {"static_graph": True, "batch_size": 8, "max_buckets": 1}
@@ -237,7 +239,6 @@ def small_graph():
     return simulate(num_entities=12, num_relations=3, num_days=12, facts_per_day=12, static_graph=True).graph
 
 
-@pytest.mark.ci
 @pytest.mark.parametrize(
     ("family", "loss"), [("tirgn", "full"), ("tirgn", "shared"), ("tirgn", "sampled"), ("regcn", "full")]
 )
@@ -253,14 +254,12 @@ def test_gradients_of_recurrent_graph_models(small_graph, family, loss):
     assert_equal_for(["cpu", "gpu"], gradient, model, batch)
 
 
-@pytest.mark.ci
 def test_gradients_of_evidence(small_graph):
     config = evidence_config()
     model, batch = real_model(small_graph, config), last_batch(small_graph, config)
     assert_equal_for(["cpu", "gpu"], eqx.filter_grad(evidence_loss, has_aux=True), model, batch)
 
 
-@pytest.mark.ci
 def test_gradients_of_the_gate_and_ranks_of_a_mixture(small_graph):
     model = real_model(small_graph, mixture_config())
     assert isinstance(model, Mixture)

@@ -22,6 +22,8 @@ from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.evaluate import make_evaluator
 from tirgn_eqx.models import build_model
 
+pytestmark = pytest.mark.ci
+
 ENTITIES, RELATIONS = 9, 3
 STATIC = StaticGraph(np.arange(6) % 4, np.arange(6) % 2, np.arange(6) % 3, 2, 3)
 PAST = [(s % 5, s % RELATIONS, (3 * s + time) % ENTITIES, time) for time in range(5) for s in range(7)]

@@ -17,6 +17,8 @@ from tirgn_eqx.train.families import make_step
 from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.step import loss_and_gradient
 
+pytestmark = pytest.mark.ci
+
 gradient_of = eqx.filter_jit(loss_and_gradient)
 
 
@@ -32,7 +34,6 @@ def relative(tree, reference):
     return worst / max(float(jnp.max(jnp.abs(b))) for _, b in pairs)
 
 
-@pytest.mark.ci
 @pytest.mark.parametrize("policy", [pytest.param("dots", marks=pytest.mark.slow), "full"])
 def test_every_remat_policy_gives_the_same_gradient(golden, policy):
     plain = gradient_of(golden.model, golden.batch)
@@ -41,7 +42,6 @@ def test_every_remat_policy_gives_the_same_gradient(golden, policy):
     assert relative(other.buffers, plain.buffers) < 1e-6
 
 
-@pytest.mark.ci
 def test_without_a_loop_over_the_window_the_gradient_is_the_same(golden):
     plain = gradient_of(golden.model, golden.batch)
     other = gradient_of(golden.model, golden.batch, unroll=True)
@@ -49,7 +49,6 @@ def test_without_a_loop_over_the_window_the_gradient_is_the_same(golden):
     assert relative(other.buffers, plain.buffers) < 1e-6
 
 
-@pytest.mark.ci
 def test_bf16_stays_near_f32(golden):
     # 8 bits of mantissa through three steps, two layers and a BatchNorm over 24 rows: 5 % of the largest.
     exact = gradient_of(golden.model, golden.batch)
@@ -137,7 +136,6 @@ def test_a_window_shorter_than_history_len_is_the_window_alone(golden):
     assert relative(padded_buffers, exact_buffers) < 1e-6
 
 
-@pytest.mark.ci
 def test_the_step_is_pure_traced_once_a_bucket_and_reproducible(golden):
     graph = simulate(num_entities=12, num_relations=4, num_days=25, facts_per_day=12, seed=1).graph
     config = golden.config.replace(history_len=2, num_layers=1, dropout=0.2, input_dropout=0.2)
@@ -176,7 +174,6 @@ def test_resumed_key_streams_are_equal():
     np.testing.assert_array_equal(whole[4:], resumed)
 
 
-@pytest.mark.ci
 def test_donation_spares_the_batch(golden):
     config = golden.config
     step = CompiledStep(config, lambda record: None)

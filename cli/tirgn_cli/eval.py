@@ -126,6 +126,8 @@ def evaluate(
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
 
     with output.stdout_to_stderr():
+        from tirgn_eqx.train.refit import is_refit
+
         loaded = LoadedCheckpoint.load(checkpoint, model_type)
         model, config = loaded.model, loaded.config
         # Before the data are read, which may take long.
@@ -133,6 +135,10 @@ def evaluate(
             raise ConfigError(
                 f"--explain: {checkpoint} holds {config.model_type}, which cannot; train with --model evidence"
             )
+        refit = is_refit(loaded.metadata.metrics)
+        for option, given in (("--split valid", held_out == "valid"), ("--calibrate", calibrate)):
+            if given and refit:
+                raise ConfigError(f"{option}: {checkpoint} was trained on valid, too; use the checkpoint beside it")
         graph, data, difference = load_matched_graph(loaded, data_path, reading)
         if difference is not None:
             output.print_warning(difference)
@@ -166,7 +172,8 @@ def evaluate(
                 explanations = _explain(loaded, evaluation, explain)
     if not as_json:
         output.print_result(tables.format_dataset(graph.describe()))
-        _show(f"{held_out} figures of {checkpoint}", report, calibrated, explanations or [])
+        title = f"{held_out} figures of {checkpoint}" + (", trained on train and valid" if refit else "")
+        _show(title, report, calibrated, explanations or [])
         return
     document: dict[str, object] = report.to_dict()
     if calibrated is not None:
@@ -177,6 +184,7 @@ def evaluate(
         "checkpoint": str(checkpoint),
         "checksum_matches": difference is None,
         "model_type": config.model_type,
+        "refit": refit,
         "seed": config.seed,
         "versions": loaded.metadata.versions,
     }

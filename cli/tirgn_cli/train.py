@@ -109,6 +109,15 @@ def train(
             panel=options.TRAINING,
         ),
     ] = False,
+    refit: Annotated[
+        bool,
+        options.option(
+            "--refit",
+            help="train what was selected once more on train and valid together, for as many epochs as were best, and "
+            "save it as tirgn_refit.npz for real forecasts (default: no)",
+            panel=options.TRAINING,
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Train a model, validate as it learns, and keep the best checkpoint.
@@ -124,6 +133,8 @@ def train(
     Example: tirgn train --data-path data/YAGO --preset yago --recipe fast --history evidence --model-dir models/both
 
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
+
+    Example: tirgn train --data-path events.parquet --model evidence --refit
 
     Example: tirgn train --data-path data/wikidata --mesh data=2,entity=4
     """
@@ -169,6 +180,7 @@ def train(
                 structure=structure,
                 evidence=evidence,
                 stop=signals.received,
+                refit=refit,
             )
     if is_first() and as_json:
         output.print_json({"dataset": graph.describe(), "seed": config.seed, **result})
@@ -244,7 +256,11 @@ def save_config(config: TrainingConfig, model_dir: Path) -> Path:
 def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
     rows = [
         [f"{split}, {kind}", *tables.metric_row(measured[kind])]
-        for split, measured in (("validation", result["validation"]), ("test", result["test"]))
+        for split, measured in (
+            ("validation", result["validation"]),
+            ("test", result["test"]),
+            ("refit on train and valid, test", result["refit"]["test"] if "refit" in result else None),
+        )
         if measured is not None
         for kind in ("entity", "relation")
     ]
@@ -267,6 +283,7 @@ def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
                 "seed": seed,
                 "time": tables.format_duration(result["total_time"]),
                 "checkpoint": checkpoint,
+                "refit": result["refit"]["checkpoint"] if "refit" in result else None,
                 "next": f"tirgn eval {checkpoint}",
             },
         )

@@ -153,12 +153,19 @@ def test_a_training_an_evaluation_and_a_forecast_load_their_programs(root, tmp_p
         return shown, counts
 
     question = ["predict", checkpoint, "--subject", "1", "--relation", "1"]
-    for words in ([*train, "--json"], ["eval", checkpoint, "--json"], question, ["predict", checkpoint, "--facts", "5"]):
+    for words in (
+        [*train, "--json"],
+        ["eval", checkpoint, "--json"],
+        question,
+        ["predict", checkpoint, "--facts", "5"],
+    ):
         first, second = call(*words), call(*words)
         found = words[0], first[1], second[1]
         assert second[1]["misses"] == 0 and second[1]["hits"] == first[1]["misses"] + first[1]["hits"] > 5, found
         # The training evaluates as well, so that an evaluation finds what it needs at once; and so does a question.
-        assert (first[1]["misses"] > 5) if words[0] == "train" else (first[1]["misses"] == 0 or "--facts" in words), found
+        assert (first[1]["misses"] > 5) if words[0] == "train" else (first[1]["misses"] == 0 or "--facts" in words), (
+            found
+        )
         if words[0] == "predict":
             assert second[0] == first[0]
         else:  # the document says how long the command took, too

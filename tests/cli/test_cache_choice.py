@@ -13,6 +13,8 @@ from tests.cli.cli_helpers import ROOT
 from tirgn_cli.cache_choice import JAX_FOLDER, choose_cache, keep_programs
 from tirgn_eqx.runtime.compile_cache import MAX_BYTES, default_cache_root, machine_folder
 
+pytestmark = pytest.mark.ci
+
 # Compiles two functions as a command would, and says how often JAX compiled and loaded. `{before}` runs between them.
 SCRIPT = """
 import json, sys

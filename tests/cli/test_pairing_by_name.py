@@ -21,6 +21,8 @@ from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.forecast import Forecaster
 from tirgn_eqx.models import build_model
 
+pytestmark = pytest.mark.ci
+
 ENTITIES = ("RUSSIA", "IRAN", "Iran", "CHINA", "POLICE", "FRANCE")
 RELATIONS = ("190_Q4", "042_Q1")
 DAYS, FIRST = 20, 17_500
@@ -179,7 +181,6 @@ def test_a_permuted_folder_gives_the_figures_by_name(run, place, tmp_path, name)
     assert "CHECKSUM" not in also and found == expected
 
 
-@pytest.mark.ci
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entities=st.permutations(ENTITIES), relations=st.permutations(RELATIONS), kind=st.sampled_from(sorted(CONFIGS)))
 def test_any_order_gives_the_figures_by_hand(run, place, tmp_path_factory, entities, relations, kind):
@@ -201,7 +202,6 @@ def test_another_window_gives_the_figures_by_hand(run, place, tmp_path, days):
     assert "CHECKSUM DIFFERS" in said and not found["checksum_matches"] and "left_out" not in found["dataset"]
 
 
-@pytest.mark.ci
 def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     facts = made_facts(range(7, DAYS), actors=3)
     table = write_table(tmp_path / "later.parquet", facts)
@@ -214,7 +214,6 @@ def test_a_temperature_is_fitted_on_the_right_pairing(run, place, tmp_path):
     assert metadata.temperature == expected.temperature
 
 
-@pytest.mark.ci
 def test_a_retraining_on_another_order_compares_by_name(run, place, tmp_path):
     """The old model is the same model in the new order of ids, and the facts are known to be the old ones."""
     copied(place / "evidence.npz", tmp_path / "tirgn_best.npz")
@@ -246,7 +245,6 @@ def test_facts_with_unknown_names_are_left_out_counted_and_said(run, place, tmp_
     assert "3 facts with unknown names left out" in " ".join(shown.split())
 
 
-@pytest.mark.ci
 def test_what_was_left_out_stands_in_comparisons_and_on_pages(run, place, tmp_path):
     facts = [*made_facts(), ("NOBODY", RELATIONS[0], "IRAN", FIRST + DAYS - 1)]
     names = (*ENTITIES, "NOBODY")
@@ -262,7 +260,6 @@ def test_what_was_left_out_stands_in_comparisons_and_on_pages(run, place, tmp_pa
         assert line in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.ci
 def test_models_with_other_candidates_are_compared_aloud(run, place, tmp_path):
     names = (*ENTITIES[::-1], "NOBODY")
     write_checkpoint(tmp_path / "wide", write_folder(tmp_path / "wide_data", names), "tirgn")

@@ -20,6 +20,8 @@ from tirgn_eqx.models import build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.optimizer import parameter_count
 
+pytestmark = pytest.mark.ci
+
 ENTITIES, RELATIONS, WORDS = 14, 3, 5
 
 

@@ -11,6 +11,8 @@ from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.train.events import EpochRecord
 
+pytestmark = pytest.mark.ci
+
 SMALL = {
     "embedding_dim": 4,
     "history_len": 2,

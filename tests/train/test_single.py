@@ -22,8 +22,8 @@ def trainers(monkeypatch):
     made = []
 
     class Fake:
-        def __init__(self, graph, config, folder, on_record, start, mesh):
-            self.graph, self.config, self.folder, self.mesh = graph, config, folder, mesh
+        def __init__(self, graph, config, folder, on_record, start, mesh, select):
+            self.graph, self.config, self.folder, self.mesh, self.select = graph, config, folder, mesh, select
             self.parameters, self.state, self.resumed = 7, SimpleNamespace(global_step=0), None
             self.logger = NullLogger()
             made.append(self)

@@ -13,6 +13,8 @@ from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import search
 
+pytestmark = pytest.mark.ci
+
 
 def epochs(place, number):
     return [int(line) for line in (place / f"trial-{number:04d}" / "played.txt").read_text().split()]
@@ -44,7 +46,6 @@ def test_a_search_ends_with_the_best_settings(graph, tmp_path):
     json.dumps(found)
 
 
-@pytest.mark.ci
 def test_the_same_seed_gives_the_same_search_and_the_disk_holds_one_trial(graph, tmp_path):
     first = tune(graph, tmp_path / "a", seed=3)
     second = tune(graph, tmp_path / "b", seed=3, keep_trials=True)
@@ -146,7 +147,6 @@ def test_all_trials_failing_is_an_error(graph, tmp_path, monkeypatch):
         tune(graph, tmp_path, 2)
 
 
-@pytest.mark.ci
 def test_pruners_by_name(graph, tmp_path):
     assert tune(graph, tmp_path / "none", pruner="none")["counts"]["complete"] == 6
     assert tune(graph, tmp_path / "hyperband", 8, pruner="hyperband")["counts"]["running"] == 0

@@ -13,6 +13,7 @@ from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.families import training_family
+from tirgn_eqx.train.refit import train_and_refit
 from tirgn_eqx.train.single import RunOptions, train_single
 from tirgn_eqx.train.staged import train_staged
 
@@ -36,6 +37,7 @@ def train_tirgn(
     evidence: str | Path | None = None,
     start: Model | None = None,
     mesh: MeshShape | None = None,
+    refit: bool = False,
 ) -> TrainingResult:
     """Train the model that `config` describes on train, select on valid, and evaluate the best one on test.
 
@@ -60,6 +62,8 @@ def train_tirgn(
     - `mesh`: the devices to split it over, one by default. Where several processes train together, all call this; the
       first one writes to `model_dir`, which all must see, and calls `on_record`.
 
+    - `refit`: train what was selected once more, on train and valid together, see `tirgn_eqx.train.refit`.
+
     **Returns:** a dict, see `TrainingResult`.
 
     **Raises:** DataError when data cannot be read, or nothing can be trained on; ConfigError for an impossible
@@ -78,12 +82,18 @@ def train_tirgn(
     assert isinstance(config, MixtureTrainingConfig | ModelTrainingConfig)
     if mesh is not None and not (isinstance(config, ModelTrainingConfig) and training_family(config).on_mesh):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")
-    if isinstance(config, MixtureTrainingConfig):
-        return train_staged(graph, config, options, structure=structure, evidence=evidence)
     for name, given in (("structure", structure), ("evidence", evidence)):
-        if given is not None:
+        if given is not None and not isinstance(config, MixtureTrainingConfig):
             raise ConfigError(f"--{name} {given}: a part of a model with history = evidence, not of {config.family}")
-    return train_single(graph, config, options, mesh)
+    if refit and mesh is not None:
+        raise ConfigError("--refit: trains on one device; leave out --mesh, or --refit")
+
+    def train(options: RunOptions) -> TrainingResult:
+        if isinstance(config, MixtureTrainingConfig):
+            return train_staged(graph, config, options, structure=structure, evidence=evidence)
+        return train_single(graph, config, options, mesh)
+
+    return train_and_refit(graph, options, train) if refit else train(options)
 
 
 def _load(data_path: str | Path | TemporalGraph, max_events: int, num_days: int | None) -> TemporalGraph:

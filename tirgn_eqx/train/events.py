@@ -42,6 +42,18 @@ class GivenPart(TypedDict):
     validation: object
 
 
+class RefitResult(TypedDict):
+    """What a result says of a model that was trained once more, on train and valid together; see `refit`.
+
+    - `checkpoint`; `epochs`: trained epochs of every part; `test`; `total_time`: seconds.
+    """
+
+    checkpoint: str
+    epochs: dict[str, int]
+    test: EvaluationFigures
+    total_time: float
+
+
 class TrainingResult(TypedDict):
     """What `train_tirgn` returns, JSON-compatible.
 
@@ -51,7 +63,7 @@ class TrainingResult(TypedDict):
     - `model_type`, `checkpoint`, `parameters`, `device`.
     - `oom_overrides`: settings that were changed because memory ran out; `skipped_steps`: non-finite ones.
     - `validation`, `test`: the evaluation of the best checkpoint on either split, None when interrupted.
-    - `stages`: of a mixture, the result of each part.
+    - `stages`: of a mixture, the result of each part; `refit`: where it was asked for.
     """
 
     status: Literal["complete", "interrupted"]
@@ -69,6 +81,7 @@ class TrainingResult(TypedDict):
     validation: EvaluationFigures | None
     test: EvaluationFigures | None
     stages: NotRequired[dict[PartName, "TrainingResult | GivenPart"]]
+    refit: NotRequired[RefitResult]
 
 
 @dataclass(frozen=True)
@@ -167,9 +180,9 @@ class EarlyStoppingRecord:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage of a mixture or of a retraining starts."""
+    """A stage of a mixture, of a retraining or of a refit starts."""
 
-    stage: Literal["evidence", "structure", "gate", "comparison"]
+    stage: Literal["evidence", "structure", "gate", "comparison", "refit"]
 
 
 @dataclass(frozen=True)
@@ -211,6 +224,16 @@ def ignore(record: TrainingRecord) -> None:
     """The `on_record` of a caller that gave none."""
 
 
+def without_end(on_record: OnRecord) -> OnRecord:
+    """`on_record` for the training of a part, whose end is not that of the whole."""
+
+    def forward(record: TrainingRecord) -> None:
+        if not isinstance(record, EndRecord):
+            on_record(record)
+
+    return forward
+
+
 def never() -> bool:
     """The `stop` of a caller that gave none."""
     return False
@@ -246,12 +269,13 @@ def make_result(
         "oom_overrides": oom_overrides or {},
         "skipped_steps": skipped_steps,
         "device": jax.devices()[0].device_kind,  # pyright: ignore[reportUnknownMemberType]
-        "validation": _figures(validation) if validation else None,
-        "test": _figures(test) if test else None,
+        "validation": evaluation_figures(validation) if validation else None,
+        "test": evaluation_figures(test) if test else None,
     }
 
 
-def _figures(evaluation: Evaluation) -> EvaluationFigures:
+def evaluation_figures(evaluation: Evaluation) -> EvaluationFigures:
+    """What a result says of an evaluation."""
     report = evaluation.report()
     assert report.relation is not None  # all models that are trained forecast relations, too
     return {

@@ -27,6 +27,7 @@ class RunOptions:
     force: bool = False
     stop: Stop = never
     start: Model | None = None
+    select: bool = True  # the best model by validation; False: no validation, and the last model
 
 
 def train_single(
@@ -40,7 +41,7 @@ def train_single(
         if options.resume:
             # The weights know ids and times as they were, with `force` also on other data.
             graph = align_with_state(graph, folder, force=options.force)
-        trainer = Trainer(graph, config, folder, on_record, options.start, devices)
+        trainer = Trainer(graph, config, folder, on_record, options.start, devices, options.select)
         if options.resume:
             trainer.resume(options.force)
         # Lines logged after the saved state are cut, since the resumed training writes them again.

@@ -75,7 +75,7 @@ class Stages:
         part_options = dataclasses.replace(
             options,
             model_dir=folder,
-            on_record=self._forward,
+            on_record=events.without_end(options.on_record),
             run_name=options.run_name and f"{options.run_name}-{name}",
             resume=options.resume and (folder / f"{STATE_FILE}.npz").exists(),
             start=start,
@@ -89,11 +89,6 @@ class Stages:
         document = StageDocument(identity=identity, best=best.name, result=dict(result) | {"checkpoint": None})
         write_text(folder / STAGE_FILE, to_json(document.model_dump()))
         return best
-
-    def _forward(self, record: events.TrainingRecord) -> None:
-        # The end of a part is not the end of this training.
-        if not isinstance(record, events.EndRecord):
-            self.options.on_record(record)
 
     def use(self, name: PartName, path: Path, config: ModelTrainingConfig) -> Path:
         """Take the checkpoint `path` for a part instead of training it.

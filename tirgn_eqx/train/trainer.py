@@ -51,7 +51,7 @@ class Trainer:
     """Trains one model on one graph. All that changes is in `state`; the rest is made once.
 
     **Arguments:** `model_dir`: folder of checkpoints and of the training state; `start`: a model whose weights it
-    begins with; `mesh`: the devices.
+    begins with; `mesh`: the devices; `select`: validate, and keep the best model, instead of the last one.
 
     **Raises:** ConfigError for impossible settings; DataError for a graph without a training target.
     """
@@ -64,6 +64,7 @@ class Trainer:
         on_record: OnRecord,
         start: Model | None = None,
         mesh: Mesh | None = None,
+        select: bool = True,
     ):
         self.graph, self.model_dir, self.on_record = graph, model_dir, on_record
         self.config, self.family = resolve_config(config, graph), training_family(config)
@@ -79,7 +80,7 @@ class Trainer:
                 f"{graph.name}: the train split has one snapshot, and the first is never a target; "
                 "give more days, or a finer granularity (15min, hour)"
             )
-        self.validator = self.data.evaluator("valid")
+        self.validator = self.data.evaluator("valid") if select else None
         num_steps = config.epochs * len(self.loader)
         self.optimizer = make_optimizer(config, num_steps)
         self.learning_rate = learning_rate_schedule(config, num_steps)
@@ -166,7 +167,8 @@ class Trainer:
     def run_epoch(self, stop: Stop) -> bool:
         """One pass over the training snapshots, or the rest of one; False when `stop` ended it early."""
         self.step.compile(self.state.model, self.state.opt_state, self.loader, self.step_key)
-        self.validator.compile(self.state.forecaster())
+        if self.validator is not None:
+            self.validator.compile(self.state.forecaster())
         epoch, num_steps, metrics = self.state.epoch, len(self.loader), list(self.state.epoch_metrics)
         skipped = SkippedSteps(self.config.max_skipped_steps, epoch, num_steps, sum(map(is_skipped, metrics)))
         facts, begin = 0, time.perf_counter()
@@ -227,7 +229,9 @@ class Trainer:
     # --- validation, checkpoints, and the end --------------------------------------------------------------------
 
     def validate(self, epoch: int) -> None:
-        """Validate the model, and save it as the best one when it is."""
+        """Validate the model, where models are selected, and save it as the best one when it is."""
+        if self.validator is None:
+            return
         figures = self.validator(self.state.forecaster()).entity
         self.logger.log_metrics({f"eval/{name}": value for name, value in figures.items()}, self.state.global_step)
         stopping, best = self.state.stopping.update(epoch, figures[self.config.monitor])
@@ -249,14 +253,16 @@ class Trainer:
         if self.state.last_validated < 0:
             self.validate(0)
         self.save_checkpoint("tirgn_trained", epoch)
-        # Without a finite validation there is no best model.
+        # Without a finite validation, or any, there is no best model.
         name = "tirgn_trained" if self.state.stopping.best_epoch is None else "tirgn_best"
         # The other processes read what the first one writes.
         barrier("checkpoints are written")
         path = self.model_dir / f"{name}.npz"
         # The best model may be of an earlier epoch, and then exists in its file alone.
         model = placed(load_model(path)[0], self.mesh)
-        validation, test = self.validator(model), self.data.evaluator("test", self.validator.steps)(model)
+        validator = self.validator
+        validation = None if validator is None else validator(model)
+        test = self.data.evaluator("test", None if validator is None else validator.steps)(model)
         # Resuming a finished training reaches this line again; log the test figures once.
         figures = {f"test/{name}": value for name, value in test.entity.items()}
         self.logger.log_metrics(figures, self.state.global_step, once=True)
