@@ -165,7 +165,7 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
             "validation": {"entity": best["validation"]} if best else None,
             "test": None,
         }
-    kept = {key: value for key, value in result.items() if key not in ("dataset", "seed", "checkpoint")}
+    kept = without_places({key: value for key, value in result.items() if key not in ("dataset", "seed")})
     kept["epoch_seconds"] = common.spread([row["seconds"] for row in epochs]) if epochs else None
     possible = best_possible(data)
     if possible is not None:
@@ -174,7 +174,7 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
             kept["share_of_best_possible"] = result["test"]["entity"]["mrr"] / possible["mrr"]
     found = {
         "dataset": result["dataset"],
-        "setting": {name: value for name, value in setting.items() if name != "logdir"},
+        "setting": without_places(setting),
         "seed": result["seed"],
         "training_command": command,
         "result": kept,
@@ -183,6 +183,15 @@ def payload(result: dict | None, place: Path, command: str | None, data_path: st
     if checkpoint.get("versions"):
         found |= {"versions": checkpoint["versions"], "trained": checkpoint.get("created")}
     return found
+
+
+def without_places(document: dict) -> dict:
+    """The document, and those within it, without what says where files of this machine lie."""
+    return {
+        name: without_places(value) if isinstance(value, dict) else value
+        for name, value in document.items()
+        if name not in ("logdir", "checkpoint")
+    }
 
 
 def tested(checkpoint: Path, data_path: str) -> dict:

@@ -74,6 +74,15 @@ def evaluate(
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     feed_back: options.FeedBack = False,
+    online: Annotated[
+        bool,
+        options.option(
+            "--online",
+            help="learn from every snapshot once it is over, those of valid included, before the next one is forecast; "
+            "the checkpoint stays as it is (default: learn nothing)",
+            panel=options.DATA,
+        ),
+    ] = False,
     protocol: Annotated[
         str,
         options.choice(
@@ -114,6 +123,8 @@ def evaluate(
 
     Example: tirgn eval models/tkg/tirgn_best.npz --calibrate
 
+    Example: tirgn eval models/evidence/tirgn_best.npz --online
+
     Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
     """
     keep_freed_memory()
@@ -124,6 +135,14 @@ def evaluate(
     for option, given in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
         if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
+    for option, given in (
+        ("--multi-step", multi_step),
+        ("--protocol tgb", protocol == "tgb"),
+        ("--explain", explain),
+        ("--calibrate", calibrate),
+    ):
+        if given and online:
+            raise ConfigError(f"{option}: not with --online, which forecasts with a model that changes every snapshot")
 
     with output.stdout_to_stderr():
         from tirgn_eqx.train.refit import is_refit
@@ -151,6 +170,11 @@ def evaluate(
             check_tgb(graph, data)
             with output.working(f"evaluating {graph.name}"):
                 report = evaluate_tgb(model, graph, split=held_out, **window)
+        elif online:
+            from tirgn_eqx.train.online import evaluate_online
+
+            with output.working(f"evaluating {graph.name}"):
+                report = evaluate_online(model, graph, config, split=held_out).report()
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 

@@ -40,6 +40,12 @@ def test_a_training_that_was_cut_off_is_recorded_as_far_as_it_came(tmp_path):
     assert second["validation"]["mrr"] == 0.125
 
 
+def test_a_record_names_no_place_of_this_machine():
+    stage = {"best_mrr": 0.5, "checkpoint": "/somewhere/tirgn_best.npz"}
+    found = accuracy.without_places({"logdir": "/logs", "stages": {"evidence": stage}, "epochs": [1, 2]})
+    assert found == {"stages": {"evidence": {"best_mrr": 0.5}}, "epochs": [1, 2]}
+
+
 @pytest.mark.slow
 def test_accuracy_trains_and_records(tmp_path):
     place = tmp_path / "run"

@@ -20,3 +20,27 @@ def test_tables_are_put_between_their_marks_alone():
 
 def test_a_table_has_a_line_for_each_row():
     assert tables_readme.rows_table(["a", "b"], [[1, "x"]]) == "| a | b |\n| --- | --- |\n| 1 | x |\n"
+
+
+def training(model_type, mrr, setting, **result):
+    figures = {"entity": {"mrr": mrr}}
+    found = {"model_type": model_type, "status": "complete", "test": figures} | result
+    return {"benchmark": f"accuracy-{model_type}", "dataset": {"name": "A"}, "setting": setting, "result": found}
+
+
+def test_the_structure_that_a_mixture_was_trained_with_is_a_training():
+    structure = training("regcn", 0.4, {})["result"]
+    given = training("regcn", 0.3, {}, status="given")["result"]
+    setting = {"structure": {"loss": "full"}, "evidence": {}}
+    records = [
+        training("regcn-evidence", 0.5, setting, stages={"structure": structure}),
+        training("tirgn-evidence", 0.6, setting, stages={"structure": given}),
+    ]
+    found = {
+        key: [one["result"]["test"]["entity"]["mrr"] for one in some] for key, some in tables.trainings(records).items()
+    }
+    assert found == {
+        ("A", "regcn-evidence", "evidence"): [0.5],
+        ("A", "tirgn-evidence", "evidence"): [0.6],
+        ("A", "regcn", "exact"): [0.4],
+    }

@@ -147,10 +147,13 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
         return self.loader.in_order()
 
     @jaxtyped(typechecker=beartype)
-    def __call__(self, model: ModelT, temperature: Temperature | None = None) -> Evaluation:
+    def __call__(
+        self, model: ModelT, temperature: Temperature | None = None, known: Callable[[int], ModelT] | None = None
+    ) -> Evaluation:
         """Rank every query of the split, in the precision of `model`.
 
-        **Arguments:** `temperature`: of the entity and the relation probabilities, see `calibrate.fit_temperature`.
+        **Arguments:** `temperature`: of the entity and the relation probabilities, see `calibrate.fit_temperature`;
+        `known`: from a target to the model that forecasts it in place of `model`, asked in time order.
         """
         begin = time.perf_counter()
         facts = self.graph.split_counts[SPLITS.index(self.split)][self.snapshots]
@@ -161,7 +164,7 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
         columns = {name: {kind: np.full(total, np.nan) for kind in KINDS} for name in Ranks._fields}
         # Some GPUs round f32 products to 10 bits by default, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
-            for prepared, ranked in one_ahead(self._ranked(model, temperature)):
+            for prepared, ranked in one_ahead(self._ranked(model, temperature, known)):
                 first = start[np.searchsorted(self.snapshots, prepared.target)]
                 for kind, ranks in zip(KINDS, ranked):
                     rows = prepared.rows[kind].ravel()
@@ -181,11 +184,14 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
         )
 
     def _ranked(
-        self, model: ModelT, temperature: Temperature | None
+        self, model: ModelT, temperature: Temperature | None, known: Callable[[int], ModelT] | None
     ) -> Iterator[tuple[Prepared[BatchT], tuple[Ranks, Ranks]]]:
         """Every batch with its ranks, which the device may still be computing."""
-        batches, arguments = self._batches(model), self._rank_arguments(model)
+        batches, arguments, target = self._batches(model), self._rank_arguments(model), -1
         for prepared in batches:
+            if known is not None and prepared.target != target:
+                target = prepared.target
+                arguments = self._rank_arguments(known(target))
             bucket = self.loader.buckets[prepared.bucket]
             # With a temperature the step takes two more arrays, which makes it another compiled function.
             key = bucket if temperature is None else (bucket, "tempered")

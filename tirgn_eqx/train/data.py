@@ -14,7 +14,13 @@ from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.index.history import build_history_vocabulary
 from tirgn_eqx.data.index.history_index import HistoryVocabulary
 from tirgn_eqx.data.index.snapshots import SnapshotStore
-from tirgn_eqx.evaluate.evaluators import EvaluationSteps, Evaluator, EvidenceEvaluator, RecurrentGraphEvaluator
+from tirgn_eqx.evaluate.evaluators import (
+    EvaluationSteps,
+    Evaluator,
+    EvidenceEvaluator,
+    RecurrentGraphEvaluator,
+    Split,
+)
 from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 from tirgn_eqx.runtime.meshes import Placement
 
@@ -30,8 +36,9 @@ def make_loader(
     vocabulary: HistoryVocabulary | None = None,
     store: SnapshotStore | None = None,
     placement: Placement | None = None,
+    split: Split = "train",
 ) -> GraphLoader:
-    """The batches of the train split for a recurrent graph model with the settings `config`.
+    """The batches of a split to train a recurrent graph model with the settings `config` on.
 
     **Arguments:** `vocabulary`, `store`: the history vocabulary and the snapshots of `graph`, where they are at hand;
     `placement`: the devices that batches go to.
@@ -39,7 +46,7 @@ def make_loader(
     return GraphLoader(
         graph,
         vocabulary or build_history_vocabulary(graph),
-        "train",
+        split,
         GraphOptions(
             **config.window(),
             batch_size=config.batch_size,
@@ -67,8 +74,8 @@ class TrainingData(ABC, Generic[ConfigT, LoaderT]):
         self.graph, self.config, self.placement = graph, config, placement
 
     @abstractmethod
-    def loader(self, config: ConfigT) -> LoaderT:
-        """The batches of the train split with the settings `config`, which may differ in form from those here."""
+    def loader(self, config: ConfigT, split: Split = "train") -> LoaderT:
+        """The batches of `split` to train on, with the settings `config`, which may differ in form from those here."""
 
     @abstractmethod
     def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
@@ -90,8 +97,8 @@ class RecurrentData(TrainingData[RecurrentTrainingConfig, GraphLoader]):
         super().__init__(graph, config, placement)
         self.vocabulary, self.store = build_history_vocabulary(graph), SnapshotStore(graph)
 
-    def loader(self, config: RecurrentTrainingConfig) -> GraphLoader:
-        return make_loader(self.graph, config, self.vocabulary, self.store, self.placement)
+    def loader(self, config: RecurrentTrainingConfig, split: Split = "train") -> GraphLoader:
+        return make_loader(self.graph, config, self.vocabulary, self.store, self.placement, split)
 
     def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         return RecurrentGraphEvaluator(
@@ -124,11 +131,11 @@ class EvidenceData(TrainingData[EvidenceTrainingConfig, EvidenceLoader]):
             "max_partners": config.max_partners,
         }
 
-    def loader(self, config: EvidenceTrainingConfig) -> EvidenceLoader:
+    def loader(self, config: EvidenceTrainingConfig, split: Split = "train") -> EvidenceLoader:
         options = EvidenceOptions(
             batch_size=config.batch_size, max_buckets=config.max_buckets, seed=config.seed, **self._options
         )
-        return EvidenceLoader(self.graph, self.index, "train", options)
+        return EvidenceLoader(self.graph, self.index, split, options)
 
     def evaluator(self, split: Literal["valid", "test"], steps: EvaluationSteps | None = None) -> AnyEvaluator:
         return EvidenceEvaluator(self.graph, split, index=self.index, steps=steps, **self._options)

@@ -14,21 +14,16 @@ from benchmarks import common
 
 NAMES = ("ICEWS14s", "ICEWS18", "ICEWS05-15", "GDELT", "WIKI", "YAGO", "ICEWS14")
 FILES = ("train.txt", "valid.txt", "test.txt", "entity2id.txt", "relation2id.txt", "e-w-graph.txt", "stat.txt")
-STEPS = {"ICEWS14s": "day", "ICEWS18": "day", "ICEWS05-15": "day", "GDELT": "15 min", "WIKI": "year", "YAGO": "year"}
+STEPS = {name: "day" for name in NAMES if name.startswith("ICEWS")} | {
+    "GDELT": "15 min",
+    "WIKI": "year",
+    "YAGO": "year",
+}
 # (size, digest) of files that are not at hand: as the repository that publishes them names their contents.
 KNOWN: dict[str, dict[str, tuple[int | None, str | None]]] = {
     "GDELT": {
         "train.txt": (41_400_721, "sha256:85d64f4c4db6c0e280334af4a81d1b8ca518667d41e1a4c236e1dca82454863c"),
         "test.txt": (7_363_889, "sha256:8821082240448adbc4f718a2702fdff51a1c3f1264f14d1ff74883378063f851"),
-    },
-    "ICEWS14": {
-        "train.txt": (None, "git:d586d539dbae44e9b4b89e142a0685bee5f84f1b"),
-        "valid.txt": (None, "git:108295d391a1d4b88586bd8c22bd5dbd6b84a799"),
-        "test.txt": (None, "git:2fd0935f18702e5b2f7b5e526031f371849007c4"),
-        "stat.txt": (None, None),
-        "e-w-graph.txt": (None, None),
-        "entity2id.txt": (None, None),
-        "relation2id.txt": (None, None),
     },
 }
 

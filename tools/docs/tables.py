@@ -20,11 +20,19 @@ from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "results.md"
-DATASETS = ("ICEWS14s", "YAGO", "WIKI", "ICEWS18", "ICEWS05-15", "GDELT-resplit")
-# Test MRR in percent: TiRGN by its paper; RE-GCN and the recurrency baseline by Gastinger et al. (IJCAI 2024), the
+DATASETS = ("ICEWS14s", "ICEWS14", "YAGO", "WIKI", "ICEWS18", "ICEWS05-15", "GDELT-resplit")
+# Test MRR in percent: TiRGN by its paper, whose code trains on ICEWS14; its figure on ICEWS14s is a later paper's own
+# run. RE-GCN and the recurrency baseline by Gastinger et al. (IJCAI 2024), the
 # baseline as its authors corrected it in 2025.
 PUBLISHED = {
-    "tirgn": {"ICEWS14s": 44.04, "YAGO": 87.95, "WIKI": 81.65, "ICEWS18": 33.66, "ICEWS05-15": 50.04},
+    "tirgn": {
+        "ICEWS14": 44.04,
+        "ICEWS14s": 44.75,
+        "YAGO": 87.95,
+        "WIKI": 81.65,
+        "ICEWS18": 33.66,
+        "ICEWS05-15": 50.04,
+    },
     "regcn": {"ICEWS14s": 42.1, "YAGO": 82.2, "WIKI": 78.7, "ICEWS18": 32.6},
     "recurrency": {"ICEWS14s": 37.4, "YAGO": 90.9, "WIKI": 81.4, "ICEWS18": 28.7},
 }
@@ -50,7 +58,9 @@ time-aware filter and ties at their mean rank. Parameters and checkpoints are ch
 """
 ACCURACY = """## Entity forecasts, single-step
 
-[published] beside each figure; one row a training. GDELT-resplit is the
+[published] beside each figure; one row a training. There are two data sets of ICEWS14 with 7,128 entities, told apart
+by their train facts: ICEWS14s has 74,845, ICEWS14 63,685. The released code of TiRGN trains on the latter, so that its
+published 44.04 most likely belongs there; 44.75 on ICEWS14s is a later run by others. GDELT-resplit is the
 published valid split of GDELT cut 80/10/10 by snapshot; nobody has published figures for it. "Evidence" is our own
 model of additive intensities over past events (`--model evidence`), "with evidence" both of them under a gate that was
 fitted on valid (`--history evidence`). "Exact" is the published
@@ -97,9 +107,15 @@ def recipe(record: Document) -> str:
 
 
 def trainings(records: list[Document]) -> dict[tuple[str, str, str], list[Document]]:
-    """Trainings with test figures by (dataset, model, recipe)."""
+    """Trainings with test figures by (dataset, model, recipe); the structure that a mixture was trained with is one."""
     found: dict[tuple[str, str, str], list[Document]] = {}
-    for record in of_kind(records, "accuracy"):
+    whole = list(of_kind(records, "accuracy"))
+    parts = [
+        record | {"result": record["result"]["stages"]["structure"], "setting": record["setting"]["structure"]}
+        for record in whole
+        if record["result"].get("stages", {}).get("structure", {}).get("status") == "complete"
+    ]
+    for record in [*whole, *parts]:
         if record["result"].get("test"):
             key = (record["dataset"]["name"], record["result"]["model_type"], recipe(record))
             found.setdefault(key, []).append(record)
@@ -122,7 +138,8 @@ def how(record: Document) -> str:
     stages = result.get("stages") or {}
     if stages and all(stage["status"] == "given" for stage in stages.values()):
         words = ["the gate alone; its parts are those of seed 0 above"]
-    return ", ".join([*words, hours(result["total_time"]), device])
+    memory = [f"{result['peak_rss_bytes'] / 2**30:.1f} GiB"] if result.get("peak_rss_bytes") else []
+    return ", ".join([*words, hours(result["total_time"]), *memory, device])
 
 
 def accuracy(records: list[Document]) -> str:

@@ -8,9 +8,14 @@ from statistics import mean
 from benchmarks.common import Document
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-MODELS = {"tirgn": "TiRGN", "evidence": "evidence", "tirgn-evidence": "TiRGN with evidence"}
+MODELS = {
+    "tirgn": "TiRGN",
+    "evidence": "evidence",
+    "tirgn-evidence": "TiRGN with evidence",
+    "regcn-evidence": "RE-GCN with evidence",
+}
 # In the order in which they are looked for.
-RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), ("evidence", "evidence"), ("tirgn-evidence", "evidence"))
+RECIPES = (("tirgn", "fast"), ("tirgn", "exact"), *((name, "evidence") for name in MODELS if name.endswith("evidence")))
 
 
 def rows_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
