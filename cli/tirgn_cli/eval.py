@@ -171,10 +171,11 @@ def evaluate(
             with output.working(f"evaluating {graph.name}"):
                 report = evaluate_tgb(model, graph, split=held_out, **window)
         elif online:
-            from tirgn_eqx.train.online import evaluate_online
+            from tirgn_eqx.train.online import HELD_OUT, evaluate_online
 
+            splits = ("test",) if refit else HELD_OUT
             with output.working(f"evaluating {graph.name}"):
-                report = evaluate_online(model, graph, config, split=held_out).report()
+                report = evaluate_online(model, graph, config, split=held_out, splits=splits).report()
         else:
             from tirgn_eqx.evaluate.protocol import make_evaluator
 

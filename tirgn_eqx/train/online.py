@@ -29,17 +29,27 @@ from tirgn_eqx.train.optimizer import init_optimizer, make_optimizer
 from tirgn_eqx.train.precision import cast_parameters
 
 SETTING = "single-step, online"
+HeldOut = Literal["valid", "test"]
+HELD_OUT: tuple[HeldOut, ...] = ("valid", "test")
 RATE = 0.1  # of the step size of the training
 ModelT = TypeVar("ModelT", bound=Model)
 
 
 class OnlineLearner(Generic[ModelT]):
-    """A model that learns from the valid and test snapshots of `graph` in time order, one gradient step for each batch.
+    """A model that learns from snapshots of `graph` in time order, one gradient step for each batch.
 
-    **Arguments:** `config`: as `load_model` returns it; `rate`: the step size, as a share of that of the training.
+    **Arguments:** `config`: as `load_model` returns it; `rate`: the step size, as a share of that of the training;
+    `splits`: what is learnt.
     """
 
-    def __init__(self, model: ModelT, graph: TemporalGraph, config: ModelTrainingConfig, rate: float = RATE):
+    def __init__(
+        self,
+        model: ModelT,
+        graph: TemporalGraph,
+        config: ModelTrainingConfig,
+        rate: float = RATE,
+        splits: tuple[HeldOut, ...] = HELD_OUT,
+    ):
         config = resolve_config(config, graph)
         config = config.replace(
             learning_rate=rate * config.learning_rate,
@@ -55,12 +65,12 @@ class OnlineLearner(Generic[ModelT]):
         self.model: ModelT = cast_parameters(own, config.precision)
         self._opt_state = init_optimizer(optimizer, self.model)
 
-        def lessons(split: Literal["valid", "test"]) -> Iterator[tuple[AnyPrepared, CompiledStep]]:
+        def lessons(split: HeldOut) -> Iterator[tuple[AnyPrepared, CompiledStep]]:
             # The padded shapes of a split are its own, and so are the programs.
             loader, step = data.loader(config, split), CompiledStep(config, ignore, optimizer, graph.num_entities)
             return ((prepared, step) for prepared in loader.in_order())
 
-        self._lessons = heapq.merge(lessons("valid"), lessons("test"), key=lambda lesson: lesson[0].target)
+        self._lessons = heapq.merge(*map(lessons, splits), key=lambda lesson: lesson[0].target)
         self._next = next(self._lessons, None)
 
     def before(self, target: int) -> ModelT:
@@ -74,16 +84,20 @@ class OnlineLearner(Generic[ModelT]):
 
 
 def online_model(
-    model: Model, graph: TemporalGraph, config: TrainingConfig, rate: float = RATE
+    model: Model,
+    graph: TemporalGraph,
+    config: TrainingConfig,
+    rate: float = RATE,
+    splits: tuple[HeldOut, ...] = HELD_OUT,
 ) -> Callable[[int], Model]:
     """From a target to `model` as it is when it has learnt from all snapshots before the target; targets ascend. Of a
     mixture the parts learn, each from its own loss, and the gate stays."""
     if not isinstance(model, Mixture):
         assert isinstance(config, ModelTrainingConfig)
-        return OnlineLearner(model, graph, config, rate).before
+        return OnlineLearner(model, graph, config, rate, splits).before
     assert isinstance(config, MixtureTrainingConfig)
-    structure = OnlineLearner(model.structure, graph, config.structure, rate)
-    evidence = OnlineLearner(model.evidence, graph, config.evidence, rate)
+    structure = OnlineLearner(model.structure, graph, config.structure, rate, splits)
+    evidence = OnlineLearner(model.evidence, graph, config.evidence, rate, splits)
     return lambda target: Mixture(structure.before(target), evidence.before(target), model.gate)
 
 
@@ -92,14 +106,14 @@ def evaluate_online(
     graph: TemporalGraph,
     config: TrainingConfig,
     *,
-    split: Literal["valid", "test"] = "test",
+    split: HeldOut = "test",
     rate: float = RATE,
+    splits: tuple[HeldOut, ...] = HELD_OUT,
 ) -> Evaluation:
-    """Single-step ranks of the queries of `split` by a model that learns from every snapshot once it is over, those of
-    valid included.
+    """Single-step ranks of the queries of `split` by a model that learns from every snapshot once it is over.
 
-    **Arguments:** `model`, `config`: as `load_model` returns them, `model` stays as it is; `rate`: as of
-    `OnlineLearner`.
+    **Arguments:** `model`, `config`: as `load_model` returns them, `model` stays as it is; `rate`, `splits`: as of
+    `OnlineLearner`; a refitted model has learnt valid already, and learns test alone.
 
     **Returns:** an evaluation in the setting `SETTING`.
 
@@ -112,5 +126,5 @@ def evaluate_online(
     ```
     """
     evaluator = make_evaluator(model, graph, split=split, **config.window())
-    found = evaluator(model, known=online_model(model, graph, config, rate))
+    found = evaluator(model, known=online_model(model, graph, config, rate, splits))
     return dataclasses.replace(found, setting=SETTING)

@@ -216,6 +216,16 @@ def multi_step(records: list[Document]) -> str:
     return rows_table(["data", "model", "MRR", "Hits@10"], sorted(rows, key=lambda row: DATASETS.index(row[0])))
 
 
+def practice(records: list[Document]) -> str:
+    rows = [
+        [record["dataset"]["name"], MODELS[record["result"]["model_type"]], form["form"]]
+        + [percent(form["entity"][name]) for name in ("mrr", "hits_at_1", "hits_at_10")]
+        for record in of_kind(records, "practice")
+        for form in record["result"]["forms"]
+    ]
+    return rows_table(["data", "model", "form", "MRR", "Hits@1", "Hits@10"], rows)
+
+
 def comparisons(records: list[Document]) -> str:
     parts = []
     for record in of_kind(records, "compare"):
@@ -279,6 +289,7 @@ def page() -> str:
     if seeds(records):
         parts += ["Several runs of one row:\n", seeds(records)]
     parts += ["## Multi-step\n", MULTI_STEP, multi_step(records)]
+    parts += ["## As one would use it\n", PRACTICE, practice(records)]
     parts += ["## Forecasts by name\n", FORECASTS, forecasts(records)]
     parts += ["## At size\n", AT_SIZE, at_size(records)]
     parts += ["## Several devices\n", MESH, meshes(records)] if meshes(records).count("\n") > 2 else []
@@ -287,6 +298,10 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+PRACTICE = """Test, single-step. "Refitted" is trained once more on train and valid together (`tirgn train --refit`),
+"online" learns from every snapshot once it is over (`tirgn eval --online`). No published figure is of such a model, so
+that none stands here.
+"""
 MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and only the clock
 advances. A window is frozen too, or fed back, which continues it with the model's own forecasts. No figure of TiRGN was
 published.
