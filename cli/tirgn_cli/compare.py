@@ -84,6 +84,11 @@ def compare(
     with output.stdout_to_stderr():
         # A model that is named twice is evaluated once.
         loaded = {name: _load(name) for name in dict.fromkeys(models)}
+        for name, found in loaded.items():
+            if isinstance(found, LoadedCheckpoint) and found.metadata.is_refit:
+                if held_out == "valid":
+                    raise ConfigError(f"--split valid: {name} was trained on valid, too; use the checkpoint beside it")
+                output.print_warning(f"{name}: was trained on valid, too")
         graphs = _load_graphs(loaded, data_path, reading)
         evaluate = _ModelEvaluator(held_out, setting)
         entrants = {name: evaluate(name, found, graphs[name]) for name, found in loaded.items()}

@@ -78,8 +78,8 @@ def evaluate(
         bool,
         options.option(
             "--online",
-            help="learn from every snapshot once it is over, those of valid included, before the next one is forecast; "
-            "the checkpoint stays as it is (default: learn nothing)",
+            help="learn from every snapshot once it is over, those of valid included unless a refit has learnt them, "
+            "before the next one is forecast; the checkpoint stays as it is (default: learn nothing)",
             panel=options.DATA,
         ),
     ] = False,
@@ -145,8 +145,6 @@ def evaluate(
             raise ConfigError(f"{option}: not with --online, which forecasts with a model that changes every snapshot")
 
     with output.stdout_to_stderr():
-        from tirgn_eqx.train.refit import is_refit
-
         loaded = LoadedCheckpoint.load(checkpoint, model_type)
         model, config = loaded.model, loaded.config
         # Before the data are read, which may take long.
@@ -154,7 +152,7 @@ def evaluate(
             raise ConfigError(
                 f"--explain: {checkpoint} holds {config.model_type}, which cannot; train with --model evidence"
             )
-        refit = is_refit(loaded.metadata.metrics)
+        refit = loaded.metadata.is_refit
         for option, given in (("--split valid", held_out == "valid"), ("--calibrate", calibrate)):
             if given and refit:
                 raise ConfigError(f"{option}: {checkpoint} was trained on valid, too; use the checkpoint beside it")

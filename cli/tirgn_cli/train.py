@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -195,7 +196,9 @@ def train(
         # received the signal.
         raise typer.Exit(128 + (signals.number or signal.SIGTERM))
     if result["checkpoint"] is not None and shape is None:
-        leave_programs(result["checkpoint"], graph)
+        # The training is complete, whatever happens to what only saves time later.
+        with suppress(Exception), output.stdout_to_stderr():
+            leave_programs(result["checkpoint"], graph)
 
 
 def leave_programs(checkpoint: str, graph: "TemporalGraph") -> None:

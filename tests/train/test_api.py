@@ -22,7 +22,7 @@ from tirgn_eqx.train.events import (
     ValidationRecord,
 )
 from tirgn_eqx.train.optimizer import parameter_count
-from tirgn_eqx.train.precision import compute_type
+from tirgn_eqx.train.precision import faster_type
 
 METRICS = {"train/loss", "train/loss_entity", "train/loss_relation", "train/loss_static", "train/lr"}
 METRICS |= {"eval/mrr", "eval/hits_at_1", "eval/hits_at_3", "eval/hits_at_10", "eval/nll"}
@@ -101,7 +101,7 @@ def test_the_checkpoint_alone_gives_the_same_figures(trained, graph, config):
     (folder / "tirgn_best.json").rename(folder / "aside")
     model, loaded, metadata = load_model(folder / "tirgn_best.npz")
     (folder / "aside").rename(folder / "tirgn_best.json")
-    assert loaded == config.replace(precision=compute_type("auto")) and model.static_edges is not None
+    assert loaded == config.replace(precision=faster_type("auto")) and model.static_edges is not None
     options = config.window()
     again = evaluate_model(model, graph, split="test", **options).to_dict()
     assert again["entity"] == pytest.approx(result["test"]["entity"])

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers import facts_of, family_config, same_bits, tiny_config, with_facts
 from tirgn_eqx import evaluate_model, load_model, simulate, train_tirgn
 from tirgn_eqx.config import MixtureTrainingConfig
+from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Evidence, Mixture
 from tirgn_eqx.train.online import SETTING, OnlineLearner, evaluate_online, online_model
 from tirgn_eqx.train.optimizer import trainable
@@ -73,6 +74,14 @@ def test_nothing_at_or_after_a_target_is_learnt(trained, graph):
     here, there = (online_model(model, one, config, rate=1.0) for one in (graph, other))
     assert same_bits(eqx.filter(here(target), eqx.is_array), eqx.filter(there(target), eqx.is_array))
     assert not same_bits(eqx.filter(here(target + 1), eqx.is_array), eqx.filter(there(target + 1), eqx.is_array))
+
+
+def test_the_model_that_is_asked_for_is_that_of_the_target(trained, graph):
+    model, config = trained
+    asked = []
+    evaluator = make_evaluator(model, graph, split="test", **config.window())
+    evaluator(model, known=lambda target: asked.append(target) or model)
+    assert asked == graph.split_snapshots("test").tolist()
 
 
 def test_every_snapshot_of_valid_and_test_is_learnt_once(trained, graph):

@@ -6,10 +6,10 @@ import pytest
 from tests.helpers import tiny_config
 from tirgn_eqx import evaluate_model, load_model, simulate, train_tirgn
 from tirgn_eqx.config import MixtureTrainingConfig, preset
-from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.errors import CheckpointError, ConfigError
 from tirgn_eqx.runtime.meshes import MeshShape
 from tirgn_eqx.train import events
-from tirgn_eqx.train.refit import is_refit, with_valid_in_train
+from tirgn_eqx.train.refit import with_valid_in_train
 
 pytestmark = pytest.mark.ci
 
@@ -36,10 +36,8 @@ def test_the_best_number_of_epochs_is_trained_on_more_facts(graph, tmp_path):
     config = evidence_config(tmp_path, epochs=3, eval_interval=1)
     result = train_tirgn(graph, config, model_dir=tmp_path, on_record=records.append, refit=True)
     again = result["refit"]
-    assert again["epochs"] == {"evidence": result["best_epoch"]} and is_refit(
-        load_model(again["checkpoint"])[2].metrics
-    )
-    assert not is_refit(load_model(result["checkpoint"])[2].metrics)
+    assert again["epochs"] == {"evidence": result["best_epoch"]} and load_model(again["checkpoint"])[2].is_refit
+    assert not load_model(result["checkpoint"])[2].is_refit
     # The first training is what it is without.
     alone = train_tirgn(graph, config, model_dir=tmp_path / "alone")
     assert alone["test"] == result["test"] and alone["validation"] == result["validation"]
@@ -66,7 +64,10 @@ def test_what_was_interrupted_goes_on_to_the_same_end(graph, tmp_path):
 
     part = train_tirgn(graph, config, model_dir=tmp_path / "part", refit=True, on_record=seen.append, stop=in_the_refit)
     assert part["status"] == "interrupted" and "refit" not in part
-    rest = train_tirgn(graph, config, model_dir=tmp_path / "part", refit=True, resume=True)
+    records = []
+    rest = train_tirgn(graph, config, model_dir=tmp_path / "part", refit=True, resume=True, on_record=records.append)
+    refit_began = records.index(events.StageRecord("refit"))
+    assert any(isinstance(record, events.ResumeRecord) for record in records[refit_began:])
     assert rest["status"] == "complete" and rest["refit"]["test"] == whole["refit"]["test"]
 
 
@@ -78,6 +79,23 @@ def test_the_parts_of_a_mixture_are_refitted_and_its_gate_stays(graph, tmp_path)
     assert result["refit"]["epochs"] == {"evidence": 1, "structure": 1}
     assert (before.gate.base == after.gate.base).all()
     assert (before.structure.encoder.entity_embedding != after.structure.encoder.entity_embedding).any()
+
+
+def test_a_refit_is_no_part_of_another_training(graph, tmp_path):
+    config = evidence_config(tmp_path, epochs=1)
+    refitted = train_tirgn(graph, config, model_dir=tmp_path / "first", refit=True)["refit"]["checkpoint"]
+    mixture = MixtureTrainingConfig.of(tiny_config(epochs=1, logdir=str(tmp_path / "logs")), config)
+    with pytest.raises(CheckpointError, match="was trained on valid, too, on which the gate is fitted"):
+        train_tirgn(graph, mixture, model_dir=tmp_path / "second", evidence=refitted)
+
+
+def test_a_new_training_forgets_an_earlier_refit(graph, tmp_path):
+    state = tmp_path / "refit" / "evidence" / "tirgn_state.npz"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"of an earlier training")
+    config = evidence_config(tmp_path, epochs=1)
+    train_tirgn(graph, config, model_dir=tmp_path, refit=True, stop=lambda: True)
+    assert not state.exists() or state.read_bytes() != b"of an earlier training"
 
 
 def test_it_is_on_one_device(graph, tmp_path):

@@ -138,6 +138,11 @@ class CheckpointMetadata(_Vocabulary):
         return None if self.data is None else self.data.sha256 or None
 
     @property
+    def is_refit(self) -> bool:
+        """Whether the model was trained on the valid split, too, so that no figure on valid means anything."""
+        return (self.metrics or {}).get("refit") is True
+
+    @property
     def temperature(self) -> dict[str, float] | None:
         """Of the probabilities by kind of query; None for a model that was never calibrated."""
         return None if self.calibration is None else self.calibration.temperature

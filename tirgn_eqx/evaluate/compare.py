@@ -239,7 +239,7 @@ def _check_candidates(first: EvaluatedModel, second: EvaluatedModel) -> None:
 def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum]) -> dict[str, list[Stratum]]:
     graph, snapshot, inverse = evaluation.graph, evaluation.snapshot, evaluation.inverse
     # In multi-step, history ends before the first target for all queries, and so does what counts as recurrence.
-    history_end = None if evaluation.setting == "single-step" else np.full(len(snapshot), snapshot.min())
+    history_end = None if not evaluation.setting.startswith("multi-step") else np.full(len(snapshot), snapshot.min())
     kind = recurrence(graph, evaluation.split, history_end)
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))
     # Both directions of a relation are one stratum.

@@ -59,6 +59,11 @@ def machine_folder(root: Path) -> Path:
     return root / f"jaxlib-{version('jaxlib')}-{platform.machine()}-{digest}"
 
 
+def is_machine_folder(folder: Path) -> bool:
+    """Whether `folder` has the form of a name of `machine_folder`."""
+    return _MACHINE_FOLDER.fullmatch(folder.name) is not None
+
+
 def usable_cores() -> int:
     """How many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -140,7 +145,7 @@ def _files(root: Path, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
     """Files of JAX's in the machine folders below `root`; those that other processes remove meanwhile are left out."""
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
-            if _MACHINE_FOLDER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            if is_machine_folder(folder) and folder.is_dir() and not folder.is_symlink():
                 yield from files_in(folder, suffix)
 
 
@@ -201,7 +206,7 @@ def clear_cache(root: Path) -> CacheContents:
             path.unlink(missing_ok=True)
     with suppress(OSError):
         for folder in root.iterdir():
-            if _MACHINE_FOLDER.fullmatch(folder.name):
+            if is_machine_folder(folder):
                 with suppress(OSError):  # something else lies in it
                     folder.rmdir()
     return removed

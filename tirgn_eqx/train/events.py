@@ -62,7 +62,7 @@ class TrainingResult(TypedDict):
     - `best_mrr`, `best_epoch`: of the validation of the best checkpoint; `early_stopped`.
     - `model_type`, `checkpoint`, `parameters`, `device`.
     - `oom_overrides`: settings that were changed because memory ran out; `skipped_steps`: non-finite ones.
-    - `validation`, `test`: the evaluation of the best checkpoint on either split, None when interrupted.
+    - `validation`, `test`: the evaluation of the best checkpoint on either split, None when interrupted before.
     - `stages`: of a mixture, the result of each part; `refit`: where it was asked for.
     """
 

@@ -21,7 +21,7 @@ from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.meshes import Placement
 from tirgn_eqx.train.data import ConfigT, EvidenceData, RecurrentData, TrainingData
 from tirgn_eqx.train.optimizer import make_optimizer
-from tirgn_eqx.train.precision import compute_type
+from tirgn_eqx.train.precision import compute_type, faster_type
 from tirgn_eqx.train.recovery import evidence_oom_overrides, recurrent_oom_overrides
 from tirgn_eqx.train.step import Step, make_evidence_step, make_recurrent_step, unrolls_window
 
@@ -49,7 +49,7 @@ class TrainingFamily(Generic[ConfigT]):
 
 
 def _resolve_recurrent(config: RecurrentTrainingConfig, graph: TemporalGraph) -> RecurrentTrainingConfig:
-    return config.replace(precision=compute_type(config.precision), unroll=unrolls_window(config))
+    return config.replace(precision=faster_type(config.precision), unroll=unrolls_window(config))
 
 
 def _resolve_evidence(config: EvidenceTrainingConfig, graph: TemporalGraph) -> EvidenceTrainingConfig:

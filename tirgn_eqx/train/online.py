@@ -74,7 +74,10 @@ class OnlineLearner(Generic[ModelT]):
         self._next = next(self._lessons, None)
 
     def before(self, target: int) -> ModelT:
-        """The model that has learnt from every snapshot before `target`; targets ascend from call to call."""
+        """The model that has learnt from every snapshot before `target`; targets ascend from call to call.
+
+        The next call may take the arrays of the model that this one returns.
+        """
         while self._next is not None and self._next[0].target < target:
             prepared, step = self._next
             key = jr.fold_in(self._key, self._steps)

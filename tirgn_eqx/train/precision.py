@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.nn import ConvDecoder, DropoutRates
-from tirgn_eqx.runtime.compile_cache import SPEED_FILE, has_bf16_products
+from tirgn_eqx.runtime.compile_cache import SPEED_FILE, has_bf16_products, is_machine_folder
 from tirgn_eqx.runtime.compiling import compile_ahead
 from tirgn_eqx.runtime.processes import count
 from tirgn_eqx.storage.atomic_write import write_text
@@ -27,21 +27,28 @@ Precision = Literal["auto", "bf16", "f32", "f64"]
 Compute = Literal["bf16", "f32", "f64"]
 _COMPUTE = {"bf16": jnp.bfloat16, "f32": jnp.float32, "f64": jnp.float64}
 Tree = TypeVar("Tree")
-# bf16 is less accurate, so that a CPU has to be clearly faster with it.
-CPU_GAIN = 1.2
+# bf16 is less accurate, so that a CPU has to be clearly faster with it; and beside other work a measurement is rough.
+CPU_GAIN = 1.5
 
 
 def compute_type(precision: Precision) -> Compute:
-    """The type that `precision` stands for on this machine: `auto` is bf16 on an accelerator, and on a CPU that
-    multiplies bf16 and is faster with it, see `cpu_seconds`; f32 on other CPUs.
+    """The type that `precision` stands for: `auto` is bf16 on an accelerator, and f32 on a CPU.
 
     **Raises:** ConfigError when f64 is asked for and JAX would silently give f32.
     """
     if precision == "auto":
-        return "bf16" if jax.default_backend() != "cpu" or _cpu_prefers_bf16() else "f32"
+        return "f32" if jax.default_backend() == "cpu" else "bf16"
     if precision == "f64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise ConfigError("precision = f64: set JAX_ENABLE_X64=1 in the environment first")
     return precision
+
+
+def faster_type(precision: Precision) -> Compute:
+    """`compute_type`, but with `auto` bf16 also on a CPU that is clearly faster with it. A training asks this once,
+    before it traces anything, and keeps the answer: see `cpu_seconds`."""
+    if precision == "auto" and jax.default_backend() == "cpu":
+        return "bf16" if _cpu_prefers_bf16() else "f32"
+    return compute_type(precision)
 
 
 @functools.cache
@@ -51,7 +58,8 @@ def _cpu_prefers_bf16() -> bool:
     if not has_bf16_products() or count() > 1:
         return False
     folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    kept = Path(folder) / SPEED_FILE if folder else None
+    # Only a folder that belongs to one kind of machine: others may be shared by several.
+    kept = Path(folder) / SPEED_FILE if folder and is_machine_folder(Path(folder)) else None
     if kept is not None:
         with suppress(OSError, ValueError, TypeError, KeyError):
             seconds = json.loads(kept.read_text())

@@ -6,21 +6,22 @@ split no more than its figures.
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.checkpoint.training_state import STATE_FILE
 from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig
-from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
-from tirgn_eqx.data.vocabulary import reorder_ids
+from tirgn_eqx.data.vocabulary import match_checkpoint
+from tirgn_eqx.errors import CheckpointError
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Evidence, Mixture, Model, RecurrentGraphModel
 from tirgn_eqx.train import events
 from tirgn_eqx.train.events import PartName, RefitResult, TrainingResult, evaluation_figures
 from tirgn_eqx.train.single import RunOptions, train_single
+from tirgn_eqx.train.staged import remove_states
 
 FOLDER = "refit"
 
@@ -35,6 +36,8 @@ def train_and_refit(
     graph: TemporalGraph, options: RunOptions, train: Callable[[RunOptions], TrainingResult]
 ) -> TrainingResult:
     """The result of `train`, with that of a refit of what it selected."""
+    if not options.resume:
+        remove_states(*(options.model_dir / FOLDER).glob("*"))
     result = train(dataclasses.replace(options, on_record=events.without_end(options.on_record)))
     if result["status"] == "complete":
         again = refit(graph, options, result)
@@ -58,8 +61,8 @@ def refit(graph: TemporalGraph, options: RunOptions, selected: TrainingResult) -
     assert selected["checkpoint"] is not None
     begin = time.perf_counter()
     model, config, metadata = load_model(selected["checkpoint"])
-    # The ids and the clock are those that the training went on with, see `train_staged`.
-    graph = apply_clock(reorder_ids(graph, metadata), metadata, learning=True)
+    # The ids and the clock are those that the training went on with.
+    graph = match_checkpoint(graph, metadata, selected["checkpoint"], learning=True)
     merged = with_valid_in_train(graph)
     epochs: dict[str, int] = {}
 
@@ -80,6 +83,10 @@ def refit(graph: TemporalGraph, options: RunOptions, selected: TrainingResult) -
         epochs[name] = result["epochs_trained"]
         if result["status"] != "complete" or result["checkpoint"] is None:
             return None
+        if result["epochs_trained"] != part.epochs:
+            # `epochs` may change when a training is resumed, but not to fewer than are trained already.
+            told = f"holds a refit of {result['epochs_trained']} epochs, and {part.epochs} are asked for"
+            raise CheckpointError(f"{folder}: {told}; remove it")
         return load_model(result["checkpoint"])[0]
 
     options.on_record(events.StageRecord("refit"))
@@ -105,8 +112,3 @@ def refit(graph: TemporalGraph, options: RunOptions, selected: TrainingResult) -
     path = save_model(options.model_dir / "tirgn_refit", found, config, graph, {"refit": True, "epochs": epochs})
     options.on_record(events.CheckpointRecord(str(path)))
     return {"checkpoint": str(path), "epochs": epochs, "test": test, "total_time": time.perf_counter() - begin}
-
-
-def is_refit(metrics: Mapping[str, object] | None) -> bool:
-    """Whether the metrics of a checkpoint say that it was trained on valid, too."""
-    return (metrics or {}).get("refit") is True

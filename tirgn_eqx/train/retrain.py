@@ -20,7 +20,7 @@ from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.checkpoint.models import load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import lock_folder
-from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state
+from tirgn_eqx.checkpoint.training_state import align_with_state
 from tirgn_eqx.config import TrainingConfig
 from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
@@ -34,7 +34,7 @@ from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
-from tirgn_eqx.train.staged import STAGE_FILE
+from tirgn_eqx.train.staged import remove_states
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
 MAX_REGRESSION = 0.01
@@ -214,7 +214,7 @@ def retrain(
     # The training holds a lock of its own; this one also covers comparison and replacement.
     with lock_folder(model_dir, LOCK, "retraining"):
         if not resume:
-            _remove_states(model_dir)
+            remove_states(*(model_dir / part for part in PARTS))
         start = warm_start(_initialize(graph, config, key), old.model, names)
         training = train_tirgn(
             graph, config, model_dir, on_record=emit, run_name=run_name, resume=resume, stop=stop, start=start
@@ -369,10 +369,3 @@ def _compare(checkpoint: Path, former: Model, old: Predecessor, graph: TemporalG
 def _structure(model: Model) -> object:
     # JAX's annotation of it is incomplete.
     return jax.tree.structure(model)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _remove_states(model_dir: Path) -> None:
-    """Remove the training states of an earlier training here, so that `resume` never continues that one."""
-    for part in PARTS:
-        for name in (STAGE_FILE, f"{STATE_FILE}.json", f"{STATE_FILE}.npz"):
-            (model_dir / part / name).unlink(missing_ok=True)

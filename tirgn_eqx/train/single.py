@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tirgn_eqx.checkpoint.run_folder import lock_folder
-from tirgn_eqx.checkpoint.training_state import align_with_state
+from tirgn_eqx.checkpoint.training_state import STATE_FILE, align_with_state, read_training_state
 from tirgn_eqx.config import ModelTrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.models import Model
@@ -13,6 +13,7 @@ from tirgn_eqx.runtime.meshes import MeshShape, make_mesh, on
 from tirgn_eqx.runtime.processes import is_first
 from tirgn_eqx.tracking.logger import NullLogger, TrainingLogger
 from tirgn_eqx.train.events import EndRecord, OnRecord, Stop, TrainingResult, ignore, never
+from tirgn_eqx.train.precision import Precision
 from tirgn_eqx.train.trainer import Trainer
 
 
@@ -41,6 +42,7 @@ def train_single(
         if options.resume:
             # The weights know ids and times as they were, with `force` also on other data.
             graph = align_with_state(graph, folder, force=options.force)
+            config = config.replace(precision=_resumed_precision(folder, config))
         trainer = Trainer(graph, config, folder, on_record, options.start, devices, options.select)
         if options.resume:
             trainer.resume(options.force)
@@ -57,3 +59,12 @@ def train_single(
             result = trainer.train(options.stop)
     on_record(EndRecord(result))
     return result
+
+
+def _resumed_precision(folder: Path, config: ModelTrainingConfig) -> Precision:
+    """The precision of `config`; where that is `auto`, the one with which the training in `folder` began."""
+    if config.precision != "auto" or not (folder / f"{STATE_FILE}.npz").is_file():
+        return config.precision
+    saved = read_training_state(folder)[1].config.get("precision")
+    # What is on the disk may say anything, which `load_training_state` then refuses.
+    return saved if saved in ("bf16", "f32") else "auto"

@@ -97,6 +97,10 @@ class Stages:
         """
         model, trained, metadata = load_model(path, config.model_type)
         assert isinstance(trained, ModelTrainingConfig)
+        if metadata.is_refit:
+            raise CheckpointError(
+                f"{path}: was trained on valid, too, on which the gate is fitted; give the checkpoint beside it"
+            )
         checksum = metadata.checksum
         if checksum != self.graph.checksum or not _same_names(self.graph, metadata):
             reason = (
@@ -125,6 +129,13 @@ class Stages:
             "validation": metrics.get("validation"),
         }
         return path
+
+
+def remove_states(*folders: Path) -> None:
+    """Remove the training states of an earlier training in `folders`, so that `resume` never continues that one."""
+    for folder in folders:
+        for name in (STAGE_FILE, f"{STATE_FILE}.json", f"{STATE_FILE}.npz"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def finished_stage(folder: Path, graph: TemporalGraph, identity: StageIdentity) -> StageDocument | None:
