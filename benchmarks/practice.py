@@ -17,7 +17,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("models", metavar="DIR", type=Path, help="the --model-dir of a training, best with --refit")
     args = common.finalize(parser.parse_args())
-    forms = []
+    forms, found = [], common.Document()
     for name, checkpoint in (("selected", "tirgn_best.npz"), ("refitted", "tirgn_refit.npz")):
         path = args.models / checkpoint
         for learning, extra in (("", []), (", online", ["--online"])) if path.exists() else ():
