@@ -7,7 +7,6 @@ Nobody has published multi-step figures of TiRGN.
 """
 
 from benchmarks import common
-from benchmarks.common import table
 
 
 def main() -> None:
@@ -23,13 +22,7 @@ def main() -> None:
         found = common.run_module("tirgn_cli", [*words, "--multi-step", *extra, "--json", "--quiet"])
         figures = {name: found[name] for name in ("setting", "filter", "entity", "entity_raw", "relation", "seconds")}
         forms.append({"window": window} | figures)
-    result = {"model_type": found["model_type"], "trained": args.trained, "split": found["split"], "forms": forms}
-    payload = {"dataset": found["dataset"], "setting": {}, "seed": found["seed"], "result": result}
-    name = common.join_name("multistep", found["dataset"]["name"], found["model_type"], args.tag)
-    document = common.record(name, payload, args.results)
-    rows = [[form["window"], *(form["entity"][key] for key in ("mrr", "hits_at_1", "hits_at_10"))] for form in forms]
-    table(f"{found['dataset']['name']}: multi-step", ["window", "MRR", "Hits@1", "Hits@10"], rows)
-    common.finish(document)
+    common.finish_forms("multistep", "multi-step", "window", forms, found, args, trained=args.trained)
 
 
 if __name__ == "__main__":

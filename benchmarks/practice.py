@@ -10,7 +10,6 @@ neither, and wants to know what that is worth. These figures stand beside no pub
 from pathlib import Path
 
 from benchmarks import common
-from benchmarks.common import table
 
 
 def main() -> None:
@@ -29,13 +28,7 @@ def main() -> None:
             forms.append({"form": name + learning} | kept)
     if not forms:
         parser.error(f"{args.models}: holds no tirgn_best.npz")
-    result = {"model_type": found["model_type"], "split": found["split"], "forms": forms}
-    payload = {"dataset": found["dataset"], "setting": {}, "seed": found["seed"], "result": result}
-    name = common.join_name("practice", found["dataset"]["name"], found["model_type"], args.tag)
-    document = common.record(name, payload, args.results)
-    rows = [[one["form"], *(one["entity"][key] for key in ("mrr", "hits_at_1", "hits_at_10"))] for one in forms]
-    table(f"{found['dataset']['name']}: as one would use it", ["", "MRR", "Hits@1", "Hits@10"], rows)
-    common.finish(document)
+    common.finish_forms("practice", "as one would use it", "form", forms, found, args)
 
 
 if __name__ == "__main__":
