@@ -198,7 +198,8 @@ def tested(checkpoint: Path, data_path: str) -> dict:
     """The test figures of a checkpoint, as a finished training tells them."""
     words = ["eval", str(checkpoint), "--data-path", data_path, "--json", "--quiet"]
     figures = common.run_module("tirgn_cli", words)
-    return {name: figures[name] for name in ("split", "setting", "filter", "entity", "entity_raw", "relation")}
+    names = ("split", "setting", "filter", "entity", "entity_raw", "relation", "mrr_interval", "strata")
+    return {name: figures[name] for name in names}
 
 
 def main() -> None:

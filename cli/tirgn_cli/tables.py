@@ -67,9 +67,11 @@ def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Ta
     measured = {name: getattr(report, name, None) for name in EVALUATIONS}
     rows = [[name.replace("_", ", "), *metric_row(found)] for name, found in measured.items() if found is not None]
     if isinstance(report, EvaluationReport):
+        rows += [[f"{one.name}, {100 * one.share:.0f} %", *metric_row(one.figures)] for one in report.strata]
+        low, high = map(format_cell, report.mrr_interval)
         caption = (
-            f"{report.setting}, {report.filter}-aware filter unless raw; entity = both directions; "
-            f"{len(report.snapshots)} snapshots in {format_duration(report.seconds)}"
+            f"{report.setting}, {report.filter}-aware filter unless raw; entity = both directions, MRR {low} to {high} "
+            f"with 95 % confidence; {len(report.snapshots)} snapshots in {format_duration(report.seconds)}"
         )
     else:
         caption = f"TGB's protocol, single-step; negatives: {report.negatives}; {report.queries:,} queries"

@@ -20,7 +20,8 @@ def evaluation(graph, **columns):
     ranks = np.array([1.0, 2.0, 4.0, 1.0, 2.0, 1.0])
     inverse = np.array([False, False, True, True, False, True])
     columns = {"filtered": {"entity": ranks}, "raw": {"entity": ranks + 1}, "nll": {}} | columns
-    return Evaluation(graph, "test", "single-step", np.repeat([1, 2], [4, 2]), inverse, seconds=0.5, **columns)
+    setting = columns.pop("setting", "single-step")
+    return Evaluation(graph, "test", setting, np.repeat([1, 2], [4, 2]), inverse, seconds=0.5, **columns)
 
 
 def test_a_report_has_the_figures_by_direction_and_snapshot(graph):
@@ -30,6 +31,18 @@ def test_a_report_has_the_figures_by_direction_and_snapshot(graph):
     assert report.subject["mrr"] == pytest.approx((1 / 4 + 1 + 1) / 3)
     assert report.entity_raw["mrr"] < report.entity["mrr"]
     assert [(one.time, one.queries, one.mrr) for one in report.snapshots] == [(20, 4, 0.6875), (30, 2, 0.75)]
+
+
+def test_a_report_has_the_figures_by_what_came_before_and_an_interval(graph):
+    """At 20, (1, 0, 2) and (2, 0, 0) are new and (0, 0, 1) is past; at 30, (0, 0, 2) has (2, 0, 0) as its past."""
+    report = evaluation(graph).report()
+    found = {one.name: (one.queries, one.share, one.figures["mrr"]) for one in report.strata}
+    assert found == {"known pair": (2, 1 / 3, 0.75), "new": (4, 2 / 3, 0.6875)}
+    low, high = report.mrr_interval
+    assert 0.25 < low < report.entity["mrr"] < high < 1
+    # Nothing of the split is known in multi-step, (2, 0, 0) neither.
+    later = evaluation(graph, setting="multi-step").report()
+    assert [(one.name, one.queries) for one in later.strata] == [("new", 6)]
 
 
 def test_what_a_model_does_not_forecast_is_no_key_of_the_document(graph):

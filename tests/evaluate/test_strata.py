@@ -13,7 +13,8 @@ def graph():
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_strata_of_queries_by_reading_every_fact(graph, split):
+def test_strata_of_queries_by_reading_every_fact(graph, split, monkeypatch):
+    monkeypatch.setattr("tirgn_eqx.evaluate.strata.CHUNK", 7)
     snapshots = graph.split_snapshots(split)
     asked = list(zip(*(column.tolist() for column in split_queries(graph, split, snapshots))))
     mine = (graph.split == ("train", "valid", "test").index(split)).nonzero()[0]

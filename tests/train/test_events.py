@@ -23,7 +23,8 @@ def test_a_complete_result_has_the_figures_of_both_splits(evaluation, tmp_path):
     result = make_result(tiny_config(), "complete", best_mrr=0.1, checkpoint=path, validation=evaluation)
     assert set(result) == set(TrainingResult.__annotations__) - {"stages", "refit"}
     assert result["best_mrr"] == result["validation"]["entity"]["mrr"] == 0.75
-    assert list(result["validation"]) == ["split", "setting", "filter", "entity", "entity_raw", "relation"]
+    figures = ["split", "setting", "filter", "entity", "entity_raw", "relation", "mrr_interval", "strata"]
+    assert list(result["validation"]) == figures
     whole = evaluation.to_dict()
     assert all(whole[name] == value for name, value in result["validation"].items())
     assert result["checkpoint"] == str(path) and result["model_type"] == "tirgn" and result["test"] is None

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
+from tirgn_eqx.evaluate.bootstrap import CONFIDENCE, RESAMPLES, bootstrap_interval
 from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, DatasetDescription, Document, Evaluation, Figures
-from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
+from tirgn_eqx.evaluate.strata import RECURRENCE, split_queries
 
-RESAMPLES = 1000
-CONFIDENCE = 0.95
 MAX_RELATIONS = 20
 
 
@@ -101,32 +100,6 @@ class Comparison(Document):
     strata: dict[str, list[Stratum]]
 
 
-def paired_bootstrap(
-    first: Float[np.ndarray, " query"],
-    second: Float[np.ndarray, " query"],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of mean(first - second), queries drawn with replacement (Efron, 1979).
-
-    **Arguments:** `first`, `second`: one value for each query, such as 1 / rank, of either model.
-
-    **Returns:** (low, high).
-    """
-    difference, rng = np.asarray(first - second, np.float64), np.random.default_rng(seed)
-    # Equal differences are interchangeable: to draw how often each value comes is the same, and cheaper for few values.
-    values, counts = np.unique(difference, return_counts=True)
-    total = len(difference)
-    if len(values) < total // 50:
-        means = np.array([rng.multinomial(total, counts / total) @ values / total for _ in range(resamples)])
-    else:
-        means = np.array([difference[rng.integers(0, total, total)].mean() for _ in range(resamples)])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def compare(
     first: EvaluatedModel,
     second: EvaluatedModel,
@@ -166,7 +139,7 @@ def compare(
         return (
             float(values[0].mean()),
             float(values[1].mean()),
-            paired_bootstrap(*values, resamples=resamples, seed=seed),
+            bootstrap_interval(values[0] - values[1], resamples=resamples, seed=seed),
         )
 
     def stratum(name: str, chosen: Bool[np.ndarray, " query"]) -> Stratum:
@@ -237,10 +210,7 @@ def _check_candidates(first: EvaluatedModel, second: EvaluatedModel) -> None:
 
 
 def _strata(evaluation: Evaluation, stratum: Callable[[str, np.ndarray], Stratum]) -> dict[str, list[Stratum]]:
-    graph, snapshot, inverse = evaluation.graph, evaluation.snapshot, evaluation.inverse
-    # In multi-step, history ends before the first target for all queries, and so does what counts as recurrence.
-    history_end = None if not evaluation.setting.startswith("multi-step") else np.full(len(snapshot), snapshot.min())
-    kind = recurrence(graph, evaluation.split, history_end)
+    graph, snapshot, inverse, kind = evaluation.graph, evaluation.snapshot, evaluation.inverse, evaluation.recurrence
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(snapshot))
     # Both directions of a relation are one stratum.
     relation = relation % graph.num_relations

@@ -1,14 +1,17 @@
 """What an evaluation returns: the rank of every query, the figures made of them, and the documents for JSON."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int8, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.evaluate.bootstrap import bootstrap_interval
+from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence
 
 Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
 # Metric name -> value, as loggers take it: "mrr", "hits_at_1", ..., and "nll" where there are probabilities.
@@ -60,6 +63,15 @@ class SnapshotFigures(Document):
     mrr: float
 
 
+class StratumFigures(Document):
+    """Figures of the entity queries whose answer is, by what came before, of one kind; `share`: of all queries."""
+
+    name: str
+    queries: int
+    share: float
+    figures: Figures
+
+
 class DatasetDescription(Document):
     """What `graph.describe()` says of a graph: name, checksum, counts, and the facts left out, if any, by split."""
 
@@ -81,9 +93,12 @@ class DatasetDescription(Document):
 
 
 class EvaluationReport(Document):
-    """The document of `tirgn eval`: figures of entity queries, of relation queries, and by direction and snapshot.
+    """The document of `tirgn eval`: figures of entity queries, of relation queries, and by direction, stratum and
+    snapshot.
 
-    `filter` names the filter of all figures but those ending in `_raw`; `seconds` is the wall time of the evaluation.
+    `filter` names the filter of all figures but those ending in `_raw`; `mrr_interval`: the 95 % bootstrap interval of
+    the MRR of `entity` (`bootstrap_interval`); `strata`: those of `RECURRENCE` that have queries; `seconds`: the wall
+    time of the evaluation.
     """
 
     dataset: DatasetDescription
@@ -96,6 +111,8 @@ class EvaluationReport(Document):
     relation_raw: Figures | None = None
     object: Figures
     subject: Figures
+    mrr_interval: tuple[float, float]
+    strata: list[StratumFigures]
     calibration: CalibrationFigures | None = None
     snapshots: list[SnapshotFigures]
     seconds: float
@@ -184,6 +201,14 @@ class Evaluation:
         """Figures of the entity queries, both directions pooled, time-aware filter."""
         return summarize(self.filtered["entity"], self.nll.get("entity"))
 
+    @cached_property
+    def recurrence(self) -> Int8[np.ndarray, " query"]:
+        """The stratum of every query by what came before, as a place in `RECURRENCE`."""
+        # In multi-step, the history of all queries ends before the first target, and so does what counts as recurrence.
+        multi = self.setting.startswith("multi-step")
+        end = np.full(len(self.snapshot), self.snapshot.min()) if multi else None
+        return recurrence(self.graph, self.split, end)
+
     @property
     def calibration(self) -> CalibrationFigures | None:
         """Calibration of the entity forecasts; None for a model without probabilities."""
@@ -195,9 +220,15 @@ class Evaluation:
         """All figures, as `tirgn eval --json` prints them."""
         ranks, nll = self.filtered["entity"], self.nll.get("entity")
         relation, relation_raw = self.filtered.get("relation"), self.raw.get("relation")
-        object_, subject = (
-            summarize(ranks[chosen], None if nll is None else nll[chosen]) for chosen in (~self.inverse, self.inverse)
-        )
+
+        def figures(chosen: Bool[np.ndarray, " query"]) -> Figures:
+            return summarize(ranks[chosen], None if nll is None else nll[chosen])
+
+        strata: list[StratumFigures] = []
+        for number, name in enumerate(RECURRENCE):
+            if (chosen := self.recurrence == number).any():
+                queries, share = int(chosen.sum()), float(chosen.mean())
+                strata.append(StratumFigures(name=name, queries=queries, share=share, figures=figures(chosen)))
         snapshots: list[SnapshotFigures] = []
         for number in np.unique(self.snapshot).tolist():
             here = ranks[self.snapshot == number]
@@ -212,8 +243,10 @@ class Evaluation:
             entity_raw=summarize(self.raw["entity"]),
             relation=None if relation is None else summarize(relation, self.nll.get("relation")),
             relation_raw=None if relation_raw is None else summarize(relation_raw),
-            object=object_,
-            subject=subject,
+            object=figures(~self.inverse),
+            subject=figures(self.inverse),
+            mrr_interval=bootstrap_interval(1 / ranks),
+            strata=strata,
             calibration=self.calibration,
             snapshots=snapshots,
             seconds=self.seconds,

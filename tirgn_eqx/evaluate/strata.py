@@ -4,9 +4,11 @@ import numpy as np
 from jaxtyping import Int8, Int64
 
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph, both_directions
+from tirgn_eqx.data.index.occurrences import find
 
 Column = Int64[np.ndarray, " query"]
 RECURRENCE = ("exact recurrence", "known pair", "new")
+CHUNK = 2**20  # facts that are looked at in one go, so that a graph of any size needs little memory
 
 
 def split_queries(
@@ -34,21 +36,34 @@ def recurrence(graph: TemporalGraph, split: str, history_end: Column | None = No
     snapshots = graph.split_snapshots(split)
     subject, relation, answer, snapshot = split_queries(graph, split, snapshots[snapshots > 0])
     end = snapshot if history_end is None else history_end
-    past_s, past_r, past_o = both_directions(graph)
-    time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
     rel2, entities = 2 * graph.num_relations, graph.num_entities
-    # A pair, and below a fact, as one integer each, so that a search compares all of them at once.
-    pair, past_pair = subject * entities + answer, past_s * entities + past_o
-    exact_since = _first_occurrence(past_pair * rel2 + past_r, time, pair * rel2 + relation)
-    pair_since = _first_occurrence(past_pair, time, pair)
+    # A pair, and with its relation a fact, as one integer each, so that a search compares all of them at once.
+    pair = subject * entities + answer
+    exact_since = _FirstOccurrence(pair * rel2 + relation)
+    pair_since = _FirstOccurrence(pair)
+    for begin in range(0, graph.num_facts, CHUNK):
+        rows = slice(begin, begin + CHUNK)
+        past_s, past_r, past_o = both_directions(graph, rows)
+        past_pair, time = past_s * entities + past_o, np.tile(graph.snapshot[rows], 2)
+        exact_since.add(past_pair * rel2 + past_r, time)
+        pair_since.add(past_pair, time)
     # Strictly before the end, which leaves out the query's own fact.
-    return np.where(exact_since < end, 0, np.where(pair_since < end, 1, 2)).astype(np.int8)
+    return np.where(exact_since.found < end, 0, np.where(pair_since.found < end, 1, 2)).astype(np.int8)
 
 
-def _first_occurrence(code: np.ndarray, time: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """When each wanted code first occurred; every query's own fact is among the codes."""
-    order = np.argsort(code, kind="stable")
-    distinct, first = np.unique(code[order], return_index=True)
-    # Equal codes are adjacent, and `first` is where each of their runs begins.
-    earliest = np.minimum.reduceat(time[order], first)
-    return earliest[np.searchsorted(distinct, wanted)]
+class _FirstOccurrence:
+    """The first snapshot of every wanted code, from codes that come a chunk at a time; one past all snapshots for a
+    code that never comes."""
+
+    def __init__(self, wanted: np.ndarray):
+        self._codes, self._place = np.unique(wanted, return_inverse=True)
+        self._first = np.full(len(self._codes), np.iinfo(np.int64).max)
+
+    def add(self, codes: np.ndarray, time: np.ndarray) -> None:
+        place = find(self._codes, codes)
+        wanted = place >= 0
+        np.minimum.at(self._first, place[wanted], time[wanted])
+
+    @property
+    def found(self) -> np.ndarray:
+        return self._first[self._place]

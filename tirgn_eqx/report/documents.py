@@ -121,6 +121,15 @@ class SnapshotMetrics(_Document):
     label: Integer | str | None = None
 
 
+class StratumDocument(_Document):
+    """Metrics of the queries whose answer is of one kind by what came before; `share`: of all queries."""
+
+    name: str
+    queries: Count
+    share: Fraction
+    figures: RankMetrics
+
+
 class _EvaluatedModel(_Document):
     model_type: str = "?"
     checksum_matches: bool | None = None
@@ -140,6 +149,7 @@ class EvaluationDocument(_EvaluatedModel):
     subject: RankMetrics | None = None
     relation: RankMetrics | None = None
     calibration: CalibrationMetrics | None = None
+    strata: tuple[StratumDocument, ...] = ()
     snapshots: tuple[SnapshotMetrics, ...] = ()
 
 

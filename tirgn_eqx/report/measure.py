@@ -13,9 +13,10 @@ from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.data.times import format_snapshot_time
+from tirgn_eqx.evaluate.compare import relation_name
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
-from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence, split_queries
+from tirgn_eqx.evaluate.strata import split_queries
 from tirgn_eqx.forecast import Forecast, Forecaster
 from tirgn_eqx.models import Model
 from tirgn_eqx.report.documents import CalibrationMetrics, EvaluationDocument, RankMetrics, SnapshotMetrics
@@ -72,11 +73,12 @@ class Measurements:
 
 
 def from_evaluation(document: EvaluationDocument) -> Measurements:
-    """What an evaluation document holds, which is neither by kind of query nor by relation."""
+    """What an evaluation document holds, which is not by relation."""
     parts = ("entity", "object", "subject", "relation", "entity_raw")
     metrics = {part: found for part in parts if (found := getattr(document, part)) is not None}
     shared = {"snapshots": document.snapshots, "left_out": document.dataset.left_out}
-    return Measurements(document.split, document.setting, metrics, document.calibration, **shared)
+    strata = tuple(StratumMetrics(row.name, row.queries, row.share, row.figures) for row in document.strata)
+    return Measurements(document.split, document.setting, metrics, document.calibration, strata, **shared)
 
 
 def measure(
@@ -110,10 +112,9 @@ def measure(
         spans[name] = (
             tuple(format_snapshot_time(graph, int(number)) for number in snapshots[[0, -1]]) if len(snapshots) else ()
         )
-    strata, relations, left_out = _by_kind(evaluation)
+    relations, left_out = _by_relation(evaluation)
     return dataclasses.replace(
         found,
-        strata=strata,
         relations=relations,
         relations_left_out=left_out,
         snapshots=tuple(row.model_copy(update={"label": time}) for row, time in zip(found.snapshots, times)),
@@ -123,25 +124,22 @@ def measure(
     )
 
 
-def _by_kind(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], tuple[StratumMetrics, ...], int]:
-    """Metrics by what the past says of the answer, of the most frequent relations, and how many more there are."""
+def _by_relation(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], int]:
+    """Metrics of the most frequent relations, and how many more there are."""
     graph, ranks, nll = evaluation.graph, evaluation.filtered["entity"], evaluation.nll.get("entity")
     _, relation, _, _ = split_queries(graph, evaluation.split, np.unique(evaluation.snapshot))
     # A relation and its inverse are shown as one.
     relation = relation % graph.num_relations
-
-    def row(name: str, chosen: np.ndarray) -> StratumMetrics:
-        metrics = RankMetrics(**summarize(ranks[chosen], None if nll is None else nll[chosen]))
-        return StratumMetrics(name, int(chosen.sum()), float(chosen.mean()), metrics)
-
-    kind = recurrence(graph, evaluation.split)  # pyright: ignore[reportArgumentType]
-    strata = [row(name, kind == number) for number, name in enumerate(RECURRENCE)]
     counts = np.bincount(relation, minlength=graph.num_relations)
     # A stable sort leaves relations of equal count in the order of their ids.
     order = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
-    names = graph.relation_names or tuple(map(str, range(graph.num_relations)))
-    rows = tuple(row(names[number], relation == number) for number in order[:MAX_RELATIONS])
-    return tuple(part for part in strata if part.queries), rows, len(order) - len(rows)
+    rows: list[StratumMetrics] = []
+    for number in order[:MAX_RELATIONS]:
+        chosen = relation == number
+        metrics = RankMetrics(**summarize(ranks[chosen], None if nll is None else nll[chosen]))
+        name = relation_name(graph, number)
+        rows.append(StratumMetrics(name, int(chosen.sum()), float(chosen.mean()), metrics))
+    return tuple(rows), len(order) - len(rows)
 
 
 def _samples(

@@ -17,7 +17,7 @@ PartName = Literal["evidence", "structure"]  # of a mixture
 
 
 class EvaluationFigures(TypedDict):
-    """An `EvaluationReport` without its lists: the figures of entity and relation queries, those of `filter`
+    """The parts of an `EvaluationReport` that are not by direction or snapshot; the figures are those of `filter`
     except for `entity_raw`."""
 
     split: str
@@ -26,6 +26,8 @@ class EvaluationFigures(TypedDict):
     entity: Figures
     entity_raw: Figures
     relation: Figures
+    mrr_interval: tuple[float, float]
+    strata: list[dict[str, object]]
 
 
 class GivenPart(TypedDict):
@@ -285,4 +287,6 @@ def evaluation_figures(evaluation: Evaluation) -> EvaluationFigures:
         "entity": report.entity,
         "entity_raw": report.entity_raw,
         "relation": report.relation,
+        "mrr_interval": report.mrr_interval,
+        "strata": [stratum.to_dict() for stratum in report.strata],
     }

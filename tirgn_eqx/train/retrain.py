@@ -28,8 +28,9 @@ from tirgn_eqx.data.names import add_names, find_names
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
+from tirgn_eqx.evaluate.bootstrap import bootstrap_interval
 from tirgn_eqx.evaluate.calibrate import Calibration, fit_temperature
-from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel, compare, paired_bootstrap
+from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel, compare
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Model, build_model
 from tirgn_eqx.train.api import train_tirgn
@@ -356,14 +357,14 @@ def _compare(checkpoint: Path, former: Model, old: Predecessor, graph: TemporalG
         EvaluatedModel(str(checkpoint), config.model_type, new, True),
         EvaluatedModel(str(old.path), old.config.model_type, former_evaluation, False),
     )
-    nll = new.nll["entity"], former_evaluation.nll["entity"]
+    worse = new.nll["entity"] - former_evaluation.nll["entity"]
     calibrated = None
     if old.metadata.calibration is not None:
         # On valid, since test compares the two models.
         valid = make_evaluator(model, graph, split="valid", **config.window())
         calibrated = fit_temperature(lambda temperature: valid(model, temperature))
         save_calibration(checkpoint, calibrated.to_dict())
-    return _Comparison(report, float((nll[0] - nll[1]).mean()), paired_bootstrap(*nll), calibrated)
+    return _Comparison(report, float(worse.mean()), bootstrap_interval(worse), calibrated)
 
 
 def _structure(model: Model) -> object:

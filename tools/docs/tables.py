@@ -13,6 +13,7 @@ from statistics import mean, pstdev
 
 from benchmarks.common import Document
 from tirgn_eqx.config import RECIPES
+from tirgn_eqx.evaluate.strata import RECURRENCE
 from tools.docs import tables_readme
 from tools.docs.tables_readme import rows_table
 from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
@@ -179,6 +180,24 @@ def seeds(records: list[Document]) -> str:
     return rows_table(["data", "model", "runs", "MRR"], rows) if rows else ""
 
 
+def strata(records: list[Document]) -> str:
+    """MRR by what came before, of the trainings whose records have it."""
+    rows = []
+    for (dataset, model, kind), found in trainings(records).items():
+        for record in found:
+            test = record["result"]["test"]
+            if "strata" not in test:
+                continue
+            low, high = test["mrr_interval"]
+            of_name = {one["name"]: one for one in test["strata"]}
+            parts = [of_name.get(name) for name in RECURRENCE]
+            cells = ["" if one is None else f"{percent(one['figures']['mrr'])} ({one['share']:.0%})" for one in parts]
+            whole = f"{percent(test['entity']['mrr'])}, {percent(low)} to {percent(high)}"
+            rows.append([dataset, form_name(model, kind), record["seed"], whole, *cells])
+    rows.sort(key=lambda row: DATASETS.index(row[0]) if row[0] in DATASETS else len(DATASETS))
+    return rows_table(["data", "model", "seed", "MRR, 95 % interval", *RECURRENCE], rows) if rows else ""
+
+
 def _form(record: Document, setting: str) -> Document:
     wanted = {"setting": setting, "parameters": "per relation", "variant": "combined"}
     forms = record["result"]["forms"]
@@ -288,6 +307,8 @@ def page() -> str:
     parts = [HEAD, "## Data\n", splits(records), ACCURACY, accuracy(records)]
     if seeds(records):
         parts += ["Several runs of one row:\n", seeds(records)]
+    if strata(records):
+        parts += [STRATA, strata(records)]
     parts += ["## Multi-step\n", MULTI_STEP, multi_step(records)]
     parts += ["## As one would use it\n", PRACTICE, practice(records)]
     parts += ["## Forecasts by name\n", FORECASTS, forecasts(records)]
@@ -298,6 +319,10 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+STRATA = """What came before the answer, MRR and the share of the queries: it had the relation with the subject (exact
+recurrence), it only met the subject otherwise (known pair), or it never did (new). The interval is a bootstrap over
+queries.
+"""
 PRACTICE = """Test, single-step. "Refitted" is trained once more on train and valid together (`tirgn train --refit`),
 "online" learns from every snapshot once it is over (`tirgn eval --online`). No published figure is of such a model, so
 that none stands here.
