@@ -47,10 +47,10 @@ class TrainCommand(TyperCommand):
 def family_params(params: list[ClickParameter], words: Sequence[str]) -> list[ClickParameter]:
     """The options that the help shows: of those that are settings the ones that the family has, with its defaults, and
     then its other settings, by name."""
-    config = _chosen_family(words)
-    parts = {"": config}
-    if issubclass(config, MixtureTrainingConfig):
-        parts = {"": TiRGNTrainingConfig, "evidence.": EvidenceTrainingConfig}
+    config = _chosen_config(words)
+    parts = {"": type(config)}
+    if isinstance(config, MixtureTrainingConfig):
+        parts = {"": type(config.structure), "evidence.": EvidenceTrainingConfig}
     known, shown = settings_of(parts[""]), []
     # Copies, because the originals parse the command line.
     for param in map(copy.copy, params):
@@ -73,8 +73,9 @@ def family_params(params: list[ClickParameter], words: Sequence[str]) -> list[Cl
     return shown
 
 
-def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
-    """The family that the words of a command line choose; TiRGN where they choose none that there is."""
+def _chosen_config(words: Sequence[str]) -> TrainingConfig:
+    """A configuration of the family that the words of a command line choose; of TiRGN where they choose none that there
+    is."""
     found: dict[str, str] = {}
     # Each word is paired with the next one, for `--model regcn` as well as `--model=regcn`.
     for word, following in zip(words, [*words[1:], ""]):
@@ -83,6 +84,6 @@ def _chosen_family(words: Sequence[str]) -> type[TrainingConfig]:
             found[flag] = value if equals else following
     chosen = {"family": found.get("--model"), "history": found.get("--history")}
     try:
-        return type(GivenSettings(found.get("--preset"), options=values.given(**chosen)).config())
+        return GivenSettings(found.get("--preset"), options=values.given(**chosen)).config()
     except ConfigError:
-        return TiRGNTrainingConfig
+        return TiRGNTrainingConfig()

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ import typer
 
 from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
-from tirgn_eqx.config import TrainingConfig
+from tirgn_eqx.config import GivenSettings, TrainingConfig
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from tirgn_eqx.train.events import TrainingResult
 
 # What `signal.signal` takes and returns; None for a handler that was not set by Python.
+STRUCTURES = ("tirgn", "regcn")
 Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+def _with_family_of(structure: Path, given: GivenSettings) -> GivenSettings:
+    """`given` with the family of a checkpoint that is the structure of a mixture."""
+    from tirgn_eqx.checkpoint.files import load_checkpoint
+
+    family = load_checkpoint(structure).metadata.get("model_type")
+    # One of another kind is refused where it would be used.
+    return replace(given, options={"family": family} | dict(given.options or {})) if family in STRUCTURES else given
 
 
 @options.command()
@@ -125,13 +136,14 @@ def train(
 
     A setting comes from the first place that has it: its own option, --set, --config, --recipe, --preset, the default.
     This help ends with the settings of TiRGN; `tirgn train --model regcn --help` shows those of RE-GCN, --model
-    evidence those of the evidence model, and --history evidence those of a model with both.
+    evidence those of the evidence model, and --history evidence those of a model with both, which is RE-GCN by the
+    preset `structure` and the recipe `fast`, unless --model or --preset says otherwise.
 
     Example: tirgn train
 
     Example: tirgn train --data-path data/YAGO --preset yago --model-dir models/yago
 
-    Example: tirgn train --data-path data/YAGO --preset yago --recipe fast --history evidence --model-dir models/both
+    Example: tirgn train --data-path data/YAGO --history evidence --model-dir models/both
 
     Example: tirgn train --data-path events.parquet --num-days 60 --epochs 20 --set angle=10
 
@@ -148,7 +160,10 @@ def train(
     # Before JAX makes its first large array.
     keep_freed_memory()
     source = data_path or values.default_data_path()
-    config = values.given_settings(ctx.params).config(values.default_preset(source))
+    given = values.given_settings(ctx.params)
+    if structure is not None and model is None and preset is None:
+        given = _with_family_of(structure, given)
+    config = given.config(values.default_preset(source))
 
     # Modules that load JAX are imported only here: it takes seconds, for which `--help` must not wait.
     from tirgn_cli.progress import TrainingView

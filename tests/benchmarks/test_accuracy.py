@@ -70,7 +70,7 @@ def test_accuracy_trains_and_records(tmp_path):
         ("evidence", [], ["--json"], "evidence"),
         (None, [], ["--model=regcn"], "regcn"),
         (None, ["family=regcn"], [], "regcn"),
-        (None, [], ["--history", "evidence", "--set", "epochs=3"], "tirgn-evidence"),
+        (None, [], ["--history", "evidence", "--set", "epochs=3"], "regcn-evidence"),
     ],
 )
 def test_a_quick_training_has_the_settings_of_its_family(preset, settings, extra, model_type):
@@ -78,7 +78,7 @@ def test_a_quick_training_has_the_settings_of_its_family(preset, settings, extra
     assert config.model_type == model_type
     # `changed` refuses settings that the family does not have, as `tirgn train` does.
     quick = common.make_quick(config)
-    parts = [quick.structure, quick.evidence] if model_type == "tirgn-evidence" else [quick]
+    parts = [quick.structure, quick.evidence] if model_type == "regcn-evidence" else [quick]
     assert {part.epochs for part in parts} == {common.QUICK_SETTINGS["epochs"]}
     assert {part.embedding_dim for part in parts} == {common.QUICK_SETTINGS["embedding_dim"]}
 

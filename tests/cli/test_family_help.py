@@ -12,7 +12,8 @@ from tirgn_eqx.config import FAMILIES, settings_of
         (["--model", "regcn"], "RE-GCN", ["--history-window", "angle"], ["--history-rate", "history_mask"]),
         (["--preset=regcn-yago"], "RE-GCN", ["conv_kernel"], ["--history-rate"]),
         (["--model=evidence"], "evidence", ["evidence_heads", "(default: 0.005)"], ["--history-len", "--remat"]),
-        (["--history", "evidence"], "TiRGN", ["evidence_heads", "epochs"], []),
+        (["--history", "evidence"], "RE-GCN", ["evidence_heads", "epochs"], ["--history-rate"]),
+        (["--history", "evidence", "--model", "tirgn"], "TiRGN", ["evidence_heads", "--history-rate"], []),
         (["--model", "gru"], "TiRGN", ["--history-rate"], ["evidence_heads"]),
     ],
 )

@@ -30,6 +30,17 @@ def test_train(trained):
     assert (place / "runs" / "metrics.jsonl").exists()
 
 
+def test_a_mixture_takes_the_family_of_the_structure_that_is_given(run, trained, tmp_path):
+    place, result = trained
+    words = ("--data-path", place / "tiny", "--history", "evidence", "--quiet", "--epochs", "0", "--set", "epochs=0")
+    given = ("--structure", measured(result)["checkpoint"], "--set", "evidence.epochs=0")
+    places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
+    run("train", *words, *given, *places)
+    assert read_config(tmp_path / "models" / "config.toml")["structure"]["family"] == "tirgn"
+    refused = run("train", *words, *given, *places, "--model", "regcn")
+    assert refused.exit_code == 1 and "type 'tirgn', not 'regcn'" in refused.stderr
+
+
 @pytest.mark.slow
 def test_train_again_from_the_saved_config(run, trained, tmp_path):
     place, _ = trained

@@ -4,6 +4,7 @@ import pytest
 
 from tirgn_eqx.config import (
     PRESETS,
+    RECIPES,
     EvidenceTrainingConfig,
     GivenSettings,
     MixtureTrainingConfig,
@@ -30,6 +31,19 @@ def test_precedence_is_default_preset_recipe_file_set_option(tmp_path):
     assert GivenSettings("yago", "exact").config() == GivenSettings("yago").config() == preset("yago")
     with pytest.raises(ConfigError, match="recipe 'fats' does not exist.*fast"):
         GivenSettings(recipe="fats").config()
+
+
+def test_a_mixture_has_the_cheap_structure_where_none_is_named():
+    mixed = {"history": "evidence"}
+    structure = GivenSettings(options=mixed).config("sim").structure
+    assert structure == preset("structure").replace(**RECIPES["fast"], logdir="runs/tirgn/structure")
+    assert GivenSettings(recipe="exact", options=mixed).config().structure.loss == "full"
+    given = GivenSettings(assignments=["epochs=4"], options=mixed | {"learning_rate": 0.01}).config().structure
+    assert (given.epochs, given.learning_rate, given.embedding_dim) == (4, 0.01, structure.embedding_dim)
+    # A family or a preset that is named has its own settings.
+    named = GivenSettings(options=mixed | {"family": "regcn"}).config().structure
+    assert named == REGCNTrainingConfig(logdir="runs/tirgn/structure")
+    assert GivenSettings("yago", options=mixed).config().structure.family == "tirgn"
 
 
 def test_the_settings_are_only_what_was_given():
@@ -73,7 +87,7 @@ def test_the_family_comes_from_wherever_it_is_named(tmp_path):
         ),
         (
             GivenSettings(options={"history": "evidence"}, assignments=["evidence_heads=3"]),
-            "evidence_heads is a setting of evidence, not of TiRGN; give evidence.evidence_heads",
+            "evidence_heads is a setting of evidence, not of RE-GCN; give evidence.evidence_heads",
         ),
         (
             GivenSettings(options={"history": "evidence"}, assignments=["evidence.angle=3"]),

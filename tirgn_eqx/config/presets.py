@@ -37,8 +37,9 @@ def _published(family: str, history_len: int, num_layers: int, **more: SettingVa
 
 
 # From Li et al., IJCAI 2022, and for `regcn-` Li et al., SIGIR 2021, and the scripts of the released codes. Ours are
-# `sim`, sized for the simulated world and two CPU cores, `gdelt-events`, for daily event streams, and `evidence`, whose
-# settings are the defaults of that family.
+# `sim`, sized for the simulated world and two CPU cores, `gdelt-events`, for daily event streams, `structure`, the
+# cheapest that adds to evidence what a wider and longer one does (docs/evidence.md), and `evidence`, whose settings are
+# the defaults of that family.
 PRESETS: dict[str, Preset] = {
     "icews14s": _published("tirgn", 9, 2, static_graph=True, angle=14.0),
     "icews14": _published("tirgn", 9, 2, static_graph=True, angle=14.0),
@@ -68,6 +69,7 @@ PRESETS: dict[str, Preset] = {
             "max_buckets": 1,
         },
     ),
+    "structure": _published("regcn", 3, 2, static_graph=True, embedding_dim=100, epochs=10, patience=3),
     "evidence": Preset("evidence"),
     "gdelt-events": Preset("tirgn", {"history_len": 7, "num_layers": 2, "static_graph": False, "history_window": 50}),
 }
@@ -85,6 +87,10 @@ RECIPES: dict[str, dict[str, SettingValue]] = {
         "ema_decay": 0.998,
     },
 }
+
+
+# A mixture has these where neither a family nor a preset is given for its structure.
+STRUCTURE_PRESET, STRUCTURE_RECIPE = "structure", "fast"
 
 
 def find_preset(name: str) -> Preset:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from tirgn_eqx.config.presets import find_preset, recipe
+from tirgn_eqx.config.presets import STRUCTURE_PRESET, STRUCTURE_RECIPE, find_preset, recipe
 from tirgn_eqx.config.setting import settings_of
 from tirgn_eqx.config.training_config import (
     MixtureTrainingConfig,
@@ -111,15 +111,19 @@ class GivenSettings:
     def config(self, otherwise: str | None = None) -> TrainingConfig:
         """The configuration.
 
-        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, which has its own.
+        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, nor for a mixture without
+        a family, which have their own.
 
         **Raises:** ConfigError for a preset, recipe, family or key that does not exist, or a value out of range.
         """
         layers = self.layers()
         choice = _take_choice(layers)
         named = None if self.preset is None else find_preset(self.preset)
+        way, mixed = self.recipe, choice.history == "evidence"
+        if mixed and named is None and choice.family is None:
+            named, way = find_preset(STRUCTURE_PRESET), way or STRUCTURE_RECIPE
         family = choice.family or (named.family if named else "tirgn")
-        base, mixed = family_of(family), choice.history == "evidence"
+        base = family_of(family)
         if mixed and not issubclass(base, RecurrentTrainingConfig):
             raise ConfigError(f"history = evidence: for tirgn and regcn, not for {family}; leave one of them out")
         if named is None and otherwise is not None and family != "evidence":
@@ -129,7 +133,7 @@ class GivenSettings:
         # Of a preset of TiRGN, RE-GCN takes the settings that it has as well.
         known = settings_of(base)
         config = base().replace(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
-        changes = {} if self.recipe is None else recipe(self.recipe)
+        changes = {} if way is None else recipe(way)
         if changes and family == "evidence":
             raise ConfigError(f"--recipe {self.recipe}: a way to train tirgn and regcn; leave it out for evidence")
         config = config.replace(**changes)
