@@ -111,8 +111,8 @@ class GivenSettings:
     def config(self, otherwise: str | None = None) -> TrainingConfig:
         """The configuration.
 
-        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, nor for a mixture without
-        a family, which have their own.
+        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, nor for a mixture
+        without a family, which have their own.
 
         **Raises:** ConfigError for a preset, recipe, family or key that does not exist, or a value out of range.
         """
