@@ -49,6 +49,7 @@ MODELS = {
     "regcn-evidence": "RE-GCN with evidence",
     "recurrency": "recurrency, combined",
 }
+KINDS = ("exact", "fast", "narrow", "other", "evidence")  # of trainings, see `recipe`
 PUBLISHED_WIDTH = 200
 WITH_EVIDENCE = ("tirgn-evidence", "regcn-evidence")
 TOO_LONG = "not run yet: no GPU was at hand, and two CPU cores were busy with the smaller sets"
