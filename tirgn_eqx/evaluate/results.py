@@ -111,7 +111,7 @@ class EvaluationReport(Document):
     relation_raw: Figures | None = None
     object: Figures
     subject: Figures
-    mrr_interval: tuple[float, float]
+    mrr_interval: list[float]
     strata: list[StratumFigures]
     calibration: CalibrationFigures | None = None
     snapshots: list[SnapshotFigures]
@@ -245,7 +245,7 @@ class Evaluation:
             relation_raw=None if relation_raw is None else summarize(relation_raw),
             object=figures(~self.inverse),
             subject=figures(self.inverse),
-            mrr_interval=bootstrap_interval(1 / ranks),
+            mrr_interval=list(bootstrap_interval(1 / ranks)),
             strata=strata,
             calibration=self.calibration,
             snapshots=snapshots,

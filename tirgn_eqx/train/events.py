@@ -26,7 +26,7 @@ class EvaluationFigures(TypedDict):
     entity: Figures
     entity_raw: Figures
     relation: Figures
-    mrr_interval: tuple[float, float]
+    mrr_interval: list[float]
     strata: list[dict[str, object]]
 
 
