@@ -238,3 +238,44 @@ class EvidenceBatch(eqx.Module):
     relation: EvidenceRelationQueries
     global_graph: GlobalGraph | EntityCache | None
     key: Shaped[PRNGKeyArray, ""] | None = None
+
+
+class Horizons(eqx.Module):
+    """The snapshots from a target on, and the horizons whose events are counted.
+
+    - `lag`: steps from the target to every snapshot; `phase`: sine and cosine of the periods at each.
+    - `last`: of every horizon, the position of its last snapshot; `counted`: 1 for a horizon that counts, else 0.
+    """
+
+    lag: Float[Array, " snapshot"]
+    phase: Float[Array, "snapshot wave"]
+    last: Int[Array, " horizon"]
+    counted: Float[Array, " horizon"]
+
+
+class ActivityRows(eqx.Module):
+    """Facts or pairs with the features of their activity, and how often they occurred within horizons.
+
+    `weight`: how many rows each stands for; 0 for padding. `subject` is read where the rows are pairs.
+    """
+
+    subject: Int[Array, " row"]
+    relation: Int[Array, " row"]
+    features: Float[Array, "row feature"]
+    count: Float[Array, "row horizon"]
+    weight: Float[Array, " row"]
+
+
+class EventBatch(eqx.Module):
+    """What happened within horizons after a target, and the activity before it; see `tirgn_eqx.data.index.activity`.
+
+    `known` are facts, `novel` pairs with the number of their novel facts, `unseen` unseen pairs that occurred, without
+    features: those of all subjects and of all relations stand beside.
+    """
+
+    known: ActivityRows
+    novel: ActivityRows
+    unseen: ActivityRows
+    subject_features: Float[Array, "entity feature2"]
+    relation_features: Float[Array, "rel feature3"]
+    horizons: Horizons

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tirgn_cli import options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, load_matched_graph
+from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_matched_graph
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -111,6 +111,23 @@ def evaluate(
             panel=options.OUTPUT,
         ),
     ] = False,
+    events: Annotated[
+        bool,
+        options.option(
+            "--events",
+            help="judge how probable a checkpoint with an event model says that facts are, against simple rules "
+            "(default: judge its ranks)",
+            panel=options.DATA,
+        ),
+    ] = False,
+    horizon: Annotated[
+        str,
+        options.option(
+            metavar="H,...",
+            help="with --events, snapshots within which facts are to occur (default: 1,7,30)",
+            panel=options.DATA,
+        ),
+    ] = "1,7,30",
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a checkpoint: ranks of the true answers among all entities and among all relations.
@@ -126,12 +143,20 @@ def evaluate(
     Example: tirgn eval models/evidence/tirgn_best.npz --online
 
     Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
+
+    Example: tirgn eval models/events/tirgn_best.npz --events --horizon 1,7
     """
     keep_freed_memory()
     held_out = values.check_split(split)
     values.check_choice("--model", model_type, MODELS)
     setting = values.evaluation_setting(multi_step, feed_back)
     values.check_choice("--protocol", protocol, PROTOCOLS)
+    if events:
+        others = {"--multi-step": multi_step, "--online": online, "--protocol tgb": protocol == "tgb"}
+        for option, given in (others | {"--explain": explain, "--calibrate": calibrate}).items():
+            if given:
+                raise ConfigError(f"{option}: not with --events, which judges probabilities of facts and not ranks")
+        return _evaluate_events(checkpoint, data_path, reading, held_out, values.parse_horizons(horizon), as_json)
     for option, given in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
         if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")
@@ -212,6 +237,36 @@ def evaluate(
         "versions": loaded.metadata.versions,
     }
     output.print_json(document)
+
+
+def _evaluate_events(
+    checkpoint: Path,
+    data_path: str | None,
+    reading: options.ReadingFlags,
+    split: values.HeldOutSplit,
+    horizons: tuple[int, ...],
+    as_json: bool,
+) -> None:
+    with output.stdout_to_stderr():
+        from tirgn_eqx.checkpoint.models import load_event_model
+        from tirgn_eqx.data.vocabulary import match_checkpoint
+        from tirgn_eqx.evaluate.event_scores import evaluate_events
+
+        model, config, metadata = load_event_model(checkpoint)
+        graph = match_checkpoint(
+            load_evaluation_graph(checkpoint, data_path, metadata.provenance, reading), metadata, checkpoint
+        )
+        with output.working(f"judging forecasts of events on {graph.name}"):
+            report = evaluate_events(model.rates, graph, split=split, horizons=horizons)
+    document = report.to_dict()
+    if as_json:
+        output.print_json(document | {"checkpoint": str(checkpoint), "model_type": config.model_type})
+        return
+    output.print_result(tables.format_dataset(graph.describe()))
+    title = f"events of {split}, forecast by {checkpoint}"
+    tables.print_table(tables.make_event_table(title, document["horizons"]))
+    for found in document["horizons"]:
+        output.print_result(tables.describe_events(found))
 
 
 def _calibrate(

@@ -214,9 +214,9 @@ Assignments = Annotated[
 Model = Annotated[
     str | None,
     choice(
-        choices=("tirgn", "regcn", "evidence"),
-        help="the model to train: TiRGN, its predecessor RE-GCN, or evidence, which sums intensities of past events "
-        "(default: the model of --preset, otherwise tirgn)",
+        choices=("tirgn", "regcn", "evidence", "events"),
+        help="the model to train: TiRGN, its predecessor RE-GCN, evidence, which sums intensities of past events, or "
+        "events, which forecasts how often they come (default: the model of --preset, otherwise tirgn)",
         panel=MODEL,
     ),
 ]

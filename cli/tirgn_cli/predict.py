@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer.models import OptionInfo
 
-from tirgn_cli import options, output, tables
+from tirgn_cli import options, output, tables, values
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Document = dict[str, object]  # an alias, because `predict` has a parameter `object`
 PARTS = ("subject", "relation", "object")
 SHARES_SHOWN = 3
+ORDERS = ("probability", "lift")  # of facts
 
 
 def _name(help: str) -> OptionInfo:
@@ -50,10 +51,29 @@ def predict(
         options.option(
             min=0,
             metavar="N",
-            help="forecast the N most probable facts overall, instead of answering a query (default: 0)",
+            help="forecast the N most probable facts instead of answering a query; with an event model, "
+            "those of --subject, --relation and --object (default: 0)",
             panel=options.QUERY,
         ),
     ] = 0,
+    horizon: Annotated[
+        int,
+        options.option(
+            min=1,
+            metavar="H",
+            help="with --facts and an event model, steps within which they come (default: 1)",
+            panel=options.QUERY,
+        ),
+    ] = 1,
+    by: Annotated[
+        str,
+        options.choice(
+            choices=ORDERS,
+            help="with --facts and an event model, which come first: the most probable, or by lift those expected most "
+            "often against what is usual (default: probability)",
+            panel=options.QUERY,
+        ),
+    ] = "probability",
     at: Annotated[
         str | None,
         options.option(
@@ -91,11 +111,23 @@ def predict(
     Example: tirgn predict models/tkg/tirgn_best.npz --subject RUSSIA --object UKRAINE --at 2018-02-01 --json
 
     Example: tirgn predict models/tkg/tirgn_best.npz --queries queries.csv --out answers.parquet
+
+    Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
     """
     keep_freed_memory()
+    values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
     _check(query, queries, facts, out)
 
+    if facts and _has_event_model(checkpoint):
+        return _forecast_events(checkpoint, data_path, at, reading, facts, horizon, query, by, as_json)
+    adds = f"`tirgn train --events {checkpoint}` adds one"
+    for part, name in zip(PARTS, query):
+        if facts and name is not None:
+            raise ConfigError(f"--{part}: not with --facts, but for a checkpoint with an event model; {adds}")
+    for option, given in (("--horizon", horizon > 1), ("--by lift", by == "lift")):
+        if given:
+            raise ConfigError(f"{option}: only with --facts and an event model; {adds}")
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import check_names, read_queries
 
@@ -133,9 +165,9 @@ def _check(query: tuple[str | None, ...], queries: Path | None, facts: int, out:
     """**Raises:** ConfigError unless the options ask for exactly one thing."""
     given = [part for part, name in zip(PARTS, query) if name is not None]
     if queries is not None or facts:
-        if given or (queries is not None and facts):
-            spare, other = f"--{given[0]}" if given else "--facts", "--queries" if queries is not None else "--facts"
-            raise ConfigError(f"{spare}: not with {other}; give one of them")
+        if queries is not None and (given or facts):
+            spare = f"--{given[0]}" if given else "--facts"
+            raise ConfigError(f"{spare}: not with --queries; give one of them")
         if (queries is None) != (out is None):
             raise ConfigError("--queries and --out go together; give both")
         if out is not None:
@@ -162,6 +194,57 @@ def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", 
     # An open file, because polars refuses a path whose bytes are not UTF-8.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
+
+
+def _has_event_model(checkpoint: Path) -> bool:
+    from tirgn_eqx.checkpoint.files import load_checkpoint
+
+    return str(load_checkpoint(checkpoint).metadata.get("model_type")).endswith("events")
+
+
+def _forecast_events(
+    checkpoint: Path,
+    data_path: str | None,
+    at: str | None,
+    reading: options.ReadingFlags,
+    number: int,
+    horizon: int,
+    query: tuple[str | None, ...],
+    by: str,
+    as_json: bool,
+) -> None:
+    """The most probable facts, or those with the highest lift, by a checkpoint with an event model."""
+    with output.stdout_to_stderr():
+        from tirgn_eqx.forecast.events import EventForecaster
+
+        forecaster = EventForecaster.load(checkpoint, data_path, at=at, **reading.given())
+        subject, relation, object = query
+        with output.working(f"forecasting the facts of {horizon} steps from {forecaster.time} on"):
+            names = {"subject": subject, "relation": relation, "object": object}
+            found = forecaster.events(number, horizon=horizon, by=by, **names)  # pyright: ignore[reportArgumentType]
+    if as_json:
+        documents = [fact.to_dict() for fact in found]
+        output.print_json(
+            {"checkpoint": str(checkpoint), "time": forecaster.time, "horizon": horizon, "facts": documents}
+        )
+        return
+    rows = [
+        [
+            *(printable(getattr(fact, part)) for part in PARTS),
+            _percent(fact.probability),
+            "new" if fact.lift is None else f"{fact.lift:.1f}x",
+            "\n".join(
+                f"{printable(past.subject)} - {printable(past.relation)} - {printable(past.object)} "
+                f"({past.events:,} x, last {past.last})"
+                for past in fact.because
+            ),
+        ]
+        for fact in found
+    ]
+    steps = f"{horizon:,} steps" if horizon > 1 else "step"
+    title = f"facts of the {steps} from {forecaster.time} on, by {by}"
+    columns = [*PARTS, "probability", "lift", "because"]
+    tables.print_table(tables.make_table(title, columns, rows, text=[*PARTS, "because"]))
 
 
 def _show_facts(time: int | str, facts: "Sequence[Fact]") -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -76,6 +76,30 @@ def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Ta
     else:
         caption = f"TGB's protocol, single-step; negatives: {report.negatives}; {report.queries:,} queries"
     return make_table(title, ["", *METRICS.values()], rows, caption)
+
+
+def make_event_table(title: str, horizons: Sequence[Mapping[str, Any]]) -> Table:
+    """Forecasts of events and the best simple rule, by horizon, from the documents of `HorizonScores`."""
+    rows = []
+    for found in horizons:
+        for name in ("model", found["best_baseline"]):
+            rule = found["rules"][name]
+            lists = [rule["precision"][number] for number in rule["precision"]]
+            rows.append([found["horizon"], name, rule["brier"], rule["average_precision"], *lists])
+    tops = [f"P@{number}" for number in (horizons[0]["rules"]["model"]["precision"] if horizons else ())]
+    caption = "facts with a past; AP = average precision, P@k = share of the k most probable facts that came"
+    return make_table(title, ["steps", "rule", "Brier", "AP", *tops], rows, caption, text=["rule"])
+
+
+def describe_events(found: Mapping[str, Any]) -> str:
+    """The scores of one horizon in a line, from the document of `HorizonScores`."""
+    low, high = found["skill_interval"]
+    skill, came = 100 * found["skill"], 100 * found["totals"]["all"]
+    return (
+        f"within {found['horizon']}: Brier skill {skill:.1f} % ({100 * low:.1f} to {100 * high:.1f}) against "
+        f"{found['best_baseline']}, calibration error {100 * found['ece']:.2f} points, {came:.0f} % of the expected "
+        "events came"
+    )
 
 
 def metric_row(metrics: Mapping[str, float]) -> list[float | None]:

@@ -65,6 +65,15 @@ def train(
             panel=options.MODEL,
         ),
     ] = None,
+    events: Annotated[
+        Path | None,
+        options.option(
+            metavar="CKPT",
+            autocompletion=complete.checkpoints,
+            help="learn how often events come, and keep it with this checkpoint, which says who (default: none)",
+            panel=options.MODEL,
+        ),
+    ] = None,
     history_rate: options.HistoryRate = None,
     history_window: options.HistoryWindow = None,
     preset: options.Preset = None,
@@ -161,6 +170,8 @@ def train(
     keep_freed_memory()
     source = data_path or values.default_data_path()
     given = values.given_settings(ctx.params)
+    if events is not None and model in (None, "events"):
+        given = replace(given, options=dict(given.options or {}) | {"family": "events"})
     if structure is not None and model is None and preset is None:
         given = _with_family_of(structure, given)
     config = given.config(values.default_preset(source))
@@ -195,6 +206,7 @@ def train(
                 force=force,
                 structure=structure,
                 evidence=evidence,
+                base=events,
                 stop=signals.received,
                 refit=refit,
             )
@@ -287,8 +299,13 @@ def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
         tables.print_table(
             tables.make_table("Figures of the best checkpoint", ["", *tables.METRICS.values()], rows, caption)
         )
-    best, epoch = result["best_mrr"], result["best_epoch"]
-    checkpoint = result["checkpoint"]
+    epoch, checkpoint = result["best_epoch"], result["checkpoint"]
+    best = f"{tables.format_cell(result['best_mrr'])} in validation, epoch {tables.format_cell(epoch)}"
+    found = result.get("events")
+    if found is not None:
+        tables.print_table(tables.make_event_table("Events of the test split", found["test"]["horizons"]))
+        for horizon in found["test"]["horizons"]:
+            output.print_result(tables.describe_events(horizon))
     tables.print_table(
         tables.make_pairs(
             "Training",
@@ -296,13 +313,14 @@ def _show_result(dataset: str, seed: int, result: "TrainingResult") -> None:
                 "data": dataset,
                 "status": result["status"] + (", stopped early" if result["early_stopped"] else ""),
                 "epochs trained": result["epochs_trained"],
-                "best MRR": f"{tables.format_cell(best)} in validation, epoch {tables.format_cell(epoch)}",
+                "best MRR": best if found is None else None,
+                "best NLL": None if found is None else f"{found['valid_nll']:.4f} in validation, epoch {epoch}",
                 "steps skipped": result["skipped_steps"] or None,
                 "seed": seed,
                 "time": tables.format_duration(result["total_time"]),
                 "checkpoint": checkpoint,
                 "refit": result["refit"]["checkpoint"] if "refit" in result else None,
-                "next": f"tirgn eval {checkpoint}",
+                "next": f"tirgn eval {checkpoint}" + (" --events" if found is not None else ""),
             },
         )
     )

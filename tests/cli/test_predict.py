@@ -87,6 +87,37 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.ci
+def test_events_are_trained_judged_and_asked_for(run, trained, tmp_path):
+    checkpoint, table = trained["checkpoint"], trained["events"]
+    words = ("--data-path", table, "--num-days", "0", "--epochs", "1", "--set", "rate_hidden=4")
+    places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
+    made = run("train", "--events", checkpoint, *words, *places)
+    assert made.exit_code == 0, made.stderr
+    assert "Brier skill" in made.stdout and "--events" in made.stdout
+    events = tmp_path / "models" / "tirgn_best.npz"
+    found = json.loads(run("eval", events, "--events", "--horizon", "2,1", "--split", "valid", "--json").stdout)
+    assert [one["horizon"] for one in found["horizons"]] == [1, 2] and found["model_type"] == "evidence-events"
+    # It still answers who, as its base does.
+    query = ("--subject", "RUSSIA", "--relation", "042_Q1", "--json")
+    both = [json.loads(run("predict", one, *query).stdout)["candidates"] for one in (checkpoint, events)]
+    assert both[0] == both[1]
+    words = ("--facts", "3", "--horizon", "2", "--subject", "RUSSIA", "--json")
+    asked = json.loads(run("predict", events, *words).stdout)
+    assert len(asked["facts"]) == 3 and {fact["subject"] for fact in asked["facts"]} == {"RUSSIA"}
+    shown = run("predict", events, "--facts", "2", "--by", "lift")
+    assert shown.exit_code == 0 and "by lift" in shown.stdout
+    for command, message in (
+        (("eval", checkpoint, "--events"), "says nothing of how often events come"),
+        (("eval", events, "--events", "--multi-step"), "--multi-step: not with --events"),
+        (("eval", events, "--events", "--horizon", "0"), "must be snapshots from 1 to"),
+        (("predict", checkpoint, "--facts", "2", "--horizon", "7"), "--horizon: only with --facts and an event model"),
+        (("retrain", "--from", events, "--data-path", table), "holds an event model"),
+    ):
+        refused = run(*command)
+        assert refused.exit_code and message in refused.stderr, (command, refused.stderr)
+
+
 def test_calibration_is_kept_and_used(run, trained, tmp_path):
     checkpoint = tmp_path / "copy.npz"
     checkpoint.write_bytes(trained["checkpoint"].read_bytes())

@@ -97,7 +97,10 @@ def test_the_family_comes_from_wherever_it_is_named(tmp_path):
             GivenSettings(assignments=["evidence.epochs=3"]),
             "evidence is a setting of a mixture, not of TiRGN; leave it out, or train mixture",
         ),
-        (GivenSettings(options={"family": "gru"}), "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        (
+            GivenSettings(options={"family": "gru"}),
+            "family = 'gru': must be one of tirgn, regcn, evidence, mixture, events",
+        ),
         (
             GivenSettings(options={"family": "evidence", "history": "evidence"}),
             "history = evidence: for tirgn and regcn, not for evidence; leave one of them out",
@@ -131,7 +134,7 @@ def test_errors_of_a_file_begin_with_its_name(tmp_path):
     file = tmp_path / "run.toml"
     for text, message in (
         ("epoch = 3\n", "config key 'epoch' does not exist for TiRGN; did you mean 'epochs'?"),
-        ('family = "gru"\n', "family = 'gru': must be one of tirgn, regcn, evidence, mixture"),
+        ('family = "gru"\n', "family = 'gru': must be one of tirgn, regcn, evidence, mixture, events"),
         ("epochs = -1\n", "epochs = -1: must be at least 0"),
         ("self = 1\n", "config key 'self' does not exist for TiRGN; did you mean 'seed'?"),
     ):

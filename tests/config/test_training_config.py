@@ -1,9 +1,13 @@
 """Configurations of every family: what they refuse, how they change, and their documents."""
 
+import json
+import tomllib
+
 import pytest
 
 from tirgn_eqx.config import (
     FAMILIES,
+    EventTrainingConfig,
     EvidenceTrainingConfig,
     GivenSettings,
     MixtureTrainingConfig,
@@ -79,8 +83,22 @@ def test_values_are_checked_when_a_configuration_is_made(family):
     for make in (FAMILIES[family], config.replace):
         with pytest.raises(ConfigError, match="seed = -1: must be at least 0"):
             make(seed=-1)
-    if family != "mixture":
+    if family not in ("mixture", "events"):
         assert type(config.replace(dropout=0).dropout) is float
+
+
+@pytest.mark.parametrize("base", [None, EvidenceTrainingConfig(), MixtureTrainingConfig()])
+def test_an_event_model_and_its_base_are_read_back(base):
+    config = EventTrainingConfig(periods="7,24.5", seed=3, base=base)
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.periods_list() == (7.0, 24.5)
+    assert config.model_type == ("events" if base is None else f"{base.model_type}-events")
+    names = dict(flatten(config.to_dict()))
+    assert ("base.structure.angle" in names) == isinstance(base, MixtureTrainingConfig)
+    assert tomllib.loads(config.to_toml()) == json.loads(json.dumps(config.to_dict()))
+    for part in (config.to_dict() | {"base": config.to_dict()}, {"family": "mixture", "structure": config.to_dict()}):
+        with pytest.raises(ConfigError, match="family = 'events': must be one that is no model of several"):
+            config_from_dict(part)
 
 
 def test_parts_are_of_their_families():

@@ -5,7 +5,7 @@
 
 import datetime
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import metadata as packages
 from pathlib import Path
@@ -25,17 +25,25 @@ from tirgn_eqx.checkpoint.metadata import (
     parse_document,
 )
 from tirgn_eqx.checkpoint.run_folder import lock_folder
-from tirgn_eqx.config import TrainingConfig, config_from_dict, flatten
+from tirgn_eqx.config import EventTrainingConfig, TrainingConfig, config_from_dict, flatten
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.errors import CheckpointError, ConfigError, shown
-from tirgn_eqx.models import MODEL_TYPES, Model, build_model
+from tirgn_eqx.models import MODEL_TYPES, AnyModel, EventModel, Model, build_any_model
 from tirgn_eqx.runtime.meshes import for_files
 from tirgn_eqx.storage.untrusted import told
 
 FORMAT_VERSION = 1
 # Settings that are sizes of arrays, and how far they may go beyond the count of numbers that a file holds.
-_SIZES = ("embedding_dim", "num_layers", "conv_channels", "conv_kernel", "evidence_heads", "evidence_hidden")
+_SIZES = (
+    "embedding_dim",
+    "num_layers",
+    "conv_channels",
+    "conv_kernel",
+    "evidence_heads",
+    "evidence_hidden",
+    "rate_hidden",
+)
 _SPARE = 1000
 
 
@@ -57,7 +65,7 @@ def named_leaves(model: object) -> dict[str, Leaf]:
 
 def save_model(
     path: str | Path,
-    model: Model,
+    model: AnyModel,
     config: TrainingConfig,
     graph: TemporalGraph,
     metrics: Mapping[str, object] | None = None,
@@ -120,17 +128,47 @@ def parse_config(document: Settings, path: Path) -> TrainingConfig:
 
 
 def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, CheckpointMetadata]:
-    """Read a model back from a checkpoint; the npz alone is enough.
+    """Read a model that ranks back from a checkpoint; the npz alone is enough. Of an event model that is its base.
 
     **Arguments:**
 
     - `path`: of the checkpoint, with or without `.npz`.
-    - `model_type`: what it must hold, one of `MODEL_TYPES`; None takes any.
+    - `model_type`: what it must hold, one of `RANKING_TYPES`; None takes any.
 
     **Returns:** (model, config, metadata).
 
     **Raises:** CheckpointError for a file that is missing, corrupt, of another model type, or whose arrays are
     missing, unknown, or of the wrong shape; the message names the first one.
+    """
+    model, config, metadata = load_any_model(path, None if model_type is None else (model_type, f"{model_type}-events"))
+    if not isinstance(model, EventModel):
+        return model, config, metadata
+    assert isinstance(config, EventTrainingConfig)
+    if model.base is None or config.base is None:
+        raise CheckpointError(
+            f"{path}: holds event rates alone, which rank no answers; train them with --events CKPT, beside a model "
+            "that does"
+        )
+    return model.base, config.base, metadata
+
+
+def load_event_model(path: str | Path) -> tuple[EventModel, EventTrainingConfig, CheckpointMetadata]:
+    """Read an event model back, as `load_model`. **Raises:** CheckpointError for a checkpoint without one."""
+    model, config, metadata = load_any_model(path)
+    if not isinstance(model, EventModel) or not isinstance(config, EventTrainingConfig):
+        raise CheckpointError(
+            f"{path}: holds {config.model_type}, which says nothing of how often events come; add that with "
+            f"`tirgn train --events {path}`"
+        )
+    return model, config, metadata
+
+
+def load_any_model(
+    path: str | Path, model_types: Collection[str] | None = None
+) -> tuple[AnyModel, TrainingConfig, CheckpointMetadata]:
+    """As `load_model`, an event model as a whole.
+
+    **Arguments:** `model_types`: those of `MODEL_TYPES` that it may hold; None takes any.
     """
     checkpoint = load_checkpoint(path)
     arrays, path = checkpoint.arrays, checkpoint.path
@@ -139,9 +177,9 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         raise CheckpointError(
             f"{path}: holds a model of type {shown(kind)}, which is none of {', '.join(MODEL_TYPES)}; give another file"
         )
-    if model_type not in (None, kind):
+    if model_types is not None and kind not in model_types:
         raise CheckpointError(
-            f"{path}: holds a model of type {kind!r}, not {model_type!r}; give a checkpoint of that one"
+            f"{path}: holds a model of type {kind!r}, not {min(model_types, key=len)!r}; give a checkpoint of that one"
         )
     metadata = parse_document(CheckpointMetadata, checkpoint.metadata, path)
     config = parse_config(metadata.config, path)
@@ -149,7 +187,7 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
         raise CheckpointError(f"{path}: says model type {kind!r}, but its config {config.model_type!r}; train again")
     _check_sizes(arrays, path, metadata, config)
     static = _static_graph(metadata, arrays, path)
-    build = partial(build_model, metadata.num_entities, metadata.num_relations, config, static, key=jr.key(0))
+    build = partial(build_any_model, metadata.num_entities, metadata.num_relations, config, static, key=jr.key(0))
     try:
         # Shapes alone, which take no memory: the arrays come from the file, and the key draws nothing.
         skeleton = eqx.filter_eval_shape(build)

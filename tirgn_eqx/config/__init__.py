@@ -15,6 +15,7 @@ from tirgn_eqx.config.setting import SettingInfo as SettingInfo
 from tirgn_eqx.config.setting import SettingValue as SettingValue
 from tirgn_eqx.config.setting import settings_of as settings_of
 from tirgn_eqx.config.training_config import FAMILIES as FAMILIES
+from tirgn_eqx.config.training_config import EventTrainingConfig as EventTrainingConfig
 from tirgn_eqx.config.training_config import EvidenceTrainingConfig as EvidenceTrainingConfig
 from tirgn_eqx.config.training_config import MixtureTrainingConfig as MixtureTrainingConfig
 from tirgn_eqx.config.training_config import ModelTrainingConfig as ModelTrainingConfig

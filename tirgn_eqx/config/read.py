@@ -111,8 +111,8 @@ class GivenSettings:
     def config(self, otherwise: str | None = None) -> TrainingConfig:
         """The configuration.
 
-        **Arguments:** `otherwise`: the preset where none is given; not for the evidence model, nor for a mixture
-        without a family, which have their own.
+        **Arguments:** `otherwise`: the preset where none is given, for TiRGN and RE-GCN; a mixture without a family has
+        its own.
 
         **Raises:** ConfigError for a preset, recipe, family or key that does not exist, or a value out of range.
         """
@@ -126,16 +126,21 @@ class GivenSettings:
         base = family_of(family)
         if mixed and not issubclass(base, RecurrentTrainingConfig):
             raise ConfigError(f"history = evidence: for tirgn and regcn, not for {family}; leave one of them out")
-        if named is None and otherwise is not None and family != "evidence":
+        if named is None and otherwise is not None and issubclass(base, RecurrentTrainingConfig):
             named = find_preset(otherwise)
-        if named is not None and (named.family == "evidence") != (family == "evidence"):
+        recurrent = RecurrentTrainingConfig
+        if (
+            named is not None
+            and named.family != family
+            and not all(issubclass(one, recurrent) for one in (base, family_of(named.family)))
+        ):
             raise ConfigError(f"--preset {self.preset}: is a preset of {named.family}, not of {family}; leave one out")
         # Of a preset of TiRGN, RE-GCN takes the settings that it has as well.
         known = settings_of(base)
         config = base().replace(**{} if named is None else {k: v for k, v in named.settings.items() if k in known})
         changes = {} if way is None else recipe(way)
-        if changes and family == "evidence":
-            raise ConfigError(f"--recipe {self.recipe}: a way to train tirgn and regcn; leave it out for evidence")
+        if changes and not issubclass(base, RecurrentTrainingConfig):
+            raise ConfigError(f"--recipe {self.recipe}: a way to train tirgn and regcn; leave it out for {family}")
         config = config.replace(**changes)
         if mixed:
             assert isinstance(config, TiRGNTrainingConfig | REGCNTrainingConfig)

@@ -72,18 +72,18 @@ class TrainingConfig:
     def to_toml(self) -> str:
         """The family and all settings as TOML, which `read_config` reads back."""
         # Python's standard library reads TOML and does not write it.
-        document = self.to_dict()
-        # Tables come last: in TOML, every line after the head of a table belongs to it.
-        tables = {name: value for name, value in document.items() if isinstance(value, dict)}
-        lines = [_toml_line(name, value) for name, value in document.items() if name not in tables]
-        for table, values in tables.items():
-            lines += ["", f"[{table}]", *(_toml_line(name, value) for name, value in values.items())]
-        return "\n".join(lines) + "\n"
+        return "\n".join(_toml_lines(self.to_dict())) + "\n"
 
 
-def _toml_line(name: str, value: object) -> str:
-    # JSON's numbers, texts and booleans are valid TOML.
-    return f"{name} = {json.dumps(value)}"
+def _toml_lines(document: Mapping[str, object], table: str = "") -> list[str]:
+    # Tables come last: in TOML, every line after the head of a table belongs to it.
+    tables = {name: value for name, value in document.items() if isinstance(value, Mapping)}
+    # JSON's numbers, texts and booleans are valid TOML, which has no null.
+    values = {name: value for name, value in document.items() if name not in tables and value is not None}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    for name, values in tables.items():
+        lines += ["", f"[{table}{name}]", *_toml_lines(values, f"{table}{name}.")]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -331,13 +331,71 @@ class MixtureTrainingConfig(TrainingConfig):
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in PARTS}
 
 
+@dataclass(frozen=True)
+class EventTrainingConfig(TrainingConfig):
+    """The rates of events: whether a fact will occur, and how often. `base` is the model that says who the object of a
+    new fact would be; without one, that is by how often the relation had each object."""
+
+    family: ClassVar[str] = "events"
+    label: ClassVar[str] = "the event model"
+    monitor: ClassVar[str] = "nll"  # what selects the best epoch
+
+    rate_hidden: int = _model(64, "width of the hidden layers between activity and rates", low=1)
+    periods: str = _model(
+        "auto", "periods of the rates in steps, such as 7 or 24,168; auto: those of the training data; none"
+    )
+    learning_rate: float = _optimisation(3e-3, "Adam's step size, falling to 0", low=0)
+    epochs: int = _stopping(0, "passes over the training snapshots; 0 = at least 6, and at least 1,200 steps", low=0)
+    snapshots_per_epoch: int = _optimisation(400, "training snapshots drawn for a pass, if there are more", low=1)
+    rows_per_step: int = _optimisation(8192, "facts, and pairs, drawn for a step", low=16)
+    base: TrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.periods != "auto":
+            self.periods_list()
+
+    def periods_list(self) -> tuple[float, ...]:
+        """`periods` as numbers; none for `auto`, which training decides by the data.
+
+        **Raises:** ConfigError for what is no list of positive numbers.
+        """
+        if self.periods in ("auto", "none"):
+            return ()
+        try:
+            found = tuple(float(part) for part in self.periods.split(","))
+        except ValueError:
+            found = (-1.0,)
+        if not all(0 < period < float("inf") for period in found):
+            raise ConfigError(f"periods = {shown(self.periods)}: must be auto, none, or positive steps such as 7,30")
+        return found
+
+    @property
+    def model_type(self) -> str:
+        return "events" if self.base is None else f"{self.base.model_type}-events"
+
+    def window(self) -> WindowLengths:
+        return super().window() if self.base is None else self.base.window()
+
+    def to_dict(self) -> dict[str, object]:
+        return super().to_dict() | ({} if self.base is None else {"base": self.base.to_dict()})
+
+
 SHARED = tuple(name for name, one in settings_of(ModelTrainingConfig).items() if one.shared)
 _PART_KINDS = {
     "structure": (TiRGNTrainingConfig | REGCNTrainingConfig, "TiRGN or RE-GCN"),
     "evidence": (EvidenceTrainingConfig, "the evidence model"),
+    "base": (ModelTrainingConfig | MixtureTrainingConfig | None, "a model that ranks"),
 }
 FAMILIES: dict[str, type[TrainingConfig]] = {
-    one.family: one for one in (TiRGNTrainingConfig, REGCNTrainingConfig, EvidenceTrainingConfig, MixtureTrainingConfig)
+    one.family: one
+    for one in (
+        TiRGNTrainingConfig,
+        REGCNTrainingConfig,
+        EvidenceTrainingConfig,
+        MixtureTrainingConfig,
+        EventTrainingConfig,
+    )
 }
 
 
@@ -394,20 +452,24 @@ def config_from_dict(document: object, where: str = "") -> TrainingConfig:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
     config = family_of(document.get("family"))
-    # `where` is given for a part, and a mixture in a mixture would recurse as deep as the document does.
-    if where and config is MixtureTrainingConfig:
-        raise ConfigError(f"{where}family = 'mixture': must be one of its parts")
+    # `where` is given for a part, and parts of parts would recurse as deep as the document does.
+    if where and config in (MixtureTrainingConfig, EventTrainingConfig) and (where, config) != _MIXED_BASE:
+        raise ConfigError(f"{where}family = {config.family!r}: must be one that is no model of several")
     given = {name: value for name, value in document.items() if name != "family"}
-    for name in PARTS if config is MixtureTrainingConfig else ():
+    parts = PARTS if config is MixtureTrainingConfig else ("base",) if given.get("base") is not None else ()
+    for name in parts:
         given[name] = config_from_dict(given.get(name), f"{name}: ")
     return dataclasses.replace(config(), **_checked(config, given))
 
 
+_MIXED_BASE = ("base: ", MixtureTrainingConfig)
+
+
 def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The settings of a document by name, those of a mixture's parts as `structure.epochs`."""
+    """The settings of a document by name, those of parts as `structure.epochs`."""
     for name, value in document.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+            yield from ((f"{name}.{key}", inner) for key, inner in flatten(value))
         else:
             yield name, value
 

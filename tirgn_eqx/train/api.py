@@ -5,12 +5,13 @@ from pathlib import Path
 
 from beartype import beartype
 
-from tirgn_eqx.config import MixtureTrainingConfig, ModelTrainingConfig, TrainingConfig
+from tirgn_eqx.config import EventTrainingConfig, MixtureTrainingConfig, ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
+from tirgn_eqx.train.event_training import train_events
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.families import training_family
 from tirgn_eqx.train.refit import train_and_refit
@@ -35,6 +36,7 @@ def train_tirgn(
     stop: Stop | None = None,
     structure: str | Path | None = None,
     evidence: str | Path | None = None,
+    base: str | Path | None = None,
     start: Model | None = None,
     mesh: MeshShape | None = None,
     refit: bool = False,
@@ -58,6 +60,7 @@ def train_tirgn(
       another order are matched by name); `force`: also with other data or settings, as far as the arrays fit.
     - `stop`: called after every step; True saves the state and ends the training.
     - `structure`, `evidence`: of a mixture, checkpoints to use instead of training these parts.
+    - `base`: of an event model, the checkpoint of a model that ranks, which becomes part of it.
     - `start`: a model of the same vocabulary whose weights it begins with (the gate of a mixture is fitted anew).
     - `mesh`: the devices to split it over, one by default. Where several processes train together, all call this; the
       first one writes to `model_dir`, which all must see, and calls `on_record`.
@@ -79,6 +82,13 @@ def train_tirgn(
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
+    if isinstance(config, EventTrainingConfig):
+        for option, given in (("--mesh", mesh), ("--resume", resume), ("--refit", refit), ("start", start)):
+            if given:
+                raise ConfigError(f"{option}: not for the event model, which trains on one device within minutes")
+        return train_events(graph, config, options, base=base)
+    if base is not None:
+        raise ConfigError(f"--events {base}: adds the event model to it; leave out the settings of {config.family}")
     assert isinstance(config, MixtureTrainingConfig | ModelTrainingConfig)
     if mesh is not None and not (isinstance(config, ModelTrainingConfig) and training_family(config).on_mesh):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")

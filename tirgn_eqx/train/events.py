@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import jax
 
 from tirgn_eqx.checkpoint.metadata import Settings
-from tirgn_eqx.config import ModelTrainingConfig, TrainingConfig
+from tirgn_eqx.config import EventTrainingConfig, ModelTrainingConfig, TrainingConfig
 from tirgn_eqx.data.batches.buckets import Bucket
 from tirgn_eqx.data.batches.evidence_loader import EvidenceBucket
 from tirgn_eqx.evaluate.results import Evaluation, Figures
@@ -56,6 +56,13 @@ class RefitResult(TypedDict):
     total_time: float
 
 
+class EventFigures(TypedDict):
+    """What a result says of an event model: `valid_nll` in nats for each event, and `test`, an `EventReport`."""
+
+    valid_nll: float
+    test: dict[str, Any]
+
+
 class TrainingResult(TypedDict):
     """What `train_tirgn` returns, JSON-compatible.
 
@@ -65,7 +72,7 @@ class TrainingResult(TypedDict):
     - `model_type`, `checkpoint`, `parameters`, `device`.
     - `oom_overrides`: settings that were changed because memory ran out; `skipped_steps`: non-finite ones.
     - `validation`, `test`: the evaluation of the best checkpoint on either split, None when interrupted before.
-    - `stages`: of a mixture, the result of each part; `refit`: where it was asked for.
+    - `stages`: of a mixture, the result of each part; `refit`: where it was asked for; `events`: of an event model.
     """
 
     status: Literal["complete", "interrupted"]
@@ -84,6 +91,7 @@ class TrainingResult(TypedDict):
     test: EvaluationFigures | None
     stages: NotRequired[dict[PartName, "TrainingResult | GivenPart"]]
     refit: NotRequired[RefitResult]
+    events: NotRequired[EventFigures]
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class StartRecord:
     """A training starts: `dataset` describes the graph, `history` the index of the past, `buckets` the batch shapes."""
 
     dataset: dict[str, object]
-    config: ModelTrainingConfig
+    config: ModelTrainingConfig | EventTrainingConfig
     parameters: int
     buckets: Sequence[Bucket | EvidenceBucket]
     history: Mapping[str, int | float]

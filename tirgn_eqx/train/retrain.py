@@ -66,6 +66,11 @@ def read_predecessor(path: str | Path) -> Predecessor:
     matched by, or with a static graph, whose words have none.
     """
     model, config, metadata = load_model(path)
+    if metadata.model_type != config.model_type:
+        raise ConfigError(
+            f"{path}: holds an event model, which is not retrained; retrain the checkpoint that it was added to, and "
+            "add it again with `tirgn train --events`"
+        )
     file = checkpoint_path(path)
     names: list[list[str]] = []
     for kind, known in (("entities", metadata.entities), ("relations", metadata.relations)):

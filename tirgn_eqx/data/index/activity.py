@@ -1,0 +1,255 @@
+"""Activity: when and how often facts, pairs, actors and relations occurred, as features of how often they will.
+
+A fact is (s, r, o), a pair is (s, r). What may come after a target is of three kinds: facts that occurred before it
+(known), facts with another object of a pair that did (novel), and facts of pairs that never did (unseen).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.index.evidence import LEAST_STRENGTH, NEVER, PLAIN_FEATURES, SCALE, Cutoff, plain_features
+from tirgn_eqx.data.index.occurrences import HALF_LIVES, Occurrences, build_occurrences
+from tirgn_eqx.errors import DataError
+
+Ids = Int64[np.ndarray, " row"]
+OWN_FEATURES = PLAIN_FEATURES + 4  # of a fact or a pair itself
+WORLD_FEATURES = PLAIN_FEATURES + 1
+# Of a fact: itself, its pair, (r, o), (s, o), (o, s), the relation, s and o in either role, and the world.
+FACT_FEATURES = OWN_FEATURES + 9 * PLAIN_FEATURES + WORLD_FEATURES
+# Of a pair: itself, the number of its objects, the relation, s in either role, and the world.
+PAIR_FEATURES = OWN_FEATURES + 1 + 3 * PLAIN_FEATURES + WORLD_FEATURES
+# Of an entity as the subject of unseen pairs: its activity in either role, the number of its pairs, and the world.
+SUBJECT_FEATURES = 2 * PLAIN_FEATURES + 1 + WORLD_FEATURES
+# Of a relation of unseen pairs: its activity and the number of its pairs.
+RELATION_FEATURES = PLAIN_FEATURES + 1
+_NEVER_ACTIVE = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What happened in a window of snapshots: positions of facts or pairs in their index, and how often each did."""
+
+    group: Ids
+    count: Float[np.ndarray, " row"]
+
+
+class ActivityIndex:
+    """All facts of a graph, forward alone, as indexes of `Occurrences`.
+
+    Keys: `fact` (s * relations + r) * entities + o; `pair` s * relations + r; `popular` r * entities + o; `actors` s *
+    entities + o; `subject` s; `object` o; `relation` r; `world` 0.
+
+    **Raises:** DataError when entities^2 * relations * snapshots exceeds what 63 bits can number.
+    """
+
+    def __init__(self, graph: TemporalGraph):
+        self.graph, self.entities, self.relations = graph, graph.num_entities, graph.num_relations
+        if self.entities**2 * self.relations * graph.num_snapshots >= 2**63:
+            raise DataError(
+                f"{graph.name}: {self.entities:,} entities, {self.relations:,} relations and "
+                f"{graph.num_snapshots:,} snapshots are too many to index; use a coarser granularity"
+            )
+        self.clock: np.ndarray = graph.time_index - graph.time_index[0]
+        s, r, o = (ids.astype(np.int64) for ids in (graph.subject, graph.relation, graph.object))
+        time = graph.snapshot.astype(np.int64)
+
+        def build(key: np.ndarray) -> Occurrences:
+            return build_occurrences(key, time, self.clock)
+
+        self.fact, self.pair = build((s * self.relations + r) * self.entities + o), build(s * self.relations + r)
+        self.popular, self.actors = build(r * self.entities + o), build(s * self.entities + o)
+        self.subject, self.object, self.relation = build(s), build(o), build(r)
+        self.world = build(np.zeros_like(s))
+
+    def cutoff(self, target: int) -> Cutoff:
+        """Where the history of `target` ends."""
+        return Cutoff(target, float(self.clock[target]))
+
+    def parts(self, fact: Ids) -> tuple[Ids, Ids, Ids]:
+        """(subject, relation, object) of facts by their position."""
+        pair, object_ = np.divmod(self.fact.key[fact], self.entities)
+        return *np.divmod(pair, self.relations), object_
+
+    # --- what is known before a cutoff, and what happened after it ---------------------------------------------------
+
+    @cached_property
+    def _facts_by_first(self) -> tuple[Ids, Ids]:
+        order = np.argsort(self.fact.first_snapshot, kind="stable")
+        return order, self.fact.first_snapshot[order]
+
+    @cached_property
+    def _pairs_by_first(self) -> tuple[Ids, Ids]:
+        order = np.argsort(self.pair.first_snapshot, kind="stable")
+        return order, self.pair.first_snapshot[order]
+
+    def known_facts(self, before: int) -> Ids:
+        """The positions of the facts that occurred before snapshot `before`, in the order in which they first did."""
+        order, first = self._facts_by_first
+        return order[: np.searchsorted(first, before)]
+
+    def known_pairs(self, before: int) -> Ids:
+        """The positions of the pairs that occurred before snapshot `before`, in the order in which they first did."""
+        order, first = self._pairs_by_first
+        return order[: np.searchsorted(first, before)]
+
+    def happened(self, begin: int, end: int) -> tuple[Happened, Happened, Happened]:
+        """(known facts, pairs with novel facts, unseen pairs) of the snapshots from `begin` to before `end`."""
+        rows = slice(int(self.graph.offsets[begin]), int(self.graph.offsets[end]))
+        s, r, o = (ids[rows].astype(np.int64) for ids in (self.graph.subject, self.graph.relation, self.graph.object))
+        fact, count = np.unique(self.fact.group((s * self.relations + r) * self.entities + o), return_counts=True)
+        known = self.fact.first_snapshot[fact] < begin
+        pair = self.pair.group(self.fact.key[fact[~known]] // self.entities)
+        seen = self.pair.first_snapshot[pair] < begin
+
+        def summed(chosen: np.ndarray) -> Happened:
+            groups, place = np.unique(pair[chosen], return_inverse=True)
+            return Happened(groups, np.bincount(place, count[~known][chosen], len(groups)).astype(np.float64))
+
+        return Happened(fact[known], count[known].astype(np.float64)), summed(seen), summed(~seen)
+
+    def num_new_facts(self, begin: int, end: int) -> int:
+        """How many distinct facts occurred for the first time in the snapshots from `begin` to before `end`."""
+        first = self._facts_by_first[1]
+        return int(np.searchsorted(first, end) - np.searchsorted(first, begin))
+
+    # --- features ------------------------------------------------------------------------------------------------
+
+    def fact_features(self, fact: Ids, cutoff: Cutoff) -> Float[np.ndarray, "row FACT_FEATURES"]:
+        """float32: features of known facts by their position."""
+        s, r, o = self.parts(fact)
+        columns = [self._own(self.fact, fact, cutoff)]
+        keys = [
+            (self.pair, s * self.relations + r),
+            (self.popular, r * self.entities + o),
+            (self.actors, s * self.entities + o),
+            (self.actors, o * self.entities + s),
+            (self.relation, r),
+            (self.subject, s),
+            (self.object, o),
+            (self.object, s),
+            (self.subject, o),
+        ]
+        columns += [self._activity(index, key, cutoff) for index, key in keys]
+        return np.concatenate([*columns, self._world(len(fact), cutoff)], 1)
+
+    def pair_features(self, pair: Ids, cutoff: Cutoff) -> Float[np.ndarray, "row PAIR_FEATURES"]:
+        """float32: features of known pairs by their position."""
+        s, r = np.divmod(self.pair.key[pair], self.relations)
+        objects = self._num_before(self._first_of_pairs, pair, cutoff)
+        columns = [
+            self._own(self.pair, pair, cutoff),
+            np.log1p(objects.astype(np.float32))[:, None] * SCALE,
+            self._activity(self.relation, r, cutoff),
+            self._activity(self.subject, s, cutoff),
+            self._activity(self.object, s, cutoff),
+        ]
+        return np.concatenate([*columns, self._world(len(pair), cutoff)], 1)
+
+    def subject_features(self, cutoff: Cutoff) -> Float[np.ndarray, "entity SUBJECT_FEATURES"]:
+        """float32: features of all entities as subjects of unseen pairs."""
+        entities = np.arange(self.entities)
+        pairs = self._num_before(self._first_of_subjects, entities, cutoff)
+        columns = [
+            self._activity(self.subject, entities, cutoff),
+            self._activity(self.object, entities, cutoff),
+            np.log1p(pairs.astype(np.float32))[:, None] * SCALE,
+        ]
+        return np.concatenate([*columns, self._world(len(entities), cutoff)], 1)
+
+    def relation_features(self, cutoff: Cutoff) -> Float[np.ndarray, "rel RELATION_FEATURES"]:
+        """float32: features of all relations of unseen pairs."""
+        relations = np.arange(self.relations)
+        pairs = self._num_before(self._first_of_relations, relations, cutoff)
+        columns = [
+            self._activity(self.relation, relations, cutoff),
+            np.log1p(pairs.astype(np.float32))[:, None] * SCALE,
+        ]
+        return np.concatenate(columns, 1)
+
+    def _own(self, index: Occurrences, group: Ids, cutoff: Cutoff) -> np.ndarray:
+        """The plain features, the number of snapshots, the age against the usual gap between two of them, whether there
+        is a gap, and the time since the first."""
+        row = index.last(group, cutoff.before)
+        age, number = index.age(row, cutoff.now), index.snapshots(row, group)
+        since = (cutoff.now - self.clock[index.first_snapshot[group]]).astype(np.float32)
+        again = number > 1
+        gap = (since - age) / np.maximum(number - 1, 1)
+        against = np.where(again, np.log((age + 0.5) / (gap + 0.5)), 0)
+        more = np.stack([np.log1p(number) * SCALE, against * SCALE, again, np.log1p(since) * SCALE], 1)
+        return np.concatenate([plain_features(index, row, cutoff.now), more.astype(np.float32)], 1)
+
+    def _activity(self, index: Occurrences, key: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+        """The plain features of any keys; of those that never occurred as if it were very long ago."""
+        row = index.last(index.group(key), cutoff.before)
+        features = plain_features(index, np.maximum(row, 0), cutoff.now)
+        return np.where(row[:, None] >= 0, features, _NEVER_ACTIVE)
+
+    def _world(self, rows: int, cutoff: Cutoff) -> np.ndarray:
+        """How much happens at all, and how long the history is."""
+        found = self._activity(self.world, np.zeros(1, np.int64), cutoff)[0]
+        return np.tile(np.append(found, np.float32(np.log1p(cutoff.now)) * SCALE), (rows, 1))
+
+    @cached_property
+    def _first_of_pairs(self) -> np.ndarray:
+        """Ascending pair * snapshots + first snapshot, of every fact."""
+        pair = self.pair.group(self.fact.key // self.entities)
+        return np.sort(pair * len(self.clock) + self.fact.first_snapshot)
+
+    @cached_property
+    def _first_of_subjects(self) -> np.ndarray:
+        return np.sort(self.pair.key // self.relations * len(self.clock) + self.pair.first_snapshot)
+
+    @cached_property
+    def _first_of_relations(self) -> np.ndarray:
+        return np.sort(self.pair.key % self.relations * len(self.clock) + self.pair.first_snapshot)
+
+    def _num_before(self, first: np.ndarray, keys: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+        """How many of `first`, ascending key * snapshots + first snapshot, each key has before the cutoff."""
+        base = keys * len(self.clock)
+        return np.searchsorted(first, base + cutoff.before) - np.searchsorted(first, base)
+
+
+def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
+    """The periods of the number of facts in the train split, in steps of the clock: at most `MAX_PERIODS` of
+    `CANDIDATE_PERIODS`, each of which explains at least `LEAST_EXPLAINED` of what the longer ones leave of the variance
+    of log(1 + facts)."""
+    snapshots = graph.split_snapshots("train")
+    clock = graph.time_index[snapshots] - graph.time_index[snapshots[0]]
+    rest = np.log1p(np.diff(graph.offsets)[snapshots].astype(np.float64))
+    # A slow drift is no period.
+    rest = rest - np.polyval(np.polyfit(clock, rest, 2), clock) if len(snapshots) > 3 else np.zeros(len(snapshots))
+    total, found = float((rest**2).sum()), list[float]()
+    for _ in range(MAX_PERIODS):
+        best: tuple[float, float, np.ndarray] | None = None
+        for period in CANDIDATE_PERIODS:
+            # A period must be seen a few times to be one.
+            if period in found or clock[-1] < 4 * period or total <= 0:
+                continue
+            waves = phases(clock, (period,))
+            fitted = waves @ np.linalg.lstsq(waves, rest, rcond=None)[0]
+            explained = float((fitted**2).sum()) / total
+            if explained >= LEAST_EXPLAINED and (best is None or explained > best[0]):
+                best = explained, period, rest - fitted
+        if best is None:
+            break
+        found.append(best[1])
+        rest = best[2]
+    return tuple(sorted(found))
+
+
+# Of a week in days, a day in hours, half hours and quarter hours, and a week in hours; longer ones are no period of an
+# event stream that lasts a year.
+CANDIDATE_PERIODS = (7.0, 24.0, 48.0, 96.0, 168.0, 336.0, 672.0)
+MAX_PERIODS = 2
+LEAST_EXPLAINED = 0.05
+
+
+def phases(clock: Float[np.ndarray, " time"], periods: tuple[float, ...]) -> Float[np.ndarray, "time wave"]:
+    """Sine and cosine of every period, and of its half, at each time."""
+    angles = [2 * np.pi * harmonic * clock / period for period in periods for harmonic in (1, 2)]
+    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(waves, 1) if waves else np.zeros((len(clock), 0))

@@ -1,0 +1,162 @@
+"""The rates of all events at a target, at the level at which events came lately."""
+# Equinox's own annotations are partial.
+# pyright: reportUnknownMemberType=false
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int64
+
+from tirgn_eqx.data.batches.event_rows import fact_rows, make_horizons, pair_rows
+from tirgn_eqx.data.index.activity import ActivityIndex
+from tirgn_eqx.models.event_rates import EventRates, ExpectedCounts
+from tirgn_eqx.types import ActivityRows, Horizons
+
+ROWS = 2**15  # rows that are computed at once; every batch is padded to as many, so that one shape is compiled
+LEVEL_SNAPSHOTS = 14  # before the target, whose events tell the level: two weeks of days
+LEVEL_ROWS = 2**13  # facts, and pairs, of each of them that are counted, spread evenly
+PRIOR_EVENTS = 50.0  # as many events at the model's own level are added, so that few real ones change little
+
+Groups = Int64[np.ndarray, " row"]
+
+
+class Expected(NamedTuple):
+    """The number of rows within horizons: its mean, and the probability that it is not 0; float64."""
+
+    mean: Float[np.ndarray, "row horizon"]
+    probability: Float[np.ndarray, "row horizon"]
+
+
+class Totals(NamedTuple):
+    """Numbers of known, novel and unseen facts."""
+
+    known: float
+    novel: float
+    unseen: float
+
+
+@dataclass(frozen=True)
+class UnseenFactors:
+    """The log expected number of an unseen pair is that of its subject plus that of its relation; `total`: of all
+    unseen pairs of every relation together."""
+
+    subject: Float[np.ndarray, " entity"]
+    relation: Float[np.ndarray, "rel horizon"]
+    total: Float[np.ndarray, "rel horizon"]
+
+
+class RatesForecaster:
+    """Forecasts of event rates at any target of one graph; what it learns of the level is kept for other targets.
+
+    **Arguments:** `model`; `index`: of the facts; `horizons`: in snapshots; `history_end`: the first snapshot that is
+    not known, where it comes before a target.
+    """
+
+    def __init__(
+        self, model: EventRates, index: ActivityIndex, horizons: tuple[int, ...], history_end: int | None = None
+    ):
+        self.model, self.index, self.horizons = model, index, horizons
+        self._known, self._novel = eqx.filter_jit(_known), eqx.filter_jit(_novel)
+        self._unseen = eqx.filter_jit(_unseen)
+        self._history_end = index.graph.num_snapshots if history_end is None else history_end
+        self._level_of: dict[int, tuple[Totals, Totals]] = {}
+
+    def _after(self, target: int, horizons: tuple[int, ...]) -> Horizons:
+        return make_horizons(self.index.clock, target, horizons, self.index.graph.num_snapshots, self.model.periods)
+
+    def _in_chunks(
+        self,
+        function: Callable[..., ExpectedCounts],
+        rows: Callable[[ActivityIndex, np.ndarray, int, int], ActivityRows],
+        groups: Groups,
+        target: int,
+        horizons: tuple[int, ...],
+        level: float,
+    ) -> Expected:
+        after, shift = self._after(target, horizons), np.log(level)
+        size = LEVEL_ROWS if len(groups) <= LEVEL_ROWS else ROWS
+        means, probabilities = [np.zeros((0, len(horizons)))], [np.zeros((0, len(horizons)))]
+        for begin in range(0, len(groups), size):
+            chunk = groups[begin : begin + size]
+            found = function(self.model, rows(self.index, chunk, target, size), after)
+            log_mean, log_shape = (
+                np.asarray(values, np.float64)[: len(chunk)] for values in (found.log_mean, found.log_shape)
+            )
+            mean, shape = np.exp(log_mean + shift), np.exp(log_shape)[:, None]
+            means.append(mean)
+            probabilities.append(-np.expm1(-shape * np.log1p(mean / shape)))
+        return Expected(np.concatenate(means), np.concatenate(probabilities))
+
+    def known(self, facts: Groups, target: int, horizons: tuple[int, ...] | None = None) -> Expected:
+        """Of known facts, by their position in the index."""
+        level = self.level(target).known
+        return self._in_chunks(self._known, fact_rows, facts, target, horizons or self.horizons, level)
+
+    def novel(self, pairs: Groups, target: int, horizons: tuple[int, ...] | None = None) -> Expected:
+        """Of all novel facts of known pairs, by the position of the pair in the index."""
+        level = self.level(target).novel
+        return self._in_chunks(self._novel, pair_rows, pairs, target, horizons or self.horizons, level)
+
+    def unseen(self, target: int, horizons: tuple[int, ...] | None = None, level: float | None = None) -> UnseenFactors:
+        """Of pairs that never occurred before `target`."""
+        index, cutoff = self.index, self.index.cutoff(target)
+        after = self._after(target, horizons or self.horizons)
+        arrays = index.subject_features(cutoff), index.relation_features(cutoff)
+        subject, relation = (
+            np.asarray(factor, np.float64)
+            for factor in self._unseen(self.model, jnp.asarray(arrays[0]), jnp.asarray(arrays[1]), after)
+        )
+        relation = relation + np.log(self.level(target).unseen if level is None else level)
+        s, r = np.divmod(index.pair.key[index.known_pairs(target)], index.relations)
+        # What all subjects have in common, without those that had the relation already.
+        unseen = np.exp(subject).sum() - np.bincount(r, np.exp(subject[s]), index.relations)
+        return UnseenFactors(subject, relation, np.maximum(unseen, 0)[:, None] * np.exp(relation))
+
+    # --- the level -------------------------------------------------------------------------------------------------
+
+    def level(self, target: int) -> Totals:
+        """By how much more, or less, came in the snapshots before `target` than was expected one step before each."""
+        end = min(target, self._history_end)
+        before = range(max(1, end - LEVEL_SNAPSHOTS), end)
+        for number in before:
+            if number not in self._level_of:
+                self._level_of[number] = self._compare(number)
+        found = np.array([self._level_of[number] for number in before]).reshape(-1, 2, 3)
+        real, expected = found.sum(0) + PRIOR_EVENTS
+        return Totals(*(real / expected).tolist())
+
+    def _compare(self, number: int) -> tuple[Totals, Totals]:
+        """What came at a snapshot, and what was expected then."""
+        index = self.index
+        real = Totals(*(float(part.count.sum()) for part in index.happened(number, number + 1)))
+        expected = list[float]()
+        for function, rows, groups in (
+            (self._known, fact_rows, index.known_facts(number)),
+            (self._novel, pair_rows, index.known_pairs(number)),
+        ):
+            # Groups stand in the order in which they first occurred, so that every n-th is a fair sample.
+            step = -(-len(groups) // LEVEL_ROWS)
+            some = groups[:: max(step, 1)]
+            if len(some) == 0:
+                expected.append(0.0)
+                continue
+            mean = self._in_chunks(function, rows, some, number, (1,), 1.0).mean
+            expected.append(float(mean.sum()) * len(groups) / len(some))
+        expected.append(float(self.unseen(number, (1,), 1.0).total.sum()))
+        return real, Totals(*expected)
+
+
+def _known(model: EventRates, rows: ActivityRows, after: Horizons) -> ExpectedCounts:
+    return model.known_counts(rows, after)
+
+
+def _novel(model: EventRates, rows: ActivityRows, after: Horizons) -> ExpectedCounts:
+    return model.novel_counts(rows, after)
+
+
+def _unseen(model: EventRates, subject: Array, relation: Array, after: Horizons) -> tuple[Array, Array]:
+    return model.unseen_factors(subject, relation, after)
