@@ -8,7 +8,7 @@ import pytest
 
 from tests.tune import worker
 from tests.tune.played import tune
-from tirgn_eqx.config import MixtureTrainingConfig, config_from_dict, read_config
+from tirgn_eqx.config import EventTrainingConfig, MixtureTrainingConfig, config_from_dict, read_config
 from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.train.events import ValidationRecord
 from tirgn_eqx.tune import search
@@ -155,6 +155,8 @@ def test_pruners_by_name(graph, tmp_path):
 
 
 def test_parts_trained_apart_are_not_tuned(graph, tmp_path):
+    with pytest.raises(ConfigError, match="family = events"):
+        tune(graph, tmp_path, config=EventTrainingConfig())
     with pytest.raises(ConfigError, match="history = evidence"):
         tune(graph, tmp_path, config=MixtureTrainingConfig.of(worker.config()))
 

@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 import jax
 from beartype import beartype
 
-from tirgn_eqx.config import ModelTrainingConfig, SettingValue, TrainingConfig
+from tirgn_eqx.config import EventTrainingConfig, ModelTrainingConfig, SettingValue, TrainingConfig
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError, one_line
 from tirgn_eqx.storage.atomic_write import write_text
@@ -103,6 +103,8 @@ def tune(
     **Raises:** ConfigError without optuna, or for a study of other data, settings or space; DataError for a file that
     is no study, or when all trials failed; CheckpointError when a trial cannot be written or resumed.
     """
+    if isinstance(config, EventTrainingConfig):
+        raise ConfigError("family = events: is selected by another figure than the MRR; tune a model that ranks")
     if not isinstance(config, ModelTrainingConfig):
         raise ConfigError("history = evidence: has parts that are trained apart; tune each of them by itself")
     if trials < 1 or startup < 1:
