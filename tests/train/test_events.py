@@ -21,7 +21,7 @@ def evaluation():
 def test_a_complete_result_has_the_figures_of_both_splits(evaluation, tmp_path):
     path = tmp_path / "tirgn_best.npz"
     result = make_result(tiny_config(), "complete", best_mrr=0.1, checkpoint=path, validation=evaluation)
-    assert set(result) == set(TrainingResult.__annotations__) - {"stages", "refit"}
+    assert set(result) == set(TrainingResult.__annotations__) - {"stages", "refit", "events"}
     assert result["best_mrr"] == result["validation"]["entity"]["mrr"] == 0.75
     figures = ["split", "setting", "filter", "entity", "entity_raw", "relation", "mrr_interval", "strata"]
     assert list(result["validation"]) == figures

@@ -11,6 +11,7 @@ import typer
 
 from tirgn_cli.app import app
 from tirgn_eqx.config import (
+    EventTrainingConfig,
     EvidenceTrainingConfig,
     ModelTrainingConfig,
     RecurrentTrainingConfig,
@@ -38,7 +39,7 @@ Every setting of a training, for `--set key=value` and for `--config FILE`, whic
 takes the same names in TOML (`angle = 10.0`) or JSON. With `--history evidence`
 a name is that of the structure, and `evidence.NAME` (in a file, the table
 `[evidence]`) one of the evidence model. A file may name the `family`: tirgn,
-regcn, evidence or mixture.
+regcn, evidence, mixture or events.
 """
 # The headings of the settings: of a class, those that its base lacks or describes differently.
 SECTIONS = (
@@ -47,6 +48,7 @@ SECTIONS = (
     ("TiRGN", TiRGNTrainingConfig, RecurrentTrainingConfig),
     ("RE-GCN, where it differs from the above", REGCNTrainingConfig, RecurrentTrainingConfig),
     ("Evidence, and where it differs from all models", EvidenceTrainingConfig, ModelTrainingConfig),
+    ("Events, which has no others than these", EventTrainingConfig, None),
 )
 EXAMPLE = "Example: "
 # Made by typer itself, with words that differ between its versions; HEAD speaks of them.
