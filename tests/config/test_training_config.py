@@ -101,6 +101,15 @@ def test_an_event_model_and_its_base_are_read_back(base):
             config_from_dict(part)
 
 
+def test_a_document_that_is_nested_without_end_is_refused():
+    document = {"family": "tirgn"}
+    for _ in range(5000):
+        document = {"family": "tirgn", "base": document}
+    with pytest.raises(ConfigError, match="base is a setting of the event model, not of TiRGN"):
+        config_from_dict(document)
+    assert len(dict(flatten(document))) == 4
+
+
 def test_parts_are_of_their_families():
     with pytest.raises(ConfigError, match="structure = evidence: must be settings of TiRGN or RE-GCN"):
         MixtureTrainingConfig().replace(structure=EvidenceTrainingConfig())

@@ -1,5 +1,10 @@
 """The settings of a training: a configuration class for each model family, published presets, TOML and JSON."""
 
+from tirgn_eqx.config.documents import all_settings as all_settings
+from tirgn_eqx.config.documents import config_from_dict as config_from_dict
+from tirgn_eqx.config.documents import flatten as flatten
+from tirgn_eqx.config.documents import output_settings as output_settings
+from tirgn_eqx.config.documents import resumable_settings as resumable_settings
 from tirgn_eqx.config.presets import PRESETS as PRESETS
 from tirgn_eqx.config.presets import RECIPES as RECIPES
 from tirgn_eqx.config.presets import Preset as Preset
@@ -23,9 +28,4 @@ from tirgn_eqx.config.training_config import RecurrentTrainingConfig as Recurren
 from tirgn_eqx.config.training_config import REGCNTrainingConfig as REGCNTrainingConfig
 from tirgn_eqx.config.training_config import TiRGNTrainingConfig as TiRGNTrainingConfig
 from tirgn_eqx.config.training_config import TrainingConfig as TrainingConfig
-from tirgn_eqx.config.training_config import all_settings as all_settings
 from tirgn_eqx.config.training_config import check_names as check_names
-from tirgn_eqx.config.training_config import config_from_dict as config_from_dict
-from tirgn_eqx.config.training_config import flatten as flatten
-from tirgn_eqx.config.training_config import output_settings as output_settings
-from tirgn_eqx.config.training_config import resumable_settings as resumable_settings

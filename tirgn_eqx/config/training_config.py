@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, TypedDict, TypeVar
 
-from tirgn_eqx.config.setting import AUTO, Range, SettingInfo, Switch, Traits, override, setting, settings_of
+from tirgn_eqx.config.setting import AUTO, Range, Switch, Traits, override, setting, settings_of
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
@@ -46,14 +46,14 @@ class TrainingConfig:
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
 
     def __post_init__(self) -> None:
-        for name, value in _checked(type(self), {name: getattr(self, name) for name in _names(type(self))}).items():
+        for name, value in check_values(type(self), {name: getattr(self, name) for name in _names(type(self))}).items():
             # The class is frozen. Checked values may differ from the given ones, such as 1.0 from 1.
             object.__setattr__(self, name, value)
 
     def replace(self: Config, /, **changes: object) -> Config:
         """A copy with `changes`. **Raises:** ConfigError for a key that does not exist or a value out of range."""
         # `__init__` would check as well, but declares types that values of a file need not have.
-        return dataclasses.replace(self, **_checked(type(self), changes))
+        return dataclasses.replace(self, **check_values(type(self), changes))
 
     @property
     def model_type(self) -> str:
@@ -318,7 +318,7 @@ class MixtureTrainingConfig(TrainingConfig):
         parts["evidence"] = parts["evidence"].replace(**shared)
         # The seed is a setting of the mixture as well: that of its gate.
         own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
-        return dataclasses.replace(self, **_checked(MixtureTrainingConfig, parts | own))
+        return dataclasses.replace(self, **check_values(MixtureTrainingConfig, parts | own))
 
     @property
     def model_type(self) -> str:
@@ -426,7 +426,7 @@ def _names(config: type[TrainingConfig]) -> list[str]:
     return [one.name for one in dataclasses.fields(config)]
 
 
-def _checked(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, object]:
+def check_values(config: type[TrainingConfig], changes: Mapping[str, object]) -> dict[str, object]:
     """`changes` as the types of the settings. **Raises:** ConfigError for a name or a value that cannot be."""
     check_names(config, changes)
     known, found = settings_of(config), dict(changes)
@@ -445,48 +445,3 @@ def _of_family(config: TrainingConfig, changes: Mapping[str, object]) -> dict[st
     if (family := changes.get("family", config.family)) != config.family:
         raise ConfigError(f"family = {shown(family)}: these are settings of {config.label} ({config.family})")
     return {name: value for name, value in changes.items() if name != "family"}
-
-
-def config_from_dict(document: object, where: str = "") -> TrainingConfig:
-    """The configuration that `to_dict` wrote. **Raises:** ConfigError for a family, key or value that cannot be."""
-    if not isinstance(document, Mapping):
-        raise ConfigError(f"{where}expected settings by name, found {type(document).__name__}")
-    config = family_of(document.get("family"))
-    # `where` is given for a part, and parts of parts would recurse as deep as the document does.
-    if where and config in (MixtureTrainingConfig, EventTrainingConfig) and (where, config) != _MIXED_BASE:
-        raise ConfigError(f"{where}family = {config.family!r}: must be one that is no model of several")
-    given = {name: value for name, value in document.items() if name != "family"}
-    parts = PARTS if config is MixtureTrainingConfig else ("base",) if given.get("base") is not None else ()
-    for name in parts:
-        given[name] = config_from_dict(given.get(name), f"{name}: ")
-    return dataclasses.replace(config(), **_checked(config, given))
-
-
-_MIXED_BASE = ("base: ", MixtureTrainingConfig)
-
-
-def flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The settings of a document by name, those of parts as `structure.epochs`."""
-    for name, value in document.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{name}.{key}", inner) for key, inner in flatten(value))
-        else:
-            yield name, value
-
-
-def all_settings() -> dict[str, SettingInfo]:
-    """The settings of all families by name; one that several families have is described as in the first of them."""
-    found: dict[str, SettingInfo] = {}
-    for config in FAMILIES.values():
-        found |= {name: one for name, one in settings_of(config).items() if name not in found}
-    return found
-
-
-def resumable_settings() -> frozenset[str]:
-    """Names of the settings that `--resume` may change."""
-    return frozenset(name for name, one in all_settings().items() if one.resumable)
-
-
-def output_settings() -> frozenset[str]:
-    """Names of the settings that say where and how often something is written, and change no result."""
-    return frozenset(name for name, one in all_settings().items() if one.group == "Output")
