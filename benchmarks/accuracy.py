@@ -203,10 +203,7 @@ def tested(checkpoint: Path, data_path: str) -> dict:
 
 
 def main() -> None:
-    words, extra = sys.argv[1:], []
-    if "--" in words:
-        cut = words.index("--")
-        words, extra = words[:cut], words[cut + 1 :]
+    words, extra = common.split_words()
     parser = common.parser(__doc__)
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of logs and models (runs/accuracy/...)")
     parser.add_argument("--result", type=Path, metavar="FILE", help="record the training that printed this")

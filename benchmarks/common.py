@@ -147,23 +147,6 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish_forms(
-    kind: str, title: str, column: str, forms: list[Document], found: Document, args: argparse.Namespace, **told: object
-) -> None:
-    """Record, show and print what `tirgn eval` told of one checkpoint in several forms.
-
-    **Arguments:** `kind`: begins the name of the result; `column`: the key by which `forms` name themselves; `found`:
-    the last evaluation, for data, model and seed; `told`: kept with the forms.
-    """
-    result = {"model_type": found["model_type"], **told, "split": found["split"], "forms": forms}
-    payload = {"dataset": found["dataset"], "setting": {}, "seed": found["seed"], "result": result}
-    name = join_name(kind, found["dataset"]["name"], found["model_type"], args.tag)
-    document = record(name, payload, args.results)
-    rows = [[form[column], *(form["entity"][key] for key in ("mrr", "hits_at_1", "hits_at_10"))] for form in forms]
-    table(f"{found['dataset']['name']}: {title}", [column, "MRR", "Hits@1", "Hits@10"], rows)
-    finish(document)
-
-
 def finish(document: Document) -> None:
     """The whole document as the last line on stdout."""
     from tirgn_eqx.storage.strict_json import to_json
@@ -352,6 +335,13 @@ def make_quick(config: "TrainingConfig", given: Mapping[str, object] | None = No
     from tirgn_eqx.config import GivenSettings
 
     return GivenSettings(assignments=quick_assignments(config, given)).changed(config)
+
+
+def split_words() -> tuple[list[str], list[str]]:
+    """The words of the command line before `--`, and those after it."""
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    return words[:cut], words[cut + 1 :]
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

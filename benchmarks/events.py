@@ -9,7 +9,6 @@ are.
 """
 
 import resource
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,10 +17,7 @@ from benchmarks.common import table
 
 
 def main() -> None:
-    words, extra = sys.argv[1:], []
-    if "--" in words:
-        cut = words.index("--")
-        words, extra = words[:cut], words[cut + 1 :]
+    words, extra = common.split_words()
     parser = common.parser(__doc__)
     args = common.finalize(parser.parse_args(words))
     quick = ["--epochs", "1", "--set", "snapshots_per_epoch=8"] if args.quick else []

@@ -7,6 +7,7 @@ Nobody has published multi-step figures of TiRGN.
 """
 
 from benchmarks import common
+from benchmarks.forms import finish_forms
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
         found = common.run_module("tirgn_cli", [*words, "--multi-step", *extra, "--json", "--quiet"])
         figures = {name: found[name] for name in ("setting", "filter", "entity", "entity_raw", "relation", "seconds")}
         forms.append({"window": window} | figures)
-    common.finish_forms("multistep", "multi-step", "window", forms, found, args, trained=args.trained)
+    finish_forms("multistep", "multi-step", "window", forms, found, args, trained=args.trained)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ neither, and wants to know what that is worth. These figures stand beside no pub
 from pathlib import Path
 
 from benchmarks import common
+from benchmarks.forms import finish_forms
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
             forms.append({"form": name + learning} | kept)
     if not forms:
         parser.error(f"{args.models}: holds no tirgn_best.npz")
-    common.finish_forms("practice", "as one would use it", "form", forms, found, args)
+    finish_forms("practice", "as one would use it", "form", forms, found, args)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class LoadedCheckpoint:
 
         return cls(path, *load_model(path, model_type))
 
+    def check_valid_unseen(self, option: str) -> None:
+        """**Raises:** ConfigError for a model that was trained on valid, too, whose figures there `option` asks for."""
+        if self.metadata.is_refit:
+            raise ConfigError(f"{option}: {self.path} was trained on valid, too; use the checkpoint beside it")
+
 
 class MatchedGraph(NamedTuple):
     """Facts that a model can forecast, with its ids; `difference`: a warning where it was trained on other facts."""

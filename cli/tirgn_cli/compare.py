@@ -87,7 +87,7 @@ def compare(
         for name, found in loaded.items():
             if isinstance(found, LoadedCheckpoint) and found.metadata.is_refit:
                 if held_out == "valid":
-                    raise ConfigError(f"--split valid: {name} was trained on valid, too; use the checkpoint beside it")
+                    found.check_valid_unseen("--split valid")
                 output.print_warning(f"{name}: was trained on valid, too")
         graphs = _load_graphs(loaded, data_path, reading)
         evaluate = _ModelEvaluator(held_out, setting)

@@ -179,8 +179,8 @@ def evaluate(
             )
         refit = loaded.metadata.is_refit
         for option, given in (("--split valid", held_out == "valid"), ("--calibrate", calibrate)):
-            if given and refit:
-                raise ConfigError(f"{option}: {checkpoint} was trained on valid, too; use the checkpoint beside it")
+            if given:
+                loaded.check_valid_unseen(option)
         graph, data, difference = load_matched_graph(loaded, data_path, reading)
         if difference is not None:
             output.print_warning(difference)

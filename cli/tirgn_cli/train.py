@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tirgn_eqx.data import TemporalGraph
     from tirgn_eqx.train.events import TrainingResult
 
-# What `signal.signal` takes and returns; None for a handler that was not set by Python.
 STRUCTURES = ("tirgn", "regcn")
+# What `signal.signal` takes and returns; None for a handler that was not set by Python.
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 

@@ -261,22 +261,17 @@ def evaluate_events(
     *,
     split: str = "test",
     horizons: tuple[int, ...] = HORIZONS,
-    on_snapshot: Callable[[int, int], None] = lambda done, of: None,
 ) -> EventReport:
     """Judge the rates of events on a split; see `tirgn_eqx.evaluate.event_scores`."""
     begin = time.perf_counter()
     forecaster = RatesForecaster(model, index or ActivityIndex(graph), horizons)
-    found = list(score_events(forecaster, split, on_snapshot))
+    found = list(score_events(forecaster, split))
     seconds = time.perf_counter() - begin
     return EventReport(dataset=DatasetDescription.of(graph), split=split, horizons=found, seconds=seconds)
 
 
-def score_events(
-    forecaster: RatesForecaster, split: str, on_snapshot: Callable[[int, int], None] = lambda done, of: None
-) -> Iterator[HorizonScores]:
+def score_events(forecaster: RatesForecaster, split: str) -> Iterator[HorizonScores]:
     """The scores of a forecaster's horizons over `split`.
-
-    **Arguments:** `on_snapshot`: called with how many snapshots are done, and of how many.
 
     **Raises:** DataError where no horizon ends within the data.
     """
@@ -284,8 +279,7 @@ def score_events(
     targets = [int(number) for number in evaluated_snapshots(graph, split)]
     horizons = forecaster.horizons
     tallies = {horizon: HorizonTally(index.relations) for horizon in horizons}
-    for done, target in enumerate(targets):
-        on_snapshot(done, len(targets))
+    for target in targets:
         fitting = [horizon for horizon in horizons if target + horizon <= graph.num_snapshots]
         if not fitting:
             continue
@@ -318,7 +312,6 @@ def score_events(
             tally.expected_by_relation += np.sum(by_relation, 0)
             rows = slice(int(graph.offsets[target]), int(graph.offsets[target + horizon]))
             tally.came_by_relation += np.bincount(graph.relation[rows], minlength=index.relations)
-    on_snapshot(len(targets), len(targets))
     if not any(tally.facts for tally in tallies.values()):
         raise DataError(
             f"{graph.name}: the data end {graph.num_snapshots - targets[0]} snapshots after {split} begins, before the "

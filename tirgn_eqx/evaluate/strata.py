@@ -52,8 +52,8 @@ def recurrence(graph: TemporalGraph, split: str, history_end: Column | None = No
 
 
 class _FirstOccurrence:
-    """The first snapshot of every wanted code, from codes that come a chunk at a time; one past all snapshots for a
-    code that never comes."""
+    """The first snapshot of every wanted code, from codes that come a chunk at a time; a number beyond all snapshots
+    for a code that never comes."""
 
     def __init__(self, wanted: np.ndarray):
         self._codes, self._place = np.unique(wanted, return_inverse=True)

@@ -14,12 +14,12 @@ from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.activity import ActivityIndex
 from tirgn_eqx.data.index.evidence import EvidenceIndex
-from tirgn_eqx.data.readers.load import load_graph, reading_of
 from tirgn_eqx.data.times import format_snapshot_time, parse_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.event_rates import RatesForecaster
 from tirgn_eqx.evaluate.results import Document
+from tirgn_eqx.forecast.history import check_vocabulary, load_history
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.states import MAX_QUERIES, State, state_at
 from tirgn_eqx.models import EventModel
@@ -93,12 +93,7 @@ class EventForecaster:
         metadata: Metadata | None = None,
     ):
         graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
-        sizes = (model.num_entities, model.num_relations)
-        if sizes != (graph.num_entities, graph.num_relations):
-            raise DataError(
-                f"{graph.name}: has {graph.num_entities:,} entities and {graph.num_relations:,} relations, but the "
-                f"model was trained with {sizes[0]:,} and {sizes[1]:,}; use the data that it was trained on, or retrain"
-            )
+        check_vocabulary(model, graph)
         time = None if at is None else parse_snapshot_time(graph, at)
         self.names, self.target = Names(graph), make_forecast_target(graph, time)
         self.graph, self.index = self.target.graph, ActivityIndex(self.target.graph)
@@ -113,14 +108,8 @@ class EventForecaster:
     ) -> "EventForecaster":
         """The event forecaster of a checkpoint; arguments and errors as of `Forecaster.load`."""
         model, config, metadata = load_event_model(checkpoint)
-        provenance = metadata.provenance
-        if data_path is None and not provenance:
-            raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
-        if data_path is None:
-            graph = load_graph(**provenance | load)
-        else:
-            graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
-        return cls(model, config, match_checkpoint(graph, metadata, checkpoint), at=at)
+        graph = load_history(checkpoint, metadata, data_path, load)
+        return cls(model, config, graph, at=at)
 
     @property
     def time(self) -> int | str:

@@ -5,10 +5,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
-import jax
 import jax.random as jr
 import numpy as np
 import optax
@@ -31,7 +31,8 @@ from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.tracking.logger import TrainingLogger
 from tirgn_eqx.train import events
 from tirgn_eqx.train.events import TrainingResult, make_result
-from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
+from tirgn_eqx.train.optimizer import parameter_count
+from tirgn_eqx.train.recovery import Metrics, update_if_finite
 from tirgn_eqx.train.single import RunOptions
 from tirgn_eqx.types import EventBatch
 
@@ -49,10 +50,7 @@ def make_event_step(optimizer: optax.GradientTransformation) -> EventStep:
     @jaxtyped(typechecker=beartype)
     def step(rates: EventRates, opt_state: PyTree, batch: EventBatch) -> tuple[EventRates, PyTree, Metrics]:
         loss, gradient = eqx.filter_value_and_grad(event_loss)(rates, batch)
-        updates, new_state = optimizer.update(gradient, opt_state)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-        new = eqx.apply_updates(rates, updates), new_state
-        return *select_tree(is_finite(metrics), new, (rates, opt_state)), metrics
+        return update_if_finite(optimizer, gradient, rates, opt_state, {"loss": loss})
 
     return step
 
@@ -93,7 +91,7 @@ def train_events(
         epochs_trained=fit.epoch,
         best_epoch=fit.best_epoch,
         checkpoint=path,
-        parameters=_parameter_count(model),
+        parameters=parameter_count(model),
         seconds=time.perf_counter() - begin,
     )
     result["events"] = {"valid_nll": fit.best_nll, "test": report.to_dict()}
@@ -131,7 +129,7 @@ class RatesFit:
             events.StartRecord(
                 dataset=self.index.graph.describe(),
                 config=self.config,
-                parameters=_parameter_count(rates),
+                parameters=parameter_count(rates),
                 buckets=(),
                 history={},
                 steps_per_epoch=self.steps_per_epoch,
@@ -142,7 +140,8 @@ class RatesFit:
         for epoch in range(1, self.epochs + 1):
             begin, losses = time.perf_counter(), list[Array]()
             order = np.random.default_rng((self.config.seed, epoch)).permutation(self.train)[: self.steps_per_epoch]
-            for batch in prefetch(lambda target, epoch=epoch: self._batch(target, epoch), order.tolist()):
+            build = partial(self.loader.build, end=self.train_end, epoch=epoch)
+            for batch in prefetch(build, order.tolist()):
                 rates, opt_state, metrics = step("step", rates, opt_state, batch)
                 losses.append(metrics["loss"])
                 self.steps += 1
@@ -152,7 +151,8 @@ class RatesFit:
                 if self.options.stop():
                     return False
             loss, seconds = float(np.mean(np.array(losses))), time.perf_counter() - begin
-            nll = float(np.mean([float(judge("judge", rates, batch)) for batch in self._valid_batches()]))
+            batches = prefetch(partial(self.loader.build, end=self.valid_end), self.valid.tolist())
+            nll = float(np.mean([float(judge("judge", rates, batch)) for batch in batches]))
             self.epoch, best = epoch, nll < self.best_nll
             emit(events.EpochRecord(epoch, self.epochs, loss, seconds, len(losses) / seconds, None))
             emit(events.ValidationRecord(epoch, best, {"nll": nll}))
@@ -160,13 +160,3 @@ class RatesFit:
             if best:
                 self.best, self.best_nll, self.best_epoch = rates, nll, epoch
         return True
-
-    def _batch(self, target: int, epoch: int) -> EventBatch:
-        return self.loader.build(target, self.train_end, epoch)
-
-    def _valid_batches(self) -> list[EventBatch]:
-        return [self.loader.build(int(target), self.valid_end) for target in self.valid]
-
-
-def _parameter_count(model: EventModel | EventRates) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))

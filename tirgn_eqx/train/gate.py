@@ -22,7 +22,7 @@ from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.models import Evidence, Gate, Mixture, MixtureAtTarget
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.train.events import GateRecord, OnRecord
-from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
+from tirgn_eqx.train.recovery import Metrics, update_if_finite
 from tirgn_eqx.train.step import mean_nll
 from tirgn_eqx.types import EvidenceBatch
 
@@ -52,10 +52,7 @@ def make_gate_step(optimizer: optax.GradientTransformation) -> GateStep:
         gate: Gate, opt_state: PyTree, informed: MixtureAtTarget, batch: EvidenceBatch
     ) -> tuple[Gate, PyTree, Metrics]:
         gradient, metrics = eqx.filter_grad(gate_loss, has_aux=True)(gate, informed, batch)
-        updates, new_state = optimizer.update(gradient, opt_state)
-        metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
-        new = eqx.apply_updates(gate, updates), new_state
-        return *select_tree(is_finite(metrics), new, (gate, opt_state)), metrics
+        return update_if_finite(optimizer, gradient, gate, opt_state, metrics)
 
     return step
 

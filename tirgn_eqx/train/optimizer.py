@@ -12,11 +12,11 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from tirgn_eqx.config import ModelTrainingConfig
-from tirgn_eqx.models import Model
+from tirgn_eqx.models import AnyModel, EventRates, Model
 from tirgn_eqx.nn import RunningStatistics, StaticEdges
 
 
-def trainable(model: Model) -> PyTree[bool]:
+def trainable(model: AnyModel | EventRates) -> PyTree[bool]:
     """True for every leaf that training changes: floating-point arrays (or their shapes) that are no buffers."""
 
     def mark(node: object) -> PyTree[bool]:
@@ -32,7 +32,7 @@ def _is_buffer(node: object) -> bool:
     return isinstance(node, RunningStatistics | StaticEdges)
 
 
-def parameter_count(model: Model) -> int:
+def parameter_count(model: AnyModel | EventRates) -> int:
     """Number of trained scalars."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model))))
 

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
 from tirgn_eqx.checkpoint.metadata import Settings
@@ -43,6 +44,22 @@ def select_tree(condition: Bool[Array, ""], new: T, old: T) -> T:
     """`new` where `condition` holds, else `old`; PyTrees of the same structure."""
     # A NaN in what is not chosen does no harm here, since nothing is differentiated through this.
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old) if eqx.is_array(new) else new, new, old)
+
+
+def update_if_finite(
+    optimizer: optax.GradientTransformation,
+    gradient: T,
+    model: T,
+    opt_state: PyTree,
+    metrics: Metrics,
+    parameters: PyTree | None = None,
+) -> tuple[T, PyTree, Metrics]:
+    """A model and its optimizer state after an update, or as they were where loss or gradient is not finite; and the
+    metrics with the norm of the gradient. `parameters`: for an optimizer that reads them."""
+    updates, new_state = optimizer.update(gradient, opt_state, parameters)  # pyright: ignore[reportArgumentType]
+    metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
+    new = eqx.apply_updates(model, updates), new_state
+    return *select_tree(is_finite(metrics), new, (model, opt_state)), metrics
 
 
 def is_skipped(metrics: HostMetrics) -> bool:

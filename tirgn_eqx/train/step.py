@@ -27,7 +27,7 @@ from tirgn_eqx.nn.segments import segment_sum
 from tirgn_eqx.runtime.meshes import as_placed, everywhere, is_entity_table, split
 from tirgn_eqx.train.optimizer import trainable
 from tirgn_eqx.train.precision import Precision, cast_for_compute
-from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree
+from tirgn_eqx.train.recovery import Metrics, is_finite, select_tree, update_if_finite
 from tirgn_eqx.types import Answers, Batch, EntityRows, EvidenceBatch, Queries, Scalar
 
 # `Any`: a model, its optimizer state and a batch, all of one family, see `TrainingFamily`.
@@ -264,9 +264,6 @@ def make_evidence_step(optimizer: optax.GradientTransformation) -> Step:
         trained = trainable(model)
         # `filter_grad` differentiates every floating-point array, the degrees of static edges included.
         gradient = eqx.filter(gradient, trained)
-        updates, new_state = optimizer.update(gradient, opt_state, eqx.filter(model, trained))  # pyright: ignore
-        metrics = metrics | {"gradient_norm": optax.tree.norm(gradient)}
-        new = eqx.apply_updates(model, updates), new_state
-        return *select_tree(is_finite(metrics), new, (model, opt_state)), metrics
+        return update_if_finite(optimizer, gradient, model, opt_state, metrics, eqx.filter(model, trained))
 
     return step

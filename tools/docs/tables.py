@@ -161,9 +161,7 @@ def accuracy(records: list[Document]) -> str:
     for dataset in DATASETS:
         for model in ("tirgn", "regcn", "evidence", *WITH_EVIDENCE):
             published = PUBLISHED.get(model, {}).get(dataset)
-            kinds = [
-                kind for kind in ("exact", "fast", "narrow", "other", "evidence") if (dataset, model, kind) in ours
-            ]
+            kinds = [kind for kind in KINDS if (dataset, model, kind) in ours]
             for kind in kinds:
                 for record in ours[dataset, model, kind]:
                     found = figures(record["result"]["test"]["entity"], published)

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.index.evidence import LEAST_STRENGTH, NEVER, PLAIN_FEATURES, SCALE, Cutoff, plain_features
-from tirgn_eqx.data.index.occurrences import HALF_LIVES, Occurrences, build_occurrences
-from tirgn_eqx.errors import DataError
+from tirgn_eqx.data.index.evidence import NEVER_ACTIVE, PLAIN_FEATURES, SCALE, Cutoff, check_numbering, plain_features
+from tirgn_eqx.data.index.occurrences import Occurrences, build_occurrences, count_first
 
 Ids = Int64[np.ndarray, " row"]
 OWN_FEATURES = PLAIN_FEATURES + 4  # of a fact or a pair itself
@@ -26,7 +25,11 @@ PAIR_FEATURES = OWN_FEATURES + 1 + 3 * PLAIN_FEATURES + WORLD_FEATURES
 SUBJECT_FEATURES = 2 * PLAIN_FEATURES + 1 + WORLD_FEATURES
 # Of a relation of unseen pairs: its activity and the number of its pairs.
 RELATION_FEATURES = PLAIN_FEATURES + 1
-_NEVER_ACTIVE = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
+# Of a week in days, a day in hours, half hours and quarter hours, and a week in hours; longer ones are no period of an
+# event stream that lasts a year.
+CANDIDATE_PERIODS = (7.0, 24.0, 48.0, 96.0, 168.0, 336.0, 672.0)
+MAX_PERIODS = 2
+LEAST_EXPLAINED = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,7 @@ class ActivityIndex:
 
     def __init__(self, graph: TemporalGraph):
         self.graph, self.entities, self.relations = graph, graph.num_entities, graph.num_relations
-        if self.entities**2 * self.relations * graph.num_snapshots >= 2**63:
-            raise DataError(
-                f"{graph.name}: {self.entities:,} entities, {self.relations:,} relations and "
-                f"{graph.num_snapshots:,} snapshots are too many to index; use a coarser granularity"
-            )
+        check_numbering(graph, self.relations)
         self.clock: np.ndarray = graph.time_index - graph.time_index[0]
         s, r, o = (ids.astype(np.int64) for ids in (graph.subject, graph.relation, graph.object))
         time = graph.snapshot.astype(np.int64)
@@ -76,25 +75,13 @@ class ActivityIndex:
 
     # --- what is known before a cutoff, and what happened after it ---------------------------------------------------
 
-    @cached_property
-    def _facts_by_first(self) -> tuple[Ids, Ids]:
-        order = np.argsort(self.fact.first_snapshot, kind="stable")
-        return order, self.fact.first_snapshot[order]
-
-    @cached_property
-    def _pairs_by_first(self) -> tuple[Ids, Ids]:
-        order = np.argsort(self.pair.first_snapshot, kind="stable")
-        return order, self.pair.first_snapshot[order]
-
     def known_facts(self, before: int) -> Ids:
         """The positions of the facts that occurred before snapshot `before`, in the order in which they first did."""
-        order, first = self._facts_by_first
-        return order[: np.searchsorted(first, before)]
+        return self.fact.known_before(before)
 
     def known_pairs(self, before: int) -> Ids:
         """The positions of the pairs that occurred before snapshot `before`, in the order in which they first did."""
-        order, first = self._pairs_by_first
-        return order[: np.searchsorted(first, before)]
+        return self.pair.known_before(before)
 
     def happened(self, begin: int, end: int) -> tuple[Happened, Happened, Happened]:
         """(known facts, pairs with novel facts, unseen pairs) of the snapshots from `begin` to before `end`."""
@@ -113,8 +100,7 @@ class ActivityIndex:
 
     def num_new_facts(self, begin: int, end: int) -> int:
         """How many distinct facts occurred for the first time in the snapshots from `begin` to before `end`."""
-        first = self._facts_by_first[1]
-        return int(np.searchsorted(first, end) - np.searchsorted(first, begin))
+        return self.fact.num_known(end) - self.fact.num_known(begin)
 
     # --- features ------------------------------------------------------------------------------------------------
 
@@ -186,7 +172,7 @@ class ActivityIndex:
         """The plain features of any keys; of those that never occurred as if it were very long ago."""
         row = index.last(index.group(key), cutoff.before)
         features = plain_features(index, np.maximum(row, 0), cutoff.now)
-        return np.where(row[:, None] >= 0, features, _NEVER_ACTIVE)
+        return np.where(row[:, None] >= 0, features, NEVER_ACTIVE)
 
     def _world(self, rows: int, cutoff: Cutoff) -> np.ndarray:
         """How much happens at all, and how long the history is."""
@@ -208,9 +194,7 @@ class ActivityIndex:
         return np.sort(self.pair.key % self.relations * len(self.clock) + self.pair.first_snapshot)
 
     def _num_before(self, first: np.ndarray, keys: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-        """How many of `first`, ascending key * snapshots + first snapshot, each key has before the cutoff."""
-        base = keys * len(self.clock)
-        return np.searchsorted(first, base + cutoff.before) - np.searchsorted(first, base)
+        return count_first(first, keys, cutoff.before, len(self.clock))
 
 
 def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
@@ -239,13 +223,6 @@ def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
         found.append(best[1])
         rest = best[2]
     return tuple(sorted(found))
-
-
-# Of a week in days, a day in hours, half hours and quarter hours, and a week in hours; longer ones are no period of an
-# event stream that lasts a year.
-CANDIDATE_PERIODS = (7.0, 24.0, 48.0, 96.0, 168.0, 336.0, 672.0)
-MAX_PERIODS = 2
-LEAST_EXPLAINED = 0.05
 
 
 def phases(clock: Float[np.ndarray, " time"], periods: tuple[float, ...]) -> Float[np.ndarray, "time wave"]:

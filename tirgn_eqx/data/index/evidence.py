@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from tirgn_eqx.data.graph import TemporalGraph, both_directions
-from tirgn_eqx.data.index.occurrences import HALF_LIVES, Occurrences, build_occurrences, find, ranges
+from tirgn_eqx.data.index.occurrences import HALF_LIVES, Occurrences, build_occurrences, count_first, find, ranges
 from tirgn_eqx.errors import DataError
 
 SCALE = np.float32(0.3)  # brings logarithms of ages and counts near to 1
@@ -22,6 +22,17 @@ CONTEXT_FEATURES = 5 + 2 * PLAIN_FEATURES
 # A strength fades towards 0; the floor keeps its logarithm finite.
 LEAST_STRENGTH = 0.01
 NEVER = 1000.0  # age, in steps, of what never happened
+# `plain_features` of what never happened: no events (log1p(0) is log(1)), and strengths that have faded to 0.
+NEVER_ACTIVE = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
+
+
+def check_numbering(graph: TemporalGraph, relations: int) -> None:
+    """**Raises:** DataError unless every (triple of `relations`, snapshot) has a number of 63 bits, as indexes sort."""
+    if graph.num_entities**2 * relations * graph.num_snapshots >= 2**63:
+        raise DataError(
+            f"{graph.name}: {graph.num_entities:,} entities, {graph.num_relations:,} relations and "
+            f"{graph.num_snapshots:,} snapshots are too many to index; use a coarser granularity"
+        )
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,7 @@ class EvidenceIndex:
         self.graph: TemporalGraph = graph
         self.entities: int = graph.num_entities
         self.rel2: int = 2 * graph.num_relations
-        # Building sorts key * snapshots + snapshot as one int64, and triples have the largest keys.
-        if self.entities**2 * self.rel2 * graph.num_snapshots >= 2**63:
-            raise DataError(
-                f"{graph.name}: {self.entities:,} entities, {graph.num_relations:,} relations and "
-                f"{graph.num_snapshots:,} snapshots are too many to index; use a coarser granularity"
-            )
+        check_numbering(graph, self.rel2)
         self.clock: np.ndarray = graph.time_index - graph.time_index[0]
         s, q, o = both_directions(graph)
         time = np.concatenate([graph.snapshot, graph.snapshot]).astype(np.int64)
@@ -129,16 +135,11 @@ class EvidenceIndex:
 
     def num_popular(self, relations: np.ndarray, cutoff: Cutoff) -> int:
         """The number of distinct (relation, object) in the history of `relations`."""
-        return int(self._num_first(self._first_of_popular, relations, cutoff).sum())
+        return int(count_first(self._first_of_popular, relations, cutoff.before, len(self.clock)).sum())
 
     def num_objects(self, subjects: np.ndarray, relations: np.ndarray, cutoff: Cutoff) -> np.ndarray:
         """int64: with how many distinct objects each subject had the relation."""
-        return self._num_first(self._first_of_objects, subjects * self.rel2 + relations, cutoff)
-
-    def _num_first(self, first: np.ndarray, keys: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-        """How many of `first`, ascending key * num_snapshots + first snapshot, each key has before the cutoff."""
-        base = keys * len(self.clock)
-        return np.searchsorted(first, base + cutoff.before) - np.searchsorted(first, base)
+        return count_first(self._first_of_objects, subjects * self.rel2 + relations, cutoff.before, len(self.clock))
 
     @cached_property
     def _first_of_pairs(self) -> np.ndarray:
@@ -228,8 +229,7 @@ class EvidenceIndex:
         active = row >= 0
         out = np.empty((len(entities), PLAIN_FEATURES), np.float32)
         out[active] = plain_features(self.subject, row[active], cutoff.now)
-        # As `plain_features`: age NEVER, no events (log1p(0) is log(1)), and strengths that have faded to 0.
-        out[~active] = np.log(np.array([NEVER, 1, *[LEAST_STRENGTH] * len(HALF_LIVES)], np.float32)) * SCALE
+        out[~active] = NEVER_ACTIVE
         return out
 
     # --- evidence about relations and about all entities -------------------------------------------------------

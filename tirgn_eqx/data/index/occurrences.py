@@ -62,6 +62,19 @@ class Occurrences:
         """int64: in how many snapshots each group had occurred up to its row in `rows`."""
         return rows - self.start[groups] + 1
 
+    @cached_property
+    def _by_first(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.first_snapshot, kind="stable")
+        return order, self.first_snapshot[order]
+
+    def known_before(self, before: int) -> np.ndarray:
+        """int64: the groups that occurred before snapshot `before`, in the order in which they first did."""
+        return self._by_first[0][: self.num_known(before)]
+
+    def num_known(self, before: int) -> int:
+        """How many groups occurred before snapshot `before`."""
+        return int(np.searchsorted(self._by_first[1], before))
+
     def age(self, rows: np.ndarray, now: float) -> np.ndarray:
         """float32: steps from `rows` to `now`."""
         # Subtracted in float64: times of a long clock may have more digits than float32 holds, ages rarely do.
@@ -71,6 +84,13 @@ class Occurrences:
         """float32 `(row, half_life)`: the strengths of `rows`, faded further until `now`."""
         assert self.strength is not None
         return self.strength[rows] * np.exp2(-self.age(rows, now)[:, None] / np.array(HALF_LIVES, np.float32))
+
+
+def count_first(first: np.ndarray, keys: np.ndarray, before: int, num_snapshots: int) -> np.ndarray:
+    """int64: how many of `first`, ascending key * num_snapshots + first snapshot, each key has before snapshot
+    `before`."""
+    base = keys * num_snapshots
+    return np.searchsorted(first, base + before) - np.searchsorted(first, base)
 
 
 def find(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
