@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import facts_of, with_facts
+from tests.helpers import facts_of, make_graph, with_facts
 from tirgn_eqx import simulate
 from tirgn_eqx.checkpoint.models import load_event_model, load_model
 from tirgn_eqx.config import EventTrainingConfig, EvidenceTrainingConfig
 from tirgn_eqx.data.index.activity import ActivityIndex
-from tirgn_eqx.errors import CheckpointError, ConfigError
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DivergedError
 from tirgn_eqx.evaluate.event_rates import RatesForecaster
 from tirgn_eqx.forecast.events import EventForecaster
 from tirgn_eqx.train.api import train_tirgn
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ci
 
 @pytest.fixture(scope="module")
 def graph():
-    return simulate(num_days=120).graph
+    return simulate(num_days=200).graph
 
 
 def config_of(tmp_path, **changes):
@@ -111,6 +111,30 @@ def test_facts_are_forecast_by_name(graph, trained):
     assert lifts == sorted(lifts, reverse=True) and lifts[0] > 1
     with pytest.raises(ConfigError, match="at least 1"):
         forecaster.events(horizon=0)
+
+
+def test_data_without_a_split_to_select_or_to_judge_by_are_refused_before_anything_is_trained(graph, tmp_path):
+    for split, number in (("valid", 1), ("test", 2)):
+        kept = facts_of(graph)[graph.split != number]
+        valid, test = (int(np.argmax(graph.split[graph.split != number] >= one)) for one in (1, 2))
+        part = make_graph(
+            kept,
+            num_entities=graph.num_entities,
+            num_relations=graph.num_relations,
+            valid=valid if number == 2 else None,
+            test=test if number == 1 else None,
+        )
+        if number == 1:
+            part = dataclasses.replace(part, split=np.where(part.split > 0, 2, 0).astype(np.int8))
+        with pytest.raises(DataError, match=f"the {split} split has no snapshot with a past"):
+            train_tirgn(part, config_of(tmp_path), tmp_path / "models")
+        assert not list((tmp_path / "models").glob("*.npz"))
+
+
+def test_a_training_that_diverges_says_so_and_keeps_nothing(graph, tmp_path):
+    with pytest.raises(DivergedError, match="smaller --lr"):
+        train_tirgn(graph, config_of(tmp_path, learning_rate=1e30), tmp_path / "models")
+    assert not list((tmp_path / "models").glob("*.npz"))
 
 
 def test_what_events_do_not_take_is_refused(graph, tmp_path):
