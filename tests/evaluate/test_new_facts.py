@@ -43,7 +43,6 @@ def test_a_sample_stands_for_all_facts_that_could_come_and_those_that_came_are_a
     assert 0 < found.sampled <= 1000
     # The sample draws a few hundred facts with replacement, so that sums over it are off by a few percent.
     assert found.expected == pytest.approx(probability.sum(), rel=0.05)
-    assert found.skill == pytest.approx(1 - ((probability - came) ** 2).sum() / came.sum(), abs=0.01)
     above = probability[came][:, None] > probability[~came]
     ties = probability[came][:, None] == probability[~came]
     assert found.auc == pytest.approx((above + ties / 2).mean(), abs=0.03)
@@ -56,5 +55,4 @@ def test_a_tally_of_two_snapshots_by_hand():
     found = tally.scores()
     assert (found.facts, found.occurred, found.sampled) == (26, 1, 3)
     assert found.expected == 0.5 + 10 * 0.75 + 5 * 0.125
-    assert found.skill == pytest.approx(1 - (0.25 + 10 * (0.25**2 + 0.25) + 5 * 0.125**2))
     assert found.auc == (10 + 10 / 2 + 5) / 25

@@ -21,15 +21,13 @@ class NewFactScores(Document):
 
     - `facts`, `occurred`: how many could come over all snapshots, and how many did; `sampled`: of those that did not.
     - `expected`: the sum of their probabilities, estimated from the sample.
-    - `skill`: Brier skill against forecasting that none comes; `auc`: the probability that one that came was given a
-      higher probability than one that did not.
+    - `auc`: the probability that one that came was given a higher probability than one that did not.
     """
 
     facts: int
     occurred: int
     sampled: int
     expected: float
-    skill: float
     auc: float
 
 
@@ -93,12 +91,10 @@ class NewFactTally:
         below = np.concatenate([[0.0], np.cumsum(weight[order])])
         low, high = (np.searchsorted(others[order], came, side) for side in ("left", "right"))
         wins = (below[low] + below[high]) / 2
-        brier = float(((1 - came) ** 2).sum() + (weight * others**2).sum())
         return NewFactScores(
             facts=self.facts,
             occurred=len(came),
             sampled=len(others),
             expected=float(came.sum() + (weight * others).sum()),
-            skill=1 - float(ratio(brier, float(len(came)))),
             auc=float(ratio(float(wins.sum()), float(len(came) * weight.sum()))),
         )
