@@ -19,7 +19,7 @@ from tirgn_eqx.models.event_rates import EventRates, ExpectedCounts, at_least_on
 from tirgn_eqx.types import ActivityRows, Horizons
 
 ROWS = 2**15  # rows that are computed at once; every batch is padded to as many, so that one shape is compiled
-LEVEL_SNAPSHOTS = 14  # before the target, whose events tell the level: two weeks of days
+LEVEL_SNAPSHOTS = 7  # before the target, whose events tell the level: a week of days, whatever its weekdays
 LEVEL_ROWS = 2**13  # facts, and pairs, of each of them that are counted, spread evenly
 SMOOTHING = 0.1  # events that every object is taken to have had with a relation, where no model ranks objects
 PRIOR_EVENTS = 50.0  # as many events at the model's own level are added, so that few real ones change little

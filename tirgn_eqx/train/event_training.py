@@ -43,6 +43,7 @@ LEAST_HISTORY = 0.1  # of the train split that comes before its first target
 GRAD_CLIP = 1.0
 MAX_SKIPPED = 10  # non-finite steps of an epoch
 LEAST_EPOCHS, LEAST_STEPS = 6, 1200  # where `epochs` is 0
+PATIENCE = 10  # epochs without a better likelihood on valid, as data of a few snapshots soon have
 
 EventStep = Callable[[EventRates, PyTree, EventBatch], tuple[EventRates, PyTree, Metrics]]
 CompiledStep = Callable[[str, EventRates, PyTree, EventBatch], tuple[EventRates, PyTree, Metrics]]
@@ -97,6 +98,7 @@ def train_events(
         checkpoint=path,
         parameters=parameter_count(model),
         skipped_steps=fit.skipped,
+        early_stopped=fit.epoch < fit.epochs,
         seconds=time.perf_counter() - begin,
     )
     result["events"] = {"valid_nll": fit.best_nll, "test": report.to_dict()}
@@ -158,6 +160,8 @@ class RatesFit:
             logger.log_metrics({"train/loss": loss, "eval/nll": nll, "system/epoch_duration_s": seconds}, self.steps)
             if best:
                 self.best, self.best_nll, self.best_epoch = rates, nll, epoch
+            elif epoch - self.best_epoch >= PATIENCE:
+                break
         if not self.best_epoch:
             raise DivergedError(
                 f"no likelihood on valid was finite in {self.epochs} epochs; train again with a smaller --lr (now "
