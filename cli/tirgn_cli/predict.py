@@ -192,10 +192,8 @@ def _check(
     given = [part for part, name in zip(PARTS, query) if name is not None]
     for option in ("horizon", "by"):
         if option in more and not facts and (queries is None or option == "by"):
-            also = ", or --queries of whole facts" if option == "horizon" else ""
-            raise ConfigError(
-                f"--{option}: only with --facts N{also}, and an event model; give --facts, or leave it out"
-            )
+            also = " or --queries of whole facts" if option == "horizon" else ""
+            raise ConfigError(f"--{option}: only with --facts N{also}, of an event model; give that, or leave it out")
     if "top" in more and facts:
         raise ConfigError("--top: the answers to a query; --facts N says how many facts, leave --top out")
     if queries is not None or facts:

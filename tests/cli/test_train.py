@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.cli_helpers import measured
 from tirgn_cli.train import save_config
+from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.config import TiRGNTrainingConfig, config_from_dict, read_config
 
 
@@ -35,8 +36,10 @@ def test_a_mixture_takes_the_family_of_the_structure_that_is_given(run, trained,
     words = ("--data-path", place / "tiny", "--history", "evidence", "--quiet", "--epochs", "0", "--set", "epochs=0")
     given = ("--structure", measured(result)["checkpoint"], "--set", "evidence.epochs=0")
     places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
-    run("train", *words, *given, *places)
+    made = run("train", *words, *given, *places)
+    assert made.exit_code == 0, made.output
     assert read_config(tmp_path / "models" / "config.toml")["structure"]["family"] == "tirgn"
+    assert load_checkpoint(tmp_path / "models" / "tirgn_best.npz").metadata["model_type"] == "tirgn-evidence"
     refused = run("train", *words, *given, *places, "--model", "regcn")
     assert refused.exit_code == 1 and "type 'tirgn', not 'regcn'" in refused.stderr
 
