@@ -193,23 +193,20 @@ class EventForecaster:
         # A fact is at most as probable as it would be if it were all of its pair, and did not come in bursts.
         if -np.expm1(-found.mean[0, 0]) < best.least:
             return False
-        share = self.shares.rows(subject, relation)
-        objects = np.arange(self.index.entities) if object is None else np.array([object])
-        share = share[:, objects] if object is not None else share
-        probability = probability_of_share(found, share).ravel()
-        places = np.flatnonzero((probability > 0) & (probability >= best.least))
-        row, column = np.divmod(places, len(objects))
+        expected, objects = self.shares.rows(subject, relation), np.arange(self.index.entities)
+        if object is not None:
+            expected, objects = expected[:, [object]], np.array([object])
+        expected *= found.mean[:, :1]
+        # Those alone that the same bound lets through, a bit below it for its rounding.
+        bound = -np.log1p(-best.least) * (1 - 1e-9) if best.least < 1 else np.inf
+        row, column = np.divmod(np.flatnonzero((expected > 0) & (expected >= bound)), len(objects))
+        some, expected = rows_of(found, row), expected[row, column]
+        probability = probability_of_share(some, (expected / some.mean[:, 0])[:, None])[:, 0]
         ids = (subject[row] * self.index.relations + relation[row]) * self.index.entities + objects[column]
-        chosen = largest(probability[places], ids, best.number)
-        places, row, column = places[chosen], row[chosen], column[chosen]
-        rows = FactRows(
-            subject[row],
-            relation[row],
-            objects[column],
-            share[row, column] * found.mean[row, 0],
-            probability[places],
-            np.full(len(places), KINDS.index(kind)),
-        )
+        chosen = largest(probability, ids, best.number)
+        row, column = row[chosen], column[chosen]
+        kinds = np.full(len(chosen), KINDS.index(kind))
+        rows = FactRows(subject[row], relation[row], objects[column], expected[chosen], probability[chosen], kinds)
         best.add(rows, rows.probability)
         return True
 
