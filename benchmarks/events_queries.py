@@ -99,7 +99,8 @@ def main() -> None:
     read = {"num_days": args.num_days, "granularity": args.granularity}
     graph = load_graph(args.data_path, **{name: value for name, value in read.items() if value is not None})
     seed, sizes = args.seed or 0, (100, 300) if args.quick else (1_000, 30_000)
-    evidence = EvidenceTrainingConfig(**{"embedding_dim": 4, "evidence_heads": 2} if args.quick else {})
+    evidence = EvidenceTrainingConfig()
+    evidence = evidence.replace(embedding_dim=4, evidence_heads=2) if args.quick else evidence
     result: common.Document = {"horizon": HORIZON}
     for name, base in (("rates", None), ("rates with evidence", evidence)):
         note(name)

@@ -139,8 +139,8 @@ class EventForecaster:
                 chosen &= True if one is None else part == one
             if chosen.any():
                 found = self.rates.known(some[chosen], self.target.target, (horizon,))
-                kind = np.zeros(int(chosen.sum()), np.int64)
-                yield FactRows(*(part[chosen] for part in ids), found.mean[:, 0], found.probability[:, 0], kind)
+                s, r, o = (part[chosen] for part in ids)
+                yield FactRows(s, r, o, found.mean[:, 0], found.probability[:, 0], np.zeros(len(s), np.int64))
 
     def _add_novel(self, best: BestFacts, wanted: Wanted, horizon: int) -> None:
         """Add facts of known pairs with objects that are new to them."""
@@ -250,7 +250,8 @@ class EventForecaster:
         rows = FactRows(s, r, o, expected, probability, kind)
         usual = self._usual(rows, horizon)
         usual = np.where(usual > 0, usual, np.nan)
-        kinds = [KINDS[one] for one in kind.tolist()]
+        places: list[int] = kind.tolist()
+        kinds: list[Kind] = [KINDS[place] for place in places]
         return EventProbabilities(s, r, o, kinds, probability, expected, usual, expected / usual)
 
     def _ids(self, kind: Literal["entity", "relation"], given: NamesOrIds) -> Int64[np.ndarray, " row"]:
