@@ -93,12 +93,10 @@ def make_event_table(title: str, horizons: Sequence[Mapping[str, Any]]) -> Table
 
 def describe_events(found: Mapping[str, Any]) -> str:
     """The scores of one horizon in a line, from the document of `HorizonScores`."""
-    # A short split has no interval.
-    interval = found.get("skill_interval")
-    between = "" if interval is None else " ({:.1f} to {:.1f})".format(*(100 * bound for bound in interval))
+    low, high = found["skill_interval"]
     skill, came = 100 * found["skill"], 100 * found["totals"]["all"]
     return (
-        f"within {found['horizon']}: Brier skill {skill:.1f} %{between} against "
+        f"within {found['horizon']}: Brier skill {skill:.1f} % ({100 * low:.1f} to {100 * high:.1f}) against "
         f"{found['best_baseline']}, calibration error {100 * found['ece']:.2f} points, {came:.0f} % of the expected "
         "events came"
     )
