@@ -220,6 +220,15 @@ Model = Annotated[
         panel=MODEL,
     ),
 ]
+TunedModel = Annotated[
+    str | None,
+    choice(
+        choices=("tirgn", "regcn", "evidence"),
+        help="the model to tune: TiRGN, its predecessor RE-GCN, or evidence, which sums intensities of past events "
+        "(default: the model of --preset, otherwise tirgn)",
+        panel=MODEL,
+    ),
+]
 HistoryLen = Annotated[int | None, setting("history_len", panel=MODEL)]
 History = Annotated[
     str | None,

@@ -5,12 +5,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from tests.helpers import make_graph, random_graph
+from tests.helpers import facts_of, make_graph, random_graph, with_facts
 from tirgn_eqx.config import EventTrainingConfig
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.index.activity import ActivityIndex
 from tirgn_eqx.evaluate import event_rates
-from tirgn_eqx.evaluate.event_rates import SMOOTHING, Expected, RatesForecaster
+from tirgn_eqx.evaluate.event_rates import SMOOTHING, Expected, RatesForecaster, popular_share
 from tirgn_eqx.models import EventRates
 
 HORIZONS = (1, 4)
@@ -42,16 +42,22 @@ def test_a_part_of_a_row_comes_as_often_as_by_simulation():
     assert 1 - np.prod(1 - expected.of_share(share)) > float(expected.probability[0, 0]) + 0.05
 
 
-def test_shares_of_new_objects_are_how_often_the_relation_had_them(index, model):
+@pytest.mark.parametrize("loops", [True, False])
+def test_shares_of_new_objects_are_how_often_the_relation_had_them(index, loops):
+    """Of itself an entity is an object only where the data have such facts."""
+    if not loops:
+        rows = facts_of(index.graph)
+        index = ActivityIndex(with_facts(index.graph, rows[rows[:, 0] != rows[:, 2]]))
     graph, target = index.graph, 9
+    assert index.has_loops(target) == loops
     facts = [tuple(map(int, row)) for row in zip(graph.subject, graph.relation, graph.object, graph.snapshot)]
     before = [fact[:3] for fact in facts if fact[3] < target]
+    every = np.arange(index.entities)
     for s in range(index.entities):
         for r in range(index.relations):
-            weight = np.array([SMOOTHING + sum(fact[1:] == (r, o) for fact in before) for o in range(index.entities)])
-            weight *= [(s, r, o) not in before for o in range(index.entities)]
-            pair = np.full(index.entities, s * index.relations + r)
-            found = RatesForecaster(model, index, HORIZONS).popular_share(pair, np.arange(index.entities), target)
+            weight = np.array([SMOOTHING + sum(fact[1:] == (r, o) for fact in before) for o in every])
+            weight *= [(s, r, o) not in before and (loops or s != o) for o in every]
+            found = popular_share(index, np.full(len(every), s * index.relations + r), every, target)
             assert found == pytest.approx(weight / weight.sum())
 
 

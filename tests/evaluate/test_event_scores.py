@@ -31,9 +31,6 @@ class Stub(RatesForecaster):
         mean = np.full((len(pairs), len(self.horizons)), 1 / len(pairs))
         return Expected(mean, np.full(len(pairs), 1e9))
 
-    def popular_share(self, pair, object, target):
-        return np.full(len(pair), 0.25)
-
     def unseen(self, target, horizons=None, level=None):
         total = np.full((self.index.relations, len(self.horizons)), 0.5 / self.index.relations)
         return UnseenFactors(np.zeros(self.index.entities), np.log(total), total)

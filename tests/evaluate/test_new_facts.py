@@ -5,21 +5,21 @@ import pytest
 
 from tests.helpers import random_graph
 from tirgn_eqx.data.index.activity import ActivityIndex
+from tirgn_eqx.evaluate import new_facts
 from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster
 from tirgn_eqx.evaluate.new_facts import NewFactSample, NewFactTally
 
 
 class Stub(RatesForecaster):
-    """Shares that grow with the number of the object."""
+    """No rates: those of novel facts are given."""
 
     def __init__(self, index):
         self.index = index
 
-    def popular_share(self, pair, object, target):
-        return (object + 1) / 100
 
-
-def test_a_sample_stands_for_all_facts_that_could_come_and_those_that_came_are_all_there():
+def test_a_sample_stands_for_all_facts_that_could_come_and_those_that_came_are_all_there(monkeypatch):
+    """With shares that grow with the number of the object."""
+    monkeypatch.setattr(new_facts, "popular_share", lambda index, pair, object, target: (object + 1) / 100)
     index = ActivityIndex(random_graph(8, num_entities=9, num_times=12, facts=9))
     target, end = 6, 10
     pairs = index.known_pairs(target)

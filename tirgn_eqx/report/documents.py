@@ -58,11 +58,18 @@ class DatasetSummary(_Document):
     left_out: dict[str, Count] = {}
 
 
-class BestMetrics(_Document):
-    """The epoch that a checkpoint was written after, and its validation metrics."""
+class BestEpoch(_Document):
+    """The epoch that a checkpoint was written after."""
 
     epoch: Count | None = None
+
+
+class BestMetrics(BestEpoch):
+    """The epoch and its validation metrics; `events`: where they are of the base of an event model, the epoch of the
+    rates, whose training the logs beside it are of."""
+
     validation: Annotated[RankMetrics, _EMPTY_FOR_NULL] = RankMetrics()
+    events: BestEpoch | None = None
 
 
 class CheckpointSummary(_Document):

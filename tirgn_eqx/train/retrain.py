@@ -18,7 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
-from tirgn_eqx.checkpoint.models import load_model, save_calibration
+from tirgn_eqx.checkpoint.models import load_any_model, load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import align_with_state
 from tirgn_eqx.config import TrainingConfig
@@ -32,7 +32,7 @@ from tirgn_eqx.evaluate.bootstrap import bootstrap_interval
 from tirgn_eqx.evaluate.calibrate import Calibration, fit_temperature
 from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel, compare
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Model, build_model
+from tirgn_eqx.models import EventModel, Model, build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.staged import remove_states
@@ -65,12 +65,12 @@ def read_predecessor(path: str | Path) -> Predecessor:
     **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, which new data are
     matched by, or with a static graph, whose words have none.
     """
-    model, config, metadata = load_model(path)
-    if metadata.model_type != config.model_type:
-        raise ConfigError(
-            f"{path}: holds an event model, which is not retrained; retrain the checkpoint that it was added to, and "
-            "add it again with `tirgn train --events`"
-        )
+    model, config, metadata = load_any_model(path)
+    if isinstance(model, EventModel):
+        again = "train anew with `tirgn train --model events`"
+        if model.base is not None:
+            again = "retrain the checkpoint that it was added to, and add it again with `tirgn train --events`"
+        raise ConfigError(f"{path}: holds an event model, which is not retrained; {again}")
     file = checkpoint_path(path)
     names: list[list[str]] = []
     for kind, known in (("entities", metadata.entities), ("relations", metadata.relations)):
