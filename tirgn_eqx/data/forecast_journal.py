@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -71,7 +71,7 @@ class KnownData(_Part):
     sha256: str
     facts: int
     last: Time
-    provenance: dict[str, object] = {}
+    provenance: dict[str, Any] = {}
 
 
 class Selection(_Part):

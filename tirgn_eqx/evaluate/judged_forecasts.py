@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from tirgn_eqx.data.forecast_journal import JournalLine
-from tirgn_eqx.evaluate.event_scores import FLOOR, EventReliabilityBin, RuleTally, skill_interval
+from tirgn_eqx.evaluate.event_tally import FLOOR, EventReliabilityBin, RuleTally, skill_interval
 from tirgn_eqx.evaluate.results import Document
 
-Interval = tuple[float, float]
+Interval = list[float]
 Name = TypeVar("Name", int, str)
 
 
@@ -25,7 +25,7 @@ class ForecastScores(Document):
     - `events`, `expected`: how often the facts came in all, and how often they were expected to.
     - `brier`, `log_score`: means, the latter in nats; lower is better.
     - `skill`: 1 - Brier / Brier of the usual rate, None where the latter is 0; `skill_interval`: of it, 95 % of a
-      bootstrap over target times, None for a single one.
+      bootstrap over runs of target times that are as long as a horizon, None for less than two of them.
     """
 
     name: int | str
@@ -55,7 +55,7 @@ class RuleComparison(Document):
 class JudgedForecasts:
     """Forecasts with what came of them, `(forecast,)` each.
 
-    **Arguments:** `begin`: the target time, by which they are drawn for intervals; `probability`, `expected`: of the
+    **Arguments:** `begin`: the target time, by which intervals draw them; `probability`, `expected`: of the
     forecasts; `usual`: the probability by the usual rate, of a Poisson number; `events`: how often each fact came.
     """
 
@@ -119,17 +119,16 @@ class JudgedForecasts:
         """The skill against the probabilities of a rule."""
         ours, theirs = _squares(self.probability, self.came), _squares(rule, self.came)
         targets, place = np.unique(self.begin, return_inverse=True)
-        ratio, interval = _quotient(float(ours.sum()), float(theirs.sum())), None
-        if ratio is not None and len(targets) > 1:
-            by_target = [np.bincount(place, squares, len(targets)) for squares in (ours, theirs)]
-            low, high = skill_interval(by_target[0], by_target[1])
-            # NaN where a draw holds only targets whose facts the rule knew for certain.
-            interval = (low, high) if np.isfinite([low, high]).all() else None
+        ratio = _quotient(float(ours.sum()), float(theirs.sum()))
+        # Horizons of targets that are less than one apart overlap.
+        length = max(line.end - line.begin for line in self.lines)
+        block = int((np.searchsorted(targets, targets + length) - np.arange(len(targets))).max())
+        by_target = [np.bincount(place, squares, len(targets)) for squares in (ours, theirs)]
         return RuleComparison(
             brier=float(theirs.mean()),
             log_score=_log_score(rule, self.came),
             skill=None if ratio is None else 1 - ratio,
-            skill_interval=interval,
+            skill_interval=skill_interval(by_target[0], by_target[1], block),
         )
 
     def reliability(self) -> tuple[float, list[EventReliabilityBin]]:

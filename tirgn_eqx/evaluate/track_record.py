@@ -5,20 +5,22 @@ then it waits. A fact with a name that the data do not have did not come in them
 have been changed. Forecasts of times that the model was trained on or selected by prove nothing and are left out.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tirgn_eqx.data.forecast_journal import JournalLine, Selection, Time, read_journal
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.outcomes import count_occurrences, names_of
+from tirgn_eqx.data.readers.load import load_graph, reading_of, simulated
 from tirgn_eqx.data.times import DAY, format_snapshot_time, to_text
-from tirgn_eqx.errors import DataError, shown
-from tirgn_eqx.evaluate.event_scores import EventReliabilityBin
+from tirgn_eqx.errors import DataError, DataWarning, shown
+from tirgn_eqx.evaluate.event_tally import EventReliabilityBin
 from tirgn_eqx.evaluate.judged_forecasts import ForecastScores, JudgedForecasts, RuleComparison
 from tirgn_eqx.evaluate.results import DatasetDescription, Document
 
@@ -96,6 +98,10 @@ class TrackRecord(Document):
     selections: list[ForecastScores]
     models: list[ModelScores]
     drift: list[ForecastScores]
+
+    def is_below(self, min_skill: float) -> bool:
+        """Whether the skill against the usual rate is known and below `min_skill`."""
+        return self.scores is not None and self.scores.skill is not None and self.scores.skill < min_skill
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,34 @@ def score_journal(folder: str | Path, graph: TemporalGraph, *, model_sha256: str
         models=[_score_model(group, clock) for group in judged.by(lambda line: line.model.sha256).values()],
         drift=[drift[age].score(age) for age in sorted(drift)],
     )
+
+
+def read_outcomes(folder: str | Path, data_path: str | None = None, **load: Any) -> TemporalGraph:
+    """The data that say what came of the forecasts in a journal: all days of them, else read as those that the last
+    forecast was made from.
+
+    **Arguments:** `data_path`: None reads those data again; `load`: options of `load_graph`, which win over others.
+
+    **Raises:** DataError for a folder without a journal, and for data that cannot be read. DataWarning for a limit on
+    the number of events, which thins what came in another proportion than what was known.
+    """
+    lines = read_journal(folder).lines
+    provenance = lines[-1].data.provenance if lines else {}
+    if data_path is None and not provenance:
+        raise DataError(f"{folder}: does not say where its data came from; give --data-path")
+    known = provenance if data_path is None else {"path": data_path} | reading_of(provenance, data_path)
+    # The days of the simulated world are a part of it. Of other data there may be more than the default reads.
+    days = {} if simulated(str(known.get("path"))) else {"num_days": 0}
+    options = known | days | load
+    if options.get("max_events"):
+        warnings.warn(
+            f"{options.get('path')}: max_events = {options['max_events']} thins what came, in another proportion than "
+            "what the forecasts were made from, so that fewer or more come than were expected; forecast and score "
+            "without it",
+            DataWarning,
+            stacklevel=2,
+        )
+    return load_graph(**options)
 
 
 def describe(selection: Selection) -> str:

@@ -1,10 +1,9 @@
 """`ForecastRecorder`: writes what an event model forecasts into a journal, see `tirgn_eqx.data.forecast_journal`."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tirgn_eqx.checkpoint.files import checkpoint_path
+from tirgn_eqx.checkpoint.files import checkpoint_path, checkpoint_sha256
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.checkpoint.models import load_event_model, versions
 from tirgn_eqx.data.forecast_journal import (
@@ -21,15 +20,16 @@ from tirgn_eqx.forecast.events import EventForecast, EventForecaster
 
 
 class ForecastRecorder:
-    """Writes forecasts of one checkpoint into the journal in `folder`. Made before the checkpoint is loaded to forecast,
-    so that a checkpoint which is replaced meanwhile is noticed.
+    """Writes forecasts of one checkpoint into the journal in `folder`.
+
+    It is made before the checkpoint is loaded to forecast, so that a checkpoint which is replaced meanwhile is noticed.
 
     **Raises:** CheckpointError for a checkpoint that cannot be read, or holds no event model.
     """
 
     def __init__(self, folder: str | Path, checkpoint: str | Path):
         self.folder, self.checkpoint = Path(folder), checkpoint_path(checkpoint)
-        self._sha256 = file_sha256(self.checkpoint)
+        self._sha256 = checkpoint_sha256(self.checkpoint)
         self._metadata: CheckpointMetadata = load_event_model(checkpoint)[2]
 
     def record(
@@ -51,7 +51,7 @@ class ForecastRecorder:
         **Raises:** CheckpointError when the checkpoint was replaced since this recorder was made; the rest as
         `append_forecasts`.
         """
-        if file_sha256(self.checkpoint) != self._sha256:
+        if checkpoint_sha256(self.checkpoint) != self._sha256:
             raise CheckpointError(
                 f"{self.checkpoint}: was replaced while it forecast; nothing was written, run it again"
             )
@@ -91,12 +91,3 @@ class ForecastRecorder:
             for fact in found
         ]
         return append_forecasts(self.folder, forecasts)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a checkpoint's file, in hexadecimal. **Raises:** CheckpointError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); run `tirgn train` first") from error
