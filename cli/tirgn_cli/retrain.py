@@ -152,8 +152,8 @@ def retrain(
         for_events = isinstance(old.config, EventTrainingConfig)
         if journal is not None and not for_events:
             raise ConfigError(
-                f"--journal: {checkpoint} holds {config.model_type}, and a journal the forecasts of event models; leave "
-                "it out"
+                f"--journal: {checkpoint} holds {config.model_type}, and a journal the forecasts of event models; "
+                "leave it out"
             )
         if resume and for_events:
             raise ConfigError(

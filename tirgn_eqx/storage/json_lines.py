@@ -8,6 +8,11 @@ from pathlib import Path
 from tirgn_eqx.storage.atomic_write import flush
 
 
+# Bytes that are handed to the system at once. It may write less of a larger piece too, but hardly ever does; so the rare
+# case is the usual one, and what kills processes in tests meets it.
+BLOCK = 2**16
+
+
 def truncate_partial_line(path: Path) -> None:
     """Cut off what a process that died while writing left of a line. The caller holds the lock of the file."""
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
@@ -36,7 +41,7 @@ def append_lines(path: Path, lines: Sequence[bytes]) -> None:
         before, rest = file.seek(0, os.SEEK_END), memoryview(b"".join(lines))
         try:
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[file.write(rest[:BLOCK]) :]
             os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):
