@@ -76,6 +76,15 @@ def predict(
             panel=options.QUERY,
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        options.option(
+            metavar="DIR",
+            help="with --facts and an event model, folder of a journal to write the forecasts to, for `tirgn score` to "
+            "compare with what comes (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
     by: Annotated[
         str | None,
         options.choice(
@@ -126,12 +135,14 @@ def predict(
 
     Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
 
+    Example: tirgn predict models/events/tirgn_best.npz --facts 100 --horizon 7 --journal journal
+
     Example: tirgn predict models/events/tirgn_best.npz --queries facts.csv --horizon 7 --out probabilities.parquet
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
-    more = values.given(horizon=horizon, by=by, top=top)
+    more = values.given(horizon=horizon, by=by, journal=None if journal is None else str(journal), top=top)
     _check(query, queries, facts, out, more)
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import asks_for_facts, check_names, read_queries
@@ -148,7 +159,7 @@ def predict(
         ask = EventQuestion(checkpoint, data_path, at, reading, horizon or 1)
         if table is not None and queries is not None and out is not None:
             return write_probabilities(ask, queries, table, out, as_json)
-        return forecast_events(ask, facts, query, by or "probability", as_json)
+        return forecast_events(ask, facts, query, by or "probability", journal, as_json)
 
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast import Forecaster
@@ -185,13 +196,13 @@ def _check(
     out: Path | None,
     more: dict[str, int | str],
 ) -> None:
-    """**Arguments:** `more`: those of --horizon, --by and --top that were given.
+    """**Arguments:** `more`: those of --horizon, --by, --journal and --top that were given.
 
     **Raises:** ConfigError unless the options ask for exactly one thing.
     """
     given = [part for part, name in zip(PARTS, query) if name is not None]
-    for option in ("horizon", "by"):
-        if option in more and not facts and (queries is None or option == "by"):
+    for option in ("horizon", "by", "journal"):
+        if option in more and not facts and (queries is None or option != "horizon"):
             also = " or --queries of whole facts" if option == "horizon" else ""
             raise ConfigError(f"--{option}: only with --facts N{also}, of an event model; give that, or leave it out")
     if "top" in more and facts:
@@ -233,7 +244,7 @@ def _check_without_events(
     for part, name in zip(PARTS, query):
         if facts and name is not None:
             raise ConfigError(f"--{part}: not with --facts, but for a checkpoint with an event model; {adds}")
-    for option in ("horizon", "by"):
+    for option in ("horizon", "by", "journal"):
         if option in more:
             raise ConfigError(f"--{option}: only with --facts and an event model; {adds}")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tirgn_cli import options, output, tables
+from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import printable
 from tirgn_eqx.storage.atomic_write import atomic_write
 
@@ -40,13 +41,23 @@ def has_event_model(checkpoint: Path) -> bool:
     return str(load_checkpoint(checkpoint).metadata.get("model_type")).endswith("events")
 
 
-def forecast_events(ask: EventQuestion, number: int, query: tuple[str | None, ...], by: str, as_json: bool) -> None:
-    """Show the most probable facts, or those with the highest lift."""
+def forecast_events(
+    ask: EventQuestion, number: int, query: tuple[str | None, ...], by: str, journal: Path | None, as_json: bool
+) -> None:
+    """Show the most probable facts, or those with the highest lift, and write them to a journal where one is given."""
+    if journal is not None:
+        check_writable(journal, folder=True)
     with output.stdout_to_stderr():
+        from tirgn_eqx.forecast.recorder import ForecastRecorder
+
+        recorder = None if journal is None else ForecastRecorder(journal, ask.checkpoint)
         forecaster = ask.forecaster()
         with output.working(f"forecasting the facts of {ask.horizon} steps from {forecaster.time} on"):
             names = dict(zip(PARTS, query))
             found = forecaster.events(number, horizon=ask.horizon, by=by, **names)  # pyright: ignore[reportArgumentType]
+        if recorder is not None:
+            kept = recorder.record(forecaster, found, horizon=ask.horizon, number=number, by=by, **names)
+            output.print_note(f"{kept.written:,} forecasts written to {kept.file}, {kept.repeated:,} were there")
     if as_json:
         documents = [fact.to_dict() for fact in found]
         output.print_json(
