@@ -27,6 +27,7 @@ from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
+from tirgn_cli.score import score
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
@@ -310,6 +311,7 @@ app.command("tune")(tune)
 app.command("eval")(evaluate)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
+app.command("score")(score)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("brief")(brief)

@@ -65,6 +65,15 @@ def predict(
             panel=options.QUERY,
         ),
     ] = 1,
+    journal: Annotated[
+        Path | None,
+        options.option(
+            metavar="DIR",
+            help="with --facts and an event model, folder of a journal to write the forecasts to, for `tirgn score` to "
+            "compare with what comes (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
     by: Annotated[
         str,
         options.choice(
@@ -105,6 +114,8 @@ def predict(
     Example: tirgn predict models/tkg/tirgn_best.npz --queries queries.csv --out answers.parquet
 
     Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
+
+    Example: tirgn predict models/events/tirgn_best.npz --facts 100 --horizon 7 --journal journal
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
@@ -112,12 +123,12 @@ def predict(
     _check(query, queries, facts, out)
 
     if facts and _has_event_model(checkpoint):
-        return _forecast_events(checkpoint, data_path, at, reading, facts, horizon, query, by, as_json)
+        return _forecast_events(checkpoint, data_path, at, reading, facts, horizon, query, by, journal, as_json)
     adds = f"`tirgn train --events {checkpoint}` adds one"
     for part, name in zip(PARTS, query):
         if facts and name is not None:
             raise ConfigError(f"--{part}: not with --facts, but for a checkpoint with an event model; {adds}")
-    for option, given in (("--horizon", horizon > 1), ("--by lift", by == "lift")):
+    for option, given in (("--horizon", horizon > 1), ("--by lift", by == "lift"), ("--journal", journal is not None)):
         if given:
             raise ConfigError(f"{option}: only with --facts and an event model; {adds}")
     with output.stdout_to_stderr():
@@ -203,17 +214,25 @@ def _forecast_events(
     horizon: int,
     query: tuple[str | None, ...],
     by: str,
+    journal: Path | None,
     as_json: bool,
 ) -> None:
     """The most probable facts, or those with the highest lift, by a checkpoint with an event model."""
+    if journal is not None:
+        check_writable(journal, folder=True)
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.events import EventForecaster
+        from tirgn_eqx.forecast.recorder import ForecastRecorder
 
+        recorder = None if journal is None else ForecastRecorder(journal, checkpoint)
         forecaster = EventForecaster.load(checkpoint, data_path, at=at, **reading.given())
         subject, relation, object = query
         with output.working(f"forecasting the facts of {horizon} steps from {forecaster.time} on"):
             names = {"subject": subject, "relation": relation, "object": object}
             found = forecaster.events(number, horizon=horizon, by=by, **names)  # pyright: ignore[reportArgumentType]
+        if recorder is not None:
+            kept = recorder.record(forecaster, found, horizon=horizon, number=number, by=by, **names)
+            output.print_note(f"{kept.written:,} forecasts written to {kept.file}, {kept.repeated:,} were there")
     if as_json:
         documents = [fact.to_dict() for fact in found]
         output.print_json(

@@ -22,6 +22,7 @@ from tirgn_eqx.checkpoint.metadata import (
     Settings,
     StaticGraphDescription,
     describe_data,
+    last_learnt_time,
     parse_document,
 )
 from tirgn_eqx.checkpoint.run_folder import lock_folder
@@ -98,7 +99,7 @@ def save_model(
         **describe_vocabulary(graph),
         static_graph=static,
         metrics=dict(metrics or {}),
-        data=describe_data(graph),
+        data=describe_data(graph).model_copy(update={"last_learnt_time": last_learnt_time(graph)}),
         versions=versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,6 +53,12 @@ class ForecastingModel(_Part):
     sha256: str
     learnt_until: Time | None = None
 
+    @cached_property
+    def learnt_time(self) -> int | None:
+        """`learnt_until` in seconds since 1970-01-01 UTC, or as a number. **Raises:** ValueError for what is no
+        time."""
+        return None if self.learnt_until is None else instant(self.learnt_until)
+
 
 class KnownData(_Part):
     """The facts before the target, from which a forecast was made.
@@ -65,7 +71,7 @@ class KnownData(_Part):
     sha256: str
     facts: int
     last: Time
-    provenance: dict[str, object] = {}
+    provenance: dict[str, Any] = {}
 
 
 class Selection(_Part):
@@ -110,7 +116,9 @@ class JournalForecast(_Part):
     @cached_property
     def begin(self) -> int:
         """The target in seconds since 1970-01-01 UTC, or as a number. **Raises:** ValueError for what is no time."""
-        return instant(self.target, self.unit)
+        if (self.unit == "number") != isinstance(self.target, int):
+            raise ValueError(f"target {shown(self.target)}: expected a {'date' if self.unit == 'second' else 'number'}")
+        return instant(self.target)
 
     @property
     def end(self) -> int:
@@ -130,6 +138,11 @@ class JournalLine(JournalForecast):
     id: str
     written: str
 
+    @property
+    def written_time(self) -> int:
+        """`written` in seconds since 1970-01-01 UTC. **Raises:** ValueError for what is no time."""
+        return instant(self.written)
+
 
 class Appended(NamedTuple):
     """What became of forecasts: the file of the day, how many were written to it, and how many the journal had."""
@@ -147,10 +160,8 @@ class Journal(NamedTuple):
     repeated: int
 
 
-def instant(time: Time, unit: str) -> int:
+def instant(time: Time) -> int:
     """A time of a journal in seconds since 1970-01-01 UTC, or as a number. **Raises:** ValueError for what is none."""
-    if (unit == "number") != isinstance(time, int):
-        raise ValueError(f"time {shown(time)}: expected a {'number' if unit == 'number' else 'date'}")
     return time if isinstance(time, int) else unix_seconds(dt.datetime.fromisoformat(time))
 
 
@@ -238,6 +249,7 @@ def _parse(path: Path, number: int, text: bytes) -> JournalLine:
     try:
         line = JournalLine.model_validate_json(text)
         sound = line.id == line.identity
+        _ = line.written_time, line.model.learnt_time  # which say whether they are times
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the line"
