@@ -50,6 +50,15 @@ def brief(
             panel=options.QUERY,
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        options.option(
+            metavar="DIR",
+            help="folder of a journal, as of `tirgn predict --journal`: the page shows how good its forecasts were, "
+            "and what the page forecasts is then written to it (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
     title: Annotated[
         str | None,
         options.option(metavar="TEXT", help="title of the page (default: data set and times)", panel=options.OUTPUT),
@@ -67,31 +76,41 @@ def brief(
     past events behind it.
 
     The checkpoint needs an event model. The page is one HTML file that loads nothing from elsewhere: it can be mailed,
-    printed, and read on a phone or by a screen reader. With --json, the same is printed as data, too.
+    printed, and read on a phone or by a screen reader. With --json, the same is printed as data, too. With --journal,
+    the page says how good former briefings were.
 
     Example: tirgn brief models/events/tirgn_best.npz --out briefing.html
 
     Example: tirgn brief models/events/tirgn_best.npz --horizon 30 --actor RUSSIA --actor UKRAINE
+
+    Example: tirgn brief models/events/tirgn_best.npz --data-path events.parquet --journal journal
     """
     keep_freed_memory()
     check_writable(out)
     if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
         raise ConfigError(f"--out {out}: is the checkpoint and would be written over; name another file")
+    if journal is not None:
+        check_writable(journal, folder=True)
     with output.stdout_to_stderr():
         from tirgn_eqx.checkpoint.models import load_event_model
         from tirgn_eqx.forecast.events import EventForecaster
-        from tirgn_eqx.forecast.history import load_history
-        from tirgn_eqx.report.briefing import BriefingOptions, make_briefing
+        from tirgn_eqx.forecast.recorder import ForecastRecorder
+        from tirgn_eqx.report.briefing import BriefingOptions, make_briefing, read_record
         from tirgn_eqx.report.briefing_page import render_briefing
 
-        model, config, metadata = load_event_model(checkpoint)
-        graph = load_history(checkpoint, metadata, data_path, reading.given())
-        forecaster = EventForecaster(model, config, graph, at=at)
+        recorder = None if journal is None else ForecastRecorder(journal, checkpoint)
+        metadata = load_event_model(checkpoint)[2]
+        forecaster = EventForecaster.load(checkpoint, data_path, at=at, **reading.given())
+        record = None if journal is None else read_record(journal, forecaster)
         wanted = BriefingOptions(horizon=horizon, top=top, actors=actors, watched=tuple(actor or ()))
         with output.working(f"forecasting {horizon:,} steps from {forecaster.time} on"):
-            briefing = make_briefing(forecaster, str(checkpoint), metadata, wanted)
+            briefing = make_briefing(forecaster, str(checkpoint), metadata, wanted, record)
         page = render_briefing(briefing, title)
-    write_text(out, page)
+        write_text(out, page)
+        # The two lists alone, whose choice the journal can say: first the page, which tells what was over before.
+        for facts, by in ((briefing.probable, "probability"), (briefing.unusual, "lift")) if recorder else ():
+            kept = recorder.record(forecaster, facts, horizon=horizon, number=top, by=by)
+            output.print_note(f"{kept.written:,} forecasts written to {kept.file}, {kept.repeated:,} were there")
     size = len(page.encode())
     if as_json:
         output.print_json({"briefing": str(out), "bytes": size} | briefing.to_dict())

@@ -1,19 +1,21 @@
 """A briefing: what is most probable and most unusual in the next steps, by actor, each with its past events."""
 
-import dataclasses
 import datetime
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.forecast_journal import journal_files
+from tirgn_eqx.data.forecast_target import make_forecast_target
+from tirgn_eqx.data.readers.load import load_graph, simulated
 from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time, to_text
 from tirgn_eqx.evaluate.results import DatasetDescription, Document
-from tirgn_eqx.evaluate.track_record import TrackRecord
+from tirgn_eqx.evaluate.track_record import TrackRecord, score_journal
 from tirgn_eqx.forecast.events import EventForecast, EventForecaster
 from tirgn_eqx.forecast.timeline import Timeline, TimelineMaker
 from tirgn_eqx.report.documents import EventTestSummary, TestedHorizon, check_document
@@ -121,7 +123,7 @@ def make_briefing(
             break
         if name not in listed and (facts := [fact for fact in pool if name in (fact.subject, fact.object)]):
             listed[name] = facts[: options.per_actor]
-    graph, history = forecaster.graph, known_history(forecaster)
+    graph, history = forecaster.graph, target.history
     last = int(graph.times[target.target]) + (horizon - 1) * graph.time_interval
     seconds = (graph.time_unit or 0) * graph.time_interval
     return Briefing(
@@ -149,10 +151,22 @@ def make_briefing(
     )
 
 
-def known_history(forecaster: EventForecaster) -> TemporalGraph:
-    """The facts that a forecaster knows, without the empty snapshots that it forecasts."""
-    graph = forecaster.graph
-    return dataclasses.replace(graph, times=graph.times[: forecaster.target.history_end])
+def read_record(journal: str | Path, forecaster: EventForecaster) -> TrackRecord | None:
+    """The track record of a journal by what is known before the forecaster's target; None where it has no forecasts.
+
+    **Raises:** as `score_journal`.
+    """
+    folder, known = Path(journal), forecaster.graph.provenance
+    if not folder.is_dir() or not journal_files(folder):
+        return None
+    if known and known.get("kind") != "frame":
+        # Read again, with all days and all names: the forecaster may know the last days alone, and the journal may hold
+        # forecasts of other models. The days of the simulated world are a part of it.
+        graph = load_graph(**known | ({} if simulated(str(known.get("path"))) else {"num_days": 0}))
+    else:
+        graph = forecaster.graph
+    time = int(forecaster.graph.times[forecaster.target.target])
+    return score_journal(folder, make_forecast_target(graph, time).history)
 
 
 def count_activity(forecaster: EventForecaster, steps: int) -> Counter[str]:

@@ -168,11 +168,12 @@ def plot_record(record: TrackRecord) -> RecordSection:
         title, "week from", "percent", series, zero=True, format_x=lambda place: str(weeks[int(place)].name)[:10]
     )
     rows = [(one,) for one in weeks]
+    note = "Of the forecasts of each week, the mean probability and the share that came."
     caption = "Skill: by how much the Brier score was better than that of the usual rate."
-    by_week = Plot(title, picture, rows, caption, series) if picture else None
+    by_week = Plot(title, picture, rows, caption, series, note) if picture else None
     counts = record.counts.model_dump()
     left_out = [(counts[name], said) for name, said in LEFT_OUT.items() if counts[name]]
-    return RecordSection(record, left_out, _plot_reliability("Reliability of former briefings", bins), by_week)
+    return RecordSection(record, left_out, _plot_reliability("Reliability of former forecasts", bins), by_week)
 
 
 def _plot_tested(briefing: Briefing) -> Plot | None:

@@ -171,7 +171,7 @@ class TestedHorizon(_Document):
     snapshots: Count
     best_baseline: str
     skill: Number
-    skill_interval: tuple[Number, Number]
+    skill_interval: tuple[Number, Number] | None = None
     ece: Number
     reliability: tuple[TestedBin, ...] = ()
 
