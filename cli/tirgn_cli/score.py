@@ -174,13 +174,12 @@ def _show_groups(heading: str, groups: "Sequence[ForecastScores]", more: int = 0
             one.came,
             _percent(one.probability),
             "-" if one.calibration is None else f"{one.calibration:.2f}",
-            one.brier,
             _percent(one.skill),
             _interval(one.skill_interval),
         ]
         for one in groups
     ]
-    columns = [heading, "number", "came", "mean", "real/exp.", "Brier", "skill", "interval"]
+    columns = [heading, "number", "came", "mean", "real/exp.", "skill", "interval"]
     caption = f"{more:,} more with --json" if more else ""
     tables.print_table(tables.make_table("", columns, rows, caption))
 

@@ -219,7 +219,7 @@ def read_outcomes(folder: str | Path, data_path: str | None = None, **load: Any)
     known = provenance if data_path is None else {"path": data_path} | reading_of(provenance, data_path)
     # The days of the simulated world are a part of it. Of other data there may be more than the default reads.
     days = {} if simulated(str(known.get("path"))) else {"num_days": 0}
-    options = known | days | load
+    options: dict[str, Any] = known | days | load
     if options.get("max_events"):
         warnings.warn(
             f"{options.get('path')}: max_events = {options['max_events']} thins what came, in another proportion than "
