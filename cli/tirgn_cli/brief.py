@@ -87,8 +87,9 @@ def brief(
     """
     keep_freed_memory()
     check_writable(out)
-    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
-        raise ConfigError(f"--out {out}: is the checkpoint and would be written over; name another file")
+    for read in (checkpoint, Path(data_path or checkpoint)):
+        if out.exists() and read.exists() and out.samefile(read):
+            raise ConfigError(f"--out {out}: is read for the briefing and would be written over; name another file")
     if journal is not None:
         check_writable(journal, folder=True)
     with output.stdout_to_stderr():
@@ -108,9 +109,10 @@ def brief(
         page = render_briefing(briefing, title)
         write_text(out, page)
         # The two lists alone, whose choice the journal can say: first the page, which tells what was over before.
-        for facts, by in ((briefing.probable, "probability"), (briefing.unusual, "lift")) if recorder else ():
-            kept = recorder.record(forecaster, facts, horizon=horizon, number=top, by=by)
-            output.print_note(f"{kept.written:,} forecasts written to {kept.file}, {kept.repeated:,} were there")
+        if recorder is not None:
+            for facts, by in ((briefing.probable, "probability"), (briefing.unusual, "lift")):
+                kept = recorder.record(forecaster, facts, horizon=horizon, number=top, by=by)
+                output.print_note(f"{kept.written:,} forecasts written to {kept.file}, {kept.repeated:,} were there")
     size = len(page.encode())
     if as_json:
         output.print_json({"briefing": str(out), "bytes": size} | briefing.to_dict())

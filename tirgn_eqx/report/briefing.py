@@ -12,6 +12,7 @@ import numpy as np
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.data.forecast_journal import journal_files
 from tirgn_eqx.data.forecast_target import make_forecast_target
+from tirgn_eqx.data.graph import LoadOptions
 from tirgn_eqx.data.readers.load import load_graph, simulated
 from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time, to_text
 from tirgn_eqx.evaluate.results import DatasetDescription, Document
@@ -106,7 +107,8 @@ def make_briefing(
     **Raises:** DataError for a watched actor that is not known; ConfigError for a horizon that cannot be forecast;
     CheckpointError for test figures in the checkpoint that are none.
     """
-    # Names that are not known are refused before the work begins.
+    # What cannot be used is refused before the work begins.
+    tested = find_tested(metadata, checkpoint, options.horizon)
     watched = list(dict.fromkeys(forecaster.names.entities[forecaster.names.entity(name)] for name in options.watched))
     horizon, target = options.horizon, forecaster.target
     pool = forecaster.events(max(POOL, options.top), horizon=horizon)
@@ -141,7 +143,7 @@ def make_briefing(
         horizon=horizon,
         step=UNIT_NAMES.get(seconds, "step"),
         since=timeline.begin,
-        tested=find_tested(metadata, checkpoint, horizon),
+        tested=tested,
         record=record,
         probable=briefed(pool[: options.top]),
         unusual=briefed(unusual),
@@ -162,7 +164,8 @@ def read_record(journal: str | Path, forecaster: EventForecaster) -> TrackRecord
     if known and known.get("kind") != "frame":
         # Read again, with all days and all names: the forecaster may know the last days alone, and the journal may hold
         # forecasts of other models. The days of the simulated world are a part of it.
-        graph = load_graph(**known | ({} if simulated(str(known.get("path"))) else {"num_days": 0}))
+        days: LoadOptions = {} if simulated(str(known.get("path"))) else {"num_days": 0}
+        graph = load_graph(**known | days)
     else:
         graph = forecaster.graph
     time = int(forecaster.graph.times[forecaster.target.target])

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from tirgn_eqx.evaluate.event_tally import EventReliabilityBin
 from tirgn_eqx.evaluate.track_record import TrackRecord
 from tirgn_eqx.forecast.timeline import TimelineRow
 from tirgn_eqx.report.briefing import BriefedFact, Briefing
-from tirgn_eqx.report.documents import CalibrationBin, TestedHorizon
+from tirgn_eqx.report.documents import CalibrationBin, TestedBin, TestedHorizon
 from tirgn_eqx.report.formats import format_chance, format_steps, format_times
 from tirgn_eqx.report.frame import name_versions, render_page
 from tirgn_eqx.report.plots import Plot, Series, draw_lines, draw_reliability
@@ -154,10 +155,6 @@ def describe_odds(fact: BriefedFact, horizon: int, step: str) -> str:
 
 def plot_record(record: TrackRecord) -> RecordSection:
     """The pictures of a track record."""
-    bins = [
-        CalibrationBin(low=one.low, high=one.high, queries=one.facts, probability=one.probability, right=one.occurred)
-        for one in record.reliability
-    ]
     weeks = record.weeks
     series = [
         Series("forecast", [(place, 100 * one.probability) for place, one in enumerate(weeks)], 0),
@@ -173,20 +170,35 @@ def plot_record(record: TrackRecord) -> RecordSection:
     by_week = Plot(title, picture, rows, caption, series, note) if picture else None
     counts = record.counts.model_dump()
     left_out = [(counts[name], said) for name, said in LEFT_OUT.items() if counts[name]]
-    return RecordSection(record, left_out, _plot_reliability("Reliability of former forecasts", bins), by_week)
+    return RecordSection(
+        record, left_out, _plot_reliability("Reliability of former forecasts", record.reliability), by_week
+    )
 
 
 def _plot_tested(briefing: Briefing) -> Plot | None:
+    tested = briefing.tested
+    return _plot_reliability("Reliability on test", tested.reliability if tested else ())
+
+
+def _plot_reliability(title: str, found: Sequence[TestedBin | EventReliabilityBin]) -> Plot | None:
     bins = [
-        CalibrationBin(low=one.low, high=one.high, queries=one.facts, probability=one.probability, right=one.occurred)
-        for one in (briefing.tested.reliability if briefing.tested else ())
+        CalibrationBin.model_validate(
+            {
+                "from": one.low,
+                "to": one.high,
+                "queries": one.facts,
+                "probability": one.probability,
+                "right": one.occurred,
+            }
+        )
+        for one in found
     ]
-    return _plot_reliability("Reliability on test", bins)
-
-
-def _plot_reliability(title: str, bins: Sequence[CalibrationBin]) -> Plot | None:
     picture = draw_reliability(title, [("all", 0, bins)])
     return Plot(title, picture, [(one,) for one in bins], title, note=RELIABILITY) if picture else None
+
+
+def _shares(one: TestedBin | EventReliabilityBin) -> dict[str, float]:
+    return {"probability": one.probability, "right": one.occurred}
 
 
 def _name_row(row: TimelineRow, number: int) -> str:
