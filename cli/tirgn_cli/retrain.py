@@ -155,8 +155,9 @@ def retrain(
                 why = "only of an event model, whose forecasts it holds" if journal else "trained anew within minutes"
                 raise ConfigError(f"{option}: {checkpoint} holds {config.model_type}, {why}; leave it out")
         reason = None if journal is None else _find_reason(old, journal, data_path, reading, min_skill or 0.0)
-        if reason is not None and not reason["due"]:
-            return _show_not_due(old, reason, as_json)
+    if reason is not None and not reason["due"]:
+        return _show_not_due(old, reason, as_json)
+    with output.stdout_to_stderr():
         graph = load_evaluation_graph(checkpoint, data_path, old.metadata.provenance, reading)
         with Signals() as signals, TrainingView() as view:
             if isinstance(config, EventTrainingConfig):

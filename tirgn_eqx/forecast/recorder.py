@@ -15,7 +15,7 @@ from tirgn_eqx.data.forecast_journal import (
     append_forecasts,
 )
 from tirgn_eqx.data.times import format_snapshot_time, to_text
-from tirgn_eqx.errors import CheckpointError
+from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.forecast.events import EventForecast, EventForecaster
 
 
@@ -24,10 +24,13 @@ class ForecastRecorder:
 
     It is made before the checkpoint is loaded to forecast, so that a checkpoint which is replaced meanwhile is noticed.
 
-    **Raises:** CheckpointError for a checkpoint that cannot be read, or holds no event model.
+    **Raises:** DataError for a file in the place of the folder; CheckpointError for a checkpoint that cannot be read,
+    or holds no event model.
     """
 
     def __init__(self, folder: str | Path, checkpoint: str | Path):
+        if Path(folder).is_file():
+            raise DataError(f"{folder}: is a file; name a folder for the journal")
         self.folder, self.checkpoint = Path(folder), checkpoint_path(checkpoint)
         self._sha256 = checkpoint_sha256(self.checkpoint)
         self._metadata: CheckpointMetadata = load_event_model(checkpoint)[2]
