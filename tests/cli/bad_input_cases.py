@@ -52,7 +52,7 @@ DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
 FEW_AND_MANY = (b"(60,), }".ljust(19), b"(1000000000000,), }")
 PARQUET = r"(?<=file \().*(?=\);)"
-TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')).*(?=; see)"
+TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')|(?<=for '--horizon')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
 )
@@ -432,7 +432,7 @@ CASES: dict[str, list[Case]] = {
         Case("a briefing over its checkpoint", "tirgn brief model.npz --out model.npz", nothing, 2),
         Case("a briefing over its data", "tirgn brief model.npz --data-path a.csv --out a.csv", text("a.csv", "x"), 2),
         Case("a briefing with a file for a journal", "tirgn brief model.npz --journal events.parquet", nothing, 2),
-        Case("a briefing of no step", "tirgn brief model.npz --horizon 0", nothing, 2),
+        Case("a briefing of no step", "tirgn brief model.npz --horizon 0", nothing, 2, TYPER),
         Case("a briefing of an actor that is not known", "tirgn brief events.npz -q --actor 'actor 9'", rates()),
         Case(
             "a briefing with figures that are none",
