@@ -150,10 +150,15 @@ def retrain(
         # The logs of the old training stay where they are.
         config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
         for_events = isinstance(old.config, EventTrainingConfig)
-        for option, refused in (("--journal", journal and not for_events), ("--resume", resume and for_events)):
-            if refused:
-                why = "only of an event model, whose forecasts it holds" if journal else "trained anew within minutes"
-                raise ConfigError(f"{option}: {checkpoint} holds {config.model_type}, {why}; leave it out")
+        if journal is not None and not for_events:
+            raise ConfigError(
+                f"--journal: {checkpoint} holds {config.model_type}, and a journal the forecasts of event models; "
+                "leave it out"
+            )
+        if resume and for_events:
+            raise ConfigError(
+                f"--resume: {checkpoint} holds {config.model_type}, which are trained anew within minutes; leave it out"
+            )
         reason = None if journal is None else _find_reason(old, journal, data_path, reading, min_skill or 0.0)
     if reason is not None and not reason["due"]:
         return _show_not_due(old, reason, as_json)

@@ -15,6 +15,7 @@ from tests.cli.bad_input_files import (
     described,
     events,
     gdelt,
+    journal,
     line,
     member,
     negatives,
@@ -126,6 +127,9 @@ CASES: dict[str, list[Case]] = {
             ("a quad class that does not exist", "data ingest raw --quad-class 5"),
             ("nothing to forecast", "predict model.npz"),
             ("queries without a place for answers", "predict model.npz --queries asked.csv"),
+            ("a skill above 1", "score journal --min-skill 2"),
+            ("a least skill of no journal", "retrain --from model.npz --min-skill 0"),
+            ("a journal of a model that ranks", "predict model.npz --facts 3 --journal journal"),
             ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
             ("a world option that does not exist", "data stats sim:entities=3"),
             ("a world option that is no number", "data stats sim:seed=x1"),
@@ -314,6 +318,20 @@ CASES: dict[str, list[Case]] = {
         Case("a checkpoint without names", f"{EVAL} -q --data-path events.parquet"),
         Case("a name that is not known", f"{NAMED} --subject Irak", of_events("Iran", "Iraq", "China", "USA")),
         Case("a name that fits several", f"{NAMED} --subject iran", of_events("Iran", "IRAN", "iran ", "USA")),
+    ],
+    "Journals": [
+        Case("a folder without one", "tirgn score data"),
+        Case("a line that is no forecast", "tirgn score journal", journal('{"id": "0"}\n')),
+        Case(
+            "a line that is no JSON", "tirgn score journal", journal("forecasts\n"), theirs=r"(?<=line: ).*(?=; give)"
+        ),
+        Case("a line of 1 MiB", "tirgn score journal", journal('{"id": "' + "0" * 2**20)),
+        Case(
+            "a journal of a model that ranks",
+            "tirgn retrain --from model.npz --journal journal",
+            of_events("Iran", "Iraq", "China", "USA"),
+            2,
+        ),
     ],
     "Queries": [
         Case("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),

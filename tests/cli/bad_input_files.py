@@ -44,6 +44,11 @@ def parts(place: Path, *names: str) -> None:
         text(f"a/{name}", HEADER)(place)
 
 
+def journal(content: str) -> Make:
+    """A folder `journal` of one file."""
+    return lambda place: ((place / "journal").mkdir(), text("journal/forecasts-2026-01-01.jsonl", content)(place))
+
+
 def tgb(name: str, content: str) -> Make:
     """A folder `tgb` with one file."""
     return lambda place: ((place / "tgb").mkdir(), text(f"tgb/{name}", content)(place))

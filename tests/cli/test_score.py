@@ -116,7 +116,7 @@ def test_a_retraining_that_is_not_due(run, place, journal, tmp_path):
         ("score {place}", "holds no journal of forecasts"),
         ("score {journal} --data-path {place}/new.parquet --granularity week", "granularity 'week' does not exist"),
         ("retrain --from {place}/tirgn_best.npz --min-skill 0", "--min-skill: of the forecasts in a journal"),
-        ("retrain --from {place}/tirgn_best.npz --resume", "--resume: .* holds events, trained anew within minutes"),
+        ("retrain --from {place}/tirgn_best.npz --resume", "--resume: .* holds events, which are trained anew"),
         ("predict {place}/tirgn_best.npz --facts 2 --journal {place}/new.parquet", "new.parquet: is a file"),
     ],
 )

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from tirgn_eqx.storage.atomic_write import flush
 
+# Bytes that are handed to the system at once. Of a larger piece it may write a part too, but hardly ever does: the rare
+# case is made the usual one, so that tests which kill processes meet it.
+BLOCK = 2**16
+
 
 def truncate_partial_line(path: Path) -> None:
     """Cut off what a process that died while writing left of a line. The caller holds the lock of the file."""
@@ -36,7 +40,7 @@ def append_lines(path: Path, lines: Sequence[bytes]) -> None:
         before, rest = file.seek(0, os.SEEK_END), memoryview(b"".join(lines))
         try:
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[file.write(rest[:BLOCK]) :]
             os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):

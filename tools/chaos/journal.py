@@ -2,9 +2,9 @@
 
 Why: a track record is worth something only if it is whole. Two processes at a time write batches of forecasts to one
 folder, mostly the same batches, and say on stdout when they begin one and when it is written. Now and then one gets
-SIGKILL, at any moment of its life or in the middle of a batch, and another one is started. After each kill every
-forecast that the killed one called written must be there; at the end each line must be whole, each forecast there once,
-and of every batch either all or, where its writer was killed, some.
+SIGKILL, at any moment of its life, in the middle of a batch, or as soon as a file grows, and another one is started.
+After each kill every forecast that the killed one called written must be there; at the end each line must be whole,
+each forecast there once, and of every batch either all or, where its writer was killed, some.
 
     python -m tools.chaos.journal --kills 200 --seed 0
 """
@@ -33,9 +33,11 @@ from tirgn_eqx.data.forecast_journal import (
 )
 from tirgn_eqx.storage.locks import exclusive_lock
 
-BATCH = 400  # forecasts
-NAME = 2000  # letters of a name, so that the writing of a batch takes long enough to be hit
-ROUND = 20  # kills of one journal
+BATCH = 200  # forecasts
+NAME = 8000  # letters of a name, so that the writing of a batch takes long enough to be hit
+ROUND = 10  # kills of one journal
+AIMS = {"any": 0.1, "batch": 0.4, "write": 0.5}
+PATIENCE = 5.0  # seconds in which a writer that has begun a batch writes something
 WRITERS = 2
 OVERLAP = 3  # batches that a new writer begins before the last one written
 BEGUN, WRITTEN = "+", "="  # what a writer says of a batch
@@ -44,8 +46,10 @@ DATA = KnownData(name="made", sha256="1" * 64, facts=1, last="2026-01-01")
 
 
 class Kill(NamedTuple):
-    """Where a kill fell: before the first batch, between two, or within one; and whether it left a line cut off."""
+    """What a kill was aimed at; where it fell: before the first batch, between two, or within one; and whether it left
+    a line cut off."""
 
+    aimed: str
     where: str
     torn: bool
 
@@ -127,6 +131,18 @@ def torn_files(folder: Path) -> int:
     return sum(bool(content) and not content.endswith(b"\n") for content in contents)
 
 
+def wait_for_growth(folder: Path) -> None:
+    """Return as soon as a file of the journal grows; a write lasts less than a millisecond, so that this does not
+    sleep."""
+    end, before = time.monotonic() + PATIENCE, size_of(folder)
+    while size_of(folder) <= before and time.monotonic() < end:
+        pass
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in journal_files(folder)) if folder.is_dir() else 0
+
+
 def run(folder: Path, kills: int, chance: random.Random) -> tuple[list[Kill], set[int], list[str]]:
     """(the kills, the batches that were called written, all that was wrong)."""
     fell, written, faults = list[Kill](), set[int](), list[str]()
@@ -134,16 +150,19 @@ def run(folder: Path, kills: int, chance: random.Random) -> tuple[list[Kill], se
     try:
         while len(fell) < kills:
             writer = chance.choice(writers)
-            aimed = chance.random() < 0.9
-            if aimed:
+            (aimed,) = chance.choices(list(AIMS), list(AIMS.values()))
+            if aimed != "any":
                 writer.first_line()
-            # A batch takes some hundredths of a second, most of it until its lines are on the disk.
-            time.sleep(chance.uniform(0, 0.15 if aimed else 0.8))
+            if aimed == "write":
+                wait_for_growth(folder)
+            else:
+                # A batch takes some hundredths of a second, most of it until its lines are on the disk.
+                time.sleep(chance.uniform(0, 0.8 if aimed == "any" else 0.15))
             where, said = writer.kill()
             # Under the lock, because a line that another writer has begun is cut off too. That one may have mended it.
             with exclusive_lock(folder / LOCK):
                 torn = torn_files(folder) > 0
-            fell.append(Kill(where if aimed or said else "at the beginning", torn))
+            fell.append(Kill(aimed, where if said or aimed != "any" else "at the beginning", torn))
             written |= said
             ids, broken = raw_ids(folder)
             lost = sum(one.identity not in ids for number in said for one in batch(number))
@@ -184,6 +203,7 @@ def main() -> None:
         note(f"{len(fell):3d} of {kills} kills, {forecasts:,} forecasts, {len(faults)} faults")
     result = {
         "kills": len(fell),
+        "aimed": dict(Counter(kill.aimed for kill in fell)),
         "where": dict(Counter(kill.where for kill in fell)),
         "left_a_line_cut_off": sum(kill.torn for kill in fell),
         "batches_written": batches,
