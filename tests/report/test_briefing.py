@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
+from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, DataDescription
 from tirgn_eqx.errors import CheckpointError, DataError
 from tirgn_eqx.report.briefing import BriefingOptions, count_activity, find_tested, make_briefing, read_record
 
@@ -65,6 +65,15 @@ def test_figures_that_are_none_are_not_told():
         found(event_test={"horizons": [{}]})
     with pytest.raises(CheckpointError, match="its figures on test: should be an object"):
         found(event_test=[math.nan])
+
+
+@pytest.mark.parametrize(("learnt", "hindsight"), [(-1, False), (0, True), (None, True)])
+def test_a_model_that_learnt_from_what_is_forecast_is_told(forecaster, learnt, hindsight):
+    time = int(forecaster.graph.times[forecaster.target.target])
+    data = DataDescription(last_time=time + 99, last_learnt_time=None if learnt is None else time + learnt)
+    metadata = CheckpointMetadata(num_entities=5, num_relations=2, data=data)
+    found = make_briefing(forecaster, "x", metadata, BriefingOptions(top=1, actors=0))
+    assert found.hindsight is hindsight and found.model.learnt_until is not None
 
 
 def test_an_actor_that_is_not_known_is_refused(forecaster):

@@ -37,6 +37,12 @@ def test_what_is_typed_narrows_every_list(visit):
     assert view.get_by_role("status").inner_text() == f"{len(left)} of {len(every)} forecasts"
     actors = view.locator(".actor:visible > h3").all_inner_texts()
     assert "CHINA" in actors and view.locator(".index li:visible").all_inner_texts() == actors
+    field.fill("  police (IRÁN")
+    assert titles(view) and titles(view) == [one for one in every if "POLICE_(IRAN)" in one]
+    field.fill("nobody")
+    assert view.get_by_role("status").inner_text() == (
+        f"0 of {len(every)} forecasts; tirgn brief --actor NAME adds those of an actor"
+    )
     field.fill("")
     assert titles(view) == every and view.get_by_role("status").inner_text() == ""
 

@@ -52,8 +52,8 @@ def test_the_head_says_what_was_forecast_from_what(page):
 
 
 def test_how_good_the_probabilities_were_is_said_or_that_nobody_knows(briefing, page, recorded, forecaster):
-    assert "in forecasts of 7 days made at 31 times" in page and "8.0 % better" in page
-    assert "(95 % interval: 5.0 to 10.0 %)" in page and "Reliability on test" in page
+    assert "in forecasts of 7 days made at 31 times" in page and "8.0&nbsp;% better" in page
+    assert "(95&nbsp;% interval: 5.0 to 10.0&nbsp;%)" in page and "Reliability on test" in page
     bare = briefing.model_copy(update={"tested": None})
     assert "was not measured" in render_briefing(bare)
     record = read_record(recorded[0], forecaster)
@@ -63,13 +63,20 @@ def test_how_good_the_probabilities_were_is_said_or_that_nobody_knows(briefing, 
     assert "was not measured" in render_briefing(briefing.model_copy(update={"tested": nothing}))
 
 
+def test_forecasts_in_hindsight_are_told(briefing, page):
+    assert "in hindsight" not in page
+    model = changed(briefing.model, learnt_until="2018-01-10")
+    told = render_briefing(changed(briefing, model=model, hindsight=True))
+    assert "learnt from facts until 2018-01-10" in told and "on facts until 2018-01-10, computed by" in told
+
+
 def test_a_track_record_is_shown_with_its_numbers(briefing, recorded, forecaster):
     record = read_record(recorded[0], forecaster)
     page = render_briefing(briefing.model_copy(update={"record": record}))
     scores = record.scores
     assert "Forecasts in the journal" in page and "Judged by the data until 2018-01-08: 6." in page
     assert "Waiting for what comes: 6, the next one until the data reach 2018-01-09." in page
-    assert f"Of those judged, {scores.came} came ({100 * scores.came / 6:.2f} %)" in page
+    assert f"Of those judged, {scores.came} came ({100 * scores.came / 6:.2f}&nbsp;%)" in page
     assert "Reliability of former forecasts" in page and "Forecast and came, by week" in page
     assert f'<td class="n">{100 * record.weeks[0].probability:.2f}</td>' in page
     waiting = score_journal(recorded[0], recorded[1].target.history)

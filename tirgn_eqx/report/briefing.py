@@ -55,11 +55,13 @@ class ActorBriefing(Document):
 
 
 class BriefedModel(Document):
-    """The model of a briefing: its checkpoint's path, type, time of training and the packages that computed it."""
+    """The model of a briefing: its checkpoint's path, type, time of training, the packages that computed it, and the
+    last time that it was trained on or selected by."""
 
     checkpoint: str
     model_type: str
     created: str
+    learnt_until: int | str | None = None
     versions: dict[str, str] = {}
 
 
@@ -70,6 +72,7 @@ class Briefing(Document):
     - `time`, `until`: the first and the last time that is forecast; `horizon`: how many steps these are, each a `step`
       (day, hour, ... or step).
     - `since`: where the timelines and the counts of the actors' events begin.
+    - `hindsight`: whether the model learnt from times that are forecast, so that its forecasts prove nothing.
     - `tested`: how good the model's probabilities were on test, for the nearest horizon that was tested; None where
       the checkpoint does not say.
     - `record`: the track record of a journal, of the forecasts that were over before.
@@ -86,6 +89,7 @@ class Briefing(Document):
     horizon: int
     step: str
     since: int | str
+    hindsight: bool = False
     tested: TestedHorizon | None = None
     record: TrackRecord | None = None
     probable: list[BriefedFact]
@@ -126,7 +130,8 @@ def make_briefing(
         if name not in listed and (facts := [fact for fact in pool if name in (fact.subject, fact.object)]):
             listed[name] = facts[: options.per_actor]
     graph, history = forecaster.graph, target.history
-    last = int(graph.times[target.target]) + (horizon - 1) * graph.time_interval
+    first, data = int(graph.times[target.target]), metadata.data
+    last = first + (horizon - 1) * graph.time_interval
     seconds = (graph.time_unit or 0) * graph.time_interval
     return Briefing(
         dataset=DatasetDescription.of(history),
@@ -134,6 +139,7 @@ def make_briefing(
             checkpoint=checkpoint,
             model_type=metadata.model_type,
             created=metadata.created,
+            learnt_until=None if data is None else to_text(data.learnt_until, graph.time_unit),
             versions=metadata.versions or {},
         ),
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -143,6 +149,7 @@ def make_briefing(
         horizon=horizon,
         step=UNIT_NAMES.get(seconds, "step"),
         since=timeline.begin,
+        hindsight=data is not None and first <= data.learnt_until,
         tested=tested,
         record=record,
         probable=briefed(pool[: options.top]),

@@ -98,11 +98,13 @@ def render_briefing(briefing: Briefing, title: str | None = None) -> str:
         ],
         "record": briefing.record and plot_record(briefing.record),
     }
+    shown = [*briefing.probable, *briefing.unusual, *(fact for actor in briefing.actors for fact in actor.facts)]
     versions = name_versions(briefing.model.versions)
     values = {
         "title": title or f"{briefing.dataset.name}: what may come, {span}",
         "briefing": briefing,
         "span": span,
+        "names": sorted({name for fact in shown for name in (fact.subject, fact.object)}),
         "steps": steps,
         "made_by": versions and f"computed by {versions}",
     }

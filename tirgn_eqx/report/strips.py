@@ -42,6 +42,6 @@ def draw_strip(row: TimelineRow, timeline: Timeline, horizon: int, most: int) ->
         f'<svg class="strip" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(printable(said))}">'
         f'<rect class="ahead" x="{step * timeline.steps:.1f}" width="{step * horizon:.1f}" height="{HEIGHT}"/>'
-        f'<path class="axis" d="M0 {HEIGHT}H{WIDTH}"/>'
+        f'<path class="axis" d="M0 {HEIGHT - 0.5}H{WIDTH}"/>'
         f'<path class="events" stroke-width="{width:.1f}" d="{"".join(marks) or "M0 0"}"/></svg>'
     )

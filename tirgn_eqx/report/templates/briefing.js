@@ -4,8 +4,12 @@
 {
   const field = document.getElementById("wanted");
   const status = document.getElementById("wanted-status");
-  const facts = Array.from(document.querySelectorAll(".fact")).map((card) => [card, card.querySelector("h3, h4").textContent.toLowerCase()]);
-  const links = new Map(Array.from(document.querySelectorAll(".index a")).map((link) => [link.hash.slice(1), link.closest("li")]));
+  // Case, accents, and underscores in place of spaces make no difference.
+  const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").replaceAll("_", " ").toLowerCase();
+  const cards = (place) => Array.from(place.querySelectorAll(".fact"));
+  const facts = cards(document).map((card) => [card, fold(card.querySelector("h3, h4").textContent)]);
+  const actors = Array.from(document.querySelectorAll(".index a")).map((link) =>
+    [document.getElementById(link.hash.slice(1)), fold(link.textContent), link.closest("li")]);
 
   // The address ends in #PLACE, #q=TEXT or #PLACE&q=TEXT.
   const read = () => {
@@ -22,19 +26,17 @@
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   };
   const filter = () => {
-    const wanted = field.value.trim().toLowerCase();
+    const wanted = fold(field.value.trim());
     let shown = 0;
     for (const [card, text] of facts) {
       card.hidden = !text.includes(wanted);
       shown += !card.hidden;
     }
-    for (const actor of document.querySelectorAll(".actor")) {
-      const cards = Array.from(actor.querySelectorAll(".fact"));
-      const named = actor.querySelector("h3").textContent.toLowerCase().includes(wanted);
-      actor.hidden = !named && cards.every((card) => card.hidden);
-      links.get(actor.id).hidden = actor.hidden;
+    for (const [actor, name, entry] of actors) {
+      actor.hidden = entry.hidden = !name.includes(wanted) && cards(actor).every((card) => card.hidden);
     }
-    status.textContent = wanted ? `${shown} of ${facts.length} forecasts` : "";
+    const more = shown ? "" : "; tirgn brief --actor NAME adds those of an actor";
+    status.textContent = wanted ? `${shown} of ${facts.length} forecasts${more}` : "";
   };
   const arrive = () => {
     const { place, text } = read();
