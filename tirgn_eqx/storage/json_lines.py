@@ -7,9 +7,8 @@ from pathlib import Path
 
 from tirgn_eqx.storage.atomic_write import flush
 
-
-# Bytes that are handed to the system at once. It may write less of a larger piece too, but hardly ever does; so the rare
-# case is the usual one, and what kills processes in tests meets it.
+# Bytes that are handed to the system at once. Of a larger piece it may write a part too, but hardly ever does: the rare
+# case is made the usual one, so that tests which kill processes meet it.
 BLOCK = 2**16
 
 

@@ -3,8 +3,8 @@
 Why: a track record is worth something only if it is whole. Two processes at a time write batches of forecasts to one
 folder, mostly the same batches, and say on stdout when they begin one and when it is written. Now and then one gets
 SIGKILL, at any moment of its life, in the middle of a batch, or as soon as a file grows, and another one is started.
-After each kill every forecast that the killed one called written must be there; at the end each line must be whole, each
-forecast there once, and of every batch either all or, where its writer was killed, some.
+After each kill every forecast that the killed one called written must be there; at the end each line must be whole,
+each forecast there once, and of every batch either all or, where its writer was killed, some.
 
     python -m tools.chaos.journal --kills 200 --seed 0
 """
