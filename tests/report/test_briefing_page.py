@@ -33,7 +33,7 @@ def test_every_forecast_is_on_the_page_with_its_past(briefing, page):
     assert all(one["role"] == "img" and one["aria-label"].startswith("Times since 2017-11-30") for one in strips)
     first = briefing.probable[0].timeline.rows[0]
     assert f"latest first: {first.times[-1].time}, {first.times[-2].time}" in page
-    assert f"This event: {first.events} times, last {first.last}" in page
+    assert f"This event: <span>{first.events} times, last {first.last}</span>" in page
 
 
 def test_headings_anchors_and_links_are_whole(page):
