@@ -174,6 +174,16 @@ FeedBack = Annotated[
     ),
 ]
 
+At = Annotated[
+    str | None,
+    option(
+        metavar="DATE",
+        help="time of the forecast, such as 2018-02-01 or 2018-02-01T06:00, or a number if the data has no dates; "
+        "only facts before it are used (default: the step after the newest fact)",
+        panel=QUERY,
+    ),
+]
+
 Preset = Annotated[
     str | None,
     option(

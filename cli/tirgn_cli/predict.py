@@ -94,15 +94,7 @@ def predict(
             panel=options.QUERY,
         ),
     ] = None,
-    at: Annotated[
-        str | None,
-        options.option(
-            metavar="DATE",
-            help="time of the forecast, such as 2018-02-01 or 2018-02-01T06:00, or a number if the data has no dates; "
-            "only facts before it are used (default: the step after the newest fact)",
-            panel=options.QUERY,
-        ),
-    ] = None,
+    at: options.At = None,
     top: Annotated[
         int | None,
         options.option(min=1, metavar="K", help="answers to every query (default: 10)", panel=options.OUTPUT),

@@ -22,6 +22,7 @@ from tests.cli.bad_input_files import (
     nothing,
     of_events,
     parts,
+    rates,
     recorded,
     stored,
     table,
@@ -52,7 +53,7 @@ DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
 FEW_AND_MANY = (b"(60,), }".ljust(19), b"(1000000000000,), }")
 PARQUET = r"(?<=file \().*(?=\);)"
-TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')).*(?=; see)"
+TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')|(?<=for '--horizon')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
 )
@@ -471,6 +472,23 @@ CASES: dict[str, list[Case]] = {
         Case("more runs than a page holds", "tirgn report" + 7 * " model.npz", nothing, 2),
         Case("a split that does not exist", "tirgn report model.npz --split train", nothing, 2),
         Case("a page where a folder is", "tirgn report model.npz --out data", nothing, 2),
+        Case("a briefing of a model that does not forecast events", "tirgn brief model.npz"),
+        Case("a briefing where a folder is", "tirgn brief model.npz --out data", nothing, 2),
+        Case("a briefing over its checkpoint", "tirgn brief model.npz --out model.npz", nothing, 2),
+        Case("a briefing over its data", "tirgn brief model.npz --data-path a.csv --out a.csv", text("a.csv", "x"), 2),
+        Case("a briefing with a file for a journal", "tirgn brief model.npz --journal events.parquet", nothing, 2),
+        Case("a briefing of no step", "tirgn brief model.npz --horizon 0", nothing, 2, TYPER),
+        Case("a briefing of an actor that is not known", "tirgn brief events.npz -q --actor 'actor 9'", rates()),
+        Case(
+            "a briefing with figures that are none",
+            "tirgn brief events.npz -q",
+            rates(metrics={"event_test": {"horizons": [{"horizon": "week"}]}}),
+        ),
+        Case(
+            "a briefing with a journal that is none",
+            "tirgn brief events.npz -q --journal journal",
+            rates(then=lambda p: ((p / "journal").mkdir(), text("journal/forecasts-2026-01-01.jsonl", "{}\n")(p))),
+        ),
     ],
     "Released weights": [
         Case("a file that is missing", IMPORT.replace("state", "weights")),

@@ -54,6 +54,7 @@ def test_it_beats_every_rule_on_the_simulated_world(trained):
     assert week["skill_interval"][0] > 0
     assert 0.85 < week["totals"]["all"] < 1.15
     assert metadata.metrics["validation"]["nll"] == pytest.approx(result["events"]["valid_nll"])
+    assert metadata.metrics["event_test"]["horizons"][1]["skill"] == week["skill"]
 
 
 def test_the_same_seed_gives_the_same_rates(graph, trained, tmp_path):

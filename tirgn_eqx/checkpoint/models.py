@@ -123,6 +123,17 @@ def save_calibration(path: str | Path, found: Mapping[str, object]) -> Path:
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": dict(found)})
 
 
+def add_metrics(path: str | Path, found: Mapping[str, object]) -> Path:
+    """Write more figures into the metrics of a checkpoint; the rest of it stays as it is. The caller holds the lock of
+    its folder.
+
+    **Raises:** CheckpointError when it cannot be written.
+    """
+    checkpoint = load_checkpoint(path)
+    metrics = parse_document(CheckpointMetadata, checkpoint.metadata, checkpoint.path).metrics or {}
+    return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"metrics": metrics | dict(found)})
+
+
 def parse_config(document: Settings, path: Path) -> TrainingConfig:
     """The settings in the checkpoint `path` as a config. **Raises:** CheckpointError for unknown or impossible ones."""
     try:

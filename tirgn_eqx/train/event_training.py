@@ -17,7 +17,7 @@ from beartype import beartype
 from jaxtyping import Array, PyTree, jaxtyped
 
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
-from tirgn_eqx.checkpoint.models import load_model, save_model
+from tirgn_eqx.checkpoint.models import add_metrics, load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.config import EventTrainingConfig, TrainingConfig
 from tirgn_eqx.config.event_options import check_event_options
@@ -106,6 +106,8 @@ def train_events(
             path = save_model(options.model_dir / "tirgn_best", model, config, graph, metrics, calibration)
             options.on_record(events.CheckpointRecord(str(path)))
             report = evaluate_events(model.rates, graph, fit.index, split="test")
+            # Added to what is written already, so that the model is not lost where the evaluation is broken off.
+            add_metrics(path, {"event_test": report.to_dict()})
             first = report.horizons[0]
             logger.log_metrics({"test/event_skill": first.skill, "test/event_ece": first.ece}, fit.steps)
     result = make_result(
