@@ -71,12 +71,14 @@ def by_hand(forecaster, horizon):
     factors, found = rates.unseen(target, (horizon,)), {}
     for s, r in itertools.product(range(ENTITIES), range(RELATIONS)):
         pair, share = index.pair.group(np.array([s * RELATIONS + r])), shares_by_hand(forecaster, s, r)
-        mean = float(np.exp(factors.subject[s] + factors.relation[r, 0]))
+        mean, shape = float(np.exp(factors.subject[s] + factors.relation[r, 0])), np.inf
         if pair[0] >= 0:
-            mean = float(rates.novel(pair, target, (horizon,)).mean[0, 0])
+            novel = rates.novel(pair, target, (horizon,))
+            mean, shape = float(novel.mean[0, 0]), float(novel.shape[0])
         for o in range(ENTITIES):
             expected = share[o] * mean
-            row = "novel" if pair[0] >= 0 else "unseen", expected, 1 - np.exp(-expected)
+            none = np.exp(-expected) if pair[0] < 0 else (1 + expected / shape) ** -shape
+            row = "novel" if pair[0] >= 0 else "unseen", expected, 1 - none
             if (s, r, o) in facts:
                 known = rates.known(
                     index.fact.group(np.array([(s * RELATIONS + r) * ENTITIES + o])), target, (horizon,)

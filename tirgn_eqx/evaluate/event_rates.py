@@ -195,7 +195,7 @@ def popular_share(index: ActivityIndex, pair: Groups, object: Groups, before: in
     taken = np.bincount(owner, weight(distinct[owner] % index.relations, objects), len(distinct))[place]
     possible = ~is_known(pair, object)
     if not index.has_loops(before):
-        taken += np.where(is_known(pair, subject), 0, weight(relation, subject))
+        taken = taken + np.where(is_known(pair, subject), 0, weight(relation, subject))
         possible &= subject != object
     whole = _events(index.relation, relation, before) + SMOOTHING * index.entities - taken
     return np.where(possible & (whole > SMOOTHING / 2), weight(relation, object) / np.maximum(whole, SMOOTHING), 0)
