@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from tirgn_cli import options, output, tables
 from tirgn_cli.baseline import baseline_app
+from tirgn_cli.brief import brief
 from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
@@ -313,6 +314,7 @@ app.command("predict")(predict)
 app.command("score")(score)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("brief")(brief)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")

@@ -31,9 +31,6 @@ class Stub(RatesForecaster):
         mean = np.full((len(pairs), len(self.horizons)), 1 / len(pairs))
         return Expected(mean, np.full(len(pairs), 1e9))
 
-    def popular_share(self, pair, object, target):
-        return np.full(len(pair), 0.25)
-
     def unseen(self, target, horizons=None, level=None):
         total = np.full((self.index.relations, len(self.horizons)), 0.5 / self.index.relations)
         return UnseenFactors(np.zeros(self.index.entities), np.log(total), total)
@@ -46,7 +43,7 @@ def test_scores_are_those_of_every_fact_by_itself(index):
     targets = sorted({int(n) for n in graph.split_snapshots("test")})
     assert [one.horizon for one in found] == list(horizons)
     for one in found:
-        squares, expected, came, rows = [], np.zeros(3), np.zeros(3), []
+        squares, expected, came, rows, recalls = [], np.zeros(3), np.zeros(3), [], []
         for target in targets:
             end = target + one.horizon
             if end > graph.num_snapshots:
@@ -58,6 +55,7 @@ def test_scores_are_those_of_every_fact_by_itself(index):
             before = {fact[:3] for fact in facts if fact[3] < target}
             occurred = [name in after for name in names]
             rows += list(zip(probability.tolist(), occurred))
+            recalls.append(sum(occurred) / len(set(after)))
             squares += [(p - hit) ** 2 for p, hit in zip(probability, occurred)]
             expected += [(probability / (1 - probability)).sum(), 1, 0.5]
             pairs = {fact[:2] for fact in before}
@@ -67,6 +65,7 @@ def test_scores_are_those_of_every_fact_by_itself(index):
         assert one.facts == len(rows) and one.occurred == sum(hit for _, hit in rows)
         assert one.rules["model"].brier == pytest.approx(np.mean(squares))
         assert one.rules["never"].brier == pytest.approx(np.mean([hit for _, hit in rows]))
+        assert one.rules["model"].recall["1000"] == pytest.approx(np.mean(recalls)) and np.mean(recalls) < 1
         kinds = [one.totals[kind] for kind in ("known", "novel", "unseen")]
         assert kinds == pytest.approx((came / expected).tolist())
         assert one.totals["all"] == pytest.approx(came.sum() / expected.sum())

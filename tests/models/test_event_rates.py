@@ -62,17 +62,17 @@ def setting():
 
 
 def eqx_set(model, key):
-    return eqx.tree_at(
-        lambda m: (m.season, m.relation_level, m.known.relation_level, m.novel.relation_level),
-        model,
-        tuple(
-            0.5 * jr.normal(k, x.shape)
-            for k, x in zip(
-                jr.split(key, 4),
-                (model.season, model.relation_level, model.known.relation_level, model.novel.relation_level),
-            )
-        ),
-    )
+    """The model with weights that are not 0, and as many unseen events as others."""
+
+    def drawn(model):
+        networks = (model.unseen_subject.outer, model.unseen_relation.outer)
+        return (model.season, model.relation_level, model.known.relation_level, model.novel.relation_level, *networks)
+
+    def levels(model):
+        return model.unseen_subject.level, model.unseen_relation.level
+
+    new = tuple(0.5 * jr.normal(k, x.shape) for k, x in zip(jr.split(key, 6), drawn(model)))
+    return eqx.tree_at(levels, eqx.tree_at(drawn, model, new), (jnp.array(-1.0), jnp.array(-1.0)))
 
 
 def test_at_least_one_grows_with_the_horizon(setting):

@@ -78,6 +78,12 @@ class DataDescription(Document, extra="allow"):
     last_time: Time = 0
     last_learnt_time: Time | None = None
 
+    @property
+    def learnt_until(self) -> int:
+        """The last time that a checkpoint was trained on or selected by, as far as it says."""
+        # Checkpoints of older versions do not say which of their data they learnt from.
+        return self.last_time if self.last_learnt_time is None else self.last_learnt_time
+
 
 class StaticGraphDescription(Document):
     """What the arrays of a static graph do not say: where each relation's edges end, and the number of words."""

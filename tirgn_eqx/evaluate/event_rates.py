@@ -19,10 +19,12 @@ from tirgn_eqx.models.event_rates import EventRates, ExpectedCounts, at_least_on
 from tirgn_eqx.types import ActivityRows, Horizons
 
 ROWS = 2**15  # rows that are computed at once; every batch is padded to as many, so that one shape is compiled
-LEVEL_SNAPSHOTS = 14  # before the target, whose events tell the level: two weeks of days
+LEVEL_SNAPSHOTS = 7  # before the target, whose events tell the level: a week of days, whatever its weekdays
 LEVEL_ROWS = 2**13  # facts, and pairs, of each of them that are counted, spread evenly
 SMOOTHING = 0.1  # events that every object is taken to have had with a relation, where no model ranks objects
 PRIOR_EVENTS = 50.0  # as many events at the model's own level are added, so that few real ones change little
+
+POISSON = 1e9  # a shape that is as good as infinite
 
 Groups = Int64[np.ndarray, " row"]
 
@@ -135,30 +137,6 @@ class RatesForecaster:
         unseen = np.exp(subject).sum() - np.bincount(r, np.exp(subject[s]), index.relations)
         return UnseenFactors(subject, relation, np.maximum(unseen, 0)[:, None] * np.exp(relation))
 
-    def popular_share(self, pair: Groups, object: Groups, target: int) -> Float[np.ndarray, " row"]:
-        """The share that an object has in the novel events of a pair, by how often the relation had each object that is
-        new to the pair, every object `SMOOTHING` times more; 0 for one that is not new.
-
-        **Arguments:** `pair`: subject * relations + relation, any; `object`: one for each.
-        """
-        index, before = self.index, self._cutoff(target).before
-        relation = pair % index.relations
-
-        def weight(relation: np.ndarray, object: np.ndarray) -> np.ndarray:
-            return _events(index.popular, relation * index.entities + object, before) + SMOOTHING
-
-        # The facts of a pair stand beside each other in the index.
-        distinct, place = np.unique(pair, return_inverse=True)
-        owner, fact = ranges(
-            *np.searchsorted(index.fact.key, (distinct * index.entities, (distinct + 1) * index.entities))
-        )
-        known = index.fact.first_snapshot[fact] < before
-        owner, objects = owner[known], index.fact.key[fact[known]] % index.entities
-        taken = np.bincount(owner, weight(distinct[owner] % index.relations, objects), len(distinct))
-        whole = _events(index.relation, relation, before) + SMOOTHING * index.entities - taken[place]
-        known = index.fact.last(index.fact.group(pair * index.entities + object), before) >= 0
-        return np.where(known | (whole < SMOOTHING / 2), 0, weight(relation, object) / np.maximum(whole, SMOOTHING))
-
     # --- the level -------------------------------------------------------------------------------------------------
 
     def level(self, target: int) -> Totals:
@@ -192,6 +170,35 @@ class RatesForecaster:
             expected.append(float(mean.sum()) * len(groups) / len(some))
         expected.append(float(self.unseen(number, (1,), 1.0).total.sum()))
         return real, Totals(*expected)
+
+
+def popular_share(index: ActivityIndex, pair: Groups, object: Groups, before: int) -> Float[np.ndarray, " row"]:
+    """The share that an object has in the novel events of a pair, by how often the relation had each object that is new
+    to the pair before a snapshot, and every object `SMOOTHING` times more; 0 for one that is not new.
+
+    **Arguments:** `pair`: subject * relations + relation, any; `object`: one for each.
+    """
+    subject, relation = np.divmod(pair, index.relations)
+
+    def weight(relation: np.ndarray, object: np.ndarray) -> np.ndarray:
+        return _events(index.popular, relation * index.entities + object, before) + SMOOTHING
+
+    def is_known(pair: np.ndarray, object: np.ndarray) -> np.ndarray:
+        return index.fact.last(index.fact.group(pair * index.entities + object), before) >= 0
+
+    # The facts of a pair stand beside each other in the index.
+    distinct, place = np.unique(pair, return_inverse=True)
+    bounds = np.searchsorted(index.fact.key, (distinct * index.entities, (distinct + 1) * index.entities))
+    owner, fact = ranges(*bounds)
+    known = index.fact.first_snapshot[fact] < before
+    owner, objects = owner[known], index.fact.key[fact[known]] % index.entities
+    taken = np.bincount(owner, weight(distinct[owner] % index.relations, objects), len(distinct))[place]
+    possible = ~is_known(pair, object)
+    if not index.has_loops(before):
+        taken += np.where(is_known(pair, subject), 0, weight(relation, subject))
+        possible &= subject != object
+    whole = _events(index.relation, relation, before) + SMOOTHING * index.entities - taken
+    return np.where(possible & (whole > SMOOTHING / 2), weight(relation, object) / np.maximum(whole, SMOOTHING), 0)
 
 
 def _events(index: Occurrences, keys: np.ndarray, before: int) -> Float[np.ndarray, " key"]:

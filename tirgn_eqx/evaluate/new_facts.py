@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int64
 
-from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster
+from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster, popular_share
 from tirgn_eqx.evaluate.event_tally import ratio
 from tirgn_eqx.evaluate.results import Document
 
@@ -21,15 +21,13 @@ class NewFactScores(Document):
 
     - `facts`, `occurred`: how many could come over all snapshots, and how many did; `sampled`: of those that did not.
     - `expected`: the sum of their probabilities, estimated from the sample.
-    - `skill`: Brier skill against forecasting that none comes; `auc`: the probability that one that came was given a
-      higher probability than one that did not.
+    - `auc`: the probability that one that came was given a higher probability than one that did not.
     """
 
     facts: int
     occurred: int
     sampled: int
     expected: float
-    skill: float
     auc: float
 
 
@@ -44,9 +42,13 @@ class NewFactSample:
         self.forecaster, self.target, self.pairs = forecaster, target, pairs
         self.row_of = np.full(len(index.pair.key), -1)
         self.row_of[pairs] = np.arange(len(pairs))
-        self.candidates = len(pairs) * index.entities - index.fact.num_known(target)
+        loops = index.has_loops(target)
+        objects = index.entities if loops else index.entities - 1
+        self.candidates = len(pairs) * objects - index.fact.num_known(target)
         row, object = rng.integers(0, max(len(pairs), 1), SAMPLED), rng.integers(0, index.entities, SAMPLED)
-        self.key = index.pair.key[pairs[row]] * index.entities + object if len(pairs) else np.zeros(0, np.int64)
+        pair = index.pair.key[pairs[row]] if len(pairs) else np.zeros(0, np.int64)
+        possible = (pair // index.relations != object[: len(pair)]) | loops
+        self.key = (pair * index.entities + object[: len(pair)])[possible]
         self.key = self.key[index.fact.last(index.fact.group(self.key), target) < 0]
 
     def add(self, tally: "NewFactTally", novel: Expected, horizon: int, end: int) -> None:
@@ -65,7 +67,7 @@ class NewFactSample:
         index = self.forecaster.index
         pair, object = np.divmod(key, index.entities)
         row = self.row_of[index.pair.group(pair)]
-        share = self.forecaster.popular_share(pair, object, self.target)
+        share = popular_share(index, pair, object, self.target)
         return Expected(novel.mean[row], novel.shape[row]).of_share(share[:, None], horizon)[:, 0]
 
 
@@ -93,12 +95,10 @@ class NewFactTally:
         below = np.concatenate([[0.0], np.cumsum(weight[order])])
         low, high = (np.searchsorted(others[order], came, side) for side in ("left", "right"))
         wins = (below[low] + below[high]) / 2
-        brier = float(((1 - came) ** 2).sum() + (weight * others**2).sum())
         return NewFactScores(
             facts=self.facts,
             occurred=len(came),
             sampled=len(others),
             expected=float(came.sum() + (weight * others).sum()),
-            skill=1 - float(ratio(brier, float(len(came)))),
             auc=float(ratio(float(wins.sum()), float(len(came) * weight.sum()))),
         )

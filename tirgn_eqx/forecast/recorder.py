@@ -60,11 +60,7 @@ class ForecastRecorder:
             )
         graph, target = forecaster.graph, forecaster.target
         described, unit = self._metadata.data, graph.time_unit
-        learnt = None
-        if described is not None:
-            # Checkpoints of older versions do not say which of their data they learnt from.
-            time = described.last_time if described.last_learnt_time is None else described.last_learnt_time
-            learnt = to_text(time, unit)
+        learnt = None if described is None else to_text(described.learnt_until, unit)
         selection = Selection(by=by, number=number, subject=subject, relation=relation, object=object)
         model = ForecastingModel(name=str(self.checkpoint), sha256=self._sha256, learnt_until=learnt)
         data = KnownData(

@@ -32,7 +32,7 @@ from tirgn_eqx.types import ActivityRows, EventBatch, Horizons
 
 HALF_LIVES = (float("inf"), 32.0, 8.0, 2.0)  # of what is added to a rate by what happened lately, in steps
 MAX_LOG_RATE = 12.0
-LOG_SHAPE_LIMIT = 6.0  # e^6: as good as Poisson
+LEAST_LOG_SHAPE, LOG_SHAPE_LIMIT = -6.0, 6.0  # e^6: as good as Poisson
 
 
 class ExpectedCounts(NamedTuple):
@@ -98,7 +98,7 @@ class RateNetwork(eqx.Module):
         hidden = jax.nn.gelu(rows.features @ self.inner + of_relation(self.inner_bias))
         hidden = hidden + jax.nn.gelu(hidden @ self.middle + self.middle_bias)
         out = hidden @ self.outer + self.level + of_relation(self.relation_level)
-        return jnp.minimum(out[:, :-1], MAX_LOG_RATE), jnp.clip(out[:, -1], -LOG_SHAPE_LIMIT, LOG_SHAPE_LIMIT)
+        return jnp.minimum(out[:, :-1], MAX_LOG_RATE), jnp.clip(out[:, -1], LEAST_LOG_SHAPE, LOG_SHAPE_LIMIT)
 
 
 class FactorNetwork(eqx.Module):

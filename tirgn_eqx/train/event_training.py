@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.random as jr
@@ -15,19 +16,21 @@ import optax
 from beartype import beartype
 from jaxtyping import Array, PyTree, jaxtyped
 
-from tirgn_eqx.checkpoint.models import load_model, save_model
+from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
+from tirgn_eqx.checkpoint.models import add_metrics, load_model, save_model
 from tirgn_eqx.checkpoint.run_folder import lock_folder
-from tirgn_eqx.config import EventTrainingConfig, MixtureTrainingConfig, ModelTrainingConfig
+from tirgn_eqx.config import EventTrainingConfig, TrainingConfig
+from tirgn_eqx.config.event_options import check_event_options
 from tirgn_eqx.data.batches.event_rows import EventRowsLoader, EventRowsOptions
 from tirgn_eqx.data.batches.prefetch import prefetch
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.activity import ActivityIndex, find_periods
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
-from tirgn_eqx.errors import DataError, DivergedError
+from tirgn_eqx.errors import ConfigError, DataError, DivergedError
 from tirgn_eqx.evaluate.event_scores import HORIZONS, evaluate_events
 from tirgn_eqx.evaluate.results import evaluated_snapshots
-from tirgn_eqx.models import EventModel, EventRates
+from tirgn_eqx.models import EventModel, EventRates, Model
 from tirgn_eqx.models.event_rates import event_loss
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.tracking.logger import TrainingLogger
@@ -43,6 +46,7 @@ LEAST_HISTORY = 0.1  # of the train split that comes before its first target
 GRAD_CLIP = 1.0
 MAX_SKIPPED = 10  # non-finite steps of an epoch
 LEAST_EPOCHS, LEAST_STEPS = 6, 1200  # where `epochs` is 0
+PATIENCE = 10  # epochs without a better likelihood on valid, as data of a few snapshots soon have
 
 EventStep = Callable[[EventRates, PyTree, EventBatch], tuple[EventRates, PyTree, Metrics]]
 CompiledStep = Callable[[str, EventRates, PyTree, EventBatch], tuple[EventRates, PyTree, Metrics]]
@@ -64,29 +68,46 @@ def train_events(
 ) -> TrainingResult:
     """`train_tirgn` of the event model.
 
-    **Arguments:** `base`: the checkpoint of a model that ranks, which becomes part of the model.
+    **Arguments:** `base`: the checkpoint of a model that ranks, which becomes part of the model. Its calibration and
+    figures, whether it is a refit among them, go to the new checkpoint.
 
-    **Returns:** as `train_tirgn`, with `events` in place of `validation` and `test`.
+    **Returns:** as `train_tirgn`, with `events` in place of `validation` and `test`. What was interrupted keeps
+    nothing, since a training takes minutes.
+
+    **Raises:** ConfigError for settings of a base without its checkpoint, or of another one, and for a base that would
+    be written over.
     """
-    begin, ranking = time.perf_counter(), None
+    check_event_options(config, options.model_dir, base, {})
+    begin, part = time.perf_counter(), None
     if base is not None:
-        ranking, base_config, metadata = load_model(base)
-        assert isinstance(base_config, ModelTrainingConfig | MixtureTrainingConfig)
-        graph = match_checkpoint(graph, metadata, base)
-        config = config.replace(base=base_config)
+        part = _read_base(base, config)
+        graph = match_checkpoint(graph, part.metadata, base)
+        config = config.replace(base=part.config)
     if config.periods == "auto":
         config = config.replace(periods=",".join(f"{period:g}" for period in find_periods(graph)) or "none")
     with lock_folder(options.model_dir):
         fit = RatesFit(graph, config, options)
+        # What `epochs` = 0 stands for is known now, and is what records and checkpoint say.
+        fit.config = config = config.replace(epochs=fit.epochs)
         with TrainingLogger(config.logdir, run_name=options.run_name, config=config) as logger:
             complete = fit.run(logger)
             if not complete:
-                return make_result(config, "interrupted", epochs_trained=fit.epoch, seconds=time.perf_counter() - begin)
-            model = EventModel(fit.best, ranking)
-            metrics = {"epoch": fit.best_epoch, "validation": {"nll": fit.best_nll}}
-            path = save_model(options.model_dir / "tirgn_best", model, config, graph, metrics)
+                result = make_result(
+                    config, "interrupted", epochs_trained=fit.epoch, seconds=time.perf_counter() - begin
+                )
+                options.on_record(events.EndRecord(result))
+                return result
+            model = EventModel(fit.best, None if part is None else part.model)
+            metrics: dict[str, object] = {"epoch": fit.best_epoch, "validation": {"nll": fit.best_nll}}
+            calibration = None
+            if part is not None:
+                # Figures of the whole are those of the model that ranks, as for the checkpoint that holds it alone.
+                metrics, calibration = (part.metadata.metrics or {}) | {"events": metrics}, part.metadata.calibration
+            path = save_model(options.model_dir / "tirgn_best", model, config, graph, metrics, calibration)
             options.on_record(events.CheckpointRecord(str(path)))
             report = evaluate_events(model.rates, graph, fit.index, split="test")
+            # Added to what is written already, so that the model is not lost where the evaluation is broken off.
+            add_metrics(path, {"event_test": report.to_dict()})
             first = report.horizons[0]
             logger.log_metrics({"test/event_skill": first.skill, "test/event_ece": first.ece}, fit.steps)
     result = make_result(
@@ -97,11 +118,27 @@ def train_events(
         checkpoint=path,
         parameters=parameter_count(model),
         skipped_steps=fit.skipped,
+        early_stopped=fit.epoch < fit.epochs,
         seconds=time.perf_counter() - begin,
     )
     result["events"] = {"valid_nll": fit.best_nll, "test": report.to_dict()}
     options.on_record(events.EndRecord(result))
     return result
+
+
+class _Base(NamedTuple):
+    """The model that ranks, which becomes part of an event model."""
+
+    model: Model
+    config: TrainingConfig
+    metadata: CheckpointMetadata
+
+
+def _read_base(path: str | Path, config: EventTrainingConfig) -> _Base:
+    base = _Base(*load_model(path))
+    if config.base not in (None, base.config):
+        raise ConfigError(f"base: other settings than {path} was trained with, which are taken; leave base out")
+    return base
 
 
 class RatesFit:
@@ -158,6 +195,8 @@ class RatesFit:
             logger.log_metrics({"train/loss": loss, "eval/nll": nll, "system/epoch_duration_s": seconds}, self.steps)
             if best:
                 self.best, self.best_nll, self.best_epoch = rates, nll, epoch
+            elif epoch - self.best_epoch >= PATIENCE:
+                break
         if not self.best_epoch:
             raise DivergedError(
                 f"no likelihood on valid was finite in {self.epochs} epochs; train again with a smaller --lr (now "

@@ -77,6 +77,15 @@ class ActivityIndex:
         pair, object_ = np.divmod(self.fact.key[fact], self.entities)
         return *np.divmod(pair, self.relations), object_
 
+    @cached_property
+    def _first_loop(self) -> int:
+        loops = np.flatnonzero(self.graph.subject == self.graph.object)
+        return int(self.graph.snapshot[loops[0]]) if len(loops) else self.graph.num_snapshots
+
+    def has_loops(self, before: int) -> bool:
+        """Whether an entity acted on itself before a snapshot; where none did, none is taken to do so."""
+        return self._first_loop < before
+
     def window_end(self, target: int, horizon: int) -> int:
         """The first snapshot that is no more within `horizon` steps from the time of snapshot `target` on."""
         return int(np.searchsorted(self.clock, self.clock[target] + horizon))
