@@ -117,7 +117,7 @@ def test_a_retraining_that_is_not_due(run, place, journal, tmp_path):
         ("score {journal} --data-path {place}/new.parquet --granularity week", "granularity 'week' does not exist"),
         ("retrain --from {place}/tirgn_best.npz --min-skill 0", "--min-skill: of the forecasts in a journal"),
         ("retrain --from {place}/tirgn_best.npz --resume", "--resume: .* holds events, which are trained anew"),
-        ("predict {place}/tirgn_best.npz --facts 2 --journal {place}/new.parquet", "new.parquet: is a file"),
+        ("predict {place}/tirgn_best.npz --facts 2 --journal {place}/new.parquet", "new.parquet: cannot be written"),
     ],
 )
 def test_what_cannot_be_is_refused(place, journal, words, said):

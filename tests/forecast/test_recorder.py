@@ -29,7 +29,7 @@ def some_facts(number):
     pairs = zip(NAMES, NAMES[1:] + NAMES[:1])
     chances = ((0.9 - 0.1 * i, 2.0 - 0.3 * i, None if i == 3 else 1.0) for i in range(5))
     return [
-        EventForecast(subject=s, relation="042_Q1", object=o, probability=p, expected=mean, usual=usual)
+        EventForecast(subject=s, relation="042_Q1", object=o, kind="known", probability=p, expected=mean, usual=usual)
         for (s, o), (p, mean, usual) in zip(pairs, chances)
     ][:number]
 
