@@ -4,9 +4,10 @@ import math
 
 import pytest
 
+from tirgn_eqx.checkpoint.event_figures import read_event_figures
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, DataDescription
 from tirgn_eqx.errors import CheckpointError, DataError
-from tirgn_eqx.report.briefing import BriefingOptions, count_activity, find_tested, make_briefing, read_record
+from tirgn_eqx.report.briefing import BriefingOptions, count_activity, make_briefing, read_record
 
 pytestmark = pytest.mark.ci
 
@@ -53,17 +54,19 @@ def test_the_nearest_horizon_on_test_is_told(horizon, nearest):
     figures = {"snapshots": 3, "best_baseline": "never", "skill": 0.1, "ece": 0.1}
     tested = [figures | {"horizon": number} for number in (7, 30)]
     metadata = CheckpointMetadata(num_entities=1, num_relations=1, metrics={"event_test": {"horizons": tested}})
-    assert find_tested(metadata, "x.npz", horizon).horizon == nearest
+    assert read_event_figures(metadata, "x.npz").nearest(horizon).horizon == nearest
 
 
 def test_figures_that_are_none_are_not_told():
     def found(**metrics):
-        return find_tested(CheckpointMetadata(num_entities=1, num_relations=1, metrics=metrics), "x.npz", 7)
+        return read_event_figures(
+            CheckpointMetadata(num_entities=1, num_relations=1, metrics=metrics), "x.npz"
+        ).nearest(7)
 
     assert found() is None and found(event_test={"horizons": []}) is None
-    with pytest.raises(CheckpointError, match=r"^x.npz: its figures on test: horizons.0..horizon: is missing"):
+    with pytest.raises(CheckpointError, match=r"^x.npz: says nothing usable about its horizons .horizon is missing"):
         found(event_test={"horizons": [{}]})
-    with pytest.raises(CheckpointError, match="its figures on test: should be an object"):
+    with pytest.raises(CheckpointError, match="x.npz: says nothing usable about its contents"):
         found(event_test=[math.nan])
 
 
