@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from tests.helpers import event_model, make_graph
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, DataDescription
 from tirgn_eqx.errors import CheckpointError, DataError
+from tirgn_eqx.forecast.events import EventForecaster
 from tirgn_eqx.report.briefing import BriefingOptions, count_activity, find_tested, make_briefing, read_record
 
 pytestmark = pytest.mark.ci
@@ -38,6 +40,11 @@ def test_actors_have_their_most_probable_facts_in_either_role(briefing, forecast
 def test_activity_is_that_of_the_last_steps_alone(forecaster):
     assert set(count_activity(forecaster, 3).values()) == {6}
     assert sum(count_activity(forecaster, 1000).values()) == 2 * forecaster.graph.num_facts
+
+
+def test_an_event_of_an_actor_with_itself_is_one_event():
+    graph = make_graph([(0, 0, 0, 0), (0, 0, 1, 1)], num_entities=2, num_relations=1)
+    assert count_activity(EventForecaster(*event_model(graph), graph), 9) == {"0": 2, "1": 1}
 
 
 def test_the_time_that_is_forecast_is_said_as_dates(briefing, forecaster):
