@@ -229,6 +229,21 @@ def test_selections_are_told_apart(tmp_path):
     assert describe(lift) == "20 by lift, relation 042"
 
 
+@pytest.mark.parametrize(("every", "horizon", "block"), [(1, 3, 3), (2, 3, 2), (3, 3, 1), (1, 1, 1)])
+def test_intervals_draw_runs_of_targets_whose_horizons_overlap(tmp_path, monkeypatch, every, horizon, block):
+    drawn = []
+
+    def interval(ours, theirs, block):
+        drawn.append((len(ours), block))
+        return [0.0, 1.0]
+
+    monkeypatch.setattr("tirgn_eqx.evaluate.judged_forecasts.skill_interval", interval)
+    graph = make_graph([(0, 0, 1, time) for time in range(20)], num_entities=2, num_relations=1)
+    targets = range(0, 15, every)
+    append_forecasts(tmp_path, [forecast(target=target, horizon=horizon) for target in targets])
+    assert score_journal(tmp_path, graph).scores.skill_interval == [0, 1] and drawn[0] == (len(targets), block)
+
+
 def test_a_forecast_in_advance_is_one_written_before_its_target(tmp_path):
     names = ["RUSSIA", "UKRAINE", "UNITED STATES", "CHINA", "POLICE"]
     today = (dt.datetime.now(dt.UTC).date() - dt.date(1970, 1, 1)).days - 17_500
