@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import facts_of, random_graph, with_facts
+from tirgn_eqx.checkpoint.event_figures import EventTestSummary
 from tirgn_eqx.config import EventTrainingConfig, EvidenceTrainingConfig
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.event_rates import SMOOTHING
