@@ -1,6 +1,6 @@
 """Our sort of events beside DuckDB's `ORDER BY`: seconds and peak memory of each, in turn, in a process of its own.
 
-Why: an ingest sorts events by time and id with bounded memory, in sorted runs that it merges (`gdelt/sort.py`). DuckDB
+Why: an ingest sorts events by time and id with bounded memory, in sorted runs that it merges (`ingest/sort.py`). DuckDB
 sorts larger than memory too, so code of our own has to earn its place. Each reads the same shuffled table and writes a
 sorted one in the same form: zstd, equal row groups. DuckDB runs without a limit of its memory and with one. Every
 result is checked to hold all rows in order.
@@ -35,7 +35,7 @@ CASES = ("ours", "duckdb", f"duckdb within {LIMIT}")
 
 def made_up(rows: int, seed: int) -> pl.DataFrame:
     """Events of a month with as many names as a real table has, in random order."""
-    from tirgn_eqx.gdelt.clean import SCHEMA
+    from tirgn_eqx.ingest.clean import SCHEMA
 
     rng = np.random.default_rng(seed)
     names = np.array([f"ACTOR {number}" for number in range(6000)])
@@ -64,9 +64,9 @@ def made_up(rows: int, seed: int) -> pl.DataFrame:
 
 def sort_ours(events: Path, out: Path) -> None:
     """Sort as an ingest does."""
-    from tirgn_eqx.gdelt.documents import TableState
-    from tirgn_eqx.gdelt.sort import Sorter
-    from tirgn_eqx.gdelt.table import read_frames, write_table
+    from tirgn_eqx.ingest.documents import TableState
+    from tirgn_eqx.ingest.sort import Sorter
+    from tirgn_eqx.ingest.table import read_frames, write_table
 
     sorter = Sorter(out.parent)
     for frame in read_frames(events):
@@ -78,8 +78,8 @@ def sort_duckdb(events: Path, out: Path, limit: str | None) -> None:
     """Sort by one statement of SQL, with what does not fit into memory in the folder of `out`."""
     import duckdb  # pyright: ignore[reportMissingImports]
 
-    from tirgn_eqx.gdelt.sort import KEY
-    from tirgn_eqx.gdelt.table import ROW_GROUP
+    from tirgn_eqx.ingest.sort import KEY
+    from tirgn_eqx.ingest.table import ROW_GROUP
 
     connection = duckdb.connect()
     connection.execute(f"SET temp_directory = '{out.parent}'")
@@ -108,7 +108,7 @@ def child(case: str, events: Path, out: Path) -> None:
 
 def measure(case: str, events: Path, work: Path) -> common.Document:
     """The account of one sort in a process of its own, whose result is checked."""
-    from tirgn_eqx.gdelt.sort import KEY
+    from tirgn_eqx.ingest.sort import KEY
 
     with tempfile.TemporaryDirectory(dir=work) as folder:
         out = Path(folder) / "sorted.parquet"
@@ -158,7 +158,7 @@ def main() -> None:
                 last = accounts[case][-1]
                 note(f"round {number + 1}, {case}: {last['seconds']:.1f} s, {last['peak_rss_bytes'] / 2**20:,.0f} MiB")
     from tirgn_eqx.checkpoint.models import versions
-    from tirgn_eqx.gdelt.sort import BLOCK_ROWS, MAX_RUNS, RUN_ROWS
+    from tirgn_eqx.ingest.sort import BLOCK_ROWS, MAX_RUNS, RUN_ROWS
 
     result = {
         case: {

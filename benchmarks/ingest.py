@@ -96,7 +96,7 @@ def write_files(rows: list[bytes], count: int, per_file: int, folder: Path) -> i
 def child(paths: str, out: Path) -> None:
     """Ingests in this process; seconds, peak memory and counts on the last line."""
     before = time.perf_counter()
-    from tirgn_eqx.gdelt.ingest import ingest
+    from tirgn_eqx.ingest.api import ingest
     from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
@@ -159,7 +159,7 @@ def main() -> None:
     dataset = {"name": name, "source_rows": len(rows), "rows": count, "bytes": size, "files": len(files)}
     dataset["sha256"] = hashlib.sha256(b"\n".join(rows)).hexdigest()
     from tirgn_eqx.checkpoint.models import versions
-    from tirgn_eqx.gdelt.options import IngestOptions
+    from tirgn_eqx.ingest.options import IngestOptions
 
     payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
     payload["versions"] = versions() | {"polars": metadata.version("polars")}

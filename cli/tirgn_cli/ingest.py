@@ -10,12 +10,12 @@ import typer
 from tirgn_cli import options, output, tables, values
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
+from tirgn_eqx.ingest.options import ACTORS, RELATIONS, TIMES, IngestOptions
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
-    from tirgn_eqx.gdelt.documents import IngestReport
-    from tirgn_eqx.gdelt.ingest import IngestProgress
+    from tirgn_eqx.ingest.api import IngestProgress
+    from tirgn_eqx.ingest.documents import IngestReport
 
 EVENTS = "Events"
 UNREADABLE = 3  # exit code: done, except for files that cannot be read
@@ -121,7 +121,7 @@ def ingest(
     keep_freed_memory()
 
     with output.stdout_to_stderr():
-        from tirgn_eqx.gdelt.ingest import ingest as make_table
+        from tirgn_eqx.ingest.api import ingest as make_table
 
         with _show_progress() as on_progress:
             report = make_table(paths, out, chosen, on_progress=on_progress)

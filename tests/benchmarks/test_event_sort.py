@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from benchmarks.event_sort import LIMIT, made_up, sort_duckdb, sort_ours
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.sort import KEY
+from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.sort import KEY
 
 
 def test_made_up_events_have_the_columns_of_a_table_and_no_order():

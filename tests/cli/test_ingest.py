@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.gdelt.raw_rows import raw
+from tests.ingest.raw_rows import raw
 
 NAME = "20200101001500.export.CSV"
 

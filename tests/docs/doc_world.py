@@ -108,7 +108,7 @@ def write_folder(place: Path, days: int = 14, static: bool = True) -> None:
 
 def raw_files(first: dt.date, days: int, width: int = 61) -> dict[str, bytes]:
     """GDELT's own files by name, one a day, with the events of `happenings`."""
-    from tests.gdelt.raw_rows import raw
+    from tests.ingest.raw_rows import raw
 
     files: dict[str, bytes] = {}
     rows = happenings(first, days)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tirgn_eqx.gdelt.options import IngestOptions
+from tirgn_eqx.ingest.options import IngestOptions
 
 # The table: a fact, then what else is kept of its event.
 SCHEMA: dict[str, pl.DataType] = {

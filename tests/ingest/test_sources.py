@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gdelt.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
-from tests.gdelt.raw_rows import raw
-from tirgn_eqx.gdelt.sources import Source, Unreadable, find_sources, read_blocks
+from tests.ingest.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
+from tests.ingest.raw_rows import raw
+from tirgn_eqx.ingest.sources import Source, Unreadable, find_sources, read_blocks
 
 
 def test_files_of_a_folder_are_found_in_order_of_their_names(tmp_path):

@@ -5,8 +5,8 @@ import datetime as dt
 import pydantic
 import pytest
 
-from tirgn_eqx.gdelt.counts import DAY, QUARTER_HOUR, find_gaps
-from tirgn_eqx.gdelt.documents import (
+from tirgn_eqx.ingest.counts import DAY, QUARTER_HOUR, find_gaps
+from tirgn_eqx.ingest.documents import (
     CommonReason,
     EventsSummary,
     FilesSummary,

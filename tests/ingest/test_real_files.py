@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.gdelt.ingest_helpers import ingest
 from tests.helpers import dataset
-from tirgn_eqx.gdelt.options import IngestOptions
+from tests.ingest.ingest_helpers import ingest
+from tirgn_eqx.ingest.options import IngestOptions
 
 # Where the columns are, counted from 0 in GDELT's code book: 2.0, then 1.0.
 ID, DAY, NAME1, NAME2, ROOT, CODE, QUAD, MENTIONS = 0, 1, 6, 16, 25, 26, 29, 31

@@ -7,8 +7,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.sort import SortedRun, Sorter, merge
+from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.sort import SortedRun, Sorter, merge
 
 
 def events(keys: list[tuple[int, int]]) -> pl.DataFrame:
@@ -29,8 +29,8 @@ def test_runs_merge_into_one_order(lists):
 
 
 def test_many_runs_are_merged_in_stages_and_nothing_stays_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("tirgn_eqx.gdelt.sort.MAX_RUNS", 3)
-    monkeypatch.setattr("tirgn_eqx.gdelt.sort.BLOCK_ROWS", 2)
+    monkeypatch.setattr("tirgn_eqx.ingest.sort.MAX_RUNS", 3)
+    monkeypatch.setattr("tirgn_eqx.ingest.sort.BLOCK_ROWS", 2)
     numbers = np.random.default_rng(0).permutation(60).tolist()
     sorter = Sorter(tmp_path, rows=5)
     for begin in range(0, 60, 4):

@@ -3,10 +3,10 @@
 import polars as pl
 import pytest
 
-from tests.gdelt.ingest_helpers import ingest
-from tests.gdelt.raw_rows import raw
-from tirgn_eqx.gdelt.clean import GENERIC_ACTORS
-from tirgn_eqx.gdelt.options import IngestOptions
+from tests.ingest.ingest_helpers import ingest
+from tests.ingest.raw_rows import raw
+from tirgn_eqx.ingest.clean import GENERIC_ACTORS
+from tirgn_eqx.ingest.options import IngestOptions
 
 
 def kept(tmp_path, rows, **options):

@@ -3,9 +3,9 @@
 import datetime as dt
 import re
 
-from tirgn_eqx.gdelt.clean import GENERIC_ACTORS
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.parse import LAYOUTS
+from tirgn_eqx.ingest.clean import GENERIC_ACTORS
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.parse import LAYOUTS
 
 ROW = {
     "GlobalEventID": "1000",

@@ -13,14 +13,14 @@ import numpy as np
 import polars as pl
 
 from tirgn_eqx.errors import printable
-from tirgn_eqx.gdelt.clean import clean_rows
-from tirgn_eqx.gdelt.counts import RowCounts
-from tirgn_eqx.gdelt.documents import CommonReason, FilesSummary, RejectedLine, TableState, UnreadableFile
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.parse import ParsedLines, Reject, parse_lines
-from tirgn_eqx.gdelt.sort import Sorter
-from tirgn_eqx.gdelt.sources import Block, Source, Unreadable, checksum, read_blocks
-from tirgn_eqx.gdelt.table import read_ids, read_state
+from tirgn_eqx.ingest.clean import clean_rows
+from tirgn_eqx.ingest.counts import RowCounts
+from tirgn_eqx.ingest.documents import CommonReason, FilesSummary, RejectedLine, TableState, UnreadableFile
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.parse import ParsedLines, Reject, parse_lines
+from tirgn_eqx.ingest.sort import Sorter
+from tirgn_eqx.ingest.sources import Block, Source, Unreadable, checksum, read_blocks
+from tirgn_eqx.ingest.table import read_ids, read_state
 
 REJECTS_HEADER = b"file\tline\treason\traw\n"
 REJECTS_SHOWN = 20

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gdelt.ingest_helpers import facts, ingest, rejects, write
-from tests.gdelt.raw_rows import expected, raw
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.pipeline import KnownIds
+from tests.ingest.ingest_helpers import facts, ingest, rejects, write
+from tests.ingest.raw_rows import expected, raw
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.pipeline import KnownIds
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=12))

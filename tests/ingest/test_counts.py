@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.gdelt.ingest_helpers import ROWS, ingest, rejects, write
-from tests.gdelt.raw_rows import raw
+from tests.ingest.ingest_helpers import ROWS, ingest, rejects, write
+from tests.ingest.raw_rows import raw
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.gdelt.clean import SCHEMA, Events
-from tirgn_eqx.gdelt.counts import RowCounts, TableCounts, find_gaps, merge_ranges
+from tirgn_eqx.ingest.clean import SCHEMA, Events
+from tirgn_eqx.ingest.counts import RowCounts, TableCounts, find_gaps, merge_ranges
 
 BEGIN = dt.datetime(2020, 1, 1)
 

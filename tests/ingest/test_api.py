@@ -10,12 +10,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.gdelt.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
-from tests.gdelt.raw_rows import raw
+from tests.ingest.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
+from tests.ingest.raw_rows import raw
 from tirgn_eqx.data import graph_statistics, load_graph
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.options import IngestOptions
+from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.options import IngestOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,7 +100,7 @@ def test_a_table_is_for_one_ingest_at_a_time(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tirgn_eqx.gdelt import ingest as module
+from tirgn_eqx.ingest import api as module
 kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 moment, raw, out = sys.argv[1:]
 if moment == "writing":

@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from tests.gdelt.raw_rows import raw
-from tirgn_eqx.gdelt import ingest as module
+from tests.ingest.raw_rows import raw
+from tirgn_eqx.ingest import api as module
 
 NAME = "20200101001500.export.CSV"
 

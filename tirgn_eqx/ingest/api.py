@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.gdelt.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
-from tirgn_eqx.gdelt.documents import IngestReport, MalformedSummary, TableState
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.pipeline import Pipeline, parse_ahead
-from tirgn_eqx.gdelt.sort import RUN_ROWS
-from tirgn_eqx.gdelt.sources import BLOCK_BYTES, find_sources
-from tirgn_eqx.gdelt.table import read_frames, write_table
+from tirgn_eqx.ingest.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
+from tirgn_eqx.ingest.documents import IngestReport, MalformedSummary, TableState
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.pipeline import Pipeline, parse_ahead
+from tirgn_eqx.ingest.sort import RUN_ROWS
+from tirgn_eqx.ingest.sources import BLOCK_BYTES, find_sources
+from tirgn_eqx.ingest.table import read_frames, write_table
 from tirgn_eqx.storage.atomic_write import flush
 from tirgn_eqx.storage.locks import exclusive_lock
 

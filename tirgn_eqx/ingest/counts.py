@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
-from tirgn_eqx.gdelt.clean import DROPPED, FACT, Events
-from tirgn_eqx.gdelt.documents import EventsSummary, Gap, Gaps, Ranges, TimesSeen, Totals
-from tirgn_eqx.gdelt.parse import ParsedLines
+from tirgn_eqx.ingest.clean import DROPPED, FACT, Events
+from tirgn_eqx.ingest.documents import EventsSummary, Gap, Gaps, Ranges, TimesSeen, Totals
+from tirgn_eqx.ingest.parse import ParsedLines
 
 # Classes of days between the day of an event and the day on which it became known, each up to a largest number.
 LATE = {"1 day": 1, "2 to 7 days": 7, "8 to 31 days": 31, "32 to 365 days": 365, "more": None}

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.gdelt import table
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.documents import TableState, TimesSeen
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.table import METADATA, read_frames, read_ids, read_state, write_table
+from tirgn_eqx.ingest import table
+from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.documents import TableState, TimesSeen
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.table import METADATA, read_frames, read_ids, read_state, write_table
 
 OPTIONS = IngestOptions()
 STATE = TableState(options=OPTIONS.to_dict(), sources=[("a.csv", 3, "0" * 64)], seen=TimesSeen(days=[(18_262, 18_263)]))

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from tirgn_eqx.gdelt.options import IngestOptions
-from tirgn_eqx.gdelt.sources import LONGEST
+from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.sources import LONGEST
 
 _TAB, _NEWLINE, _RETURN = 9, 10, 13
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

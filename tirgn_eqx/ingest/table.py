@@ -11,9 +11,9 @@ import pydantic
 from polars.io.plugins import register_io_source
 
 from tirgn_eqx.errors import ConfigError, shown
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.documents import TABLE_FORMAT, TableState
-from tirgn_eqx.gdelt.options import IngestOptions
+from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.documents import TABLE_FORMAT, TableState
+from tirgn_eqx.ingest.options import IngestOptions
 from tirgn_eqx.storage.atomic_write import flush
 from tirgn_eqx.storage.table_probe import check_parquet
 from tirgn_eqx.storage.untrusted import Unsound, parse_json, told

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
-from tirgn_eqx.gdelt.parse import LAYOUTS
+from tirgn_eqx.ingest.options import ACTORS, RELATIONS, TIMES, IngestOptions
+from tirgn_eqx.ingest.parse import LAYOUTS
 
 
 @pytest.mark.parametrize(
