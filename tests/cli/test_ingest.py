@@ -70,7 +70,7 @@ def test_malformed_lines_are_said_as_loudly_as_they_are_many(run, folder, tmp_pa
     ("arguments", "code", "text"),
     [
         (["raw", "--quad-class", "1,5"], 2, "--quad-class '1,5': must be some of 1, 2, 3, 4, like 1,2"),
-        (["raw", "--actor", "nam"], 2, "actor 'nam' does not exist; did you mean 'name'?"),
+        (["raw", "--actor", "nam"], 2, "actor 'nam' does not exist for gdelt; did you mean 'name'?"),
         (["raw", "--relation", "codes"], 2, "did you mean 'code'?"),
         (["raw", "--min-mentions", "-1"], 2, "--min-mentions"),
         (["raw", "--drop-generic-actors", "--actor", "code"], 2, "drop_generic_actors: a list of names"),

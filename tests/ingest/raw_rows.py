@@ -3,9 +3,8 @@
 import datetime as dt
 import re
 
-from tirgn_eqx.ingest.clean import GENERIC_ACTORS
+from tirgn_eqx.ingest.gdelt_rows import GENERIC_ACTORS, LAYOUTS
 from tirgn_eqx.ingest.options import IngestOptions
-from tirgn_eqx.ingest.parse import LAYOUTS
 
 ROW = {
     "GlobalEventID": "1000",

@@ -14,7 +14,7 @@ from tests.ingest.ingest_helpers import NAME, ROWS, facts, forty, ingest, reject
 from tests.ingest.raw_rows import raw
 from tirgn_eqx.data import graph_statistics, load_graph
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.ingest.clean import SCHEMA
+from tirgn_eqx.ingest.gdelt_rows import GDELT
 from tirgn_eqx.ingest.options import IngestOptions
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def test_the_table_holds_facts_and_what_else_is_kept_of_an_event(tmp_path):
     data = raw(7, Actor1Name="  The\u2003white \xa0 house ", EventCode="010", GoldsteinScale="") + raw(8)
     report = ingest([write(tmp_path, data)], tmp_path / "events.parquet")
     table = pl.read_parquet(tmp_path / "events.parquet")
-    assert dict(table.schema) == SCHEMA
+    assert dict(table.schema) == GDELT.schema(IngestOptions())
     first = table.row(0, named=True)
     assert (first["entity1"], first["relation"], first["entity2"]) == ("THE WHITE HOUSE", "010_Q1", "GERMANY")
     assert str(first["timestamp"]) == "2020-01-01 00:15:00"

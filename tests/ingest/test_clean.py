@@ -5,7 +5,7 @@ import pytest
 
 from tests.ingest.ingest_helpers import ingest
 from tests.ingest.raw_rows import raw
-from tirgn_eqx.ingest.clean import GENERIC_ACTORS
+from tirgn_eqx.ingest.gdelt_rows import GENERIC_ACTORS
 from tirgn_eqx.ingest.options import IngestOptions
 
 

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from tests.ingest.ingest_helpers import ROWS, ingest, rejects, write
 from tests.ingest.raw_rows import raw
 from tirgn_eqx.errors import DataError
-from tirgn_eqx.ingest.clean import SCHEMA, Events
+from tirgn_eqx.ingest.clean import Events
 from tirgn_eqx.ingest.counts import RowCounts, TableCounts, find_gaps, merge_ranges
+from tirgn_eqx.ingest.gdelt_rows import GDELT
+from tirgn_eqx.ingest.options import IngestOptions
 
 BEGIN = dt.datetime(2020, 1, 1)
+SCHEMA = GDELT.schema(IngestOptions())
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,11 @@ ROUNDED = ROWS.replace(b"20200101001500", b"2.0200E+13")
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (QUOTED, "GlobalEventID '\"1000\"' (RAW:1); GDELT puts nothing in quotes: write the file again without them"),
-        (ROUNDED, "DATEADDED '2.0200E+13' (RAW:1); a spreadsheet has rounded it: take the file as GDELT wrote it"),
+        (
+            QUOTED,
+            "GlobalEventID '\"1000\"' (RAW:1); GDELT puts nothing in quotes: write the file again without them",
+        ),
+        (ROUNDED, "DATEADDED '2.0200E+13' (RAW:1); a spreadsheet has rounded it: take the file as it was published"),
         (ROWS.replace(b"\t1\t0211", b"\t7\t0211"), "IsRootEvent '7' (RAW:1)"),
     ],
 )

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.ingest.options import ACTORS, RELATIONS, TIMES, IngestOptions
-from tirgn_eqx.ingest.parse import LAYOUTS
+from tirgn_eqx.ingest.gdelt_rows import LAYOUTS, raw_columns
+from tirgn_eqx.ingest.options import CHOICES, IngestOptions
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_a_choice_that_does_not_exist_is_refused(options):
 
 
 def test_a_near_miss_is_named_with_what_was_meant():
-    with pytest.raises(ConfigError, match=r"actor 'nme' does not exist; did you mean 'name'\?"):
+    with pytest.raises(ConfigError, match=r"actor 'nme' does not exist for gdelt; did you mean 'name'\?"):
         IngestOptions(actor="nme")
 
 
@@ -39,10 +39,10 @@ def test_the_options_are_as_a_file_of_json_gives_them_back():
     assert json.loads(json.dumps(options.to_dict())) == options.to_dict()
 
 
-@pytest.mark.parametrize("actor", ACTORS)
-@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize("actor", CHOICES["gdelt"].actor)
+@pytest.mark.parametrize("relation", CHOICES["gdelt"].relation)
 def test_every_choice_names_columns_of_every_layout(actor, relation):
-    columns = IngestOptions(actor=actor, relation=relation).columns()
+    columns = raw_columns(IngestOptions(actor=actor, relation=relation))
     assert set(columns) == {"actor1", "actor2", "code"} and columns["actor1"] != columns["actor2"]
     for layout in LAYOUTS.values():
-        assert {*columns.values(), *TIMES.values()} <= set(layout)
+        assert {*columns.values(), "DATEADDED", "Day"} <= set(layout)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.ingest.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
 from tests.ingest.raw_rows import raw
+from tirgn_eqx.ingest.gdelt_rows import GDELT
 from tirgn_eqx.ingest.sources import Source, Unreadable, find_sources, read_blocks
 
 
@@ -31,9 +32,11 @@ def test_files_of_a_folder_are_found_in_order_of_their_names(tmp_path):
     for name in (*names, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = find_sources([tmp_path, tmp_path / "1979.zip"])
+    found = find_sources([tmp_path, tmp_path / "1979.zip"], GDELT.names, GDELT.examples)
     assert [source.path.name for source in found] == sorted(Path(name).name for name in names)
-    assert [source.path.name for source in find_sources([tmp_path / "notes.txt"])] == ["notes.txt"]
+    assert [source.path.name for source in find_sources([tmp_path / "notes.txt"], GDELT.names, GDELT.examples)] == [
+        "notes.txt"
+    ]
 
 
 @pytest.mark.parametrize("form", ["gz", "zip", "zip of two", "no ending"])
@@ -135,8 +138,8 @@ BROKEN = {
     "gnu.export.tar": (tarred(tarfile.GNU_FORMAT), "a tar archive; unpack it and name the files"),
     "old.csv": (b"".join(without_magic(tarred(tarfile.USTAR_FORMAT))), "a tar archive"),
     "twice.gz": (gzip.compress(gzip.compress(ROWS)), "a gzip file inside another packed file; give event files as"),
-    "b.csv": (bz2.compress(ROWS), "a bzip2 file; give event files as GDELT writes them"),
-    "x.csv": (lzma.compress(ROWS), "an xz file; give event files as GDELT writes them"),
+    "b.csv": (bz2.compress(ROWS), "a bzip2 file; give event files as they were published"),
+    "x.csv": (lzma.compress(ROWS), "an xz file; give event files as they were published"),
 }
 
 

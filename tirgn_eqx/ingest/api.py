@@ -11,6 +11,7 @@ from pathlib import Path
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.ingest.counts import DAY, QUARTER_HOUR, TableCounts, find_gaps
 from tirgn_eqx.ingest.documents import IngestReport, MalformedSummary, TableState
+from tirgn_eqx.ingest.formats import FORMATS
 from tirgn_eqx.ingest.options import IngestOptions
 from tirgn_eqx.ingest.pipeline import Pipeline, parse_ahead
 from tirgn_eqx.ingest.sort import RUN_ROWS
@@ -42,17 +43,18 @@ def ingest(
 
     Beside `NAME.parquet` stand `NAME.rejects.tsv` with every malformed line and `NAME.report.json` with the report. The
     table is replaced as a whole at the end, so that an interrupted ingest leaves it unchanged. Files that are in the
-    table already (same name, size and checksum) are skipped, and so are events whose GlobalEventID it holds. A file
+    table already (same name, size and checksum) are skipped, and so are events whose id it holds. A file
     that cannot be read is listed in the report, contributes nothing, and stops no other file.
 
-    Memory grows with the number of distinct names, with 8 bytes per event for its GlobalEventID, and with the events of
-    a single time; everything else is bounded by `block_bytes` and `run_rows`.
+    Memory grows with the number of distinct names, with 8 bytes per event for its id, and with the events of a single
+    time; everything else is bounded by `block_bytes` and `run_rows`.
 
     **Arguments:**
 
     - `paths`: raw files, or folders that hold them (see `find_sources`).
     - `out`: the table, made if there is none.
-    - `options`: how events become facts; for an existing table the same as before. None takes the defaults.
+    - `options`: the source of the files and how events become facts; for an existing table the same as before. None
+      takes the defaults.
     - `on_progress`: called after each block.
     - `block_bytes`: bytes to read at once; `run_rows`: events to sort in memory. Neither changes the table.
 
@@ -63,12 +65,13 @@ def ingest(
     """
     out = Path(os.path.expanduser(out))
     options = options or IngestOptions()
-    found = find_sources(paths)
+    source = FORMATS[options.source]
+    found = find_sources(paths, source.names, source.examples)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _work_folder(out) as folder:
-        pipeline = Pipeline(out, options, folder, run_rows, block_bytes)
+        pipeline = Pipeline(out, options, source, folder, run_rows, block_bytes)
         with closing(pipeline.rejects):
-            for pack, parsed in parse_ahead(pipeline.read_packs(found), options):
+            for pack, parsed in parse_ahead(pipeline.read_packs(found), pipeline.reader):
                 pipeline.add(pack, parsed)
                 if on_progress is not None:
                     rows = pipeline.counts.rows["read"] + pipeline.file.filled
@@ -93,7 +96,8 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         )
         # The table that is there is in order already, and is merged with the new events.
         before = [read_frames(pipeline.out)] if pipeline.exists else []
-        write_table(pipeline.folder / "table", lambda: table(pipeline.sorter.merged(before)), state)
+        schema = pipeline.source.schema(pipeline.options)
+        write_table(pipeline.folder / "table", lambda: table(pipeline.sorter.merged(before)), schema, state)
     elif pipeline.exists:
         # Nothing is new: the table is read only to count what the report says of it.
         for _ in table(read_frames(pipeline.out)):
@@ -111,6 +115,7 @@ def _finish(pipeline: Pipeline) -> IngestReport:
             file=str(pipeline.rejects_file) if rejects.reasons else None,
         ),
         late=counts.late,
+        noted=counts.noted,
         events=table.summarize(totals.rows["accepted"]),
         missing={"quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR), "days": find_gaps(seen.days, DAY)},
         totals=totals,

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
-from tirgn_eqx.ingest.clean import DROPPED, FACT, Events
+from tirgn_eqx.ingest.clean import DROPPED, Events
 from tirgn_eqx.ingest.documents import EventsSummary, Gap, Gaps, Ranges, TimesSeen, Totals
-from tirgn_eqx.ingest.parse import ParsedLines
+from tirgn_eqx.ingest.event_format import FACT
+from tirgn_eqx.ingest.lines import ParsedLines
 
 # Classes of days between the day of an event and the day on which it became known, each up to a largest number.
 LATE = {"1 day": 1, "2 to 7 days": 7, "8 to 31 days": 31, "32 to 365 days": 365, "more": None}
@@ -18,12 +19,14 @@ QUARTER_HOUR, DAY = 900, 86_400  # seconds
 
 
 class RowCounts:
-    """Counts of an ingest: `rows` by what became of them, `late` events by how late, and the times `seen`."""
+    """Counts of an ingest: `rows` by what became of them, `late` events by how late, what was `noted` in rows that are
+    well-formed, and the times seen."""
 
     def __init__(self):
         names = ("read", "malformed", *DROPPED, "repeated_ids", "accepted", "blank_lines", "latin1")
         self.rows: Counter[str] = Counter(dict.fromkeys(names, 0))
         self.late: Counter[str] = Counter(dict.fromkeys((*LATE, "early"), 0))
+        self.noted: Counter[str] = Counter()
         self.quarter_hours: set[int] = set()
         self.days: set[int] = set()
 
@@ -34,14 +37,16 @@ class RowCounts:
     def add_parsed(self, parsed: ParsedLines) -> None:
         """Count what does not belong to one file of a block: encodings and times."""
         self.rows["latin1"] += parsed.latin1
+        self.noted.update(parsed.noted)
         self.quarter_hours.update(parsed.quarters.tolist())
         self.days.update(parsed.days.tolist())
 
     def add_events(self, events: Events, new: np.ndarray) -> None:
-        """Count events; `new` `(event,)` says which GlobalEventIDs occur for the first time."""
+        """Count events; `new` `(event,)` says which occur for the first time."""
         accepted = int(new.sum())
         self.rows.update(events.dropped | {"accepted": accepted, "repeated_ids": len(new) - accepted})
-        late = events.late.filter(pl.Series(new, dtype=pl.Boolean)).to_numpy()
+        self.noted["generic_actor"] += events.generic
+        late = events.late.filter(pl.Series(new, dtype=pl.Boolean)).drop_nulls().to_numpy()
         bounds = [0, *(most for most in LATE.values() if most is not None)]
         # With these bounds, searchsorted gives 0 for at most 0 days, 1 for 1 day, 2 for 2 to 7 days, and so on to 5 for
         # more than 365. Class 0 is not late.
@@ -54,6 +59,7 @@ class RowCounts:
         return Totals(
             rows={name: count + totals.rows.get(name, 0) for name, count in self.rows.items()},
             late={name: count + totals.late.get(name, 0) for name, count in self.late.items()},
+            noted={name: self.noted[name] + totals.noted.get(name, 0) for name in self.noted | totals.noted},
         )
 
     def merge_seen(self, seen: TimesSeen) -> TimesSeen:
@@ -66,7 +72,7 @@ class RowCounts:
 class TableCounts:
     """Counts events on their way into the table, and drops those that repeat a fact.
 
-    Of events with the same fact, the one with the smallest GlobalEventID stays. **Arguments:** `keep_duplicates`: count
+    Of events with the same fact, the one with the smallest id stays. **Arguments:** `keep_duplicates`: count
     the repeated facts but keep them.
     """
 
@@ -99,7 +105,7 @@ class TableCounts:
                 yield self._count(whole)
 
     def _count(self, frame: pl.DataFrame) -> pl.DataFrame:
-        # Within a time, events are in order of their GlobalEventID, so the first one has the smallest.
+        # Within a time, events are in order of their id, so the first one has the smallest.
         distinct = frame.unique(FACT, keep="first", maintain_order=True)
         self.repeated += frame.height - distinct.height
         frame = frame if self._keep else distinct

@@ -32,10 +32,12 @@ class TimesSeen(pydantic.BaseModel):
 
 
 class Totals(pydantic.BaseModel):
-    """The counts of all ingests into a table: rows by what became of them, events by how late they became known."""
+    """The counts of all ingests into a table: rows by what became of them, events by how late they became known, and
+    what was repaired or noticed in rows that are well-formed."""
 
     rows: dict[str, Count] = {}
     late: dict[str, Count] = {}
+    noted: dict[str, Count] = {}
 
 
 class TableState(pydantic.BaseModel):
@@ -120,12 +122,19 @@ class Gaps(pydantic.BaseModel):
     ranges: list[Gap]
 
 
+def split_reason(reason: str) -> tuple[str, str]:
+    """The column and the value in the reason of a malformed line, such as `Event ID '2.0E+07'` or `Day is empty`."""
+    column, *value = re.split(r" (?=['\"]|is empty$)", reason, maxsplit=1)
+    return column, "".join(value)
+
+
 class IngestReport(pydantic.BaseModel):
     """The report of an ingest, a document on disk beside the table.
 
     `rows`: lines by what became of them; `late`: events by how many days after they happened they became known;
-    `missing`: gaps in the files of GDELT 2.0 (`quarter_hours`) and 1.0 (`days`); `totals`: `rows` and `late` of all
-    ingests into the table.
+    `noted`: well-formed rows by what was repaired or noticed in them; `missing`: gaps in the files of GDELT 2.0
+    (`quarter_hours`) and in the days of other files (`days`); `totals`: `rows`, `late` and `noted` of all ingests into
+    the table.
     """
 
     table: str
@@ -135,6 +144,7 @@ class IngestReport(pydantic.BaseModel):
     rows: dict[str, int]
     malformed: MalformedSummary
     late: dict[str, int]
+    noted: dict[str, int] = {}
     events: EventsSummary
     missing: dict[str, Gaps]
     totals: Totals
@@ -144,11 +154,11 @@ class IngestReport(pydantic.BaseModel):
         most = self.malformed.most
         if most is None:
             return "no line is malformed"
-        value, hint = most.reason.partition(" ")[2], ""
+        value, hint = split_reason(most.reason)[1], ""
         if value.startswith(("'\"", "\"'")):
             hint = "; GDELT puts nothing in quotes: write the file again without them"
         elif re.fullmatch(r"'[0-9]\.[0-9]+E\+?[0-9]+'", value, re.IGNORECASE):
-            hint = "; a spreadsheet has rounded it: take the file as GDELT wrote it"
+            hint = "; a spreadsheet has rounded it: take the file as it was published"
         return (
             f"{self.rows['malformed']:,} of {self.rows['read']:,} lines malformed, most: {most.reason} "
             f"({most.file}:{most.line}){hint}; see {self.malformed.file}"

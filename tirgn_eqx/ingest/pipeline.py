@@ -15,15 +15,26 @@ import polars as pl
 from tirgn_eqx.errors import printable
 from tirgn_eqx.ingest.clean import clean_rows
 from tirgn_eqx.ingest.counts import RowCounts
-from tirgn_eqx.ingest.documents import CommonReason, FilesSummary, RejectedLine, TableState, UnreadableFile
+from tirgn_eqx.ingest.documents import (
+    CommonReason,
+    FilesSummary,
+    RejectedLine,
+    TableState,
+    UnreadableFile,
+    split_reason,
+)
+from tirgn_eqx.ingest.event_format import EventFormat
+from tirgn_eqx.ingest.formats import recognize
+from tirgn_eqx.ingest.headers import HeaderReader
+from tirgn_eqx.ingest.lines import ParsedLines, Reject, parse_lines
 from tirgn_eqx.ingest.options import IngestOptions
-from tirgn_eqx.ingest.parse import ParsedLines, Reject, parse_lines
 from tirgn_eqx.ingest.sort import Sorter
 from tirgn_eqx.ingest.sources import Block, Source, Unreadable, checksum, read_blocks
 from tirgn_eqx.ingest.table import read_ids, read_state
 
 REJECTS_HEADER = b"file\tline\treason\traw\n"
 REJECTS_SHOWN = 20
+_DAY = 86_400
 
 
 class FileEnd(NamedTuple):
@@ -40,26 +51,30 @@ Pack = list[Block | FileEnd]
 class Pipeline:
     """Takes raw files to sorted events, and counts on the way.
 
-    **Arguments:** `out`: the table, made by earlier ingests or not yet there; `folder`: an empty folder for temporary
-    files; `run_rows`: events to sort in memory; `block_bytes`: bytes to read at once.
+    **Arguments:** `out`: the table, made by earlier ingests or not yet there; `source`: the one of the options;
+    `folder`: an empty folder for temporary files; `run_rows`: events to sort in memory; `block_bytes`: bytes to read at
+    once.
     """
 
-    def __init__(self, out: Path, options: IngestOptions, folder: Path, run_rows: int, block_bytes: int):
-        self.out, self.options, self.folder, self.block_bytes = out, options, folder, block_bytes
-        before = read_state(out, options)
+    def __init__(
+        self, out: Path, options: IngestOptions, source: EventFormat, folder: Path, run_rows: int, block_bytes: int
+    ):
+        self.out, self.options, self.source, self.folder, self.block_bytes = out, options, source, folder, block_bytes
+        before = read_state(out, options, source)
         self.exists = before is not None
         self.state = before or TableState(options=options.to_dict())
         self.sources = set(self.state.sources)
-        self.known_ids = KnownIds(read_ids(out) if self.exists else ())
+        self.known_ids = KnownIds(read_ids(out, source) if self.exists else ())
         self.rejects_file = out.with_suffix(".rejects.tsv")
         self.rejects = RejectsFile(folder / "rejects", self.rejects_file, self.state.rejects_bytes)
-        self.counts, self.sorter, self.files = RowCounts(), Sorter(folder, run_rows), FilesSummary()
+        self.counts, self.sorter, self.files = RowCounts(), Sorter(folder, source.sort_key, run_rows), FilesSummary()
         self.file = FileCounts(self.rejects.mark())
+        self.reader = HeaderReader(source, options)
         self._known_sizes = {(name, size) for name, size, _ in self.sources}
 
     def read_packs(self, sources: list[Source]) -> Iterator[Pack]:
-        """The blocks and ends of all files; small files share a pack of about one block."""
-        pack, size = [], 0
+        """The blocks and ends of all files; small files share a pack of about one block. A pack has one header."""
+        pack, size, header = [], 0, b""
         for source in sources:
             try:
                 name = (source.path.name, source.size)
@@ -68,7 +83,11 @@ class Pipeline:
                     pack.append(FileEnd(source))
                     continue
                 digest = hashlib.sha256()
-                for block in read_blocks(source, digest, self.block_bytes):
+                for block in self.reader.split(source, read_blocks(source, digest, self.block_bytes)):
+                    if size and block.header != header:
+                        yield pack
+                        pack, size = [], 0
+                    header = block.header
                     pack.append(block)
                     size += len(block.data)
                     if size >= self.block_bytes:
@@ -92,23 +111,32 @@ class Pipeline:
             # (number,) sorts before every reject of that line.
             first, after = (bisect.bisect_left(parsed.rejects, (number,)) for number in (begin, line))
             # Lines count from 0 in a pack, and from 1 in a file.
-            before = self.file.lines_before(part.part, line - begin) + 1 - begin
+            before = self.file.lines_before(part, line - begin) + 1 - begin
             rejects = [Reject(number + before, reason, raw) for number, reason, raw in parsed.rejects[first:after]]
             self.rejects.add(part.part, rejects)
             filled = int(parsed.filled[begin:line].sum())
             self.file.add(filled, line - begin - filled, rejects, int(parsed.fitting[begin:line].sum()))
+            if outside := self._count_outside(part.part, parsed.frame, begin, line):
+                self.counts.noted["outside_file"] += outside
         self.counts.add_parsed(parsed)
-        events = clean_rows(parsed.frame, self.options)
-        new = self.known_ids.add(events.frame["GlobalEventID"].to_numpy())
+        events = clean_rows(parsed.frame, self.options, self.source)
+        new = self.known_ids.add(self.source.identity(events.frame))
         self.counts.add_events(events, new)
         self.sorter.add(events.frame.filter(pl.Series(new, dtype=pl.Boolean)))
+
+    def _count_outside(self, part: str, rows: pl.DataFrame, begin: int, end: int) -> int:
+        """How many rows of the lines from `begin` to `end` are of a day that a file of this name cannot hold."""
+        if (days := self.source.file_days(part)) is None:
+            return 0
+        first, last = (int(rows["line"].search_sorted(number)) for number in (begin, end))
+        return int((~(rows["time"].slice(first, last - first) // _DAY).is_between(*days)).sum())
 
     def _end_file(self, end: FileEnd) -> None:
         file, fault = self.file, end.fault
         if file.filled and not file.fitting:
             # A file of another kind has contributed nothing but rejects.
             self.rejects.reset(file.mark)
-            fault = f"no line is one of GDELT's; the first: {file.first}"
+            fault = f"no line is one of {self.source.title}'s; the first: {file.first}{recognize(file.first_raw)}"
         self.files.found += 1
         if fault:
             self.files.unreadable.append(UnreadableFile(file=end.source.name, reason=fault))
@@ -123,14 +151,16 @@ class Pipeline:
         self.file = FileCounts(self.rejects.mark())
 
 
-def parse_ahead(packs: Iterator[Pack], options: IngestOptions) -> Iterator[tuple[Pack, ParsedLines]]:
+def parse_ahead(packs: Iterator[Pack], reader: HeaderReader) -> Iterator[tuple[Pack, ParsedLines]]:
     """Each pack with its parsed lines, which a thread prepares while the pack before is processed."""
 
     def parse_next() -> tuple[Pack, ParsedLines] | None:
         pack = next(packs, None)
         if pack is None:
             return None
-        return pack, parse_lines(b"".join(part.data for part in pack if isinstance(part, Block)), options)
+        blocks = [part for part in pack if isinstance(part, Block)]
+        form = reader.form(blocks[-1].header if blocks else b"")
+        return pack, parse_lines(b"".join(block.data for block in blocks), form)
 
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(parse_next)
@@ -176,7 +206,7 @@ class RejectsFile:
             reason = printable(reason)
             self._file.write(f"{name}\t{line}\t{reason}\t".encode() + raw + b"\n")
             # Some reasons begin with the name of a column; all values in that column count as one reason.
-            kind = reason.partition(" ")[0] if reason[:1].isupper() else reason
+            kind = split_reason(reason)[0] if reason[:1].isupper() else reason
             self.reasons[kind] += 1
             if kind not in self._examples or len(self.first) < REJECTS_SHOWN:
                 reject = RejectedLine(file=name, line=line, reason=reason)
@@ -215,18 +245,20 @@ class FileCounts:
         self.mark = mark
         self.filled = self.blank = self.rejects = self.fitting = 0
         self.first = self._part = ""
+        self.first_raw = b""
         self._lines = 0
 
-    def lines_before(self, part: str, lines: int) -> int:
-        """The number of lines in this part of the file before the next `lines`."""
-        before = self._lines if part == self._part else 0
-        self._part, self._lines = part, before + lines
+    def lines_before(self, block: Block, lines: int) -> int:
+        """The number of lines in this part of the file before the `lines` of a block."""
+        before = self._lines if block.part == self._part else bool(block.header)
+        self._part, self._lines = block.part, before + lines
         return before
 
     def add(self, filled: int, blank: int, rejects: list[Reject], fitting: int) -> None:
         """Add a block's lines: filled, blank, malformed, and those with a number of columns that GDELT uses."""
         self.filled, self.blank, self.fitting = self.filled + filled, self.blank + blank, self.fitting + fitting
-        self.first = self.first or (rejects[0].reason if rejects else "")
+        if rejects and not self.first:
+            _, self.first, self.first_raw = rejects[0]
         self.rejects += len(rejects)
 
 
@@ -250,7 +282,7 @@ class KnownIds:
         distinct, first = np.unique(ids, return_index=True)
         new = np.ones(len(distinct), bool)
         for level in self._levels:
-            # GDELT's ids grow with time, so that most levels end before the new ids begin.
+            # Ids of most sources grow with time, so that most levels end before the new ids begin.
             if len(distinct) and distinct[-1] >= level[0] and distinct[0] <= level[-1]:
                 # An id beyond the end is compared with the last one of the level, which differs.
                 place = np.minimum(np.searchsorted(level, distinct), len(level) - 1)

@@ -17,13 +17,11 @@ from tirgn_eqx.storage.untrusted import BROKEN, PACKED, check_regular, room_for,
 
 BLOCK_BYTES = 1 << 23  # bytes to read at once
 LONGEST = 1 << 20  # bytes of the longest line; the rest of a longer one is skipped
-_EVENTS = re.compile(r"\.export\.|\.(csv|zip|gz)$", re.IGNORECASE)
 # The first bytes of files that hold no plain lines. Tar archives have no such mark, but a header with a checksum.
 _OTHER_FORMATS = {
     **{b"BZh": "a bzip2 file", b"\xfd7zXZ\x00": "an xz file", b"\x28\xb5\x2f\xfd": "a zstd file"},
     **{b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!": "a rar archive", b"PAR1": "a parquet file"},
 }
-_OTHER_TABLES = re.compile(r"^\.|\.(mentions|gkg)\.", re.IGNORECASE)
 
 
 class Source(NamedTuple):
@@ -35,10 +33,15 @@ class Source(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole lines of a file, each with its newline; `part`: the name of the file, or of a file in an archive."""
+    """Whole lines of a file, each with its newline.
+
+    **Arguments:** `part`: the name of the file, or of a file in an archive; `header`: its first line, where that names
+    the columns and is no part of `data`.
+    """
 
     part: str
     data: bytes
+    header: bytes = b""
 
 
 @runtime_checkable
@@ -57,11 +60,11 @@ class Unreadable(Exception):
     """A file cannot be read; the message says why, for the report."""
 
 
-def find_sources(paths: Iterable[str | Path]) -> list[Source]:
-    """The raw files among `paths`, each once, in order of their names, which is GDELT's order of time.
+def find_sources(paths: Iterable[str | Path], names: re.Pattern[str], examples: str) -> list[Source]:
+    """The raw files among `paths`, each once, in order of their names, which is the order of time of most sources.
 
-    Of a folder and its subfolders, these are the files whose name contains `.export.` or ends in `.csv`, `.zip` or
-    `.gz`, without GDELT's tables of mentions and of its knowledge graph. A file among `paths` is always taken.
+    **Arguments:** `names`: which files of a folder and its subfolders are taken; a file among `paths` always is.
+    `examples`: how such files are called, for messages.
 
     **Raises:** DataError for a path that does not exist or a folder without such files.
     """
@@ -69,9 +72,9 @@ def find_sources(paths: Iterable[str | Path]) -> list[Source]:
     for given in map(Path, paths):
         path = Path(os.path.expanduser(given))
         if os.path.isdir(path):
-            inside = [file for file in path.rglob("*") if _is_events(file.name) and file.is_file()]
+            inside = [file for file in path.rglob("*") if names.search(file.name) and file.is_file()]
             if not inside:
-                raise DataError(f"{given}: no event files (*.export.CSV, *.zip, *.gz) in this folder; name another one")
+                raise DataError(f"{given}: no event files ({examples}) in this folder; name another one")
         elif os.path.isfile(path):
             inside = [path]
         elif os.path.exists(path):
@@ -81,10 +84,6 @@ def find_sources(paths: Iterable[str | Path]) -> list[Source]:
         for file in inside:
             found.setdefault(file.resolve(), Source(file, str(file), file.stat().st_size))
     return sorted(found.values(), key=lambda source: (source.path.name, source.name))
-
-
-def _is_events(name: str) -> bool:
-    return _EVENTS.search(name) is not None and _OTHER_TABLES.search(name) is None
 
 
 def checksum(path: Path, digest: Digest | None = None) -> str:
@@ -191,7 +190,7 @@ def _check_lines(start: bytes, packed: bool = False) -> None:
     other = next((name for sign, name in _OTHER_FORMATS.items() if start.startswith(sign)), None)
     if kind or other:
         what = f"a {kind} file inside another packed file" if kind else other
-        raise Unreadable(f"{what}; give event files as GDELT writes them: lines of text, plain, in a .zip or a .gz")
+        raise Unreadable(f"{what}; give event files as they were published: lines of text, plain, in a .zip or a .gz")
 
 
 def _is_tar(start: bytes) -> bool:

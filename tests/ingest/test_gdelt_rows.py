@@ -4,7 +4,7 @@ import pytest
 
 from tests.ingest.ingest_helpers import NAME, ROWS, facts, ingest, rejects, write
 from tests.ingest.raw_rows import raw
-from tirgn_eqx.ingest.parse import LAYOUTS, parse_seconds
+from tirgn_eqx.ingest.gdelt_rows import LAYOUTS, parse_seconds
 
 
 def test_layouts_are_those_of_the_code_book():
