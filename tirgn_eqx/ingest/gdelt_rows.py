@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -84,6 +84,11 @@ class GdeltLines:
     @property
     def layouts(self) -> Mapping[int, tuple[str, ...]]:
         """The names of the columns by their number."""
+        return LAYOUTS
+
+    @property
+    def exact(self) -> Collection[int]:
+        """All numbers of columns."""
         return LAYOUTS
 
     def read(self, data: bytes, width: int) -> Rows:

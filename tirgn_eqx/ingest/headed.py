@@ -106,6 +106,11 @@ class HeadedLines:
         """The number of columns, for messages."""
         return str(min(self._layouts))
 
+    @property
+    def exact(self) -> Collection[int]:
+        """The number of names in the header, and of columns in the codebook where those are fewer."""
+        return {min(self._layouts), self._named}
+
     def read(self, data: bytes, width: int) -> Rows:
         """The rows of lines of `width` columns."""
         layout = self._layouts[width]
@@ -165,7 +170,9 @@ class HeadedLines:
             fields = next(csv.reader([line.decode("latin-1").rstrip("\r")], delimiter="\t", strict=True))
         except (csv.Error, StopIteration):
             return None
-        if len(fields) not in self._layouts:
+        while len(fields) > self._named and not fields[-1].strip():
+            fields.pop()
+        if len(fields) not in self.exact:
             return None
         return "\t".join(re.sub(r"\s", " ", text) for text in fields).encode("latin-1")
 

@@ -4,7 +4,7 @@ A line is split at tabs alone, and each line is read by its own number of column
 Latin-1, in which every line is valid. What the columns mean is up to a `LineForm`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -55,6 +55,11 @@ class LineForm(Protocol):
         """The numbers of columns, for messages."""
         ...
 
+    @property
+    def exact(self) -> Collection[int]:
+        """The numbers of columns that files are published with; a line of another number may need a repair."""
+        ...
+
     def read(self, data: bytes, width: int) -> Rows:
         """The rows of lines of `width` columns."""
         ...
@@ -64,7 +69,7 @@ class LineForm(Protocol):
         ...
 
     def repair(self, line: bytes) -> bytes | None:
-        """A line of another number of columns, as one that fits, or None if it cannot be."""
+        """A line of another number of columns as one of an exact number, or None if it cannot be."""
         ...
 
 
@@ -104,7 +109,7 @@ def parse_lines(data: bytes, form: LineForm) -> ParsedLines:
     long = lengths > LONGEST
     fitting = np.isin(fields, list(form.layouts)) & filled & ~long
     repaired: dict[int, bytes] = {}
-    for line in np.flatnonzero(filled & ~fitting & ~long).tolist():
+    for line in np.flatnonzero(filled & ~np.isin(fields, list(form.exact)) & ~long).tolist():
         if (other := form.repair(data[starts[line] : ends[line]])) is not None:
             repaired[line] = other
             fitting[line], fields[line] = True, other.count(b"\t") + 1
