@@ -25,8 +25,10 @@ class Events(NamedTuple):
 def clean_rows(rows: pl.DataFrame, options: IngestOptions, source: EventFormat) -> Events:
     """The events among well-formed rows (see `EventFormat`), in their order. An event has two actors."""
     actors = pl.col("actor1"), pl.col("actor2")
-    generic = pl.any_horizontal(source.is_generic(actor) for actor in actors)
-    rows = rows.with_columns(generic=generic if options.actor == "name" else pl.lit(False))
+    names = pl.concat([rows["actor1"], rows["actor2"]]).unique().alias("name").to_frame()
+    # Each name once: the same ones recur in all rows.
+    generic = names.filter(source.is_generic(pl.col("name")) & (options.actor == "name")).to_series().implode()
+    rows = rows.with_columns(generic=pl.any_horizontal(actor.is_in(generic) for actor in actors))
     conditions = {
         "no_actor": pl.any_horizontal(actor == "" for actor in actors),
         "quad_class": ~pl.col("QuadClass").is_in(options.quad_class),
@@ -60,3 +62,12 @@ def read_names(file: str) -> frozenset[str]:
 def with_single_spaces(column: str) -> pl.Expr:
     """Text with single spaces inside and none around it; empty where it is missing."""
     return pl.col(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+
+
+def tidy(column: pl.Series) -> pl.Series:
+    """As `with_single_spaces`, for texts that recur and seldom need it."""
+    column = column.fill_null("")
+    distinct = column.unique()
+    clean = distinct.to_frame().select(with_single_spaces(column.name)).to_series()
+    changed = distinct != clean
+    return column.replace(distinct.filter(changed), clean.filter(changed)) if changed.any() else column

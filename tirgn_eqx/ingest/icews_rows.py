@@ -12,7 +12,7 @@ import re
 import numpy as np
 import polars as pl
 
-from tirgn_eqx.ingest.clean import read_names, with_single_spaces
+from tirgn_eqx.ingest.clean import read_names, tidy, with_single_spaces
 from tirgn_eqx.ingest.event_format import ATTRIBUTES, EventFormat
 from tirgn_eqx.ingest.headed import Codebook, HeadedLines, TypedRows, is_number, parse_days
 from tirgn_eqx.ingest.options import IngestOptions
@@ -79,40 +79,49 @@ def _relation(options: IngestOptions) -> pl.Expr:
     }[options.relation]
 
 
-def _read_types(table: pl.DataFrame, options: IngestOptions) -> TypedRows:
-    sides = (("Source", 1), ("Target", 2))
-    actor = "Name" if options.actor == "name" else "Country"
-    table = table.with_columns(
-        pl.col("Event ID").str.strip_chars().cast(pl.Int64, strict=False).alias("EventID"),
-        parse_days("Event Date").alias("time"),
-        _read_code().alias("CAMEOCode"),
-        with_single_spaces("Event Text").alias("EventText"),
-        *(with_single_spaces(f"{side} {actor}").alias(f"actor{number}") for side, number in sides),
-        *(pl.col(f"{side} Country").alias(f"entity{number}_country") for side, number in sides),
-        *(pl.col(f"{side} Sectors").alias(f"entity{number}_sector") for side, number in sides),
-    ).with_columns(root=pl.col("CAMEOCode").str.slice(0, 2))
+def _read_codes(table: pl.DataFrame, options: IngestOptions) -> pl.DataFrame:
+    """The table with what its codes and their texts stand for, which is found once for each of the few that recur."""
+    codes = table.select("CAMEO Code", "Event Text").unique()
+    codes = codes.with_columns(
+        _read_code().alias("CAMEOCode"), with_single_spaces("Event Text").alias("EventText")
+    ).with_columns(
+        root=pl.col("CAMEOCode").str.slice(0, 2),
+        # Files of 2017 have codes such as 13y.
+        is_code=pl.col("CAMEOCode").str.contains(r"^(0[1-9]|1[0-9]|20)[0-9]{0,2}[a-z]?$"),
+        code_without_zero=pl.col("CAMEOCode").str.len_bytes() > _written_code().str.len_bytes(),
+        code_with_letter=pl.col("CAMEOCode").str.contains("[a-z]$"),
+    )
     root = pl.col("root").cast(pl.Int8, strict=False)
     # The quad classes of CAMEO's root codes.
     quad = pl.when(root <= 5).then(1).when(root <= 8).then(2).when(root <= 13).then(3).otherwise(4)
-    table = table.with_columns(
-        quad.cast(pl.Int8).alias("QuadClass"),
+    codes = codes.with_columns(quad.cast(pl.Int8).alias("QuadClass"))
+    codes = codes.with_columns(_relation(options).alias("relation"))
+    return table.join(
+        codes, on=["CAMEO Code", "Event Text"], how="left", nulls_equal=True, maintain_order="left", coalesce=True
+    )
+
+
+def _read_types(table: pl.DataFrame, options: IngestOptions) -> TypedRows:
+    sides = (("Source", 1), ("Target", 2))
+    actor = "Name" if options.actor == "name" else "Country"
+    table = _read_codes(table, options).with_columns(
+        pl.col("Event ID").str.strip_chars().cast(pl.Int64, strict=False).alias("EventID"),
+        parse_days("Event Date").alias("time"),
         # The files do not say when an event became known.
         pl.lit(None, pl.Int64).alias("late"),
+        *(tidy(table[f"{side} {actor}"]).alias(f"actor{number}") for side, number in sides),
+        *(pl.col(f"{side} Country").alias(f"entity{number}_country") for side, number in sides),
+        *(pl.col(f"{side} Sectors").alias(f"entity{number}_sector") for side, number in sides),
     )
-    table = table.with_columns(_relation(options).alias("relation"))
     checks = {
         "Event ID": pl.col("EventID").is_between(0, _MOST_ID, closed="left"),
         "Event Date": pl.col("time").is_not_null(),
-        # Files of 2017 have codes such as 13y.
-        "CAMEO Code": pl.col("CAMEOCode").str.contains(r"^(0[1-9]|1[0-9]|20)[0-9]{0,2}[a-z]?$"),
+        "CAMEO Code": pl.col("is_code"),
         "Intensity": is_number("Intensity"),
     }
     if options.relation == "text":
         checks["Event Text"] = pl.col("EventText") != ""
-    noted = {
-        "code_without_zero": pl.col("CAMEOCode").str.len_bytes() > _written_code().str.len_bytes(),
-        "code_with_letter": pl.col("CAMEOCode").str.contains("[a-z]$"),
-    }
+    noted = {name: pl.col(name) for name in ("code_without_zero", "code_with_letter")}
     kept = [*COLUMNS, "time", "actor1", "actor2", "relation", "late", *(ATTRIBUTES if options.attributes else ())]
     return TypedRows(table, checks, noted, kept)
 

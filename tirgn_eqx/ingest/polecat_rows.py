@@ -10,7 +10,7 @@ import re
 import numpy as np
 import polars as pl
 
-from tirgn_eqx.ingest.clean import with_single_spaces
+from tirgn_eqx.ingest.clean import tidy
 from tirgn_eqx.ingest.event_format import ATTRIBUTES, EventFormat
 from tirgn_eqx.ingest.gdelt_rows import GENERIC_ACTORS
 from tirgn_eqx.ingest.headed import Codebook, HeadedLines, TypedRows, is_number, parse_days
@@ -68,7 +68,7 @@ def _read_types(table: pl.DataFrame, options: IngestOptions) -> TypedRows:
         parse_days("Event Date").alias("day"),
         parse_days("Publication Date").alias("published"),
         pl.col("Quad Code").str.strip_chars().str.to_uppercase().alias("code"),
-        *(with_single_spaces(f"{side} {actor}").alias(f"actor{number}") for side, number in sides),
+        *(tidy(table[f"{side} {actor}"]).alias(f"actor{number}") for side, number in sides),
         *(pl.col(f"{side} Country").alias(f"entity{number}_country") for side, number in sides),
         *(
             pl.coalesce(f"{side} Sectors", f"Primary {side} Sector").alias(f"entity{number}_sector")
