@@ -178,6 +178,7 @@ def measure(place: Path, out: Path, source: str) -> dict:
     words = ["--child", str(place), "--out", str(out), "--source", source]
     found = common.run_module("benchmarks.ingest", words)
     found["rows_per_second"] = found["rows"]["read"] / found["seconds"]
+    found["rows_per_cpu_second"] = found["rows"]["read"] / sum(found["cpu_seconds"].values())
     found["table_bytes"] = out.stat().st_size
     return found
 

@@ -35,14 +35,14 @@ def ingest(
     ],
     *,
     out: Annotated[
-        Path,
+        Path | None,
         options.option(
             metavar="FILE",
             help="event table to make or to add to; its report and its malformed lines go to files beside it "
-            f"(default: {values.EVENTS_FILE})",
+            f"(default: {values.events_file('SOURCE')})",
             panel=options.OUTPUT,
         ),
-    ] = values.EVENTS_FILE,
+    ] = None,
     source: Annotated[
         str, options.choice(choices=CHOICES, help="whose files they are (default: gdelt)", panel=EVENTS)
     ] = "gdelt",
@@ -141,6 +141,7 @@ def ingest(
         keep_duplicates=keep_duplicates,
         attributes=attributes,
     )
+    out = out or values.events_file(source)
     # Before the raw files are read, which may take long.
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: an event table is a .parquet file; give it this ending")
