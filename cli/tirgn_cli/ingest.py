@@ -127,7 +127,7 @@ def ingest(
 
     Example: tirgn data ingest raw --quad-class 3,4 --root-only --drop-generic-actors
 
-    Example: tirgn data ingest dataverse --source icews --attributes --out icews.parquet
+    Example: tirgn data ingest data/icews/raw --source icews --attributes --out icews.parquet
     """
     chosen = IngestOptions(
         source=source,

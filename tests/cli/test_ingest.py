@@ -121,13 +121,7 @@ def test_other_sources_are_shown_with_what_was_noted(run, tmp_path, source):
 def test_countries_and_sectors_of_gdelt_make_a_static_graph(run, tmp_path):
     types = {"Actor1Type1Code": "GOV", "Actor1Type2Code": "MIL"}
     rows = [
-        raw(
-            n,
-            DATEADDED=f"202001{1 + n % 9:02d}001500",
-            Actor1Name=f"A{n % 4}",
-            Actor1Type1Code="GOV",
-            Actor1Type2Code="MIL",
-        )
+        raw(number, DATEADDED=f"202001{1 + number % 9:02d}001500", Actor1Name=f"A{number % 4}", **types)
         for number in range(36)
     ]
     (tmp_path / NAME).write_bytes(b"".join(rows))
