@@ -3,12 +3,12 @@
 import datetime as dt
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.readers.test_event_table import LikePandas
 from tests.helpers import tiny_config
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.data import convert_data, load_graph
@@ -121,7 +121,9 @@ def test_a_folder_keeps_it_and_a_table_cannot(tmp_path):
 def test_every_form_of_a_table_has_them(tmp_path):
     expected = words_of(load_graph(events(), static_words="sector"))
     events().write_csv(tmp_path / "a.csv")
-    for form in (tmp_path / "a.csv", events().lazy(), pd.DataFrame(events().to_dict(as_series=False))):
+    columns = events().to_dict(as_series=False)
+    columns["timestamp"] = np.array(columns["timestamp"], "M8[us]")
+    for form in (tmp_path / "a.csv", events().lazy(), LikePandas(columns)):
         assert words_of(load_graph(form, static_words="sector")) == expected
 
 
