@@ -76,7 +76,7 @@ def test_malformed_lines_are_said_as_loudly_as_they_are_many(run, folder, tmp_pa
         (["raw", "--source", "icew"], 2, "source 'icew' does not exist; did you mean 'icews'?"),
         (["raw", "--relation", "text"], 2, "relation 'text' does not exist for gdelt; known: code_quad, code, base"),
         (["raw", "--source", "icews", "--root-only"], 2, "root_only: GDELT alone says this of an event, not icews"),
-        (["raw", "--source", "icews"], 1, "; it is a file of GDELT, give --source gdelt"),
+        (["raw", "--source", "icews"], 1, "a file of GDELT; give --source gdelt"),
         (["raw", "--source", "polecat", "--out", "x.parquet"], 1, "x.parquet: no events to write; 1 of 1 files cannot"),
         (["raw", "--min-mentions", "-1"], 2, "--min-mentions"),
         (["raw", "--drop-generic-actors", "--actor", "code"], 2, "drop_generic_actors: a list of names"),

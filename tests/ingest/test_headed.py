@@ -93,10 +93,10 @@ def test_values_in_quotes_lose_them_and_tabs_inside_of_them_are_spaces(tmp_path)
 @pytest.mark.parametrize(
     ("options", "data", "words"),
     [
-        (ICEWS, POLECAT_HEADER + polecat(1), "; it is a file of POLECAT, give --source polecat"),
-        (POLECAT, ICEWS_HEADER + icews(1), "; it is a file of ICEWS, give --source icews"),
-        (ICEWS, raw(1), "; it is a file of GDELT, give --source gdelt"),
-        (IngestOptions(), ICEWS_HEADER + icews(1), "; it is a file of ICEWS, give --source icews"),
+        (ICEWS, POLECAT_HEADER + polecat(1), "a file of POLECAT; give --source polecat"),
+        (POLECAT, ICEWS_HEADER + icews(1), "a file of ICEWS; give --source icews"),
+        (ICEWS, raw(1), "a file of GDELT; give --source gdelt"),
+        (IngestOptions(), ICEWS_HEADER + icews(1), "a file of ICEWS; give --source icews"),
         (ICEWS, b"a,b\n1,2\n", "its first line names no column Event ID, Event Date, Source Name, Event Text, CAMEO"),
         (ICEWS, ICEWS_HEADER.replace(b"CAMEO Code", b"Code") + icews(1), "its first line names no column CAMEO Code; "),
         (ICEWS, b"", "all files are empty"),
@@ -114,5 +114,7 @@ def test_a_codebook_finds_the_places_of_its_columns():
     assert book.header == b"Event ID\tScore"
     layouts = book.find_layouts(b"event_score\tevent id\t\t", ["Event ID", "Score"])
     assert layouts[2] == ("Score", "Event ID") and layouts[3] == ("Score", "Event ID", "") and 1 not in layouts
+    with pytest.raises(Unreadable, match="its first line names 1,002 columns; X has 2"):
+        book.find_layouts(book.header + b"\tx" * 1000, ["Score"])
     with pytest.raises(Unreadable, match="its first line names no column Score; X's files begin with"):
         book.find_layouts(b"Event ID", ["Score"])

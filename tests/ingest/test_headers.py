@@ -25,9 +25,10 @@ def packed(**files: bytes) -> bytes:
 
 
 def test_the_first_line_of_every_part_is_its_header(tmp_path):
-    reader, source = HeaderReader(FORMATS["icews"], OPTIONS), Source(tmp_path, "a.zip", 9)
+    reader, source = HeaderReader(FORMATS["icews"], OPTIONS), Source(tmp_path / "a.zip", "a.zip", 9)
     blocks = [Block("a.zip:b", ICEWS_HEADER + icews(1)), Block("a.zip:b", icews(2)), Block("a.zip:c", ICEWS_HEADER)]
     header = ICEWS_HEADER.rstrip(b"\n")
+    write(tmp_path, packed(b=ICEWS_HEADER + icews(1) + icews(2), c=ICEWS_HEADER), "a.zip")
     assert list(reader.split(source, iter(blocks))) == [
         Block("a.zip:b", icews(1), header),
         Block("a.zip:b", icews(2), header),
@@ -42,9 +43,8 @@ def test_files_without_a_header_stay_as_they_are(tmp_path):
 
 
 def test_of_an_archive_the_files_of_the_source_are_read(tmp_path):
-    data = packed(
-        MANIFEST__TXT=b"what is in here\n", a__tab=ICEWS_HEADER + icews(1) + b"bad\n", b__tab=ICEWS_HEADER + icews(2)
-    )
+    tables = {"a__tab": ICEWS_HEADER + icews(1) + b"bad\n", "b__tab": ICEWS_HEADER + icews(2)}
+    data = packed(MANIFEST__TXT=b"what is in here\n", **tables, README__TXT=b"what is not\n")
     report = ingest([write(tmp_path, data, "dataverse_files.zip")], tmp_path / "events.parquet", OPTIONS)
     assert report["files"]["read"] == 1 and report["files"]["unreadable"] == []
     assert (report["rows"]["read"], report["rows"]["accepted"], report["rows"]["malformed"]) == (3, 2, 1)
@@ -58,6 +58,17 @@ def test_an_archive_without_any_is_unreadable(tmp_path):
     path = write(tmp_path, packed(a__txt=b"one\n", b__txt=b"two\n"), "a.zip")
     with pytest.raises(DataError, match="its first line names no column Event ID"):
         ingest([path], tmp_path / "events.parquet", OPTIONS)
+
+
+def test_a_table_in_an_archive_that_cannot_be_read_is_not_left_out_in_silence(tmp_path):
+    lacking = ICEWS_HEADER.replace(b"CAMEO Code", b"Code")
+    path = write(tmp_path, packed(a__tab=ICEWS_HEADER + icews(1), b__tab=lacking + icews(2)), "a.zip")
+    with pytest.raises(DataError, match="names no column CAMEO Code"):
+        ingest([path], tmp_path / "events.parquet", OPTIONS)
+    # Neither is the part before it in the table.
+    good = write(tmp_path, ICEWS_HEADER + icews(3), "c.tab")
+    report = ingest([path, good], tmp_path / "events.parquet", OPTIONS, block_bytes=300)
+    assert (report["rows"]["read"], report["rows"]["accepted"], len(report["files"]["unreadable"])) == (1, 1, 1)
 
 
 def test_files_with_other_headers_do_not_share_a_pack(tmp_path):

@@ -25,6 +25,7 @@ def test_lines_without_rows_have_the_columns_of_others():
 
 
 def test_a_repaired_line_keeps_letters_that_are_not_ascii():
-    for name, latin1 in ((b"Jos\xc3\xa9", 0), (b"Jos\xe9", 1)):
+    # In Latin-1, the second byte of a grave is a space.
+    for name, latin1 in ((b"Jos\xc3\xa9 \xc3\xa0", 0), (b"Jos\xe9 \xe0", 1)):
         found = parse_lines(icews(1, Publisher='"a\tb"', Source_Name="NAME").replace(b"NAME", name), FORM)
-        assert found.frame["actor1"].to_list() == ["José"] and found.latin1 == latin1
+        assert found.frame["actor1"].to_list() == ["José à"] and found.latin1 == latin1

@@ -61,6 +61,10 @@ def test_the_classes_of_the_types_are_those_of_the_ontology(tmp_path):
     assert report["noted"]["quad_code_missing"] == 16
 
 
+def test_the_class_is_that_of_the_file_where_it_has_one(tmp_path):
+    assert table(tmp_path, polecat(1, Quad_Code="MATERIAL CONFLICT"))[0]["QuadClass"].to_list() == [4]
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

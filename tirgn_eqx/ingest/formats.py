@@ -8,6 +8,6 @@ FORMATS = {source.source: source for source in (GDELT, ICEWS, POLECAT)}
 
 
 def recognize(line: bytes) -> str:
-    """Of which source the first line of a file is, as the end of a message; empty if it is of none."""
+    """Of which source the first line of a file is, with what to do, for a message; empty if it is of none."""
     found = next((source for source in FORMATS.values() if source.recognizes(line)), None)
-    return "" if found is None else f"; it is a file of {found.title}, give --source {found.source}"
+    return "" if found is None else f"a file of {found.title}; give --source {found.source}"

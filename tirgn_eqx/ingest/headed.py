@@ -15,6 +15,7 @@ from tirgn_eqx.ingest.sources import Unreadable
 
 # Some published files have tabs too many at the end of their lines.
 _MOST_PADDING = 16
+_MOST_COLUMNS = 1000
 _DAY = 86_400
 _FIRST_DAY, _LAST_DAY = pl.date(1, 1, 1), pl.date(9999, 12, 31)
 
@@ -47,7 +48,7 @@ class Codebook:
         A line may end in tabs that the first line lacks. A first line that names more columns than were published, as
         some of POLECAT's do, stands before lines of the published ones.
 
-        **Raises:** Unreadable for a first line that lacks a column.
+        **Raises:** Unreadable for a first line that lacks a column, or names too many.
         """
         layout = self.read_header(header)
         if missing := [name for name in needed if name not in layout]:
@@ -56,6 +57,8 @@ class Codebook:
                 f"its first line names no column {', '.join(missing)}; {self.title}'s files begin with the names of "
                 f"their columns, this one with {shown(found, 60)}"
             )
+        if len(layout) > _MOST_COLUMNS:
+            raise Unreadable(f"its first line names {len(layout):,} columns; {self.title} has {len(self.columns)}")
         layouts = {len(layout) + more: layout + ("",) * more for more in range(_MOST_PADDING + 1)}
         return layouts if len(layout) <= len(self.columns) else {len(self.columns): self.columns} | layouts
 
@@ -174,7 +177,8 @@ class HeadedLines:
             fields.pop()
         if len(fields) not in self.exact:
             return None
-        return "\t".join(re.sub(r"\s", " ", text) for text in fields).encode("latin-1")
+        # No other white space: read as Latin-1, some letters of UTF-8 hold bytes that are white space too.
+        return "\t".join(re.sub("[\t\r\n]", " ", text) for text in fields).encode("latin-1")
 
 
 def parse_days(column: str) -> pl.Expr:

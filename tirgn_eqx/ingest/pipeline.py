@@ -136,7 +136,7 @@ class Pipeline:
         if file.filled and not file.fitting:
             # A file of another kind has contributed nothing but rejects.
             self.rejects.reset(file.mark)
-            fault = f"no line is one of {self.source.title}'s; the first: {file.first}{recognize(file.first_raw)}"
+            fault = recognize(file.first_raw) or f"no line is one of {self.source.title}'s; the first: {file.first}"
         self.files.found += 1
         if fault:
             self.files.unreadable.append(UnreadableFile(file=end.source.name, reason=fault))

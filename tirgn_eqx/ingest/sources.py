@@ -140,6 +140,20 @@ def read_blocks(source: Source, digest: Digest, size: int = BLOCK_BYTES) -> Iter
             yield from _lines(file, part, size)
 
 
+def read_first_lines(source: Source) -> Iterator[bytes]:
+    """The first line, without its newline, of each file that is in a zip file and not empty.
+
+    **Raises:** Unreadable for a file that is broken.
+    """
+    try:
+        for _, file in _members(source, "zip"):
+            with closing(file):
+                if line := file.readline(LONGEST):
+                    yield line.removesuffix(b"\n")
+    except BROKEN as error:
+        raise Unreadable(f"broken zip file: {told(error)}") from error
+
+
 def _kind(start: bytes) -> str | None:
     return "gzip" if start.startswith(b"\x1f\x8b") else "zip" if start.startswith(b"PK") else None
 
