@@ -5,7 +5,6 @@ from typing import Literal
 import pydantic
 
 from tirgn_eqx.gdelt.feed import MalformedLine
-from tirgn_eqx.ingest.documents import Gap
 
 
 class FailedFile(pydantic.BaseModel):
@@ -16,9 +15,12 @@ class FailedFile(pydantic.BaseModel):
     why: str
 
 
-class MissingRange(Gap):
-    """A gap, and why the files are missing: they are not in the list, or not on the server."""
+class MissingRange(pydantic.BaseModel):
+    """Times without a file, `first` and `last` included, and why: they are not in the list, or not on the server."""
 
+    first: str
+    last: str
+    count: int
     why: str
 
 
