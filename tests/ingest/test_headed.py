@@ -1,12 +1,19 @@
 """Files under a header: its forms, quotes, tabs too many, and files of other sources."""
 
+import random
+import tempfile
+from pathlib import Path
+
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.ingest.archive_files import ICEWS_HEADER, POLECAT_HEADER, icews, polecat
+from tests.ingest.archive_files import ICEWS_HEADER, POLECAT_HEADER, faulty, icews, polecat
 from tests.ingest.ingest_helpers import ingest, rejects, write
 from tests.ingest.raw_rows import raw
 from tirgn_eqx.errors import DataError
+from tirgn_eqx.ingest.clean import DROPPED
 from tirgn_eqx.ingest.headed import Codebook
 from tirgn_eqx.ingest.options import IngestOptions
 from tirgn_eqx.ingest.sources import Unreadable
@@ -118,3 +125,26 @@ def test_a_codebook_finds_the_places_of_its_columns():
         book.find_layouts(book.header + b"\tx" * 1000, ["Score"])
     with pytest.raises(Unreadable, match="its first line names no column Score; X's files begin with"):
         book.find_layouts(b"Event ID", ["Score"])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["icews", "polecat"]), st.integers(0, 2**32), st.sampled_from([1 << 23, 700]))
+def test_every_line_of_a_damaged_file_is_accounted_for(tmp_path, source, seed, size):
+    chance = random.Random(seed)
+    data, _ = faulty(source, seed, lines=30)
+    for _ in range(chance.randint(1, 8)):
+        begin, length = chance.randrange(len(data)), chance.choice([0, 0, 1, 30])
+        data = data[:begin] + chance.choice([b"", b"\t", b"\n", b'"', b"\0", b"\xff", b"\r"]) + data[begin + length :]
+    place = Path(tempfile.mkdtemp(dir=tmp_path))
+    out = place / "events.parquet"
+    try:
+        report = ingest([write(place, data, "a.txt")], out, IngestOptions(source), block_bytes=size)
+    except DataError:
+        return  # the header is damaged
+    rows = report["rows"]
+    dropped = sum(rows[name] for name in DROPPED)
+    assert rows["read"] == rows["malformed"] + dropped + rows["repeated_ids"] + rows["accepted"]
+    # A line for every newline after the header, and one more where the last line lacks its own.
+    assert rows["read"] + rows["blank_lines"] == data.count(b"\n") - 1 + (not data.endswith(b"\n"))
+    assert report["events"]["events"] == rows["accepted"] - report["events"]["repeated_facts"]
+    assert len(rejects(out)) == rows["malformed"]
