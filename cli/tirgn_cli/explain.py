@@ -144,8 +144,14 @@ def explain(
                 "explanations": [one.to_dict() for one in found],
             }
     if as_json:
-        document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None}
-        output.print_json(document | {"model_type": loaded.config.model_type})
+        document |= {
+            "checkpoint": str(checkpoint),
+            "checksum_matches": difference is None,
+            "model_type": loaded.config.model_type,
+            "seed": loaded.config.seed,
+            "versions": loaded.metadata.versions,
+        }
+        output.print_json(document)
         return
     output.print_result(tables.format_dataset(graph.describe()))
     for explained in found:
