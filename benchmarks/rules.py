@@ -22,9 +22,7 @@ def main() -> None:
     forms, found = [], common.Document()
     for form, options in FORMS.items():
         words = ["explain", str(args.checkpoint), "--data-path", args.data_path, *common.load_words(args)]
-        # A tiny data set has no rule that applies often.
-        words += [*options, *(["--min-support", "2"] if args.quick else [])]
-        found = common.run_module("tirgn_cli", [*words, "--rules", "--json", "--quiet"])
+        found = common.run_module("tirgn_cli", [*words, *options, "--rules", "--json", "--quiet"])
         keys = ("min_support", "found", "events", "popularity", "unit", "rules", "test")
         forms.append({"form": form} | {key: found[key] for key in keys if key in found})
     result = {"model_type": found["model_type"], "forms": forms}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tirgn_eqx.evaluate.results import Setting
     from tirgn_eqx.evaluate.rules import RuleReport
 
-FORECASTS, TOP, MIN_SUPPORT = 3, 10, 100  # defaults of the options
+FORECASTS, TOP = 3, 10  # defaults of the options
 SHARES_SHOWN = 6
 
 
@@ -69,7 +69,8 @@ def explain(
         options.option(
             min=1,
             metavar="N",
-            help=f"with --rules, leave out those that apply less often on valid (default: {MIN_SUPPORT})",
+            help="with --rules, leave out those that apply to fewer candidates on valid (default: a hundredth of the "
+            "queries, within 10 and 100)",
             panel=options.QUERY,
         ),
     ] = None,
@@ -133,7 +134,7 @@ def explain(
             output.print_warning(difference)
         document: dict[str, object]
         if rules:
-            report = _find_rules(loaded, graph, relation, top or TOP, min_support or MIN_SUPPORT, repeats)
+            report = _find_rules(loaded, graph, relation, top or TOP, min_support, repeats)
             document, found = report.to_dict(), []
         else:
             found = explain_queries(loaded, graph, held_out, forecasts or FORECASTS)
@@ -223,7 +224,12 @@ def show_explanation(explained: ExplainedForecast) -> None:
 
 
 def _find_rules(
-    loaded: LoadedCheckpoint, graph: "TemporalGraph", relation: str | None, top: int, min_support: int, repeats: bool
+    loaded: LoadedCheckpoint,
+    graph: "TemporalGraph",
+    relation: str | None,
+    top: int,
+    min_support: int | None,
+    repeats: bool,
 ) -> "RuleReport":
     from tirgn_eqx.evaluate.rules import learn_rules
     from tirgn_eqx.forecast.names import Names

@@ -20,7 +20,7 @@ from tirgn_eqx.evaluate.rule_counts import RuleCounts, count_rules, rule_coverag
 from tirgn_eqx.evaluate.rule_words import age_bounds, describe_ages, describe_figures, describe_rule, step_name
 from tirgn_eqx.models import Evidence, Mixture
 
-MIN_SUPPORT = 100  # by default
+LEAST_SUPPORT, ENOUGH_SUPPORT = 10, 100  # bounds of the support that is asked for by default
 
 
 class RuleFigures(Document):
@@ -126,17 +126,20 @@ class LearntRules:
     test: RuleCounts | None
 
     def report(
-        self, *, top: int = 10, min_support: int = MIN_SUPPORT, relation: int | None = None, repeats: bool = True
+        self, *, top: int = 10, min_support: int | None = None, relation: int | None = None, repeats: bool = True
     ) -> RuleReport:
         """The strongest rules: those whose evidence gives a candidate the most probability on average.
 
         Of one rule at several ages, the strongest counts. Nothing of the test split takes part in the choice.
 
-        **Arguments:** `top`: how many; `min_support`: applications on valid, at least; `relation`: only rules for this
-        one; `repeats`: False leaves out rules by which a relation speaks for itself.
+        **Arguments:** `top`: how many; `min_support`: applications on valid, at least (None: a hundredth of the
+        queries, within 10 and 100); `relation`: only rules for this one; `repeats`: False leaves out rules by which a
+        relation speaks for itself.
         """
         valid, parts = self.valid, self.valid.codes.parts(self.valid.code)
-        wanted = valid.support >= max(min_support, 1)
+        if min_support is None:
+            min_support = min(ENOUGH_SUPPORT, max(LEAST_SUPPORT, int(valid.queries.sum()) // 100))
+        wanted = valid.support >= min_support
         if relation is not None:
             wanted &= parts.relation == relation
         if not repeats:
