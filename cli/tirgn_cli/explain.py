@@ -120,7 +120,10 @@ def explain(
         unused |= {"--min-support": min_support, "--top": top}
     for option, value in unused.items():
         if value is not None:
-            raise ConfigError(f"{option}: {'not with' if rules else 'only with'} --rules; leave one of them out")
+            advice = (
+                "not with --rules; leave one of them out" if rules else "only with --rules; add it, or leave this out"
+            )
+            raise ConfigError(f"{option}: {advice}")
     held_out = values.check_split(split or "test")
 
     with output.stdout_to_stderr():

@@ -14,7 +14,7 @@ import polars as pl
 
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import EvidenceTrainingConfig, TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.models import build_model
 
@@ -98,6 +98,17 @@ def of_events(*actors: str, then: Make = nothing) -> Make:
             ".json"
         ).unlink()
         then(place)
+
+    return make
+
+
+def of_evidence(**metrics: Any) -> Make:
+    """`model.npz` of an evidence model, with such metrics."""
+
+    def make(place: Path) -> None:
+        graph, config = load_graph(place / "data"), EvidenceTrainingConfig(embedding_dim=4, evidence_background=False)
+        save_model(place / "model", build_model(6, 2, config, key=jr.key(0)), config, graph, metrics=metrics)
+        (place / "model.json").unlink()
 
     return make
 

@@ -26,6 +26,7 @@ from tirgn_eqx.evaluate.results import evaluated_snapshots
 from tirgn_eqx.evaluate.rule_codes import EVENT, NUM_KINDS, POPULAR_OBJECT, POPULAR_SUBJECT, RuleCodes
 from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget
 from tirgn_eqx.models.entries import EntryFactors
+from tirgn_eqx.models.evidence import EvidenceLoaderOptions
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import EvidenceBatch
 
@@ -66,6 +67,18 @@ class RuleCoverage(NamedTuple):
     covered: int
     answers: int
     queries: int
+
+
+class _HostFactors(NamedTuple):
+    """`EntryFactors` on the host, in the padded sizes of the batch."""
+
+    head: Float[np.ndarray, "entry head"]
+    head_weight: Float[np.ndarray, "query head"]
+    exact: Float[np.ndarray, " exact"]
+    factor: Float[np.ndarray, " cell"]
+    popular: Float[np.ndarray, " popular"]
+    scale: Float[np.ndarray, " query"]
+    total: Float[np.ndarray, " query"]
 
 
 class _Tally:
@@ -202,7 +215,7 @@ def _loader(
     evidence: Evidence | None,
 ) -> EvidenceLoader:
     # Only a model reads context and background; counting needs neither.
-    features = {"context": False, "background": False, "max_partners": max_partners}
+    features: EvidenceLoaderOptions = {"context": False, "background": False, "max_partners": max_partners}
     if evidence is not None:
         features = evidence.loader_options
     options = EvidenceOptions(batch_size=BATCH_QUERIES, with_truth=True, **features)
@@ -212,7 +225,7 @@ def _loader(
 
 
 class _Factors:
-    """What a model makes of the evidence of a batch, computed on the device; the arrays have its padded sizes."""
+    """What a model makes of the evidence of a batch, computed on the device."""
 
     def __init__(self, model: Evidence | Mixture, loader: EvidenceLoader, history_len: int):
         graph, self._loader = loader.graph, loader
@@ -220,12 +233,12 @@ class _Factors:
         self._model_at = model_at(model, WindowLoader(graph, None, history_len=history_len) if mixture else None)
         self._factors = CompileCache(_factors)
 
-    def __call__(self, item: int, target: int, found: Gathered) -> EntryFactors:
+    def __call__(self, item: int, target: int, found: Gathered) -> _HostFactors:
         bucket = self._loader.buckets[self._loader.bucket_of[item]]
         # As an evaluation computes probabilities: some GPUs round f32 products to 10 bits by default.
         with jax.default_matmul_precision("highest"):
             factors = self._factors(bucket, self._model_at(target, None), build_batch(found, bucket))
-        return EntryFactors(*map(np.asarray, factors))
+        return _HostFactors(*map(np.asarray, factors))
 
 
 def _factors(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> EntryFactors:
@@ -249,7 +262,7 @@ def _event_rules(codes: RuleCodes, found: Gathered) -> Iterator[tuple[np.ndarray
 
 
 def _entry_mass(
-    factors: EntryFactors, found: Gathered, cell: np.ndarray, entry: np.ndarray
+    factors: _HostFactors, found: Gathered, cell: np.ndarray, entry: np.ndarray
 ) -> Float[np.ndarray, " application"]:
     """The probability that each entry gives the candidate of its cell; see `EntryFactors`."""
     query, number = found["cell_query"][cell], len(found["entry_relation"])
@@ -260,7 +273,7 @@ def _entry_mass(
     return intensity * factors.factor[cell] / factors.total[query]
 
 
-def _popular_mass(factors: EntryFactors, found: Gathered) -> Float[np.ndarray, " popular"]:
+def _popular_mass(factors: _HostFactors, found: Gathered) -> Float[np.ndarray, " popular"]:
     """The probability that each popular object gets for being one, summed over the queries of its relation."""
     number = len(found["query_group"])
     scale = np.bincount(found["query_group"], factors.scale[:number] / factors.total[:number])

@@ -171,7 +171,7 @@ class LearntRules:
     def _rule(self, row: int, parts: RuleParts, unit: str, queries: int) -> Rule:
         valid, relation = self.valid, int(parts.relation[row])
         bands = NUM_BANDS * (int(valid.code[row]) // NUM_BANDS) + np.arange(NUM_BANDS)
-        ages = []
+        ages: list[AgeFigures] = []
         for place in find(valid.code, bands).tolist():
             if place >= 0:
                 first, last = age_bounds(int(parts.band[place]))
