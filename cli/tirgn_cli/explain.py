@@ -257,17 +257,17 @@ def _show_rules(checkpoint: Path, report: "RuleReport") -> None:
     for rule in report.rules:
         by_age = ", ".join(f"{100 * age.learnt:.1f}" for age in rule.ages)
         lifts = [format_lift(one and one.lift) for one in (rule.valid, rule.test)]
-        figures = [f"{100 * rule.learnt:.1f} %", f"{100 * rule.valid.confidence:.1f} %"]
-        rows.append([f"{rule.words}\nlearnt by age: {by_age}", *figures, rule.valid.support, *lifts])
+        came = f"{100 * rule.valid.confidence:.1f} %"
+        rows.append([f"{rule.words}\nlearnt by age: {by_age}", came, rule.valid.support, *lifts])
     of = "" if report.only is None else f" for {report.only}"
     title = f"The {len(rows)} strongest of {report.found:,} rules{of} of {checkpoint}"
     caption = (
-        "learnt: the mean probability, in percent, that the model gives a candidate by this past event (by age: at all "
-        "ages that occur, the latest first); came: the share of these candidates that were the answer on valid, and "
+        "the strongest at one age first. learnt: the mean probability, in percent, that the model gives a candidate by "
+        "this past event, the latest age first; came: the share of these candidates that were the answer on valid, and "
         "support how many there were; lift: that share against all candidates with any past with A, on valid and on "
         "test"
     )
-    columns = ["rule", "learnt", "came", "support", "lift", "on test"]
+    columns = ["rule", "came", "support", "lift", "on test"]
     tables.print_table(tables.make_table(title, columns, rows, caption, text=["rule"]))
     output.print_result(
         f"past events of the two carry {100 * report.events:.1f} % of the probability of these forecasts on valid, "
