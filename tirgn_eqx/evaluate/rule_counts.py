@@ -238,7 +238,7 @@ class _Factors:
         # As an evaluation computes probabilities: some GPUs round f32 products to 10 bits by default.
         with jax.default_matmul_precision("highest"):
             factors = self._factors(bucket, self._model_at(target, None), build_batch(found, bucket))
-        return _HostFactors(*map(np.asarray, factors))
+        return _HostFactors(*(np.asarray(x, np.float32) for x in factors))
 
 
 def _factors(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> EntryFactors:
@@ -252,9 +252,9 @@ def _event_rules(codes: RuleCodes, found: Gathered) -> Iterator[tuple[np.ndarray
     low, high = bounds[neighbour], bounds[neighbour + 1]
     until, begin = np.cumsum(high - low), 0
     while begin < len(neighbour):
-        before = until[begin] - (high - low)[begin]
+        limit = int(until[begin] - high[begin] + low[begin]) + CHUNK
         # At least one candidate, however many past triples it has.
-        end = max(begin + 1, int(np.searchsorted(until, before + CHUNK, "right")))
+        end = max(begin + 1, int(np.searchsorted(until, limit, "right")))
         cell, entry = ranges(low[begin:end], high[begin:end])
         relation = found["relation"][found["cell_query"][cell + begin]]
         yield cell + begin, entry, codes.of_events(relation, found["entry_relation"][entry], age[entry])
