@@ -22,6 +22,7 @@ from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
+from tirgn_cli.explain import explain
 from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
@@ -312,6 +313,7 @@ app.command("eval")(evaluate)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("score")(score)
+app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("brief")(brief)

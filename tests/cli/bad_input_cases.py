@@ -21,6 +21,7 @@ from tests.cli.bad_input_files import (
     negatives,
     nothing,
     of_events,
+    of_evidence,
     parts,
     rates,
     recorded,
@@ -362,6 +363,13 @@ CASES: dict[str, list[Case]] = {
             of_events("Iran", "Iraq", "China", "USA"),
             2,
         ),
+    ],
+    "Explanations": [
+        Case("a model without evidence", "tirgn explain model.npz --rules", nothing, 2),
+        Case("an option of rules alone", "tirgn explain model.npz --top 3", nothing, 2),
+        Case("an option of forecasts alone", "tirgn explain model.npz --rules --split valid", nothing, 2),
+        Case("a model that knows valid", "tirgn explain model.npz --rules", of_evidence(refit=True), 2),
+        Case("a relation that is not known", "tirgn explain model.npz -q --rules --relation 7", of_evidence()),
     ],
     "Queries": [
         Case("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),

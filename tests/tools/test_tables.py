@@ -8,6 +8,8 @@ from tools.docs import tables, tables_events, tables_readme
 def test_the_results_page_is_what_the_records_say():
     assert tables.PAGE.read_text() == tables.page(), "run: python -m tools.docs.tables"
     assert tables.tables_readme.README.read_text() == tables.readme(), "run: python -m tools.docs.tables"
+    rules = tables.tables_rules
+    assert rules.PAGE.read_text() == rules.page(tables.load()), "run: python -m tools.docs.tables"
 
 
 def test_tables_are_put_between_their_marks_alone():
