@@ -110,7 +110,8 @@ def with_entities_renumbered(request: ForecastRequest, order: Int64[np.ndarray, 
     new = np.argsort(order)
     facts, queries = request.facts.copy(), request.queries.copy()
     facts[:, 0], facts[:, 2], queries[:, 0] = new[facts[:, 0]], new[facts[:, 2]], new[queries[:, 0]]
-    names = request.entity_names and tuple(request.entity_names[i] for i in order.tolist())
+    ids: list[int] = order.tolist()
+    names = None if request.entity_names is None else tuple(request.entity_names[i] for i in ids)
     return dataclasses.replace(
         request, facts=facts, queries=queries, entities=request.entities[order], entity_names=names
     )

@@ -294,7 +294,8 @@ def _not_checked(scores: Measure | None, ranks: RankFunction | None, facts: str,
     """What an audit left out, each with its reason."""
     left: list[tuple[Looked, str, str, str]] = []
     if scores is not None and facts == "past":
-        left += [("scores", f"facts {where} t", "any", WITHHELD) for where in ("after", "at")]
+        left.append(("scores", "facts after t", "any", WITHHELD))
+        left.append(("scores", "facts at t", "any", WITHHELD))
     if scores is not None and fixed_ids:
         left.append(("scores", "ids", "renumbered", "the forecaster has fixed ids"))
     if ranks is None:

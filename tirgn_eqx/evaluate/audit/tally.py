@@ -61,7 +61,7 @@ class Tally:
         tolerance = self._tolerance if self._tolerance is not None else 0.0 if exact else RESHAPED
         count = self._counts.setdefault(key, _Count(tolerance))
         difference, beyond = differences(*values, tolerance)
-        moved = beyond.any(1)
+        moved = np.asarray(beyond.any(1))
         count.queries += len(moved)
         count.moved += int(moved.sum())
         count.ranks_changed += int((ranks[0] != ranks[1]).sum())
@@ -79,19 +79,20 @@ class Tally:
         graph = self._graph
         entities = graph.entity_names or tuple(map(str, range(graph.num_entities)))
         relations = graph.relation_names or tuple(map(str, range(graph.num_relations)))
-        first, relation = asked.queries[row].tolist()
-        given = "subject" if relation < graph.num_relations else "object"
+        first, relation = int(asked.queries[row, 0]), int(asked.queries[row, 1])
+        inverse = relation >= graph.num_relations
         of_candidates = values[0].shape[1] == graph.num_entities
         return AuditExample(
             time=format_snapshot_time(graph, int(np.searchsorted(graph.times, asked.time))),
+            subject=None if inverse else entities[first],
             relation=relations[relation % graph.num_relations],
+            object=entities[first] if inverse else None,
             answer=entities[int(asked.answers[row])],
             candidate=entities[place] if of_candidates else None,
             before=float(values[0][row, place]),
             after=float(values[1][row, place]),
             rank_before=float(ranks[0][row]),
             rank_after=float(ranks[1][row]),
-            **{given: entities[first]},
         )
 
     def results(self) -> list[CheckResult]:
