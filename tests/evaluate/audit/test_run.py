@@ -186,3 +186,14 @@ def test_ranks_are_those_of_the_definition(graph):
     left = others_true(facts, request, request.queries, queries[:, 2])
     np.testing.assert_array_equal(mean_ranks(scores, queries[:, 2], left), planted.rank(request, scores, queries[:, 2]))
     assert left.any()
+
+
+def test_a_function_may_write_into_its_queries_and_not_into_the_facts(graph):
+    def in_place(request):
+        scores = planted.honest(request)
+        request.queries[:, 1] += request.num_relations
+        return scores
+
+    assert run(graph, in_place).clean
+    with pytest.raises(DataError, match="read-only"):
+        run(graph, lambda request: request.facts.sort(0))

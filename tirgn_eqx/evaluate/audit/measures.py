@@ -1,5 +1,7 @@
 """How an audit looks at a forecaster: at the scores of a function, or at the figures of an evaluation as a whole."""
 
+import dataclasses
+
 import numpy as np
 
 from tirgn_eqx.data.batches.loader import KINDS
@@ -25,7 +27,8 @@ class ScoreMeasure:
     def __call__(self, request: ForecastRequest, answers: Ids, rows: Rows) -> Measured:
         asked = f"{len(request.queries):,} queries at {request.time}"
         try:
-            found = np.asarray(self.function(request))
+            # A copy of the queries, because inverse relations are often written into them in place.
+            found = np.asarray(self.function(dataclasses.replace(request, queries=request.queries.copy())))
         except TirgnError:
             raise
         except Exception as error:

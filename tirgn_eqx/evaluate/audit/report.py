@@ -36,8 +36,9 @@ class CheckResult(Document):
       asked again; "not checked", with the `reason`.
     - `queries`: how many forecasts were compared; `moved`: how many of them moved beyond the tolerance.
     - `max_difference`: the largest absolute difference of two values.
-    - `ranks_changed`: how many answers have another rank; `mrr`, `mrr_changed`: of the compared queries, time-aware
-      filter, before and after the change.
+    - `ranks_changed`: how many answers have another rank; `mrr`, `mrr_changed`: of the compared queries, before and
+      after the change, with the time-aware filter, or of an evaluation as a whole without one, because other queries
+      are other facts to leave out.
     - `example`: the query that moved most; None where none moved.
     """
 

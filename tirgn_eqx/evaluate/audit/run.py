@@ -146,8 +146,11 @@ def _target(
     asked = np.sort(rng.permutation(half)[:queries])
     s, r, answers = (column[np.concatenate([asked, asked + half])] for column in (s, r, answers))
     table = change_to.table_of(graph)
+    known = table if facts == "all" else table[table[:, 3] < time]
+    for one in (table, known):  # a function that writes into what it is given would change what others get
+        one.setflags(write=False)
     request = ForecastRequest(
-        facts=table if facts == "all" else table[table[:, 3] < time],
+        facts=known,
         queries=np.stack([s, r], 1),
         time=time,
         num_entities=graph.num_entities,
