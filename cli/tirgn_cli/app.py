@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from tirgn_cli import options, output, tables
+from tirgn_cli.audit import audit
 from tirgn_cli.baseline import baseline_app
 from tirgn_cli.brief import brief
 from tirgn_cli.cache import cache_app
@@ -310,6 +311,7 @@ def tirgn(
 app.command("train", cls=TrainCommand)(train)
 app.command("tune")(tune)
 app.command("eval")(evaluate)
+app.command("audit")(audit)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("score")(score)
