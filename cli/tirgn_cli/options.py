@@ -288,6 +288,7 @@ SaveEvery = Annotated[
 ]
 Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
+Tracker = Annotated[str | None, setting("tracker", panel=OUTPUT)]
 
 
 def _switch(name: str) -> Callable[[CommandContext, bool], bool]:

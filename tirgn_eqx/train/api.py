@@ -11,6 +11,7 @@ from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
+from tirgn_eqx.tracking.logger import check_tracker
 from tirgn_eqx.train.event_training import train_events
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.families import training_family
@@ -80,6 +81,8 @@ def train_tirgn(
     """
     sizes = {"embedding_dim": embedding_dim, "num_layers": num_layers}
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
+    # Before the data are read, which may take long.
+    check_tracker(config.tracker)
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
     if isinstance(config, EventTrainingConfig):
