@@ -15,7 +15,7 @@ from typer.models import OptionInfo
 from tirgn_cli import complete
 from tirgn_cli.cache_choice import keep_programs
 from tirgn_cli.output import Session
-from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, given
+from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, MAPPINGS, given
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 
 # Headings of the help.
@@ -153,6 +153,16 @@ Checkpoint = Annotated[
     Path,
     typer.Argument(
         metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz", autocompletion=complete.checkpoints
+    ),
+]
+MapRelations = Annotated[
+    str | None,
+    choice(
+        choices=MAPPINGS,
+        help="of an evidence checkpoint without a background, take the data at --data-path with their own entities, and "
+        "their relations for those that their names mean, or that are their parents among CAMEO codes (default: match "
+        "all names exactly)",
+        panel=DATA,
     ),
 ]
 Split = Annotated[str, choice(choices=HELD_OUT_SPLITS, help="facts to forecast (default: test)", panel=DATA)]

@@ -92,6 +92,7 @@ def predict(
             "folder, event table or 'sim' that holds the history (default: the data that it was trained on)"
         ),
     ] = None,
+    map_relations: options.MapRelations = None,
     reading: options.ReadingFlags,
     out: Annotated[
         Path | None,
@@ -113,13 +114,16 @@ def predict(
     Example: tirgn predict models/tkg/tirgn_best.npz --queries queries.csv --out answers.parquet
 
     Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
+
+    Example: tirgn predict models/relations/tirgn_best.npz --data-path events.parquet --map-relations by-name --facts 10
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
     _check(query, queries, facts, out)
+    mapping = values.check_mapping(map_relations, data_path)
 
-    if facts and _has_event_model(checkpoint):
+    if facts and mapping is None and _has_event_model(checkpoint):
         return _forecast_events(checkpoint, data_path, at, reading, facts, horizon, query, by, as_json)
     adds = f"`tirgn train --events {checkpoint}` adds one"
     for part, name in zip(PARTS, query):
@@ -136,7 +140,7 @@ def predict(
 
         from tirgn_eqx.forecast import Forecaster
 
-        forecaster = Forecaster.load(checkpoint, data_path, at=at, **reading.given())
+        forecaster = Forecaster.load(checkpoint, data_path, at=at, map_relations=mapping, **reading.given())
         document: Document = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
         document["time"] = forecaster.time
         if queries is not None and table is not None and out is not None:
