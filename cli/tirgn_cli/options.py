@@ -159,9 +159,9 @@ MapRelations = Annotated[
     str | None,
     choice(
         choices=MAPPINGS,
-        help="of an evidence checkpoint without a background, take the data at --data-path with their own entities, and "
-        "their relations for those that their names mean, or that are their parents among CAMEO codes (default: match "
-        "all names exactly)",
+        help="of an evidence checkpoint without a background, which knows relations alone: data with entities of "
+        "their own, and relations taken for those that their names mean, or for the parents of their CAMEO codes "
+        "(default: match all names exactly)",
         panel=DATA,
     ),
 ]

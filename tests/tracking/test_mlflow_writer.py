@@ -51,8 +51,9 @@ def test_points_texts_settings_and_the_end_are_in_the_store(tmp_path, store, cap
 
 def test_a_failed_training_is_a_failed_run_of_the_same_experiment(tmp_path, store):
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), TrainingLogger(
-            tmp_path, "failures", tracker="mlflow", tracker_timeout=TIMEOUT
+        with (
+            pytest.raises(KeyboardInterrupt),
+            TrainingLogger(tmp_path, "failures", tracker="mlflow", tracker_timeout=TIMEOUT),
         ):
             raise KeyboardInterrupt
     found = store.search_runs([store.get_experiment_by_name("failures").experiment_id])

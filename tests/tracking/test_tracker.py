@@ -1,4 +1,4 @@
-"""Which tracker gets the logs: the one that was chosen, or none; a chosen one that is not installed is refused at once."""
+"""Which tracker gets the logs: the one that was chosen, or none. A chosen one that is not installed is refused."""
 
 import sys
 

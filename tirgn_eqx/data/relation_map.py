@@ -21,10 +21,14 @@ _CODE = re.compile(r"([0-9]{2,4})(_Q[1-4])?", re.ASCII | re.IGNORECASE)
 def map_relations(names: Sequence[str], vocabulary: Sequence[str], how: RelationMapping = "by-name") -> np.ndarray:
     """int64 `(name,)`: the id in `vocabulary` (names by id) of the relation that each of `names` means, -1 for none.
 
-    The first form of a name that some entry has, and only one, decides: the name itself; without regard to case,
-    spaces, hyphens and underscores; as a CAMEO code without the class of GDELT, so that 042 is 042_Q1; a code whose
-    leading zero was lost when it was read as a number, so that 42 is 042, but not 10 where both 010 and 100, the general
-    code of class 10, are known. With `by-cameo`, a code that is still unknown means its parent: 0251 is 025, or else 020.
+    The first form of a name that an entry has, and only one, decides:
+
+    1. the name itself;
+    2. the name without regard to case, spaces, hyphens and underscores;
+    3. a CAMEO code without the class of GDELT, so that 042 is 042_Q1;
+    4. a code whose leading zero was lost when it was read as a number: 42 is 042, but 10 is none where 010 and 100 are
+       known, since 100 is the general code of class 10;
+    5. with `by-cameo`, the parent of a code: 0251 is 025, or else 020, the general code of its class.
     """
     found = find_names(names, vocabulary)
     for form in (_folded, _code):

@@ -108,8 +108,8 @@ class Forecaster:
         """A forecaster of a checkpoint, with its calibration.
 
         **Arguments:** `data_path`: what is known, read with the vocabulary of the checkpoint; None: the data that it
-        was trained on; `at`: see `Forecaster`; `map_relations`: the data have entities of their own, and relations that
-        are mapped so, see `tirgn_eqx.train.transfer`; `load`: options of `load_graph`, each as in training unless given.
+        was trained on; `at`: see `Forecaster`; `map_relations`: how relations are mapped of data with entities of their
+        own, see `tirgn_eqx.train.transfer`; `load`: options of `load_graph`, each as in training unless given.
 
         **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are; as `transfer`.
         """

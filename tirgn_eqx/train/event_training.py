@@ -74,9 +74,7 @@ def train_events(
         config = config.replace(periods=",".join(f"{period:g}" for period in find_periods(graph)) or "none")
     with lock_folder(options.model_dir):
         fit = RatesFit(graph, config, options)
-        with TrainingLogger(
-            config.logdir, run_name=options.run_name, config=config, tracker=config.tracker
-        ) as logger:
+        with TrainingLogger(config.logdir, run_name=options.run_name, config=config, tracker=config.tracker) as logger:
             complete = fit.run(logger)
             if not complete:
                 return make_result(config, "interrupted", epochs_trained=fit.epoch, seconds=time.perf_counter() - begin)

@@ -19,7 +19,7 @@ from tirgn_eqx.data.clock import describe_clock
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.relation_map import RelationMapping, map_relations
 from tirgn_eqx.data.vocabulary import match_checkpoint
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import ConfigError, DataError, shown
 from tirgn_eqx.models import Evidence, Model
 from tirgn_eqx.train.warm_start import NameMap, warm_start
 
@@ -80,8 +80,8 @@ def transfer(
     known = [name for name, number in zip(names, place.tolist()) if number >= 0]
     if not known:
         raise DataError(
-            f"{graph.name}: {checkpoint} knows none of its {len(names):,} relations, such as {names[0]!r} (it knows "
-            f"{vocabulary[0]!r} and others); give data whose relations have such names"
+            f"{graph.name}: {checkpoint} knows none of its {len(names):,} relations, such as {shown(names[0], 30)} (it "
+            f"knows {shown(vocabulary[0], 30)} and others); give data whose relations have such names"
         )
     if graph.entity_names is None:
         # Their numbers are as good: none of them is known to the model.
@@ -98,9 +98,13 @@ def transfer(
             "calibration": None,
         }
     )
+    renamed: dict[str, str] = {
+        name: vocabulary[number]
+        for name, number in zip(names, place.tolist())
+        if number >= 0 and name != vocabulary[number]
+    }
     place = place[place >= 0]
     mapping = NameMap(np.full(graph.num_entities, -1), place, model.num_entities, model.num_relations)
     fresh = Evidence(graph.num_entities, len(known), config, key=jr.key(0))
     matched = match_checkpoint(graph, metadata, checkpoint)
-    renamed = {name: vocabulary[number] for name, number in zip(known, place.tolist()) if name != vocabulary[number]}
     return Transferred(warm_start(fresh, model, mapping), metadata, matched, renamed)
