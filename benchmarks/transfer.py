@@ -6,13 +6,15 @@ it was not trained on, stand beside those of the recurrency baseline on the very
 the target's valid split, and beside the record of an evidence model that was trained on the target, on all its facts.
 
     python -m benchmarks.transfer --source data/ICEWS14s --data-path data/ICEWS18
-    python -m benchmarks.transfer --checkpoint models/relations/tirgn_best.npz --data-path events.parquet --num-days 0
+    python -m benchmarks.transfer --checkpoint models/relations/tirgn_best.npz --data-path events.parquet \\
+        --days 2018-01-09,2018-01-11 --granularity 15min
 
 Without `--checkpoint` one is trained on `--source` first, by `tirgn train --set evidence_background=false`.
 """
 
 import argparse
 import json
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--source", metavar="PATH", help="data to train on")
     parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help="a checkpoint to take instead")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the training (runs/transfer/...)")
+    parser.add_argument("--days", metavar="FIRST,LAST", help="of the data to evaluate on, these days only (all)")
     parser.add_argument("--how", choices=("by-name", "by-cameo"), default="by-name", help="how relations are mapped")
     args = common.finalize(parser.parse_args())
     if args.source is None and args.checkpoint is None:
@@ -55,6 +58,7 @@ def main() -> None:
         args.source = SOURCE
     checkpoint = args.checkpoint or trained(args)
 
+    from benchmarks.forecast import cut
     from tirgn_eqx.checkpoint.models import load_model
     from tirgn_eqx.data import load_graph
     from tirgn_eqx.data.index.recurrence import build_recurrence_index
@@ -63,8 +67,11 @@ def main() -> None:
     from tirgn_eqx.evaluate.recurrency import RecurrencyEvaluator, search_recurrency
     from tirgn_eqx.train.transfer import transfer
 
-    options = {"num_days": args.num_days, "granularity": args.granularity}
-    graph = load_graph(args.data_path, **{name: value for name, value in options.items() if value is not None})
+    options = {"num_days": 0 if args.days else args.num_days, "granularity": args.granularity}
+    given = {name: value for name, value in options.items() if value is not None}
+    with tempfile.TemporaryDirectory() as temporary:
+        path = cut(args.data_path, args.days, Path(temporary)) if args.days else args.data_path
+        graph = load_graph(path, **given)
     model, config, metadata = load_model(checkpoint)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
