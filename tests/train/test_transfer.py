@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers import random_graph, renumbered
 from tests.models.evidence_helpers import made, small
+from tirgn_eqx.checkpoint.metadata import Calibration
 from tirgn_eqx.checkpoint.models import load_model, save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
@@ -67,7 +68,10 @@ def test_more_entities_than_it_was_trained_with_and_another_clock(checkpoint):
     model, config, metadata = load_model(path)
     more = whole_snapshots(1, num_entities=30)
     more = dataclasses.replace(named(more), times=24 * more.times, time_interval=24, clock_origin=48)
-    found = transfer(model, config, metadata, more)
+    calibrated = metadata.model_copy(update={"calibration": Calibration(temperature={"entity": 2.0})})
+    found = transfer(model, config, calibrated, more)
+    # The temperature is that of other data.
+    assert found.metadata.temperature is None
     assert found.model.num_entities == 30 and found.graph.time_interval == 24 and found.graph.clock_origin == 48
     evaluate_model(found.model, found.graph, **CONFIG.window(), metadata=found.metadata)
     # A nameless graph has numbers for names.
