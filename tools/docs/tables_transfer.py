@@ -8,6 +8,7 @@ set alone and never on the other (`tirgn eval --map-relations by-name`), by what
 relations that they do not know are left out. "Counting" is the recurrency baseline on the same facts, with parameters
 searched on their valid split; "the same, trained on it" is the same model trained on the train split of these data, and
 "evidence, trained on it" the model with a background, with all its heads and epochs; both know all relations.
+GDELT-resplit holds the events of 25 to 27 January 2018, hence the evaluation on other days of GDELT, two weeks earlier.
 """
 COLUMNS = ["trained on", "heads, width, epochs", "evaluated on", "relations known", "facts left out", "MRR"]
 COLUMNS += ["exact recurrence", "known pair", "new", "counting", "the same, trained on it", "evidence, trained on it"]
