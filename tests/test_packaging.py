@@ -80,7 +80,8 @@ def test_files_that_the_metadata_names_exist():
 def test_every_import_is_declared():
     extras = PROJECT["project"]["optional-dependencies"]
     always = requirement_names(PROJECT["project"]["dependencies"])
-    optional = requirement_names([*extras["wandb"], *extras["torch"], *extras["tune"]])
+    trackers = [*extras["wandb"], *extras["mlflow"], *extras["trackio"]]
+    optional = requirement_names([*trackers, *extras["torch"], *extras["tune"]])
     for folder in PACKAGES.values():
         for name, path in imported(folder).items():
             known = name in sys.stdlib_module_names or name in PACKAGES
@@ -109,3 +110,72 @@ def test_ci_script_is_sound():
     assert "set -euo pipefail" in text and "://" not in text
     assert text.rstrip().endswith("python -m pytest")
     subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+# --- what a release says of itself ---------------------------------------------------------------------------------
+
+
+def named_pythons():
+    """The versions of Python among the classifiers, as (major, minor), in their order."""
+    found = re.findall(r"Python :: (\d+)\.(\d+)$", "\n".join(PROJECT["project"]["classifiers"]), re.MULTILINE)
+    return [(int(major), int(minor)) for major, minor in found]
+
+
+def read_yaml(*place):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: tirgn-eqx[dev]")
+    return yaml.safe_load(ROOT.joinpath(*place).read_text(encoding="utf-8"))
+
+
+def test_the_pythons_that_are_named_begin_with_the_oldest_and_leave_none_out():
+    oldest = re.fullmatch(r">=3\.(\d+)", PROJECT["project"]["requires-python"])
+    versions = named_pythons()
+    assert versions == [(3, int(oldest[1]) + step) for step in range(len(versions))] and versions
+
+
+def test_every_place_has_the_same_version():
+    version = PROJECT["project"]["version"]
+    assert read_yaml("CITATION.cff")["version"] == version
+    numbered = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    # Before its first release a project has no numbered section.
+    assert version in numbered or (not numbered and version == "0.1.0")
+
+
+def test_the_citation_has_what_the_format_requires_and_the_paper_of_the_model():
+    citation = read_yaml("CITATION.cff")
+    assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= set(citation)
+    assert all({"name"} <= set(author) or {"family-names"} <= set(author) for author in citation["authors"])
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert set(citation["keywords"]) == {*PROJECT["project"]["keywords"]}
+    (paper,) = citation["references"]
+    assert {"type", "title", "authors"} <= set(paper)
+    assert (paper["year"], paper["doi"]) == (2022, "10.24963/ijcai.2022/299")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").partition("## Citation")[2].split())
+    assert f"*{paper['title']}.*" in readme
+    assert ", ".join(f"{one['given-names']} {one['family-names']}" for one in paper["authors"]) in readme
+
+
+def test_a_tag_is_built_and_tried_before_it_is_published_without_any_token():
+    workflow = read_yaml(".github", "workflows", "release.yml")
+    # YAML 1.1 reads the key `on` as true.
+    assert workflow[True] == {"push": {"tags": ["v*"]}} and workflow["permissions"] == {"contents": "read"}
+    build, trial, publish = (workflow["jobs"][name] for name in ("build", "try", "publish"))
+    assert (trial["needs"], publish["needs"]) == ("build", "try")
+    tried = [tuple(map(int, version.split("."))) for version in trial["strategy"]["matrix"]["python"]]
+    assert tried == named_pythons()
+    assert publish["environment"]["name"] == "pypi" and publish["permissions"] == {"id-token": "write"}
+    assert publish["environment"]["url"].rstrip("/").endswith(f"/{PROJECT['project']['name']}")
+    assert not any("permissions" in job for job in (build, trial))
+    (action,) = (step for step in publish["steps"] if "gh-action-pypi-publish" in step["uses"])
+    assert "with" not in action and "secrets." not in (ROOT / ".github/workflows/release.yml").read_text()
+    commands = "\n".join(step.get("run", "") for step in build["steps"])
+    for command in ("python -m build", "twine check --strict", 'test "$GITHUB_REF_NAME"', "CHANGELOG.md"):
+        assert command in commands
+
+
+def test_the_script_for_every_python_says_which_were_there():
+    script = ROOT / ".ci" / "pythons"
+    for name in re.findall(r"tests/[\w/]+\.py", script.read_text()):
+        assert (ROOT / name).is_file(), name
+    done = subprocess.run([str(script), "9.9"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == ["Python 9.9: not found here", "0 passed, 0 failed"]

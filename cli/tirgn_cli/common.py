@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from tirgn_cli import output
 from tirgn_cli.options import ReadingFlags
 from tirgn_eqx.config import TrainingConfig
-from tirgn_eqx.errors import CheckpointError, ConfigError, DataError
+from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, shown
 
 if TYPE_CHECKING:
     from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
     from tirgn_eqx.data import TemporalGraph
+    from tirgn_eqx.data.relation_map import RelationMapping
     from tirgn_eqx.models import Model
     from tirgn_eqx.runtime.meshes import MeshShape
 
@@ -37,6 +38,14 @@ class LoadedCheckpoint:
         """**Raises:** ConfigError for a model that was trained on valid, too, whose figures there `option` asks for."""
         if self.metadata.is_refit:
             raise ConfigError(f"{option}: {self.path} was trained on valid, too; use the checkpoint beside it")
+
+
+class MappedCheckpoint(NamedTuple):
+    """A checkpoint with the vocabulary of other data, and these data; `renamed`: see `Transferred`."""
+
+    loaded: LoadedCheckpoint
+    matched: "MatchedGraph"
+    renamed: dict[str, str]
 
 
 class MatchedGraph(NamedTuple):
@@ -75,6 +84,33 @@ def load_matched_graph(found: LoadedCheckpoint, data_path: str | None, reading: 
     data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
     graph = match_checkpoint(data, found.metadata, found.path)
     return MatchedGraph(graph, data, describe_difference(graph, data, found))
+
+
+def load_mapped_graph(
+    found: LoadedCheckpoint, data_path: str | None, reading: ReadingFlags, how: "RelationMapping"
+) -> MappedCheckpoint:
+    """The facts at `data_path` with their own entities, and the model of a checkpoint made to fit them.
+
+    **Raises:** as `load_evaluation_graph` and `transfer`; before anything is read for a model that knows entities.
+    """
+    from tirgn_eqx.train.transfer import check_transferable, transfer
+
+    check_transferable(found.model, found.config, found.path)
+    data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
+    made = transfer(found.model, found.config, found.metadata, data, how, found.path)
+    output.print_note(describe_mapping(made.metadata.num_relations, data.num_relations, made.renamed))
+    difference = describe_difference(made.graph, data, found)
+    loaded = LoadedCheckpoint(found.path, made.model, found.config, made.metadata)
+    return MappedCheckpoint(loaded, MatchedGraph(made.graph, data, difference), made.renamed)
+
+
+def describe_mapping(known: int, total: int, renamed: dict[str, str]) -> str:
+    """How many relations of the data a checkpoint knows, and one that it knows by another name."""
+    told = f"relations: {known:,} of {total:,} are known to the checkpoint"
+    if renamed:
+        name, other = next(iter(renamed.items()))
+        told += f", {len(renamed):,} by another name, such as {shown(name, 40)} as {shown(other, 40)}"
+    return told
 
 
 def load_evaluation_graph(

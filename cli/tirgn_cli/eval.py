@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tirgn_cli import options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_matched_graph
+from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_mapped_graph, load_matched_graph
 from tirgn_cli.explain import ExplainedForecast, check_explains, explain_queries, show_explanation
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -42,6 +42,7 @@ def evaluate(
         str | None,
         options.data_path("folder, event table or 'sim' to evaluate on (default: the data that it was trained on)"),
     ] = None,
+    map_relations: options.MapRelations = None,
     reading: options.ReadingFlags,
     model_type: Annotated[
         str | None,
@@ -126,15 +127,21 @@ def evaluate(
     Example: tirgn eval models/icews/tirgn_best.npz --protocol tgb --json
 
     Example: tirgn eval models/events/tirgn_best.npz --events --horizon 1,7
+
+    Example: tirgn eval models/relations/tirgn_best.npz --data-path events.parquet --map-relations by-name
     """
     keep_freed_memory()
     held_out = values.check_split(split)
     values.check_choice("--model", model_type, MODELS)
     setting = values.evaluation_setting(multi_step, feed_back)
     values.check_choice("--protocol", protocol, PROTOCOLS)
+    mapping = values.check_mapping(map_relations, data_path)
+    if calibrate and mapping is not None:
+        raise ConfigError("--calibrate: not with --map-relations; a checkpoint keeps the temperature of its own data")
     if events:
         others = {"--multi-step": multi_step, "--online": online, "--protocol tgb": protocol == "tgb"}
-        for option, given in (others | {"--explain": explain, "--calibrate": calibrate}).items():
+        others |= {"--explain": explain > 0, "--calibrate": calibrate, "--map-relations": mapping is not None}
+        for option, given in others.items():
             if given:
                 raise ConfigError(f"{option}: not with --events, which judges probabilities of facts and not ranks")
         if model_type is not None:
@@ -165,7 +172,12 @@ def evaluate(
         for option, given in (("--split valid", held_out == "valid"), ("--calibrate", calibrate)):
             if given:
                 loaded.check_valid_unseen(option)
-        graph, data, difference = load_matched_graph(loaded, data_path, reading)
+        if mapping is None:
+            renamed = None
+            graph, data, difference = load_matched_graph(loaded, data_path, reading)
+        else:
+            loaded, (graph, data, difference), renamed = load_mapped_graph(loaded, data_path, reading, mapping)
+            model = loaded.model
         if difference is not None:
             output.print_warning(difference)
 
@@ -212,6 +224,8 @@ def evaluate(
         document["calibrated"] = calibrated.to_dict()
     if explanations is not None:
         document["explanations"] = [one.to_dict() for one in explanations]
+    if renamed is not None:
+        document["relation_mapping"] = {"how": mapping, "known": graph.num_relations, "renamed": renamed}
     document |= {
         "checkpoint": str(checkpoint),
         "checksum_matches": difference is None,

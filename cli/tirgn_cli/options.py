@@ -15,7 +15,7 @@ from typer.models import OptionInfo
 from tirgn_cli import complete
 from tirgn_cli.cache_choice import keep_programs
 from tirgn_cli.output import Session
-from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, given
+from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, MAPPINGS, given
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 
 # Headings of the help.
@@ -162,6 +162,16 @@ Checkpoint = Annotated[
     Path,
     typer.Argument(
         metavar="CKPT", help="checkpoint, such as models/tkg/tirgn_best.npz", autocompletion=complete.checkpoints
+    ),
+]
+MapRelations = Annotated[
+    str | None,
+    choice(
+        choices=MAPPINGS,
+        help="of an evidence checkpoint without a background, which knows relations alone: data with entities of "
+        "their own, and relations taken for those that their names mean, or for the parents of their CAMEO codes "
+        "(default: match all names exactly)",
+        panel=DATA,
     ),
 ]
 Split = Annotated[str, choice(choices=HELD_OUT_SPLITS, help="facts to forecast (default: test)", panel=DATA)]
@@ -316,6 +326,7 @@ SaveEvery = Annotated[
 ]
 Keep = Annotated[int | None, setting("keep", panel=OUTPUT)]
 LogDir = Annotated[str | None, setting("logdir", panel=OUTPUT, metavar="DIR")]
+Tracker = Annotated[str | None, setting("tracker", panel=OUTPUT)]
 
 
 def _switch(name: str) -> Callable[[CommandContext, bool], bool]:

@@ -105,6 +105,7 @@ def predict(
             "folder, event table or 'sim' that holds the history (default: the data that it was trained on)"
         ),
     ] = None,
+    map_relations: options.MapRelations = None,
     reading: options.ReadingFlags,
     out: Annotated[
         Path | None,
@@ -130,19 +131,22 @@ def predict(
     Example: tirgn predict models/events/tirgn_best.npz --facts 100 --horizon 7 --journal journal
 
     Example: tirgn predict models/events/tirgn_best.npz --queries facts.csv --horizon 7 --out probabilities.parquet
+
+    Example: tirgn predict models/relations/tirgn_best.npz --data-path events.parquet --map-relations by-name --facts 10
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
     more = values.given(horizon=horizon, by=by, journal=None if journal is None else str(journal), top=top)
     _check(query, queries, facts, out, more)
+    mapping = values.check_mapping(map_relations, data_path)
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import asks_for_facts, check_names, read_queries
 
         # A faulty file is told of before the model is loaded.
         table = None if queries is None else read_queries(queries)
     whole = table is not None and asks_for_facts(table)
-    by_events = (whole or facts > 0) and has_event_model(checkpoint)
+    by_events = (whole or facts > 0) and mapping is None and has_event_model(checkpoint)
     if not by_events:
         _check_without_events(checkpoint, query, queries, facts, whole, more)
     elif whole and top is not None:
@@ -156,7 +160,7 @@ def predict(
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast import Forecaster
 
-        forecaster = Forecaster.load(checkpoint, data_path, at=at, **reading.given())
+        forecaster = Forecaster.load(checkpoint, data_path, at=at, map_relations=mapping, **reading.given())
         document: Document = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
         document["time"] = forecaster.time
         if queries is not None and table is not None and out is not None:

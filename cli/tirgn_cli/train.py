@@ -110,6 +110,7 @@ def train(
     save_every: options.SaveEvery = None,
     keep: options.Keep = None,
     logdir: options.LogDir = None,
+    tracker: options.Tracker = None,
     run_name: Annotated[
         str | None,
         options.option(

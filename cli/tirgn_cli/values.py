@@ -9,10 +9,12 @@ from tirgn_eqx.config import GivenSettings, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 HELD_OUT_SPLITS = ("valid", "test")
+MAPPINGS = ("by-name", "by-cameo")  # of relations
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 MAX_HORIZON = 30  # steps, the longest that event rates are trained for
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
 HeldOutSplit = Literal["valid", "test"]
+RelationMapping = Literal["by-name", "by-cameo"]
 EvaluationSetting = Literal["single-step", "multi-step", "multi-step, fed back"]
 Value = TypeVar("Value")
 
@@ -120,6 +122,18 @@ def check_split(split: str) -> HeldOutSplit:
     """`split` itself. **Raises:** ConfigError for a split that holds no facts to forecast."""
     check_choice("--split", split, HELD_OUT_SPLITS)
     return "valid" if split == "valid" else "test"
+
+
+def check_mapping(how: str | None, data_path: str | None) -> RelationMapping | None:
+    """`how` itself. **Raises:** ConfigError for one that there is not, or without data to map."""
+    check_choice("--map-relations", how, MAPPINGS)
+    if how is None:
+        return None
+    if data_path is None:
+        raise ConfigError(
+            f"--map-relations {how}: needs --data-path with other data; those of the training are matched already"
+        )
+    return "by-cameo" if how == "by-cameo" else "by-name"
 
 
 def evaluation_setting(multi_step: bool, feed_back: bool = False) -> EvaluationSetting:

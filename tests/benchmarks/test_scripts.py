@@ -35,7 +35,7 @@ def test_the_peer_runs_on_tiny_data():
     "script",
     [
         *("commands", "epoch", "evaluate", "evidence", "history", "ingest", "large", "loader", "memory", "predict"),
-        *("scaling", "stream"),
+        *("scaling", "stream", "transfer"),
     ],
 )
 def test_every_script_runs_on_tiny_data(script):

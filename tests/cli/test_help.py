@@ -8,7 +8,7 @@ import typer
 from tools.docs.cli_reference import commands, examples, options
 
 COMMANDS = dict(commands())
-HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "torch", "optuna")
+HEAVY = ("jax", "equinox", "numpy", "polars", "optax", "tensorboardX", "wandb", "mlflow", "trackio", "torch", "optuna")
 
 
 @pytest.mark.parametrize("path", COMMANDS)

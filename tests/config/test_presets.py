@@ -8,7 +8,8 @@ import pytest
 from tirgn_eqx.config import FAMILIES, PRESETS, GivenSettings, MixtureTrainingConfig, published_configs, settings_of
 
 BEFORE = json.loads((Path(__file__).parent / "settings_before_families.json").read_text())
-DEFAULTS = BEFORE["default"]
+LATER = {"tracker": "auto"}  # settings that came since
+DEFAULTS = BEFORE["default"] | LATER
 SELECTING = ("model", "history", "evidence_preset")
 # The presets that named a form of the evidence model for a data set went: the data choose it now.
 CHOSEN_BY_DATA = {"evidence_background": "auto", "loss_filter": "auto", "epochs": 0}
@@ -51,10 +52,12 @@ def test_the_parts_of_a_mixture(name):
         "save_minutes": 2.5,
         "max_skipped_steps": 4,
         "logdir": "logs",
+        "tracker": "none",
     }
     config = GivenSettings(preset=name, options=shared | {"history": "evidence"}).config()
     assert isinstance(config, MixtureTrainingConfig) and (config.seed, config.logdir) == (3, "logs")
-    assert values(config.evidence) == as_it_was(BEFORE["evidence beside"][name], "evidence")
+    assert config.tracker == "none"
+    assert values(config.evidence) == as_it_was(BEFORE["evidence beside"][name] | {"tracker": "none"}, "evidence")
     structure = BEFORE["presets"][name] | shared | {"logdir": "logs/structure"}
     assert values(config.structure) == as_it_was(structure, PRESETS[name].family)
 

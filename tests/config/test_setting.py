@@ -80,4 +80,4 @@ def test_a_family_changes_what_it_names_and_nothing_else():
 
 
 def test_the_parts_of_a_mixture_are_no_settings():
-    assert list(settings_of(MixtureTrainingConfig)) == ["seed", "logdir"]
+    assert list(settings_of(MixtureTrainingConfig)) == ["seed", "logdir", "tracker"]

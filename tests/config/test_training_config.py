@@ -146,10 +146,10 @@ def test_settings_of_all_families_by_what_they_do():
     known = all_settings()
     assert set(known) == {name for family in FAMILIES.values() for name in settings_of(family)}
     assert known["learning_rate"] == settings_of(TiRGNTrainingConfig)["learning_rate"]
-    assert {"epochs", "patience", "logdir", "keep"} <= resumable_settings()
+    assert {"epochs", "patience", "logdir", "tracker", "keep"} <= resumable_settings()
     # What early stopping follows decides which checkpoint is the best, so that a resumed run keeps it.
     assert not {"monitor", "seed", "learning_rate", "max_buckets"} & resumable_settings()
-    assert output_settings() == {"logdir", "checkpoint_interval", "save_every", "save_minutes", "keep"}
+    assert output_settings() == {"logdir", "tracker", "checkpoint_interval", "save_every", "save_minutes", "keep"}
 
 
 def test_a_document_is_flattened_by_one_level():

@@ -215,10 +215,11 @@ def prepare(place: Path, page: str) -> list[str]:
         "evidence": f"train {table} --model evidence --model-dir models/evidence --logdir runs/evidence",
         "icews": "train --data-path datasets/tkgl_smallpedia --model evidence --model-dir models/icews",
         "events": f"train {table} --model events --model-dir models/events --logdir runs/events",
+        "relations": f"train {table} --model evidence --set evidence_background=false --model-dir models/relations",
         "yago": "train --data-path data/YAGO --preset yago --model-dir models/yago",
     }
     wanted = {
-        "docs/cli.md": ["tkg", "evidence", "icews", "events"],
+        "docs/cli.md": ["tkg", "evidence", "icews", "relations", "events"],
         "docs/events.md": ["events"],
         "docs/audit.md": ["tkg"],
         "docs/retraining.md": ["tkg"],

@@ -114,7 +114,7 @@ def test_without_a_key_wandb_is_left_alone(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tirgn_eqx")
     monkeypatch.setitem(sys.modules, "wandb", None)
     with TrainingLogger(tmp_path) as log:
-        assert not log.wandb_active
+        assert not log.tracker_active
     assert [record.getMessage() for record in caplog.records] == ["W&B not configured, TensorBoard only"]
 
 

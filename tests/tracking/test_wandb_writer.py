@@ -79,11 +79,11 @@ def test_wandb_hears_of_a_failed_training(tmp_path, fake):
 
 
 def run(folder):
-    with TrainingLogger(folder, wandb_timeout=0.2) as log:
+    with TrainingLogger(folder, tracker_timeout=0.2) as log:
         for step in range(5):
             log.log_metrics({"x": step}, step)
         log.log_text("note", "text", 5)
-    assert not log.wandb_active
+    assert not log.tracker_active
     assert len(lines(folder / "metrics.jsonl")) == 5
 
 
@@ -100,10 +100,10 @@ def test_the_warning_is_written_before_wandb_counts_as_off(tmp_path, fake, monke
     seen = []
     with TrainingLogger(tmp_path) as log:
         handler = logging.Handler()
-        handler.emit = lambda record: seen.append(log.wandb_active)
+        handler.emit = lambda record: seen.append(log.tracker_active)
         monkeypatch.setattr(logging.getLogger("tirgn_eqx"), "handlers", [handler])
         log.log_metrics({"x": 1}, 1)
-    assert seen == [True] and not log.wandb_active
+    assert seen == [True] and not log.tracker_active
 
 
 @pytest.mark.parametrize("call", ["init", "log", "finish"])
@@ -136,10 +136,10 @@ def test_the_real_wandb_offline(tmp_path, monkeypatch, caplog):
     for name, value in {"API_KEY": KEY, "MODE": "offline", "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     monkeypatch.chdir(tmp_path)
-    with TrainingLogger(tmp_path / "run", config={"seed": 1}, wandb_timeout=60) as log:
+    with TrainingLogger(tmp_path / "run", config={"seed": 1}, tracker_timeout=60) as log:
         log.log_metrics({"train/loss": 1.0, "eval/mrr": math.nan}, 1)
         log.log_text("note", "text", 0)
-    assert log.wandb_active, caplog.text
+    assert log.tracker_active, caplog.text
     (written,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
     assert written.stat().st_size > 0
     assert "offline-run-" in caplog.text

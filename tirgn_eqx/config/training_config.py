@@ -12,6 +12,8 @@ from tirgn_eqx.errors import ConfigError, nearest, shown
 
 Config = TypeVar("Config", bound="TrainingConfig")  # not typing.Self, which beartype takes in whole classes alone
 
+Tracker = Literal["auto", "wandb", "mlflow", "trackio", "none"]
+
 PARTS = ("structure", "evidence")  # of a mixture
 
 # One shorthand for each heading under which the reference lists the settings.
@@ -44,6 +46,9 @@ class TrainingConfig:
         0, "seed of initialisation, order and dropout", low=0, group="Optimisation", searchable=False, shared=True
     )
     logdir: str = _output("runs/tirgn", "folder of TensorBoard and JSON-lines logs")
+    tracker: Tracker = _output(
+        "auto", "experiment tracker that gets the logs, too; auto: wandb where WANDB_API_KEY is set", shared=True
+    )
 
     def __post_init__(self) -> None:
         for name, value in check_values(type(self), {name: getattr(self, name) for name in _names(type(self))}).items():
@@ -293,7 +298,7 @@ class MixtureTrainingConfig(TrainingConfig):
         as the seed."""
         evidence = evidence or EvidenceTrainingConfig()
         shared = {name: getattr(structure, name) for name in SHARED}
-        return cls(structure.seed, structure.logdir, structure, evidence.replace(**shared))
+        return cls(structure.seed, structure.logdir, structure.tracker, structure, evidence.replace(**shared))
 
     def replace(self, /, **changes: object) -> "MixtureTrainingConfig":
         """A copy with `changes`: a setting by its name is the structure's, and also the evidence's where both parts
@@ -316,7 +321,7 @@ class MixtureTrainingConfig(TrainingConfig):
         parts["structure"] = parts["structure"].replace(**changes)
         shared = {name: value for name, value in changes.items() if name in SHARED}
         parts["evidence"] = parts["evidence"].replace(**shared)
-        # The seed is a setting of the mixture as well: that of its gate.
+        # Seed and tracker are settings of the mixture as well: those of its gate.
         own = {name: value for name, value in shared.items() if name in settings_of(MixtureTrainingConfig)}
         return dataclasses.replace(self, **check_values(MixtureTrainingConfig, parts | own))
 

@@ -13,12 +13,13 @@ from tirgn_eqx.data.clock import Metadata
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.index.evidence import EvidenceIndex
+from tirgn_eqx.data.relation_map import RelationMapping
 from tirgn_eqx.data.times import format_snapshot_time, parse_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.forecast.facts import Fact, probable_facts
-from tirgn_eqx.forecast.history import check_vocabulary, load_history
+from tirgn_eqx.forecast.history import check_vocabulary, load_history, read_history
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.queries import PARTS
 from tirgn_eqx.forecast.states import (
@@ -107,17 +108,27 @@ class Forecaster:
         data_path: str | None = None,
         *,
         at: str | int | None = None,
+        map_relations: RelationMapping | None = None,
         **load: Any,  # options of every type
     ) -> "Forecaster":
         """A forecaster of a checkpoint, with its calibration.
 
         **Arguments:** `data_path`: what is known, read with the vocabulary of the checkpoint; None: the data that it
-        was trained on; `at`: see `Forecaster`; `load`: options of `load_graph`, each as in training unless given.
+        was trained on; `at`: see `Forecaster`; `map_relations`: how relations are mapped of data with entities of their
+        own, see `tirgn_eqx.train.transfer`; `load`: options of `load_graph`, each as in training unless given.
 
-        **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are.
+        **Raises:** CheckpointError where neither the checkpoint nor `data_path` says where the data are; as `transfer`.
         """
         model, config, metadata = load_model(checkpoint)
-        graph = load_history(checkpoint, metadata, data_path, load)
+        if map_relations is None:
+            graph = load_history(checkpoint, metadata, data_path, load)
+        else:
+            # Only here, because it takes all of the training with it.
+            from tirgn_eqx.train.transfer import check_transferable, transfer
+
+            check_transferable(model, config, checkpoint)
+            graph = read_history(checkpoint, metadata, data_path, load)
+            model, metadata, graph, _ = transfer(model, config, metadata, graph, map_relations, checkpoint)
         return cls(model, config, graph, at=at, temperature=metadata.temperature)
 
     @property

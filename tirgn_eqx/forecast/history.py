@@ -14,7 +14,14 @@ from tirgn_eqx.models import AnyModel
 def load_history(
     checkpoint: str | Path, metadata: CheckpointMetadata, data_path: str | None, load: dict[str, Any]
 ) -> TemporalGraph:
-    """The facts at `data_path`, or those that a checkpoint was trained on, with its ids.
+    """The facts as `read_history` gives them, with the ids of the checkpoint."""
+    return match_checkpoint(read_history(checkpoint, metadata, data_path, load), metadata, checkpoint)
+
+
+def read_history(
+    checkpoint: str | Path, metadata: CheckpointMetadata, data_path: str | None, load: dict[str, Any]
+) -> TemporalGraph:
+    """The facts at `data_path`, or those that a checkpoint was trained on, with ids of their own.
 
     **Arguments:** `load`: options of `load_graph`, each as in training unless given.
 
@@ -24,10 +31,8 @@ def load_history(
     if data_path is None and not provenance:
         raise CheckpointError(f"{checkpoint}: does not say where its data came from; give the path of the data")
     if data_path is None:
-        graph = load_graph(**provenance | load)
-    else:
-        graph = load_graph(data_path, **reading_of(provenance, data_path) | load)
-    return match_checkpoint(graph, metadata, checkpoint)
+        return load_graph(**provenance | load)
+    return load_graph(data_path, **reading_of(provenance, data_path) | load)
 
 
 def check_vocabulary(model: AnyModel, graph: TemporalGraph) -> None:

@@ -10,7 +10,7 @@ from tirgn_eqx.report.plots import Plot, Point, Series, draw_lines
 from tirgn_eqx.report.runs import Runs, TrainingRun
 
 MAX_CELLS = 1200  # of a table below a plot
-_PER_RUN = {"logdir", "seed"}  # settings that differ from run to run, whatever the preset
+_PER_RUN = {"logdir", "tracker", "seed"}  # settings that differ from run to run, whatever the preset
 
 
 def group_by_data(runs: Runs) -> list[list[TrainingRun]]:

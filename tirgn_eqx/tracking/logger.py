@@ -1,4 +1,4 @@
-"""The log of a training: TensorBoard and JSON lines always, Weights & Biases when it is set up."""
+"""The log of a training: TensorBoard and JSON lines always, an experiment tracker when one is chosen."""
 
 import contextlib
 import json
@@ -11,38 +11,45 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from tirgn_eqx.config import TrainingConfig
+from tirgn_eqx.config.training_config import Tracker
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.storage.atomic_write import write_text
 from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.strict_json import plain, to_json
 from tirgn_eqx.tracking.background_writer import LogEntry
+from tirgn_eqx.tracking.mlflow_writer import MlflowWriter
 from tirgn_eqx.tracking.tensorboard_writer import TensorBoardWriter
+from tirgn_eqx.tracking.tracker import TrackerWriter
+from tirgn_eqx.tracking.trackio_writer import TrackioWriter
 from tirgn_eqx.tracking.wandb_writer import WandbWriter
 
 LOCK = ".log.lock"
+TRACKERS: dict[str, type[TrackerWriter]] = {one.package: one for one in (WandbWriter, MlflowWriter, TrackioWriter)}
 _log = logging.getLogger("tirgn_eqx")
 
 
 class TrainingLogger:
-    """Writes metrics and texts to TensorBoard, to JSON lines, and to Weights & Biases; a context manager.
+    """Writes metrics and texts to TensorBoard, to JSON lines, and to an experiment tracker; a context manager.
 
     In `logdir` are TensorBoard event files; `metrics.jsonl` with one strict JSON object per `log_metrics` call (`step`,
     `time` in Unix seconds, and the metrics; NaN and infinities are null); `text.jsonl` likewise per `log_text` call;
     and `config.json`. Lines are written at once and appended to those of earlier runs.
 
-    Weights & Biases is used when WANDB_API_KEY is set in the environment. Whether it is missing, offline, slow or
-    failing, or the disk of the logs is full, the training goes on: one warning is logged, and what failed is not tried
-    again.
+    By default the tracker is Weights & Biases, when WANDB_API_KEY is set in the environment. Whether a tracker is
+    offline, slow or failing, or the disk of the logs is full, the training goes on: one warning is logged, and what
+    failed is not tried again.
 
     **Arguments:**
 
     - `logdir`: made where needed.
-    - `project`, `run_name`: for Weights & Biases.
+    - `project`, `run_name`: for the tracker.
     - `config`: the settings: a `TrainingConfig`, another dataclass, or a mapping.
-    - `wandb_timeout`: seconds that Weights & Biases may take to start, and that `close` waits for it and TensorBoard.
+    - `tracker`: as the setting of this name.
+    - `tracker_timeout`: seconds that W&B may take to start, and that `close` waits for the tracker and TensorBoard.
     - `resume_step`: the step that a resumed run goes back to; what was logged after it is dropped. None for a new run.
 
-    **Raises:** ConfigError when `logdir` cannot be written, or another training is writing there.
+    **Raises:** ConfigError when `logdir` cannot be written, or another training is writing there; for a tracker that
+    was chosen by name and is not installed.
 
     ```python
     with TrainingLogger("runs/mine", config=config) as logger:
@@ -57,9 +64,11 @@ class TrainingLogger:
         run_name: str | None = None,
         config: object = None,
         *,
-        wandb_timeout: int | float = 10,
+        tracker: Tracker = "auto",
+        tracker_timeout: int | float = 10,
         resume_step: int | None = None,
     ):
+        check_tracker(tracker)
         self.logdir = Path(logdir)
         document = config.to_dict() if isinstance(config, TrainingConfig) else config
         self._config = cast(dict[str, object], plain({} if document is None else document))
@@ -73,7 +82,7 @@ class TrainingLogger:
             self._lines = {"metrics.jsonl": self._open("metrics.jsonl")}
             # A killed process may lose TensorBoard's last points but no line, so a resumed run purges all points and
             # writes them again from the lines.
-            self._tensorboard = TensorBoardWriter(self.logdir, purge=resume_step is not None, timeout=wandb_timeout)
+            self._tensorboard = TensorBoardWriter(self.logdir, purge=resume_step is not None, timeout=tracker_timeout)
             self._save_config()
             if resume_step is not None:
                 self._replay()
@@ -81,19 +90,21 @@ class TrainingLogger:
             self._lock.close()
             reason = error.strerror or type(error).__name__
             raise ConfigError(f"logdir {self.logdir}: cannot be written ({reason}); choose another") from error
-        self._wandb = None
-        if os.environ.get("WANDB_API_KEY"):
-            self._wandb = WandbWriter(
-                wandb_timeout, project=project, name=run_name, config=self._config, folder=self.logdir
+        if tracker == "auto":
+            tracker = "wandb" if os.environ.get("WANDB_API_KEY") else "none"
+            if tracker == "none":
+                _log.info("W&B not configured, TensorBoard only")
+        self._tracker = None
+        if tracker in TRACKERS:
+            self._tracker = TRACKERS[tracker](
+                tracker_timeout, project=project, name=run_name, config=self._config, folder=self.logdir
             )
-        else:
-            _log.info("W&B not configured, TensorBoard only")
         self._closed = False
 
     @property
-    def wandb_active(self) -> bool:
-        """Whether Weights & Biases is set up and has not failed so far."""
-        return self._wandb is not None and self._wandb.active
+    def tracker_active(self) -> bool:
+        """Whether there is a tracker and it has not failed so far."""
+        return self._tracker is not None and self._tracker.active
 
     def log_metrics(self, metrics: Mapping[str, object], step: int, *, once: bool = False) -> None:
         """Log numbers by name (Python, NumPy or JAX scalars) at `step`.
@@ -129,8 +140,8 @@ class TrainingLogger:
                 file.close()
         self._tensorboard.close(failed)
         self._lock.close()
-        if self._wandb:
-            self._wandb.close(failed)
+        if self._tracker:
+            self._tracker.close(failed)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -141,12 +152,12 @@ class TrainingLogger:
         return open(self.logdir / name, "a", buffering=1, encoding="utf-8")
 
     def _log(self, name: str, values: Mapping[str, int | float | str], step: int) -> None:
-        """Append a line to the file `name`, and send the same to TensorBoard and Weights & Biases."""
+        """Append a line to the file `name`, and send the same to TensorBoard and the tracker."""
         entry = LogEntry(values, step, time.time())
         self._line(name, {"step": step, "time": entry.time, **values})
         self._tensorboard.send(entry)
-        if self._wandb:
-            self._wandb.send(entry)
+        if self._tracker:
+            self._tracker.send(entry)
 
     def _line(self, name: str, record: Mapping[str, object]) -> None:
         """Append a line to a file, unless that failed before."""
@@ -191,6 +202,15 @@ class TrainingLogger:
             path.rename(kept)
         write_text(path, text)
         self._tensorboard.send(LogEntry({"config": f"```json\n{text}```"}, 0, time.time()))
+
+
+def check_tracker(tracker: Tracker) -> None:
+    """**Raises:** ConfigError for a tracker that was chosen by name and is not installed.
+
+    Without a choice, a missing one costs no more than a warning.
+    """
+    if tracker in TRACKERS:
+        TRACKERS[tracker].check_installed()
 
 
 class NullLogger(contextlib.AbstractContextManager["NullLogger"]):

@@ -44,7 +44,9 @@ class TensorBoardWriter(BackgroundWriter):
         self._file.close()
 
     def _release(self) -> None:
-        self._file.close()
+        # Not `EventsWriter.close`: it flushes first, and where that fails on a full disk, it leaves the file open. From
+        # Python 3.13 on, a file that fails to close when it is collected is reported on stderr.
+        self._file._py_recordio_writer.close()  # pyright: ignore[reportPrivateUsage]
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(error, OSError):

@@ -12,6 +12,7 @@ from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
 from tirgn_eqx.models import Model
 from tirgn_eqx.runtime.meshes import MeshShape
+from tirgn_eqx.tracking.logger import check_tracker
 from tirgn_eqx.train.event_training import train_events
 from tirgn_eqx.train.events import OnRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.families import training_family
@@ -83,6 +84,8 @@ def train_tirgn(
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
     others = {"--mesh": mesh, "--resume": resume, "--force": force, "--refit": refit, "start": start is not None}
     check_event_options(config, model_dir, base, others | {"--structure": structure, "--evidence": evidence})
+    # Before the data are read, which may take long.
+    check_tracker(config.tracker)
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
     if isinstance(config, EventTrainingConfig):

@@ -89,7 +89,7 @@ def train_events(
         fit = RatesFit(graph, config, options)
         # What `epochs` = 0 stands for is known now, and is what records and checkpoint say.
         fit.config = config = config.replace(epochs=fit.epochs)
-        with TrainingLogger(config.logdir, run_name=options.run_name, config=config) as logger:
+        with TrainingLogger(config.logdir, run_name=options.run_name, config=config, tracker=config.tracker) as logger:
             complete = fit.run(logger)
             if not complete:
                 result = make_result(

@@ -49,7 +49,13 @@ def train_single(
         # Lines logged after the saved state are cut, since the resumed training writes them again.
         step = trainer.state.global_step if options.resume else None
         with (
-            TrainingLogger(config.logdir, run_name=options.run_name, config=trainer.config, resume_step=step)
+            TrainingLogger(
+                config.logdir,
+                run_name=options.run_name,
+                config=trainer.config,
+                tracker=config.tracker,
+                resume_step=step,
+            )
             if is_first()
             else NullLogger()
         ) as logger:

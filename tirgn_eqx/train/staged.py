@@ -222,7 +222,9 @@ def train_staged(
         emit(events.CheckpointRecord(str(best)))
         test = evaluate("test", steps=evaluator.steps)(fitted)
         step = 0 if options.resume else None
-        with TrainingLogger(config.logdir, run_name=options.run_name, config=config, resume_step=step) as logger:
+        with TrainingLogger(
+            config.logdir, run_name=options.run_name, config=config, tracker=config.tracker, resume_step=step
+        ) as logger:
             figures = {f"eval/{name}": value for name, value in validation.entity.items()}
             figures |= {f"test/{name}": value for name, value in test.entity.items()}
             logger.log_metrics(figures, 0, once=options.resume)

@@ -18,6 +18,7 @@ from tools.docs import tables_audit, tables_readme, tables_rules
 from tools.docs.tables_events import EVENTS, events, main_records, possible
 from tools.docs.tables_readme import rows_table
 from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
+from tools.docs.tables_transfer import TRANSFER, transfers
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -215,7 +216,8 @@ def splits(records: list[Document]) -> str:
     rows = {}
     for record in records:
         data = record["dataset"]
-        if data["name"] in DATASETS:
+        # A transfer may leave facts out.
+        if data["name"] in DATASETS and "left_out" not in data:
             counts = [f"{data[name]:,}" for name in ("facts", "entities", "relations", "snapshots")]
             rows[data["name"]] = [data["name"], *counts, f"`{data['sha256'][:16]}`"]
     ordered = [rows[name] for name in DATASETS if name in rows]
@@ -318,6 +320,7 @@ def page() -> str:
         parts += [STRATA, strata(records)]
     parts += ["## Multi-step\n", MULTI_STEP, multi_step(records)]
     parts += ["## As one would use it\n", PRACTICE, practice(records)]
+    parts += ["## On data that it was not trained on\n", TRANSFER, transfers(of_kind(records, "transfer"))]
     parts += ["## Forecasts by name\n", FORECASTS, forecasts(records)]
     if main_records(records):
         parts += ["## Probabilities of events\n", EVENTS, events(records), possible(records)]
