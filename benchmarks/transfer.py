@@ -60,7 +60,7 @@ def main() -> None:
         if not args.quick:
             parser.error("--source or --checkpoint: name the data to train on, or a checkpoint")
         args.source = SOURCE
-    checkpoint = args.checkpoint or Path(trained(args, args.source, [])["checkpoint"])
+    checkpoint = args.checkpoint or Path(trained(args, str(args.source), [])["checkpoint"])
 
     from benchmarks.forecast import cut
     from tirgn_eqx.checkpoint.models import load_model
