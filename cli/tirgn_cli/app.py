@@ -21,6 +21,7 @@ from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
+from tirgn_cli.export import export
 from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
@@ -311,6 +312,7 @@ app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("export")(export)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer.models import OptionInfo
 
 from tirgn_cli import options, output, tables, values
+from tirgn_cli.all_scores import write_all_scores
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Document = dict[str, object]  # an alias, because `predict` has a parameter `object`
 PARTS = ("subject", "relation", "object")
 SHARES_SHOWN = 3
+TOP = 10  # answers to every query
 ORDERS = ("probability", "lift")  # of facts
 
 
@@ -85,7 +87,7 @@ def predict(
     ] = None,
     top: Annotated[
         int, options.option(min=1, metavar="K", help="answers to every query (default: 10)", panel=options.OUTPUT)
-    ] = 10,
+    ] = TOP,
     data_path: Annotated[
         str | None,
         options.data_path(
@@ -101,6 +103,23 @@ def predict(
             panel=options.OUTPUT,
         ),
     ] = None,
+    all_scores: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="parquet file for the scores of all entities, of --queries or of the queries of --split, so that "
+            "another tool can rank them (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        options.choice(
+            choices=values.HELD_OUT_SPLITS,
+            help="with --all-scores and without --queries, the facts whose queries are scored (default: test)",
+            panel=options.QUERY,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Forecast by name: give two of subject, relation and object, and the third is forecast, with the past events that
@@ -113,10 +132,31 @@ def predict(
     Example: tirgn predict models/tkg/tirgn_best.npz --queries queries.csv --out answers.parquet
 
     Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
+
+    Example: tirgn predict models/tkg/tirgn_best.npz --all-scores scores.parquet
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
+    if all_scores is not None:
+        spare: Document = {f"--{part}": name for part, name in zip(PARTS, query)}
+        spare |= {"--facts": facts, "--out": out, "--top": top != TOP}
+        spare |= {"--horizon": horizon > 1, "--by lift": by == "lift"}
+        for option, given in spare.items():
+            if given not in (None, False, 0):
+                raise ConfigError(f"{option}: not with --all-scores, which writes all candidates of many queries")
+        return write_all_scores(
+            checkpoint,
+            all_scores,
+            queries=queries,
+            split=split,
+            at=at,
+            data_path=data_path,
+            reading=reading,
+            as_json=as_json,
+        )
+    if split is not None:
+        raise ConfigError("--split: only with --all-scores; other forecasts are of what comes after all facts")
     _check(query, queries, facts, out)
 
     if facts and _has_event_model(checkpoint):

@@ -3,17 +3,19 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from tirgn_eqx.config import GivenSettings, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT_SPLITS = ("valid", "test")
+FILTERS = ("time", "all", "none")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 MAX_HORIZON = 365  # snapshots
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
 HeldOutSplit = Literal["valid", "test"]
+RankFilter = Literal["time", "all", "none"]
 EvaluationSetting = Literal["single-step", "multi-step", "multi-step, fed back"]
 Value = TypeVar("Value")
 
@@ -113,6 +115,12 @@ def check_split(split: str) -> HeldOutSplit:
     """`split` itself. **Raises:** ConfigError for a split that holds no facts to forecast."""
     check_choice("--split", split, HELD_OUT_SPLITS)
     return "valid" if split == "valid" else "test"
+
+
+def check_filter(filter: str | None) -> RankFilter | None:
+    """`filter` itself. **Raises:** ConfigError for one that does not exist."""
+    check_choice("--filter", filter, FILTERS)
+    return next((known for known in get_args(RankFilter) if known == filter), None)
 
 
 def evaluation_setting(multi_step: bool, feed_back: bool = False) -> EvaluationSetting:
