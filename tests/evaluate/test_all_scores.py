@@ -29,7 +29,7 @@ def graph():
     return dataclasses.replace(random_graph(5), entity_names=ENTITIES, relation_names=RELATIONS)
 
 
-@pytest.mark.parametrize("family", ["tirgn", "evidence"])
+@pytest.mark.parametrize("family", [pytest.param("tirgn", marks=pytest.mark.ci), "evidence"])
 def test_the_ranks_of_written_scores_are_those_of_the_model(graph, family, tmp_path):
     config = small(family)
     model = build_model(graph.num_entities, graph.num_relations, config, key=jr.key(1))

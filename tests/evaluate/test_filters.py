@@ -34,7 +34,9 @@ def graph():
     return random_graph(3, num_entities=7, num_times=8, facts=6)
 
 
-@pytest.fixture(scope="module", params=["tirgn", pytest.param("evidence", marks=pytest.mark.ci), "recurrency"])
+@pytest.fixture(
+    scope="module", params=[*(pytest.param(one, marks=pytest.mark.ci) for one in ("tirgn", "evidence")), "recurrency"]
+)
 def evaluations(request, graph):
     """Evaluations of one model by filter."""
     if request.param == "recurrency":

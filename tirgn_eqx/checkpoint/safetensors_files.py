@@ -42,7 +42,7 @@ def export_safetensors(checkpoint: str | Path, path: str | Path) -> Path:
 
     found = load_checkpoint(checkpoint)
     # The format knows no byte order but little-endian and no order of axes but C's.
-    arrays = {name: np.ascontiguousarray(array) for name, array in found.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in found.arrays.items()}
     with atomic_write(path) as temporary:
         save_file(arrays, temporary, metadata={KEY: to_json(found.metadata)})
     return Path(path)
