@@ -168,7 +168,7 @@ def evaluate(
 
     Example: tirgn eval models/events/tirgn_best.npz --events --horizon 1,7
 
-    Example: tirgn eval --scores theirs.parquet --data-path data/ICEWS14s --filter all
+    Example: tirgn eval --scores theirs.parquet --data-path events.parquet --filter all
     """
     keep_freed_memory()
     held_out = values.check_split(split)

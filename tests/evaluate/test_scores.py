@@ -81,10 +81,11 @@ def test_ranks_by_counting_in_every_form(place, facts, data):
         for c in range(graph.num_entities)
         if scores[tuple(q)][c] > -np.inf or rng.random() < 0.5
     ]
-    listed += [(*q, 0) for q in queries if not any(row[:3] == tuple(q) for row in listed)]
+    # A query of which nothing is listed has a row without a candidate.
+    listed += [(*q, -1) for q in queries if not any(row[:3] == tuple(q) for row in listed)]
     rng.shuffle(listed)
     columns = columns_of(graph, [row[:3] for row in listed])
-    score = np.array([scores[tuple(row[:3])][row[3]] for row in listed])
+    score = np.array([np.nan if row[3] < 0 else scores[tuple(row[:3])][row[3]] for row in listed])
     np.savez_compressed(place / "listed.npz", **columns, candidate=np.array([row[3] for row in listed]), score=score)
     for filter in FILTERS:
         expected = ranks_by_counting(graph, scores, filter)
@@ -179,6 +180,14 @@ def test_rows_of_other_splits_are_left_out_with_a_warning(graph, tmp_path):
 
 
 NAN = [0.1, float("nan"), 0.3, 0.2]
+
+
+def repeated(frame, columns):
+    """The frame in another form, with its first row twice."""
+    other = frame.drop("scores").with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    return pl.concat([other, other.head(1)])
+
+
 LISTED = {"candidate": "B", "score": 1.0}
 RANKS = {"answer": "B", "rank": 1.0}
 
@@ -187,11 +196,11 @@ RANKS = {"answer": "B", "rank": 1.0}
     ("change", "message"),
     [
         (lambda f: f.tail(3), r"2 of 5 queries are missing, the first is \(A, visit, \?\) at 1970-01-03"),
-        (lambda f: pl.concat([f, f[1:3]]), r"row 6: a query that an earlier row names.*; 2 rows are like that"),
+        (lambda f: pl.concat([f, f[1:3]]), r"row 6: repeats the query of an earlier row; give each once; 2 rows are like that"),
         (lambda f: f.with_columns(relation=pl.lit("Visit")), r"row 1: relation 'Visit' is not known; did you mean 'vi"),
         (lambda f: f.with_columns(subject=pl.lit("A")), r"row \d: subject and object are both given; leave the part"),
-        (lambda f: f.with_columns(time=pl.lit("1970-02-30")), r"row 1: time '1970-02-30' is none of made"),
-        (lambda f: f.with_columns(time=pl.lit(7)), r"row 1: time 7 is none of made, whose snapshots go from 0 to 2"),
+        (lambda f: f.with_columns(time=pl.lit("1970-02-30")), r"row 1: time '1970-02-30' is no snapshot of made"),
+        (lambda f: f.with_columns(time=pl.lit(7)), r"row 1: time 7 is no snapshot of made; they go from 0 to 2"),
         (lambda f: f.with_columns(relation=pl.lit(9)), r"row 1: relation 9 is no id; ids are 0 to 3"),
         (lambda f: f.with_columns(relation=pl.lit(3)), r"row \d: predicts the subject of the inverse relation 3"),
         (lambda f: f.with_columns(relation=pl.lit(None)), r"row 1: has no relation"),
@@ -206,6 +215,8 @@ RANKS = {"answer": "B", "rank": 1.0}
         (lambda f: f.drop("scores").with_columns(candidate=pl.lit("B"), score=pl.lit("x")), "column score has type"),
         (lambda f: f.drop("scores").with_columns(answer=pl.lit("B"), rank=pl.lit(0)), "rank 0 is not between 1 and 4"),
         (lambda f: f.drop("scores").with_columns(answer=pl.lit("B"), rank=pl.lit(2)), "answers have no rank, the"),
+        (lambda f: repeated(f, LISTED), "row 6: repeats the query and candidate of an earlier row"),
+        (lambda f: repeated(f, RANKS), "row 6: repeats the query and answer of an earlier row"),
         (lambda f: f.with_columns(time=pl.lit("1970-01-02")), "holds no query of the test split"),
     ],
 )  # fmt: skip

@@ -4,7 +4,8 @@ Every row names a query by the columns `subject`, `relation`, `object` and `time
 is predicted is empty. Three forms say what the model makes of it:
 
 - `scores`: a list with one score for every entity, in the order of the ids.
-- `candidate`, `score`: one candidate; those that no row lists count as lowest, tied.
+- `candidate`, `score`: one candidate; those that no row lists count as lowest, tied. A query of which nothing is known
+  has one row, without a candidate.
 - `answer`, `rank`: the rank of an answer, as the other tool found it.
 
 Parquet files hold names or ids, and may hold the vocabulary whose ids they mean. An npz file holds the same columns as

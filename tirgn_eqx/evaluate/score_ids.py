@@ -152,7 +152,7 @@ def _snapshots(file: ScoreFile, graph: TemporalGraph) -> Rows:
         file.path,
         snapshot < 0,
         lambda row: (
-            f"time {shown(text[row])} is none of {graph.name}, whose snapshots go from {first} to {last}"
+            f"time {shown(text[row])} is no snapshot of {graph.name}; they go from {first} to {last}"
             + ("" if graph.time_unit is None else " in its unit of time, or as dates")
         ),
     )

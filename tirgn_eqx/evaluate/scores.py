@@ -58,13 +58,6 @@ def evaluate_scores(
     query = find(asked.code, asked.encode(graph, rows.snapshot, rows.subject, rows.relation))
     if (other := int((query < 0).sum())) == len(query):
         raise DataError(f"{file.path}: holds no query of the {split} split of {graph.name}; give the scores of its own")
-    if other:
-        warnings.warn(
-            f"{file.path}: {other:,} of {len(query):,} rows are of queries that the {split} split of {graph.name} does "
-            "not ask; they are left out",
-            DataWarning,
-            stacklevel=2,
-        )
     if file.form == "ranks":
         filtered = _given_ranks(file, graph, asked, query)
         raw = filtered if filter == "none" else None
@@ -75,6 +68,13 @@ def evaluate_scores(
             for number, values in zip(place.tolist(), scores):
                 asked.rank(number, values, filtered, raw)
         filtered = raw if filter == "none" else filtered
+    if other:
+        warnings.warn(
+            f"{file.path}: {other:,} of {len(query):,} rows are of queries that the {split} split of {graph.name} does "
+            "not ask; they are left out",
+            DataWarning,
+            stacklevel=2,
+        )
     return Evaluation(
         graph=graph,
         split=split,
@@ -177,7 +177,7 @@ def _check_once(file: ScoreFile, key: np.ndarray, what: str) -> None:
     """**Raises:** DataError with the first row whose `key` an earlier row has; negative keys do not count."""
     first = np.zeros(len(key), bool)
     first[np.unique(key, return_index=True)[1]] = True
-    refuse_first(file.path, ~first & (key >= 0), lambda row: f"{what} that an earlier row names; give each once")
+    refuse_first(file.path, ~first & (key >= 0), lambda row: f"repeats {what} of an earlier row; give each once")
 
 
 def _dense_blocks(
@@ -185,7 +185,7 @@ def _dense_blocks(
 ) -> Iterator[tuple[Places, Float[np.ndarray, "query entity"]]]:
     """(query, scores of all entities) of the rows of a file, some at a time."""
     assert file.read_scores is not None
-    _check_once(file, query, "a query")
+    _check_once(file, query, "the query")
     _check_complete(file, graph, asked, query)
     step = max(1, BLOCK // graph.num_entities)
     for begin in range(0, len(query), step):
@@ -203,13 +203,14 @@ def _dense_blocks(
 def _listed_blocks(
     file: ScoreFile, graph: TemporalGraph, asked: _AskedQueries, query: Places
 ) -> Iterator[tuple[Places, Float[np.ndarray, "query entity"]]]:
-    """As `_dense_blocks`; candidates that no row lists have -inf."""
+    """As `_dense_blocks`; candidates that no row lists have -inf, which are all where a row has no candidate."""
     candidate = read_ids(file, "candidate", graph.entity_names, graph.num_entities)
-    refuse_first(file.path, candidate < 0, lambda row: "has no candidate")
-    score = _numbers(file, "score")
+    score = np.where(candidate < 0, 0, _numbers(file, "score"))
     _check_scores(file, score[:, None], 0)
-    _check_once(file, np.where(query < 0, -1, query * graph.num_entities + candidate), "a candidate of a query")
+    listed = (query >= 0) & (candidate >= 0)
+    _check_once(file, np.where(listed, query * graph.num_entities + candidate, -1), "the query and candidate")
     _check_complete(file, graph, asked, query)
+    query, candidate, score = query[listed], candidate[listed], score[listed]
     order = np.argsort(query, kind="stable")
     step = max(1, BLOCK // graph.num_entities)
     for begin in range(0, len(asked.code), step):
@@ -230,7 +231,7 @@ def _given_ranks(
     possible = (rank >= 1) & (rank <= graph.num_entities)  # NaN compares false
     refuse_first(file.path, ~possible, lambda row: f"rank {rank[row]:g} is not between 1 and {graph.num_entities:,}")
     key = np.where(query < 0, -1, query * graph.num_entities + answer)
-    _check_once(file, key, "an answer to a query")
+    _check_once(file, key, "the query and answer")
     order = np.argsort(key)
     place = find(key[order], asked.answer_query * graph.num_entities + asked.answer)
     missing = np.flatnonzero(place < 0)
