@@ -80,7 +80,7 @@ def test_files_that_the_metadata_names_exist():
 def test_every_import_is_declared():
     extras = PROJECT["project"]["optional-dependencies"]
     always = requirement_names(PROJECT["project"]["dependencies"])
-    optional = requirement_names([*extras["wandb"], *extras["torch"], *extras["tune"]])
+    optional = requirement_names([*extras["wandb"], *extras["torch"], *extras["tune"], *extras["safetensors"]])
     for folder in PACKAGES.values():
         for name, path in imported(folder).items():
             known = name in sys.stdlib_module_names or name in PACKAGES

@@ -196,7 +196,7 @@ RANKS = {"answer": "B", "rank": 1.0}
     ("change", "message"),
     [
         (lambda f: f.tail(3), r"2 of 5 queries are missing, the first is \(A, visit, \?\) at 1970-01-03"),
-        (lambda f: pl.concat([f, f[1:3]]), r"row 6: repeats the query of an earlier row; give each once; 2 rows are like that"),
+        (lambda f: pl.concat([f, f[1:3]]), r"row 6: repeats the query of an earlier row; give each once; 2 rows"),
         (lambda f: f.with_columns(relation=pl.lit("Visit")), r"row 1: relation 'Visit' is not known; did you mean 'vi"),
         (lambda f: f.with_columns(subject=pl.lit("A")), r"row \d: subject and object are both given; leave the part"),
         (lambda f: f.with_columns(time=pl.lit("1970-02-30")), r"row 1: time '1970-02-30' is no snapshot of made"),
