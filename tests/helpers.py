@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tirgn_eqx.config import FAMILIES, TrainingConfig, settings_of
+from tirgn_eqx.config import FAMILIES, EventTrainingConfig, TrainingConfig, settings_of
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph, from_facts
+from tirgn_eqx.models import EventModel, EventRates
 from tirgn_eqx.models.tirgn import TiRGN
 
 DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
@@ -159,6 +160,13 @@ def chain_of_events(days: Iterable[int], names: Sequence[str]) -> list[tuple[str
         for day in days
         for i in range(5)
     ]
+
+
+def event_model(graph: TemporalGraph, **settings) -> tuple[EventModel, EventTrainingConfig]:
+    """Event rates of random weights for `graph`, and their settings."""
+    config = EventTrainingConfig(**{"rate_hidden": 4, "periods": "7"} | settings)
+    rates = EventRates(graph.num_entities, graph.num_relations, config, key=jax.random.key(0))
+    return EventModel(rates, None), config
 
 
 def prefetching_threads() -> list[threading.Thread]:

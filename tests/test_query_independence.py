@@ -20,7 +20,7 @@ from tirgn_eqx.config import FAMILIES, EventTrainingConfig, MixtureTrainingConfi
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import StaticGraph, TemporalGraph
 from tirgn_eqx.data.index.activity import ActivityIndex
-from tirgn_eqx.evaluate import make_evaluator
+from tirgn_eqx.evaluate import event_rates, make_evaluator
 from tirgn_eqx.evaluate.event_rates import RatesForecaster
 from tirgn_eqx.models import EventRates, build_model
 
@@ -119,17 +119,33 @@ def test_another_past_changes_a_forecast(model):
     assert any(abs(before[key][1] - after[key][1]) > 1e-4 for key in before)
 
 
-def test_rates_of_other_facts_change_no_rate():
-    """A fact alone, among all and in another order: the same bits, or 1e-6 where products are batched otherwise."""
+def test_rates_of_other_facts_change_no_rate(monkeypatch):
+    """A fact alone, among all, in another order and in other chunks, some of which are padded and some full: the same
+    bits in the same shape, and 1e-6 where products are batched otherwise."""
     graph = random_graph(4, num_entities=9, num_times=12, facts=12)
     index, config = ActivityIndex(graph), EventTrainingConfig(periods="7", rate_hidden=8)
     model = EventRates(graph.num_entities, graph.num_relations, config, key=jr.key(0))
+    # Weights that differ: those of the output begin small, and would hide what they multiply.
+    model = jax.tree.map(lambda x: x + 0.3 * np.sin(np.arange(x.size, dtype=np.float32)).reshape(x.shape), model)
     forecaster, target = RatesForecaster(model, index, (1, 5)), 10
     for asked, every in ((forecaster.known, index.known_facts(target)), (forecaster.novel, index.known_pairs(target))):
-        whole = asked(every, target)
-        order = np.random.default_rng(0).permutation(len(every))
-        permuted = asked(every[order], target)
-        for place in range(2):
-            assert np.array_equal(whole[place][order], permuted[place])
-            alone = asked(every[3:4], target)[place]
-            np.testing.assert_allclose(alone, whole[place][3:4], rtol=1e-6)
+
+        def ask(groups):
+            found = asked(groups, target)  # noqa: B023
+            return np.stack([found.mean, found.probability])
+
+        # This also computes the level, which is that of all that came lately, whatever is asked for.
+        whole, number = ask(every), len(every)
+        assert number > 15 and len(np.unique(whole[0, :, 0])) > number / 2
+        order = np.random.default_rng(0).permutation(number)
+        assert np.array_equal(whole[:, order], ask(every[order]))
+        for rows in (4, 7, number - 1, number):
+            with monkeypatch.context() as patch:
+                patch.setattr(event_rates, "LEVEL_ROWS", 2)  # so that a few are asked for in one shape, more in another
+                patch.setattr(event_rates, "ROWS", rows)
+                np.testing.assert_allclose(ask(every), whole, rtol=1e-6)
+                np.testing.assert_allclose(ask(every[order]), whole[:, order], rtol=1e-6)
+                for place in (0, 3, number - 1):
+                    np.testing.assert_allclose(ask(every[[place]]), whole[:, [place]], rtol=1e-6)
+                    pair = every[[place, 5]]
+                    np.testing.assert_allclose(ask(pair), whole[:, [place, 5]], rtol=1e-6)

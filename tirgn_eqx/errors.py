@@ -2,7 +2,8 @@
 
 Every message says what was wrong, where, the value, and what to do next, in one line: names and values in it may
 come from anywhere, so control characters are spelt out and what is very long is cut. The command line shows
-the message alone and leaves with `exit_code`: 1 for data or run errors, 2 for usage, 3 for work done in part.
+the message alone and leaves with `exit_code`: 1 for data or run errors, 2 for usage, 3 for work done in part. 4 is no
+error of this module: `tirgn score` found that forecasts were worse than was asked for.
 """
 
 import difflib

@@ -241,16 +241,15 @@ class EvidenceBatch(eqx.Module):
 
 
 class Horizons(eqx.Module):
-    """The snapshots from a target on, and the horizons whose events are counted.
+    """The steps from a target on, and how many of them each horizon has.
 
-    - `lag`: steps from the target to every snapshot; `phase`: sine and cosine of the periods at each.
-    - `last`: of every horizon, the position of its last snapshot; `counted`: 1 for a horizon that counts, else 0.
+    - `lag`: steps from the time at which ages are taken to every step; `phase`: sine and cosine of the periods at each.
+    - `last`: of every horizon, the position of its last step.
     """
 
-    lag: Float[Array, " snapshot"]
-    phase: Float[Array, "snapshot wave"]
+    lag: Float[Array, " step"]
+    phase: Float[Array, "step wave"]
     last: Int[Array, " horizon"]
-    counted: Float[Array, " horizon"]
 
 
 class ActivityRows(eqx.Module):
@@ -266,11 +265,20 @@ class ActivityRows(eqx.Module):
     weight: Float[Array, " row"]
 
 
+class KnownPairs(eqx.Module):
+    """All pairs of a graph, the same in every batch, and which of them occurred before the target: 1, or 0."""
+
+    subject: Int[Array, " pair"]
+    relation: Int[Array, " pair"]
+    known: Float[Array, " pair"]
+
+
 class EventBatch(eqx.Module):
     """What happened within horizons after a target, and the activity before it; see `tirgn_eqx.data.index.activity`.
 
-    `known` are facts, `novel` pairs with the number of their novel facts, `unseen` unseen pairs that occurred, without
-    features: those of all subjects and of all relations stand beside.
+    - `known` are facts, `novel` pairs with the number of their novel facts, `unseen` unseen pairs that occurred,
+      without features: those of all subjects and of all relations stand beside, and `pairs` says which are not unseen.
+    - `counted`: 1 for a horizon that ends within what is known, else 0; `events`: all events of those that count.
     """
 
     known: ActivityRows
@@ -278,4 +286,7 @@ class EventBatch(eqx.Module):
     unseen: ActivityRows
     subject_features: Float[Array, "entity feature2"]
     relation_features: Float[Array, "rel feature3"]
+    pairs: KnownPairs
     horizons: Horizons
+    counted: Float[Array, " horizon"]
+    events: Float[Array, ""]

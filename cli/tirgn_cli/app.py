@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from tirgn_cli import options, output, tables
 from tirgn_cli.baseline import baseline_app
+from tirgn_cli.brief import brief
 from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
@@ -27,6 +28,7 @@ from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
 from tirgn_cli.report import report
 from tirgn_cli.retrain import retrain
+from tirgn_cli.score import score
 from tirgn_cli.train import train
 from tirgn_cli.tune import tune
 from tirgn_cli.vram_probe import vram_probe
@@ -310,9 +312,11 @@ app.command("tune")(tune)
 app.command("eval")(evaluate)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
+app.command("score")(score)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("export")(export)
+app.command("brief")(brief)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)
 app.add_typer(baseline_app, name="baseline")

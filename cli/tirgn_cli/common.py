@@ -56,11 +56,12 @@ def check_writable(path: Path, folder: bool = False) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Files are replaced by a rename, for which the permissions of their folder count and not their own.
-        usable = (folder or path.is_file() or not path.exists()) and os.access(path.parent, os.W_OK)
+        right = path.is_dir() if folder else path.is_file()
+        usable = (right or not path.exists()) and os.access(path.parent, os.W_OK)
     except OSError:
         usable = False
     if not usable:
-        what, kind = ("in", "folder") if folder else ("a folder, a device, or in", "file")
+        what, kind = ("a file, or in", "folder") if folder else ("a folder, a device, or in", "file")
         raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")
 
 

@@ -142,13 +142,13 @@ def evaluate(
         ),
     ] = False,
     horizon: Annotated[
-        str,
+        str | None,
         options.option(
             metavar="H,...",
-            help="with --events, snapshots within which facts are to occur (default: 1,7,30)",
+            help=f"with --events, steps within which facts come, at most {values.MAX_HORIZON} (default: 1,7,30)",
             panel=options.DATA,
         ),
-    ] = "1,7,30",
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a checkpoint, or the scores of another model: ranks of the true answers among all entities and, of a
@@ -195,7 +195,12 @@ def evaluate(
         for option, given in (others | {"--explain": explain, "--calibrate": calibrate}).items():
             if given:
                 raise ConfigError(f"{option}: not with --events, which judges probabilities of facts and not ranks")
-        return _evaluate_events(checkpoint, data_path, reading, held_out, values.parse_horizons(horizon), as_json)
+        if model_type is not None:
+            raise ConfigError("--model: names a model that ranks; not with --events, which takes any event model")
+        horizons = values.parse_horizons(horizon or "1,7,30")
+        return _evaluate_events(checkpoint, data_path, reading, held_out, horizons, as_json)
+    if horizon is not None:
+        raise ConfigError("--horizon: of forecasts of events; only with --events, add it or leave --horizon out")
     for option, given in (("--multi-step", multi_step), ("--explain", explain), ("--calibrate", calibrate)):
         if given and protocol == "tgb":
             raise ConfigError(f"{option}: not with --protocol tgb, which gives TGB's single-step figures alone")

@@ -80,9 +80,11 @@ def _chosen_config(words: Sequence[str]) -> TrainingConfig:
     # Each word is paired with the next one, for `--model regcn` as well as `--model=regcn`.
     for word, following in zip(words, [*words[1:], ""]):
         flag, equals, value = word.partition("=")
-        if flag in ("--model", "--history", "--preset"):
+        if flag in ("--model", "--history", "--preset", "--events"):
             found[flag] = value if equals else following
-    chosen = {"family": found.get("--model"), "history": found.get("--history")}
+    # A checkpoint to add events to makes it a training of the event model.
+    family = found.get("--model", "events" if "--events" in found else None)
+    chosen = {"family": family, "history": found.get("--history")}
     try:
         return GivenSettings(found.get("--preset"), options=values.given(**chosen)).config()
     except ConfigError:

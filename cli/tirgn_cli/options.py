@@ -184,6 +184,16 @@ Filter = Annotated[
     ),
 ]
 
+At = Annotated[
+    str | None,
+    option(
+        metavar="DATE",
+        help="time of the forecast, such as 2018-02-01 or 2018-02-01T06:00, or a number if the data has no dates; "
+        "only facts before it are used (default: the step after the newest fact)",
+        panel=QUERY,
+    ),
+]
+
 Preset = Annotated[
     str | None,
     option(
@@ -227,6 +237,15 @@ Model = Annotated[
         choices=("tirgn", "regcn", "evidence", "events"),
         help="the model to train: TiRGN, its predecessor RE-GCN, evidence, which sums intensities of past events, or "
         "events, which forecasts how often they come (default: the model of --preset, otherwise tirgn)",
+        panel=MODEL,
+    ),
+]
+TunedModel = Annotated[
+    str | None,
+    choice(
+        choices=("tirgn", "regcn", "evidence"),
+        help="the model to tune: TiRGN, its predecessor RE-GCN, or evidence, which sums intensities of past events "
+        "(default: the model of --preset, otherwise tirgn)",
         panel=MODEL,
     ),
 ]

@@ -9,9 +9,17 @@ from typer.models import OptionInfo
 from tirgn_cli import options, output, tables, values
 from tirgn_cli.all_scores import write_all_scores
 from tirgn_cli.common import check_writable
+from tirgn_cli.predict_events import (
+    PARTS,
+    EventQuestion,
+    forecast_events,
+    has_event_model,
+    percent,
+    write_probabilities,
+    write_table,
+)
 from tirgn_eqx.errors import ConfigError, printable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
-from tirgn_eqx.storage.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,9 +30,8 @@ if TYPE_CHECKING:
     from tirgn_eqx.forecast.states import EvidenceExplanation, HistoryExplanation
 
 Document = dict[str, object]  # an alias, because `predict` has a parameter `object`
-PARTS = ("subject", "relation", "object")
+TOP = 10
 SHARES_SHOWN = 3
-TOP = 10  # answers to every query
 ORDERS = ("probability", "lift")  # of facts
 
 
@@ -43,8 +50,9 @@ def predict(
         Path | None,
         options.option(
             metavar="FILE",
-            help="CSV or parquet file of queries with columns subject, relation, object (separated by , ; tab or |), "
-            "one of them empty in every row; needs --out (default: none)",
+            help="CSV or parquet file with columns subject, relation, object (separated by , ; tab or |): queries, one "
+            "of the three empty in every row, or with an event model whole facts, whose probability is forecast; needs "
+            "--out (default: none)",
             panel=options.QUERY,
         ),
     ] = None,
@@ -59,35 +67,39 @@ def predict(
         ),
     ] = 0,
     horizon: Annotated[
-        int,
+        int | None,
         options.option(
             min=1,
+            max=values.MAX_HORIZON,
             metavar="H",
-            help="with --facts and an event model, steps within which they come (default: 1)",
-            panel=options.QUERY,
-        ),
-    ] = 1,
-    by: Annotated[
-        str,
-        options.choice(
-            choices=ORDERS,
-            help="with --facts and an event model, which come first: the most probable, or by lift those expected most "
-            "often against what is usual (default: probability)",
-            panel=options.QUERY,
-        ),
-    ] = "probability",
-    at: Annotated[
-        str | None,
-        options.option(
-            metavar="DATE",
-            help="time of the forecast, such as 2018-02-01 or 2018-02-01T06:00, or a number if the data has no dates; "
-            "only facts before it are used (default: the step after the newest fact)",
+            help="with an event model and --facts, or --queries of whole facts, steps within which they come, at most "
+            f"{values.MAX_HORIZON} (default: 1)",
             panel=options.QUERY,
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        options.option(
+            metavar="DIR",
+            help="with --facts and an event model, folder of a journal to write the forecasts to, for `tirgn score` to "
+            "compare with what comes (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        options.choice(
+            choices=ORDERS,
+            help="with --facts and an event model, which come first: the most probable, or by lift the known facts "
+            "that are expected most often against what is usual (default: probability)",
+            panel=options.QUERY,
+        ),
+    ] = None,
+    at: options.At = None,
     top: Annotated[
-        int, options.option(min=1, metavar="K", help="answers to every query (default: 10)", panel=options.OUTPUT)
-    ] = TOP,
+        int | None,
+        options.option(min=1, metavar="K", help="answers to every query (default: 10)", panel=options.OUTPUT),
+    ] = None,
     data_path: Annotated[
         str | None,
         options.data_path(
@@ -133,18 +145,20 @@ def predict(
 
     Example: tirgn predict models/events/tirgn_best.npz --facts 20 --horizon 7 --by lift
 
+    Example: tirgn predict models/events/tirgn_best.npz --facts 100 --horizon 7 --journal journal
+
+    Example: tirgn predict models/events/tirgn_best.npz --queries facts.csv --horizon 7 --out probabilities.parquet
+
     Example: tirgn predict models/tkg/tirgn_best.npz --all-scores scores.parquet
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
+    more = values.given(horizon=horizon, by=by, journal=None if journal is None else str(journal), top=top)
     if all_scores is not None:
-        spare: Document = {f"--{part}": name for part, name in zip(PARTS, query)}
-        spare |= {"--facts": facts, "--out": out, "--top": top != TOP}
-        spare |= {"--horizon": horizon > 1, "--by lift": by == "lift"}
-        for option, given in spare.items():
-            if given not in (None, False, 0):
-                raise ConfigError(f"{option}: not with --all-scores, which writes all candidates of many queries")
+        spare = values.given(subject=subject, relation=relation, object=object, out=out, facts=facts or None) | more
+        for name in spare:
+            raise ConfigError(f"--{name}: not with --all-scores, which writes all candidates of many queries")
         return write_all_scores(
             checkpoint,
             all_scores,
@@ -157,23 +171,25 @@ def predict(
         )
     if split is not None:
         raise ConfigError("--split: only with --all-scores; other forecasts are of what comes after all facts")
-    _check(query, queries, facts, out)
-
-    if facts and _has_event_model(checkpoint):
-        return _forecast_events(checkpoint, data_path, at, reading, facts, horizon, query, by, as_json)
-    adds = f"`tirgn train --events {checkpoint}` adds one"
-    for part, name in zip(PARTS, query):
-        if facts and name is not None:
-            raise ConfigError(f"--{part}: not with --facts, but for a checkpoint with an event model; {adds}")
-    for option, given in (("--horizon", horizon > 1), ("--by lift", by == "lift")):
-        if given:
-            raise ConfigError(f"{option}: only with --facts and an event model; {adds}")
+    _check(query, queries, facts, out, more)
     with output.stdout_to_stderr():
-        from tirgn_eqx.forecast.queries import check_names, read_queries
+        from tirgn_eqx.forecast.queries import asks_for_facts, check_names, read_queries
 
         # A faulty file is told of before the model is loaded.
         table = None if queries is None else read_queries(queries)
+    whole = table is not None and asks_for_facts(table)
+    by_events = (whole or facts > 0) and has_event_model(checkpoint)
+    if not by_events:
+        _check_without_events(checkpoint, query, queries, facts, whole, more)
+    elif whole and top is not None:
+        raise ConfigError(f"--top: {queries} holds whole facts, which have no other answers; leave it out")
+    if by_events:
+        ask = EventQuestion(checkpoint, data_path, at, reading, horizon or 1)
+        if table is not None and queries is not None and out is not None:
+            return write_probabilities(ask, queries, table, out, as_json)
+        return forecast_events(ask, facts, query, by or "probability", journal, as_json)
 
+    with output.stdout_to_stderr():
         from tirgn_eqx.forecast import Forecaster
 
         forecaster = Forecaster.load(checkpoint, data_path, at=at, **reading.given())
@@ -182,14 +198,14 @@ def predict(
         if queries is not None and table is not None and out is not None:
             check_names(queries, table, forecaster.names)
             with output.working(f"answering {table.height:,} queries"):
-                _write_answers(out, forecaster, table, top)
+                _write_answers(out, forecaster, table, top or TOP)
             found = f"{table.height:,} queries about {forecaster.time} answered; the answers are in {out}"
             document |= {"queries": table.height, "out": str(out)}
         elif facts:
             found = forecaster.top_facts(facts)
             document["facts"] = [vars(fact) for fact in found]
         else:
-            found = forecaster.forecast(*query, top=top)
+            found = forecaster.forecast(*query, top=top or TOP)
             document |= found.to_dict()
     if as_json:
         output.print_json(document)
@@ -201,9 +217,24 @@ def predict(
         _show_forecast(found)
 
 
-def _check(query: tuple[str | None, ...], queries: Path | None, facts: int, out: Path | None) -> None:
-    """**Raises:** ConfigError unless the options ask for exactly one thing."""
+def _check(
+    query: tuple[str | None, ...],
+    queries: Path | None,
+    facts: int,
+    out: Path | None,
+    more: dict[str, int | str],
+) -> None:
+    """**Arguments:** `more`: those of --horizon, --by, --journal and --top that were given.
+
+    **Raises:** ConfigError unless the options ask for exactly one thing.
+    """
     given = [part for part, name in zip(PARTS, query) if name is not None]
+    for option in ("horizon", "by", "journal"):
+        if option in more and not facts and (queries is None or option != "horizon"):
+            also = " or --queries of whole facts" if option == "horizon" else ""
+            raise ConfigError(f"--{option}: only with --facts N{also}, of an event model; give that, or leave it out")
+    if "top" in more and facts:
+        raise ConfigError("--top: the answers to a query; --facts N says how many facts, leave --top out")
     if queries is not None or facts:
         if queries is not None and (given or facts):
             spare = f"--{given[0]}" if given else "--facts"
@@ -220,6 +251,32 @@ def _check(query: tuple[str | None, ...], queries: Path | None, facts: int, out:
         raise ConfigError(f"{have} given; give two of --subject, --relation and --object, and the third is forecast")
 
 
+def _check_without_events(
+    checkpoint: Path,
+    query: tuple[str | None, ...],
+    queries: Path | None,
+    facts: int,
+    whole: bool,
+    more: dict[str, int | str],
+) -> None:
+    """**Raises:** ConfigError for what only an event model says of facts, and for options that mean nothing to the rows
+    of `queries`; `whole`: these are whole facts."""
+    adds = f"`tirgn train --events {checkpoint}` adds one"
+    if whole:
+        raise ConfigError(
+            f"{queries}: holds whole facts, whose probability an event model says; {adds}, or leave one cell of every "
+            "row empty"
+        )
+    if queries is not None and "horizon" in more:
+        raise ConfigError(f"--horizon: {queries} asks who, at one time; only whole facts have a horizon, leave it out")
+    for part, name in zip(PARTS, query):
+        if facts and name is not None:
+            raise ConfigError(f"--{part}: not with --facts, but for a checkpoint with an event model; {adds}")
+    for option in ("horizon", "by", "journal"):
+        if option in more:
+            raise ConfigError(f"--{option}: only with --facts and an event model; {adds}")
+
+
 def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", top: int) -> None:
     """Write one row per answer: query (from 1), time, subject, relation, object, predicted, rank, probability."""
     import polars as pl
@@ -230,65 +287,11 @@ def _write_answers(path: Path, forecaster: "Forecaster", table: "pl.DataFrame", 
         for rank, candidate in enumerate(forecast.candidates, start=1):
             row = {"query": number, "time": forecast.time} | condition | {forecast.predicted: candidate.name}
             rows.append(row | {"predicted": forecast.predicted, "rank": rank, "probability": candidate.probability})
-    answers = pl.DataFrame(rows)
-    # An open file, because polars refuses a path whose bytes are not UTF-8.
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        (answers.write_parquet if path.suffix in (".parquet", ".pq") else answers.write_csv)(file)
-
-
-def _has_event_model(checkpoint: Path) -> bool:
-    from tirgn_eqx.checkpoint.files import load_checkpoint
-
-    return str(load_checkpoint(checkpoint).metadata.get("model_type")).endswith("events")
-
-
-def _forecast_events(
-    checkpoint: Path,
-    data_path: str | None,
-    at: str | None,
-    reading: options.ReadingFlags,
-    number: int,
-    horizon: int,
-    query: tuple[str | None, ...],
-    by: str,
-    as_json: bool,
-) -> None:
-    """The most probable facts, or those with the highest lift, by a checkpoint with an event model."""
-    with output.stdout_to_stderr():
-        from tirgn_eqx.forecast.events import EventForecaster
-
-        forecaster = EventForecaster.load(checkpoint, data_path, at=at, **reading.given())
-        subject, relation, object = query
-        with output.working(f"forecasting the facts of {horizon} steps from {forecaster.time} on"):
-            names = {"subject": subject, "relation": relation, "object": object}
-            found = forecaster.events(number, horizon=horizon, by=by, **names)  # pyright: ignore[reportArgumentType]
-    if as_json:
-        documents = [fact.to_dict() for fact in found]
-        output.print_json(
-            {"checkpoint": str(checkpoint), "time": forecaster.time, "horizon": horizon, "facts": documents}
-        )
-        return
-    rows = [
-        [
-            *(printable(getattr(fact, part)) for part in PARTS),
-            _percent(fact.probability),
-            "new" if fact.lift is None else f"{fact.lift:.1f}x",
-            "\n".join(
-                f"{printable(past.subject)} - {printable(past.relation)} - {printable(past.object)} "
-                f"({past.events:,} x, last {past.last})"
-                for past in fact.because
-            ),
-        ]
-        for fact in found
-    ]
-    steps = f"{horizon:,} steps" if horizon > 1 else "step"
-    title = f"facts of the {steps} from {forecaster.time} on, by {by}"
-    columns = [*PARTS, "probability", "lift", "because"]
-    tables.print_table(tables.make_table(title, columns, rows, text=[*PARTS, "because"]))
+    write_table(path, pl.DataFrame(rows))
 
 
 def _show_facts(time: int | str, facts: "Sequence[Fact]") -> None:
-    rows = [[*(printable(getattr(fact, part)) for part in PARTS), _percent(fact.probability)] for fact in facts]
+    rows = [[*(printable(getattr(fact, part)) for part in PARTS), percent(fact.probability)] for fact in facts]
     title = f"most probable facts of {time}"
     tables.print_table(tables.make_table(title, [*PARTS, "probability"], rows, text=PARTS))
 
@@ -298,7 +301,7 @@ def _show_forecast(forecast: "Forecast") -> None:
     columns, rows = [forecast.predicted, "probability"], []
     for candidate in forecast.candidates:
         because = candidate.explanation
-        row = [candidate.name, _percent(candidate.probability)]
+        row = [candidate.name, percent(candidate.probability)]
         rows.append(row if because is None else [*row, _describe_reason(because)])
     if len(rows[0]) > len(columns):
         columns.append("because")
@@ -324,7 +327,3 @@ def _describe_reason(because: "EvidenceExplanation | HistoryExplanation") -> str
 
 def _count_events(found: "HistoryExplanation | Share") -> str:
     return f"{found.events:,} x, last {found.last}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

@@ -80,26 +80,29 @@ def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Ta
 
 
 def make_event_table(title: str, horizons: Sequence[Mapping[str, Any]]) -> Table:
-    """Forecasts of events and the best simple rule, by horizon, from the documents of `HorizonScores`."""
+    """Forecasts of events and all simple rules, by horizon, from the documents of `HorizonScores`."""
     rows = []
     for found in horizons:
-        for name in ("model", found["best_baseline"]):
-            rule = found["rules"][name]
+        for name, rule in found["rules"].items():
             lists = [rule["precision"][number] for number in rule["precision"]]
             rows.append([found["horizon"], name, rule["brier"], rule["average_precision"], *lists])
     tops = [f"P@{number}" for number in (horizons[0]["rules"]["model"]["precision"] if horizons else ())]
-    caption = "facts with a past; AP = average precision, P@k = share of the k most probable facts that came"
+    caption = (
+        "facts with a past; AP = average precision, P@k = share of the k most probable facts that came; --json has the "
+        "reliability by probability, and the totals by relation"
+    )
     return make_table(title, ["steps", "rule", "Brier", "AP", *tops], rows, caption, text=["rule"])
 
 
 def describe_events(found: Mapping[str, Any]) -> str:
     """The scores of one horizon in a line, from the document of `HorizonScores`."""
-    low, high = found["skill_interval"]
+    interval, new = found["skill_interval"], found["new_facts"]
     skill, came = 100 * found["skill"], 100 * found["totals"]["all"]
+    certain = "too few for an interval" if interval is None else "{:.1f} to {:.1f}".format(*(100 * x for x in interval))
     return (
-        f"within {found['horizon']}: Brier skill {skill:.1f} % ({100 * low:.1f} to {100 * high:.1f}) against "
-        f"{found['best_baseline']}, calibration error {100 * found['ece']:.2f} points, {came:.0f} % of the expected "
-        "events came"
+        f"within {found['horizon']}: Brier skill {skill:.1f} % ({certain}) against {found['best_baseline']}, "
+        f"calibration error {100 * found['ece']:.2f} points, {came:.0f} % of the expected events came; of new facts of "
+        f"known pairs {new['occurred']:,} came and {new['expected']:,.0f} were expected, AUC {new['auc']:.3f}"
     )
 
 

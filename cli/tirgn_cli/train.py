@@ -13,7 +13,8 @@ import typer
 
 from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import choose_mesh, connect_processes, exit_on_lost_process
-from tirgn_eqx.config import GivenSettings, TrainingConfig
+from tirgn_eqx.config import EventTrainingConfig, GivenSettings, TrainingConfig
+from tirgn_eqx.config.event_options import check_event_options
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
@@ -32,6 +33,8 @@ def _with_family_of(structure: Path, given: GivenSettings) -> GivenSettings:
     from tirgn_eqx.checkpoint.files import load_checkpoint
 
     family = load_checkpoint(structure).metadata.get("model_type")
+    # Of a model that event rates were added to, the mixture takes the model.
+    family = family.removesuffix("-events") if isinstance(family, str) else family
     # One of another kind is refused where it would be used.
     return replace(given, options={"family": family} | dict(given.options or {})) if family in STRUCTURES else given
 
@@ -70,7 +73,8 @@ def train(
         options.option(
             metavar="CKPT",
             autocompletion=complete.checkpoints,
-            help="learn how often events come, and keep it with this checkpoint, which says who (default: none)",
+            help="learn how often events come, and keep it with the model of this checkpoint, which says who, in a "
+            "checkpoint elsewhere (default: none)",
             panel=options.MODEL,
         ),
     ] = None,
@@ -118,7 +122,8 @@ def train(
         bool,
         options.option(
             "--resume",
-            help="continue the interrupted training in --model-dir, to the same result (default: start again)",
+            help="continue the interrupted training in --model-dir, to the same result; not for the event model "
+            "(default: start again)",
             panel=options.TRAINING,
         ),
     ] = False,
@@ -175,6 +180,10 @@ def train(
     if structure is not None and model is None and preset is None:
         given = _with_family_of(structure, given)
     config = given.config(values.default_preset(source))
+    # Before anything is read or written.
+    others = {"--mesh": mesh, "--coordinator": coordinator, "--resume": resume, "--refit": refit}
+    others |= {"--structure": structure, "--evidence": evidence, "--history": history, "--recipe": recipe}
+    check_event_options(config, model_dir, events, others)
 
     # Modules that load JAX are imported only here: it takes seconds, for which `--help` must not wait.
     from tirgn_cli.progress import TrainingView
@@ -215,9 +224,11 @@ def train(
     elif is_first() and result["status"] == "complete":
         _show_result(tables.format_dataset(graph.describe()), config.seed, result)
     if result["status"] != "complete":
-        again = "the same command with --resume goes on from there"
+        kept = f"saved in {model_dir}; the same command with --resume goes on from there"
+        if isinstance(config, EventTrainingConfig):
+            kept = "nothing of it is kept; the same command starts again"
         if is_first():
-            told = f"interrupted after {result['epochs_trained']} whole epochs; saved in {model_dir}; {again}"
+            told = f"interrupted after {result['epochs_trained']} whole epochs; {kept}"
             output.print_line(output.stderr(), told)
         # Shells report a process that a signal ended as 128 + its number. Of several processes, another one may have
         # received the signal.

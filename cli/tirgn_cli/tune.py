@@ -8,7 +8,7 @@ import typer
 
 from tirgn_cli import options, output, tables, values
 from tirgn_cli.train import Signals
-from tirgn_eqx.config import parse_assignments
+from tirgn_eqx.config import EventTrainingConfig, parse_assignments
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
@@ -21,7 +21,7 @@ def tune(
     *,
     data_path: options.DataPath = None,
     reading: options.ReadingFlags,
-    model: options.Model = None,
+    model: options.TunedModel = None,
     preset: options.Preset = None,
     recipe: options.Recipe = None,
     config_file: options.ConfigFile = None,
@@ -140,6 +140,8 @@ def tune(
     # `--seed` is that of the search, not of the trainings.
     settings = values.given_settings(ctx.params, apart_from=("seed",))
     config = settings.config(values.default_preset(source))
+    if isinstance(config, EventTrainingConfig):
+        raise ConfigError("events: are selected by another figure than the MRR; give a model that ranks, to be tuned")
     # What is given is the same for all trials, and not searched.
     fixed = {*parse_assignments(assignments or []), *(settings.options or ())}
 

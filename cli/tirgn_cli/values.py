@@ -12,7 +12,7 @@ EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT_SPLITS = ("valid", "test")
 FILTERS = ("time", "all", "none")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
-MAX_HORIZON = 365  # snapshots
+MAX_HORIZON = 30  # steps, the longest that event rates are trained for
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
 HeldOutSplit = Literal["valid", "test"]
 RankFilter = Literal["time", "all", "none"]
@@ -104,10 +104,10 @@ def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None
 
 
 def parse_horizons(text: str) -> tuple[int, ...]:
-    """The numbers of snapshots in `1,7,30`, ascending. **Raises:** ConfigError for what is none."""
+    """The numbers of steps in `1,7,30`, ascending. **Raises:** ConfigError for what is none."""
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,4}", part) and 1 <= int(part) <= MAX_HORIZON for part in parts):
-        raise ConfigError(f"--horizon {shown(text)}: must be snapshots from 1 to {MAX_HORIZON}, such as 1,7,30")
+        raise ConfigError(f"--horizon {shown(text)}: must be steps from 1 to {MAX_HORIZON}, such as 1,7,30")
     return tuple(sorted({int(part) for part in parts}))
 
 

@@ -112,6 +112,15 @@ def test_clocks_of_other_origins_are_measured(tmp_path):
 
 
 @pytest.mark.slow
+def test_event_forecasts_are_timed():
+    found = run("events_queries", "--quick")["result"]
+    for name in ("rates", "rates with evidence"):
+        assert [one["facts"] for one in found[name]["facts"]] == [100, 300]
+        assert all(one["per_second"] > 0 for one in found[name]["facts"])
+        assert sum(found[name]["list"]["kinds"].values()) == 100
+
+
+@pytest.mark.slow
 def test_sorts_of_events_are_compared():
     pytest.importorskip("duckdb", reason="is compared with, and is no dependency")
     found = run("event_sort", "--quick", "--rows", "20000")["result"]

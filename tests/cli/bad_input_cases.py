@@ -15,12 +15,14 @@ from tests.cli.bad_input_files import (
     described,
     events,
     gdelt,
+    journal,
     line,
     member,
     negatives,
     nothing,
     of_events,
     parts,
+    rates,
     recorded,
     scored,
     stored,
@@ -53,7 +55,7 @@ DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
 FEW_AND_MANY = (b"(60,), }".ljust(19), b"(1000000000000,), }")
 PARQUET = r"(?<=file \().*(?=\);)"
-TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')).*(?=; see)"
+TYPER = r"((?<=for '--epochs')|(?<=for '--num-days')|(?<=for '--horizon')).*(?=; see)"
 RESUME = (
     "tirgn train --data-path data --model-dir models --logdir runs --resume --quiet --embedding-dim 4 --num-layers 1"
 )
@@ -94,12 +96,24 @@ CASES: dict[str, list[Case]] = {
             ("a mesh of more devices than there are", "train --mesh data=64,entity=64"),
             ("a process without the others", "train --process-id 1"),
             ("a coordinator without its port", "train --coordinator node1 --num-processes 2 --process-id 0"),
+            ("events, resumed", "train --model events --resume"),
+            ("events, refitted", "train --model events --refit"),
+            ("a recipe for events", "train --model events --recipe exact"),
+            ("a use of the history for events", "train --model events --history mask"),
+            ("a part of a mixture for events", "train --model events --structure model.npz"),
+            ("events on a mesh", "train --events model.npz --mesh data=2"),
+            ("events beside another model to train", "train --events model.npz --model regcn"),
+            ("a base that would be written over", "train --events model.npz --model-dir ."),
+            ("events to tune", "tune --model events"),
             ("no checkpoint", "eval"),
             ("a split without facts to forecast", "eval model.npz --split train"),
             ("a filter that does not exist", "eval model.npz --filter static"),
             ("a filter of another protocol", "eval model.npz --online --filter all"),
             ("feedback without --multi-step", "eval model.npz --feed-back"),
             ("a model that does not exist", "eval model.npz --model gru"),
+            ("events by a model that ranks", "eval model.npz --events --model tirgn"),
+            ("a horizon without events", "eval model.npz --horizon 7"),
+            ("a horizon that no rate was trained for", "eval model.npz --events --horizon 7,365"),
             ("one model to compare", "compare model.npz"),
             ("nothing that names the data", "compare recurrency recurrency:strict"),
             ("a variant that does not exist", "compare recurrency:loose model.npz"),
@@ -135,7 +149,13 @@ CASES: dict[str, list[Case]] = {
             ("a time of all arrays", "export model.npz --safetensors made --at newest"),
             ("data that are not read", "export model.npz --embeddings made.parquet --data-path data"),
             ("vectors in a table of text", "export model.npz --embeddings made.csv"),
+            ("a horizon for who", "predict model.npz --subject 0 --relation 0 --horizon 7"),
+            ("an order without facts", "predict model.npz --subject 0 --relation 0 --by lift"),
+            ("a number of answers for facts", "predict model.npz --facts 3 --top 3"),
             ("queries without a place for answers", "predict model.npz --queries asked.csv"),
+            ("a skill above 1", "score journal --min-skill 2"),
+            ("a least skill of no journal", "retrain --from model.npz --min-skill 0"),
+            ("a journal of a model that ranks", "predict model.npz --facts 3 --journal journal"),
             ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
             ("a world option that does not exist", "data stats sim:entities=3"),
             ("a world option that is no number", "data stats sim:seed=x1"),
@@ -146,6 +166,12 @@ CASES: dict[str, list[Case]] = {
         Case("a folder", TRAIN, lambda place: (place / "run.toml").mkdir(), 2),
         Case("a setting that does not exist", TRAIN, text("run.toml", "epoch = 3\n"), 2),
         Case("a setting of another type", TRAIN, text("run.toml", 'epochs = "three"\n'), 2),
+        Case(
+            "settings of a base without its checkpoint",
+            TRAIN,
+            text("run.toml", 'family = "events"\n\n[base]\nfamily = "evidence"\n'),
+            2,
+        ),
         Case("no TOML", TRAIN, text("run.toml", "epochs = = 3\n"), 2, r"(?<=valid toml: ).*(?=;)"),
         Case("no UTF-8", TRAIN, text("run.toml", b"\xff\xfe"), 2, r"(?<=valid toml: ).*(?=;)"),
         Case("TOML nested 100,000 deep", TRAIN, text("run.toml", f"epochs = {DEEP}"), 2),
@@ -325,6 +351,20 @@ CASES: dict[str, list[Case]] = {
         Case("a name that is not known", f"{NAMED} --subject Irak", of_events("Iran", "Iraq", "China", "USA")),
         Case("a name that fits several", f"{NAMED} --subject iran", of_events("Iran", "IRAN", "iran ", "USA")),
     ],
+    "Journals": [
+        Case("a folder without one", "tirgn score data"),
+        Case("a line that is no forecast", "tirgn score journal", journal('{"id": "0"}\n')),
+        Case(
+            "a line that is no JSON", "tirgn score journal", journal("forecasts\n"), theirs=r"(?<=line: ).*(?=; give)"
+        ),
+        Case("a line of 1 MiB", "tirgn score journal", journal('{"id": "' + "0" * 2**20)),
+        Case(
+            "a journal of a model that ranks",
+            "tirgn retrain --from model.npz --journal journal",
+            of_events("Iran", "Iraq", "China", "USA"),
+            2,
+        ),
+    ],
     "Queries": [
         Case("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),
         Case("columns that are missing", ASK, text("asked.csv", "subject,object\nA,\n")),
@@ -333,6 +373,12 @@ CASES: dict[str, list[Case]] = {
         Case("a row that is cut short", ASK, text("asked.csv", "subject,relation,object\n0,0\n")),
         Case("letters of Windows", ASK, text("asked.csv", "subject,relation,object\nC\xf4te,0,\n".encode("latin-1"))),
         Case("two empty cells", ASK, text("asked.csv", "subject,relation,object\nA,,\n")),
+        Case(
+            "a whole fact among queries",
+            ASK,
+            text("asked.csv", "subject,relation,object\n0,0,\n0,,1\n0,0,1\n"),
+        ),
+        Case("facts for a model that only ranks", ASK, text("asked.csv", "subject,relation,object\n0,0,1\n"), 2),
         Case("no rows", ASK, text("asked.csv", "subject,relation,object\n")),
         Case("a packed table", ASK, text("asked.csv", b"\x1f\x8b\x08" + b"\0" * 99)),
         Case(
@@ -471,6 +517,23 @@ CASES: dict[str, list[Case]] = {
         Case("more runs than a page holds", "tirgn report" + 7 * " model.npz", nothing, 2),
         Case("a split that does not exist", "tirgn report model.npz --split train", nothing, 2),
         Case("a page where a folder is", "tirgn report model.npz --out data", nothing, 2),
+        Case("a briefing of a model that does not forecast events", "tirgn brief model.npz"),
+        Case("a briefing where a folder is", "tirgn brief model.npz --out data", nothing, 2),
+        Case("a briefing over its checkpoint", "tirgn brief model.npz --out model.npz", nothing, 2),
+        Case("a briefing over its data", "tirgn brief model.npz --data-path a.csv --out a.csv", text("a.csv", "x"), 2),
+        Case("a briefing with a file for a journal", "tirgn brief model.npz --journal events.parquet", nothing, 2),
+        Case("a briefing of no step", "tirgn brief model.npz --horizon 0", nothing, 2, TYPER),
+        Case("a briefing of an actor that is not known", "tirgn brief events.npz -q --actor 'actor 9'", rates()),
+        Case(
+            "a briefing with figures that are none",
+            "tirgn brief events.npz -q",
+            rates(metrics={"event_test": {"horizons": [{"horizon": "week"}]}}),
+        ),
+        Case(
+            "a briefing with a journal that is none",
+            "tirgn brief events.npz -q --journal journal",
+            rates(then=lambda p: ((p / "journal").mkdir(), text("journal/forecasts-2026-01-01.jsonl", "{}\n")(p))),
+        ),
     ],
     "Released weights": [
         Case("a file that is missing", IMPORT.replace("state", "weights")),

@@ -12,6 +12,7 @@ import jax.random as jr
 import numpy as np
 import polars as pl
 
+from tests.helpers import event_model
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import save_model
 from tirgn_eqx.config import TiRGNTrainingConfig
@@ -41,6 +42,11 @@ def parts(place: Path, *names: str) -> None:
     (place / "a").mkdir()
     for name in names:
         text(f"a/{name}", HEADER)(place)
+
+
+def journal(content: str) -> Make:
+    """A folder `journal` of one file."""
+    return lambda place: ((place / "journal").mkdir(), text("journal/forecasts-2026-01-01.jsonl", content)(place))
 
 
 def tgb(name: str, content: str) -> Make:
@@ -97,6 +103,17 @@ def of_events(*actors: str, then: Make = nothing) -> Make:
         save_model(place / "model", build_model(4, 1, config, key=jr.key(0)), config, graph).with_suffix(
             ".json"
         ).unlink()
+        then(place)
+
+    return make
+
+
+def rates(metrics: dict[str, Any] | None = None, then: Make = nothing) -> Make:
+    """`events.npz`, an event model of `events.parquet`, with these metrics."""
+
+    def make(place: Path) -> None:
+        graph = load_graph(place / "events.parquet", num_days=0)
+        save_model(place / "events", *event_model(graph), graph, metrics)
         then(place)
 
     return make

@@ -24,6 +24,8 @@ def test_the_scores_of_queries_are_the_forecasts_of_all_candidates(run, checkpoi
 def test_what_goes_nowhere_is_refused(run, checkpoint, tmp_path):
     out, queries = tmp_path / "scores.parquet", tmp_path / "queries.csv"
     queries.write_text("subject,relation,object\n0,,1\n")
+    facts = tmp_path / "facts.csv"
+    facts.write_text("subject,relation,object\n0,1,1\n")
     for args, code, words in (
         (("--all-scores", tmp_path / "scores.csv"), 2, "the scores are a parquet file; try scores.csv.parquet"),
         (("--all-scores", out, "--facts", "3"), 2, "--facts: not with --all-scores"),
@@ -33,6 +35,7 @@ def test_what_goes_nowhere_is_refused(run, checkpoint, tmp_path):
         (("--all-scores", out, "--split", "valid", "--queries", queries), 2, "--split: not with --queries"),
         (("--split", "valid", "--facts", "3"), 2, "--split: only with --all-scores"),
         (("--all-scores", out, "--queries", queries), 1, "row 1 asks for a relation; scores are of all entities"),
+        (("--all-scores", out, "--queries", facts), 1, "row 1 names a whole fact; scores are of all entities"),
     ):
         result = run("predict", checkpoint, *args)
         assert result.exit_code == code and words in result.stderr, result.output

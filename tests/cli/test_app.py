@@ -228,6 +228,7 @@ def test_what_the_system_refuses_is_one_line_without_a_traceback(monkeypatch, er
     [
         "predict none.npz --queries q.csv --out pipe",
         "report none.npz --out pipe",
+        "brief none.npz --out pipe",
         "compare a.npz b.npz --out pipe",
         "data ingest q.csv --out pipe.parquet",
         "data convert sim:num_days=12 --out pipe.parquet --force",

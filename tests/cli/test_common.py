@@ -62,6 +62,8 @@ def test_a_place_to_write_is_made_or_refused_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         check_writable(tmp_path / "file" / "below")
+    with pytest.raises(ConfigError, match="a file, or in a place without permission"):
+        check_writable(tmp_path / "file", folder=True)
 
 
 def test_no_device_of_another_process_is_left_out(monkeypatch):

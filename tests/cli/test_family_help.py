@@ -14,6 +14,7 @@ from tirgn_eqx.config import FAMILIES, settings_of
         (["--model=evidence"], "evidence", ["evidence_heads", "(default: 0.005)"], ["--history-len", "--remat"]),
         (["--history", "evidence"], "RE-GCN", ["evidence_heads", "epochs"], ["--history-rate"]),
         (["--history", "evidence", "--model", "tirgn"], "TiRGN", ["evidence_heads", "--history-rate"], []),
+        (["--events", "models/tkg/tirgn_best.npz"], "the event model", ["rate_hidden"], ["--history-rate", "angle"]),
         (["--model", "gru"], "TiRGN", ["--history-rate"], ["evidence_heads"]),
     ],
 )

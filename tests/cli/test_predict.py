@@ -74,7 +74,7 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
         (("--subject", "RUSIA", "--relation", "042_Q1"), 1, "did you mean 'RUSSIA'"),
         (("--subject", "RUSSIA", "--relation", "042_Q1", "--facts", "3"), 2, "not with --facts"),
         (("--queries", bad), 2, "--queries and --out go together"),
-        (("--queries", bad, *out), 1, "row 1 has 0 empty cells"),
+        (("--queries", bad, *out), 2, "holds whole facts, whose probability an event model says"),
         (("--queries", lame, *out), 1, "missing columns object"),
         (("--queries", empty, *out), 1, "no queries in the file"),
         (("--queries", tmp_path / "none.csv", *out), 1, "no table that can be read"),
@@ -87,35 +87,145 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.fixture(scope="module")
+def with_events(trained, tmp_path_factory):
+    """Event models of the same table: rates beside the checkpoint, and rates alone; and what the trainings said."""
+    place = tmp_path_factory.mktemp("events")
+    words = ("--data-path", trained["events"], "--num-days", "0", "--epochs", "1", "--set", "rate_hidden=4")
+    made = {}
+    for name, kind in (("joint", ("--events", trained["checkpoint"])), ("rates", ("--model", "events"))):
+        result = call_app("train", *kind, *words, "--model-dir", place / name, "--logdir", place / "runs")
+        assert result.exit_code == 0, result.output
+        made[name] = place / name / "tirgn_best.npz", result
+    return made
+
+
 @pytest.mark.ci
-def test_events_are_trained_judged_and_asked_for(run, trained, tmp_path):
-    checkpoint, table = trained["checkpoint"], trained["events"]
-    words = ("--data-path", table, "--num-days", "0", "--epochs", "1", "--set", "rate_hidden=4")
-    places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
-    made = run("train", "--events", checkpoint, *words, *places)
-    assert made.exit_code == 0, made.stderr
-    assert "Brier skill" in made.stdout and "--events" in made.stdout
-    events = tmp_path / "models" / "tirgn_best.npz"
+def test_events_are_trained_judged_and_asked_for(run, trained, with_events):
+    checkpoint, (events, made) = trained["checkpoint"], with_events["joint"]
+    assert "Brier skill" in made.stdout and "--events" in made.stdout and "epoch 1/1" in made.stderr
     found = json.loads(run("eval", events, "--events", "--horizon", "2,1", "--split", "valid", "--json").stdout)
     assert [one["horizon"] for one in found["horizons"]] == [1, 2] and found["model_type"] == "evidence-events"
     # It still answers who, as its base does.
     query = ("--subject", "RUSSIA", "--relation", "042_Q1", "--json")
     both = [json.loads(run("predict", one, *query).stdout)["candidates"] for one in (checkpoint, events)]
     assert both[0] == both[1]
-    words = ("--facts", "3", "--horizon", "2", "--subject", "RUSSIA", "--json")
-    asked = json.loads(run("predict", events, *words).stdout)
-    assert len(asked["facts"]) == 3 and {fact["subject"] for fact in asked["facts"]} == {"RUSSIA"}
-    shown = run("predict", events, "--facts", "2", "--by", "lift")
-    assert shown.exit_code == 0 and "by lift" in shown.stdout
-    for command, message in (
-        (("eval", checkpoint, "--events"), "says nothing of how often events come"),
-        (("eval", events, "--events", "--multi-step"), "--multi-step: not with --events"),
-        (("eval", events, "--events", "--horizon", "0"), "must be snapshots from 1 to"),
-        (("predict", checkpoint, "--facts", "2", "--horizon", "7"), "--horizon: only with --facts and an event model"),
-        (("retrain", "--from", events, "--data-path", table), "holds an event model"),
+    words = ("--facts", "100", "--horizon", "2", "--subject", "RUSSIA", "--json")
+    asked = json.loads(run("predict", events, *words).stdout)["facts"]
+    # With each of four others in two ways, of which two are known; the data have nobody who acts on himself.
+    assert len(asked) == 8 and {fact["subject"] for fact in asked} == {"RUSSIA"}
+    assert sorted(fact["kind"] for fact in asked) == ["known"] * 2 + ["novel"] * 6
+
+
+@pytest.mark.ci
+def test_facts_in_order_of_their_lift(run, with_events, tmp_path):
+    """The order, the figures in the table, and that it is another order than that by probability."""
+    # The later an actor stands in the chain, the rarer are his acts.
+    rows = [row for row in chain_of_events(range(12), NAMES) if row[3] // 86_400 % (1 + NAMES.index(row[0])) == 0]
+    table = write_event_table(tmp_path / "rare.parquet", rows)
+    words = ("predict", with_events["rates"][0], "--data-path", table, "--facts", "5", "--horizon", "7")
+    ways = {by: json.loads(run(*words, "--by", by, "--json").stdout) for by in ("lift", "probability")}
+    assert ways["lift"]["by"] == "lift" and ways["lift"]["horizon"] == 7
+    facts = ways["lift"]["facts"]
+    lifts = [fact["lift"] for fact in facts]
+    assert len(lifts) == 5 and lifts == sorted(lifts, reverse=True) and lifts[0] > lifts[-1]
+    assert lifts == pytest.approx([fact["expected"] / fact["usual"] for fact in facts])
+    probabilities = [fact["probability"] for fact in ways["probability"]["facts"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert probabilities != [fact["probability"] for fact in facts]
+    shown = run(*words, "--by", "lift").stdout
+    places = [shown.find(f"{lift:.1f}x") for lift in lifts]
+    assert "facts of the 7 steps from" in shown and "by lift" in shown and -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_file_of_facts_gives_their_probabilities(run, trained, with_events, tmp_path, form):
+    joint = with_events["joint"][0]
+    facts = pl.DataFrame(
+        {
+            "subject": ["RUSSIA", "russia", "CHINA", "RUSSIA"],
+            "relation": ["042_Q1", "190_Q4", "042_Q1", "042_Q1"],
+            "object": ["UKRAINE", "POLICE", "CHINA", "UKRAINE"],
+        }
+    )
+    asked, out = tmp_path / f"facts.{form}", tmp_path / f"out.{form}"
+    facts.write_csv(asked) if form == "csv" else facts.write_parquet(asked)
+    result = run("predict", joint, "--queries", asked, "--out", out, "--horizon", "3")
+    assert result.exit_code == 0 and "4 facts within the 3 steps from 2017-12-12 on" in result.stderr, result.stderr
+    found = pl.read_csv(out) if form == "csv" else pl.read_parquet(out)
+    assert found["query"].to_list() == [1, 2, 3, 4] and found["horizon"].to_list() == [3] * 4
+    assert found["subject"].to_list() == ["RUSSIA", "RUSSIA", "CHINA", "RUSSIA"]
+    assert found["kind"].to_list() == ["known", "novel", "novel", "known"]
+    assert found["usual"].is_null().to_list() == found["lift"].is_null().to_list() == [False, True, True, False]
+    probability = found["probability"].to_list()
+    assert probability[0] == probability[3] > probability[1] > probability[2] == 0
+    # The same as in the list of all facts.
+    words = ("--facts", "50", "--horizon", "3", "--subject", "RUSSIA", "--json")
+    every = json.loads(run("predict", joint, *words).stdout)["facts"]
+    listed = {(fact["relation"], fact["object"]): fact for fact in every}
+    for row in found.head(2).iter_rows(named=True):
+        same = listed[row["relation"], row["object"]]
+        assert row["kind"] == same["kind"] and row["lift"] == pytest.approx(same.get("lift"))
+        assert (row["probability"], row["expected"]) == pytest.approx((same["probability"], same["expected"]))
+    told = json.loads(run("predict", joint, "--queries", asked, "--out", out, "--json").stdout)
+    assert told["queries"] == 4 and told["horizon"] == 1 and told["out"] == str(out)
+
+
+@pytest.mark.ci
+def test_options_that_do_nothing_with_an_event_model_are_refused(run, trained, with_events, tmp_path):
+    checkpoint, table = trained["checkpoint"], trained["events"]
+    joint, rates = with_events["joint"][0], with_events["rates"][0]
+    whole, asked, mixed = (tmp_path / f"{name}.csv" for name in ("whole", "asked", "mixed"))
+    whole.write_text("subject,relation,object\nRUSSIA,042_Q1,UKRAINE\n")
+    asked.write_text("subject,relation,object\nRUSSIA,042_Q1,\n")
+    mixed.write_text("subject,relation,object\nRUSSIA,042_Q1,\n,042_Q1,CHINA\nRUSSIA,042_Q1,UKRAINE\n")
+    out, pair = ("--out", tmp_path / "out.csv"), ("--subject", "RUSSIA", "--relation", "042_Q1")
+    for command, code, message in (
+        (("eval", checkpoint, "--events"), 1, "says nothing of how often events come"),
+        (("eval", joint, "--events", "--multi-step"), 2, "--multi-step: not with --events"),
+        (("eval", joint, "--events", "--model", "evidence"), 2, "--model: names a model that ranks; not with --events"),
+        (("eval", joint, "--events", "--horizon", "0"), 2, "--horizon '0': must be steps from 1 to 30"),
+        (("eval", joint, "--events", "--horizon", "7,31"), 2, "--horizon '7,31': must be steps from 1 to 30"),
+        (("eval", joint, "--horizon", "7"), 2, "--horizon: of forecasts of events; only with --events"),
+        (("eval", rates), 1, "holds event rates alone, which rank no answers"),
+        (("compare", rates, "recurrency"), 1, "holds event rates alone, which rank no answers"),
+        (("predict", rates, *pair), 1, "holds event rates alone, which rank no answers"),
+        (("predict", rates, "--queries", asked, *out), 1, "holds event rates alone, which rank no answers"),
+        (("predict", joint, *pair, "--horizon", "7"), 2, "--horizon: only with --facts N or --queries of whole facts"),
+        (("predict", joint, *pair, "--by", "lift"), 2, "--by: only with --facts N, of an event model"),
+        (("predict", joint, "--queries", whole, *out, "--by", "lift"), 2, "--by: only with --facts N"),
+        (
+            ("predict", joint, "--queries", asked, *out, "--horizon", "7"),
+            2,
+            "asked.csv asks who, at one time; only whole",
+        ),
+        (("predict", joint, "--queries", whole, *out, "--top", "7"), 2, "--top: "),
+        (("predict", joint, "--facts", "2", "--top", "7"), 2, "--top: the answers to a query"),
+        (("predict", joint, "--facts", "2", "--horizon", "31"), 2, "invalid value for '--horizon'"),
+        (("predict", joint, "--queries", mixed, *out), 1, "mixed.csv: row 3 has 0 empty cells, and row 1 has 1;"),
+        (
+            ("predict", checkpoint, "--queries", whole, *out),
+            2,
+            "holds whole facts, whose probability an event model says",
+        ),
+        (
+            ("predict", checkpoint, "--facts", "2", "--horizon", "7"),
+            2,
+            "--horizon: only with --facts and an event model",
+        ),
+        (("predict", checkpoint, "--facts", "2", "--by", "lift"), 2, "--by: only with --facts and an event model"),
+        (("retrain", "--from", joint, "--data-path", table), 2, "holds an event model"),
+        (("tune", "--model", "events", "--data-path", table), 2, "events: are selected by another figure than the MRR"),
     ):
         refused = run(*command)
-        assert refused.exit_code and message in refused.stderr, (command, refused.stderr)
+        assert refused.exit_code == code and message in refused.stderr, (command, refused.stderr)
+        assert refused.stderr.count("error:") == 1 and refused.stdout == ""
+    assert not (tmp_path / "out.csv").exists()
+    report = run("report", joint.parent, rates.parent, "--out", tmp_path / "report.html", "--json")
+    runs = json.loads(report.stdout)["runs"]
+    assert runs[0]["entity"]["mrr"] > 0 and "rank no answers" in runs[1]["missing"][-1]
 
 
 def test_calibration_is_kept_and_used(run, trained, tmp_path):

@@ -1,6 +1,7 @@
 """`tirgn train`: what it writes, shows and prints."""
 
 import json
+import signal
 import sys
 import types
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.cli_helpers import measured
+from tirgn_cli.progress import TrainingView
 from tirgn_cli.train import save_config
+from tirgn_eqx.checkpoint.files import load_checkpoint
 from tirgn_eqx.config import TiRGNTrainingConfig, config_from_dict, read_config
+from tirgn_eqx.train.events import EpochRecord
 
 
 def test_train(trained):
@@ -35,8 +39,10 @@ def test_a_mixture_takes_the_family_of_the_structure_that_is_given(run, trained,
     words = ("--data-path", place / "tiny", "--history", "evidence", "--quiet", "--epochs", "0", "--set", "epochs=0")
     given = ("--structure", measured(result)["checkpoint"], "--set", "evidence.epochs=0")
     places = ("--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs")
-    run("train", *words, *given, *places)
+    made = run("train", *words, *given, *places)
+    assert made.exit_code == 0, made.output
     assert read_config(tmp_path / "models" / "config.toml")["structure"]["family"] == "tirgn"
+    assert load_checkpoint(tmp_path / "models" / "tirgn_best.npz").metadata["model_type"] == "tirgn-evidence"
     refused = run("train", *words, *given, *places, "--model", "regcn")
     assert refused.exit_code == 1 and "type 'tirgn', not 'regcn'" in refused.stderr
 
@@ -85,6 +91,40 @@ def test_it_trains_with_its_own_preset(evidence):
     config = json.loads(checkpoint.with_suffix(".json").read_text())["config"]
     assert config["learning_rate"] == 5e-3 and config["lr_schedule"] == "cosine" and config["embedding_dim"] == 4
     assert "evidence: " in shown.stderr and "past triples" in shown.stderr
+
+
+@pytest.mark.ci
+def test_an_interrupted_training_of_events_does_not_claim_to_be_resumable(run, trained, monkeypatch, tmp_path):
+    shown = TrainingView.__call__
+
+    def interrupted(view, record):
+        shown(view, record)
+        if isinstance(record, EpochRecord):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(TrainingView, "__call__", interrupted)
+    words = ("--data-path", trained[0] / "tiny", "--model", "events", "--epochs", "9", "--set", "rate_hidden=2")
+    result = run("train", *words, "--model-dir", tmp_path / "models", "--logdir", tmp_path / "runs", "--json")
+    assert result.exit_code == 128 + signal.SIGTERM
+    last = result.stderr.splitlines()[-1]
+    assert last == "interrupted after 1 whole epochs; nothing of it is kept; the same command starts again"
+    assert json.loads(result.stdout)["status"] == "interrupted" and "epoch 1/9" in result.stderr
+    assert not list((tmp_path / "models").glob("*.npz"))
+
+
+@pytest.mark.ci
+def test_a_mixture_takes_its_part_from_a_checkpoint_that_events_were_added_to(run, trained, tmp_path):
+    place, result = trained
+    words = ("--data-path", place / "tiny", "--quiet", "--logdir", tmp_path / "runs")
+    small = ("--events", measured(result)["checkpoint"], "--epochs", "1", "--set", "rate_hidden=2")
+    made = run("train", *words, *small, "--model-dir", tmp_path / "events")
+    assert made.exit_code == 0, made.output
+    given = ("--structure", tmp_path / "events" / "tirgn_best.npz", "--set", "evidence.epochs=0", "--set", "epochs=0")
+    mixed = run("train", *words, "--history", "evidence", *given, "--model-dir", tmp_path / "models", "--json")
+    stage = measured(mixed)["stages"]["structure"]
+    # What is said of the part is what its own training found, and nothing of the rates.
+    assert stage["model_type"] == "tirgn" and stage["best_epoch"] == measured(result)["best_epoch"]
+    assert stage["validation"]["mrr"] == pytest.approx(measured(result)["best_mrr"])
 
 
 def test_a_library_that_prints_does_not_touch_stdout(run, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from tirgn_cli import values
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.forecast.events import MAX_HORIZON
 
 
 def test_given_options_and_the_preset_of_the_simulated_world():
@@ -24,6 +25,13 @@ def test_settings_are_those_that_were_given_whatever_option_has_them():
 def test_what_is_no_interval_to_save_after(text):
     with pytest.raises(ConfigError, match="--save-every"):
         values.save_every(text)
+
+
+def test_horizons_are_those_that_rates_are_trained_for():
+    assert values.parse_horizons("7, 1,7") == (1, 7) and values.MAX_HORIZON == MAX_HORIZON
+    for text in ("0", "31", "7,", "1.5", "week", "10000"):
+        with pytest.raises(ConfigError, match=f"--horizon '{text}': must be steps from 1 to 30"):
+            values.parse_horizons(text)
 
 
 def test_a_split_and_a_setting():

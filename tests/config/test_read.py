@@ -5,6 +5,7 @@ import pytest
 from tirgn_eqx.config import (
     PRESETS,
     RECIPES,
+    EventTrainingConfig,
     EvidenceTrainingConfig,
     GivenSettings,
     MixtureTrainingConfig,
@@ -128,6 +129,16 @@ def test_what_cannot_be_is_refused_in_one_line(given, message):
     with pytest.raises(ConfigError) as error:
         given.config()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("base", [None, EvidenceTrainingConfig(evidence_heads=3), MixtureTrainingConfig()])
+def test_settings_of_an_event_model_are_read_back_with_those_of_its_base(tmp_path, base):
+    config = EventTrainingConfig(rate_hidden=5, base=base)
+    (tmp_path / "events.toml").write_text(config.to_toml())
+    assert GivenSettings(file=tmp_path / "events.toml").config() == config
+    (tmp_path / "bad.toml").write_text('family = "events"\n[base]\nfamily = "events"\n')
+    with pytest.raises(ConfigError, match="bad.toml: base: family = 'events': must be one that is no model of several"):
+        GivenSettings(file=tmp_path / "bad.toml").config()
 
 
 def test_errors_of_a_file_begin_with_its_name(tmp_path):

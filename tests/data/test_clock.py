@@ -152,6 +152,19 @@ def test_numbers_with_another_step_are_refused_unless_gaps_explain_it():
     assert apply_clock(weekly, described(at_times(range(10)), "evidence")).time_index.tolist() == list(range(0, 70, 7))
 
 
+def test_an_event_model_has_the_clock_of_its_base_and_counts_steps_itself():
+    hours, days = at_times(range(10)), at_times(range(0, 240, 24))
+    bases = ({}, {"base": {"family": "regcn"}}, {"base": {"family": "mixture", "structure": {"family": "regcn"}}})
+    for config in bases:
+        with pytest.raises(DataError, match="one step is 24"):
+            apply_clock(days, described(hours, "events", **config))
+    far, trained_on = at_times(range(17_500, 17_520)), described(at_times(range(20)), "events")
+    apply_clock(far, trained_on)  # rates know ages, and not the time itself
+    for config in ({"family": "tirgn"}, {"family": "mixture", "structure": {"family": "tirgn"}}):
+        with pytest.warns(DataWarning, match="TiRGN forecasts worse"):
+            apply_clock(far, described(at_times(range(20)), "events", base=config))
+
+
 def test_regcn_alone_does_without_the_clock():
     hours, days = at_times(range(10)), at_times(range(0, 240, 24))
     assert apply_clock(days, described(hours, "regcn")) is days

@@ -18,6 +18,7 @@ TRAINED = ["--epochs", "1", "--precision", "f32", "--eval-interval", "1"]
 SHARED = ["--set=embedding_dim=8", "--set=max_buckets=1"]
 RECURRENT = [*SHARED, "--set=conv_channels=2", "--set=static_blocks=2"]
 SHORT = ["--num-layers", "1", "--history-len", "2"]
+EVENTS = ["--epochs", "1", "--set=rate_hidden=4", "--set=snapshots_per_epoch=8"]
 EVIDENCE = [*SHARED, "--set=evidence_heads=2", "--set=evidence_hidden=4"]
 MORE = {
     # An epoch of a model that knows nothing may well be worse.
@@ -49,7 +50,9 @@ def options_for(words: list[str], server: str | None) -> list[str]:
     of_evidence = any(
         f"{option}{equals}evidence" in " ".join(words) for option in ("--model", "--preset") for equals in " ="
     )
-    if name == "train":
+    if name == "train" and "--model events" in " ".join(words):
+        more += EVENTS
+    elif name == "train":
         more += TRAINED + (EVIDENCE if of_evidence else [*RECURRENT, *SHORT, "--remat", "none", "--set=unroll=false"])
     if name == "train" and "--history evidence" in " ".join(words):
         more += [setting.replace("--set=", "--set=evidence.") for setting in ("--set=epochs=1", *EVIDENCE)]
@@ -191,10 +194,12 @@ def prepare(place: Path, page: str) -> list[str]:
         "evidence": f"train {table} --model evidence --model-dir models/evidence --logdir runs/evidence",
         "icews": "train --data-path datasets/tkgl_smallpedia --model evidence --model-dir models/icews",
         "theirs": "predict models/tkg/tirgn_best.npz --all-scores theirs.parquet",
+        "events": f"train {table} --model events --model-dir models/events --logdir runs/events",
         "yago": "train --data-path data/YAGO --preset yago --model-dir models/yago",
     }
     wanted = {
-        "docs/cli.md": ["tkg", "theirs", "evidence", "icews"],
+        "docs/cli.md": ["tkg", "theirs", "evidence", "icews", "events"],
+        "docs/events.md": ["events"],
         "docs/retraining.md": ["tkg"],
         "docs/report.md": ["tkg", "evidence"],
         "README.md": ["tkg", "yago"],

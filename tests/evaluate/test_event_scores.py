@@ -3,18 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.helpers import random_graph
+from tests.helpers import make_graph, random_graph
 from tirgn_eqx.data.index.activity import ActivityIndex
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster, UnseenFactors
-from tirgn_eqx.evaluate.event_scores import (
-    BASELINES,
-    LEAST_PROBABILITY,
-    RuleTally,
-    score_events,
-    skill_interval,
-    wilson_interval,
-)
+from tirgn_eqx.evaluate.event_rules import BASELINES
+from tirgn_eqx.evaluate.event_scores import score_events
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +24,12 @@ class Stub(RatesForecaster):
 
     def known(self, facts, target, horizons=None):
         share = (facts[:, None] % 5 + 1) / 10 * np.ones(len(self.horizons))
-        return Expected(2 * share, share)
+        # Of shape 1, a number with this mean is not 0 with the probability `share`.
+        return Expected(share / (1 - share), np.ones(len(facts)))
 
     def novel(self, pairs, target, horizons=None):
         mean = np.full((len(pairs), len(self.horizons)), 1 / len(pairs))
-        return Expected(mean, -np.expm1(-mean))
+        return Expected(mean, np.full(len(pairs), 1e9))
 
     def unseen(self, target, horizons=None, level=None):
         total = np.full((self.index.relations, len(self.horizons)), 0.5 / self.index.relations)
@@ -48,7 +43,7 @@ def test_scores_are_those_of_every_fact_by_itself(index):
     targets = sorted({int(n) for n in graph.split_snapshots("test")})
     assert [one.horizon for one in found] == list(horizons)
     for one in found:
-        squares, expected, came, rows = [], np.zeros(3), np.zeros(3), []
+        squares, expected, came, rows, recalls = [], np.zeros(3), np.zeros(3), [], []
         for target in targets:
             end = target + one.horizon
             if end > graph.num_snapshots:
@@ -60,8 +55,9 @@ def test_scores_are_those_of_every_fact_by_itself(index):
             before = {fact[:3] for fact in facts if fact[3] < target}
             occurred = [name in after for name in names]
             rows += list(zip(probability.tolist(), occurred))
+            recalls.append(sum(occurred) / len(set(after)))
             squares += [(p - hit) ** 2 for p, hit in zip(probability, occurred)]
-            expected += [2 * probability.sum(), 1, 0.5]
+            expected += [(probability / (1 - probability)).sum(), 1, 0.5]
             pairs = {fact[:2] for fact in before}
             came[0] += sum(fact in before for fact in after)
             came[1] += sum(fact not in before and fact[:2] in pairs for fact in after)
@@ -69,6 +65,7 @@ def test_scores_are_those_of_every_fact_by_itself(index):
         assert one.facts == len(rows) and one.occurred == sum(hit for _, hit in rows)
         assert one.rules["model"].brier == pytest.approx(np.mean(squares))
         assert one.rules["never"].brier == pytest.approx(np.mean([hit for _, hit in rows]))
+        assert one.rules["model"].recall["1000"] == pytest.approx(np.mean(recalls)) and np.mean(recalls) < 1
         kinds = [one.totals[kind] for kind in ("known", "novel", "unseen")]
         assert kinds == pytest.approx((came / expected).tolist())
         assert one.totals["all"] == pytest.approx(came.sum() / expected.sum())
@@ -79,53 +76,21 @@ def test_scores_are_those_of_every_fact_by_itself(index):
         assert one.skill == pytest.approx(1 - one.rules["model"].brier / one.rules[best].brier)
 
 
-def test_baselines_by_hand(index):
-    target, horizon = 9, 2
-    facts = index.known_facts(target)
-    names = zip(*(column.tolist() for column in index.parts(facts)))
-    graph = index.graph
-    rows = [tuple(map(int, row)) for row in zip(graph.subject, graph.relation, graph.object, graph.snapshot)]
-    for place, name in enumerate(names):
-        times = [row[3] for row in rows if row[:3] == name and row[3] < target]
-        found = {kind: float(rule(index, facts, target, horizon)[place]) for kind, rule in BASELINES.items()}
-        assert found["never"] == 0
-        assert found["persistence"] == float(target - max(times) <= horizon)
-        assert found["climatology"] == pytest.approx(1 - (1 - len(set(times)) / target) ** horizon)
-        weights = sum(2 ** (-(target - time) / 16) for time in times)
-        whole = sum(2 ** (-age / 16) for age in range(1, target + 1))
-        assert found["half-life 16"] == pytest.approx(1 - np.exp(-weights / whole * horizon), rel=1e-5)
-
-
-def test_a_tally_by_hand():
-    tally = RuleTally()
-    tally.add(np.array([0.9, 0.5, 0.5, 0.001]), np.array([True, False, True, False]), total=4)
-    tally.add(np.array([0.2, 0.1]), np.array([False, True]), total=1)
-    found = tally.scores()
-    squares = [0.01, 0.25, 0.25, 1e-6, 0.04, 0.81]
-    assert found.brier == pytest.approx(np.mean(squares))
-    logs = -np.log([0.9, 0.5, 0.5, 0.999, 0.8, 0.1])
-    assert found.log_score == pytest.approx(np.mean(logs))
-    # From the most probable down, equal ones at once: precision 1, 2/3, 2/3, 2/4, 3/5 where the three that came are.
-    assert found.average_precision == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
-    assert found.precision["10"] == pytest.approx((2 / 10 + 1 / 10) / 2)
-    assert found.recall["10"] == pytest.approx((2 / 4 + 1 / 1) / 2)
-    error, bins = tally.reliability()
-    assert sum(row.facts for row in bins) == 5 and all(row.probability >= LEAST_PROBABILITY for row in bins)
-    gaps = [abs(0.9 - 1), abs(1.0 - 1), abs(0.2 - 0), abs(0.1 - 1)]
-    assert error == pytest.approx(sum(gaps) / 5, abs=0.02)
-
-
-def test_intervals():
-    low, high = wilson_interval(0.5, 100)
-    assert (low, high) == pytest.approx((0.404, 0.596), abs=1e-3)
-    assert wilson_interval(0.0, 10)[0] == 0 and wilson_interval(1.0, 10)[1] == pytest.approx(1)
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.random(200), 1 + rng.random(200)
-    low, high = skill_interval(ours, theirs)
-    assert low < 1 - ours.sum() / theirs.sum() < high and high - low < 0.1
-    assert skill_interval(theirs / 2, theirs) == pytest.approx((0.5, 0.5))
-
-
 def test_a_horizon_beyond_the_data_is_refused(index):
     with pytest.raises(DataError, match="shorter --horizon"):
         list(score_events(Stub(index, (30,)), "test"))
+
+
+def test_horizons_are_steps_of_the_clock_and_not_snapshots():
+    """With a snapshot every other day, a week has three or four of them, and ends with its seventh day."""
+    rows = [(0, 0, 1, 2 * number) for number in range(20)] + [(0, 0, 2, 6)]
+    index = ActivityIndex(make_graph(rows, num_entities=3, num_relations=1, test=15, time_interval=1))
+    assert index.clock.tolist() == list(range(0, 40, 2))
+    assert [index.window_end(10, horizon) for horizon in (1, 2, 3, 7)] == [11, 11, 12, 14]
+    # The last snapshot is at 38, so that what came until then is known, and nothing of day 39.
+    assert index.covers(16, 7, 20) and not index.covers(17, 7, 20)
+    found = {one.horizon: one for one in score_events(Stub(index, (1, 7)), "test")}
+    targets = [int(number) for number in index.graph.split_snapshots("test")]
+    assert found[1].snapshots == len(targets)
+    assert found[7].snapshots == sum(2 * number + 7 <= 39 for number in targets)
+    assert found[7].occurred == found[7].snapshots and found[7].relations[0].occurred == 4 * found[7].snapshots

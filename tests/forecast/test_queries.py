@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.forecast.names import Names
-from tirgn_eqx.forecast.queries import PARTS, check_names, read_queries
+from tirgn_eqx.forecast.queries import PARTS, asks_for_facts, check_names, read_queries
 
 ROWS = [("China", "Consult", None), (None, "Make statement", "Côte d'Ivoire"), ('Ali "X" Khan', None, "Korea, South")]
 
@@ -45,6 +45,15 @@ def test_other_columns_other_orders_and_empty_lines_change_nothing(tmp_path):
 def test_a_parquet_file_is_read(tmp_path):
     pl.DataFrame(ROWS, list(PARTS), orient="row").write_parquet(tmp_path / "q.parquet")
     assert read_queries(tmp_path / "q.parquet").rows() == ROWS
+
+
+def test_whole_facts_are_told_from_queries(tmp_path):
+    path = tmp_path / "q.csv"
+    path.write_text("subject,relation,object\nA,r,B\nB,r,A\n")
+    facts = read_queries(path)
+    assert facts.rows() == [("A", "r", "B"), ("B", "r", "A")] and asks_for_facts(facts)
+    path.write_text(written(ROWS))
+    assert not asks_for_facts(read_queries(path))
 
 
 NAME = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
@@ -80,7 +89,14 @@ BAD = {
     "quote in quotes": (b'subject,relation,object\n"A "X" B",r,\n', ":2: ',' expected after '\"'; close quotes"),
     "cp1252": ("subject,relation,object\nCôte,r,\n".encode("cp1252"), ":2: not UTF-8 text; save it as CSV in UTF-8"),
     "half a letter": (b"\xff\xfea\0b", ":1: not UTF-16 text; save it as CSV in UTF-8"),
-    "nothing asked": (b"subject,relation,object\nA,r,B\n", "row 1 has 0 empty cells, expected one, the part to"),
+    "a fact among queries": (
+        b"subject,relation,object\nA,r,\nA,,B\nA,r,B\n",
+        "row 3 has 0 empty cells, and row 1 has 1; queries, which leave one cell empty, and whole facts go in two",
+    ),
+    "a query among facts": (
+        b"subject,relation,object\nA,r,B\nA,r,\n,r,B\n",
+        "row 2 has 1 empty cells, and row 1 has 0; queries, which leave one cell empty, and whole facts go in two",
+    ),
     "two asked": (b"subject,relation,object\nA,r,\nA, ,\n", "row 2 has 2 empty cells, expected one"),
     "a spreadsheet": (b"PK\x03\x04\x14", "no table that can be read (it is compressed; unpack it first)"),
 }

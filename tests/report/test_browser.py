@@ -1,54 +1,27 @@
 """The page in a real browser: what a click does, what a phone and the dark show, what axe-core finds."""
 
 import dataclasses
-import shutil
 
 import pytest
 
+from tests.report.page_helpers import assert_accessible
 from tirgn_eqx.report import render
 from tirgn_eqx.report.documents import SnapshotMetrics
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: tirgn-eqx[browser]")
 pytestmark = [
     pytest.mark.ci,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, runs, tmp_path):
-    """Opens the page; what it complains of or asks for elsewhere fails the test."""
-    path, complaints, contexts = tmp_path / "report.html", [], []
+def visit(open_page, runs):
+    """Opens the page of `runs`, or of `shown`."""
 
     def go(width=1280, height=900, shown=runs, **options):
-        path.write_text(render(shown), encoding="utf-8")
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda asked: asked.url == path.as_uri() or complaints.append(asked.url))
-        page.goto(path.as_uri())
-        return page
+        return open_page(render(shown), width, height, **options)
 
-    yield go
-    for context in contexts:
-        context.close()
-    # The empty icon is a data: address, which is asked for within the page.
-    assert [one for one in complaints if one != "data:,"] == []
+    return go
 
 
 def column(page, table, number):
@@ -117,13 +90,11 @@ def test_the_dark_is_dark_and_the_light_is_light(visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(visit, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     # The page allows no script but its own, axe's neither: for this test alone that rule is passed over.
     page = visit(color_scheme=scheme, bypass_csp=True)
     for summary in page.locator("summary").all():
         summary.click()
-    found = axe.Axe().run(page).response["violations"]
-    assert not found, [(one["id"], one["impact"], one["nodes"][0]["html"][:300]) for one in found]
+    assert_accessible(page)
 
 
 def test_a_box_leaves_the_settings_that_differ(visit):

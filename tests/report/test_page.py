@@ -2,42 +2,13 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import pytest
 
+from tests.report.page_helpers import HOSTILE, Elements
 from tirgn_eqx.report import render
 
 pytestmark = pytest.mark.ci
-VOID = {"meta", "link", "input", "br", "path", "circle", "rect"}
-HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\x1b[2J'
-
-
-class Elements(HTMLParser):
-    """All elements of a page, which must be closed in their order."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.seen, self.text = [], [], []
-        self.feed(page)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.seen if name == tag]
 
 
 def test_pages_of_one_and_of_several(runs):

@@ -34,3 +34,10 @@ def test_intervals_lie_where_their_numbers_are():
     width = (found[0][1] - found[0][0], found[1][1] - found[1][0])
     assert width[1] == pytest.approx(2 * width[0], abs=0.2)
     assert "&lt;i&gt;" in picture and "b" * 60 not in picture and draw_intervals("t", "x", []) == ""
+
+
+def test_a_date_below_the_last_tick_does_not_stick_out():
+    dates = [Series("a", [(0, 1.0), (1, 2.0)])]
+    picture = draw_lines("t", "week", "y", dates, format_x=lambda place: f"2014-12-0{place:.0f}")
+    assert re.search(r'<text x="460" y="\d+" text-anchor="end">2014-12-01<', picture)
+    assert re.search(r'<text x="66.0" y="\d+" text-anchor="middle">2014-12-00<', picture)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.docs import tables, tables_readme
+from tools.docs import tables, tables_events, tables_readme
 
 
 def test_the_results_page_is_what_the_records_say():
@@ -44,3 +44,30 @@ def test_the_structure_that_a_mixture_was_trained_with_is_a_training():
         ("A", "tirgn-evidence", "evidence"): [0.6],
         ("A", "regcn", "exact"): [0.4],
     }
+
+
+def test_events_are_told_beside_the_best_rule_of_each_column():
+    rule = {"brier": 0.1, "precision": {"100": 0.25}}
+    horizon = {
+        "horizon": 7,
+        "skill": 0.1,
+        "skill_interval": [0.05, 0.15],
+        "best_baseline": "never",
+        "ece": 0.005,
+        "rules": {"model": rule, "never": {"precision": {"100": 0.1}}, "climatology": {"precision": {"100": 0.2}}},
+        "totals": {"all": 0.98},
+        "new_facts": {"auc": 0.9},
+    }
+    short = horizon | {"horizon": 30, "skill_interval": None}
+    result = {"seconds": 60.0, "peak_rss_bytes": 2**30, "test": {"horizons": [horizon, short]}}
+    record = {"benchmark": "events-A-seed0", "dataset": {"name": "A"}, "seed": 0, "result": result}
+    other = record | {"benchmark": "events-A-seed0-poisson"}
+    rows = tables_events.events([record, other]).splitlines()[2:]
+    assert rows[0] == (
+        "| A | 7 | 10.0 (5.0 to 15.0), never | 0.50 | 0.250 (0.200, climatology) | 0.980 | 0.900 | 60 s, 1.0 GiB |"
+    )
+    assert len(rows) == 2 and "10.0 (-), never" in rows[1]
+    assert tables_events.possible([record]) == ""
+    share = [{"horizon": 1, "share": 0.5}]
+    known = record | {"result": result | {"share_of_possible_skill": share}}
+    assert "50 % within 1" in tables_events.possible([known])

@@ -178,6 +178,20 @@ def checkpoint_path(path: str | Path) -> Path:
     return path if os.path.isfile(path) and path.suffix != ".json" else _npz_path(path)
 
 
+def checkpoint_sha256(path: str | Path) -> str:
+    """The sha256 of the file that `load_checkpoint(path)` reads, in hexadecimal.
+
+    **Raises:** CheckpointError when it cannot be read.
+    """
+    path = checkpoint_path(path)
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
 def _npz_path(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix == ".npz" or not path.name:

@@ -64,7 +64,10 @@ class Provenance(Document, extra="allow"):
 
 
 class DataDescription(Document, extra="allow"):
-    """The data of a training: what `TemporalGraph.describe` says, their provenance, and the model's clock."""
+    """The data of a training: what `TemporalGraph.describe` says, their provenance, and the model's clock.
+
+    `last_learnt_time`: the last time of train and valid; of checkpoints alone, and None in those of older versions.
+    """
 
     name: str = ""
     sha256: str = ""
@@ -73,6 +76,13 @@ class DataDescription(Document, extra="allow"):
     clock_origin: Time = 0
     first_time: Time = 0
     last_time: Time = 0
+    last_learnt_time: Time | None = None
+
+    @property
+    def learnt_until(self) -> int:
+        """The last time that a checkpoint was trained on or selected by, as far as it says."""
+        # Checkpoints of older versions do not say which of their data they learnt from.
+        return self.last_time if self.last_learnt_time is None else self.last_learnt_time
 
 
 class StaticGraphDescription(Document):
@@ -236,6 +246,12 @@ class StageDocument(Document):
 def describe_data(graph: TemporalGraph) -> DataDescription:
     """The description of `graph` that checkpoints and training states hold."""
     return DataDescription.model_validate(graph.describe() | {"provenance": graph.provenance} | describe_clock(graph))
+
+
+def last_learnt_time(graph: TemporalGraph) -> int | None:
+    """The last time of train and valid, in the unit of `graph.times`; None where both are empty."""
+    learnt = [int(graph.times[found[-1]]) for split in ("train", "valid") if len(found := graph.split_snapshots(split))]
+    return max(learnt, default=None)
 
 
 def parse_document(kind: type[AnyDocument], found: object, path: Path, advice: str = "train again") -> AnyDocument:

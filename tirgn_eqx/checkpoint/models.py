@@ -18,10 +18,12 @@ import numpy as np
 
 from tirgn_eqx.checkpoint.files import Leaf, load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.metadata import (
+    Calibration,
     CheckpointMetadata,
     Settings,
     StaticGraphDescription,
     describe_data,
+    last_learnt_time,
     parse_document,
 )
 from tirgn_eqx.checkpoint.run_folder import lock_folder
@@ -69,6 +71,7 @@ def save_model(
     config: TrainingConfig,
     graph: TemporalGraph,
     metrics: Mapping[str, object] | None = None,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: settings, names, static graph, provenance and clock.
 
@@ -78,6 +81,7 @@ def save_model(
     - `config`: the settings that built the model.
     - `graph`: the data it was trained on.
     - `metrics`: JSON-compatible figures to keep with it.
+    - `calibration`: of its probabilities, as the metadata of another checkpoint hold it.
 
     **Returns:** the path of the `.npz`.
 
@@ -98,10 +102,13 @@ def save_model(
         **describe_vocabulary(graph),
         static_graph=static,
         metrics=dict(metrics or {}),
-        data=describe_data(graph),
+        data=describe_data(graph).model_copy(update={"last_learnt_time": last_learnt_time(graph)}),
         versions=versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+    if calibration is not None:
+        # Only where there is one: what was never set is not written.
+        metadata = metadata.model_copy(update={"calibration": calibration})
     return save_checkpoint(path, named_leaves(for_files(model, graph.num_entities)), metadata.to_dict())
 
 
@@ -116,6 +123,17 @@ def save_calibration(path: str | Path, found: Mapping[str, object]) -> Path:
         return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"calibration": dict(found)})
 
 
+def add_metrics(path: str | Path, found: Mapping[str, object]) -> Path:
+    """Write more figures into the metrics of a checkpoint; the rest of it stays as it is. The caller holds the lock of
+    its folder.
+
+    **Raises:** CheckpointError when it cannot be written.
+    """
+    checkpoint = load_checkpoint(path)
+    metrics = parse_document(CheckpointMetadata, checkpoint.metadata, checkpoint.path).metrics or {}
+    return save_checkpoint(checkpoint.path, checkpoint.arrays, checkpoint.metadata | {"metrics": metrics | dict(found)})
+
+
 def parse_config(document: Settings, path: Path) -> TrainingConfig:
     """The settings in the checkpoint `path` as a config. **Raises:** CheckpointError for unknown or impossible ones."""
     try:
@@ -128,7 +146,8 @@ def parse_config(document: Settings, path: Path) -> TrainingConfig:
 
 
 def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, TrainingConfig, CheckpointMetadata]:
-    """Read a model that ranks back from a checkpoint; the npz alone is enough. Of an event model that is its base.
+    """Read a model that ranks back from a checkpoint; the npz alone is enough. Of an event model that is its base, with
+    the settings and the metadata of a checkpoint that holds the base alone.
 
     **Arguments:**
 
@@ -149,7 +168,8 @@ def load_model(path: str | Path, model_type: str | None = None) -> tuple[Model, 
             f"{path}: holds event rates alone, which rank no answers; train them with --events CKPT, beside a model "
             "that does"
         )
-    return model.base, config.base, metadata
+    own = {"model_type": config.base.model_type, "config": config.base.to_dict()}
+    return model.base, config.base, metadata.model_copy(update=own)
 
 
 def load_event_model(path: str | Path) -> tuple[EventModel, EventTrainingConfig, CheckpointMetadata]:

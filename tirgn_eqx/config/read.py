@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from tirgn_eqx.config.documents import config_from_dict
 from tirgn_eqx.config.presets import STRUCTURE_PRESET, STRUCTURE_RECIPE, find_preset, recipe
 from tirgn_eqx.config.setting import settings_of
 from tirgn_eqx.config.training_config import (
+    EventTrainingConfig,
     MixtureTrainingConfig,
     RecurrentTrainingConfig,
     REGCNTrainingConfig,
@@ -188,6 +190,9 @@ def _take_choice(layers: list[_Layer]) -> _Choice:
 def _changed(config: TrainingConfig, layers: list[_Layer]) -> TrainingConfig:
     for where, layer in layers:
         try:
+            # The settings of the model that ranks come from a file as a table of their own.
+            if isinstance(config, EventTrainingConfig) and isinstance(layer.get("base"), Mapping):
+                layer = layer | {"base": config_from_dict(layer["base"], "base: ")}
             config = config.replace(**layer)
         except ConfigError as error:
             raise ConfigError(f"{where}{error}") from error

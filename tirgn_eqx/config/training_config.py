@@ -345,7 +345,12 @@ class EventTrainingConfig(TrainingConfig):
         "auto", "periods of the rates in steps, such as 7 or 24,168; auto: those of the training data; none"
     )
     learning_rate: float = _optimisation(3e-3, "Adam's step size, falling to 0", low=0)
-    epochs: int = _stopping(0, "passes over the training snapshots; 0 = at least 6, and at least 1,200 steps", low=0)
+    epochs: int = _stopping(
+        0,
+        "passes over the training snapshots, of which ten without a better valid likelihood end a training; 0 = at "
+        "least 6, and at least 1,200 steps",
+        low=0,
+    )
     snapshots_per_epoch: int = _optimisation(400, "training snapshots drawn for a pass, if there are more", low=1)
     rows_per_step: int = _optimisation(8192, "facts, and pairs, drawn for a step", low=16)
     base: TrainingConfig | None = None

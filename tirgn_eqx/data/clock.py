@@ -5,7 +5,7 @@ another snapshot, so that a clock of their own would give every time another num
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
@@ -39,6 +39,7 @@ class _Config(TypedDict, total=False):
 
     family: str
     structure: Mapping[str, object] | str
+    base: Mapping[str, object] | str
 
 
 class _Data(TypedDict, total=False):
@@ -64,7 +65,8 @@ def describe_clock(graph: TemporalGraph) -> dict[str, int]:
 def apply_clock(graph: TemporalGraph, metadata: Metadata, *, learning: bool = False) -> TemporalGraph:
     """`graph` with the clock of a checkpoint, so that a time has the same number of steps as in its training.
 
-    A RE-GCN checkpoint knows only the order of snapshots: its graphs stay as they are.
+    A RE-GCN checkpoint knows only the order of snapshots: its graphs stay as they are, unless the rates of an event
+    model, which count steps, come with it.
 
     **Arguments:** `metadata`: of the checkpoint or training state; without an origin in it, its clock counts from 0.
     `learning`: the checkpoint is to be trained on these data, so that they may be far from those it was trained on.
@@ -75,10 +77,8 @@ def apply_clock(graph: TemporalGraph, metadata: Metadata, *, learning: bool = Fa
     described = metadata_by_key(metadata)
     # Metadata that come from files were validated when they were read.
     config, data = cast(_Config, described.get("config") or {}), cast(_Data, described.get("data") or {})
-    structure = config.get("structure")
-    # The settings of a mixture hold those of its neural part under `structure`.
-    families = (config.get("family"), structure.get("family") if isinstance(structure, Mapping) else None)
-    if families[0] == "regcn":
+    families = list(_families(config))
+    if families == ["regcn"]:
         return graph
     interval, origin = data.get("time_interval", graph.time_interval), data.get("clock_origin", 0)
     _check_step(graph, data, interval)
@@ -87,6 +87,15 @@ def apply_clock(graph: TemporalGraph, metadata: Metadata, *, learning: bool = Fa
     if (interval, origin) == (graph.time_interval, graph.clock_origin):
         return graph
     return graph.relabel(time_interval=interval, clock_origin=origin)
+
+
+def _families(config: Mapping[str, object]) -> Iterator[object]:
+    """The families of a model and its parts: the settings of a mixture hold those of its neural part under `structure`,
+    and those of an event model the model that ranks under `base`."""
+    yield config.get("family")
+    for part in (config.get("structure"), config.get("base")):
+        if isinstance(part, Mapping):
+            yield from _families(cast(Mapping[str, object], part))
 
 
 def _check_step(graph: TemporalGraph, data: _Data, interval: int) -> None:

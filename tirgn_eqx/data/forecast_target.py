@@ -22,6 +22,11 @@ class ForecastTarget:
     history_end: int
 
     @property
+    def history(self) -> TemporalGraph:
+        """The facts before the target, without the empty snapshots."""
+        return dataclasses.replace(self.graph, times=self.graph.times[: self.history_end])
+
+    @property
     def time_index(self) -> np.float64:
         """The model's clock at the target, but at most as many steps after the history as the history has.
 

@@ -1,11 +1,12 @@
 """`EventForecaster`: which facts will come, how probable they are, and how that compares with what is usual."""
 
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 
 from tirgn_eqx.checkpoint.models import load_event_model
 from tirgn_eqx.config import EventTrainingConfig
@@ -16,65 +17,30 @@ from tirgn_eqx.data.index.activity import ActivityIndex
 from tirgn_eqx.data.index.evidence import EvidenceIndex
 from tirgn_eqx.data.times import format_snapshot_time, parse_snapshot_time
 from tirgn_eqx.data.vocabulary import match_checkpoint
-from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.evaluate.event_rates import RatesForecaster
-from tirgn_eqx.evaluate.results import Document
+from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster
+from tirgn_eqx.evaluate.event_scores import HORIZONS
+from tirgn_eqx.forecast.event_documents import EventForecast, EventProbabilities, PastEvents
 from tirgn_eqx.forecast.history import check_vocabulary, load_history
 from tirgn_eqx.forecast.names import Names
-from tirgn_eqx.forecast.states import MAX_QUERIES, State, state_at
+from tirgn_eqx.forecast.object_shares import ObjectShares, expected_of_unseen, rows_of
+from tirgn_eqx.forecast.probable import KINDS, BestFacts, FactRows, Kind, largest, largest_sums
+from tirgn_eqx.forecast.states import state_at
 from tirgn_eqx.models import EventModel
 
-MAX_PAIRS = 512  # of those with novel facts, the most active, whose objects are looked at one by one
+MAX_HORIZON = max(HORIZONS)  # steps, the longest that the rates are trained for
+ROWS = 2**16  # known facts that are looked at together
 REASONS = 3
 LEAST_PROBABILITY = 0.01  # of facts that are sorted by lift: rarer ones have any lift
-SMOOTHING = 0.1  # events that every object is taken to have had with a relation, where no model ranks objects
 
-
-class PastEvents(Document):
-    """Past events of two entities under one relation: how often, and when last."""
-
-    subject: str
-    relation: str
-    object: str
-    events: int
-    last: int | str
-
-
-class EventForecast(Document):
-    """A fact by name that may come within a horizon.
-
-    - `probability`: that it comes at least once; `expected`: how often.
-    - `usual`: how often it came in as many steps so far, None for a fact that never did; `lift`: `expected` over
-      `usual`.
-    - `because`: the past events of the two, those under the same relation first.
-    """
-
-    subject: str
-    relation: str
-    object: str
-    probability: float
-    expected: float
-    usual: float | None = None
-    lift: float | None = None
-    because: list[PastEvents] = []
-
-
-@dataclass
-class _Found:
-    """Facts by id with their expected numbers and probabilities, `(row,)` each."""
-
-    subject: Int64[np.ndarray, " row"]
-    relation: Int64[np.ndarray, " row"]
-    object: Int64[np.ndarray, " row"]
-    expected: Float[np.ndarray, " row"]
-    probability: Float[np.ndarray, " row"]
-    usual: Float[np.ndarray, " row"] = field(init=False)
+Wanted = tuple[int | None, int | None, int | None]
+NamesOrIds = Sequence[str] | Sequence[int] | Int[np.ndarray, " row"]
 
 
 class EventForecaster:
     """Forecasts which facts come, from one target time on, from all that is known before it.
 
-    **Arguments:** as of `Forecaster`.
+    **Arguments:** as of `Forecaster`; `temperature`: of the model that ranks.
 
     **Example:**
 
@@ -90,6 +56,7 @@ class EventForecaster:
         graph: TemporalGraph,
         *,
         at: str | int | None = None,
+        temperature: dict[str, float] | None = None,
         metadata: Metadata | None = None,
     ):
         graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
@@ -98,9 +65,10 @@ class EventForecaster:
         self.names, self.target = Names(graph), make_forecast_target(graph, time)
         self.graph, self.index = self.target.graph, ActivityIndex(self.target.graph)
         self.rates = RatesForecaster(model.rates, self.index, (1,), self.target.history_end)
-        self.state: State | None = None
+        state = None
         if model.base is not None:
-            self.state = state_at(model.base, self.target, EvidenceIndex(self.target.graph), **config.window())
+            state = state_at(model.base, self.target, EvidenceIndex(self.target.graph), **config.window())
+        self.shares = ObjectShares(self.index, state, (temperature or {}).get("entity", 1.0))
 
     @classmethod
     def load(
@@ -109,12 +77,14 @@ class EventForecaster:
         """The event forecaster of a checkpoint; arguments and errors as of `Forecaster.load`."""
         model, config, metadata = load_event_model(checkpoint)
         graph = load_history(checkpoint, metadata, data_path, load)
-        return cls(model, config, graph, at=at)
+        return cls(model, config, graph, at=at, temperature=metadata.temperature)
 
     @property
     def time(self) -> int | str:
         """The first time that is forecast."""
         return format_snapshot_time(self.graph, self.target.target)
+
+    # --- the most probable facts -------------------------------------------------------------------------------------
 
     def events(
         self,
@@ -126,98 +96,192 @@ class EventForecaster:
         object: str | None = None,
         by: Literal["probability", "lift"] = "probability",
     ) -> list[EventForecast]:
-        """The `number` most probable facts within `horizon` steps, or those with the highest lift among the facts with
-        a probability of at least 1 %.
+        """The `number` most probable facts within `horizon` steps, exactly, most probable first, whether they came
+        before or not; or those with the highest lift among the known facts with a probability of at least 1 %.
+
+        Novel and unseen facts are looked at pair after pair in order of the expected number of each, until no further
+        pair could have one of the best. That is at once where much is probable, and may take minutes for an `object` by
+        itself about which little is known.
 
         **Arguments:** names, of which each that is given must be that of the fact.
 
-        **Raises:** DataError for a name that is not known; ConfigError for a horizon below 1.
+        **Raises:** DataError for a name that is not known; ConfigError for a number below 1, or a horizon below 1 or
+        above `MAX_HORIZON`.
         """
-        if horizon < 1:
-            raise ConfigError(f"horizon = {horizon}: must be at least 1")
+        check_horizon(horizon)
+        if number < 1:
+            raise ConfigError(f"number = {number}: must be at least 1")
         wanted = (
             None if subject is None else self.names.entity(subject),
             None if relation is None else self.names.relation(relation),
             None if object is None else self.names.entity(object),
         )
-        found = [self._known(wanted, horizon), self._novel(wanted, horizon)]
-        columns = ("subject", "relation", "object", "expected", "probability")
-        joined = _Found(*(np.concatenate([getattr(one, name) for one in found]) for name in columns))
-        joined.usual = self._usual(joined, horizon)
-        key = joined.probability
-        if by == "lift":
-            known = (joined.usual > 0) & (joined.probability >= LEAST_PROBABILITY)
-            key = np.where(known, joined.expected / np.where(known, joined.usual, 1), -np.inf)
-        order = np.lexsort((joined.object, joined.relation, joined.subject, -key))[:number]
-        return [self._named(joined, row) for row in order.tolist() if np.isfinite(key[row])]
+        best = BestFacts(number)
+        for rows in self._known(wanted, horizon):
+            key = rows.probability
+            if by == "lift":
+                key = np.where(key >= LEAST_PROBABILITY, rows.expected / self._usual(rows, horizon), 0)
+            best.add(rows, key)
+        if by == "probability":
+            self._add_novel(best, wanted, horizon)
+            self._add_unseen(best, wanted, horizon)
+        usual = self._usual(best.rows, horizon)
+        return [self._named(best.rows, row, float(usual[row])) for row in range(len(best.rows))]
 
-    def _known(self, wanted: tuple[int | None, ...], horizon: int) -> _Found:
+    def _known(self, wanted: Wanted, horizon: int) -> Iterator[FactRows]:
+        """All known facts that are wanted, part by part."""
         facts = self.index.known_facts(self.target.history_end)
-        ids = self.index.parts(facts)
-        chosen = np.ones(len(facts), bool)
-        for part, one in zip(ids, wanted):
-            chosen &= True if one is None else part == one
-        found = self.rates.known(facts[chosen], self.target.target, (horizon,))
-        s, r, o = (part[chosen] for part in ids)
-        return _Found(s, r, o, found.mean[:, 0], found.probability[:, 0])
+        for begin in range(0, len(facts), ROWS):
+            some = facts[begin : begin + ROWS]
+            ids = self.index.parts(some)
+            chosen = np.ones(len(some), bool)
+            for part, one in zip(ids, wanted):
+                chosen &= True if one is None else part == one
+            if chosen.any():
+                found = self.rates.known(some[chosen], self.target.target, (horizon,))
+                s, r, o = (part[chosen] for part in ids)
+                yield FactRows(s, r, o, found.mean[:, 0], found.probability[:, 0], np.zeros(len(s), np.int64))
 
-    def _novel(self, wanted: tuple[int | None, ...], horizon: int) -> _Found:
-        """Facts of known pairs with objects that are new to them: the expected number of the pair, divided by who the
-        object would be."""
-        subject, relation, object_ = wanted
+    def _add_novel(self, best: BestFacts, wanted: Wanted, horizon: int) -> None:
+        """Add facts of known pairs with objects that are new to them."""
         pairs = self.index.known_pairs(self.target.history_end)
         s, r = np.divmod(self.index.pair.key[pairs], self.index.relations)
         chosen = np.ones(len(pairs), bool)
-        chosen &= True if subject is None else s == subject
-        chosen &= True if relation is None else r == relation
+        for part, one in zip((s, r), wanted):
+            chosen &= True if one is None else part == one
         pairs, s, r = pairs[chosen], s[chosen], r[chosen]
-        expected = self.rates.novel(pairs, self.target.target, (horizon,)).mean[:, 0]
-        best = np.argsort(-expected, kind="stable")[:MAX_PAIRS]
-        pairs, s, r, expected = pairs[best], s[best], r[best], expected[best]
-        parts = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)] * 2
-        rows: list[list[np.ndarray]] = [parts]
-        for begin in range(0, len(pairs), MAX_QUERIES):
-            chunk = slice(begin, begin + MAX_QUERIES)
-            share = self._objects(s[chunk], r[chunk])
-            mean = share * expected[chunk][:, None]
-            candidates = np.arange(self.index.entities) if object_ is None else np.array([object_])
-            mean = mean[:, candidates]
-            query, place = np.nonzero(mean > 0)
-            number = mean[query, place]
-            rows.append([s[chunk][query], r[chunk][query], candidates[place], number, -np.expm1(-number)])
-        return _Found(*(np.concatenate(column) for column in zip(*rows)))
+        found = self.rates.novel(pairs, self.target.target, (horizon,))
+        order = np.argsort(-found.mean[:, 0], kind="stable")
+        for begin in range(0, len(order), self.shares.chunk):
+            rows = order[begin : begin + self.shares.chunk]
+            if not self._add_pairs(best, s[rows], r[rows], wanted[2], rows_of(found, rows), "novel"):
+                return
 
-    def _objects(self, subject: np.ndarray, relation: np.ndarray) -> Float[np.ndarray, "query entity"]:
-        """The share of every object that is new to its pair; each row sums to 1."""
-        index, every = self.index, np.arange(self.index.entities)
-        if self.state is not None:
-            share = self.state.entity(subject, relation).astype(np.float64)
-        else:
-            key = relation[:, None] * index.entities + every
-            row = index.popular.last(index.popular.group(key), self.target.history_end)
-            share = np.where(row >= 0, index.popular.events[np.maximum(row, 0)], 0) + SMOOTHING
-        key = (subject * index.relations + relation)[:, None] * index.entities + every
-        known = index.fact.last(index.fact.group(key), self.target.history_end) >= 0
-        share = np.where(known, 0, share)
-        return share / np.maximum(share.sum(1, keepdims=True), 1e-300)
+    def _add_unseen(self, best: BestFacts, wanted: Wanted, horizon: int) -> None:
+        """Add facts of pairs that never were."""
+        factors = self.rates.unseen(self.target.target, (horizon,))
+        subjects, relations = (
+            np.arange(size) if one is None else np.array([one])
+            for one, size in zip(wanted, (self.index.entities, self.index.relations))
+        )
+        places = largest_sums(factors.subject[subjects], factors.relation[relations, 0])
+        while chunk := list(itertools.islice(places, self.shares.chunk)):
+            i, j = np.array(chunk).T
+            s, r = subjects[i], relations[j]
+            # All that the index has came before the target.
+            new = self.index.pair.group(s * self.index.relations + r) < 0
+            if not self._add_pairs(
+                best, s[new], r[new], wanted[2], expected_of_unseen(factors, s[new], r[new]), "unseen"
+            ):
+                return
 
-    def _usual(self, found: _Found, horizon: int) -> Float[np.ndarray, " row"]:
+    def _add_pairs(
+        self,
+        best: BestFacts,
+        subject: Int64[np.ndarray, " pair"],
+        relation: Int64[np.ndarray, " pair"],
+        object: int | None,
+        found: Expected,
+        kind: Kind,
+    ) -> bool:
+        """Add the facts of some pairs, the one with the largest expected number first.
+
+        **Returns:** False where not even that one could have one of the best facts, so that none after it can.
+        """
+        if len(subject) == 0:
+            return True
+        # A fact is at most as probable as it would be if it were all of its pair, and did not come in bursts.
+        if -np.expm1(-found.mean[0, 0]) < best.least:
+            return False
+        expected, objects = self.shares.rows(subject, relation), np.arange(self.index.entities)
+        if object is not None:
+            expected, objects = expected[:, [object]], np.array([object])
+        expected *= found.mean[:, :1]
+        # Those alone that the same bound lets through, a bit below it for its rounding.
+        bound = -np.log1p(-best.least) * (1 - 1e-9) if best.least < 1 else np.inf
+        row, column = np.divmod(np.flatnonzero((expected > 0) & (expected >= bound)), len(objects))
+        some, expected = rows_of(found, row), expected[row, column]
+        probability = some.of_share((expected / some.mean[:, 0])[:, None])[:, 0]
+        ids = (subject[row] * self.index.relations + relation[row]) * self.index.entities + objects[column]
+        chosen = largest(probability, ids, best.number)
+        row, column = row[chosen], column[chosen]
+        kinds = np.full(len(chosen), KINDS.index(kind))
+        rows = FactRows(subject[row], relation[row], objects[column], expected[chosen], probability[chosen], kinds)
+        best.add(rows, rows.probability)
+        return True
+
+    # --- given facts -------------------------------------------------------------------------------------------------
+
+    def probabilities(
+        self, subjects: NamesOrIds, relations: NamesOrIds, objects: NamesOrIds, *, horizon: int = 1
+    ) -> EventProbabilities:
+        """How probable given facts are within `horizon` steps, whether they came before or not; thousands a second.
+
+        **Arguments:** the three parts of every fact, by name or by id.
+
+        **Raises:** DataError for a name or id that is not known, or columns of different lengths; ConfigError as
+        `events`.
+        """
+        check_horizon(horizon)
+        s, r, o = self._ids("entity", subjects), self._ids("relation", relations), self._ids("entity", objects)
+        if not len(s) == len(r) == len(o):
+            raise DataError(f"{len(s)} subjects, {len(r)} relations and {len(o)} objects; give one of each for a fact")
+        index, target = self.index, self.target.target
+        fact = index.fact.group((s * index.relations + r) * index.entities + o)
+        pair = index.pair.group(s * index.relations + r)
+        kind = np.where(fact >= 0, 0, np.where(pair >= 0, 1, 2))
+        expected, probability = np.zeros(len(s)), np.zeros(len(s))
+        if (known := kind == 0).any():
+            groups, place = np.unique(fact[known], return_inverse=True)
+            found = self.rates.known(groups, target, (horizon,))
+            expected[known], probability[known] = found.mean[place, 0], found.probability[place, 0]
+        new = kind > 0
+        share = np.zeros(len(s))
+        share[new] = self.shares.of(s[new], r[new], o[new])
+        if (novel := kind == 1).any():
+            groups, place = np.unique(pair[novel], return_inverse=True)
+            found = rows_of(self.rates.novel(groups, target, (horizon,)), place)
+            expected[novel] = share[novel] * found.mean[:, 0]
+            probability[novel] = found.of_share(share[novel, None])[:, 0]
+        if (unseen := kind == 2).any():
+            found = expected_of_unseen(self.rates.unseen(target, (horizon,)), s[unseen], r[unseen])
+            expected[unseen] = share[unseen] * found.mean[:, 0]
+            probability[unseen] = found.of_share(share[unseen, None])[:, 0]
+        rows = FactRows(s, r, o, expected, probability, kind)
+        usual = self._usual(rows, horizon)
+        usual = np.where(usual > 0, usual, np.nan)
+        places: list[int] = kind.tolist()
+        kinds: list[Kind] = [KINDS[place] for place in places]
+        return EventProbabilities(s, r, o, kinds, probability, expected, usual, expected / usual)
+
+    def _ids(self, kind: Literal["entity", "relation"], given: NamesOrIds) -> Int64[np.ndarray, " row"]:
+        if len(given) == 0 or isinstance(given[0], str):
+            return self.names.ids(kind, map(str, given))
+        ids, number = np.asarray(given, np.int64), len(self.names.of[kind])
+        if len(wrong := ids[(ids < 0) | (ids >= number)]):
+            raise DataError(f"{kind} {wrong[0]}: ids of this model go from 0 to {number - 1:,}")
+        return ids
+
+    # --- what is said of a fact --------------------------------------------------------------------------------------
+
+    def _usual(self, rows: FactRows, horizon: int) -> Float[np.ndarray, " row"]:
         """How often each fact came so far in as many steps as the horizon has."""
         index, end = self.index, self.target.history_end
         row = index.fact.last(
-            index.fact.group((found.subject * index.relations + found.relation) * index.entities + found.object), end
+            index.fact.group((rows.subject * index.relations + rows.relation) * index.entities + rows.object), end
         )
         events = np.where(row >= 0, index.fact.events[np.maximum(row, 0)], 0)
         return events.astype(np.float64) * horizon / max(float(index.clock[end]), 1.0)
 
-    def _named(self, found: _Found, row: int) -> EventForecast:
-        s, r, o = int(found.subject[row]), int(found.relation[row]), int(found.object[row])
-        expected, usual = float(found.expected[row]), float(found.usual[row])
+    def _named(self, rows: FactRows, row: int, usual: float) -> EventForecast:
+        s, r, o = int(rows.subject[row]), int(rows.relation[row]), int(rows.object[row])
+        expected = float(rows.expected[row])
         return EventForecast(
             subject=self.names.entities[s],
             relation=self.names.relations[r],
             object=self.names.entities[o],
-            probability=float(found.probability[row]),
+            kind=KINDS[int(rows.kind[row])],
+            probability=float(rows.probability[row]),
             expected=expected,
             usual=usual or None,
             lift=expected / usual if usual else None,
@@ -242,3 +306,9 @@ class EventForecaster:
                 found.append(((first, relation) == (s, r), snapshot, past))
         found.sort(key=lambda one: (not one[0], -one[1], one[2].relation))
         return [past for _, _, past in found[:REASONS]]
+
+
+def check_horizon(horizon: int) -> None:
+    """**Raises:** ConfigError for steps that the rates were not trained for."""
+    if not 1 <= horizon <= MAX_HORIZON:
+        raise ConfigError(f"horizon = {horizon}: must be from 1 to {MAX_HORIZON} steps, for which rates are trained")

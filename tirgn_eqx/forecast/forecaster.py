@@ -21,7 +21,13 @@ from tirgn_eqx.forecast.facts import Fact, probable_facts
 from tirgn_eqx.forecast.history import check_vocabulary, load_history
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.queries import PARTS
-from tirgn_eqx.forecast.states import MAX_QUERIES, EvidenceExplanation, HistoryExplanation, state_at
+from tirgn_eqx.forecast.states import (
+    MAX_QUERIES,
+    EvidenceExplanation,
+    HistoryExplanation,
+    state_at,
+    with_temperature,
+)
 from tirgn_eqx.models import Model
 
 # (subject, relation, object) by name, with None for the part that is predicted.
@@ -145,7 +151,7 @@ class Forecaster:
         chunks = [slice(begin, begin + MAX_QUERIES) for begin in range(0, len(first), MAX_QUERIES)]
         parts = [probabilities(first[chunk], second[chunk]) for chunk in chunks]
         found = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-        return _with_temperature(found, self.temperature.get(kind, 1.0))
+        return with_temperature(found, self.temperature.get(kind, 1.0))
 
     # --- forecasts by name ---------------------------------------------------------------------------------------
 
@@ -176,7 +182,7 @@ class Forecaster:
         """The most probable objects of (subject, relation, ?) by id, each explained; a relation from `num_relations` on
         is inverse and predicts the subject."""
         probability, explain = self.state.explained(subject, relation)
-        best, value = _best(_with_temperature(probability[None], self.temperature.get("entity", 1.0)), top)
+        best, value = _best(with_temperature(probability[None], self.temperature.get("entity", 1.0)), top)
         places: list[int] = best[0].tolist()
         candidates = [
             Candidate(name=self.names.entities[o], probability=p, explanation=explain(o))
@@ -260,19 +266,6 @@ class Forecaster:
         """The most probable facts at the target time, over all queries, most probable first; see `probable_facts`."""
         cutoff = self.index.cutoff(self.target.target, self.target.history_end)
         return probable_facts(self.graph, cutoff, self.names, self.objects, number)
-
-
-def _with_temperature(
-    probability: Float[np.ndarray, "query candidate"], temperature: float
-) -> Float[np.ndarray, "query candidate"]:
-    """p^(1 / temperature), normalised in every row."""
-    if temperature == 1.0 or probability.size == 0:
-        return probability
-    # A probability may have underflowed to 0 in f32; the floor keeps its logarithm finite.
-    log_p = np.log(np.maximum(probability.astype(np.float64), 1e-300)) / temperature
-    # Without the maximum, a low temperature would let all of a row underflow.
-    found = np.exp(log_p - log_p.max(1, keepdims=True))
-    return found / found.sum(1, keepdims=True)
 
 
 def _best(probability: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:

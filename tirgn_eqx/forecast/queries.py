@@ -1,4 +1,4 @@
-"""Files of queries: CSV, as spreadsheets write it, and parquet."""
+"""Files of queries, and of facts whose probability is asked for: CSV, as spreadsheets write it, and parquet."""
 
 import csv
 import functools
@@ -25,13 +25,14 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def read_queries(path: Path) -> "pl.DataFrame":
-    """Read a CSV or parquet file of queries.
+    """Read a CSV or parquet file of queries, or of whole facts.
 
     A CSV file is UTF-8, with or without a byte order mark, or UTF-16 with one. Its lines may end in any way, and cells
     may be quoted. Commas, semicolons, tabs or bars separate cells, whichever separates the names of the columns in the
     first line. Further columns and empty lines are ignored.
 
-    **Returns:** three text columns, in every row null in the part that is predicted.
+    **Returns:** three text columns, in every row null in the part that is predicted; without any null where every row
+    names a whole fact.
 
     **Raises:** DataError for any other file, with the row (counted from 1, below the names of the columns).
     """
@@ -64,13 +65,20 @@ def read_queries(path: Path) -> "pl.DataFrame":
     if table.height == 0:
         raise DataError(f"{path}: no queries in the file; give one in every row")
     empty = table.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32))).to_series()
-    bad = (empty != 1).arg_true()
+    # The first row says which of the two the file holds.
+    expected = min(int(empty[0]), 1)
+    bad = (empty != expected).arg_true()
     if len(bad):
-        raise DataError(
-            f"{path}: row {bad[0] + 1} has {empty[int(bad[0])]} empty cells, expected one, the part to predict; "
-            f"{len(bad)} rows are like that"
-        )
+        found, wanted = int(empty[int(bad[0])]), "expected one, the part to predict"
+        if expected == 0 or found == 0:
+            wanted = f"and row 1 has {expected}; queries, which leave one cell empty, and whole facts go in two files"
+        raise DataError(f"{path}: row {bad[0] + 1} has {found} empty cells, {wanted}; {len(bad)} rows are like that")
     return table
+
+
+def asks_for_facts(table: "pl.DataFrame") -> bool:
+    """Whether the rows of a file of queries are whole facts, so that nothing but their probability is open."""
+    return sum(table.null_count().row(0)) == 0
 
 
 def check_names(path: Path, table: "pl.DataFrame", names: Names) -> None:

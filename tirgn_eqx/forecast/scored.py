@@ -29,9 +29,8 @@ def score_queries(forecaster: Forecaster, queries: Sequence[Query]) -> Iterator[
 
 
 def check_entity_queries(path: Path, queries: Sequence[Query]) -> None:
-    """**Raises:** DataError for a query that asks for a relation, whose candidates are no entities."""
-    for number, (_, relation, _) in enumerate(queries, start=1):
-        if relation is None:
-            raise DataError(
-                f"{path}: row {number} asks for a relation; scores are of all entities, leave subject or object empty"
-            )
+    """**Raises:** DataError for a query that leaves neither subject nor object open, whose candidates are entities."""
+    for number, (subject, relation, object_) in enumerate(queries, start=1):
+        if (subject is None) == (object_ is None):
+            asks = "asks for a relation" if relation is None else "names a whole fact"
+            raise DataError(f"{path}: row {number} {asks}; scores are of all entities, leave subject or object empty")

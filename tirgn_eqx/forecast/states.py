@@ -254,3 +254,16 @@ def state_at(
     if isinstance(model, RecurrentGraphModel):
         return RecurrentState(model, target, index, history_len, history_window)
     return EvidenceState(model, target, index, history_len)
+
+
+def with_temperature(
+    probability: Float[np.ndarray, "query candidate"], temperature: float
+) -> Float[np.ndarray, "query candidate"]:
+    """p^(1 / temperature), normalised in every row."""
+    if temperature == 1.0 or probability.size == 0:
+        return probability
+    # A probability may have underflowed to 0 in f32; the floor keeps its logarithm finite.
+    log_p = np.log(np.maximum(probability.astype(np.float64), 1e-300)) / temperature
+    # Without the maximum, a low temperature would let all of a row underflow.
+    found = np.exp(log_p - log_p.max(1, keepdims=True))
+    return found / found.sum(1, keepdims=True)

@@ -1,14 +1,14 @@
 r"""Event rates: how often every fact is expected within a horizon, and how likely it is to occur at all.
 
-The expected number of what has the features x and the relation r, within the h snapshots from the target on, is
+The expected number of what has the features x and the relation r, within the h steps from the target on, is
 
-    mu(h) = sum over snapshots j < h  of  [sum_m c_m(x, r) 2^(-lag_j / half-life_m)] exp(w_r . phase_j)
+    mu(h) = sum over steps j < h  of  [sum_m c_m(x, r) 2^(-lag_j / half-life_m)] exp(w_r . phase_j)
 
-with c_m > 0 from a small network, so it grows with h. lag_j is the time from the target to snapshot j, and phase_j its
-place in the periods of the data, such as a week. Facts are known, novel or unseen, see `data.index.activity`. Known
-facts have a rate each. So has, as a whole, what a known pair (s, r) does to objects that are new to it; p(o | s, r) of
-a model that ranks divides it among the objects. The rate of an unseen pair is a product of what its subject and its
-relation are, so that the total over all of them is known without listing any.
+with c_m > 0 from a small network, so it grows with h. lag_j is the time from the end of what is known to step j, and
+phase_j its place in the periods of the data, such as a week. Facts are known, novel or unseen, see
+`data.index.activity`. Known facts have a rate each. So has, as a whole, what a known pair (s, r) does to objects that
+are new to it; p(o | s, r) of a model that ranks divides it among the objects. The rate of an unseen pair is a product
+of what its subject and its relation are, so that the total over all of them is known without listing any.
 
 The number of a fact varies more than a Poisson number does: what is busy stays busy. With a gamma factor of mean 1 and
 shape k on its rate, the same for the whole horizon, it is negative binomial, and occurs with probability
@@ -22,16 +22,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from tirgn_eqx.config import EventTrainingConfig
 from tirgn_eqx.data.index.activity import FACT_FEATURES, PAIR_FEATURES, RELATION_FEATURES, SUBJECT_FEATURES
-from tirgn_eqx.nn.segments import take_rows
+from tirgn_eqx.nn.segments import segment_sum, take_rows
 from tirgn_eqx.types import ActivityRows, EventBatch, Horizons
 
 HALF_LIVES = (float("inf"), 32.0, 8.0, 2.0)  # of what is added to a rate by what happened lately, in steps
 MAX_LOG_RATE = 12.0
-LOG_SHAPE_LIMIT = 6.0  # e^6: as good as Poisson
+LEAST_LOG_SHAPE, LOG_SHAPE_LIMIT = -6.0, 6.0  # e^6: as good as Poisson
 
 
 class ExpectedCounts(NamedTuple):
@@ -41,11 +42,6 @@ class ExpectedCounts(NamedTuple):
     log_mean: Float[Array, "row horizon"]
     log_shape: Float[Array, " row"]
 
-    def probability(self) -> Float[Array, "row horizon"]:
-        """That each occurs at least once."""
-        shape = jnp.exp(self.log_shape)[:, None]
-        return -jnp.expm1(-shape * jnp.log1p(jnp.exp(self.log_mean) / shape))
-
     def log_likelihood(self, count: Float[Array, "row horizon"]) -> Float[Array, "row horizon"]:
         """log of the probability of the counts, but for a constant of the data, log n!."""
         log_shape = self.log_shape[:, None]
@@ -53,6 +49,13 @@ class ExpectedCounts(NamedTuple):
         more = jnp.log1p(ratio)
         ways = _log_gamma(count + shape) - _log_gamma(shape)
         return ways + count * (self.log_mean - log_shape - more) - shape * more
+
+
+def at_least_once(
+    mean: Float[np.ndarray, "row horizon"], shape: Float[np.ndarray, "row 1"]
+) -> Float[np.ndarray, "row horizon"]:
+    """The probability that a negative binomial number with this mean, and shape of its gamma factor, is not 0."""
+    return -np.expm1(-shape * np.log1p(mean / shape))
 
 
 def _log_gamma(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -95,7 +98,7 @@ class RateNetwork(eqx.Module):
         hidden = jax.nn.gelu(rows.features @ self.inner + of_relation(self.inner_bias))
         hidden = hidden + jax.nn.gelu(hidden @ self.middle + self.middle_bias)
         out = hidden @ self.outer + self.level + of_relation(self.relation_level)
-        return jnp.minimum(out[:, :-1], MAX_LOG_RATE), jnp.clip(out[:, -1], -LOG_SHAPE_LIMIT, LOG_SHAPE_LIMIT)
+        return jnp.minimum(out[:, :-1], MAX_LOG_RATE), jnp.clip(out[:, -1], LEAST_LOG_SHAPE, LOG_SHAPE_LIMIT)
 
 
 class FactorNetwork(eqx.Module):
@@ -176,34 +179,27 @@ class EventRates(eqx.Module):
         # The part that does not fade is the only one: nothing happened lately that could.
         return self.unseen_subject(subject_features), relation[:, None] + jnp.log(self._weights(horizons)[:, 0])
 
-    def log_likelihood(self, batch: EventBatch) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """(log likelihood of all that happened within the horizons of a batch, the number of events), each summed over
-        the horizons that count."""
-        horizons = batch.horizons
+    def log_likelihood(self, batch: EventBatch) -> Float[Array, ""]:
+        """Of all that happened within the horizons of a batch, summed over those that count."""
+        horizons, unseen, pairs = batch.horizons, batch.unseen, batch.pairs
         weights = self._weights(horizons)
         total = jnp.zeros(len(horizons.last))
-        events = jnp.zeros(len(horizons.last))
         for network, rows in ((self.known, batch.known), (self.novel, batch.novel)):
             found = self._counts(network, rows, weights).log_likelihood(rows.count)
             total = total + jnp.sum(rows.weight[:, None] * found, 0)
-            events = events + jnp.sum(rows.weight[:, None] * rows.count, 0)
         subject, relation = self.unseen_factors(batch.subject_features, batch.relation_features, horizons)
-        unseen = batch.unseen
-
-        def log_mean(subjects: Int[Array, " row"], relations: Int[Array, " row"]) -> Float[Array, "row horizon"]:
-            return take_rows(subject, subjects, padded=False)[:, None] + take_rows(relation, relations, padded=False)
-
-        everything = jnp.sum(jnp.exp(subject)) * jnp.sum(jnp.exp(relation), 0)
-        # The pairs that are known already have rates of their own; the rows of `novel` stand for all of them.
-        seen = jnp.exp(log_mean(batch.novel.subject, batch.novel.relation))
-        seen = jnp.sum(batch.novel.weight[:, None] * seen, 0)
-        happened = unseen.weight[:, None] * unseen.count
-        total = total + jnp.sum(happened * log_mean(unseen.subject, unseen.relation), 0) - (everything - seen)
-        events = events + jnp.sum(happened, 0)
-        return jnp.sum(total * horizons.counted), jnp.sum(events * horizons.counted)
+        log_mean = take_rows(subject, unseen.subject, padded=False)[:, None]
+        log_mean = log_mean + take_rows(relation, unseen.relation, padded=False)
+        total = total + jnp.sum(unseen.weight[:, None] * unseen.count * log_mean, 0)
+        # All subjects of a relation but those that had it already, whose pairs have rates of their own.
+        factor = jnp.exp(subject)
+        seen = segment_sum(
+            pairs.known * take_rows(factor, pairs.subject, padded=False), pairs.relation, self.num_relations
+        )
+        total = total - jnp.sum(jnp.maximum(jnp.sum(factor) - seen, 0)[:, None] * jnp.exp(relation), 0)
+        return jnp.sum(total * batch.counted)
 
 
 def event_loss(model: EventRates, batch: EventBatch) -> Float[Array, ""]:
     """Minus the log likelihood of a batch, in nats for each event."""
-    found, events = model.log_likelihood(batch)
-    return -found / jnp.maximum(events, 1)
+    return -model.log_likelihood(batch) / jnp.maximum(batch.events, 1)

@@ -59,11 +59,18 @@ class DatasetSummary(_Document):
     left_out: dict[str, Count] = {}
 
 
-class BestMetrics(_Document):
-    """The epoch that a checkpoint was written after, and its validation metrics."""
+class BestEpoch(_Document):
+    """The epoch that a checkpoint was written after."""
 
     epoch: Count | None = None
+
+
+class BestMetrics(BestEpoch):
+    """The epoch and its validation metrics; `events`: where they are of the base of an event model, the epoch of the
+    rates, whose training the logs beside it are of."""
+
     validation: Annotated[RankMetrics, _EMPTY_FOR_NULL] = RankMetrics()
+    events: BestEpoch | None = None
 
 
 class CheckpointSummary(_Document):
@@ -153,6 +160,35 @@ class EvaluationDocument(_EvaluatedModel):
     calibration: CalibrationMetrics | None = None
     strata: tuple[StratumDocument, ...] = ()
     snapshots: tuple[SnapshotMetrics, ...] = ()
+
+
+class TestedBin(_Document):
+    """Facts with a probability between `low` and `high`: how many, its mean, and the share that occurred."""
+
+    low: Fraction
+    high: Fraction
+    facts: Annotated[Count, Field(gt=0)]
+    probability: Fraction
+    occurred: Fraction
+
+
+class TestedHorizon(_Document):
+    """How good forecasts of events over `horizon` steps were, at so many `snapshots` of a split: the skill of their
+    Brier score against the best simple rule with its 95 % interval, and the expected calibration error."""
+
+    horizon: Annotated[Count, Field(gt=0)]
+    snapshots: Count
+    best_baseline: str
+    skill: Number
+    skill_interval: tuple[Number, Number] | None = None
+    ece: Number
+    reliability: tuple[TestedBin, ...] = ()
+
+
+class EventTestSummary(_Document):
+    """What a checkpoint says of its forecasts of events on test."""
+
+    horizons: tuple[TestedHorizon, ...]
 
 
 class ComparedModel(_EvaluatedModel):

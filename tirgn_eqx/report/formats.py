@@ -28,6 +28,12 @@ def safe_note(value: object) -> Markup:
     return safe_text(value, MAX_NOTE_LENGTH)
 
 
+def break_words(value: object) -> Markup:
+    """`safe_text` of a name, which a browser may break after the underscores in place of the spaces of others."""
+    # What begins with & in escaped text is a character reference, none of which holds an underscore.
+    return safe_text(value).replace("_", Markup("_<wbr>"))
+
+
 def format_number(value: object) -> str:
     """Counts with separators, other numbers with four decimals, or with four digits where they are small."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
@@ -47,6 +53,31 @@ def format_number(value: object) -> str:
 def format_percent(value: float | int | None) -> str:
     """A fraction in percent, without the sign."""
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
+
+
+def format_chance(probability: float) -> str:
+    """A probability in natural frequencies, such as `about 3 in 10`, which are understood better than percentages."""
+    if not math.isfinite(probability):
+        return MISSING
+    if probability >= 0.995:
+        return "more than 99 in 100"
+    if probability > 0.905:
+        return f"about {100 * probability:.0f} in 100"
+    if probability >= 0.28:
+        return f"about {10 * probability:.0f} in 10"
+    if probability < 0.0001:
+        return "less than 1 in 10,000"
+    return f"about 1 in {float(f'{1 / probability:.2g}'):,.0f}"
+
+
+def format_times(events: int) -> str:
+    """A number of events in words."""
+    return {0: "never", 1: "once", 2: "twice"}.get(events, f"{events:,} times")
+
+
+def format_steps(number: int, step: str) -> str:
+    """So many steps of a clock, such as `7 days`."""
+    return f"{number:,} {step}{'s' * (number != 1)}"
 
 
 def format_rank(rank: float) -> str:
@@ -70,10 +101,13 @@ def format_elapsed(seconds: float | int | None) -> str:
 
 
 FILTERS = {
+    "breakable": break_words,
+    "chance": format_chance,
     "duration": format_elapsed,
     "minute": format_minute,
     "note": safe_note,
     "number": format_number,
     "percent": format_percent,
     "rank": format_rank,
+    "times": format_times,
 }

@@ -17,6 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 44
 STYLES = 6  # of lines, told apart by colour, dashes and markers
 MAX_POINTS = 400  # of a line
 _NAME_WIDTH, _MAX_NAME, _ROW_HEIGHT = 176, 23, 22  # of `intervals`
+_LETTER = 7.5  # width of a digit, at most
 Value = int | float
 Point = tuple[Value, Value | None]
 
@@ -133,10 +134,13 @@ class _Axes:
             parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{format_tick(value)}</text>')
         for value in choose_ticks(self.x_low, self.x_high):
             if not whole or value == round(value):
-                x = self.x(value)
+                x, label = self.x(value), format_x(value)
                 parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
-                parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">')
-                parts.append(f"{_escape(format_x(value))}</text>")
+                # A date below the last tick would stick out of the picture.
+                cut = x + len(label) * _LETTER / 2 > WIDTH
+                place = f'x="{WIDTH}" y="{bottom + 17}" text-anchor="end"'
+                place = place if cut else f'x="{x:.1f}" y="{bottom + 17}" text-anchor="middle"'
+                parts.append(f"<text {place}>{_escape(label)}</text>")
         parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
         parts.append(_title((LEFT + right) // 2, HEIGHT - 6, x_title))
         middle = (TOP + bottom) // 2

@@ -60,7 +60,8 @@ class TrainingRun:
     @property
     def best_epoch(self) -> int | None:
         """The epoch that the checkpoint was written after."""
-        return self.metadata.metrics.epoch
+        metrics = self.metadata.metrics
+        return (metrics.events or metrics).epoch
 
     @property
     def epochs(self) -> int:

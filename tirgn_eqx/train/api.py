@@ -6,6 +6,7 @@ from pathlib import Path
 from beartype import beartype
 
 from tirgn_eqx.config import EventTrainingConfig, MixtureTrainingConfig, ModelTrainingConfig, TrainingConfig
+from tirgn_eqx.config.event_options import check_event_options
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.errors import ConfigError, DataWarning
@@ -58,7 +59,7 @@ def train_tirgn(
     - `run_name`: the name in the logs.
     - `resume`: continue the training in `model_dir`, which then ends as it would have without the interruption (ids in
       another order are matched by name); `force`: also with other data or settings, as far as the arrays fit.
-    - `stop`: called after every step; True saves the state and ends the training.
+    - `stop`: called after every step; True saves the state and ends the training (that of an event model keeps none).
     - `structure`, `evidence`: of a mixture, checkpoints to use instead of training these parts.
     - `base`: of an event model, the checkpoint of a model that ranks, which becomes part of it.
     - `start`: a model of the same vocabulary whose weights it begins with (the gate of a mixture is fitted anew).
@@ -80,15 +81,12 @@ def train_tirgn(
     """
     sizes = {"embedding_dim": embedding_dim, "num_layers": num_layers}
     config = config.replace(**{name: size for name, size in sizes.items() if size is not None})
+    others = {"--mesh": mesh, "--resume": resume, "--force": force, "--refit": refit, "start": start is not None}
+    check_event_options(config, model_dir, base, others | {"--structure": structure, "--evidence": evidence})
     graph = _load(data_path, max_events, num_days)
     options = RunOptions(Path(model_dir), on_record or ignore, run_name, resume, force, stop or never, start)
     if isinstance(config, EventTrainingConfig):
-        for option, given in (("--mesh", mesh), ("--resume", resume), ("--refit", refit), ("start", start)):
-            if given:
-                raise ConfigError(f"{option}: not for the event model, which trains on one device within minutes")
         return train_events(graph, config, options, base=base)
-    if base is not None:
-        raise ConfigError(f"--events {base}: adds the event model to it; leave out the settings of {config.family}")
     assert isinstance(config, MixtureTrainingConfig | ModelTrainingConfig)
     if mesh is not None and not (isinstance(config, ModelTrainingConfig) and training_family(config).on_mesh):
         raise ConfigError("--mesh: evidence is trained on one device; leave out --mesh, or --history evidence")

@@ -18,7 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from tirgn_eqx.checkpoint.files import checkpoint_path, replace_checkpoint
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
-from tirgn_eqx.checkpoint.models import load_model, save_calibration
+from tirgn_eqx.checkpoint.models import load_any_model, load_model, save_calibration
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.checkpoint.training_state import align_with_state
 from tirgn_eqx.config import TrainingConfig
@@ -32,7 +32,7 @@ from tirgn_eqx.evaluate.bootstrap import bootstrap_interval
 from tirgn_eqx.evaluate.calibrate import Calibration, fit_temperature
 from tirgn_eqx.evaluate.compare import Comparison, EvaluatedModel, compare
 from tirgn_eqx.evaluate.protocol import make_evaluator
-from tirgn_eqx.models import Model, build_model
+from tirgn_eqx.models import AnyModel, EventModel, Model, build_model
 from tirgn_eqx.train.api import train_tirgn
 from tirgn_eqx.train.events import OnRecord, StageRecord, Stop, TrainingResult, ignore, never
 from tirgn_eqx.train.staged import remove_states
@@ -45,14 +45,14 @@ PARTS = (".", "evidence", "structure")  # folders below `model_dir` that a train
 
 @dataclass(frozen=True)
 class Predecessor:
-    """A checkpoint that is to be retrained.
+    """A checkpoint that is to be retrained: of a model that ranks, or of event rates, see `retrain_events`.
 
     **Arguments:** `path`, `sha256`: of its file; `entities`, `relations`: its names.
     """
 
     path: Path
     sha256: str
-    model: Model
+    model: AnyModel
     config: TrainingConfig
     metadata: CheckpointMetadata
     entities: list[str]
@@ -62,14 +62,14 @@ class Predecessor:
 def read_predecessor(path: str | Path) -> Predecessor:
     """The checkpoint at `path`, if it can be retrained.
 
-    **Raises:** CheckpointError for a file that is no checkpoint; DataError for one without names, which new data are
-    matched by, or with a static graph, whose words have none.
+    **Raises:** CheckpointError for a file that is no checkpoint; ConfigError for an event model beside one that ranks;
+    DataError for one without names, which new data are matched by, or with a static graph, whose words have none.
     """
-    model, config, metadata = load_model(path)
-    if metadata.model_type != config.model_type:
+    model, config, metadata = load_any_model(path)
+    if isinstance(model, EventModel) and model.base is not None:
         raise ConfigError(
-            f"{path}: holds an event model, which is not retrained; retrain the checkpoint that it was added to, and "
-            "add it again with `tirgn train --events`"
+            f"{path}: holds an event model beside one that ranks, which are not retrained together; retrain the "
+            "checkpoint that it was added to, and add it again with `tirgn train --events`"
         )
     file = checkpoint_path(path)
     names: list[list[str]] = []
@@ -193,21 +193,16 @@ def retrain(
     meantime.
     """
     model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
-    _check(old, graph, config, model_dir, max_regression)
-    mapping = _count_names(old, graph, keep_gone)
-    _warn_of_same_facts(old, graph, mapping)
+    assert not isinstance(old.model, EventModel)
+    check(old, graph, config, model_dir, max_regression)
+    mapping = count_names(old, graph, keep_gone)
+    warn_of_same_facts(old, graph, mapping)
     graph = apply_clock(graph, old.metadata, learning=True)
     if keep_gone:
         graph = add_names(graph, old.entities, old.relations)
     # The state that is resumed has its own order of ids, possibly another one than `graph` was read in.
     graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
-    assert graph.entity_names is not None and graph.relation_names is not None
-    names = NameMap(
-        find_names(graph.entity_names, old.entities),
-        find_names(graph.relation_names, old.relations),
-        len(old.entities),
-        len(old.relations),
-    )
+    names = map_names(old, graph)
     key = jr.split(jr.key(config.seed))[0]  # the key that a training initialises its model with
     report: RetrainingResult = {
         "status": "interrupted",
@@ -253,9 +248,11 @@ def retrain(
         return report
 
 
-def _check(
+def check(
     old: Predecessor, graph: TemporalGraph, config: TrainingConfig, model_dir: Path, max_regression: float
 ) -> None:
+    """**Raises:** ConfigError for settings of another model, or a folder that holds `old`; DataError for data without
+    names."""
     if config.model_type != old.config.model_type:
         raise ConfigError(
             f"{old.path}: holds {old.config.model_type}, and the settings ask for {config.model_type}; leave model and "
@@ -271,7 +268,7 @@ def _check(
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
 
 
-def _count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> NameMapping:
+def count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> NameMapping:
     """How the names of `graph` are those of `old`. **Raises:** DataError when they have none of a kind in common."""
 
     def count(kind: str, names: Sequence[str], known: list[str]) -> NameCounts:
@@ -290,7 +287,18 @@ def _count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> Nam
     }
 
 
-def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapping) -> None:
+def map_names(old: Predecessor, graph: TemporalGraph) -> NameMap:
+    """The id in `old` of every name of `graph`, which has names."""
+    assert graph.entity_names is not None and graph.relation_names is not None
+    return NameMap(
+        find_names(graph.entity_names, old.entities),
+        find_names(graph.relation_names, old.relations),
+        len(old.entities),
+        len(old.relations),
+    )
+
+
+def warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapping) -> None:
     """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
     if mapping["entities"]["new"] or mapping["relations"]["new"] or old.metadata.data is None:
         return

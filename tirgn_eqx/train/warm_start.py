@@ -1,7 +1,7 @@
 """Warm starts: a model that begins with the weights of another one, whose vocabulary is matched by name.
 
 The annotation of an array says whether its first axis is the vocabulary (`tirgn_eqx.types` lists the names of axes):
-`entity` has a row for every entity, `rel2` a row for every relation and then one for every inverse.
+`entity` has a row for every entity, `rel` one for every relation, `rel2` these and then one for every inverse.
 """
 # JAX and Equinox annotate their functions in part, and to a type checker jaxtyping's PyTree is unknown.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -37,9 +37,11 @@ class NameMap:
     old_relations: int
 
     def rows(self, axis: str) -> tuple[Int64[np.ndarray, " row"], int]:
-        """(by new row the old one or -1, number of old rows) for the axis `entity` or `rel2`."""
+        """(by new row the old one or -1, number of old rows) for the axis `entity`, `rel` or `rel2`."""
         if axis == "entity":
             return self.entity, self.old_entities
+        if axis == "rel":
+            return self.relation, self.old_relations
         # The inverse of r is r + R, with R of its own vocabulary; an inverse is new where its relation is.
         inverse = np.where(self.relation < 0, -1, self.relation + self.old_relations)
         return np.concatenate([self.relation, inverse]), 2 * self.old_relations
@@ -83,7 +85,7 @@ def warm_start(fresh: T, old: object, names: NameMap | None = None) -> T:
     leaves: list[Array] = []
     for name, (axis, leaf) in ours.items():
         value, rows = np.asarray(theirs[name][1]), None
-        if names is not None and axis in ("entity", "rel2"):
+        if names is not None and axis in ("entity", "rel", "rel2"):
             place, number = names.rows(axis)
             # An array that is annotated with relations may have one row that all share.
             rows = place if leaf.shape[0] == len(place) and len(value) == number else None

@@ -6,7 +6,6 @@ blocks nobody. What it left of an unfinished line is cut off before the next one
 
 import contextlib
 import logging
-import os
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.storage.json_lines import truncate_partial_line
 from tirgn_eqx.storage.locks import NO_LOCKS, exclusive_lock, native_lock
 from tirgn_eqx.storage.untrusted import check_regular, parse_json, told
 
@@ -112,22 +112,6 @@ def locks_work(path: Path) -> bool:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def truncate_partial_line(path: Path) -> None:
-    """Cut off what a process that died while writing left of a line."""
-    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-        # From the end backwards in blocks, because the journal may be long and the rest of a line is short.
-        end = keep = file.seek(0, os.SEEK_END)
-        while keep > 0:
-            begin = max(0, keep - 4096)
-            file.seek(begin)
-            found = file.read(keep - begin).rfind(b"\n")
-            keep = begin + found + 1
-            if found >= 0:
-                break
-        if keep < end:
-            file.truncate(keep)
 
 
 def _hidden(path: Path, suffix: str) -> Path:

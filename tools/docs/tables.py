@@ -15,6 +15,7 @@ from benchmarks.common import Document
 from tirgn_eqx.config import RECIPES
 from tirgn_eqx.evaluate.strata import RECURRENCE
 from tools.docs import tables_readme
+from tools.docs.tables_events import EVENTS, events, main_records, possible
 from tools.docs.tables_readme import rows_table
 from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
 
@@ -318,6 +319,8 @@ def page() -> str:
     parts += ["## Multi-step\n", MULTI_STEP, multi_step(records)]
     parts += ["## As one would use it\n", PRACTICE, practice(records)]
     parts += ["## Forecasts by name\n", FORECASTS, forecasts(records)]
+    if main_records(records):
+        parts += ["## Probabilities of events\n", EVENTS, events(records), possible(records)]
     parts += ["## At size\n", AT_SIZE, at_size(records)]
     parts += ["## Several devices\n", MESH, meshes(records)] if meshes(records).count("\n") > 2 else []
     parts += ["## Unattended\n", UNATTENDED, unattended(records)]

@@ -3,8 +3,8 @@
 from benchmarks.common import Document
 from tools.docs.tables_readme import rows_table
 
-UNATTENDED = """What `tools/chaos/kill.py`, `tools/fuzz` and `tools/chaos/soak.py` found; their first lines say
-how each of them searches.
+UNATTENDED = """What `tools/chaos/kill.py`, `tools/chaos/journal.py`, `tools/fuzz` and `tools/chaos/soak.py` found;
+their first lines say how each of them searches.
 """
 MESH = """Read from the training step that is compiled for a graph of 1.2 million entities (`benchmarks/mesh.py`): the
 peak of memory of one device, and what it sends to others in a step. Nothing here was timed.
@@ -22,6 +22,13 @@ def unattended(records: list[Document]) -> str:
                 f"- **{result['kills']} kills of trainings** ({', '.join(sorted(result['forms']))}; {where}): "
                 f"after {result['ended_identical']} the end was bit for bit that of an undisturbed one; "
                 f"{result['unreadable']} unreadable files.\n"
+            )
+        elif kind == "journal":
+            where = ", ".join(f"{place} {number}" for place, number in sorted(result["where"].items()))
+            parts.append(
+                f"- **{result['kills']} kills of writers of a journal of forecasts** ({where}; a line cut off "
+                f"{result['left_a_line_cut_off']}): {result['forecasts']:,} forecasts, "
+                f"{len(result['faults'])} lost, doubled or broken.\n"
             )
         elif kind == "soak":
             kills = ", ".join(f"{name} {number}" for name, number in sorted(result["kills"].items()))

@@ -258,7 +258,8 @@ def _scores() -> list[Files]:
     files: list[Files] = []
     for form in forms:
         columns = {name: np.asarray(values) for name, values in (queries | form).items()}
-        files.append({"scores.npz": _buffered(lambda file, columns=columns: np.savez(file, **columns))})
+        packed = _buffered(lambda file, c=columns: np.savez(file, **c))  # pyright: ignore[reportArgumentType]
+        files.append({"scores.npz": packed})
         named = pl.DataFrame({"subject": ["A", "C", None, None], "relation": "r", "object": [None, None, "B", "A"]})
         frame = named.with_columns(pl.Series(name, columns[name]) for name in columns if name not in named.columns)
         frame = frame.with_columns(time=pl.lit("1970-01-03"))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import facts_of, make_graph, random_graph, with_facts
+from tirgn_eqx.data.batches.event_rows import make_horizons
 from tirgn_eqx.data.index import activity
 from tirgn_eqx.data.index.activity import ActivityIndex, find_periods, phases
 
@@ -31,7 +32,8 @@ def test_what_happened_is_counted_by_what_was_known(graph):
         known_facts = zip(*(column.tolist() for column in index.parts(index.known_facts(begin))))
         assert sorted(known_facts) == sorted(set(before))
         assert len(index.known_pairs(begin)) == len(pairs)
-        assert index.num_new_facts(begin, end) == len(set(after) - set(before))
+        new = zip(*(column.tolist() for column in index.parts(index.new_facts(begin, end))))
+        assert sorted(new) == sorted(set(after) - set(before))
 
 
 def test_features_of_a_fact_are_its_ages_and_counts():
@@ -80,6 +82,32 @@ def test_periods_are_found_where_there_are_any(period, found):
     counts = rng.poisson(40 * np.exp(0.5 * wave)) + 1
     rows = [(0, 0, 1, day) for day, count in enumerate(counts.tolist()) for _ in range(count)]
     assert find_periods(make_graph(rows, num_entities=2, num_relations=1)) == found
+
+
+def test_noise_has_no_period_and_few_weeks_have_theirs():
+    """Four waves explain a tenth of the variance of forty days of noise, so that a share alone says nothing."""
+    rng = np.random.default_rng(0)
+
+    def periods(counts):
+        rows = [(0, 0, 1, day) for day, count in enumerate(counts.tolist()) for _ in range(count)]
+        return find_periods(make_graph(rows, num_entities=2, num_relations=1))
+
+    noise = [periods(rng.poisson(40, days) + 1) for days in (30, 40, 60, 80) for _ in range(25)]
+    assert noise.count(()) >= 99
+    week = 40 * np.exp(0.5 * np.sin(2 * np.pi * np.arange(40) / 7))
+    assert periods(rng.poisson(week) + 1) == (7.0,)
+
+
+def test_a_place_in_a_period_does_not_depend_on_where_the_history_begins(graph):
+    """The first three snapshots left out, and all ids kept, a time has the same phase, and ages stay as they were."""
+    rows = facts_of(graph)
+    late = with_facts(graph, rows[rows[:, 3] >= 3]).relabel(clock_origin=0)
+    assert late.time_index[0] == 3
+    whole, cut = (
+        make_horizons(ActivityIndex(one), target, (1, 4), (7.0,), target) for one, target in ((graph, 8), (late, 5))
+    )
+    assert np.array_equal(whole.phase, cut.phase) and np.array_equal(whole.lag, cut.lag)
+    assert not np.allclose(whole.phase[0], phases(np.zeros(1), (7.0,))[0])
 
 
 def test_phases_are_waves_of_the_period_and_of_its_half():

@@ -240,3 +240,19 @@ def test_impossible_worlds(options, message):
 def test_unknown_split(small):
     with pytest.raises(DataError, match="split 'tset' does not exist"):
         small.best_mrr("tset")
+
+
+def test_probabilities_of_days_are_those_of_their_rates():
+    """Of every fact with s != o, from the rates of each day as queries see them."""
+    world = simulate(num_entities=12, num_relations=4, num_days=40, facts_per_day=20)
+    s, r, o = (ids.ravel() for ids in np.meshgrid(np.arange(12), np.arange(4), np.arange(12), indexing="ij"))
+    s, r, o = s[s != o], r[s != o], o[s != o]
+    snapshot, horizon = 20, 5
+    total = sum(world.rates(day, s, r)[np.arange(len(s)), o] for day in range(snapshot, snapshot + horizon))
+    found = world.probability(snapshot, horizon, s, r, o)
+    assert found == pytest.approx(1 - np.exp(-total))
+    assert found.min() > 0 and found.max() > 0.5
+    # As many facts come as they say, over all days.
+    days = range(world.graph.num_snapshots)
+    expected = sum(world.probability(day, 1, s, r, o).sum() for day in days)
+    assert world.graph.num_facts == pytest.approx(expected, rel=0.1)

@@ -13,12 +13,13 @@ from tirgn_eqx.data.index.activity import (
     Happened,
     phases,
 )
-from tirgn_eqx.types import ActivityRows, EventBatch, Horizons
+from tirgn_eqx.data.index.evidence import Cutoff
+from tirgn_eqx.types import ActivityRows, EventBatch, Horizons, KnownPairs
 
 
 @dataclass(frozen=True)
 class EventRowsOptions:
-    """How batches are drawn. `horizons`: in snapshots, ascending; `rows`: of facts, and of pairs, that a batch holds;
+    """How batches are drawn. `horizons`: in steps, ascending; `rows`: of facts, and of pairs, that a batch holds;
     `periods`: of the model; `seed`: of the draws."""
 
     horizons: tuple[int, ...]
@@ -28,22 +29,20 @@ class EventRowsOptions:
 
 
 def make_horizons(
-    clock: Float[np.ndarray, " snapshot"], target: int, horizons: tuple[int, ...], end: int, periods: tuple[float, ...]
+    index: ActivityIndex, target: int, horizons: tuple[int, ...], periods: tuple[float, ...], history_end: int
 ) -> Horizons:
-    """`horizons` from `target` on.
+    """`horizons` in steps from the time of snapshot `target` on, none of whose steps depends on which snapshots there
+    are after it.
 
-    **Arguments:** `clock`: time of every snapshot in steps, which goes on by single steps after the last; `end`: one
-    past the last snapshot that may be counted. Horizons that reach further do not count.
+    **Arguments:** `history_end`: the snapshot at whose time ages are taken: `target`, or one before a target that is
+    further ahead.
     """
-    number = np.arange(target, target + max(horizons))
-    beyond = np.maximum(number - (len(clock) - 1), 0)
-    time = clock[np.minimum(number, len(clock) - 1)] + beyond
-    counted = np.array([target + horizon <= end for horizon in horizons], np.float32)
+    step = np.arange(max(horizons), dtype=np.float64)
+    time = index.clock[target] + step
     return Horizons(
-        jnp.asarray(time - clock[target], jnp.float32),
-        jnp.asarray(phases(time, periods), jnp.float32),
+        jnp.asarray(time - index.clock[history_end], jnp.float32),
+        jnp.asarray(phases(time + index.origin, periods), jnp.float32),
         jnp.asarray(np.array(horizons) - 1, jnp.int32),
-        jnp.asarray(counted),
     )
 
 
@@ -53,24 +52,32 @@ class EventRowsLoader:
 
     def __init__(self, index: ActivityIndex, options: EventRowsOptions):
         self.index, self.options = index, options
+        # In the order in which they first occurred, so that those before any target are the first ones.
+        subject, relation = np.divmod(index.pair.key[index.known_pairs(index.graph.num_snapshots)], index.relations)
+        self._pairs = jnp.asarray(subject.astype(np.int32)), jnp.asarray(relation.astype(np.int32))
 
     def build(self, target: int, end: int, epoch: int = 0) -> EventBatch:
         """The batch of `target`; nothing from snapshot `end` on is read."""
         index, options = self.index, self.options
         rng = np.random.default_rng((options.seed, epoch, target))
         cutoff = index.cutoff(target)
-        ends = [min(target + horizon, end) for horizon in options.horizons]
-        windows = [index.happened(target, one) for one in ends]
+        windows = [index.happened(target, min(index.window_end(target, one), end)) for one in options.horizons]
+        counted = np.array([index.covers(target, one, end) for one in options.horizons], np.float32)
+        totals = np.array([sum(part.count.sum() for part in window) for window in windows])
         facts = _draw(rng, index.known_facts(target), [known for known, _, _ in windows], options.rows)
         pairs = _draw(rng, index.known_pairs(target), [novel for _, novel, _ in windows], options.rows)
         unseen = _draw(rng, np.zeros(0, np.int64), [one for _, _, one in windows], options.rows)
+        is_known = (np.arange(len(self._pairs[0])) < index.pair.num_known(target)).astype(np.float32)
         return EventBatch(
             self._rows(facts, index.parts(facts.group), index.fact_features(facts.group, cutoff), FACT_FEATURES),
             self._rows(pairs, self._pair(pairs), index.pair_features(pairs.group, cutoff), PAIR_FEATURES),
             self._rows(unseen, self._pair(unseen), np.zeros((len(unseen.group), 0), np.float32), 0),
             jnp.asarray(index.subject_features(cutoff)),
             jnp.asarray(index.relation_features(cutoff)),
-            make_horizons(index.clock, target, options.horizons, end, options.periods),
+            KnownPairs(*self._pairs, jnp.asarray(is_known)),
+            make_horizons(index, target, options.horizons, options.periods, target),
+            jnp.asarray(counted),
+            jnp.asarray(float(totals @ counted), jnp.float32),
         )
 
     def _pair(self, drawn: "Drawn") -> tuple[np.ndarray, ...]:
@@ -142,16 +149,16 @@ def _others(rng: np.random.Generator, every: np.ndarray, without: np.ndarray, nu
     return fresh[:number]
 
 
-def fact_rows(index: ActivityIndex, fact: np.ndarray, target: int, rows: int) -> ActivityRows:
+def fact_rows(index: ActivityIndex, fact: np.ndarray, cutoff: Cutoff, rows: int) -> ActivityRows:
     """Known facts without counts, padded to `rows`: what is asked for a forecast."""
     _, relation, _ = index.parts(fact)
-    return _plain_rows(relation, index.fact_features(fact, index.cutoff(target)), rows)
+    return _plain_rows(relation, index.fact_features(fact, cutoff), rows)
 
 
-def pair_rows(index: ActivityIndex, pair: np.ndarray, target: int, rows: int) -> ActivityRows:
+def pair_rows(index: ActivityIndex, pair: np.ndarray, cutoff: Cutoff, rows: int) -> ActivityRows:
     """Known pairs without counts, padded to `rows`."""
     relation = index.pair.key[pair] % index.relations
-    return _plain_rows(relation, index.pair_features(pair, index.cutoff(target)), rows)
+    return _plain_rows(relation, index.pair_features(pair, cutoff), rows)
 
 
 def _plain_rows(relation: np.ndarray, features: np.ndarray, rows: int) -> ActivityRows:

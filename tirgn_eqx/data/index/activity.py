@@ -30,6 +30,7 @@ RELATION_FEATURES = PLAIN_FEATURES + 1
 CANDIDATE_PERIODS = (7.0, 24.0, 48.0, 96.0, 168.0, 336.0, 672.0)
 MAX_PERIODS = 2
 LEAST_EXPLAINED = 0.05
+CHANCE = 0.001  # of taking noise for a period
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class ActivityIndex:
     def __init__(self, graph: TemporalGraph):
         self.graph, self.entities, self.relations = graph, graph.num_entities, graph.num_relations
         check_numbering(graph, self.relations)
-        self.clock: np.ndarray = graph.time_index - graph.time_index[0]
+        # Ages are counted from the first snapshot that is there; the place in a period is one of the clock that the
+        # data have with a checkpoint, so that a longer or a shorter history does not move the days of the week.
+        self.origin = float(graph.time_index[0])
+        self.clock: np.ndarray = graph.time_index - self.origin
         s, r, o = (ids.astype(np.int64) for ids in (graph.subject, graph.relation, graph.object))
         time = graph.snapshot.astype(np.int64)
 
@@ -72,6 +76,23 @@ class ActivityIndex:
         """(subject, relation, object) of facts by their position."""
         pair, object_ = np.divmod(self.fact.key[fact], self.entities)
         return *np.divmod(pair, self.relations), object_
+
+    @cached_property
+    def _first_loop(self) -> int:
+        loops = np.flatnonzero(self.graph.subject == self.graph.object)
+        return int(self.graph.snapshot[loops[0]]) if len(loops) else self.graph.num_snapshots
+
+    def has_loops(self, before: int) -> bool:
+        """Whether an entity acted on itself before a snapshot; where none did, none is taken to do so."""
+        return self._first_loop < before
+
+    def window_end(self, target: int, horizon: int) -> int:
+        """The first snapshot that is no more within `horizon` steps from the time of snapshot `target` on."""
+        return int(np.searchsorted(self.clock, self.clock[target] + horizon))
+
+    def covers(self, target: int, horizon: int, end: int) -> bool:
+        """Whether the snapshots before `end` reach to the end of a horizon."""
+        return bool(self.clock[target] + horizon <= self.clock[end - 1] + 1)
 
     # --- what is known before a cutoff, and what happened after it ---------------------------------------------------
 
@@ -98,9 +119,9 @@ class ActivityIndex:
 
         return Happened(fact[known], count[known].astype(np.float64)), summed(seen), summed(~seen)
 
-    def num_new_facts(self, begin: int, end: int) -> int:
-        """How many distinct facts occurred for the first time in the snapshots from `begin` to before `end`."""
-        return self.fact.num_known(end) - self.fact.num_known(begin)
+    def new_facts(self, begin: int, end: int) -> Ids:
+        """The positions of the facts that occurred for the first time in the snapshots from `begin` to before `end`."""
+        return self.fact.known_before(end)[self.fact.num_known(begin) :]
 
     # --- features ------------------------------------------------------------------------------------------------
 
@@ -199,8 +220,11 @@ class ActivityIndex:
 
 def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
     """The periods of the number of facts in the train split, in steps of the clock: at most `MAX_PERIODS` of
-    `CANDIDATE_PERIODS`, each of which explains at least `LEAST_EXPLAINED` of what the longer ones leave of the variance
-    of log(1 + facts)."""
+    `CANDIDATE_PERIODS`, the best one first removed from the data before the next is looked for.
+
+    Each explains at least `LEAST_EXPLAINED` of the variance of log(1 + facts) about a slow drift, and more than noise
+    of as many snapshots would but in one of 1 / `CHANCE` data sets.
+    """
     snapshots = graph.split_snapshots("train")
     clock = graph.time_index[snapshots] - graph.time_index[snapshots[0]]
     rest = np.log1p(np.diff(graph.offsets)[snapshots].astype(np.float64))
@@ -209,20 +233,29 @@ def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
     total, found = float((rest**2).sum()), list[float]()
     for _ in range(MAX_PERIODS):
         best: tuple[float, float, np.ndarray] | None = None
+        free = len(snapshots) - 3 - 4 * (len(found) + 1)
         for period in CANDIDATE_PERIODS:
             # A period must be seen a few times to be one.
-            if period in found or clock[-1] < 4 * period or total <= 0:
+            if period in found or clock[-1] < 4 * period or total <= 0 or free < 1:
                 continue
             waves = phases(clock, (period,))
             fitted = waves @ np.linalg.lstsq(waves, rest, rcond=None)[0]
             explained = float((fitted**2).sum()) / total
-            if explained >= LEAST_EXPLAINED and (best is None or explained > best[0]):
+            share = float((fitted**2).sum()) / max(float((rest**2).sum()), 1e-300)
+            chance = _explained_by_chance(share, free) * len(CANDIDATE_PERIODS)
+            if explained >= LEAST_EXPLAINED and chance < CHANCE and (best is None or explained > best[0]):
                 best = explained, period, rest - fitted
         if best is None:
             break
         found.append(best[1])
         rest = best[2]
     return tuple(sorted(found))
+
+
+def _explained_by_chance(share: float, free: int) -> float:
+    """The probability that four waves explain at least `share` of the variance of Gaussian noise with `free` further
+    degrees of freedom: the tail of a beta distribution with parameters 2 and free / 2."""
+    return (1 - share) ** (free / 2) * (1 + share * free / 2)
 
 
 def phases(clock: Float[np.ndarray, " time"], periods: tuple[float, ...]) -> Float[np.ndarray, "time wave"]:

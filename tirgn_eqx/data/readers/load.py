@@ -39,9 +39,14 @@ def _simulate(path: str, **options: object) -> TemporalGraph:
     return simulate(**_check_simulation(path, _parse_simulation(path) | options)).graph
 
 
+def simulated(path: str) -> bool:
+    """Whether a path stands for the simulated world."""
+    return path == "sim" or path.startswith("sim:")
+
+
 # The first form that matches a path is taken. Tables may lie in a folder of facts, but not the other way round.
 FORMS = (
-    Form("sim", lambda path: path == "sim" or path.startswith("sim:"), _simulate),
+    Form("sim", simulated, _simulate),
     Form("mapped", is_mapped, read_mapped),
     Form("tgb", lambda path: tgb_name(path) is not None, read_tgb),
     Form("folder", lambda path: is_folder(path) or (os.path.isdir(path) and not is_table(path)), read_folder),

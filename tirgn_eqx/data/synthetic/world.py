@@ -83,6 +83,25 @@ class World:
         extra[place[hit], candidate[hit]] = rate[hit]
         return rates + extra[row]
 
+    def probability(
+        self, snapshot: int | np.integer, horizon: int, subject: np.ndarray, relation: np.ndarray, object: np.ndarray
+    ) -> np.ndarray:
+        """float64 `(fact,)`: that each fact happens at least once within `horizon` days from `snapshot` on, by the true
+        rates of these days. For whoever sees only the past it is more than can be known, see `best_mrr`.
+
+        **Arguments:** int `(fact,)` each, with s != o.
+        """
+        floor, shape = self.floor, self._shape
+        expected = horizon * floor.total * floor.subject[subject] * floor.relation[relation] * floor.object[object]
+        wanted = np.ravel_multi_index((subject, relation, object), shape)
+        first = int(self.graph.times[snapshot])
+        for day in range(first, first + horizon):
+            s, r, o, rate = active(self.steady, self.drifting, day, shape)
+            key = np.ravel_multi_index((s, r, o), shape)
+            place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+            expected += np.where(key[place] == wanted, rate[place], 0)
+        return -np.expm1(-expected)
+
     def best_mrr(self, split: str = "test") -> dict[str, float]:
         """The score of a forecaster that knows every intensity: no other does better, up to chance.
 
