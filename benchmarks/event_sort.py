@@ -1,6 +1,6 @@
 """Our sort of events beside DuckDB's `ORDER BY`: seconds and peak memory of each, in turn, in a process of its own.
 
-Why: an ingest sorts events by time and id with bounded memory, in sorted runs that it merges (`gdelt/sort.py`). DuckDB
+Why: an ingest sorts events by time and id with bounded memory, in sorted runs that it merges (`ingest/sort.py`). DuckDB
 sorts larger than memory too, so code of our own has to earn its place. Each reads the same shuffled table and writes a
 sorted one in the same form: zstd, equal row groups. DuckDB runs without a limit of its memory and with one. Every
 result is checked to hold all rows in order.
@@ -27,6 +27,8 @@ import polars as pl
 
 from benchmarks import common
 from benchmarks.common import note, table
+from tirgn_eqx.ingest.gdelt_rows import GDELT
+from tirgn_eqx.ingest.options import IngestOptions
 
 ROWS, QUICK_ROWS = 5_000_000, 50_000
 LIMIT = "1GB"  # of DuckDB's memory, where it has one; about what our sort takes
@@ -35,8 +37,6 @@ CASES = ("ours", "duckdb", f"duckdb within {LIMIT}")
 
 def made_up(rows: int, seed: int) -> pl.DataFrame:
     """Events of a month with as many names as a real table has, in random order."""
-    from tirgn_eqx.gdelt.clean import SCHEMA
-
     rng = np.random.default_rng(seed)
     names = np.array([f"ACTOR {number}" for number in range(6000)])
     codes = np.array([f"{number:03d}" for number in range(10, 205)])
@@ -59,34 +59,34 @@ def made_up(rows: int, seed: int) -> pl.DataFrame:
         "AvgTone": rng.normal(-2, 4, rows),
         "GlobalEventID": 700_000_000 + rng.permutation(rows),
     }
-    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    schema = GDELT.schema(IngestOptions())
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def sort_ours(events: Path, out: Path) -> None:
     """Sort as an ingest does."""
-    from tirgn_eqx.gdelt.documents import TableState
-    from tirgn_eqx.gdelt.sort import Sorter
-    from tirgn_eqx.gdelt.table import read_frames, write_table
+    from tirgn_eqx.ingest.documents import TableState
+    from tirgn_eqx.ingest.sort import Sorter
+    from tirgn_eqx.ingest.table import read_frames, write_table
 
-    sorter = Sorter(out.parent)
+    sorter = Sorter(out.parent, GDELT.sort_key)
     for frame in read_frames(events):
         sorter.add(frame)
-    write_table(out, sorter.merged, TableState(options={}))
+    write_table(out, sorter.merged, GDELT.schema(IngestOptions()), TableState(options={}))
 
 
 def sort_duckdb(events: Path, out: Path, limit: str | None) -> None:
     """Sort by one statement of SQL, with what does not fit into memory in the folder of `out`."""
     import duckdb  # pyright: ignore[reportMissingImports]
 
-    from tirgn_eqx.gdelt.sort import KEY
-    from tirgn_eqx.gdelt.table import ROW_GROUP
+    from tirgn_eqx.ingest.table import ROW_GROUP
 
     connection = duckdb.connect()
     connection.execute(f"SET temp_directory = '{out.parent}'")
     if limit is not None:
         connection.execute(f"SET memory_limit = '{limit}'")
     form = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
-    connection.execute(f"COPY (SELECT * FROM '{events}' ORDER BY {', '.join(KEY)}) TO '{out}' ({form})")
+    connection.execute(f"COPY (SELECT * FROM '{events}' ORDER BY {', '.join(GDELT.sort_key)}) TO '{out}' ({form})")
 
 
 def child(case: str, events: Path, out: Path) -> None:
@@ -108,14 +108,12 @@ def child(case: str, events: Path, out: Path) -> None:
 
 def measure(case: str, events: Path, work: Path) -> common.Document:
     """The account of one sort in a process of its own, whose result is checked."""
-    from tirgn_eqx.gdelt.sort import KEY
-
     with tempfile.TemporaryDirectory(dir=work) as folder:
         out = Path(folder) / "sorted.parquet"
         words = ["--child", case, "--table", str(events), "--out", str(out)]
         found = common.run_module("benchmarks.event_sort", words)
-        keys, expected = (pl.read_parquet(path, columns=list(KEY)) for path in (out, events))
-        if not keys.equals(expected.sort(KEY)):
+        keys, expected = (pl.read_parquet(path, columns=list(GDELT.sort_key)) for path in (out, events))
+        if not keys.equals(expected.sort(GDELT.sort_key)):
             sys.exit(f"{case}: the result is not the table in order")
         return found | {"table_bytes": out.stat().st_size}
 
@@ -158,7 +156,7 @@ def main() -> None:
                 last = accounts[case][-1]
                 note(f"round {number + 1}, {case}: {last['seconds']:.1f} s, {last['peak_rss_bytes'] / 2**20:,.0f} MiB")
     from tirgn_eqx.checkpoint.models import versions
-    from tirgn_eqx.gdelt.sort import BLOCK_ROWS, MAX_RUNS, RUN_ROWS
+    from tirgn_eqx.ingest.sort import BLOCK_ROWS, MAX_RUNS, RUN_ROWS
 
     result = {
         case: {

@@ -3,9 +3,11 @@
 Why: a year of GDELT is about a hundred million rows, and memory must not grow with them. Real rows (or made-up ones
 where there are none) are repeated with new ids and times, once as a file for every quarter of an hour, as GDELT
 gives them, and once as a single file. Each is ingested by a process of its own; after the first also a run that
-finds one new file, and one that finds none.
+finds one new file, and one that finds none. Of ICEWS and POLECAT all rows are made up after their codebooks, a million
+by default, with a file for every day.
 
     python -m benchmarks.ingest --data-path data/gdelt_raw/v2
+    python -m benchmarks.ingest --source icews
 """
 
 import argparse
@@ -93,14 +95,71 @@ def write_files(rows: list[bytes], count: int, per_file: int, folder: Path) -> i
     return size
 
 
-def child(paths: str, out: Path) -> None:
+def headed_rows(source: str, count: int) -> list[bytes]:
+    """What follows id and day in `count` made-up rows of ICEWS or POLECAT."""
+    chance = random.Random(0)
+    places = [f"Country {number}" for number in range(200)]
+    codes = [("010", "Make statement"), ("040", "Consult"), ("042", "Make a visit"), ("190", "Use military force")]
+
+    def actor(place):
+        number = min(int(chance.paretovariate(0.7)), 3000)
+        return chance.choice([f"Person {number}", f"Citizen ({place})", f"Police ({place})", place])
+
+    rows = []
+    for _ in range(count):
+        (one, two), (code, text) = chance.choices(places, k=2), chance.choice(codes)
+        if source == "icews":
+            fields = [actor(one), "Government,Executive", one, text, code, "1.0", actor(two), "General", two]
+            fields += [str(chance.randint(10**7, 10**8)), "3", "Xinhua News Agency", "City", "", "Province", one]
+            fields += ["33.3", "44.4"]
+        else:
+            fields = ["CONSULT", "visit", "2.0", "VERBAL COOPERATION", "diplomatic;executive", actor(one), one, "700"]
+            fields += ["GOV", "GOV;MIL", "None", "the spokesman", "1234", actor(two), two, "710", "CVL", "CVL"]
+            fields += ["None", "the crowd", "None", "Place", "City", "None", "None", one, "33.3", "44.4", "1141269"]
+            fields += ["place", "PPLC", "Agency", "2018-01-02", "A; B; C", "D; E", "F; G; H", "en", "Vers001"]
+        rows.append("\t".join(fields).encode())
+    return rows
+
+
+def write_headed_files(source: str, rows: list[bytes], count: int, per_file: int, folder: Path) -> int:
+    """`count` rows as files of days with a header each, ids rising; returns bytes."""
+    import polars as pl
+
+    from tirgn_eqx.ingest import icews_rows, polecat_rows
+
+    header = (icews_rows if source == "icews" else polecat_rows).BOOK.header + b"\n"
+    rest = pl.Series("rest", [row.decode() for row in rows])
+    written, size, day = 0, 0, BEGIN
+    while written < count:
+        number = min(per_file, count - written)
+        some = pl.concat([rest, rest]).slice(written % len(rest), number).to_frame()
+        number_of = pl.int_range(20_000_000 + written, 20_000_000 + written + number).cast(pl.String)
+        lines = some.select(pl.concat_str([number_of, pl.lit(f"{day:%Y-%m-%d}"), "rest"], separator="\t"))
+        data = header + ("\n".join(lines.to_series().to_list()) + "\n").encode()
+        name = f"{day:%Y%m%d}-icews-events.tab" if source == "icews" else f"ngecEvents.{day:%Y%m%d}.DV.txt"
+        (folder / name).write_bytes(data)
+        written, size, day = written + number, size + len(data), day + dt.timedelta(days=1)
+    return size
+
+
+def join_files(files: list[Path], target: Path, headed: bool) -> None:
+    """All files as one, with one header; they are gone afterwards."""
+    with target.open("wb") as whole:
+        for number, file in enumerate(files):
+            data = file.read_bytes()
+            whole.write(data.partition(b"\n")[2] if headed and number else data)
+            file.unlink()
+
+
+def child(paths: str, out: Path, source: str) -> None:
     """Ingests in this process; seconds, peak memory and counts on the last line."""
     before = time.perf_counter()
-    from tirgn_eqx.gdelt.ingest import ingest
+    from tirgn_eqx.ingest.api import ingest
+    from tirgn_eqx.ingest.options import IngestOptions
     from tirgn_eqx.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
-    report = ingest([paths], out)
+    report = ingest([paths], out, IngestOptions(source))
     used = os.times()
     common.finish(
         {
@@ -114,56 +173,64 @@ def child(paths: str, out: Path) -> None:
     )
 
 
-def measure(place: Path, out: Path) -> dict:
+def measure(place: Path, out: Path, source: str) -> dict:
     """The account of an ingest of `place` by a process of its own."""
-    found = common.run_module("benchmarks.ingest", ["--child", str(place), "--out", str(out)])
+    words = ["--child", str(place), "--out", str(out), "--source", source]
+    found = common.run_module("benchmarks.ingest", words)
     found["rows_per_second"] = found["rows"]["read"] / found["seconds"]
+    found["rows_per_cpu_second"] = found["rows"]["read"] / sum(found["cpu_seconds"].values())
     found["table_bytes"] = out.stat().st_size
     return found
 
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--rows", type=int, metavar="N", help="raw rows (default: 10,000,000; quick: 20,000)")
-    parser.add_argument("--rows-per-file", type=int, default=2500, metavar="N", help="of a quarter hour (2,500)")
+    parser.add_argument("--source", default="gdelt", choices=("gdelt", "icews", "polecat"), help="of the rows (gdelt)")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="raw rows (default: 10,000,000 of GDELT, else 1,000,000; quick: 20,000)"
+    )
+    parser.add_argument("--rows-per-file", type=int, default=2500, metavar="N", help="of a quarter hour or day (2,500)")
     parser.add_argument("--child", metavar="PATH", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        return child(args.child, args.out)
-    place = args.data_path
+        return child(args.child, args.out, args.source)
+    place, source = args.data_path, args.source
     args = common.finalize(args)
-    count = args.rows or (20_000 if args.quick else 10_000_000)
-    name, rows = source_rows(place)
+    gdelt = source == "gdelt"
+    count = args.rows or (20_000 if args.quick else 10_000_000 if gdelt else 1_000_000)
+    name, rows = source_rows(place) if gdelt else (f"made-up rows of {source}", headed_rows(source, 20_000))
     result = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
         folder, more = Path(work) / "raw", Path(work) / "more"
         folder.mkdir()
         more.mkdir()
         note(f"writing {count:,} rows")
-        size = write_files(rows, count, args.rows_per_file, folder)
+        if gdelt:
+            size = write_files(rows, count, args.rows_per_file, folder)
+        else:
+            size = write_headed_files(source, rows, count, args.rows_per_file, folder)
         files = sorted(folder.iterdir())
         out = Path(work) / "events.parquet"
         last = files[-1].rename(more / files[-1].name)
-        result["a file per quarter hour"] = measure(folder, out)
+        result["a file per quarter hour" if gdelt else "a file per day"] = measure(folder, out, source)
         last.rename(folder / last.name)
-        result["one new file"] = measure(folder, out)
-        result["nothing new"] = measure(folder, out)
+        result["one new file"] = measure(folder, out, source)
+        result["nothing new"] = measure(folder, out, source)
         whole = more / "whole.export.CSV"
-        with whole.open("wb") as target:
-            for file in files:
-                target.write(file.read_bytes())
-                file.unlink()
+        join_files(files, whole, headed=not gdelt)
         out.unlink()
-        result["one file"] = measure(whole, out)
+        result["one file"] = measure(whole, out, source)
     dataset = {"name": name, "source_rows": len(rows), "rows": count, "bytes": size, "files": len(files)}
     dataset["sha256"] = hashlib.sha256(b"\n".join(rows)).hexdigest()
     from tirgn_eqx.checkpoint.models import versions
-    from tirgn_eqx.gdelt.options import IngestOptions
+    from tirgn_eqx.ingest.options import IngestOptions
 
-    payload = {"dataset": dataset, "setting": IngestOptions().to_dict(), "seed": 0, "result": result}
+    payload = {"dataset": dataset, "setting": IngestOptions(source).to_dict(), "seed": 0, "result": result}
     payload["versions"] = versions() | {"polars": metadata.version("polars")}
-    title = common.join_name("ingest", f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag)
+    title = common.join_name(
+        "ingest", "" if gdelt else source, f"{count // 1_000_000}m" if count >= 1_000_000 else str(count), args.tag
+    )
     document = common.record(title, payload, args.results)
     table(
         f"{count:,} rows, {size / 1e9:.2f} GB",

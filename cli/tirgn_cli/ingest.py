@@ -10,16 +10,21 @@ import typer
 from tirgn_cli import options, output, tables, values
 from tirgn_cli.common import check_writable
 from tirgn_eqx.errors import ConfigError
-from tirgn_eqx.gdelt.options import ACTORS, RELATIONS, TIMES, IngestOptions
+from tirgn_eqx.ingest.options import CHOICES, IngestOptions
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
-    from tirgn_eqx.gdelt.documents import IngestReport
-    from tirgn_eqx.gdelt.ingest import IngestProgress
+    from tirgn_eqx.ingest.api import IngestProgress
+    from tirgn_eqx.ingest.documents import IngestReport
 
 EVENTS = "Events"
 UNREADABLE = 3  # exit code: done, except for files that cannot be read
 ROWS_SHOWN = 5
+
+
+def _all_choices(kind: str) -> list[str]:
+    """The choices of any source, each once."""
+    return list(dict.fromkeys(choice for known in CHOICES.values() for choice in getattr(known, kind)))
 
 
 @options.command(compiles=False)
@@ -30,56 +35,66 @@ def ingest(
     ],
     *,
     out: Annotated[
-        Path,
+        Path | None,
         options.option(
             metavar="FILE",
             help="event table to make or to add to; its report and its malformed lines go to files beside it "
-            f"(default: {values.EVENTS_FILE})",
+            f"(default: {values.events_file('SOURCE')})",
             panel=options.OUTPUT,
         ),
-    ] = values.EVENTS_FILE,
+    ] = None,
+    source: Annotated[
+        str, options.choice(choices=CHOICES, help="whose files they are (default: gdelt)", panel=EVENTS)
+    ] = "gdelt",
     actor: Annotated[
         str,
         options.choice(
-            choices=ACTORS,
-            help="what an entity is: the actor's name, CAMEO code or country (default: name)",
+            choices=_all_choices("actor"),
+            help="what an entity is: the actor's name, country or, of GDELT, CAMEO code (default: name)",
             panel=EVENTS,
         ),
     ] = "name",
     relation: Annotated[
-        str,
+        str | None,
         options.choice(
-            choices=RELATIONS,
-            help="what a relation is: event code with quad class (010_Q1), event code, base code, root code "
-            "(default: code_quad)",
+            choices=_all_choices("relation"),
+            help="what a relation is. GDELT and ICEWS: event code with quad class (010_Q1), event code, base code, "
+            "root code; ICEWS: also the text of the code; POLECAT: the type of the event, or type and mode (default: "
+            "code_quad of GDELT, text of ICEWS, type of POLECAT)",
             panel=EVENTS,
         ),
-    ] = "code_quad",
+    ] = None,
     time: Annotated[
-        str,
+        str | None,
         options.choice(
-            choices=TIMES,
-            help="time of an event: when GDELT added it, or the day on which it happened (default: added)",
+            choices=_all_choices("time"),
+            help="time of an event: when it became known (GDELT's DATEADDED, POLECAT's Publication Date), or the day "
+            "on which it happened (default: added; ICEWS has the day alone)",
             panel=EVENTS,
         ),
-    ] = "added",
+    ] = None,
     quad_class: Annotated[
         str, options.option(metavar="N,N", help="quad classes to keep, such as 1,2 (default: 1,2,3,4)", panel=EVENTS)
     ] = "1,2,3,4",
     root_only: Annotated[
         bool,
         options.option(
-            "--root-only", help="keep only events from the lead paragraph of a document (default: all)", panel=EVENTS
+            "--root-only",
+            help="GDELT: keep only events from the lead paragraph of a document (default: all)",
+            panel=EVENTS,
         ),
     ] = False,
     min_mentions: Annotated[
-        int, options.option(min=0, metavar="N", help="keep events with at least N mentions (default: 0)", panel=EVENTS)
+        int,
+        options.option(
+            min=0, metavar="N", help="GDELT: keep events with at least N mentions (default: 0)", panel=EVENTS
+        ),
     ] = 0,
     drop_generic_actors: Annotated[
         bool,
         options.option(
             "--drop-generic-actors",
-            help="drop events of POLICE, GOVERNMENT and other names that stand for many actors (default: keep)",
+            help="drop events of POLICE, Citizen (India) and other names that stand for many actors (default: keep)",
             panel=EVENTS,
         ),
     ] = False,
@@ -87,14 +102,23 @@ def ingest(
         bool,
         options.option(
             "--keep-duplicates",
-            help="keep events that repeat a fact: same entities, relation and time under another GlobalEventID "
-            "(default: count and drop)",
+            help="keep events that repeat a fact: same entities, relation and time under another id (default: count "
+            "and drop)",
+            panel=EVENTS,
+        ),
+    ] = False,
+    attributes: Annotated[
+        bool,
+        options.option(
+            "--attributes",
+            help="keep countries and sectors of the actors too, of which --static-words makes a static graph (default: "
+            "leave out)",
             panel=EVENTS,
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make an event table of raw GDELT files, or add new events to it.
+    """Make an event table of raw files of GDELT, ICEWS or POLECAT, or add new events to it.
 
     Malformed lines go to NAME.rejects.tsv beside the table. Exit code 3: the table is made, but the report names files
     that cannot be read; 1: all lines are malformed.
@@ -102,17 +126,22 @@ def ingest(
     Example: tirgn data ingest data/gdelt/raw --out events.parquet
 
     Example: tirgn data ingest raw --quad-class 3,4 --root-only --drop-generic-actors
+
+    Example: tirgn data ingest data/icews/raw --source icews --attributes --out icews.parquet
     """
     chosen = IngestOptions(
+        source=source,
         actor=actor,
-        relation=relation,
-        time=time,
+        relation=relation or "",
+        time=time or "",
         quad_class=_quad_classes(quad_class),
         root_only=root_only,
         min_mentions=min_mentions,
         drop_generic_actors=drop_generic_actors,
         keep_duplicates=keep_duplicates,
+        attributes=attributes,
     )
+    out = out or values.events_file(source)
     # Before the raw files are read, which may take long.
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: an event table is a .parquet file; give it this ending")
@@ -121,7 +150,7 @@ def ingest(
     keep_freed_memory()
 
     with output.stdout_to_stderr():
-        from tirgn_eqx.gdelt.ingest import ingest as make_table
+        from tirgn_eqx.ingest.api import ingest as make_table
 
         with _show_progress() as on_progress:
             report = make_table(paths, out, chosen, on_progress=on_progress)
@@ -130,7 +159,7 @@ def ingest(
     else:
         _show(report)
     malformed, read = report.rows["malformed"], report.rows["read"]
-    # A few malformed lines are normal in GDELT's files; many mean that the files are not as GDELT writes them.
+    # A few malformed lines are normal; many mean that the files are not as their source writes them.
     if malformed and malformed == read:
         output.print_error(report.describe_malformed())
         raise typer.Exit(1)
@@ -174,6 +203,8 @@ def _show(report: "IngestReport") -> None:
         tables.print_table(tables.make_pairs("Malformed rows by reason", report.malformed.reasons))
         rows = [[bad.file, bad.line, bad.reason] for bad in report.malformed.first[:ROWS_SHOWN]]
         tables.print_table(tables.make_table("", ["first", "line", "reason"], rows))
+    if any(report.noted.values()):
+        tables.print_table(tables.make_pairs("Noted in well-formed rows", _spell(report.noted)))
     if any(report.late.values()):
         tables.print_table(tables.make_pairs("Days late", _spell(report.late)))
     events = {name.replace("_", " "): value for name, value in report.events}

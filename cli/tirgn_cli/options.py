@@ -148,6 +148,15 @@ SkipBadRows = Annotated[
         panel=DATA,
     ),
 ]
+StaticWords = Annotated[
+    str | None,
+    option(
+        metavar="KINDS",
+        help="of an event table, the words of a static graph: some of country, sector, name, as country,name; the "
+        "first two are columns that `tirgn data ingest --attributes` writes (default: no static graph)",
+        panel=DATA,
+    ),
+]
 
 Checkpoint = Annotated[
     Path,
@@ -378,6 +387,7 @@ class ReadingFlags:
     time_format: TimeFormat = None
     columns: Columns = None
     skip_bad_rows: SkipBadRows = None
+    static_words: StaticWords = None
 
     # `Any`: the arguments of `load_graph` have types of their own.
     def given(self) -> dict[str, Any]:

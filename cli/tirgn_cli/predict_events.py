@@ -74,6 +74,7 @@ def forecast_events(
         [
             *(printable(getattr(fact, part)) for part in PARTS),
             percent(fact.probability),
+            "" if fact.calibration is None else percent(fact.calibration.occurred),
             fact.kind if fact.lift is None else f"{fact.lift:.1f}x",
             "\n".join(
                 f"{printable(past.subject)} - {printable(past.relation)} - {printable(past.object)} "
@@ -85,8 +86,10 @@ def forecast_events(
     ]
     steps = f"{ask.horizon:,} steps" if ask.horizon > 1 else "step"
     title = f"facts of the {steps} from {forecaster.time} on, by {by}"
-    columns = [*PARTS, "probability", "lift", "because"]
-    tables.print_table(tables.make_table(title, columns, rows, text=[*PARTS, "because"]))
+    columns = [*PARTS, "probability", "came", "lift", "because"]
+    caption = "came = the share that came on test of the facts with about that probability"
+    caption = caption if any(fact.calibration for fact in found) else ""
+    tables.print_table(tables.make_table(title, columns, rows, caption, text=[*PARTS, "because"]))
 
 
 def write_probabilities(ask: EventQuestion, queries: Path, table: "pl.DataFrame", out: Path, as_json: bool) -> None:

@@ -195,7 +195,14 @@ def train(
 
         from tirgn_eqx.data import load_graph
         from tirgn_eqx.runtime.processes import PeerMonitor, is_first
+        from tirgn_eqx.train.families import reads_static
 
+        # A part of a mixture decides for itself.
+        if reading.static_words and not reads_static(config):
+            raise ConfigError(
+                f"--static-words {reading.static_words}: these settings train without a static graph; leave it out, or "
+                "add --set static_graph=true where the model can use one"
+            )
         graph = load_graph(source, **reading.given())
         # All processes share the folder, and one writes to it.
         if is_first():

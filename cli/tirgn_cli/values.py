@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeVar, get_args
 from tirgn_eqx.config import GivenSettings, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
-EVENTS_FILE = Path("data/gdelt/processed/events.parquet")
 HELD_OUT_SPLITS = ("valid", "test")
 FILTERS = ("time", "all", "none")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
@@ -41,6 +40,14 @@ def given_settings(params: Mapping[str, Any], *, apart_from: Collection[str] = (
         params.get("assignments") or (),
         given(**options) | save_every(params.get("save_every")),
     )
+
+
+def events_file(source: str) -> Path:
+    """Where an ingest of a source puts its event table, unless it is told another place."""
+    return Path("data") / source / "processed" / "events.parquet"
+
+
+EVENTS_FILE = events_file("gdelt")
 
 
 def default_data_path() -> str:

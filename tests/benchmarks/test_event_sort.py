@@ -4,13 +4,13 @@ import polars as pl
 import pytest
 
 from benchmarks.event_sort import LIMIT, made_up, sort_duckdb, sort_ours
-from tirgn_eqx.gdelt.clean import SCHEMA
-from tirgn_eqx.gdelt.sort import KEY
+from tirgn_eqx.ingest.gdelt_rows import GDELT
+from tirgn_eqx.ingest.options import IngestOptions
 
 
 def test_made_up_events_have_the_columns_of_a_table_and_no_order():
     frame = made_up(300, seed=1)
-    assert dict(frame.schema) == SCHEMA and frame["GlobalEventID"].n_unique() == 300
+    assert dict(frame.schema) == GDELT.schema(IngestOptions()) and frame["GlobalEventID"].n_unique() == 300
     assert not frame["GlobalEventID"].is_sorted() and not frame["timestamp"].is_sorted()
     assert frame.equals(made_up(300, seed=1)) and not frame.equals(made_up(300, seed=2))
 
@@ -23,4 +23,4 @@ def test_every_sort_gives_all_events_in_order(tmp_path, limit):
     out.parent.mkdir()
     made_up(2000, seed=0).write_parquet(events)
     sort_ours(events, out) if limit == "ours" else sort_duckdb(events, out, limit)
-    assert pl.read_parquet(out).equals(pl.read_parquet(events).sort(KEY))
+    assert pl.read_parquet(out).equals(pl.read_parquet(events).sort(GDELT.sort_key))

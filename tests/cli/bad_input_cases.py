@@ -34,6 +34,7 @@ from tests.cli.bad_input_files import (
     weights,
     zipped,
 )
+from tests.ingest.archive_files import ICEWS_HEADER, POLECAT_HEADER, icews, polecat
 
 
 class Case(NamedTuple):
@@ -141,6 +142,13 @@ CASES: dict[str, list[Case]] = {
             ("a place that holds something else", "data convert data --force --out ."),
             ("data converted to itself", "data convert data --force --out data"),
             ("a quad class that does not exist", "data ingest raw --quad-class 5"),
+            ("a source that does not exist", "data ingest raw --source icew"),
+            ("a relation of another source", "data ingest raw --source icews --relation type"),
+            ("a time that ICEWS does not tell", "data ingest raw --source icews --time added"),
+            ("mentions that POLECAT does not count", "data ingest raw --source polecat --min-mentions 2"),
+            ("words that do not exist", "data stats events.parquet --static-words sectors"),
+            ("words that the settings leave out", "train --static-words name --set static_graph=false"),
+            ("words of an event table", "data convert events.parquet --static-words name --out made.parquet"),
             ("nothing to forecast", "predict model.npz"),
             ("scores in a table of text", "predict model.npz --all-scores scores.csv"),
             ("a few answers and all scores", "predict model.npz --all-scores scores.parquet --top 3"),
@@ -220,6 +228,7 @@ CASES: dict[str, list[Case]] = {
             theirs=PARQUET,
         ),
         Case("columns that are missing", "tirgn data stats events.parquet", table(entity1=None)),
+        Case("columns of words that are missing", "tirgn data stats events.parquet --static-words country"),
         Case("values that are null", "tirgn data stats events.parquet", table(entity2=pl.lit(None, pl.String))),
         Case("names that are lists", "tirgn data stats events.parquet", table(entity1=pl.lit([[1]] * 10).list.first())),
         Case("no times", "tirgn data stats events.parquet", table(timestamp=pl.lit("soon"))),
@@ -430,6 +439,36 @@ CASES: dict[str, list[Case]] = {
         Case("no line of GDELT's", "tirgn data ingest a.csv --out made.parquet", text("a.csv", "a,b\n\x1b[31m\n")),
         Case("values in quotes", "tirgn data ingest a.csv --out made.parquet", text("a.csv", gdelt(quotes=True))),
         Case("times that a spreadsheet rounded", "tirgn data ingest a.csv --out made.parquet", text("a.csv", gdelt())),
+        Case("a file of another source", "tirgn data ingest a.tab --out made.parquet", text("a.tab", ICEWS_HEADER)),
+        Case(
+            "a file of GDELT",
+            "tirgn data ingest a.csv --source icews --out made.parquet",
+            text("a.csv", gdelt()),
+        ),
+        Case(
+            "a file of POLECAT",
+            "tirgn data ingest a.txt --source icews --out made.parquet",
+            text("a.txt", POLECAT_HEADER),
+        ),
+        Case(
+            "a header without a column",
+            "tirgn data ingest a.tab --source icews --out made.parquet",
+            text("a.tab", ICEWS_HEADER.replace(b"CAMEO Code", b"Code")),
+        ),
+        Case("an empty file", "tirgn data ingest a.tab --source icews --out made.parquet", text("a.tab", "")),
+        Case(
+            "a header alone", "tirgn data ingest a.tab --source icews --out made.parquet", text("a.tab", ICEWS_HEADER)
+        ),
+        Case(
+            "ids that a spreadsheet rounded",
+            "tirgn data ingest a.tab --source icews --out made.parquet",
+            text("a.tab", ICEWS_HEADER + icews(1, Event_ID="2.07E+07")),
+        ),
+        Case(
+            "a type of event that does not exist",
+            "tirgn data ingest a.txt --source polecat --out made.parquet",
+            text("a.txt", POLECAT_HEADER + polecat(1, Event_Type="YIELD")),
+        ),
         Case("a tar archive", "tirgn data ingest a.tar.gz --out made.parquet", tarred),
         Case("a zip bomb", "tirgn data ingest raw --out made.parquet", zipped("a.export.CSV.zip", bytes(80_000_000))),
         Case("a zip file that is none", "tirgn data ingest a.zip --out made.parquet", text("a.zip", "text")),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.gdelt.raw_rows import raw
+from tests.ingest.archive_files import faulty
+from tests.ingest.raw_rows import raw
 
 NAME = "20200101001500.export.CSV"
 
@@ -70,8 +71,13 @@ def test_malformed_lines_are_said_as_loudly_as_they_are_many(run, folder, tmp_pa
     ("arguments", "code", "text"),
     [
         (["raw", "--quad-class", "1,5"], 2, "--quad-class '1,5': must be some of 1, 2, 3, 4, like 1,2"),
-        (["raw", "--actor", "nam"], 2, "actor 'nam' does not exist; did you mean 'name'?"),
+        (["raw", "--actor", "nam"], 2, "actor 'nam' does not exist for gdelt; did you mean 'name'?"),
         (["raw", "--relation", "codes"], 2, "did you mean 'code'?"),
+        (["raw", "--source", "icew"], 2, "source 'icew' does not exist; did you mean 'icews'?"),
+        (["raw", "--relation", "text"], 2, "relation 'text' does not exist for gdelt; known: code_quad, code, base"),
+        (["raw", "--source", "icews", "--root-only"], 2, "root_only: GDELT alone says this of an event, not icews"),
+        (["raw", "--source", "icews"], 1, "a file of GDELT; give --source gdelt"),
+        (["raw", "--source", "polecat", "--out", "x.parquet"], 1, "x.parquet: no events to write; 1 of 1 files cannot"),
         (["raw", "--min-mentions", "-1"], 2, "--min-mentions"),
         (["raw", "--drop-generic-actors", "--actor", "code"], 2, "drop_generic_actors: a list of names"),
         (["raw", "--out", "events.csv"], 2, "an event table is a .parquet file"),
@@ -92,3 +98,35 @@ def test_other_options_for_the_same_table_are_exit_code_2(run, folder, tmp_path)
     result = run("data", "ingest", folder, "--out", out, "--root-only")
     assert result.exit_code == 2
     assert "was made with root_only = False, not True; give the same options, or another --out" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["icews", "polecat"])
+def test_other_sources_are_shown_with_what_was_noted(run, tmp_path, source):
+    data, counts = faulty(source, 0)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / ("events.2014.1.tab" if source == "icews" else "ngecEvents.DV.2023.txt")).write_bytes(data)
+    out = tmp_path / "events.parquet"
+    result = run("data", "ingest", tmp_path / "raw", "--source", source, "--attributes", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Noted in well-formed" in result.stdout and "│ trailing tabs" in result.stdout
+    assert f"{counts['malformed']} of 200 lines malformed" in result.stderr
+    again = run("data", "ingest", tmp_path / "raw", "--source", source, "--attributes", "--out", out, "--json")
+    report = json.loads(again.stdout)
+    assert not report["written"] and report["options"]["source"] == source
+    assert report["totals"]["noted"]["quoted"] == counts["quoted"] and report["noted"]["generic_actor"] == 0
+    result = run("data", "ingest", tmp_path / "raw", "--source", source, "--out", out)
+    assert result.exit_code == 2 and "was made with attributes = True, not False" in result.stderr
+
+
+def test_countries_and_sectors_of_gdelt_make_a_static_graph(run, tmp_path):
+    types = {"Actor1Type1Code": "GOV", "Actor1Type2Code": "MIL"}
+    rows = [
+        raw(number, DATEADDED=f"202001{1 + number % 9:02d}001500", Actor1Name=f"A{number % 4}", **types)
+        for number in range(36)
+    ]
+    (tmp_path / NAME).write_bytes(b"".join(rows))
+    out = tmp_path / "events.parquet"
+    assert run("data", "ingest", tmp_path / NAME, "--attributes", "--out", out).exit_code == 0
+    statistics = run("data", "stats", out, "--static-words", "country,sector", "--num-days", "0", "--json")
+    # A country for each of five names, two sectors for four of them.
+    assert json.loads(statistics.stdout)["static_edges"] == 5 + 8

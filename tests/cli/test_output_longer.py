@@ -11,8 +11,8 @@ import pytest
 
 from tests.cli.cli_helpers import ROOT, call_app, write_folder
 from tests.cli.test_output import COMMANDS, PALE, calls, in_terminal, lines
-from tests.gdelt.raw_rows import raw
 from tests.gdelt_server import GDELT
+from tests.ingest.raw_rows import raw
 
 pytestmark = pytest.mark.ci
 TESTED = ("tirgn data ingest", "tirgn data collect", "tirgn retrain", "tirgn tune", "tirgn vram-probe")

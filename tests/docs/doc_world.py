@@ -111,7 +111,7 @@ def write_folder(place: Path, days: int = 14, static: bool = True) -> None:
 
 def raw_files(first: dt.date, days: int, width: int = 61) -> dict[str, bytes]:
     """GDELT's own files by name, one a day, with the events of `happenings`."""
-    from tests.gdelt.raw_rows import raw
+    from tests.ingest.raw_rows import raw
 
     files: dict[str, bytes] = {}
     rows = happenings(first, days)
@@ -146,6 +146,20 @@ def write_raw(place: Path, first: dt.date, days: int) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for file, content in raw_files(first, days).items():
         (place / f"{file}.zip").write_bytes(zipped(file, content))
+
+
+def write_archives(place: Path) -> None:
+    """A month of ICEWS and of POLECAT as they are published."""
+    from tests.ingest.archive_files import ICEWS_HEADER, POLECAT_HEADER, icews, polecat
+
+    icews_lines, polecat_lines = ICEWS_HEADER, POLECAT_HEADER
+    for number, (s, _, o, time) in enumerate(happenings(dt.date(2014, 1, 1), 30)):
+        day, later = (f"{time + dt.timedelta(days=more):%Y-%m-%d}" for more in (0, 1))
+        icews_lines += icews(number, Event_Date=day, Source_Name=s.title(), Target_Name=o.title(), Source_Country=s)
+        polecat_lines += polecat(number, Event_Date=day, Publication_Date=later, Actor_Name=s, Recipient_Name=o)
+    for name, data in (("icews/raw/events.2014.1.tab", icews_lines), ("polecat/raw/ngecEvents.txt", polecat_lines)):
+        (place / "data" / name).parent.mkdir(parents=True)
+        (place / "data" / name).write_bytes(data)
 
 
 def write_released(place: Path) -> None:
@@ -188,6 +202,8 @@ def prepare(place: Path, page: str) -> list[str]:
         write_raw(place / "2018", dt.date(2018, 1, 1), 2)
         name, content = next(iter(raw_files(dt.date(2019, 1, 1), 1).items()))
         (place / "2019.zip").write_bytes(zipped(name, content))
+    if page in ("docs/cli.md", "docs/icews-polecat.md", "docs/static-graph.md"):
+        write_archives(place)
     table = "--data-path events.parquet"
     models = {
         "tkg": f"train {table} --model-dir models/tkg --logdir runs/tkg",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import facts_of, random_graph, with_facts
+from tirgn_eqx.checkpoint.event_figures import EventTestSummary
 from tirgn_eqx.config import EventTrainingConfig, EvidenceTrainingConfig
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.event_rates import SMOOTHING
@@ -199,3 +200,25 @@ def test_horizons_that_no_rate_was_trained_for_are_refused(forecaster):
                 ask(horizon)
     with pytest.raises(ConfigError, match="number = 0: must be at least 1"):
         forecaster.events(0)
+
+
+def test_a_forecast_says_how_right_such_probabilities_were_on_test(forecaster):
+    """By the bin of its probability, over the nearest horizon that was tested."""
+    figures = {"snapshots": 3, "best_baseline": "never", "skill": 0.1, "ece": 0.1}
+    bins = [
+        {"low": low, "high": high, "facts": 10, "probability": low, "occurred": high, "interval": [low, high]}
+        for low, high in ((0.0, 0.05), (0.05, 1.0))
+    ]
+    horizons = [figures | {"horizon": 1, "reliability": bins}, figures | {"horizon": 7, "reliability": bins[:1]}]
+    assert all(fact.calibration is None for fact in forecaster.events(5))
+    forecaster.tested = EventTestSummary.model_validate({"horizons": horizons})
+    try:
+        found = forecaster.events(500)
+        assert {fact.calibration.high for fact in found} == {0.05, 1.0}
+        for fact in found:
+            assert fact.calibration.low <= fact.probability < fact.calibration.high and fact.calibration.horizon == 1
+            assert fact.calibration.occurred == fact.calibration.high
+        later = [fact.calibration for fact in forecaster.events(500, horizon=5)]
+        assert None in later and {one.horizon for one in later if one} <= {7}
+    finally:
+        forecaster.tested = None

@@ -1,7 +1,7 @@
 """Timelines of past events against a count over all facts."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import event_model, facts_of, facts_of_a_graph, make_graph
@@ -16,14 +16,20 @@ def forecast_of(names, s, r, o, because=()):
     )
 
 
-def expected_rows(facts, end, steps, target, chosen):
+def steps_before(end, time, interval):
+    """Steps of the clock from a time to the target, at least one."""
+    return max(1, end // interval - time // interval)
+
+
+def expected_rows(facts, end, steps, interval, chosen):
     """(events in all, when last, {time: events} within `steps`) of the rows of `facts` before `end` that are chosen."""
     rows = facts[chosen & (facts[:, 3] < end)]
     times, counts = np.unique(rows[:, 3], return_counts=True)
-    recent = {int(t): int(n) for t, n in zip(times, counts) if target - t <= steps}
+    recent = {int(t): int(n) for t, n in zip(times, counts) if steps_before(end, t, interval) <= steps}
     return len(rows), int(times[-1]) if len(times) else None, recent
 
 
+@example({"facts": [(0, 0, 0, 0), (0, 0, 0, 2)], "valid": 2, "test": 2, "num_entities": 1, "num_relations": 1}, 1, 1)
 @settings(max_examples=25, deadline=None)
 @given(given_facts=facts_of_a_graph(), at=st.integers(1, 9), steps=st.integers(1, 9))
 def test_every_past_event_is_counted_once_and_none_from_the_target_on(given_facts, at, steps):
@@ -39,13 +45,13 @@ def test_every_past_event_is_counted_once_and_none_from_the_target_on(given_fact
         timeline = make(forecast_of(forecaster.names, s, r, o))
         fact = (facts[:, :3] == (s, r, o)).all(1)
         others = (facts[:, 0] == s) & (facts[:, 1] == r) & ~fact
-        wanted = [expected_rows(facts, at, timeline.steps, at, chosen) for chosen in (fact, others)]
+        wanted = [expected_rows(facts, at, timeline.steps, graph.time_interval, chosen) for chosen in (fact, others)]
         rows = timeline.rows
         assert len(rows) == (2 if wanted[1][0] else 1) and timeline.steps <= steps
         for row, (events, last, recent) in zip(rows, wanted):
             assert (row.events, row.last) == (events, last)
             assert {one.time: one.events for one in row.times} == recent
-            assert all(one.ago == at - one.time for one in row.times)
+            assert all(one.ago == steps_before(at, one.time, graph.time_interval) for one in row.times)
         assert rows[0].object == forecaster.names.entities[o] and all(row.object is None for row in rows[1:])
 
 

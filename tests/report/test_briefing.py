@@ -4,9 +4,12 @@ import math
 
 import pytest
 
+from tests.helpers import event_model, make_graph
+from tirgn_eqx.checkpoint.event_figures import read_event_figures
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata, DataDescription
 from tirgn_eqx.errors import CheckpointError, DataError
-from tirgn_eqx.report.briefing import BriefingOptions, count_activity, find_tested, make_briefing, read_record
+from tirgn_eqx.forecast.events import EventForecaster
+from tirgn_eqx.report.briefing import BriefingOptions, count_activity, make_briefing, read_record
 
 pytestmark = pytest.mark.ci
 
@@ -40,6 +43,11 @@ def test_activity_is_that_of_the_last_steps_alone(forecaster):
     assert sum(count_activity(forecaster, 1000).values()) == 2 * forecaster.graph.num_facts
 
 
+def test_an_event_of_an_actor_with_itself_is_one_event():
+    graph = make_graph([(0, 0, 0, 0), (0, 0, 1, 1)], num_entities=2, num_relations=1)
+    assert count_activity(EventForecaster(*event_model(graph), graph), 9) == {"0": 2, "1": 1}
+
+
 def test_the_time_that_is_forecast_is_said_as_dates(briefing, forecaster):
     assert (briefing.known_until, briefing.time, briefing.until) == ("2018-01-08", "2018-01-09", "2018-01-15")
     assert (briefing.horizon, briefing.step, briefing.since) == (7, "day", "2017-11-30")
@@ -53,17 +61,18 @@ def test_the_nearest_horizon_on_test_is_told(horizon, nearest):
     figures = {"snapshots": 3, "best_baseline": "never", "skill": 0.1, "ece": 0.1}
     tested = [figures | {"horizon": number} for number in (7, 30)]
     metadata = CheckpointMetadata(num_entities=1, num_relations=1, metrics={"event_test": {"horizons": tested}})
-    assert find_tested(metadata, "x.npz", horizon).horizon == nearest
+    assert read_event_figures(metadata, "x.npz").nearest(horizon).horizon == nearest
 
 
 def test_figures_that_are_none_are_not_told():
     def found(**metrics):
-        return find_tested(CheckpointMetadata(num_entities=1, num_relations=1, metrics=metrics), "x.npz", 7)
+        metadata = CheckpointMetadata(num_entities=1, num_relations=1, metrics=metrics)
+        return read_event_figures(metadata, "x.npz").nearest(7)
 
     assert found() is None and found(event_test={"horizons": []}) is None
-    with pytest.raises(CheckpointError, match=r"^x.npz: its figures on test: horizons.0..horizon: is missing"):
+    with pytest.raises(CheckpointError, match=r"^x.npz: says nothing usable about its horizons .horizon is missing"):
         found(event_test={"horizons": [{}]})
-    with pytest.raises(CheckpointError, match="its figures on test: should be an object"):
+    with pytest.raises(CheckpointError, match="x.npz: says nothing usable about its contents"):
         found(event_test=[math.nan])
 
 

@@ -104,6 +104,8 @@ def test_lists_may_be_empty(briefing):
             {"probability": 0.999, "expected": 6.0, "usual": 6.2},
             "More than 99 in 100 within 7 days, 6.0 times expected; usually 6.2 times.",
         ),
+        # An event that is expected half a time comes at least once with 39 %.
+        ({"probability": 0.3, "expected": 0.4, "usual": 0.5}, "About 3 in 10 within 7 days; usually about 4 in 10."),
         ({"probability": 0.02, "expected": 0.02, "usual": None}, "About 1 in 50 within 7 days; it never came before."),
     ],
 )

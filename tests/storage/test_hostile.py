@@ -21,9 +21,9 @@ from tirgn_eqx.checkpoint.released import read_state_dict
 from tirgn_eqx.config import read_config
 from tirgn_eqx.data.readers.integer_text import read_text_blocks
 from tirgn_eqx.errors import CheckpointError, ConfigError, DataError, DataWarning, TirgnError
-from tirgn_eqx.gdelt.sources import Source, Unreadable
-from tirgn_eqx.gdelt.sources import read_blocks as read_raw
 from tirgn_eqx.gdelt.verified import VerifiedFiles
+from tirgn_eqx.ingest.sources import Source, Unreadable
+from tirgn_eqx.ingest.sources import read_blocks as read_raw
 from tools.fuzz import damage, readers
 
 # Those whose inputs take milliseconds; the others build models, and are fuzzed by the benchmark and below, slowly.
@@ -70,7 +70,7 @@ def test_a_path_out_of_a_zip_is_only_a_name(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.zip").write_bytes(archive(("../../evil.csv", b"a\tb\n"), ("/tmp/evil\x1b[31m.csv", b"c\n")))
     with pytest.raises(DataError) as error:
-        from tirgn_eqx.gdelt.ingest import ingest
+        from tirgn_eqx.ingest.api import ingest
 
         ingest([tmp_path / "in"], tmp_path / "out" / "made.parquet")
     assert str(error.value).isprintable()

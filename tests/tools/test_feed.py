@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from tirgn_eqx.gdelt.ingest import ingest
+from tirgn_eqx.ingest.api import ingest
 from tools.chaos.feed import FILES_A_DAY, World, table_facts
 
 

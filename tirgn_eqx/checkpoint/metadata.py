@@ -51,6 +51,7 @@ class Provenance(Document, extra="allow"):
     name: str = ""
     granularity: str = ""
     time_format: str = ""
+    static_words: str = ""
     columns: str = ""
     num_days: int | None = None
     max_events: int = 0

@@ -45,6 +45,11 @@ def convert_data(
         raise ConfigError(
             f"split {split}: an event table has no splits; reading it cuts 80, 10 and 10 % of its snapshots"
         )
+    if to_table and options.get("static_words"):
+        raise ConfigError(
+            f"static_words {options['static_words']}: an event table holds no static graph; write a folder, or leave "
+            "it out"
+        )
     if isinstance(path, str | Path) and os.path.exists(place) and os.path.exists(os.path.expanduser(path)):
         # Compared as files, not as text: a link or another spelling may name the same place, which would be replaced.
         if os.path.samefile(place, os.path.expanduser(path)):

@@ -19,6 +19,18 @@ class PastEvents(Document):
     last: int | str
 
 
+class Calibration(Document):
+    """What came on test of facts that had about the same probability, from `low` to below `high`: how many they were,
+    the share that came within `horizon` steps, and the 95 % interval of that share."""
+
+    horizon: int
+    low: float
+    high: float
+    facts: int
+    occurred: float
+    interval: list[float]
+
+
 class EventForecast(Document):
     """A fact by name that may come within a horizon.
 
@@ -27,6 +39,8 @@ class EventForecast(Document):
     - `usual`: how often it came in as many steps so far, None for a fact that never did; `lift`: `expected` over
       `usual`.
     - `because`: the past events of the two, those under the same relation first.
+    - `calibration`: how right such probabilities were on test, over the nearest horizon that was tested there; None
+      where the checkpoint does not say, or nothing had such a probability.
     """
 
     subject: str
@@ -38,6 +52,7 @@ class EventForecast(Document):
     usual: float | None = None
     lift: float | None = None
     because: list[PastEvents] = []
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
+from tirgn_eqx.checkpoint.event_figures import EventTestSummary, read_event_figures
 from tirgn_eqx.checkpoint.models import load_event_model
 from tirgn_eqx.config import EventTrainingConfig
 from tirgn_eqx.data.clock import Metadata
@@ -20,7 +21,7 @@ from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.evaluate.event_rates import Expected, RatesForecaster
 from tirgn_eqx.evaluate.event_scores import HORIZONS
-from tirgn_eqx.forecast.event_documents import EventForecast, EventProbabilities, PastEvents
+from tirgn_eqx.forecast.event_documents import Calibration, EventForecast, EventProbabilities, PastEvents
 from tirgn_eqx.forecast.history import check_vocabulary, load_history
 from tirgn_eqx.forecast.names import Names
 from tirgn_eqx.forecast.object_shares import ObjectShares, expected_of_unseen, rows_of
@@ -40,7 +41,8 @@ NamesOrIds = Sequence[str] | Sequence[int] | Int[np.ndarray, " row"]
 class EventForecaster:
     """Forecasts which facts come, from one target time on, from all that is known before it.
 
-    **Arguments:** as of `Forecaster`; `temperature`: of the model that ranks.
+    **Arguments:** as of `Forecaster`; `temperature`: of the model that ranks; `tested`: how good the
+    probabilities were on test.
 
     **Example:**
 
@@ -57,6 +59,7 @@ class EventForecaster:
         *,
         at: str | int | None = None,
         temperature: dict[str, float] | None = None,
+        tested: EventTestSummary | None = None,
         metadata: Metadata | None = None,
     ):
         graph = graph if metadata is None else match_checkpoint(graph, metadata, "the model")
@@ -68,6 +71,7 @@ class EventForecaster:
         state = None
         if model.base is not None:
             state = state_at(model.base, self.target, EvidenceIndex(self.target.graph), **config.window())
+        self.tested = tested
         self.shares = ObjectShares(self.index, state, (temperature or {}).get("entity", 1.0))
 
     @classmethod
@@ -77,7 +81,8 @@ class EventForecaster:
         """The event forecaster of a checkpoint; arguments and errors as of `Forecaster.load`."""
         model, config, metadata = load_event_model(checkpoint)
         graph = load_history(checkpoint, metadata, data_path, load)
-        return cls(model, config, graph, at=at, temperature=metadata.temperature)
+        tested = read_event_figures(metadata, checkpoint)
+        return cls(model, config, graph, at=at, temperature=metadata.temperature, tested=tested)
 
     @property
     def time(self) -> int | str:
@@ -126,7 +131,7 @@ class EventForecaster:
             self._add_novel(best, wanted, horizon)
             self._add_unseen(best, wanted, horizon)
         usual = self._usual(best.rows, horizon)
-        return [self._named(best.rows, row, float(usual[row])) for row in range(len(best.rows))]
+        return [self._named(best.rows, row, float(usual[row]), horizon) for row in range(len(best.rows))]
 
     def _known(self, wanted: Wanted, horizon: int) -> Iterator[FactRows]:
         """All known facts that are wanted, part by part."""
@@ -273,7 +278,7 @@ class EventForecaster:
         events = np.where(row >= 0, index.fact.events[np.maximum(row, 0)], 0)
         return events.astype(np.float64) * horizon / max(float(index.clock[end]), 1.0)
 
-    def _named(self, rows: FactRows, row: int, usual: float) -> EventForecast:
+    def _named(self, rows: FactRows, row: int, usual: float, horizon: int) -> EventForecast:
         s, r, o = int(rows.subject[row]), int(rows.relation[row]), int(rows.object[row])
         expected = float(rows.expected[row])
         return EventForecast(
@@ -286,6 +291,21 @@ class EventForecaster:
             usual=usual or None,
             lift=expected / usual if usual else None,
             because=self._past(s, r, o),
+            calibration=self._calibration(float(rows.probability[row]), horizon),
+        )
+
+    def _calibration(self, probability: float, horizon: int) -> Calibration | None:
+        tested = None if self.tested is None else self.tested.nearest(horizon)
+        found = None if tested is None else tested.bin_of(probability)
+        if tested is None or found is None:
+            return None
+        return Calibration(
+            horizon=tested.horizon,
+            low=found.low,
+            high=found.high,
+            facts=found.facts,
+            occurred=found.occurred,
+            interval=found.interval,
         )
 
     def _past(self, s: int, r: int, o: int) -> list[PastEvents]:

@@ -57,8 +57,10 @@ class TimelineMaker:
         self.index: ActivityIndex = forecaster.index
         self.graph: TemporalGraph = forecaster.graph
         target = forecaster.target
-        # Empty snapshots at the end of the graph are the times to be forecast.
-        self._ago = np.rint(self.index.clock[target.target] - self.index.clock[: target.history_end]).astype(np.int64)
+        # Empty snapshots at the end of the graph are the times to be forecast. The clock counts whole steps, so that a
+        # target between two times of the data may be in the step of the last fact, which came before it nevertheless.
+        ago = np.rint(self.index.clock[target.target] - self.index.clock[: target.history_end]).astype(np.int64)
+        self._ago = np.maximum(ago, 1)
         self.steps = min(steps, int(self._ago[0]))
         begin = int(self.graph.times[target.target]) - self.steps * self.graph.time_interval
         self.begin = to_text(begin, self.graph.time_unit)

@@ -1,1 +1,1 @@
-"""GDELT's feeds: collect raw event files, and make event tables of them."""
+"""GDELT's feeds: collect raw event files."""

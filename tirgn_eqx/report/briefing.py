@@ -1,7 +1,6 @@
 """A briefing: what is most probable and most unusual in the next steps, by actor, each with its past events."""
 
 import datetime
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tirgn_eqx.checkpoint.event_figures import TestedHorizon, read_event_figures
 from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.data.forecast_journal import journal_files
 from tirgn_eqx.data.forecast_target import make_forecast_target
@@ -19,7 +19,6 @@ from tirgn_eqx.evaluate.results import DatasetDescription, Document
 from tirgn_eqx.evaluate.track_record import TrackRecord, score_journal
 from tirgn_eqx.forecast.events import EventForecast, EventForecaster
 from tirgn_eqx.forecast.timeline import Timeline, TimelineMaker
-from tirgn_eqx.report.documents import EventTestSummary, TestedHorizon, check_document
 
 POOL = 2000  # the most probable facts, among which those of the actors are looked for
 
@@ -112,7 +111,7 @@ def make_briefing(
     CheckpointError for test figures in the checkpoint that are none.
     """
     # What cannot be used is refused before the work begins.
-    tested = find_tested(metadata, checkpoint, options.horizon)
+    tested = read_event_figures(metadata, checkpoint).nearest(options.horizon)
     watched = list(dict.fromkeys(forecaster.names.entities[forecaster.names.entity(name)] for name in options.watched))
     horizon, target = options.horizon, forecaster.target
     pool = forecaster.events(max(POOL, options.top), horizon=horizon)
@@ -192,20 +191,6 @@ def count_activity(forecaster: EventForecaster, steps: int) -> Counter[str]:
     for number in np.flatnonzero(counts).tolist():
         found[forecaster.names.entities[number]] += int(counts[number])
     return found
-
-
-def find_tested(metadata: CheckpointMetadata, checkpoint: str, horizon: int) -> TestedHorizon | None:
-    """The figures on test of the horizon nearest to `horizon`, by their ratio; None where the metadata have none.
-
-    **Raises:** CheckpointError for figures of another form.
-    """
-    found = (metadata.metrics or {}).get("event_test")
-    if found is None:
-        return None
-    # As JSON, because a strict document takes a list for a tuple from there alone.
-    content, todo = json.dumps(found), "train again, or use another checkpoint"
-    tested = check_document(EventTestSummary, content, f"{checkpoint}: its figures on test", todo).horizons
-    return min(tested, key=lambda one: abs(np.log(one.horizon / horizon)), default=None)
 
 
 def _facts_of(forecaster: EventForecaster, name: str, options: BriefingOptions) -> list[EventForecast]:

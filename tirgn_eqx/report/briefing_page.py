@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from tirgn_eqx.checkpoint.event_figures import TestedBin, TestedHorizon
 from tirgn_eqx.evaluate.event_tally import EventReliabilityBin
 from tirgn_eqx.evaluate.track_record import TrackRecord
 from tirgn_eqx.forecast.timeline import TimelineRow
 from tirgn_eqx.report.briefing import BriefedFact, Briefing
-from tirgn_eqx.report.documents import CalibrationBin, TestedBin, TestedHorizon
+from tirgn_eqx.report.documents import CalibrationBin
 from tirgn_eqx.report.formats import format_chance, format_steps, format_times
 from tirgn_eqx.report.frame import name_versions, render_page
 from tirgn_eqx.report.plots import Plot, Series, draw_lines, draw_reliability

@@ -162,35 +162,6 @@ class EvaluationDocument(_EvaluatedModel):
     snapshots: tuple[SnapshotMetrics, ...] = ()
 
 
-class TestedBin(_Document):
-    """Facts with a probability between `low` and `high`: how many, its mean, and the share that occurred."""
-
-    low: Fraction
-    high: Fraction
-    facts: Annotated[Count, Field(gt=0)]
-    probability: Fraction
-    occurred: Fraction
-
-
-class TestedHorizon(_Document):
-    """How good forecasts of events over `horizon` steps were, at so many `snapshots` of a split: the skill of their
-    Brier score against the best simple rule with its 95 % interval, and the expected calibration error."""
-
-    horizon: Annotated[Count, Field(gt=0)]
-    snapshots: Count
-    best_baseline: str
-    skill: Number
-    skill_interval: tuple[Number, Number] | None = None
-    ece: Number
-    reliability: tuple[TestedBin, ...] = ()
-
-
-class EventTestSummary(_Document):
-    """What a checkpoint says of its forecasts of events on test."""
-
-    horizons: tuple[TestedHorizon, ...]
-
-
 class ComparedModel(_EvaluatedModel):
     """One of the two models of a comparison."""
 

@@ -13,7 +13,13 @@ from typing import Any, Generic
 import optax
 
 from tirgn_eqx.checkpoint.metadata import Settings
-from tirgn_eqx.config import EvidenceTrainingConfig, ModelTrainingConfig, RecurrentTrainingConfig
+from tirgn_eqx.config import (
+    EvidenceTrainingConfig,
+    MixtureTrainingConfig,
+    ModelTrainingConfig,
+    RecurrentTrainingConfig,
+    TrainingConfig,
+)
 from tirgn_eqx.config.setting import AUTO
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.statistics import MOSTLY_LASTING, lasting_share
@@ -101,6 +107,13 @@ def training_family(config: ConfigT) -> TrainingFamily[ConfigT]:
             return family
     known = " or ".join(kind.__name__ for kind in TRAINING_FAMILIES)
     raise ConfigError(f"{type(config).__name__}: no training is known for these settings; extend {known}")
+
+
+def reads_static(config: TrainingConfig) -> bool:
+    """Whether a training with these settings, or one of its parts, uses the static graph of data that have one."""
+    if isinstance(config, MixtureTrainingConfig):
+        return reads_static(config.structure) or reads_static(config.evidence)
+    return isinstance(config, ModelTrainingConfig) and training_family(config).reads_static(config)
 
 
 def resolve_config(config: ConfigT, graph: TemporalGraph) -> ConfigT:

@@ -83,8 +83,8 @@ def read_predecessor(path: str | Path) -> Predecessor:
         names.append(known)
     if model.static_edges is not None:
         raise DataError(
-            f"{file}: its model has a static graph, which event tables have none of; train anew with `tirgn train "
-            "--set static_graph=false`"
+            f"{file}: its model has a static graph, whose words have no names to match with those of new data; train "
+            "anew with `tirgn train`, or with `--set static_graph=false` for a model to retrain"
         )
     return Predecessor(file, hashlib.sha256(file.read_bytes()).hexdigest(), model, config, metadata, *names)
 

@@ -25,7 +25,7 @@ READERS = {
     **{"folder": "entity2id.txt", "checkpoint": "m.npz", "packed": "20180101000000.export.CSV.zip"},
 }
 WATCHED = ("config", "storage.untrusted", "data.readers", "gdelt.feed", "gdelt.verified", "storage.download")
-WATCHED += ("gdelt.sources",)
+WATCHED += ("ingest.sources",)
 
 
 def child(reader: str, seconds: int, seed: int) -> None:

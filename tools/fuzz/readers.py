@@ -21,8 +21,8 @@ from tirgn_eqx.errors import TirgnError
 from tirgn_eqx.evaluate import evaluate_scores, open_scores
 from tirgn_eqx.forecast.queries import read_queries
 from tirgn_eqx.gdelt.feed import FEEDS, ListedFile, iterate_lines, parse_span, parse_time, read_lists
-from tirgn_eqx.gdelt.ingest import ingest
 from tirgn_eqx.gdelt.verified import VerifiedFiles
+from tirgn_eqx.ingest.api import ingest
 from tirgn_eqx.storage.download import checked_url, zip_trouble
 from tools.fuzz import shared_folders
 from tools.fuzz.seeds import MODEL, OPTIMIZER, SEEDS, golden, identity, raw_rows, score_graph, write

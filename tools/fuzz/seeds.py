@@ -22,8 +22,8 @@ from tirgn_eqx.config import FAMILIES, TrainingConfig, settings_of
 from tirgn_eqx.data import TemporalGraph, build_history_vocabulary, load_graph, map_graph
 from tirgn_eqx.data.graph import from_facts
 from tirgn_eqx.data.vocabulary import describe_vocabulary
-from tirgn_eqx.gdelt.ingest import ingest as ingest_events
 from tirgn_eqx.gdelt.verified import VerifiedFile, VerifiedFiles, take_fingerprint
+from tirgn_eqx.ingest.api import ingest as ingest_events
 from tirgn_eqx.models import build_model
 from tools.fuzz import shared_folders
 from tools.fuzz.damage import Files, archived

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
 
@@ -25,7 +25,8 @@ _FRAME = "the table"  # the name of a DataFrame in messages
 class EventTable(NamedTuple):
     """The rows of a table.
 
-    **Arguments:** `frame`: a polars DataFrame of `COLUMNS`; names as text, neither null nor empty; `source`: the number
+    **Arguments:** `frame`: a polars DataFrame of `COLUMNS` and of the columns that were asked for beside them; names as
+    text, neither null nor empty; `source`: the number
     of each row in what was read, from 0, None where they are the same; `lines`, `blank`, `bad`: rows in all, empty
     lines, and rows left out; `columns`: the column taken for each role; `starts`, `names`: the first row of each part,
     and its name.
@@ -73,21 +74,25 @@ def is_frame(source: object) -> "TypeGuard[pl.DataFrame | pl.LazyFrame | Frame]"
 
 
 def read_table(
-    source: object, columns: str | Mapping[str, str] | None = None, skip_bad_rows: bool = False
+    source: object,
+    columns: str | Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
+    beside: Sequence[str] = (),
 ) -> EventTable:
     """The four columns of a table.
 
     **Arguments:** `source`: a file, a folder of parts, or a DataFrame; `columns`: names by role, see `parse_columns`;
-    `skip_bad_rows`: leave rows out that lack a name, instead of refusing them.
+    `skip_bad_rows`: leave rows out that lack a name, instead of refusing them; `beside`: further columns to read, as
+    text, in which values may be missing.
 
     **Raises:** DataError for what is no such table, with file, column and row.
     """
     chosen = parse_columns(columns)
     if is_frame(source):
-        where, what, table = _FRAME, "it", _from_frame(source, chosen)
+        where, what, table = _FRAME, "it", _from_frame(source, chosen, beside)
     else:
         path = Path(cast("str | os.PathLike[str]", source))
-        where, what, table = str(source), "the file", _from_files(path, chosen)
+        where, what, table = str(source), "the file", _from_files(path, chosen, beside)
     if table.frame.height == 0:
         raise DataError(f"{where}: no events in {what}; {NEED}")
     return _drop_incomplete(table, where, skip_bad_rows)
@@ -97,7 +102,7 @@ class _EmptyPart(DataError):
     """A part without a single byte."""
 
 
-def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
+def _from_files(path: Path, chosen: dict[str, str], beside: Sequence[str]) -> EventTable:
     import polars as pl
 
     parts = find_parts(path, NEED)
@@ -107,7 +112,7 @@ def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
     with kept() if len(parts) > 1 or parts[0].form != "parquet" else contextlib.nullcontext():
         for part in parts:
             try:
-                frame, columns = _read_part(part, chosen, columns)
+                frame, columns = _read_part(part, chosen, columns, beside)
             except _EmptyPart:
                 if len(parts) == 1:
                     raise
@@ -121,7 +126,7 @@ def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
             starts.append(lines)
             blank.append(empty)
             lines += frame.height
-            frames.append(frame.select(COLUMNS))
+            frames.append(frame.select(*COLUMNS, *beside))
     if not read:
         raise DataError(f"{path}: no events in its parts; {NEED}")
     frame = frames[0] if len(frames) == 1 else _join(frames, read)
@@ -130,17 +135,20 @@ def _from_files(path: Path, chosen: dict[str, str]) -> EventTable:
     return table.without(empty)._replace(blank=int(empty.sum()), bad=0) if empty.any() else table
 
 
-def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> "tuple[pl.DataFrame, dict[str, str]]":
+def _read_part(
+    part: Part, chosen: dict[str, str], before: dict[str, str], beside: Sequence[str]
+) -> "tuple[pl.DataFrame, dict[str, str]]":
     """One part with its columns by role, and which they are; every part has those of the first."""
     import polars as pl
 
     by_position = len(chosen) == len(COLUMNS) and all(name.isdecimal() for name in chosen.values())
     try:
         # The helper process checks these in one pass. A column that turns out to be another one costs a second pass.
-        likely = [*COLUMNS, *chosen.values(), *before.values()]
+        likely = [*COLUMNS, *chosen.values(), *before.values(), *beside]
         reader = PartReader(part, likely, header=not (part.form == "csv" and by_position))
         found = find_columns(reader.columns, before or chosen, part.name)
-        frame = reader.read(list(found.values()))
+        _check_beside(beside, reader.columns, part.name)
+        frame = reader.read([*found.values(), *beside])
     except (Unsound, OSError) as error:
         kinds = {"parquet": "parquet file", "csv": "CSV table", "ndjson": "NDJSON table", "arrow": "Arrow file"}
         refused = _EmptyPart if isinstance(error, Empty) else DataError
@@ -150,7 +158,7 @@ def _read_part(part: Part, chosen: dict[str, str], before: dict[str, str]) -> "t
         raise DataError(f"{part.name}: not a readable table ({told(error)[:200]}); {NEED}") from error
     frame = frame.rename({name: role for role, name in found.items() if name != role})
     # Before parts are joined: one may have numbers for names where another has text.
-    frame = _with_text_names(frame, part.name, found)
+    frame = _with_text_names(frame, part.name, found, beside)
     if part.form == "csv":
         _check_line_ends(frame, part.name)
     return frame, found
@@ -174,18 +182,24 @@ def _join(frames: "list[pl.DataFrame]", parts: list[Part]) -> "pl.DataFrame":
         ) from error
 
 
-def _from_frame(source: "pl.DataFrame | pl.LazyFrame | Frame", chosen: dict[str, str]) -> EventTable:
+def _from_frame(
+    source: "pl.DataFrame | pl.LazyFrame | Frame", chosen: dict[str, str], beside: Sequence[str]
+) -> EventTable:
     import polars as pl
 
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         lazy = source.lazy()
-        found = find_columns(lazy.collect_schema().names(), chosen, _FRAME)
-        frame = lazy.select(**{role: pl.col(name) for role, name in found.items()}).collect()
+        names = lazy.collect_schema().names()
+        found = find_columns(names, chosen, _FRAME)
+        _check_beside(beside, names, _FRAME)
+        frame = lazy.select(*beside, **{role: pl.col(name) for role, name in found.items()}).collect()
     else:
         names = {str(name): name for name in source.columns}
         found = find_columns(list(names), chosen, _FRAME)
-        frame = pl.DataFrame({role: _from_pandas(source[names[name]], role, name) for role, name in found.items()})
-    frame = _with_text_names(frame, _FRAME, found)
+        _check_beside(beside, list(names), _FRAME)
+        taken = found | {name: name for name in beside}
+        frame = pl.DataFrame({role: _from_pandas(source[names[name]], role, name) for role, name in taken.items()})
+    frame = _with_text_names(frame, _FRAME, found, beside)
     return EventTable(frame, None, frame.height, 0, 0, found, [0], [_FRAME])
 
 
@@ -212,12 +226,20 @@ def _from_pandas(column: Any, role: str, name: str) -> "pl.Series":
         ) from error
 
 
-def _with_text_names(frame: "pl.DataFrame", where: str, found: dict[str, str]) -> "pl.DataFrame":
+def _check_beside(beside: Sequence[str], columns: Sequence[str], where: str) -> None:
+    if missing := [name for name in beside if name not in columns]:
+        raise DataError(
+            f"{where}: has no column {', '.join(missing)}, of which a static graph is made; make the table with `tirgn "
+            "data ingest --attributes`, or take --static-words name"
+        )
+
+
+def _with_text_names(frame: "pl.DataFrame", where: str, found: dict[str, str], beside: Sequence[str]) -> "pl.DataFrame":
     """`frame` with its names as text, and times that are bytes too."""
     import polars as pl
 
     text = [role for role in COLUMNS if role != "timestamp" or frame.schema[role] == pl.Binary]
-    return frame.with_columns(_to_text(frame[role], where, found[role]) for role in text)
+    return frame.with_columns(_to_text(frame[role], where, found.get(role, role)) for role in (*text, *beside))
 
 
 def _to_text(column: "pl.Series", where: str, name: str) -> "pl.Series":

@@ -14,6 +14,7 @@ import numpy as np
 from tirgn_eqx.data.graph import LoadOptions, ReadReport, TemporalGraph, from_facts
 from tirgn_eqx.data.readers.event_table import EventTable, is_frame, read_table
 from tirgn_eqx.data.readers.numeric_times import Times, format_span
+from tirgn_eqx.data.readers.static_words import make_static_graph, parse_static_words, word_columns
 from tirgn_eqx.data.readers.table_columns import parse_columns
 from tirgn_eqx.data.readers.table_files import PACKED_SUFFIXES, form_of, table_form
 from tirgn_eqx.data.readers.timestamps import find_doubts, read_times
@@ -53,6 +54,9 @@ class ReadingOptions:
       file without a header.
     - `skip_bad_rows`: leave rows out that lack a name, or whose time has another form than those of most rows, and
       count them in `TemporalGraph.read`; default: refuse the table.
+    - `static_words`: the words of a static graph, some of `country`, `sector` and `name`, such as `country,name`;
+      default: no static graph. Countries and sectors are read from the columns `entity1_country`, `entity1_sector`,
+      `entity2_country` and `entity2_sector`; see `make_static_graph`.
     """
 
     num_days: int | None = None
@@ -61,13 +65,15 @@ class ReadingOptions:
     time_format: str | None = None
     columns: str | Mapping[str, str] | None = None
     skip_bad_rows: bool | None = None
+    static_words: str | None = None
 
     def given(self) -> LoadOptions:
         """The options that were given, as keywords for `load_graph`."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def check(self) -> None:
-        """**Raises:** ConfigError for a granularity that does not exist or a negative number."""
+        """**Raises:** ConfigError for a granularity or words that do not exist, or a negative number."""
+        parse_static_words(self.static_words)
         if self.granularity is not None and self.granularity not in GRANULARITIES:
             hint, known = nearest(self.granularity, GRANULARITIES), ", ".join(GRANULARITIES)
             raise ConfigError(f"granularity {self.granularity!r} does not exist{hint}; known: {known}")
@@ -97,7 +103,8 @@ def read_events(source: object, options: ReadingOptions | None = None) -> Tempor
     max_events, skip = options.max_events or 0, bool(options.skip_bad_rows)
     file = None if is_frame(source) else Path(os.path.expanduser(cast("str | os.PathLike[str]", source)))
     where = "the table" if file is None else str(file)
-    table = read_table(source if file is None else file, options.columns, skip)
+    kinds = parse_static_words(options.static_words)
+    table = read_table(source if file is None else file, options.columns, skip, word_columns(kinds))
     place = f"{where}: column {table.columns['timestamp']}"
     times = read_times(
         table.frame["timestamp"], place, time_format=options.time_format, skip=skip, row_name=table.row_name
@@ -120,6 +127,12 @@ def read_events(source: object, options: ReadingOptions | None = None) -> Tempor
         kind = "parquet" if table_form(file) == "parquet" else "table"
         name, path = _table_name(file), {"path": os.path.abspath(file)}
     texts = {"time_format": options.time_format, "columns": ",".join(f"{k}={v}" for k, v in chosen.items())}
+    texts["static_words"] = ",".join(kinds)
+    static = None
+    if kinds:
+        # Words are those that are known before the first snapshot that is forecast.
+        known = window.keeps(times.values) & (times.values < int(facts[split == 1, 3].min()) * window.unit)
+        static = make_static_graph(table.frame.filter(known), entity_names, kinds, where)
     given = {key: value for key, value in (texts | {"skip_bad_rows": skip}).items() if value}
     return from_facts(
         name,
@@ -133,6 +146,7 @@ def read_events(source: object, options: ReadingOptions | None = None) -> Tempor
         time_unit=window.unit if times.dated else None,
         entity_names=entity_names,
         relation_names=relation_names,
+        static=static,
         provenance={"kind": kind} | path | window.options | {"max_events": max_events} | given,
         read=ReadReport(
             lines=table.lines,
