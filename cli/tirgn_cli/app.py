@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from tirgn_cli import options, output, tables
+from tirgn_cli.audit import audit
 from tirgn_cli.baseline import baseline_app
 from tirgn_cli.brief import brief
 from tirgn_cli.cache import cache_app
@@ -23,6 +24,7 @@ from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.export import export
+from tirgn_cli.explain import explain
 from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
@@ -310,9 +312,11 @@ def tirgn(
 app.command("train", cls=TrainCommand)(train)
 app.command("tune")(tune)
 app.command("eval")(evaluate)
+app.command("audit")(audit)
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("score")(score)
+app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("export")(export)

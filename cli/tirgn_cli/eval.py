@@ -10,19 +10,18 @@ import typer
 from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_matched_graph
 from tirgn_cli.eval_scores import evaluate_score_file
+from tirgn_cli.explain import ExplainedForecast, check_explains, explain_queries, show_explanation
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
     from tirgn_eqx.evaluate.calibrate import Calibration
-    from tirgn_eqx.evaluate.explain import Explanation
     from tirgn_eqx.evaluate.ranks import Temperature
     from tirgn_eqx.evaluate.results import CalibrationFigures, Evaluation, EvaluationReport
     from tirgn_eqx.evaluate.tgb import TGBReport
 
 MODELS = ("tirgn", "regcn", "evidence", "tirgn-evidence", "regcn-evidence")
 PROTOCOLS = ("own", "tgb")
-SHARES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -38,30 +37,12 @@ class CalibratedFigures:
         return self.found.to_dict() | {"nll": self.nll} | self.figures.to_dict()
 
 
-@dataclass(frozen=True)
-class ExplainedForecast:
-    """The most probable answer to a query and the one that happened, each with what contributes to it."""
-
-    forecast: "Explanation"
-    happened: "Explanation"
-
-    @property
-    def answer(self) -> str:
-        """The name of what happened."""
-        return getattr(self.happened, self.happened.predicted)
-
-    def to_dict(self) -> dict[str, object]:
-        """As `--json` prints it."""
-        truth = {"happened": self.answer, "happened_probability": self.happened.probability}
-        return self.forecast.to_dict() | truth
-
-
 @options.command()
 def evaluate(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CKPT]",
+            metavar="CKPT",
             help="checkpoint, such as models/tkg/tirgn_best.npz, unless --scores is given",
             autocompletion=complete.checkpoints,
         ),
@@ -217,10 +198,8 @@ def evaluate(
         loaded = LoadedCheckpoint.load(checkpoint, model_type)
         model, config = loaded.model, loaded.config
         # Before the data are read, which may take long.
-        if explain and not config.model_type.endswith("evidence"):
-            raise ConfigError(
-                f"--explain: {checkpoint} holds {config.model_type}, which cannot; train with --model evidence"
-            )
+        if explain:
+            check_explains(loaded, "--explain")
         refit = loaded.metadata.is_refit
         for option, given in (("--split valid", held_out == "valid"), ("--calibrate", calibrate)):
             if given:
@@ -262,7 +241,7 @@ def evaluate(
                         lambda temperature: on_valid(model, temperature),
                     )
             if explain:
-                explanations = _explain(loaded, evaluation, explain)
+                explanations = explain_queries(loaded, graph, held_out, explain, setting)
     if not as_json:
         output.print_result(tables.format_dataset(graph.describe()))
         title = f"{held_out} figures of {checkpoint}" + (", trained on train and valid" if refit else "")
@@ -330,29 +309,6 @@ def _calibrate(
     return CalibratedFigures(found, after.entity["nll"], after.calibration)
 
 
-def _explain(loaded: LoadedCheckpoint, evaluation: "Evaluation", number: int) -> list[ExplainedForecast]:
-    """The forecasts of `number` queries spread evenly over the split."""
-    import numpy as np
-
-    from tirgn_eqx.evaluate.explain import Explainer
-    from tirgn_eqx.evaluate.strata import split_queries
-    from tirgn_eqx.models import Evidence, Mixture
-
-    model, graph, snapshots = loaded.model, evaluation.graph, np.unique(evaluation.snapshot)
-    assert isinstance(model, Evidence | Mixture)
-    subject, relation, answer, snapshot = split_queries(graph, evaluation.split, snapshots)
-    # In the multi-step setting, nothing from the beginning of the split on is known.
-    before = None if evaluation.setting == "single-step" else int(snapshots[0])
-    explain = Explainer(model, graph, history_len=loaded.config.window()["history_len"])
-    explanations = []
-    for row in np.unique(np.linspace(0, len(subject) - 1, min(number, len(subject))).astype(int)).tolist():
-        query, target = (int(subject[row]), int(relation[row])), int(snapshot[row])
-        forecast = explain(*query, None, target, before)
-        # The answer that happened may be none of the most probable ones, so it is explained separately.
-        explanations.append(ExplainedForecast(forecast, explain(*query, int(answer[row]), target, before)))
-    return explanations
-
-
 def _show(
     title: str,
     report: "EvaluationReport | TGBReport",
@@ -370,31 +326,8 @@ def _show(
         output.print_result(f"calibrated: temperature {degrees}, fitted on valid and saved in the checkpoint")
         output.print_result(f"with it: {_describe_calibration(calibrated.figures)}, NLL {calibrated.nll:.4f}")
     for explained in explanations:
-        _show_explanation(explained)
+        show_explanation(explained)
 
 
 def _describe_calibration(figures: "CalibrationFigures") -> str:
     return f"Brier score {figures.brier:.4f}, expected error {figures.ece:.4f}"
-
-
-def _show_explanation(explained: ExplainedForecast) -> None:
-    forecast = explained.forecast
-    candidate = getattr(forecast, forecast.predicted)
-    who, whom = ("?" if part == forecast.predicted else getattr(forecast, part) for part in ("subject", "object"))
-    rows: list[list[object]] = []
-    for share in forecast.shares:
-        what = share.kind
-        if what == "event":
-            what = f"{share.subject} - {share.relation} - {share.object}"
-        elif what == "popularity":
-            what = f"others with {candidate} in this"
-        last = None if share.last is None else str(share.last)
-        rows.append([what, share.events, last, f"{100 * share.share:.1f} %"])
-    if len(rows) > SHARES_SHOWN:
-        rows[SHARES_SHOWN:] = [[f"{len(rows) - SHARES_SHOWN} more", None, None, ""]]
-    title = f"{who} - {forecast.relation} - {whom}  at {forecast.time}"
-    caption = (
-        f"forecast: {candidate} ({100 * forecast.probability:.1f} %); "
-        f"happened: {explained.answer} ({100 * explained.happened.probability:.1f} %)"
-    )
-    tables.print_table(tables.make_table(title, ["source", "events", "last at", "share"], rows, caption))

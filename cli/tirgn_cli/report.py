@@ -123,6 +123,7 @@ def _measured(
                 samples=samples,
                 seed=seed,
                 temperature=loaded.metadata.temperature,
+                rules=not loaded.metadata.is_refit,
             )
     except TirgnError as error:
         # The files of the training are worth a page without the data, too.

@@ -126,3 +126,16 @@ def test_sorts_of_events_are_compared():
     found = run("event_sort", "--quick", "--rows", "20000")["result"]
     assert found.keys() == {"ours", "duckdb", "duckdb within 1GB"}
     assert all(one["seconds"]["median"] > 0 and one["peak_rss_bytes"]["min"] > 0 for one in found.values())
+
+
+@pytest.mark.slow
+def test_audits_are_recorded(tmp_path, monkeypatch):
+    (tmp_path / "audited.py").write_text(
+        "import numpy as np\n\n\n"
+        "def forecast(request):\n    return np.tile(request.entities % 7, (len(request.queries), 1))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ("--quick", "--what", "by id", "--model", "audited:forecast", "--snapshots", "1", "--results", tmp_path)
+    document = run("audit", *words)
+    assert document["result"]["clean"] and document["result"]["what"] == "by id"
+    assert document["setting"]["snapshots"] == 1 and str(tmp_path) not in (tmp_path / "audit-sim.json").read_text()

@@ -21,6 +21,7 @@ from tests.cli.bad_input_files import (
     negatives,
     nothing,
     of_events,
+    of_evidence,
     parts,
     rates,
     recorded,
@@ -115,6 +116,12 @@ CASES: dict[str, list[Case]] = {
             ("events by a model that ranks", "eval model.npz --events --model tirgn"),
             ("a horizon without events", "eval model.npz --horizon 7"),
             ("a horizon that no rate was trained for", "eval model.npz --events --horizon 7,365"),
+            ("nothing to audit", "audit"),
+            ("a checkpoint and a function to audit", "audit model.npz --model counting:forecast"),
+            ("a ranking beside a checkpoint", "audit model.npz --ranks counting:rank"),
+            ("a function without its module", "audit --model forecast"),
+            ("a module that does not exist", "audit --model no_such_module:forecast"),
+            ("a tolerance that is not finite", "audit --model json:dumps --tolerance inf"),
             ("one model to compare", "compare model.npz"),
             ("nothing that names the data", "compare recurrency recurrency:strict"),
             ("a variant that does not exist", "compare recurrency:loose model.npz"),
@@ -353,6 +360,52 @@ CASES: dict[str, list[Case]] = {
         ),
         Case("names that are missing", "tirgn retrain --from model.npz --data-path events.parquet"),
     ],
+    "Audited functions": [
+        Case(
+            "a module that needs what is not there",
+            "tirgn audit --model bad_import:forecast",
+            text("bad_import.py", "import no_such_package\n"),
+            code=2,
+        ),
+        Case(
+            "a module that fails", "tirgn audit --model bad_module:forecast", text("bad_module.py", "1 / 0\n"), code=2
+        ),
+        Case(
+            "a name that is no function",
+            "tirgn audit --model bad_name:forcast",
+            text("bad_name.py", "def forecast(request): ...\n"),
+            code=2,
+        ),
+        Case(
+            "a function that fails",
+            "tirgn audit --model bad_function:forecast --data-path data",
+            text("bad_function.py", "def forecast(request):\n    raise KeyError('Q7')\n"),
+        ),
+        Case(
+            "scores of another shape",
+            "tirgn audit --model bad_shape:forecast --data-path data",
+            text("bad_shape.py", "def forecast(request):\n    return [[0.5]]\n"),
+        ),
+        Case(
+            "scores that are not numbers",
+            "tirgn audit --model bad_scores:forecast --data-path data",
+            text(
+                "bad_scores.py",
+                "import numpy as np\n\n\ndef forecast(request):\n"
+                "    return np.full((len(request.queries), request.num_entities), np.nan)\n",
+            ),
+        ),
+        Case(
+            "places that are no ranks",
+            "tirgn audit --model bad_ranks:forecast --ranks bad_ranks:rank --data-path data",
+            text(
+                "bad_ranks.py",
+                "import numpy as np\n\n\ndef forecast(request):\n"
+                "    return np.zeros((len(request.queries), request.num_entities))\n\n\n"
+                "def rank(request, scores, answers):\n    return np.zeros(len(answers))\n",
+            ),
+        ),
+    ],
     "Names": [
         Case("names of another kind", f"{EVAL} -q --data-path events.parquet", of_events(*"ABCD", then=table())),
         Case("other counts without names", f"{EVAL} --data-path data", text("data/stat.txt", "7\t2\n")),
@@ -373,6 +426,13 @@ CASES: dict[str, list[Case]] = {
             of_events("Iran", "Iraq", "China", "USA"),
             2,
         ),
+    ],
+    "Explanations": [
+        Case("a model without evidence", "tirgn explain model.npz --rules", nothing, 2),
+        Case("an option of rules alone", "tirgn explain model.npz --top 3", nothing, 2),
+        Case("an option of forecasts alone", "tirgn explain model.npz --rules --split valid", nothing, 2),
+        Case("a model that knows valid", "tirgn explain model.npz --rules", of_evidence(refit=True), 2),
+        Case("a relation that is not known", "tirgn explain model.npz -q --rules --relation 7", of_evidence()),
     ],
     "Queries": [
         Case("a file that is missing", ASK, theirs=r"(?<=read \().*(?=\);)"),

@@ -15,7 +15,7 @@ import polars as pl
 from tests.helpers import event_model
 from tirgn_eqx.checkpoint.files import load_checkpoint, save_checkpoint
 from tirgn_eqx.checkpoint.models import save_model
-from tirgn_eqx.config import TiRGNTrainingConfig
+from tirgn_eqx.config import EvidenceTrainingConfig, TiRGNTrainingConfig
 from tirgn_eqx.data import load_graph, map_data
 from tirgn_eqx.models import build_model
 
@@ -115,6 +115,17 @@ def rates(metrics: dict[str, Any] | None = None, then: Make = nothing) -> Make:
         graph = load_graph(place / "events.parquet", num_days=0)
         save_model(place / "events", *event_model(graph), graph, metrics)
         then(place)
+
+    return make
+
+
+def of_evidence(**metrics: Any) -> Make:
+    """`model.npz` of an evidence model, with such metrics."""
+
+    def make(place: Path) -> None:
+        graph, config = load_graph(place / "data"), EvidenceTrainingConfig(embedding_dim=4, evidence_background=False)
+        save_model(place / "model", build_model(6, 2, config, key=jr.key(0)), config, graph, metrics=metrics)
+        (place / "model.json").unlink()
 
     return make
 

@@ -2,12 +2,15 @@
 
 import pytest
 
-from tools.docs import tables, tables_events, tables_readme
+from tools.docs import tables, tables_audit, tables_events, tables_readme
 
 
 def test_the_results_page_is_what_the_records_say():
     assert tables.PAGE.read_text() == tables.page(), "run: python -m tools.docs.tables"
     assert tables.tables_readme.README.read_text() == tables.readme(), "run: python -m tools.docs.tables"
+    rules = tables.tables_rules
+    assert rules.PAGE.read_text() == rules.page(tables.load()), "run: python -m tools.docs.tables"
+    assert tables_audit.PAGE.read_text() == tables_audit.page(tables.load()), "run: python -m tools.docs.tables"
 
 
 def test_tables_are_put_between_their_marks_alone():
@@ -71,3 +74,15 @@ def test_events_are_told_beside_the_best_rule_of_each_column():
     share = [{"horizon": 1, "share": 0.5}]
     known = record | {"result": result | {"share_of_possible_skill": share}}
     assert "50 % within 1" in tables_events.possible([known])
+
+
+def test_an_audit_says_what_moved():
+    checks = [
+        {"of": "scores", "check": "ids", "change": "renumbered", "status": "moved", "moved": 2, "queries": 8},
+        {"of": "scores", "check": "repeat", "change": "asked again", "status": "clean", "moved": 0, "queries": 9},
+        {"of": "ranks", "check": "repeat", "change": "ranked again", "status": "clean", "moved": 0, "queries": 9},
+        {"of": "ranks", "check": "ties", "change": "any", "status": "not checked"},
+    ]
+    record = {"benchmark": "audit-A", "dataset": {"name": "A"}, "result": {"what": "one", "checks": checks}}
+    row = tables_audit.audits([record]).splitlines()[-1]
+    assert row == "| one | A | 9 | ids, renumbered: 2 of 8 | clean in 1 checks | not looked at |"

@@ -23,6 +23,7 @@ from tirgn_eqx.evaluate.compare import relation_name
 from tirgn_eqx.evaluate.encoding import model_at
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.models import Mixture, MixtureAtTarget
+from tirgn_eqx.models.entries import expand_entries
 from tirgn_eqx.models.evidence import MIN_INTENSITY, Evidence
 from tirgn_eqx.runtime.compiling import CompileCache
 from tirgn_eqx.types import EvidenceBatch
@@ -94,7 +95,9 @@ def intensity_parts(model: Evidence | MixtureAtTarget, batch: EvidenceBatch) -> 
     structure = (
         model.structure_intensities(batch)[0] if isinstance(model, MixtureAtTarget) else jnp.zeros_like(intensity)
     )
-    return IntensityParts(intensity, model.entry_intensities(batch)[0], model.popular_intensities(batch), structure)
+    factors = model.entry_factors(batch)
+    entry, popular = expand_entries(factors, batch)[0], factors.popular * factors.scale[0]
+    return IntensityParts(intensity, entry, popular, structure)
 
 
 def explain_candidate(

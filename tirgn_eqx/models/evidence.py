@@ -27,6 +27,7 @@ from tirgn_eqx.config import EvidenceTrainingConfig
 from tirgn_eqx.data.graph import StaticGraph
 from tirgn_eqx.data.index.evidence import CONTEXT_FEATURES, ENTRY_FEATURES, PAIR_FEATURES, PLAIN_FEATURES
 from tirgn_eqx.models.background import Background, WordEmbeddings
+from tirgn_eqx.models.entries import EntryFactors
 from tirgn_eqx.models.intensity import LOG_CENTRE, LOG_CLIP, FactoredLogits, LogIntensity, bounded_exp, capped_exp
 from tirgn_eqx.nn.segments import add_rows, segment_sum, take_rows
 from tirgn_eqx.nn.static_graph import StaticEdges
@@ -278,25 +279,20 @@ class Evidence(eqx.Module):
         level = jnp.broadcast_to(self.relation_level, (size, len(self.relation_level)))
         return out + bounded_exp(level if background is None else level + background.relation) + MIN_INTENSITY
 
-    def entry_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entry"]:
-        """The intensity that every entry adds to its candidate, 0 for entries of other subjects.
-
-        This splits up the intensities of the cells. For a few queries: the array holds all entries for each.
-        """
+    def entry_factors(self, batch: EvidenceBatch) -> EntryFactors:
+        """What every past event and popular object adds to the candidates of the entity queries, as factors."""
         background = self.background_logits(batch)
         neighbours, queries = batch.neighbours, batch.entity
-        x = self._features(neighbours)
-        head_weight = bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight)
-        out = head_weight[queries.relation] @ self._heads(neighbours, x).T
-        lift = self._lift(queries, neighbours, background)
-        # Neighbours of other subjects are no cell of the query: their factor stays 0, which removes their entries.
-        cells = jnp.zeros((len(queries.subject), len(neighbours.object)), lift.dtype)
-        cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
-        query = take_rows(queries.cell_query, queries.exact_cell)
-        # `take_rows` fills with 0, a real query; padding must lie outside.
-        query = jnp.where(queries.exact_cell < len(queries.cell_query), query, len(out))
-        out = add_rows(out, self._exact(queries, x), query, queries.exact_entry)
-        return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
+        x, total = self._features(neighbours), self.intensities(batch, background).total
+        return EntryFactors(
+            head=self._heads(neighbours, x),
+            head_weight=take_rows(bounded_exp(HEAD_WEIGHT_SCALE * self.head_weight), queries.relation, padded=False),
+            exact=self._exact(queries, x),
+            factor=self._lift(queries, neighbours, background),
+            popular=self.popular_intensities(batch),
+            scale=jnp.ones_like(total),
+            total=total,
+        )
 
     def entity_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entity"]:
         """lambda of every candidate of every entity query."""

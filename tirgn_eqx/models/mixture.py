@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from tirgn_eqx.models.encoder import Encoding
+from tirgn_eqx.models.entries import EntryFactors
 from tirgn_eqx.models.evidence import (
     MIN_INTENSITY,
     BackgroundLogits,
@@ -197,21 +198,13 @@ class MixtureAtTarget(eqx.Module):
         lifts = bounded_exp(lift * jnp.clip(log_p + LOG_CENTRE, -LOG_CLIP, LOG_CLIP))
         return share * lifts + bounded_exp(jax.nn.relu(exponent) * log_p + level)
 
-    def popular_intensities(self, batch: EvidenceBatch) -> Float[Array, " popular"]:
-        """The intensity of every past object of a relation, as in `entity_intensities`. For the first query: the scale
-        of others differs."""
+    def entry_factors(self, batch: EvidenceBatch) -> EntryFactors:
+        """What every past event and popular object adds to the candidates of the entity queries, as in `Evidence`."""
         found = self.mix(batch)
-        return found.popular * found.scale[0]
-
-    def entry_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entry"]:
-        """The intensity that every entry adds to its candidate, as in `Evidence`."""
-        found, queries, neighbours = self.mix(batch), batch.entity, batch.neighbours
-        cells = jnp.zeros((len(queries.subject), len(neighbours.object)))
-        lift = found.lift * take_rows(found.scale, queries.cell_query)
-        cells = cells.at[queries.cell_query, queries.cell_neighbour].set(lift, mode="drop")
         # These hold the evidence model's own lift already; the gate's lift multiplies it.
-        out = self.model.evidence.entry_intensities(batch)
-        return out * cells.at[:, neighbours.entry_neighbour].get(mode="fill", fill_value=0)
+        own = self.model.evidence.entry_factors(batch)
+        factor = own.factor * found.lift * take_rows(found.scale, batch.entity.cell_query)
+        return own._replace(factor=factor, scale=found.scale, total=found.total)
 
     def structure_intensities(self, batch: EvidenceBatch) -> Float[Array, "query entity"]:
         """The intensity that the structure adds to every candidate, not counting its lift of evidence."""

@@ -17,9 +17,10 @@ from tirgn_eqx.evaluate.compare import relation_name
 from tirgn_eqx.evaluate.filters import FILTER_NAMES, Filter
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
+from tirgn_eqx.evaluate.rules import RuleReport, learn_rules
 from tirgn_eqx.evaluate.strata import split_queries
 from tirgn_eqx.forecast import Forecast, Forecaster
-from tirgn_eqx.models import Model
+from tirgn_eqx.models import Evidence, Mixture, Model
 from tirgn_eqx.report.documents import CalibrationMetrics, EvaluationDocument, RankMetrics, SnapshotMetrics
 
 MAX_CANDIDATES = 5  # of a sample
@@ -55,8 +56,9 @@ class Measurements:
 
     **Arguments:** `metrics`: by "entity", "object", "subject", "relation" and "entity_raw", those that are known;
     `strata`: by what the past says of the answer; `relations`: the most frequent first; `relations_left_out`: how many
-    more there are, None where that is not known; `statistics`: of `graph_statistics`; `spans`: first and last time of
-    each split; `left_out`: facts by split whose names the model does not know.
+    more there are, None where that is not known; `rules`: what a model with evidence has learnt; `statistics`: of
+    `graph_statistics`; `spans`: first and last time of each split; `left_out`: facts by split whose names the model
+    does not know.
     """
 
     split: str
@@ -68,6 +70,7 @@ class Measurements:
     relations_left_out: int | None = None
     snapshots: tuple[SnapshotMetrics, ...] = ()
     samples: tuple[SampleForecast, ...] = ()
+    rules: RuleReport | None = None
     statistics: dict[str, object] = dataclasses.field(default_factory=dict)
     spans: dict[str, tuple[int | str, ...]] = dataclasses.field(default_factory=dict)
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -97,11 +100,13 @@ def measure(
     samples: int = 12,
     seed: int = 0,
     temperature: dict[str, float] | None = None,
+    rules: bool = True,
 ) -> Measurements:
-    """Metrics of `split`, single-step with the time-aware filter, and sample forecasts.
+    """Metrics of `split`, single-step with the time-aware filter, sample forecasts, and rules.
 
     **Arguments:** `samples`: how many queries are drawn, by `seed`, and forecast; `temperature`: of the probabilities
-    by kind of query, as the checkpoint holds it.
+    by kind of query, as the checkpoint holds it; `rules`: False for a model that has learnt from valid, on which rules
+    are chosen.
     """
     pair = None
     if temperature:
@@ -126,6 +131,7 @@ def measure(
         relations_left_out=left_out,
         snapshots=tuple(row.model_copy(update={"label": time}) for row, time in zip(found.snapshots, times)),
         samples=tuple(_samples(model, config, evaluation, samples, seed, temperature)),
+        rules=_rules(model, config, graph) if rules else None,
         statistics=graph_statistics(graph),
         spans=spans,
     )
@@ -147,6 +153,13 @@ def _by_relation(evaluation: Evaluation) -> tuple[tuple[StratumMetrics, ...], in
         name = relation_name(graph, number)
         rows.append(StratumMetrics(name, int(chosen.sum()), float(chosen.mean()), metrics))
     return tuple(rows), len(order) - len(rows)
+
+
+def _rules(model: Model, config: TrainingConfig, graph: TemporalGraph) -> RuleReport | None:
+    """The strongest rules; None for a model without evidence, and without a valid split to choose them on."""
+    if not isinstance(model, Evidence | Mixture) or not (graph.split_snapshots("valid") > 0).any():
+        return None
+    return learn_rules(model, graph, history_len=config.window()["history_len"]).report()
 
 
 def _samples(

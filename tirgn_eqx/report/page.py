@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tirgn_eqx.report.evaluations import RunComparison
 from tirgn_eqx.report.frame import name_versions, render_page
 from tirgn_eqx.report.results import collect_results, group_forecasts, plot_comparisons
+from tirgn_eqx.report.rules import collect_rules
 from tirgn_eqx.report.runs import TrainingRun, distinct_names
 from tirgn_eqx.report.sections import compare_settings, group_by_data, plot_learning, plot_system
 
@@ -27,6 +28,7 @@ def render(runs: Sequence[TrainingRun], title: str | None = None, comparisons: S
         "results": collect_results(runs),
         "comparison": plot_comparisons(comparisons),
         "forecasts": group_forecasts(runs),
+        "rules": collect_rules(runs),
         "system": plot_system(runs),
         "settings": compare_settings(runs),
     }

@@ -14,7 +14,7 @@ from statistics import mean, pstdev
 from benchmarks.common import Document
 from tirgn_eqx.config import RECIPES
 from tirgn_eqx.evaluate.strata import RECURRENCE
-from tools.docs import tables_readme
+from tools.docs import tables_audit, tables_readme, tables_rules
 from tools.docs.tables_events import EVENTS, events, main_records, possible
 from tools.docs.tables_readme import rows_table
 from tools.docs.tables_systems import MESH, UNATTENDED, meshes, unattended
@@ -379,6 +379,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(page())
     tables_readme.README.write_text(readme())
+    tables_rules.PAGE.write_text(tables_rules.page(load()))
+    tables_audit.PAGE.write_text(tables_audit.page(load()))
     print(f"{PAGE.relative_to(PAGE.parents[1])} written")
 
 

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import both_directions, facts_of_a_graph, make_graph, random_graph
-from tirgn_eqx.data.index.evidence import LEAST_STRENGTH, NEVER, SCALE, EvidenceIndex
+from tirgn_eqx.data.index.evidence import (
+    LEAST_STRENGTH,
+    NEVER,
+    SCALE,
+    EvidenceIndex,
+    plain_ages,
+    plain_features,
+)
 from tirgn_eqx.data.index.occurrences import HALF_LIVES
 from tirgn_eqx.errors import DataError
 
@@ -155,3 +162,14 @@ def test_of_links_that_met_last_at_one_time_those_that_met_more_often_are_kept(m
     kept = {frozenset(pair) for pair in zip(subject.tolist(), object_.tolist())}
     order = [frozenset(pair) for pair in ((0, 1), (2, 3), (4, 5), (6, 7))]
     assert len(subject) == most and kept == set(order[: (most + 1) // 2])
+
+
+def test_ages_are_read_back_from_features():
+    index = EvidenceIndex(random_graph(3, num_times=60))
+    rows = np.arange(len(index.triple.occurrence))
+    for now in (60.0, 90_000.0):
+        ages = plain_ages(plain_features(index.triple, rows, now))
+        np.testing.assert_array_equal(ages, index.triple.age(rows, now).astype(int))
+    # Within the current step the age is 0, for which another number stands in the features.
+    last = np.flatnonzero(index.triple.age(rows, 60.0) == 1)
+    assert len(last) and (plain_ages(plain_features(index.triple, last, 59.0)) == 0).all()

@@ -1,5 +1,6 @@
 """Batches of evidence models: the queries about a snapshot, or about some of its subjects, with their evidence."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,14 +122,19 @@ class EvidenceLoader(Loader[EvidenceBatch, EvidenceOptions, EvidenceBucket]):
             parts.append((subjects[own], sizes))
         return parts
 
-    def build(self, item: int, epoch: int = 0) -> Prepared[EvidenceBatch]:
-        """The batch of part `item`; nothing in it depends on `epoch`."""
+    def gather(self, item: int, *, kinds: Container[str] = KINDS) -> tuple[int, np.ndarray, dict[str, np.ndarray]]:
+        """The target of part `item`, the rows of its facts among [facts, inverse facts], and the arrays of its batch
+        before they are padded; `kinds`: of the queries."""
         target, subjects = self.parts[item]
         cutoff = self.index.cutoff(target, self.options.history_end)
         s, q, o = both_directions(self.graph, self.split_facts(target))
         rows = np.flatnonzero(np.isin(s, subjects))
         truth = self._truth(target) if self.options.with_truth else None
-        gathered = self.gatherer.gather(QueryFacts(s[rows], q[rows], o[rows]), cutoff, truth)
+        return target, rows, self.gatherer.gather(QueryFacts(s[rows], q[rows], o[rows]), cutoff, truth, kinds=kinds)
+
+    def build(self, item: int, epoch: int = 0) -> Prepared[EvidenceBatch]:
+        """The batch of part `item`; nothing in it depends on `epoch`."""
+        target, rows, gathered = self.gather(item)
         batch = build_batch(gathered, self.buckets[self.bucket_of[item]])
         # Without the truth, merged answers stand for several facts, and no row belongs to one.
         answer_rows = rows if self.options.with_truth else rows[:0]

@@ -284,6 +284,13 @@ def plain_features(index: Occurrences, row: np.ndarray, now: float) -> np.ndarra
     return np.concatenate([np.stack([age, events], 1), faded], 1).astype(np.float32) * SCALE
 
 
+def plain_ages(features: np.ndarray) -> np.ndarray:
+    """int64: the ages, in whole steps, that `plain_features` were made of; 0 for those below one step."""
+    # Stored in float32, the logarithm of an age below 100,000 steps is exact to a tenth of a step. What happened within
+    # the current step was given the age 0.5, which must not be rounded up.
+    return np.rint(np.exp(features[:, 0].astype(np.float64) / SCALE) - 0.1).astype(np.int64)
+
+
 def _log_columns(*columns: np.ndarray) -> np.ndarray:
     """float32 `(row, column)`: log(1 + x), scaled."""
     return np.log1p(np.stack(columns, 1).astype(np.float32)) * SCALE
