@@ -23,8 +23,8 @@ from tirgn_cli.cache import cache_app
 from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
-from tirgn_cli.export import export
 from tirgn_cli.explain import explain
+from tirgn_cli.export import export
 from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
