@@ -81,7 +81,7 @@ def test_every_import_is_declared():
     extras = PROJECT["project"]["optional-dependencies"]
     always = requirement_names(PROJECT["project"]["dependencies"])
     trackers = [*extras["wandb"], *extras["mlflow"], *extras["trackio"]]
-    optional = requirement_names([*trackers, *extras["torch"], *extras["tune"]])
+    optional = requirement_names([*trackers, *extras["torch"], *extras["tune"], *extras["safetensors"]])
     for folder in PACKAGES.values():
         for name, path in imported(folder).items():
             known = name in sys.stdlib_module_names or name in PACKAGES

@@ -24,6 +24,7 @@ from tirgn_cli.compare import compare
 from tirgn_cli.data import data_app
 from tirgn_cli.eval import evaluate
 from tirgn_cli.explain import explain
+from tirgn_cli.export import export
 from tirgn_cli.family_help import TrainCommand
 from tirgn_cli.import_torch import import_torch
 from tirgn_cli.predict import predict
@@ -318,6 +319,7 @@ app.command("score")(score)
 app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("export")(export)
 app.command("brief")(brief)
 app.command("vram-probe")(vram_probe)
 app.command("import-torch")(import_torch)

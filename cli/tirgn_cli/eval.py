@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tirgn_cli import options, output, tables, values
+import typer
+
+from tirgn_cli import complete, options, output, tables, values
 from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_mapped_graph, load_matched_graph
+from tirgn_cli.eval_scores import evaluate_score_file
 from tirgn_cli.explain import ExplainedForecast, check_explains, explain_queries, show_explanation
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -36,8 +39,25 @@ class CalibratedFigures:
 
 @options.command()
 def evaluate(
-    checkpoint: options.Checkpoint,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CKPT",
+            help="checkpoint, such as models/tkg/tirgn_best.npz, unless --scores is given",
+            autocompletion=complete.checkpoints,
+        ),
+    ] = None,
     *,
+    scores: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="in place of a checkpoint, the scores or ranks of another model: parquet or npz with the columns "
+            "subject, relation, object (empty where it is predicted) and time, and with scores, or candidate and "
+            "score, or answer and rank; needs --data-path (default: none)",
+            panel=options.DATA,
+        ),
+    ] = None,
     data_path: Annotated[
         str | None,
         options.data_path("folder, event table or 'sim' to evaluate on (default: the data that it was trained on)"),
@@ -56,6 +76,7 @@ def evaluate(
     split: options.Split = "test",
     multi_step: options.MultiStep = False,
     feed_back: options.FeedBack = False,
+    filter: options.Filter = None,
     online: Annotated[
         bool,
         options.option(
@@ -112,9 +133,10 @@ def evaluate(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Evaluate a checkpoint: ranks of the true answers among all entities and among all relations.
+    """Evaluate a checkpoint, or the scores of another model: ranks of the true answers among all entities and, of a
+    checkpoint, among all relations.
 
-    Ranks are raw and with the time-aware filter; tied candidates get their mean rank.
+    Ranks are raw and filtered; tied candidates get their mean rank.
 
     Example: tirgn eval models/tkg/tirgn_best.npz --json
 
@@ -129,12 +151,30 @@ def evaluate(
     Example: tirgn eval models/events/tirgn_best.npz --events --horizon 1,7
 
     Example: tirgn eval models/relations/tirgn_best.npz --data-path events.parquet --map-relations by-name
+
+    Example: tirgn eval --scores theirs.parquet --data-path events.parquet --filter all
     """
     keep_freed_memory()
     held_out = values.check_split(split)
     values.check_choice("--model", model_type, MODELS)
     setting = values.evaluation_setting(multi_step, feed_back)
     values.check_choice("--protocol", protocol, PROTOCOLS)
+    rank_filter = values.check_filter(filter)
+    if scores is not None:
+        of_models = {"CKPT": checkpoint, "--model": model_type, "--feed-back": feed_back, "--online": online}
+        of_models |= {"--protocol tgb": protocol == "tgb", "--explain": explain, "--calibrate": calibrate}
+        of_models["--map-relations"] = map_relations
+        for option, given in (of_models | {"--events": events}).items():
+            if given:
+                raise ConfigError(f"{option}: not with --scores, which a model of its own gave; leave one out")
+        return evaluate_score_file(
+            scores, data_path, reading, split=held_out, setting=setting, filter=rank_filter, as_json=as_json
+        )
+    if checkpoint is None:
+        raise ConfigError("nothing to evaluate; give a checkpoint, or --scores FILE with --data-path")
+    for option, given in (("--events", events), ("--protocol tgb", protocol == "tgb"), ("--online", online)):
+        if given and rank_filter is not None:
+            raise ConfigError(f"--filter: not with {option}, which has a protocol of its own")
     mapping = values.check_mapping(map_relations, data_path)
     if calibrate and mapping is not None:
         raise ConfigError("--calibrate: not with --map-relations; a checkpoint keeps the temperature of its own data")
@@ -199,7 +239,8 @@ def evaluate(
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
             with output.working(f"evaluating {graph.name}"):
-                evaluator = make_evaluator(model, graph, split=held_out, setting=setting, **window)
+                rank_filter = rank_filter or "time"
+                evaluator = make_evaluator(model, graph, split=held_out, setting=setting, filter=rank_filter, **window)
                 evaluation = evaluator(model)
             report = evaluation.report()
             if calibrate:

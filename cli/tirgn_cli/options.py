@@ -15,7 +15,7 @@ from typer.models import OptionInfo
 from tirgn_cli import complete
 from tirgn_cli.cache_choice import keep_programs
 from tirgn_cli.output import Session
-from tirgn_cli.values import EVENTS_FILE, HELD_OUT_SPLITS, MAPPINGS, given
+from tirgn_cli.values import EVENTS_FILE, FILTERS, HELD_OUT_SPLITS, MAPPINGS, given
 from tirgn_eqx.config import HISTORIES, PRESETS, RECIPES, SettingInfo, all_settings
 
 # Headings of the help.
@@ -189,6 +189,16 @@ FeedBack = Annotated[
     option(
         "--feed-back",
         help="with --multi-step, extend the history by the model's own forecasts (default: the history stays as it is)",
+        panel=DATA,
+    ),
+]
+
+Filter = Annotated[
+    str | None,
+    choice(
+        choices=FILTERS,
+        help="which other answers are left out before an answer is ranked: time, those that are true at the same time; "
+        "all, at any time, as many published systems do; none (default: time)",
         panel=DATA,
     ),
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer.models import OptionInfo
 
 from tirgn_cli import options, output, tables, values
+from tirgn_cli.all_scores import write_all_scores
 from tirgn_cli.common import check_writable
 from tirgn_cli.predict_events import (
     PARTS,
@@ -115,6 +116,23 @@ def predict(
             panel=options.OUTPUT,
         ),
     ] = None,
+    all_scores: Annotated[
+        Path | None,
+        options.option(
+            metavar="FILE",
+            help="parquet file for the scores of all entities, of --queries or of the queries of --split, so that "
+            "another tool can rank them (default: none)",
+            panel=options.OUTPUT,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        options.choice(
+            choices=values.HELD_OUT_SPLITS,
+            help="with --all-scores and without --queries, the facts whose queries are scored (default: test)",
+            panel=options.QUERY,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Forecast by name: give two of subject, relation and object, and the third is forecast, with the past events that
@@ -133,11 +151,30 @@ def predict(
     Example: tirgn predict models/events/tirgn_best.npz --queries facts.csv --horizon 7 --out probabilities.parquet
 
     Example: tirgn predict models/relations/tirgn_best.npz --data-path events.parquet --map-relations by-name --facts 10
+
+    Example: tirgn predict models/tkg/tirgn_best.npz --all-scores scores.parquet
     """
     keep_freed_memory()
     values.check_choice("--by", by, ORDERS)
     query = (subject, relation, object)
     more = values.given(horizon=horizon, by=by, journal=None if journal is None else str(journal), top=top)
+    if all_scores is not None:
+        spare = values.given(subject=subject, relation=relation, object=object, out=out, facts=facts or None) | more
+        spare |= values.given(**{"map-relations": map_relations})
+        for name in spare:
+            raise ConfigError(f"--{name}: not with --all-scores, which writes all candidates of many queries")
+        return write_all_scores(
+            checkpoint,
+            all_scores,
+            queries=queries,
+            split=split,
+            at=at,
+            data_path=data_path,
+            reading=reading,
+            as_json=as_json,
+        )
+    if split is not None:
+        raise ConfigError("--split: only with --all-scores; other forecasts are of what comes after all facts")
     _check(query, queries, facts, out, more)
     mapping = values.check_mapping(map_relations, data_path)
     with output.stdout_to_stderr():

@@ -62,6 +62,7 @@ def make_pairs(title: str, rows: Mapping[str, object]) -> Table:
 
 def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Table:
     """The table of an evaluation, or of one by TGB's protocol."""
+    from tirgn_eqx.evaluate.filters import FILTER_NAMES
     from tirgn_eqx.evaluate.results import EvaluationReport
 
     measured = {name: getattr(report, name, None) for name in EVALUATIONS}
@@ -70,8 +71,8 @@ def make_metrics_table(title: str, report: "EvaluationReport | TGBReport") -> Ta
         rows += [[f"{one.name}, {100 * one.share:.0f} %", *metric_row(one.figures)] for one in report.strata]
         low, high = map(format_cell, report.mrr_interval)
         caption = (
-            f"{report.setting}, {report.filter}-aware filter unless raw; entity = both directions, MRR {low} to {high} "
-            f"with 95 % confidence; {len(report.snapshots)} snapshots in {format_duration(report.seconds)}"
+            f"{report.setting}, {FILTER_NAMES[report.filter]} unless raw; entity = both directions, MRR {low} to "
+            f"{high} with 95 % confidence; {len(report.snapshots)} snapshots in {format_duration(report.seconds)}"
         )
     else:
         caption = f"TGB's protocol, single-step; negatives: {report.negatives}; {report.queries:,} queries"

@@ -3,18 +3,20 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from tirgn_eqx.config import GivenSettings, all_settings
 from tirgn_eqx.errors import ConfigError, nearest, shown
 
 HELD_OUT_SPLITS = ("valid", "test")
 MAPPINGS = ("by-name", "by-cameo")  # of relations
+FILTERS = ("time", "all", "none")
 VARIANTS = ("combined", "strict", "relaxed")  # of the recurrency baseline
 MAX_HORIZON = 30  # steps, the longest that event rates are trained for
 SHAPE_KEYS = ("entities", "relations", "edges", "queries", "static_edges", "words", "history")  # four are required
 HeldOutSplit = Literal["valid", "test"]
 RelationMapping = Literal["by-name", "by-cameo"]
+RankFilter = Literal["time", "all", "none"]
 EvaluationSetting = Literal["single-step", "multi-step", "multi-step, fed back"]
 Value = TypeVar("Value")
 
@@ -134,6 +136,12 @@ def check_mapping(how: str | None, data_path: str | None) -> RelationMapping | N
             f"--map-relations {how}: needs --data-path with other data; those of the training are matched already"
         )
     return "by-cameo" if how == "by-cameo" else "by-name"
+
+
+def check_filter(filter: str | None) -> RankFilter | None:
+    """`filter` itself. **Raises:** ConfigError for one that does not exist."""
+    check_choice("--filter", filter, FILTERS)
+    return next((known for known in get_args(RankFilter) if known == filter), None)
 
 
 def evaluation_setting(multi_step: bool, feed_back: bool = False) -> EvaluationSetting:

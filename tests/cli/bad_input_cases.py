@@ -25,6 +25,7 @@ from tests.cli.bad_input_files import (
     parts,
     rates,
     recorded,
+    scored,
     stored,
     table,
     tarred,
@@ -50,6 +51,7 @@ class Case(NamedTuple):
 STATS, TRAIN, EVAL = "tirgn data stats data", "tirgn train --config run.toml", "tirgn eval model.npz"
 IMPORT = "tirgn import-torch state.npz --data-path data --out out.npz"
 NAMED = "tirgn predict model.npz -q --relation 010"
+SCORES = "tirgn eval --scores scores.parquet --data-path data"
 ASK = "tirgn predict model.npz --queries asked.csv --out answers.csv"
 DEEP = "[" * 100_000
 MAPPED = "tirgn data stats mapped"
@@ -108,6 +110,8 @@ CASES: dict[str, list[Case]] = {
             ("events to tune", "tune --model events"),
             ("no checkpoint", "eval"),
             ("a split without facts to forecast", "eval model.npz --split train"),
+            ("a filter that does not exist", "eval model.npz --filter static"),
+            ("a filter of another protocol", "eval model.npz --online --filter all"),
             ("feedback without --multi-step", "eval model.npz --feed-back"),
             ("a model that does not exist", "eval model.npz --model gru"),
             ("events by a model that ranks", "eval model.npz --events --model tirgn"),
@@ -158,6 +162,13 @@ CASES: dict[str, list[Case]] = {
             ("words that the settings leave out", "train --static-words name --set static_graph=false"),
             ("words of an event table", "data convert events.parquet --static-words name --out made.parquet"),
             ("nothing to forecast", "predict model.npz"),
+            ("scores in a table of text", "predict model.npz --all-scores scores.csv"),
+            ("a few answers and all scores", "predict model.npz --all-scores scores.parquet --top 3"),
+            ("a split of forecasts", "predict model.npz --facts 3 --split valid"),
+            ("nothing to export", "export model.npz"),
+            ("a time of all arrays", "export model.npz --safetensors made --at newest"),
+            ("data that are not read", "export model.npz --embeddings made.parquet --data-path data"),
+            ("vectors in a table of text", "export model.npz --embeddings made.csv"),
             ("a horizon for who", "predict model.npz --subject 0 --relation 0 --horizon 7"),
             ("an order without facts", "predict model.npz --subject 0 --relation 0 --by lift"),
             ("a number of answers for facts", "predict model.npz --facts 3 --top 3"),
@@ -452,6 +463,40 @@ CASES: dict[str, list[Case]] = {
             ),
         ),
         Case("a time in words", "tirgn predict model.npz --subject 0 --relation 0 --at soon"),
+    ],
+    "Scores of other models": [
+        Case("a checkpoint and scores", f"{SCORES} model.npz", scored(), 2),
+        Case("no data", "tirgn eval --scores scores.parquet", scored(), 2),
+        Case("what scores cannot do", f"{SCORES} --calibrate", scored(), 2),
+        Case("a file that is missing", SCORES, theirs=r"(?<=read \().*(?=\);)"),
+        Case("a file of another kind", SCORES.replace("parquet", "csv"), text("scores.csv", "subject\n")),
+        Case("no parquet", SCORES, text("scores.parquet", "text"), theirs=r"(?<=read \().*(?=\);)"),
+        Case("an archive without scores", "tirgn eval --scores state.npz --data-path data"),
+        Case("a column that is missing", SCORES, scored(time=None)),
+        Case("neither scores nor ranks", SCORES, scored(scores=None)),
+        Case("scores and ranks", SCORES, scored(answer=pl.lit(0), rank=pl.lit(1))),
+        Case("an id that does not exist", SCORES, scored(subject=pl.col("subject") + 1)),
+        Case("a name of data without names", SCORES, scored(relation=pl.lit("visit"))),
+        Case("a time without facts", SCORES, scored(time=pl.lit(10))),
+        Case("nothing to predict", SCORES, scored(object=pl.lit(0))),
+        Case("both parts empty", SCORES, scored(object=pl.lit(None))),
+        Case("queries that are missing", SCORES, scored(time=pl.col("subject").fill_null(5) // 5 + 8)),
+        Case("a query twice", SCORES, scored(subject=pl.col("subject") // 2)),
+        Case("scores of fewer entities", SCORES, scored(scores=pl.col("scores").list.head(5))),
+        Case("a score that is no number", SCORES, scored(scores=pl.col("scores").list.eval(pl.element() / 0 * 0))),
+        Case("a list of words", SCORES, scored(scores=pl.lit(["A"]))),
+        Case("ranks under an unknown filter", SCORES, scored(scores=None, answer=pl.lit(0), rank=pl.lit(1)), 2),
+        Case("a rank of 0", f"{SCORES} --filter all", scored(scores=None, answer=pl.lit(0), rank=pl.lit(0))),
+        Case(
+            "other ids than it says",
+            SCORES,
+            lambda p: (
+                scored()(p),
+                pl.read_parquet(p / "scores.parquet").write_parquet(
+                    p / "scores.parquet", metadata={"tirgn.vocabulary": '{"num_entities": 7, "num_relations": 2}'}
+                ),
+            ),
+        ),
     ],
     "Raw event files": [
         Case("a path that does not exist", "tirgn data ingest raw --out made.parquet"),

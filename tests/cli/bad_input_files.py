@@ -212,6 +212,27 @@ def stored(column: str, change: Callable[[bytes], bytes]) -> Make:
     return make
 
 
+def scored(**changes: Any) -> Make:
+    """`scores.parquet` of all queries of the test split of `data`, with other columns; None: without."""
+
+    def make(place: Path) -> None:
+        entities = list(range(6))
+        frame = pl.DataFrame(
+            {
+                "subject": [*entities, *[None] * 6],
+                "relation": 1,
+                "object": [*[None] * 6, *entities],
+                "time": 9,
+                "scores": [[0.1 * number for number in entities]] * 12,
+            }
+        )
+        frame = frame.with_columns(**{name: value for name, value in changes.items() if value is not None})
+        frame = frame.drop([name for name, value in changes.items() if value is None])
+        frame.write_parquet(place / "scores.parquet")
+
+    return make
+
+
 def events(days: int = 10) -> pl.DataFrame:
     names = [f"actor {number % 4}" for number in range(days)]
     return pl.DataFrame(

@@ -95,6 +95,10 @@ def test_an_evaluation_is_a_run(graph, trainings, tmp_path):
     assert len(run.measurements.snapshots) == len(document["snapshots"])
     page = render([run])
     assert f"{100 * document['entity']['mrr']:.2f}" in page and "valid split" in page
+    # A page says under which filter metrics are, unless it is that of all others.
+    assert "time-unaware" not in page and run.measurements.setting == "single-step"
+    (run,), _ = read_document(written(tmp_path / "all.json", document | {"filter": "all"}))
+    assert run.measurements.setting == "single-step, time-unaware filter" and "time-unaware filter" in render([run])
 
 
 def test_runs_of_other_facts_are_told(report, tmp_path):

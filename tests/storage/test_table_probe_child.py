@@ -47,6 +47,18 @@ def test_too_many_rows_and_bytes_are_refused_and_slices_are_summed(tmp_path, mon
         assert answer.get("rows") == 60 if words is None else str(answer.get("error")).startswith(words)
 
 
+def test_long_lists_are_read_few_at_a_time(tmp_path, monkeypatch):
+    wide = pl.DataFrame({"scores": pl.Series([[0.5] * 100] * 10, dtype=pl.Array(pl.Float32, 100))})
+    wide.write_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr(table_probe_child, "SLICE_BYTES", 900)
+    lengths, cut = [], pl.LazyFrame.slice
+    monkeypatch.setattr(
+        pl.LazyFrame, "slice", lambda frame, at, length: lengths.append(length) or cut(frame, at, length)
+    )
+    answer = described(request(tmp_path / "a.parquet"))
+    assert answer.get("rows") == 10 and lengths == [1, *[2] * 5]  # the first to see that it has 400 bytes
+
+
 @pytest.mark.parametrize("form", ["gz", "zst"])
 def test_a_packed_text_is_as_long_as_it_unpacks_to(tmp_path, form):
     path, content = tmp_path / "a", b"a,b\n" * 1000

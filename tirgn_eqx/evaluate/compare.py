@@ -11,6 +11,7 @@ from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.data.names import find_names
 from tirgn_eqx.errors import ConfigError, DataError, DataWarning
 from tirgn_eqx.evaluate.bootstrap import CONFIDENCE, RESAMPLES, bootstrap_interval
+from tirgn_eqx.evaluate.filters import Filter
 from tirgn_eqx.evaluate.results import HITS, CalibrationFigures, DatasetDescription, Document, Evaluation, Figures
 from tirgn_eqx.evaluate.strata import RECURRENCE, split_queries
 
@@ -90,7 +91,7 @@ class Comparison(Document):
 
     dataset: DatasetDescription
     split: str
-    filter: str
+    filter: Filter
     models: list[ModelFigures]
     difference: dict[str, Difference]
     confidence: float
@@ -108,7 +109,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare `first` with `second` on the entity queries of a split, time-aware filter.
+    """Compare `first` with `second` on the entity queries of a split, under the filter of both.
 
     The two may have ids of their own, as `match_checkpoints` gives them; their facts are then compared by name.
 
@@ -120,7 +121,8 @@ def compare(
 
     **Returns:** the report; `to_dict()` makes it JSON-compatible.
 
-    **Raises:** DataError when the two were evaluated on different queries; ConfigError for a threshold outside [-1, 1].
+    **Raises:** DataError when the two were evaluated on different queries or under different filters; ConfigError for a
+    threshold outside [-1, 1].
 
     **Example:**
 
@@ -162,7 +164,7 @@ def compare(
     return Comparison(
         dataset=DatasetDescription.of(one.graph),
         split=one.split,
-        filter="time",
+        filter=one.filter,
         models=[first.figures(), second.figures()],
         difference=difference,
         confidence=CONFIDENCE,
@@ -175,6 +177,11 @@ def compare(
 
 def _check_queries(first: EvaluatedModel, second: EvaluatedModel) -> None:
     one, two = first.evaluation, second.evaluation
+    if one.filter != two.filter:
+        raise DataError(
+            f"{first.name} was evaluated with --filter {one.filter} and {second.name} with --filter {two.filter}; "
+            "figures under different filters do not compare, evaluate both under one"
+        )
     same = one.split == two.split and one.setting == two.setting
     # The checksum does not depend on the order of the facts within a snapshot, and the order of the ranks does.
     columns = ("snapshot", "split", "times")

@@ -26,6 +26,7 @@ from tirgn_eqx.data.index.snapshots import SnapshotStore
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.encoding import EncoderSteps, encode_rows, model_at
 from tirgn_eqx.evaluate.feedback import forecast_snapshots
+from tirgn_eqx.evaluate.filters import Filter
 from tirgn_eqx.evaluate.ranks import Ranks, Temperature, answer_ranks, tempered
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.models import Evidence, Mixture, MixtureAtTarget, RecurrentGraphModel
@@ -125,8 +126,12 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
     - `candidates`: from a snapshot to (subject, relation, object) that the filter of entity queries leaves out instead
       of what is true, as TGB's sampled negatives need it.
 
+    `filter` names the filter of the ranks; `make_evaluator` sets it with the `candidates` that make it.
+
     **Raises:** DataError where no snapshot of the split has a past.
     """
+
+    filter: Filter = "time"
 
     def __init__(self, graph: TemporalGraph, split: Split, setting: Setting, steps: EvaluationSteps):
         self.graph, self.split, self.setting, self.steps = graph, split, setting, steps
@@ -164,7 +169,7 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
         columns = {name: {kind: np.full(total, np.nan) for kind in KINDS} for name in Ranks._fields}
         # Some GPUs round f32 products to 10 bits by default, which would make ties of scores.
         with jax.default_matmul_precision("highest"):
-            for prepared, ranked in one_ahead(self._ranked(model, temperature, known)):
+            for prepared, ranked in one_ahead(self.each_batch(self.steps.rank, model, temperature, known)):
                 first = start[np.searchsorted(self.snapshots, prepared.target)]
                 for kind, ranks in zip(KINDS, ranked):
                     rows = prepared.rows[kind].ravel()
@@ -172,6 +177,11 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
                     for name, values in ranks._asdict().items():
                         # Evidence batches pad their answers beyond `rows`; graph batches have rows of -1 for it.
                         columns[name][kind][first + rows[real]] = np.asarray(values).ravel()[: len(rows)][real]
+        if self.filter == "none":
+            columns["filtered"] = columns["raw"]
+        elif self.filter == "all":
+            # Batches have this filter for entity queries alone.
+            columns = {name: {"entity": by_kind["entity"]} for name, by_kind in columns.items()}
         within = np.arange(total) - np.repeat(start[:-1], 2 * facts)
         return Evaluation(
             graph=self.graph,
@@ -180,13 +190,21 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
             snapshot=np.repeat(self.snapshots, 2 * facts),
             inverse=within >= np.repeat(facts, 2 * facts),
             seconds=time.perf_counter() - begin,
+            filter=self.filter,
             **columns,
         )
 
-    def _ranked(
-        self, model: ModelT, temperature: Temperature | None, known: Callable[[int], ModelT] | None
-    ) -> Iterator[tuple[Prepared[BatchT], tuple[Ranks, Ranks]]]:
-        """Every batch with its ranks, which the device may still be computing."""
+    def each_batch(
+        self,
+        step: CompileCache[T],
+        model: ModelT,
+        temperature: Temperature | None = None,
+        known: Callable[[int], ModelT] | None = None,
+    ) -> Iterator[tuple[Prepared[BatchT], T]]:
+        """Every batch of the split with what `step` makes of it, which the device may still be computing.
+
+        **Arguments:** `step`: takes the arguments of `rank_batch`, or of `rank_evidence_batch`; others as of a call.
+        """
         batches, arguments, target = self._batches(model), self._rank_arguments(model), -1
         for prepared in batches:
             if known is not None and prepared.target != target:
@@ -195,7 +213,7 @@ class Evaluator(ABC, Generic[ModelT, BatchT]):
             bucket = self.loader.buckets[prepared.bucket]
             # With a temperature the step takes two more arrays, which makes it another compiled function.
             key = bucket if temperature is None else (bucket, "tempered")
-            yield prepared, self.steps.rank(key, *arguments(prepared), temperature)
+            yield prepared, step(key, *arguments(prepared), temperature)
 
     def compile(self, model: ModelT) -> None:
         """Compile what evaluating `model` needs, unless it is compiled already."""

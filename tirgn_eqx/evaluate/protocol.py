@@ -26,6 +26,7 @@ from tirgn_eqx.evaluate.evaluators import (
     RecurrentGraphEvaluator,
     Split,
 )
+from tirgn_eqx.evaluate.filters import Filter, TrueAnswers
 from tirgn_eqx.evaluate.results import Evaluation, Setting
 from tirgn_eqx.models import Evidence, Mixture, Model
 
@@ -40,6 +41,7 @@ def make_evaluator(
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
     candidates: Candidates | None = None,
+    filter: Filter = "time",
 ) -> Evaluator[ModelT, object]:
     """The evaluator of models of the family and shape of `model`, for evaluating more than once.
 
@@ -50,6 +52,8 @@ def make_evaluator(
         evaluate = make_evaluator(model, graph, split="valid", history_len=config.history_len)
         print(evaluate(model).entity["mrr"])
     """
+    if filter == "all":
+        candidates = TrueAnswers(graph, ever=True)
     # Evidence models have no window, and mixtures no history vocabulary: each gets what its batches are made of.
     match model:
         case Evidence():
@@ -73,6 +77,7 @@ def make_evaluator(
                 vocabulary=vocabulary,
                 candidates=candidates,
             )
+    found.filter = filter
     # The checker does not know that the case of a model is that of its evaluator. No caller hands over a batch.
     return cast("Evaluator[ModelT, object]", found)
 
@@ -87,6 +92,7 @@ def evaluate_model(
     setting: Setting = "single-step",
     vocabulary: HistoryVocabulary | None = None,
     metadata: Metadata | None = None,
+    filter: Filter = "time",
 ) -> Evaluation:
     """Evaluate `model` once on a split; `make_evaluator` serves repeated evaluation.
 
@@ -97,6 +103,7 @@ def evaluate_model(
     - `vocabulary`: of `graph`, with the ids of the model; built here unless given.
     - `metadata`: as `load_model` returns it, to match the names of `graph` with those of the model (see
       `match_checkpoint`). Without it, ids are taken to be those of the model.
+    - `filter`: of the ranks, see `filters`. The time-unaware one is for entity queries: relations are not ranked then.
 
     **Returns:** ranks and figures.
 
@@ -124,5 +131,6 @@ def evaluate_model(
         history_window=history_window,
         setting=setting,
         vocabulary=vocabulary,
+        filter=filter,
     )
     return evaluate(model)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64
 
 from tirgn_eqx.types import Answers, Queries
 
@@ -47,6 +48,25 @@ def count_better(
     return jnp.sum(jnp.where(counted & (scores > own), 1.0, jnp.where(counted & (scores == own), 0.5, 0.0)), 1)
 
 
+def places(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """How far each score pushes an answer of score `own` down: 1 where it is above, 0.5 where it is equal, else 0.
+
+    On the host, for scores of any precision; the arrays are broadcast.
+    """
+    return np.where(scores > own, 1.0, np.where(scores == own, 0.5, 0.0))
+
+
+def ranks_from_places(
+    better: Float64[np.ndarray, " answer"], better_true: Float64[np.ndarray, " answer"]
+) -> tuple[Float64[np.ndarray, " answer"], Float64[np.ndarray, " answer"]]:
+    """(filtered, raw) ranks of answers: 1 + the better candidates + half of the equal ones, see `answer_ranks`.
+
+    **Arguments:** sums of `places` over all candidates, and over those that the filter leaves out; the answer itself,
+    which ties with itself, is among both.
+    """
+    return 1 + better - better_true, 0.5 + better
+
+
 def answer_ranks(
     score: Float[Array, "query candidate"],
     log_probability: Float[Array, " answer"],
@@ -56,15 +76,15 @@ def answer_ranks(
     """Rank every answer among the candidates of its query.
 
     Ties take the mean of the optimistic and the pessimistic rank, as in PyKEEN and TGB: 1 + the number of better
-    candidates + half the number of other candidates with the same score. The time-aware filter leaves out the other
-    answers that are true at the same time; the static filter of older work, which leaves out what is true at any time,
-    is not offered.
+    candidates + half the number of other candidates with the same score. The filter leaves out the other answers that
+    `queries` names as true: those at the same time, or with the time-unaware filter those at any time, see
+    `filters.TrueAnswers`.
 
     **Arguments:**
 
     - `score`: the probability of every candidate for every query.
     - `log_probability`: of the answers, in nats; returned with its sign changed as `nll`.
-    - `queries`: the answers by query, and in `true_query`, `true_candidate` all that is true at the same time.
+    - `queries`: the answers by query, and in `true_query`, `true_candidate` all that the filter leaves out.
     - `num_candidates`: candidates from this id on are padding and take no place; None: none is.
 
     **Returns:** the `Ranks` of `queries.answer`, in their order.

@@ -14,6 +14,8 @@ from tirgn_eqx.data.graph import TemporalGraph, both_directions
 from tirgn_eqx.data.index.occurrences import find, ranges
 from tirgn_eqx.data.index.recurrence import RecurrenceIndex, build_recurrence_index
 from tirgn_eqx.errors import ConfigError
+from tirgn_eqx.evaluate.filters import Filter, TrueAnswers
+from tirgn_eqx.evaluate.ranks import places, ranks_from_places
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.evaluate.strata import split_queries
 from tirgn_eqx.models.recurrency import DECAYS, SHARES, Recurrency, RelaxedPart, StrictPart
@@ -39,12 +41,8 @@ class _SnapshotQueries:
         self.relation, self.pairs = keys % index.rel2, index.history(keys, history_end)
         # The pairs are in order of query and candidate.
         pair_code = self.pairs.query * entities + self.pairs.candidate
-        subject, relation, object_ = both_directions(graph, slice(graph.offsets[number], graph.offsets[number + 1]))
-        present_keys = index.keys(subject, relation)
-        # The filter knows the facts of all splits, but only of queries that this split asks.
-        queried = np.isin(present_keys, keys)
-        true_code = np.unique(np.searchsorted(keys, present_keys[queried]) * entities + object_[queried])
-        self.true_query, true = true_code // entities, true_code % entities
+        self.true_query, true = evaluator.true_answers.of_queries(number, keys // index.rel2, keys % index.rel2)
+        true_code = self.true_query * entities + true
         self.row, self.true_row = (
             find(pair_code, self.answer_query * entities + self.answer),
             find(pair_code, true_code),
@@ -62,7 +60,7 @@ class RecurrencyEvaluator:
     """Ranks every query of one split by counts of past facts.
 
     **Arguments:** `setting`: "single-step" reveals each snapshot after it was forecast, "multi-step" nothing from the
-    split's first snapshot on; `index`: of the same graph, built here unless given.
+    split's first snapshot on; `index`: of the same graph, built here unless given; `filter`: of the ranks.
 
     **Raises:** ConfigError for the setting "multi-step, fed back"; DataError for a split without a snapshot.
 
@@ -73,13 +71,20 @@ class RecurrencyEvaluator:
     """
 
     def __init__(
-        self, graph: TemporalGraph, split: str, setting: Setting = "single-step", index: RecurrenceIndex | None = None
+        self,
+        graph: TemporalGraph,
+        split: str,
+        setting: Setting = "single-step",
+        index: RecurrenceIndex | None = None,
+        filter: Filter = "time",
     ):
         if setting == "multi-step, fed back":
             raise ConfigError("recurrency: there is no window to feed forecasts back to; ask for multi-step")
         self.graph, self.split, self.setting = graph, split, setting
         self.index = index or build_recurrence_index(graph)
         self.snapshots = evaluated_snapshots(graph, split)
+        self.filter: Filter = filter
+        self.true_answers = TrueAnswers(graph, ever=filter == "all")
 
     def __call__(self, model: Recurrency) -> Evaluation:
         """Rank every query with `model`."""
@@ -91,6 +96,7 @@ class RecurrencyEvaluator:
             inverse = np.arange(number) >= number // 2
             parts.append((*_ranks(queries, choice), np.full(number, queries.number), inverse))
         filtered, raw, snapshot, inverse = (np.concatenate(column) for column in zip(*parts))
+        filtered = raw if self.filter == "none" else filtered
         return Evaluation(
             graph=self.graph,
             split=self.split,
@@ -101,6 +107,7 @@ class RecurrencyEvaluator:
             raw={"entity": raw},
             nll={},
             seconds=time.perf_counter() - begin,
+            filter=self.filter,
         )
 
     def reciprocal_ranks(
@@ -136,11 +143,6 @@ def _expand(answer_query: np.ndarray, owner: np.ndarray, num_queries: int) -> tu
     return ranges(bounds[answer_query], bounds[answer_query + 1])
 
 
-def _places(values: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """1 for a value above its threshold, 0.5 for an equal one, else 0."""
-    return np.where(values > threshold, 1.0, np.where(values == threshold, 0.5, 0.0))
-
-
 def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     """(filtered, raw) rank of every answer: 1 + better candidates + half of the equal ones."""
     pairs, (strict, share_by_relation) = queries.pairs, choice
@@ -154,13 +156,13 @@ def _ranks(queries: _SnapshotQueries, choice: Choice) -> tuple[np.ndarray, np.nd
     # All entities are counted as if none had a history, then those that have one are moved to where they stand.
     better = _places_without_history(queries, own, rest)
     answer, row = queries.expanded
-    moved = _places(score[row], own[answer]) - _places(without[row], own[answer])
+    moved = places(score[row], own[answer]) - places(without[row], own[answer])
     better += np.bincount(answer, moved, minlength=len(own))
     true = np.where(queries.true_row >= 0, score[queries.true_row], rest[queries.true_query] * queries.true_xi)
     answer, row = queries.filtered
     # The answer itself is among the true candidates, and counted half.
-    better_true = np.bincount(answer, _places(true[row], own[answer]), minlength=len(own))
-    return 1 + better - better_true, 0.5 + better
+    better_true = np.bincount(answer, places(true[row], own[answer]), minlength=len(own))
+    return ranks_from_places(better, better_true)
 
 
 def _places_without_history(queries: _SnapshotQueries, own: np.ndarray, rest: np.ndarray) -> np.ndarray:

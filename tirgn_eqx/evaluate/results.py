@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tirgn_eqx.data.graph import TemporalGraph
 from tirgn_eqx.errors import DataError
 from tirgn_eqx.evaluate.bootstrap import bootstrap_interval
+from tirgn_eqx.evaluate.filters import Filter
 from tirgn_eqx.evaluate.strata import RECURRENCE, recurrence
 
 Setting = Literal["single-step", "multi-step", "multi-step, fed back"]
@@ -96,7 +97,8 @@ class EvaluationReport(Document):
     """The document of `tirgn eval`: figures of entity queries, of relation queries, and by direction, stratum and
     snapshot.
 
-    `filter` names the filter of all figures but those ending in `_raw`; `mrr_interval`: the 95 % bootstrap interval of
+    `filter` names the filter of all figures but those ending in `_raw`, see `filters`; `entity_raw` is missing where
+    ranks were given that are filtered already; `mrr_interval`: the 95 % bootstrap interval of
     the MRR of `entity` (`bootstrap_interval`); `strata`: those of `RECURRENCE` that have queries; `seconds`: the wall
     time of the evaluation.
     """
@@ -104,9 +106,9 @@ class EvaluationReport(Document):
     dataset: DatasetDescription
     split: str
     setting: str
-    filter: Literal["time"]
+    filter: Filter
     entity: Figures
-    entity_raw: Figures
+    entity_raw: Figures | None = None
     relation: Figures | None = None
     relation_raw: Figures | None = None
     object: Figures
@@ -176,11 +178,12 @@ class Evaluation:
 
     All arrays are `(query,)`, in time order, within a snapshot the facts first and their inverses after. Columns by
     kind of query have the keys "entity" and, where the model forecasts relations, "relation"; see `Ranks` for what they
-    hold. A model without probabilities has ranks alone.
+    hold. A model without probabilities has ranks alone, and `raw` is empty where its ranks were given filtered.
 
     - `snapshot`: int64, the number of the target snapshot.
     - `inverse`: bool, True where the subject is queried.
     - `seconds`: wall time of the evaluation.
+    - `filter`: of the filtered ranks, see `filters`.
     """
 
     graph: TemporalGraph
@@ -195,10 +198,11 @@ class Evaluation:
     confidence: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
     right: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
     brier: dict[str, Float[np.ndarray, " query"]] = field(default_factory=dict[str, np.ndarray])
+    filter: Filter = "time"
 
     @property
     def entity(self) -> Figures:
-        """Figures of the entity queries, both directions pooled, time-aware filter."""
+        """Figures of the entity queries, both directions pooled, filtered."""
         return summarize(self.filtered["entity"], self.nll.get("entity"))
 
     @cached_property
@@ -220,6 +224,7 @@ class Evaluation:
         """All figures, as `tirgn eval --json` prints them."""
         ranks, nll = self.filtered["entity"], self.nll.get("entity")
         relation, relation_raw = self.filtered.get("relation"), self.raw.get("relation")
+        entity_raw = self.raw.get("entity")
 
         def figures(chosen: Bool[np.ndarray, " query"]) -> Figures:
             return summarize(ranks[chosen], None if nll is None else nll[chosen])
@@ -238,9 +243,9 @@ class Evaluation:
             dataset=DatasetDescription.of(self.graph),
             split=self.split,
             setting=self.setting,
-            filter="time",
+            filter=self.filter,
             entity=self.entity,
-            entity_raw=summarize(self.raw["entity"]),
+            entity_raw=None if entity_raw is None else summarize(entity_raw),
             relation=None if relation is None else summarize(relation, self.nll.get("relation")),
             relation_raw=None if relation_raw is None else summarize(relation_raw),
             object=figures(~self.inverse),

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tirgn_eqx.errors import CheckpointError, shown
+from tirgn_eqx.evaluate.filters import Filter
 
 _LARGEST = 2**53  # whole numbers up to here are exact as floats
 _EMPTY_FOR_NULL = BeforeValidator(lambda value: {} if value is None else value)
@@ -150,6 +151,7 @@ class EvaluationDocument(_EvaluatedModel):
     dataset: DatasetSummary
     split: str
     setting: str
+    filter: Filter = "time"
     entity: RankMetrics
     entity_raw: RankMetrics | None = None
     object: RankMetrics | None = None
@@ -205,6 +207,7 @@ class ComparisonDocument(_Document):
 
     dataset: DatasetSummary
     split: str
+    filter: Filter = "time"
     models: tuple[ComparedModel, ComparedModel]
     difference: dict[str, MetricDifference]
     confidence: Fraction = 0.95

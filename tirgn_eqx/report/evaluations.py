@@ -18,7 +18,7 @@ from tirgn_eqx.report.documents import (
     SnapshotMetrics,
     check_document,
 )
-from tirgn_eqx.report.measure import Measurements, StratumMetrics, from_evaluation
+from tirgn_eqx.report.measure import Measurements, StratumMetrics, describe_setting, from_evaluation
 from tirgn_eqx.report.runs import BEST, TrainingRun, distinct_names, read_run
 from tirgn_eqx.storage.untrusted import check_regular, parse_json
 
@@ -121,7 +121,7 @@ def _compared_run(path: Path, document: ComparisonDocument, side: int, names: di
     times = [row for row in rows("snapshot") if re.fullmatch(r"-?\d{1,15}", row.name)]
     measurements = Measurements(
         split=document.split,
-        setting=model.setting,
+        setting=describe_setting(model.setting, document.filter),
         metrics={"entity": model.entity} | {row.name: row.metrics for row in rows("direction")},
         calibration=model.calibration,
         strata=rows("recurrence"),

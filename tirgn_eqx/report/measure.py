@@ -14,6 +14,7 @@ from tirgn_eqx.data.graph import SPLITS, TemporalGraph
 from tirgn_eqx.data.statistics import graph_statistics
 from tirgn_eqx.data.times import format_snapshot_time
 from tirgn_eqx.evaluate.compare import relation_name
+from tirgn_eqx.evaluate.filters import FILTER_NAMES, Filter
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.evaluate.results import Evaluation, summarize
 from tirgn_eqx.evaluate.rules import RuleReport, learn_rules
@@ -81,7 +82,13 @@ def from_evaluation(document: EvaluationDocument) -> Measurements:
     metrics = {part: found for part in parts if (found := getattr(document, part)) is not None}
     shared = {"snapshots": document.snapshots, "left_out": document.dataset.left_out}
     strata = tuple(StratumMetrics(row.name, row.queries, row.share, row.figures) for row in document.strata)
-    return Measurements(document.split, document.setting, metrics, document.calibration, strata, **shared)
+    setting = describe_setting(document.setting, document.filter)
+    return Measurements(document.split, setting, metrics, document.calibration, strata, **shared)
+
+
+def describe_setting(setting: str, filter: Filter) -> str:
+    """A setting as pages name it, with the filter unless it is the time-aware one of all other metrics."""
+    return setting if filter == "time" else f"{setting}, {FILTER_NAMES[filter]}"
 
 
 def measure(

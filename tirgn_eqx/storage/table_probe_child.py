@@ -12,7 +12,8 @@ from typing import TypedDict
 
 import polars as pl
 
-SLICE = 1 << 17  # rows read at once
+SLICE = 1 << 17  # rows read at once,
+SLICE_BYTES = 1 << 28  # and bytes, where a row is a long list
 BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 BELOW = 1 << 31  # bytes of memory that may be allocated after the start
 
@@ -84,11 +85,13 @@ def described(request: Request) -> Description | Refusal:
     if rows > request["most_rows"]:
         return {"error": f"damaged: {rows:,} rows, more than a file of this size may have"}
     size = 0
-    # Slices bound the memory for tables of any length.
-    for begin in range(0, rows, SLICE):
-        part = scan.select(names).slice(begin, SLICE).collect()
+    # Slices bound the memory for tables of any length and width.
+    wide = scan.select(names).head(1).collect().estimated_size() if names else 0
+    step = max(1, min(SLICE, SLICE_BYTES // max(int(wide), 1)))
+    for begin in range(0, rows, step):
+        part = scan.select(names).slice(begin, step).collect()
         # Without columns, a slice has no height.
-        if names and part.height != min(SLICE, rows - begin):
+        if names and part.height != min(step, rows - begin):
             return {"error": f"damaged: fewer rows than the {rows:,} it says it has"}
         size += part.estimated_size()
         if size > request["most_bytes"]:

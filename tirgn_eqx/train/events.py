@@ -287,7 +287,8 @@ def make_result(
 def evaluation_figures(evaluation: Evaluation) -> EvaluationFigures:
     """What a result says of an evaluation."""
     report = evaluation.report()
-    assert report.relation is not None  # all models that are trained forecast relations, too
+    # All models that are trained rank candidates themselves, and forecast relations, too.
+    assert report.entity_raw is not None and report.relation is not None
     return {
         "split": report.split,
         "setting": report.setting,

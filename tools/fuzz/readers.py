@@ -16,22 +16,24 @@ from tirgn_eqx.checkpoint.training_state import load_training_state
 from tirgn_eqx.config import GivenSettings, TiRGNTrainingConfig, parse_assignments
 from tirgn_eqx.data import build_history_vocabulary, graph_statistics, load_graph
 from tirgn_eqx.data.times import format_snapshot_time
+from tirgn_eqx.data.vocabulary import match_checkpoint
 from tirgn_eqx.errors import TirgnError
+from tirgn_eqx.evaluate import evaluate_scores, open_scores
 from tirgn_eqx.forecast.queries import read_queries
 from tirgn_eqx.gdelt.feed import FEEDS, ListedFile, iterate_lines, parse_span, parse_time, read_lists
 from tirgn_eqx.gdelt.verified import VerifiedFiles
 from tirgn_eqx.ingest.api import ingest
 from tirgn_eqx.storage.download import checked_url, zip_trouble
 from tools.fuzz import shared_folders
-from tools.fuzz.seeds import MODEL, OPTIMIZER, SEEDS, golden, identity, raw_rows, write
+from tools.fuzz.seeds import MODEL, OPTIMIZER, SEEDS, golden, identity, raw_rows, score_graph, write
 
 __all__ = ["ACTS", "SEEDS", "SHARES", "attempt", "write"]
 
-# Of 27,500 inputs.
+# Of 28,500 inputs.
 SHARES = {
     **{"folder": 2000, "mapped": 1500, "events": 2000, "checkpoint": 2500, "state": 1500, "settings": 3000},
     **{"options": 2500, "lists": 2000, "raw": 1500, "table": 1000, "record": 1500, "packed": 1000, "weights": 1000},
-    **{"queries": 1000, "tgb": 2000, "study": 1500, "tables": 2000},
+    **{"queries": 1000, "scores": 1000, "tgb": 2000, "study": 1500, "tables": 2000},
 }
 
 
@@ -51,6 +53,12 @@ def _load_mapped(place: Path) -> None:
     graph = load_graph(place)
     build_history_vocabulary(graph).entity.lookup(np.arange(4), graph.num_snapshots, 2)
     _load(place)
+
+
+def _rank(place: Path) -> None:
+    file, data = open_scores(_only(place)), score_graph()
+    graph = match_checkpoint(data, file.metadata(data), "the scores")
+    evaluate_scores(file, graph, filter="all").report()
 
 
 def _configure(place: Path) -> None:
@@ -136,6 +144,7 @@ ACTS: dict[str, Callable[[Path], object]] = {
     "packed": _unpack,
     "weights": _import,
     "queries": lambda place: read_queries(_only(place)).rows(),
+    "scores": _rank,
     "tgb": shared_folders.load_tgb,
     "study": shared_folders.go_on,
 }

@@ -21,6 +21,7 @@ from tirgn_eqx.checkpoint.training_state import save_training_state
 from tirgn_eqx.config import FAMILIES, TrainingConfig, settings_of
 from tirgn_eqx.data import TemporalGraph, build_history_vocabulary, load_graph, map_graph
 from tirgn_eqx.data.graph import from_facts
+from tirgn_eqx.data.vocabulary import describe_vocabulary
 from tirgn_eqx.gdelt.verified import VerifiedFile, VerifiedFiles, take_fingerprint
 from tirgn_eqx.ingest.api import ingest as ingest_events
 from tirgn_eqx.models import build_model
@@ -242,6 +243,30 @@ def _queries() -> list[Files]:
     return [{"queries.csv": csv}, {"queries.parquet": _buffered(pl.read_csv(csv).write_parquet)}]
 
 
+def score_graph() -> TemporalGraph:
+    """The facts that the files of scores are about: one a day, and two on the last, of the test split."""
+    facts = np.array([(0, 0, 1, 0), (1, 0, 2, 1), (0, 0, 1, 2), (2, 0, 0, 2)])
+    names = {"entity_names": ("A", "B", "C"), "relation_names": ("r",), "time_unit": 86_400}
+    return from_facts("made", facts, np.array([0, 1, 2, 2]), 3, 1, **names)
+
+
+def _scores() -> list[Files]:
+    queries = {"subject": [0, 2, -1, -1], "relation": [0] * 4, "object": [-1, -1, 1, 0], "time": [2] * 4}
+    scores, rank = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), np.array([1.0, 2.5, 1, 3])
+    vocabulary = {"tirgn.vocabulary": json.dumps(describe_vocabulary(score_graph()))}
+    forms = ({"scores": scores}, {"candidate": np.zeros(4, int), "score": rank}, {"answer": [1, 0, 0, 2], "rank": rank})
+    files: list[Files] = []
+    for form in forms:
+        columns = {name: np.asarray(values) for name, values in (queries | form).items()}
+        packed = _buffered(lambda file, c=columns: np.savez(file, **c))  # pyright: ignore[reportArgumentType]
+        files.append({"scores.npz": packed})
+        named = pl.DataFrame({"subject": ["A", "C", None, None], "relation": "r", "object": [None, None, "B", "A"]})
+        frame = named.with_columns(pl.Series(name, columns[name]) for name in columns if name not in named.columns)
+        frame = frame.with_columns(time=pl.lit("1970-01-03"))
+        files.append({"scores.parquet": _buffered(lambda file, f=frame: f.write_parquet(file, metadata=vocabulary))})
+    return files
+
+
 SEEDS: dict[str, Callable[[], list[Files]]] = {
     "folder": _folder,
     "mapped": _mapped,
@@ -258,6 +283,7 @@ SEEDS: dict[str, Callable[[], list[Files]]] = {
     "packed": _packed,
     "weights": _weights,
     "queries": _queries,
+    "scores": _scores,
     "tgb": shared_folders.tgb,
     "study": shared_folders.study,
 }
