@@ -66,10 +66,11 @@ def convert(
 
     Example: tirgn data convert data/ICEWS14s --out icews14s.parquet
     """
-    check_writable(out, folder=True)
     keep_freed_memory()
     with output.stdout_to_stderr():
         from tirgn_eqx.data.convert import TABLE_SUFFIXES, convert_data
+
+        check_writable(out, folder=out.suffix not in TABLE_SUFFIXES)
         from tirgn_eqx.data.writers import options_to_read_back
 
         load = reading.given()

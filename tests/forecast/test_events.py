@@ -205,16 +205,17 @@ def test_horizons_that_no_rate_was_trained_for_are_refused(forecaster):
 def test_a_forecast_says_how_right_such_probabilities_were_on_test(forecaster):
     """By the bin of its probability, over the nearest horizon that was tested."""
     figures = {"snapshots": 3, "best_baseline": "never", "skill": 0.1, "ece": 0.1}
+    middle = float(np.median([fact.probability for fact in forecaster.events(500)]))
     bins = [
         {"low": low, "high": high, "facts": 10, "probability": low, "occurred": high, "interval": [low, high]}
-        for low, high in ((0.0, 0.05), (0.05, 1.0))
+        for low, high in ((0.0, middle), (middle, 1.0))
     ]
     horizons = [figures | {"horizon": 1, "reliability": bins}, figures | {"horizon": 7, "reliability": bins[:1]}]
     assert all(fact.calibration is None for fact in forecaster.events(5))
     forecaster.tested = EventTestSummary.model_validate({"horizons": horizons})
     try:
         found = forecaster.events(500)
-        assert {fact.calibration.high for fact in found} == {0.05, 1.0}
+        assert {fact.calibration.high for fact in found} == {middle, 1.0}
         for fact in found:
             assert fact.calibration.low <= fact.probability < fact.calibration.high and fact.calibration.horizon == 1
             assert fact.calibration.occurred == fact.calibration.high

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from tirgn_eqx.gdelt import sources
+from tirgn_eqx.ingest import sources
 from tirgn_eqx.storage.untrusted import parse_json
 
 
