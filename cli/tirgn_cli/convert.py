@@ -70,7 +70,7 @@ def convert(
     with output.stdout_to_stderr():
         from tirgn_eqx.data.convert import TABLE_SUFFIXES, convert_data
 
-        check_writable(out, folder=out.suffix not in TABLE_SUFFIXES)
+        check_writable(out, folder=out.suffix.lower() not in TABLE_SUFFIXES)
         from tirgn_eqx.data.writers import options_to_read_back
 
         load = reading.given()
