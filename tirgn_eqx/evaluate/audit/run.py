@@ -93,8 +93,9 @@ def audit(
       None for all of them; `alone`: queries of each that are asked alone.
     - `facts`: "all" hands over the whole table, "past" only what is before the target.
     - `fixed_ids`: the forecaster cannot take its tables in another order, so that entities are not renumbered.
-    - `tolerance`: how far a value x may move, times max(1, |x|). None: not at all where the computation has the same
-      shapes, and 1e-6 where products are batched differently (other queries, other ids, padded batches).
+    - `tolerance`: how far a value may move, times its size where that is above 1. None: not at all where the
+      computation has the same shapes, and 1e-6 where products are batched differently (other queries, other ids, padded
+      batches).
     - `seed`: of the choice of snapshots and queries and of the random facts; the same seed makes the same audit.
 
     **Raises:** DataError for a split without a snapshot to forecast, or for scores of a wrong shape; ConfigError for a
