@@ -83,7 +83,7 @@ def load_matched_graph(found: LoadedCheckpoint, data_path: str | None, reading: 
 
     data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
     graph = match_checkpoint(data, found.metadata, found.path)
-    return MatchedGraph(graph, data, describe_difference(graph, data, found))
+    return MatchedGraph(graph, data, describe_difference(graph, data, found.metadata))
 
 
 def load_mapped_graph(
@@ -99,7 +99,7 @@ def load_mapped_graph(
     data = load_evaluation_graph(found.path, data_path, found.metadata.provenance, reading)
     made = transfer(found.model, found.config, found.metadata, data, how, found.path)
     output.print_note(describe_mapping(made.metadata.num_relations, data.num_relations, made.renamed))
-    difference = describe_difference(made.graph, data, found)
+    difference = describe_difference(made.graph, data, found.metadata)
     loaded = LoadedCheckpoint(found.path, made.model, found.config, made.metadata)
     return MappedCheckpoint(loaded, MatchedGraph(made.graph, data, difference), made.renamed)
 
@@ -136,18 +136,17 @@ def load_evaluation_graph(
         raise DataError(f"{error} (the data that {checkpoint} was trained on; --data-path names another)") from error
 
 
-def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", checkpoint: LoadedCheckpoint) -> str | None:
+def describe_difference(graph: "TemporalGraph", data: "TemporalGraph", metadata: "CheckpointMetadata") -> str | None:
     """A warning if the facts may differ from those that a checkpoint was trained on; None if they are the same.
 
     **Arguments:** `data`: the facts as they were read; `graph`: the same facts with the ids of the checkpoint, so that
-    the order of ids does not matter.
+    the order of ids does not matter; `metadata`: of the checkpoint.
     """
-    found, expected = graph.checksum, checkpoint.metadata.checksum
+    found, expected = graph.checksum, metadata.checksum
     if found == expected:
         return None
     if expected is None:
         return "the checkpoint has no checksum of its data; whether these are the same facts is not known"
-    metadata = checkpoint.metadata
     named = all((data.entity_names, data.relation_names, metadata.entities, metadata.relations))
     by_id = "" if named else "; without names, entities and relations were paired by id"
     return (

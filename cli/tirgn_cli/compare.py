@@ -164,7 +164,7 @@ def _load_graphs(
     graphs = dict(zip(with_ids, match_checkpoints(data, metadata)))
     for name, checkpoint in checkpoints.items():
         # Each checkpoint has its own: one may have been trained on these facts and another not.
-        difference = describe_difference(graphs[name], data, checkpoint)
+        difference = describe_difference(graphs[name], data, checkpoint.metadata)
         if difference is not None:
             output.print_warning(f"{name}: {difference}")
     return dict.fromkeys(loaded, next(iter(graphs.values()))) | graphs

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tirgn_cli import complete, options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, load_evaluation_graph, load_mapped_graph, load_matched_graph
+from tirgn_cli.common import (
+    LoadedCheckpoint,
+    describe_difference,
+    load_evaluation_graph,
+    load_mapped_graph,
+    load_matched_graph,
+)
 from tirgn_cli.eval_scores import evaluate_score_file
 from tirgn_cli.explain import ExplainedForecast, check_explains, explain_queries, show_explanation
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
+    from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
+    from tirgn_eqx.data.graph import TemporalGraph
     from tirgn_eqx.evaluate.calibrate import Calibration
     from tirgn_eqx.evaluate.ranks import Temperature
     from tirgn_eqx.evaluate.results import CalibrationFigures, Evaluation, EvaluationReport
@@ -292,20 +300,37 @@ def _evaluate_events(
         from tirgn_eqx.evaluate.event_scores import evaluate_events
 
         model, config, metadata = load_event_model(checkpoint)
-        graph = match_checkpoint(
-            load_evaluation_graph(checkpoint, data_path, metadata.provenance, reading), metadata, checkpoint
-        )
+        data = load_evaluation_graph(checkpoint, data_path, metadata.provenance, reading)
+        graph = match_checkpoint(data, metadata, checkpoint)
+        difference = describe_difference(graph, data, metadata)
+        if difference is not None:
+            output.print_warning(difference)
+            _warn_if_learnt(graph, split, metadata)
         with output.working(f"judging forecasts of events on {graph.name}"):
             report = evaluate_events(model.rates, graph, split=split, horizons=horizons)
     document = report.to_dict()
     if as_json:
-        output.print_json(document | {"checkpoint": str(checkpoint), "model_type": config.model_type})
+        document |= {"checkpoint": str(checkpoint), "checksum_matches": difference is None}
+        document |= {"model_type": config.model_type, "seed": config.seed, "versions": metadata.versions}
+        output.print_json(document)
         return
     output.print_result(tables.format_dataset(graph.describe()))
     title = f"events of {split}, forecast by {checkpoint}"
     tables.print_table(tables.make_event_table(title, document["horizons"]))
     for found in document["horizons"]:
         output.print_result(tables.describe_events(found))
+
+
+def _warn_if_learnt(graph: "TemporalGraph", split: str, metadata: "CheckpointMetadata") -> None:
+    """Tell of a split of other data that begins before the last time that a checkpoint learnt from."""
+    from tirgn_eqx.data.times import format_snapshot_time, to_text
+
+    first = int(graph.split_snapshots(split)[0]) if len(graph.split_snapshots(split)) else None
+    if first is not None and metadata.data is not None and graph.times[first] <= metadata.data.learnt_until:
+        output.print_warning(
+            f"{split} begins at {format_snapshot_time(graph, first)}, and the checkpoint learnt until "
+            f"{to_text(metadata.data.learnt_until, graph.time_unit)}; what it learnt from proves nothing"
+        )
 
 
 def _calibrate(

@@ -148,8 +148,10 @@ def retrain(
 
         old = read_predecessor(checkpoint)
         # The logs of the old training stay where they are.
-        config = given.changed(old.config.replace(logdir=str(model_dir / "logs")))
         for_events = isinstance(old.config, EventTrainingConfig)
+        # What the old data decided, the new data decide anew.
+        automatic: dict[str, object] = {"periods": "auto", "epochs": 0} if for_events else {}
+        config = given.changed(old.config.replace(logdir=str(model_dir / "logs"), **automatic))
         if journal is not None and not for_events:
             raise ConfigError(
                 f"--journal: {checkpoint} holds {config.model_type}, and a journal the forecasts of event models; "
@@ -223,7 +225,9 @@ def _find_reason(
     # The window of the training may be shorter than the record.
     given = {name: value for name, value in reading.given().items() if name != "num_days"}
     with output.working(f"judging the forecasts in {journal}"):
-        record = score_journal(journal, read_outcomes(journal, data_path, **given), model_sha256=old.sha256)
+        record = score_journal(
+            journal, read_outcomes(journal, data_path, model_sha256=old.sha256, **given), model_sha256=old.sha256
+        )
     reason = find_reason(record, min_skill)
     output.print_note(f"track record of {old.path}: {describe_score(record)}")
     return reason

@@ -72,7 +72,9 @@ def score(
 
         sha256 = None if checkpoint is None else checkpoint_sha256(checkpoint)
         with output.working(f"judging the forecasts in {folder}"):
-            record = score_journal(folder, read_outcomes(folder, data_path, **reading.given()), model_sha256=sha256)
+            record = score_journal(
+                folder, read_outcomes(folder, data_path, model_sha256=sha256, **reading.given()), model_sha256=sha256
+            )
     too_low = min_skill is not None and record.is_below(min_skill)
     if as_json:
         verdict = {} if min_skill is None else {"min_skill": min_skill, "below": too_low}

@@ -63,3 +63,13 @@ def test_equal_probabilities_are_taken_in_any_order():
     tally = RuleTally()
     tally.add(np.array([0.9] * 8 + [0.3] * 4), np.array([True] * 8 + [True, False, False, False]), total=9)
     assert tally.scores().precision["10"] == pytest.approx((8 + 2 / 4) / 10)
+
+
+def test_bins_begin_at_what_is_judged_and_overlapping_forecasts_are_one_trial():
+    tally = RuleTally()
+    tally.add(np.full(700, 0.03), np.arange(700) < 35, total=35)
+    tally.add(np.full(1000, 0.0005), np.zeros(1000, bool), total=0)
+    (_, (alone,)), (_, (together,)) = tally.reliability(), tally.reliability(7)
+    assert (alone.low, alone.facts, together.facts) == (LEAST_PROBABILITY, 700, 700)
+    assert alone.interval == pytest.approx(list(wilson_interval(0.05, 700)))
+    assert together.interval == pytest.approx(list(wilson_interval(0.05, 100)))

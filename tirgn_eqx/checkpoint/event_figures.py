@@ -40,7 +40,8 @@ class TestedHorizon(Document):
 
     def bin_of(self, probability: float) -> TestedBin | None:
         """The facts that had about this probability; None where there were none."""
-        return next((one for one in self.reliability if one.low <= probability < one.high), None)
+        # The last bin holds what is certain, too.
+        return next((one for one in reversed(self.reliability) if one.low <= probability <= one.high), None)
 
 
 class EventTestSummary(Document):

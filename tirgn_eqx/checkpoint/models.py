@@ -72,6 +72,7 @@ def save_model(
     graph: TemporalGraph,
     metrics: Mapping[str, object] | None = None,
     calibration: Calibration | None = None,
+    learnt_until: int | None = None,
 ) -> Path:
     """Write `model` with all that is needed to use it: settings, names, static graph, provenance and clock.
 
@@ -82,6 +83,7 @@ def save_model(
     - `graph`: the data it was trained on.
     - `metrics`: JSON-compatible figures to keep with it.
     - `calibration`: of its probabilities, as the metadata of another checkpoint hold it.
+    - `learnt_until`: the last time that a part of it learnt from, which may be later than those of train and valid.
 
     **Returns:** the path of the `.npz`.
 
@@ -95,6 +97,7 @@ def save_model(
     static, words = None, model.word_embedding
     if model.static_edges is not None and words is not None:
         static = StaticGraphDescription(bounds=list(model.static_edges.bounds), num_words=words.shape[0])
+    learnt = last_learnt_time(graph), learnt_until
     metadata = CheckpointMetadata(
         model_type=config.model_type,
         format_version=FORMAT_VERSION,
@@ -102,7 +105,9 @@ def save_model(
         **describe_vocabulary(graph),
         static_graph=static,
         metrics=dict(metrics or {}),
-        data=describe_data(graph).model_copy(update={"last_learnt_time": last_learnt_time(graph)}),
+        data=describe_data(graph).model_copy(
+            update={"last_learnt_time": max((time for time in learnt if time is not None), default=None)}
+        ),
         versions=versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

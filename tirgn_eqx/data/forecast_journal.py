@@ -27,7 +27,7 @@ from tirgn_eqx.storage.locks import exclusive_lock
 from tirgn_eqx.storage.untrusted import check_regular
 
 LOCK = ".forecasts.lock"
-_FILE = re.compile(r"forecasts-\d{4}-\d{2}-\d{2}\.jsonl")
+_FILE = re.compile(r"forecasts-\d{4}-\d{2}-\d{2}([.-][\w.-]+)?\.jsonl")
 _FIRST = b'{"id": "'  # how a line begins
 _DIGITS = 32  # of an identity, in hexadecimal
 LONGEST = 2**20  # bytes of a line
@@ -204,7 +204,7 @@ def read_journal(folder: str | Path) -> Journal:
 
     **Raises:** DataError for a folder without a journal, and for a line that is no forecast.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     files = journal_files(folder) if folder.is_dir() else []
     if not files:
         raise DataError(

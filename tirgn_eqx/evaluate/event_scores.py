@@ -171,7 +171,7 @@ def _scores(horizon: int, tally: HorizonTally, graph: TemporalGraph) -> HorizonS
     rules = {name: rule.scores() for name, rule in tally.rules.items()}
     best = min(tally.names, key=lambda name: rules[name].brier)
     ours, theirs = (np.array(tally.rules[name].brier) for name in (MODEL, best))
-    ece, reliability = tally.rules[MODEL].reliability()
+    ece, reliability = tally.rules[MODEL].reliability(horizon)
     kinds = dict(zip(("known", "novel", "unseen"), ratio(tally.came, tally.expected).tolist()))
     order = np.argsort(-tally.came_by_relation, kind="stable")[:MAX_RELATIONS].tolist()
     return HorizonScores(

@@ -89,8 +89,11 @@ class RuleTally:
             recall=by_k[1],
         )
 
-    def reliability(self) -> tuple[float, list[EventReliabilityBin]]:
-        """The calibration error and the bins of the facts with at least `LEAST_PROBABILITY`."""
+    def reliability(self, overlap: int = 1) -> tuple[float, list[EventReliabilityBin]]:
+        """The calibration error and the bins of the facts with at least `LEAST_PROBABILITY`.
+
+        **Arguments:** `overlap`: forecasts whose horizons overlap, which are taken for one trial in the intervals.
+        """
         middle = np.append((_EDGES[:-1] + _EDGES[1:]) / 2, 1.0)
         judged = np.append(_EDGES[:-1], 1.0) >= LEAST_PROBABILITY * (1 - 1e-9)
         coarse = np.minimum((middle * BINS).astype(int), BINS - 1)
@@ -101,10 +104,10 @@ class RuleTally:
             if facts:
                 mean, share = float(self.probability[chosen].sum()) / facts, float(self.occurred[chosen].sum()) / facts
                 error += abs(mean - share) * facts / whole
-                low, high = wilson_interval(share, facts)
+                low, high = wilson_interval(share, max(facts / overlap, 1.0))
                 bins.append(
                     EventReliabilityBin(
-                        low=number / BINS,
+                        low=max(number / BINS, LEAST_PROBABILITY),
                         high=(number + 1) / BINS,
                         facts=facts,
                         probability=mean,
@@ -129,7 +132,7 @@ def _found_at(probability: Probabilities, occurred: Bool[np.ndarray, " fact"]) -
     return found
 
 
-def wilson_interval(share: float, number: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(share: float, number: int | float, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a share of `number` independent trials (Wilson, 1927)."""
     center = share + z**2 / (2 * number)
     spread = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))

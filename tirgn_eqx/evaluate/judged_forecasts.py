@@ -120,22 +120,25 @@ class JudgedForecasts:
         ours, theirs = _squares(self.probability, self.came), _squares(rule, self.came)
         targets, place = np.unique(self.begin, return_inverse=True)
         ratio = _quotient(float(ours.sum()), float(theirs.sum()))
-        # Horizons of targets that are less than one apart overlap.
-        length = max(line.end - line.begin for line in self.lines)
-        block = int((np.searchsorted(targets, targets + length) - np.arange(len(targets))).max())
         by_target = [np.bincount(place, squares, len(targets)) for squares in (ours, theirs)]
         return RuleComparison(
             brier=float(theirs.mean()),
             log_score=_log_score(rule, self.came),
             skill=None if ratio is None else 1 - ratio,
-            skill_interval=skill_interval(by_target[0], by_target[1], block),
+            skill_interval=skill_interval(by_target[0], by_target[1], self._overlap),
         )
+
+    @property
+    def _overlap(self) -> int:
+        """How many targets lie within one horizon, whose outcomes are alike."""
+        targets, length = np.unique(self.begin), max(line.end - line.begin for line in self.lines)
+        return int((np.searchsorted(targets, targets + length) - np.arange(len(targets))).max())
 
     def reliability(self) -> tuple[float, list[EventReliabilityBin]]:
         """The expected calibration error of probabilities of at least 1 %, and its bins."""
         tally = RuleTally()
         tally.add(self.probability, self.came, int(self.came.sum()))
-        return tally.reliability()
+        return tally.reliability(self._overlap)
 
 
 def _squares(probability: Float[np.ndarray, " forecast"], came: Bool[np.ndarray, " forecast"]) -> np.ndarray:

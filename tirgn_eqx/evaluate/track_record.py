@@ -6,7 +6,7 @@ have been changed. Forecasts of times that the model was trained on or selected 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tirgn_eqx.data.forecast_journal import JournalLine, Selection, Time, read_journal
-from tirgn_eqx.data.graph import TemporalGraph
+from tirgn_eqx.data.graph import LoadOptions, TemporalGraph
 from tirgn_eqx.data.index.outcomes import count_occurrences, names_of
 from tirgn_eqx.data.readers.load import load_graph, reading_of, simulated
 from tirgn_eqx.data.times import DAY, format_snapshot_time, to_text
@@ -26,6 +26,7 @@ from tirgn_eqx.evaluate.results import DatasetDescription, Document
 
 WEEK = 7  # days, or steps of data without dates
 MAX_NAMES = 20  # unknown names that are told
+_MOST_DAYS = 10**6  # of a window: more than there are; 0, which stands for all, keeps stray ones in the future
 Rule = Literal["usual", "never", "base rate"]
 # What becomes of a forecast that is not scored.
 Reason = Literal["hindsight", "other_steps", "before_data", "waiting"]
@@ -203,23 +204,24 @@ def score_journal(folder: str | Path, graph: TemporalGraph, *, model_sha256: str
     )
 
 
-def read_outcomes(folder: str | Path, data_path: str | None = None, **load: Any) -> TemporalGraph:
+def read_outcomes(
+    folder: str | Path, data_path: str | None = None, *, model_sha256: str | None = None, **load: Any
+) -> TemporalGraph:
     """The data that say what came of the forecasts in a journal: all days of them, else read as those that the last
     forecast was made from.
 
-    **Arguments:** `data_path`: None reads those data again; `load`: options of `load_graph`, which win over others.
+    **Arguments:** `data_path`: None reads those data again; `model_sha256`: of a checkpoint's file, whose last forecast
+    it is, None: that of any; `load`: options of `load_graph`, which win over others.
 
     **Raises:** DataError for a folder without a journal, and for data that cannot be read. DataWarning for a limit on
     the number of events, which thins what came in another proportion than what was known.
     """
-    lines = read_journal(folder).lines
+    lines = [line for line in read_journal(folder).lines if model_sha256 in (None, line.model.sha256)]
     provenance = lines[-1].data.provenance if lines else {}
     if data_path is None and not provenance:
         raise DataError(f"{folder}: does not say where its data came from; give --data-path")
     known = provenance if data_path is None else {"path": data_path} | reading_of(provenance, data_path)
-    # The days of the simulated world are a part of it. Of other data there may be more than the default reads.
-    days = {} if simulated(str(known.get("path"))) else {"num_days": 0}
-    options: dict[str, Any] = known | days | load
+    options: dict[str, Any] = known | all_days(known) | load
     if options.get("max_events"):
         warnings.warn(
             f"{options.get('path')}: max_events = {options['max_events']} thins what came, in another proportion than "
@@ -229,6 +231,16 @@ def read_outcomes(folder: str | Path, data_path: str | None = None, **load: Any)
             stacklevel=2,
         )
     return load_graph(**options)
+
+
+def all_days(known: Mapping[str, Any]) -> LoadOptions:
+    """The options that read every day of data whose other options are `known`, but for stray ones in the future, after
+    which nothing would wait for its horizon any more."""
+    if simulated(str(known.get("path"))):
+        # Its days are a part of it.
+        return {}
+    # Data without dates were read without a number of days, and would warn of one.
+    return {"num_days": _MOST_DAYS if known.get("num_days") else 0}
 
 
 def describe(selection: Selection) -> str:

@@ -39,8 +39,8 @@ class EventForecast(Document):
     - `usual`: how often it came in as many steps so far, None for a fact that never did; `lift`: `expected` over
       `usual`.
     - `because`: the past events of the two, those under the same relation first.
-    - `calibration`: how right such probabilities were on test, over the nearest horizon that was tested there; None
-      where the checkpoint does not say, or nothing had such a probability.
+    - `calibration`: of a known fact, how right such probabilities were on test, over the nearest horizon that was
+      tested; None where the checkpoint does not say, or no known fact had such a probability.
     """
 
     subject: str

@@ -291,7 +291,8 @@ class EventForecaster:
             usual=usual or None,
             lift=expected / usual if usual else None,
             because=self._past(s, r, o),
-            calibration=self._calibration(float(rows.probability[row]), horizon),
+            # What was tested are facts with a past.
+            calibration=self._calibration(float(rows.probability[row]), horizon) if rows.kind[row] == 0 else None,
         )
 
     def _calibration(self, probability: float, horizon: int) -> Calibration | None:
@@ -311,7 +312,7 @@ class EventForecaster:
     def _past(self, s: int, r: int, o: int) -> list[PastEvents]:
         """The past events of two entities by relation: the same fact, then the latest others, in either direction."""
         index, found = self.index, list[tuple[bool, int, PastEvents]]()
-        for first, second in ((s, o), (o, s)):
+        for first, second in dict.fromkeys(((s, o), (o, s))):
             groups = index.fact.group((first * index.relations + np.arange(index.relations)) * index.entities + second)
             rows = index.fact.last(groups, self.target.history_end)
             for relation in np.flatnonzero(rows >= 0).tolist():

@@ -31,7 +31,7 @@ class ForecastRecorder:
     def __init__(self, folder: str | Path, checkpoint: str | Path):
         if Path(folder).is_file():
             raise DataError(f"{folder}: is a file; name a folder for the journal")
-        self.folder, self.checkpoint = Path(folder), checkpoint_path(checkpoint)
+        self.folder, self.checkpoint = Path(folder).expanduser(), checkpoint_path(checkpoint)
         self._sha256 = checkpoint_sha256(self.checkpoint)
         self._metadata: CheckpointMetadata = load_event_model(checkpoint)[2]
 
@@ -60,7 +60,10 @@ class ForecastRecorder:
             )
         graph, target = forecaster.graph, forecaster.target
         described, unit = self._metadata.data, graph.time_unit
-        learnt = None if described is None else to_text(described.learnt_until, unit)
+        learnt = None
+        if described is not None:
+            # Cut to the minute, a time would seem to be learnt until before it was.
+            learnt = to_text(described.learnt_until, unit, seconds=unit == 1 and described.learnt_until % 60 > 0)
         selection = Selection(by=by, number=number, subject=subject, relation=relation, object=object)
         model = ForecastingModel(name=str(self.checkpoint), sha256=self._sha256, learnt_until=learnt)
         data = KnownData(

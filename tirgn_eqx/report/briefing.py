@@ -13,10 +13,10 @@ from tirgn_eqx.checkpoint.metadata import CheckpointMetadata
 from tirgn_eqx.data.forecast_journal import journal_files
 from tirgn_eqx.data.forecast_target import make_forecast_target
 from tirgn_eqx.data.graph import LoadOptions
-from tirgn_eqx.data.readers.load import load_graph, simulated
+from tirgn_eqx.data.readers.load import load_graph
 from tirgn_eqx.data.times import UNIT_NAMES, format_snapshot_time, to_text
 from tirgn_eqx.evaluate.results import DatasetDescription, Document
-from tirgn_eqx.evaluate.track_record import TrackRecord, score_journal
+from tirgn_eqx.evaluate.track_record import TrackRecord, all_days, score_journal
 from tirgn_eqx.forecast.events import EventForecast, EventForecaster
 from tirgn_eqx.forecast.timeline import Timeline, TimelineMaker
 
@@ -164,14 +164,14 @@ def read_record(journal: str | Path, forecaster: EventForecaster) -> TrackRecord
 
     **Raises:** as `score_journal`.
     """
-    folder, known = Path(journal), forecaster.graph.provenance
+    folder, known = Path(journal).expanduser(), forecaster.graph.provenance
     if not folder.is_dir() or not journal_files(folder):
         return None
     if known and known.get("kind") != "frame":
-        # Read again, with all days and all names: the forecaster may know the last days alone, and the journal may hold
-        # forecasts of other models. The days of the simulated world are a part of it.
-        days: LoadOptions = {} if simulated(str(known.get("path"))) else {"num_days": 0}
-        graph = load_graph(**known | days)
+        # Read again, with all days, events and names: the forecaster may know the last days alone, or a sample, and
+        # the journal may hold forecasts of other models.
+        whole: LoadOptions = {"max_events": 0} if known.get("max_events") else {}
+        graph = load_graph(**known | all_days(known) | whole)
     else:
         graph = forecaster.graph
     time = int(forecaster.graph.times[forecaster.target.target])

@@ -99,11 +99,15 @@ def train_events(
                 return result
             model = EventModel(fit.best, None if part is None else part.model)
             metrics: dict[str, object] = {"epoch": fit.best_epoch, "validation": {"nll": fit.best_nll}}
-            calibration = None
+            calibration, learnt_until = None, None
             if part is not None:
                 # Figures of the whole are those of the model that ranks, as for the checkpoint that holds it alone.
-                metrics, calibration = (part.metadata.metrics or {}) | {"events": metrics}, part.metadata.calibration
-            path = save_model(options.model_dir / "tirgn_best", model, config, graph, metrics, calibration)
+                kept = {name: one for name, one in (part.metadata.metrics or {}).items() if name != "event_test"}
+                metrics, calibration = kept | {"events": metrics}, part.metadata.calibration
+                learnt_until = None if part.metadata.data is None else part.metadata.data.learnt_until
+            path = save_model(
+                options.model_dir / "tirgn_best", model, config, graph, metrics, calibration, learnt_until
+            )
             options.on_record(events.CheckpointRecord(str(path)))
             report = evaluate_events(model.rates, graph, fit.index, split="test")
             # Added to what is written already, so that the model is not lost where the evaluation is broken off.

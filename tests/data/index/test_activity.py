@@ -115,3 +115,9 @@ def test_phases_are_waves_of_the_period_and_of_its_half():
     assert waves.shape == (3, 4) and np.allclose(waves[0], waves[1])
     assert np.allclose(waves[2], [1, 0, 0, -1])
     assert phases(np.zeros(3), ()).shape == (3, 0)
+
+
+def test_days_on_which_nothing_is_reported_belong_to_a_week():
+    """Reports on weekdays alone, equally many on each: their week is that there are none at its end."""
+    rows = [(0, 0, 1, day) for day in range(200) if day % 7 < 5 for _ in range(40)]
+    assert find_periods(make_graph(rows, num_entities=2, num_relations=1, time_interval=1)) == (7.0,)

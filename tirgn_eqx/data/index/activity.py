@@ -219,21 +219,22 @@ class ActivityIndex:
 
 
 def find_periods(graph: TemporalGraph) -> tuple[float, ...]:
-    """The periods of the number of facts in the train split, in steps of the clock: at most `MAX_PERIODS` of
-    `CANDIDATE_PERIODS`, the best one first removed from the data before the next is looked for.
+    """The periods, in steps of the clock, of the number of facts in the train split, 0 at a step without any: at most
+    `MAX_PERIODS` of `CANDIDATE_PERIODS`, the best one first removed from the data before the next is looked for.
 
     Each explains at least `LEAST_EXPLAINED` of the variance of log(1 + facts) about a slow drift, and more than noise
     of as many snapshots would but in one of 1 / `CHANCE` data sets.
     """
     snapshots = graph.split_snapshots("train")
-    clock = graph.time_index[snapshots] - graph.time_index[snapshots[0]]
-    rest = np.log1p(np.diff(graph.offsets)[snapshots].astype(np.float64))
+    place = (graph.time_index[snapshots] - graph.time_index[snapshots[0]]).astype(np.int64)
+    clock = np.arange(place[-1] + 1, dtype=np.float64)
+    rest = np.log1p(np.bincount(place, np.diff(graph.offsets)[snapshots]))
     # A slow drift is no period.
-    rest = rest - np.polyval(np.polyfit(clock, rest, 2), clock) if len(snapshots) > 3 else np.zeros(len(snapshots))
+    rest = rest - np.polyval(np.polyfit(clock, rest, 2), clock) if len(clock) > 3 else np.zeros(len(clock))
     total, found = float((rest**2).sum()), list[float]()
     for _ in range(MAX_PERIODS):
         best: tuple[float, float, np.ndarray] | None = None
-        free = len(snapshots) - 3 - 4 * (len(found) + 1)
+        free = len(clock) - 3 - 4 * (len(found) + 1)
         for period in CANDIDATE_PERIODS:
             # A period must be seen a few times to be one.
             if period in found or clock[-1] < 4 * period or total <= 0 or free < 1:
