@@ -223,6 +223,7 @@ def prepare(place: Path, page: str) -> list[str]:
         "docs/cli.md": ["tkg", "theirs", "evidence", "icews", "relations", "events"],
         "docs/events.md": ["events"],
         "docs/audit.md": ["tkg"],
+        "docs/rules.md": ["evidence"],
         "docs/retraining.md": ["tkg"],
         "docs/report.md": ["tkg", "evidence"],
         "README.md": ["tkg", "yago"],
