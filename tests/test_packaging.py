@@ -158,13 +158,14 @@ def test_a_tag_is_built_and_tried_before_it_is_published_without_any_token():
     workflow = read_yaml(".github", "workflows", "release.yml")
     # YAML 1.1 reads the key `on` as true.
     assert workflow[True] == {"push": {"tags": ["v*"]}} and workflow["permissions"] == {"contents": "read"}
-    build, trial, publish = (workflow["jobs"][name] for name in ("build", "try", "publish"))
-    assert (trial["needs"], publish["needs"]) == ("build", "try")
+    build, trial, tests, publish = (workflow["jobs"][name] for name in ("build", "try", "tests", "publish"))
+    assert (trial["needs"], publish["needs"]) == ("build", ["try", "tests"])
+    assert any(step.get("run") == ".ci/run" for step in tests["steps"])
     tried = [tuple(map(int, version.split("."))) for version in trial["strategy"]["matrix"]["python"]]
     assert tried == named_pythons()
     assert publish["environment"]["name"] == "pypi" and publish["permissions"] == {"id-token": "write"}
     assert publish["environment"]["url"].rstrip("/").endswith(f"/{PROJECT['project']['name']}")
-    assert not any("permissions" in job for job in (build, trial))
+    assert not any("permissions" in job for job in (build, trial, tests))
     (action,) = (step for step in publish["steps"] if "gh-action-pypi-publish" in step["uses"])
     assert "with" not in action and "secrets." not in (ROOT / ".github/workflows/release.yml").read_text()
     commands = "\n".join(step.get("run", "") for step in build["steps"])
