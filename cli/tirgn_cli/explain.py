@@ -111,7 +111,7 @@ def explain(
 
     Example: tirgn explain models/evidence/tirgn_best.npz --rules
 
-    Example: tirgn explain models/evidence/tirgn_best.npz --rules --relation Make_a_visit --min-support 20 --json
+    Example: tirgn explain models/evidence/tirgn_best.npz --rules --relation 042_Q1 --min-support 20 --json
     """
     keep_freed_memory()
     unused = {"--forecasts": forecasts, "--split": split} if rules else {}
