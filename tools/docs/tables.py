@@ -341,7 +341,8 @@ that none stands here.
 """
 MULTI_STEP = """Nothing from the first test snapshot on is known: the history stays as it is there, and only the clock
 advances. A window is frozen too, or fed back, which continues it with the model's own forecasts. No figure of TiRGN was
-published.
+published. `evidence-yago` and `evidence-wiki`, here and under Comparisons, were presets before evidence chose its form
+from the data.
 """
 
 
