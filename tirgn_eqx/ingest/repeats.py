@@ -48,7 +48,7 @@ class RepeatsFile:
 
     def _check(self, out: Path) -> None:
         text = f"{self.place}: is no list of the repeated facts of {out.name}"
-        way_out = "put the one back that belongs to it, or move this one away: its events then count again if met again"
+        way_out = "put the one back that belongs to it, or move this away: what files repeat of it then counts again"
         try:
             found = check_parquet(self.place)
         except (Unsound, OSError) as error:
