@@ -120,8 +120,9 @@ def ingest(
 ) -> None:
     """Make an event table of raw files of GDELT, ICEWS or POLECAT, or add new events to it.
 
-    Malformed lines go to NAME.rejects.tsv beside the table. Exit code 3: the table is made, but the report names files
-    that cannot be read; 1: all lines are malformed.
+    Malformed lines go to NAME.rejects.tsv beside the table; NAME.repeats.parquet keeps the ids of dropped repeated
+    facts and moves with the table. Exit code 3: the table is made, but the report names files that cannot be read; 1:
+    all lines are malformed.
 
     Example: tirgn data ingest data/gdelt/raw --out events.parquet
 

@@ -36,6 +36,8 @@ from tests.cli.bad_input_files import (
     zipped,
 )
 from tests.ingest.archive_files import ICEWS_HEADER, POLECAT_HEADER, icews, polecat
+from tirgn_eqx.ingest.api import ingest
+from tirgn_eqx.ingest.options import IngestOptions
 
 
 class Case(NamedTuple):
@@ -544,6 +546,17 @@ CASES: dict[str, list[Case]] = {
             lambda p: (
                 text("a.csv", "x")(p),
                 events().write_parquet(p / "events.parquet", metadata={"tirgn.ingest": DEEP}),
+            ),
+            2,
+        ),
+        Case(
+            "ids of repeated facts that are none",
+            "tirgn data ingest b.tab --source icews --out made.parquet",
+            lambda p: (
+                text("a.tab", ICEWS_HEADER + icews(1) + icews(2))(p),
+                ingest([p / "a.tab"], p / "made.parquet", IngestOptions("icews")),
+                text("b.tab", ICEWS_HEADER + icews(3))(p),
+                pl.DataFrame({"id": [2]}).write_parquet(p / "made.repeats.parquet"),
             ),
             2,
         ),

@@ -107,7 +107,7 @@ if moment == "writing":
     module.flush = kill
 if moment == "between":
     replace = os.replace
-    os.replace = lambda a, b: kill() if str(b).endswith(".parquet") else replace(a, b)
+    os.replace = lambda a, b: kill() if str(b).endswith("events.parquet") else replace(a, b)
 module.ingest([raw], Path(out), on_progress=kill if moment == "reading" else None)
 """
 
@@ -122,8 +122,12 @@ def test_a_killed_run_leaves_the_table_as_it_was(tmp_path, moment):
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert out.read_bytes() == same
+    # What the killed run has left out is in place where it was killed just before the table was.
+    left_out = pl.read_parquet(out.with_suffix(".repeats.parquet")).height
+    assert left_out == (66 if moment == "between" else 33)
     report = ingest([tmp_path / "raw"], out)
-    assert report["rows"]["accepted"] == 40 and report["files"]["read"] == 1
+    assert (report["rows"]["accepted"], report["rows"]["repeated_ids"], report["files"]["read"]) == (40, 0, 1)
+    assert report["events"]["forgotten_repeats"] == 0
     assert [(name, line) for name, line, *_ in rejects(out)] == [("a.csv", 41), ("b.csv", 41)]
     assert not list(tmp_path.glob(".*"))
 

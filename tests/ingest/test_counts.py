@@ -58,10 +58,13 @@ def test_a_fact_is_found_repeated_however_its_time_is_cut(cuts, keep):
     )
     bounds = [0, *cuts, len(whole)]
     frames = [whole[begin:end] for begin, end in zip(bounds, bounds[1:])]
-    count = TableCounts(keep)
+    dropped = []
+    count = TableCounts(keep, lambda events: dropped.extend(events["GlobalEventID"].to_list()))
     found = pl.concat(list(count(frames)))
     assert found["GlobalEventID"].to_list() == ([1, 2, 5, 7, 3, 4] if keep else [1, 2, 3, 4])
-    told = vars(count.summarize(6))
+    assert dropped == ([] if keep else [5, 7])
+    told = vars(count.summarize(6, ids_kept=1))
+    assert told["forgotten_repeats"] == (0 if keep else 1)
     assert (told["events"], told["repeated_facts"], told["self_loops"]) == (6 if keep else 4, 2, 1)
     assert (told["actors"], told["relations"]) == (3, 1)
     assert (told["first"], told["last"]) == ("2020-01-01 00:00:00", "2020-01-01 01:00:00")

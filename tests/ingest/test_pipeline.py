@@ -69,11 +69,7 @@ OPTIONS = st.fixed_dictionaries(
     last=st.booleans(),
 )
 def test_the_result_is_that_of_the_plainest_program(tmp_path_factory, lines, cuts, size, rows, runs, options, last):
-    """However the lines are cut into files, blocks, runs and calls.
-
-    Not in several calls where repeated facts are dropped: a later call does not know the ids of those.
-    """
-    options["keep_duplicates"] |= runs
+    """However the lines are cut into files, blocks, runs and calls."""
     place, options = tmp_path_factory.mktemp("random"), IngestOptions(**options)
     bounds = sorted({0, *(cut for cut in cuts if cut < len(lines)), len(lines)})
     files = []

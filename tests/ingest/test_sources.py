@@ -16,6 +16,8 @@ import pytest
 from tests.ingest.ingest_helpers import NAME, ROWS, facts, forty, ingest, rejects, write
 from tests.ingest.raw_rows import raw
 from tirgn_eqx.ingest.gdelt_rows import GDELT
+from tirgn_eqx.ingest.icews_rows import ICEWS
+from tirgn_eqx.ingest.polecat_rows import POLECAT
 from tirgn_eqx.ingest.sources import Source, Unreadable, find_sources, read_blocks
 
 
@@ -37,6 +39,13 @@ def test_files_of_a_folder_are_found_in_order_of_their_names(tmp_path):
     assert [source.path.name for source in find_sources([tmp_path / "notes.txt"], GDELT.names, GDELT.examples)] == [
         "notes.txt"
     ]
+
+
+@pytest.mark.parametrize("source", [ICEWS, POLECAT], ids=lambda source: source.source)
+def test_what_an_ingest_writes_beside_its_table_is_no_raw_file(tmp_path, source):
+    for name in ("e.parquet", "e.rejects.tsv", "E.Rejects.TSV", "e.repeats.parquet", "e.report.json", "rejects.tsv"):
+        (tmp_path / name).write_bytes(b"")
+    assert [found.path.name for found in find_sources([tmp_path], source.names, source.examples)] == ["rejects.tsv"]
 
 
 @pytest.mark.parametrize("form", ["gz", "zip", "zip of two", "no ending"])

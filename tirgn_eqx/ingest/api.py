@@ -41,10 +41,12 @@ def ingest(
 ) -> IngestReport:
     """Add raw event files to the event table `out`.
 
-    Beside `NAME.parquet` stand `NAME.rejects.tsv` with every malformed line and `NAME.report.json` with the report. The
-    table is replaced as a whole at the end, so that an interrupted ingest leaves it unchanged. Files that are in the
-    table already (same name, size and checksum) are skipped, and so are events whose id it holds. A file
-    that cannot be read is listed in the report, contributes nothing, and stops no other file.
+    Beside `NAME.parquet` stand `NAME.rejects.tsv` with every malformed line, `NAME.repeats.parquet` with the ids of the
+    events that repeat a fact and are left out, and `NAME.report.json` with the report. The table is replaced as a whole
+    at the end, so that an interrupted ingest leaves it unchanged. Files that are in the table already (same name, size
+    and checksum) are skipped, and so are events whose id it holds or has left out: the table is the same however the
+    files are divided among ingests. A file that cannot be read is listed in the report, contributes nothing, and stops
+    no other file.
 
     Memory grows with the number of distinct names, with 8 bytes per event for its id, and with the events of a single
     time; everything else is bounded by `block_bytes` and `run_rows`.
@@ -83,7 +85,8 @@ def _finish(pipeline: Pipeline) -> IngestReport:
     """Replace the table if there is anything new, and save the report."""
     counts, rejects = pipeline.counts, pipeline.rejects
     totals, seen = counts.add_to(pipeline.state.totals), counts.merge_seen(pipeline.state.seen)
-    table = TableCounts(pipeline.options.keep_duplicates)
+    table, repeats = TableCounts(pipeline.options.keep_duplicates, pipeline.repeats.add), pipeline.repeats
+    moves: list[tuple[Path, Path]] = []
     # An existing table records files without new events too, so that they are not read again.
     written = bool(pipeline.files.read and (pipeline.exists or counts.rows["accepted"]))
     if written:
@@ -91,6 +94,7 @@ def _finish(pipeline: Pipeline) -> IngestReport:
             options=pipeline.state.options,
             sources=sorted(pipeline.sources),
             rejects_bytes=rejects.size,
+            ingests=pipeline.state.ingests + 1,
             seen=seen,
             totals=totals,
         )
@@ -98,6 +102,8 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         before = [read_frames(pipeline.out)] if pipeline.exists else []
         schema = pipeline.source.schema(pipeline.options)
         write_table(pipeline.folder / "table", lambda: table(pipeline.sorter.merged(before)), schema, state)
+        if repeats.write():
+            moves.append((repeats.path, repeats.place))
     elif pipeline.exists:
         # Nothing is new: the table is read only to count what the report says of it.
         for _ in table(read_frames(pipeline.out)):
@@ -116,19 +122,19 @@ def _finish(pipeline: Pipeline) -> IngestReport:
         ),
         late=counts.late,
         noted=counts.noted,
-        events=table.summarize(totals.rows["accepted"]),
+        events=table.summarize(totals.rows["accepted"], repeats.count),
         missing={"quarter_hours": find_gaps(seen.quarter_hours, QUARTER_HOUR), "days": find_gaps(seen.days, DAY)},
         totals=totals,
     )
-    _publish(pipeline, report)
+    _publish(pipeline, report, moves)
     if not written and not pipeline.exists:
         raise DataError(f"{pipeline.out}: no events to write; {report.explain_nothing()}")
     return report
 
 
-def _publish(pipeline: Pipeline, report: IngestReport) -> None:
-    """Move the new files into place. The table comes after the rejects, because it records their length."""
-    moves = []
+def _publish(pipeline: Pipeline, report: IngestReport, moves: list[tuple[Path, Path]]) -> None:
+    """Move `moves` and the other new files into place. The table comes last, because it records which part of the
+    others is its own."""
     # A table that stays as it is keeps its rejects too, because it records their length.
     if pipeline.rejects.size and (report.written or not pipeline.exists):
         flush(pipeline.rejects.path)

@@ -3,7 +3,7 @@
 import datetime as dt
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -73,11 +73,11 @@ class TableCounts:
     """Counts events on their way into the table, and drops those that repeat a fact.
 
     Of events with the same fact, the one with the smallest id stays. **Arguments:** `keep_duplicates`: count
-    the repeated facts but keep them.
+    the repeated facts but keep them; `on_repeats`: called with the events that are dropped.
     """
 
-    def __init__(self, keep_duplicates: bool):
-        self._keep = keep_duplicates
+    def __init__(self, keep_duplicates: bool, on_repeats: Callable[[pl.DataFrame], None] = lambda events: None):
+        self._keep, self._on_repeats = keep_duplicates, on_repeats
         self.events = self.repeated = self.self_loops = 0
         self.actors: set[str] = set()
         self.relations: set[str] = set()
@@ -106,9 +106,12 @@ class TableCounts:
 
     def _count(self, frame: pl.DataFrame) -> pl.DataFrame:
         # Within a time, events are in order of their id, so the first one has the smallest.
-        distinct = frame.unique(FACT, keep="first", maintain_order=True)
-        self.repeated += frame.height - distinct.height
-        frame = frame if self._keep else distinct
+        first = frame.select(pl.struct(FACT).is_first_distinct()).to_series()
+        repeated = frame.filter(~first)
+        self.repeated += repeated.height
+        if repeated.height and not self._keep:
+            self._on_repeats(repeated)
+            frame = frame.filter(first)
         self.events += frame.height
         self.self_loops += int((frame["entity1"] == frame["entity2"]).sum())
         self.actors.update(frame["entity1"].unique(), frame["entity2"].unique())
@@ -117,13 +120,18 @@ class TableCounts:
         self.last = frame["timestamp"][-1]
         return frame
 
-    def summarize(self, accepted: int) -> EventsSummary:
-        """The counts of the table. **Arguments:** `accepted`: events that all ingests have accepted."""
+    def summarize(self, accepted: int, ids_kept: int) -> EventsSummary:
+        """The counts of the table.
+
+        **Arguments:** `accepted`: events that all ingests have accepted; `ids_kept`: how many of the dropped ones are
+        known by their ids.
+        """
+        # Facts that earlier ingests dropped are not in the frames: they are the accepted events that the table lacks.
+        dropped = 0 if self._keep else accepted - self.events
         return EventsSummary(
             events=self.events,
-            # Facts that earlier ingests dropped are not in the frames: they are the accepted events that the table
-            # lacks.
-            repeated_facts=self.repeated if self._keep else accepted - self.events,
+            repeated_facts=self.repeated if self._keep else dropped,
+            forgotten_repeats=max(0, dropped - ids_kept),
             self_loops=self.self_loops,
             actors=len(self.actors),
             relations=len(self.relations),

@@ -44,13 +44,15 @@ class TableState(pydantic.BaseModel):
     """What a table records of itself.
 
     `sources`: name, size and sha256 of every file in it; `rejects_bytes`: the part of the rejects file that belongs to
-    it; `seen`, `totals`: what its files brought.
+    it; `ingests`: how many ingests wrote it since tables keep the ids of repeated facts; `seen`, `totals`: what its
+    files brought.
     """
 
     format: int = TABLE_FORMAT
     options: Options
     sources: list[tuple[StrictStr, StrictInt, StrictStr]] = []
     rejects_bytes: Count = 0
+    ingests: Count = 0
     seen: TimesSeen = TimesSeen()
     totals: Totals = Totals()
 
@@ -96,10 +98,15 @@ class MalformedSummary(pydantic.BaseModel):
 
 
 class EventsSummary(pydantic.BaseModel):
-    """What the table holds."""
+    """What the table holds.
+
+    `forgotten_repeats`: events left out as repeated facts whose ids are not kept, because an earlier version left them
+    out or the file with the ids is gone; met in other files, they count again.
+    """
 
     events: int
     repeated_facts: int
+    forgotten_repeats: int = 0
     self_loops: int
     actors: int
     relations: int

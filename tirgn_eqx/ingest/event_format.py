@@ -69,6 +69,11 @@ class EventFormat:
         """The columns that put the events of a table in order."""
         return "timestamp", self.id_column
 
+    def schema_of_key(self) -> Schema:
+        """The columns of `sort_key` with their types."""
+        time, number = self.sort_key
+        return {time: _FACT_TYPES[time], number: self.columns[number]}
+
     def schema(self, options: IngestOptions) -> Schema:
         """The columns of the table with their types."""
         attributes = dict.fromkeys(ATTRIBUTES, pl.String()) if options.attributes else {}

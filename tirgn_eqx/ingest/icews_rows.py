@@ -161,7 +161,7 @@ def _file_days(name: str) -> tuple[int, int] | None:
 ICEWS = EventFormat(
     source="icews",
     title="ICEWS",
-    names=re.compile(r"^(?!\.).*\.(tab|tsv|csv|zip|gz)$", re.IGNORECASE),
+    names=re.compile(r"^(?!\.)(?!.*\.rejects\.tsv$).*\.(tab|tsv|csv|zip|gz)$", re.IGNORECASE),
     examples="*.tab, *.zip, *.gz",
     headed=True,
     lines=_lines,

@@ -2,6 +2,7 @@
 
 import bisect
 import hashlib
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -28,9 +29,11 @@ from tirgn_eqx.ingest.formats import recognize
 from tirgn_eqx.ingest.headers import HeaderReader
 from tirgn_eqx.ingest.lines import ParsedLines, Reject, parse_lines
 from tirgn_eqx.ingest.options import IngestOptions
+from tirgn_eqx.ingest.repeats import RepeatsFile
 from tirgn_eqx.ingest.sort import Sorter
 from tirgn_eqx.ingest.sources import Block, Source, Unreadable, checksum, read_blocks
 from tirgn_eqx.ingest.table import read_ids, read_state
+from tirgn_eqx.storage.table_probe import kept
 
 REJECTS_HEADER = b"file\tline\treason\traw\n"
 REJECTS_SHOWN = 20
@@ -60,11 +63,16 @@ class Pipeline:
         self, out: Path, options: IngestOptions, source: EventFormat, folder: Path, run_rows: int, block_bytes: int
     ):
         self.out, self.options, self.source, self.folder, self.block_bytes = out, options, source, folder, block_bytes
-        before = read_state(out, options, source)
-        self.exists = before is not None
-        self.state = before or TableState(options=options.to_dict())
+        # One helper process checks both files.
+        with kept():
+            before = read_state(out, options, source)
+            self.exists = before is not None
+            self.state = before or TableState(options=options.to_dict())
+            (folder / "repeats").mkdir()
+            self.repeats = RepeatsFile(out, source, self.state.ingests, folder / "repeats", run_rows)
         self.sources = set(self.state.sources)
-        self.known_ids = KnownIds(read_ids(out, source) if self.exists else ())
+        in_table = read_ids(out, source) if self.exists else ()
+        self.known_ids = KnownIds(itertools.chain(in_table, self.repeats.read_ids()))
         self.rejects_file = out.with_suffix(".rejects.tsv")
         self.rejects = RejectsFile(folder / "rejects", self.rejects_file, self.state.rejects_bytes)
         self.counts, self.sorter, self.files = RowCounts(), Sorter(folder, source.sort_key, run_rows), FilesSummary()

@@ -129,7 +129,7 @@ def _identity(frame: pl.DataFrame) -> np.ndarray:
 POLECAT = EventFormat(
     source="polecat",
     title="POLECAT",
-    names=re.compile(r"^(?!\.).*\.(txt|tsv|csv|zip|gz)$", re.IGNORECASE),
+    names=re.compile(r"^(?!\.)(?!.*\.rejects\.tsv$).*\.(txt|tsv|csv|zip|gz)$", re.IGNORECASE),
     examples="*.txt, *.zip, *.gz",
     headed=True,
     lines=_lines,

@@ -65,25 +65,29 @@ def read_frames(path: Path) -> Iterator[pl.DataFrame]:
     """The table in order, one part after the other."""
     # The parts are the row groups, so that each is decoded once. Without `glob=False`, polars takes a `*` or `[` in the
     # path as a pattern of several files.
-    return _read_parts(pl.scan_parquet(path, glob=False), ROW_GROUP)
+    return read_parts(pl.scan_parquet(path, glob=False), ROW_GROUP)
 
 
 def read_ids(path: Path, source: EventFormat) -> Iterator[np.ndarray]:
     """The identities of the events of the table, in int64 arrays."""
-    for part in _read_parts(pl.scan_parquet(path, glob=False).select(source.sort_key), _IDS_AT_ONCE):
+    for part in read_parts(pl.scan_parquet(path, glob=False).select(source.sort_key), _IDS_AT_ONCE):
         yield source.identity(part)
 
 
-def _read_parts(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+def read_parts(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """The rows of a table in order, at most `rows` at once."""
     count = table.select(pl.len()).collect().item()
     for begin in range(0, count, rows):
         yield table.slice(begin, rows).collect()
 
 
-def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], schema: Schema, state: TableState) -> None:
+def write_table(
+    path: Path, frames: Callable[[], Iterator[pl.DataFrame]], schema: Schema, state: TableState | None = None
+) -> None:
     """Write a parquet file and wait until it is on the disk.
 
-    **Arguments:** `frames`: called once, returns the events in order; `schema`: their columns.
+    **Arguments:** `frames`: called once, returns the events in order; `schema`: their columns; `state`: what the file
+    records of itself.
     """
     failed: list[BaseException] = []
 
@@ -100,7 +104,7 @@ def write_table(path: Path, frames: Callable[[], Iterator[pl.DataFrame]], schema
             path,
             compression="zstd",
             row_group_size=ROW_GROUP,
-            metadata={METADATA: json.dumps(state.model_dump(mode="json"))},
+            metadata=None if state is None else {METADATA: json.dumps(state.model_dump(mode="json"))},
             maintain_order=True,
         )
     except pl.exceptions.PolarsError:

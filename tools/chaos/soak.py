@@ -50,7 +50,7 @@ KINDS = {  # of files, by what their names end in or hold; the first that fits c
     "raw files": (".export.CSV.zip",),
     "lists and records of the collection": ("masterfilelist.txt", "collected.json"),
     "table": (EVENTS,),
-    "report and rejects": (".report.json", ".rejects.tsv"),
+    "report and rejects": (".report.json", ".rejects.tsv", ".repeats.parquet"),
     "logs": (".tfevents.", ".jsonl", "logs/"),
     "checkpoints": (".npz", ".json", ".toml"),
 }

@@ -12,7 +12,13 @@ from tests.data.readers.test_event_table import LikePandas
 from tests.helpers import tiny_config
 from tirgn_eqx.checkpoint.models import load_model
 from tirgn_eqx.data import convert_data, load_graph
-from tirgn_eqx.data.readers.static_words import KINDS, make_static_graph, parse_static_words, word_columns
+from tirgn_eqx.data.readers.static_words import (
+    KINDS,
+    _words_of_columns,
+    make_static_graph,
+    parse_static_words,
+    word_columns,
+)
 from tirgn_eqx.errors import ConfigError, DataError
 from tirgn_eqx.train.api import train_tirgn
 
@@ -72,6 +78,27 @@ def test_words_of_few_of_the_events_are_left_out():
     stray = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("Peru")).otherwise(pl.col("entity1_country"))
     graph = load_graph(events().with_columns(entity1_country=stray), static_words="country")
     assert all(len(found) == 1 for found in words_of(graph).values())
+
+
+def sectors_of_a(*cells: str | None) -> set[str]:
+    """The sectors of A, of whose events with B each has one of the cells."""
+    columns = {"entity1": ["A"] * len(cells), "entity2": ["B"] * len(cells), "entity1_sector": cells}
+    table = pl.DataFrame(columns | {"entity2_sector": [None] * len(cells)}, schema_overrides={"entity2_sector": str})
+    found = _words_of_columns(table.with_columns(pl.col("entity1_sector").cast(pl.String)), "sector")
+    assert {entity for entity, _ in found} <= {"A"}
+    return {word for _, word in found}
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", ";", "None", "None;None"])
+def test_an_event_that_names_no_sector_does_not_count(nothing):
+    """GDELT's events of an actor without a type have an empty text."""
+    assert sectors_of_a(*["GOV"] * 8, *[nothing] * 92) == {"GOV"}
+    assert sectors_of_a(*["GOV"] * 8, *["MIL"] * 92, *[nothing] * 5) == {"MIL"}
+
+
+def test_an_event_counts_once_for_a_word_that_it_names_twice():
+    assert sectors_of_a(*["GOV;GOV"] * 6, *["MIL| GOV"] * 3, *["MIL"] * 91) == {"MIL"}
+    assert sectors_of_a(*["GOV;GOV"] * 6, *["MIL| GOV"] * 4, *["MIL"] * 90) == {"MIL", "GOV"}
 
 
 def test_an_entity_without_words_gets_one_of_its_own():

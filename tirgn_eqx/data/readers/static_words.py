@@ -85,10 +85,12 @@ def _words_of_columns(table: "pl.DataFrame", kind: str) -> list[tuple[str, str]]
     ]
     # Far fewer distinct pairs than events are left to be split.
     pairs = pl.concat(sides).drop_nulls().group_by("entity", "word").len()
-    words = pairs.with_columns(pl.col("word").str.replace_all(r"[,|]", ";").str.split(";")).explode("word")
-    words = words.with_columns(pl.col("word").str.strip_chars()).filter(~pl.col("word").is_in(["", "None"]))
-    # An event that names a word twice counts once more, which changes no word of more than its share.
-    words = words.group_by("entity", "word").agg(pl.col("len").sum())
+    word = pl.element().str.strip_chars()
+    split = pl.col("word").str.replace_all(r"[,|]", ";").str.split(";")
+    # An event may name a word twice, or none at all, as GDELT's of an actor without a type do.
+    split = split.list.eval(word.filter(~word.is_in(["", "None"]))).list.unique()
+    pairs = pairs.with_columns(split).filter(pl.col("word").list.len() > 0)
+    words = pairs.explode("word").group_by("entity", "word").agg(pl.col("len").sum())
     known = pairs.group_by("entity").agg(pl.col("len").sum().alias("events"))
     kept = words.join(known, on="entity").filter(pl.col("len") >= _LEAST_SHARE * pl.col("events"))
     return list(kept.select("entity", "word").iter_rows())
