@@ -39,7 +39,7 @@ def test_a_query_is_answered_by_name_with_what_carries_it(run, trained):
     assert "most probable facts of 2017-12-12" in run("predict", trained["checkpoint"], "--facts", "3").stdout
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "PARQUET"])
 def test_a_file_of_queries_gives_a_file_of_answers(run, trained, tmp_path, form):
     asked = pl.DataFrame(
         {
