@@ -180,6 +180,7 @@ CASES: dict[str, list[Case]] = {
             ("a least skill of no journal", "retrain --from model.npz --min-skill 0"),
             ("a journal of a model that ranks", "predict model.npz --facts 3 --journal journal"),
             ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
+            ("a checkpoint over its weights", "import-torch state.npz --data-path data --out state.npz"),
             ("a world option that does not exist", "data stats sim:entities=3"),
             ("a world option that is no number", "data stats sim:seed=x1"),
         )

@@ -1,7 +1,7 @@
 """How an audit looks at a forecaster: at the scores and ranks of functions, or at an evaluation as a whole."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -123,7 +123,7 @@ def ranked(rank: RankFunction, request: ForecastRequest, scores: Scores, answers
 
 
 @contextmanager
-def _errors_of(name: str, asked: str) -> Iterator[None]:
+def _errors_of(name: str, asked: str) -> Generator[None]:
     """Whatever a function from elsewhere raises, as an error that names it and what it was `asked` for."""
     try:
         yield
