@@ -177,6 +177,10 @@ def test_the_script_for_every_python_says_which_were_there():
     script = ROOT / ".ci" / "pythons"
     for name in re.findall(r"tests/[\w/]+\.py", script.read_text()):
         assert (ROOT / name).is_file(), name
+    # In a folder without the source tree, which would be imported in place of what was installed.
+    assert re.findall(r"^.*-m pytest", script.read_text(), re.MULTILINE) == [
+        '        (cd "$2/copy" && ../venv/bin/python -m pytest'
+    ]
     done = subprocess.run([str(script), "9.9"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stdout.splitlines() == ["Python 9.9: not found here", "0 passed, 0 failed"]

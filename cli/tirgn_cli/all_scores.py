@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tirgn_cli import options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, check_writable, load_matched_graph
+from tirgn_cli.common import LoadedCheckpoint, check_outputs, load_matched_graph
 from tirgn_eqx.errors import ConfigError
 
 
@@ -19,14 +19,14 @@ def write_all_scores(
     as_json: bool,
 ) -> None:
     """Write the scores of the queries of a file, or of those of a held-out split."""
-    if out.suffix not in (".parquet", ".pq"):
+    if out.suffix.lower() not in (".parquet", ".pq"):
         raise ConfigError(f"--all-scores {str(out)!r}: the scores are a parquet file; try {out.name}.parquet")
     if queries is not None and split is not None:
         raise ConfigError("--split: not with --queries, which says what is asked")
     if queries is None and at is not None:
         raise ConfigError("--at: only with --queries; the queries of a split are forecast at their own times")
     held_out = values.check_split(split or "test")
-    check_writable(out)
+    check_outputs({"--all-scores": out}, checkpoint, queries, data_path)
     with output.stdout_to_stderr():
         from tirgn_eqx.evaluate.all_scores import score_split, write_scores
 
@@ -52,6 +52,7 @@ def write_all_scores(
                 output.print_warning(difference)
             scored = score_split(loaded.model, graph, split=held_out, **loaded.config.window())
             of = f"of {held_out}"
+        check_outputs({"--all-scores": out}, graph.provenance.get("path"))
         with output.working(f"scoring the queries {of} of {graph.name}"):
             number = write_scores(out, graph, scored)
     if as_json:

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tirgn_cli import options, output, tables
-from tirgn_cli.common import check_writable
-from tirgn_eqx.errors import ConfigError
+from tirgn_cli.common import check_outputs, check_writable
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
 
@@ -86,10 +85,7 @@ def brief(
     Example: tirgn brief models/events/tirgn_best.npz --data-path events.parquet --journal journal
     """
     keep_freed_memory()
-    check_writable(out)
-    for read in (checkpoint, Path(data_path or checkpoint)):
-        if out.exists() and read.exists() and out.samefile(read):
-            raise ConfigError(f"--out {out}: is read for the briefing and would be written over; name another file")
+    check_outputs({"--out": out}, checkpoint, data_path)
     if journal is not None:
         check_writable(journal, folder=True)
     with output.stdout_to_stderr():
@@ -102,6 +98,7 @@ def brief(
         recorder = None if journal is None else ForecastRecorder(journal, checkpoint)
         metadata = load_event_model(checkpoint)[2]
         forecaster = EventForecaster.load(checkpoint, data_path, at=at, **reading.given())
+        check_outputs({"--out": out}, forecaster.graph.provenance.get("path"))
         record = None if journal is None else read_record(journal, forecaster)
         wanted = BriefingOptions(horizon=horizon, top=top, actors=actors, watched=tuple(actor or ()))
         with output.working(f"forecasting {horizon:,} steps from {forecaster.time} on"):

@@ -1,6 +1,7 @@
 """What several commands share: checkpoints and their data, files to write, devices and processes."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -72,6 +73,41 @@ def check_writable(path: Path, folder: bool = False) -> None:
     if not usable:
         what, kind = ("a file, or in", "folder") if folder else ("a folder, a device, or in", "file")
         raise ConfigError(f"{path}: cannot be written ({what} a place without permission); name a {kind} elsewhere")
+
+
+def check_outputs(outputs: Mapping[str, Path | None], *read: object) -> None:
+    """`check_writable` for the files that a command writes, and that none of them is read, or written twice.
+
+    **Arguments:** `outputs`: by option; None is not written. `read`: paths of files that the command reads, of which a
+    checkpoint is two; None and what is no path of a file, such as `sim`, is skipped.
+
+    **Raises:** ConfigError, before anything is written.
+    """
+    given = {option: path for option, path in outputs.items() if path is not None}
+    earlier: dict[str, Path] = {}
+    for option, path in given.items():
+        for name in (name for one in read if one is not None for name in _files_of(os.path.expanduser(str(one)))):
+            if _is_same_file(path, name):
+                raise ConfigError(f"{option} {path}: is read and would be written over; name another file")
+        for other, taken in earlier.items():
+            if os.path.realpath(path) == os.path.realpath(taken) or _is_same_file(path, taken):
+                raise ConfigError(f"{option} {path}: is the file of {other}, too; name another one")
+        earlier[option] = path
+    for path in given.values():
+        check_writable(path)
+
+
+def _files_of(path: str) -> tuple[str, ...]:
+    stem, suffix = os.path.splitext(path)
+    stem = stem if suffix in (".npz", ".json") else path
+    return (path, f"{stem}.npz", f"{stem}.json") if not os.path.isdir(path) else ()
+
+
+def _is_same_file(path: Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one of them is not there, or is no path at all
+        return False
 
 
 def load_matched_graph(found: LoadedCheckpoint, data_path: str | None, reading: ReadingFlags) -> MatchedGraph:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tirgn_cli import complete, options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, check_writable, describe_difference, load_evaluation_graph
+from tirgn_cli.common import LoadedCheckpoint, check_outputs, describe_difference, load_evaluation_graph
 from tirgn_cli.eval_scores import filter_of
 from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
@@ -83,8 +83,7 @@ def compare(
         raise ConfigError(f"{len(models)} model given; compare needs two, such as a checkpoint and {BASELINE}")
     if not -100 <= threshold <= 100:
         raise ConfigError(f"--threshold {threshold:g}: must be between -100 and 100, such as -5 for 5 % worse")
-    if out is not None:
-        check_writable(out)
+    check_outputs({"--out": out}, *models, data_path)
 
     with output.stdout_to_stderr():
         from tirgn_eqx.evaluate.score_files import ScoreFile
@@ -99,6 +98,7 @@ def compare(
             elif isinstance(found, ScoreFile):
                 filter_of(found, rank_filter)
         graphs = _load_graphs(loaded, data_path, reading)
+        check_outputs({"--out": out}, *(graph.provenance.get("path") for graph in graphs.values()))
         evaluate = _ModelEvaluator(held_out, setting, rank_filter or "time")
         entrants = {name: evaluate(name, found, graphs[name]) for name, found in loaded.items()}
 

@@ -171,7 +171,7 @@ def evaluate(
     if scores is not None:
         of_models = {"CKPT": checkpoint, "--model": model_type, "--feed-back": feed_back, "--online": online}
         of_models |= {"--protocol tgb": protocol == "tgb", "--explain": explain, "--calibrate": calibrate}
-        of_models["--map-relations"] = map_relations
+        of_models |= {"--map-relations": map_relations, "--horizon": horizon}
         for option, given in (of_models | {"--events": events}).items():
             if given:
                 raise ConfigError(f"{option}: not with --scores, which a model of its own gave; leave one out")
@@ -247,14 +247,16 @@ def evaluate(
             from tirgn_eqx.evaluate.protocol import make_evaluator
 
             with output.working(f"evaluating {graph.name}"):
-                rank_filter = rank_filter or "time"
-                evaluator = make_evaluator(model, graph, split=held_out, setting=setting, filter=rank_filter, **window)
+                evaluator = make_evaluator(
+                    model, graph, split=held_out, setting=setting, filter=rank_filter or "time", **window
+                )
                 evaluation = evaluator(model)
             report = evaluation.report()
             if calibrate:
                 with output.working(f"calibrating on the valid split of {graph.name}"):
                     on_valid = evaluator
-                    if held_out != "valid":
+                    # The time-unaware filter leaves relations out, which are calibrated, too.
+                    if held_out != "valid" or rank_filter == "all":
                         on_valid = make_evaluator(model, graph, split="valid", setting=setting, **window)
                     calibrated = _calibrate(
                         checkpoint,

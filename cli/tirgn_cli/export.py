@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tirgn_cli import options, output, tables
-from tirgn_cli.common import LoadedCheckpoint, check_writable, load_matched_graph
+from tirgn_cli.common import LoadedCheckpoint, check_outputs, load_matched_graph
 from tirgn_eqx.errors import ConfigError
 
 NEWEST = "newest"
@@ -63,11 +63,9 @@ def export(
     if at is None and (data_path is not None or reading.given()):
         option = "--data-path" if data_path is not None else f"--{next(iter(reading.given())).replace('_', '-')}"
         raise ConfigError(f"{option}: only with --at; without it, everything is in the checkpoint")
-    if embeddings is not None and embeddings.suffix not in (".parquet", ".pq"):
+    if embeddings is not None and embeddings.suffix.lower() not in (".parquet", ".pq"):
         raise ConfigError(f"--embeddings {str(embeddings)!r}: a parquet file; try {embeddings.name}.parquet")
-    for path in (embeddings, safetensors):
-        if path is not None:
-            check_writable(path)
+    check_outputs({"--embeddings": embeddings, "--safetensors": safetensors}, checkpoint, data_path)
     written: dict[str, object] = {}
     with output.stdout_to_stderr():
         if safetensors is not None:
@@ -99,6 +97,7 @@ def _write_embeddings(
         if difference is not None:
             output.print_warning(difference)
         time = None if at == NEWEST else at
+        check_outputs({"--embeddings": path}, graph.provenance.get("path"))
         found, about["time"] = embeddings.evolved_states(loaded.model, loaded.config, graph, time)
         entities, relations = graph.entity_names, graph.relation_names
     count = embeddings.write_embeddings(path, found, entities, relations)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tirgn_cli import options, output, tables, values
+from tirgn_cli.common import check_outputs
 from tirgn_eqx.errors import ConfigError
 
 
@@ -47,6 +48,7 @@ def import_torch(
     """
     if out.suffix != ".npz":
         raise ConfigError(f"--out {str(out)!r}: a checkpoint is an .npz file; try {out.name}.npz")
+    check_outputs({"--out": out}, state, data_path)
     given = values.given_settings(ctx.params)
     if (family := given.config().family) != "tirgn":
         raise ConfigError(f"family = {family}: the released weights are of TiRGN; give settings of TiRGN")

@@ -8,7 +8,7 @@ from typer.models import OptionInfo
 
 from tirgn_cli import options, output, tables, values
 from tirgn_cli.all_scores import write_all_scores
-from tirgn_cli.common import check_writable
+from tirgn_cli.common import check_outputs
 from tirgn_cli.predict_events import (
     PARTS,
     EventQuestion,
@@ -176,6 +176,7 @@ def predict(
     if split is not None:
         raise ConfigError("--split: only with --all-scores; other forecasts are of what comes after all facts")
     _check(query, queries, facts, out, more)
+    check_outputs({"--out": out}, checkpoint, queries, data_path)
     mapping = values.check_mapping(map_relations, data_path)
     with output.stdout_to_stderr():
         from tirgn_eqx.forecast.queries import asks_for_facts, check_names, read_queries
@@ -201,6 +202,7 @@ def predict(
         document: Document = {"checkpoint": str(checkpoint), "calibrated": bool(forecaster.temperature)}
         document["time"] = forecaster.time
         if queries is not None and table is not None and out is not None:
+            check_outputs({"--out": out}, forecaster.graph.provenance.get("path"))
             check_names(queries, table, forecaster.names)
             with output.working(f"answering {table.height:,} queries"):
                 _write_answers(out, forecaster, table, top or TOP)
@@ -246,8 +248,6 @@ def _check(
             raise ConfigError(f"{spare}: not with --queries; give one of them")
         if (queries is None) != (out is None):
             raise ConfigError("--queries and --out go together; give both")
-        if out is not None:
-            check_writable(out)
         return
     if out is not None:
         raise ConfigError("--out: for the answers to --queries; use --json for a single query")

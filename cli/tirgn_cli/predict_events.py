@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tirgn_cli import options, output, tables
-from tirgn_cli.common import check_writable
+from tirgn_cli.common import check_outputs, check_writable
 from tirgn_eqx.errors import printable
 from tirgn_eqx.storage.atomic_write import atomic_write
 
@@ -101,6 +101,7 @@ def write_probabilities(ask: EventQuestion, queries: Path, table: "pl.DataFrame"
         from tirgn_eqx.forecast.queries import check_names
 
         forecaster = ask.forecaster()
+        check_outputs({"--out": out}, forecaster.graph.provenance.get("path"))
         check_names(queries, table, forecaster.names)
         with output.working(f"forecasting {table.height:,} facts"):
             columns = (table[part].to_list() for part in PARTS)
@@ -137,7 +138,7 @@ def write_table(path: Path, table: "pl.DataFrame") -> None:
     """Write a table as the suffix of `path` says, parquet or CSV."""
     # An open file, because polars refuses a path whose bytes are not UTF-8.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        (table.write_parquet if path.suffix in (".parquet", ".pq") else table.write_csv)(file)
+        (table.write_parquet if path.suffix.lower() in (".parquet", ".pq") else table.write_csv)(file)
 
 
 def percent(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tirgn_cli import complete, options, output, tables, values
-from tirgn_cli.common import LoadedCheckpoint, check_writable, load_matched_graph
+from tirgn_cli.common import LoadedCheckpoint, check_outputs, load_matched_graph
 from tirgn_eqx.errors import ConfigError, TirgnError
 from tirgn_eqx.runtime.malloc import keep_freed_memory
 from tirgn_eqx.storage.atomic_write import write_text
@@ -78,14 +78,15 @@ def report(
     """
     keep_freed_memory()
     held_out = values.check_split(split)
-    check_writable(out)
-    if any(run.exists() and out.exists() and run.samefile(out) for run in runs):
-        raise ConfigError(f"--out {out}: is one of the runs and would be written over; name another file")
+    check_outputs({"--out": out}, *runs, data_path)
     with output.stdout_to_stderr():
         from tirgn_eqx.report import read_documents, render
         from tirgn_eqx.report.page import MAX_RUNS
 
         found, comparisons = read_documents(runs)
+        check_outputs(
+            {"--out": out}, *(path for run in found for path in (run.checkpoint, run.data.provenance.get("path")))
+        )
         if len(found) > MAX_RUNS:
             raise ConfigError(f"{len(found)} runs given; a page shows {MAX_RUNS} at most: make several pages")
         if evaluate:

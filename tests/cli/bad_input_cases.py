@@ -171,6 +171,9 @@ CASES: dict[str, list[Case]] = {
             ("a time of all arrays", "export model.npz --safetensors made --at newest"),
             ("data that are not read", "export model.npz --embeddings made.parquet --data-path data"),
             ("vectors in a table of text", "export model.npz --embeddings made.csv"),
+            ("arrays over their checkpoint", "export model.npz --safetensors model.npz"),
+            ("two outputs in one file", "export model.npz --embeddings made.parquet --safetensors made.parquet"),
+            ("scores over their events", "predict model.npz --data-path events.parquet --all-scores events.parquet"),
             ("a horizon for who", "predict model.npz --subject 0 --relation 0 --horizon 7"),
             ("an order without facts", "predict model.npz --subject 0 --relation 0 --by lift"),
             ("a number of answers for facts", "predict model.npz --facts 3 --top 3"),
@@ -179,6 +182,7 @@ CASES: dict[str, list[Case]] = {
             ("a least skill of no journal", "retrain --from model.npz --min-skill 0"),
             ("a journal of a model that ranks", "predict model.npz --facts 3 --journal journal"),
             ("a checkpoint of another kind", "import-torch state.npz --data-path data --out model.pt"),
+            ("a checkpoint over its weights", "import-torch state.npz --data-path data --out state.npz"),
             ("a world option that does not exist", "data stats sim:entities=3"),
             ("a world option that is no number", "data stats sim:seed=x1"),
         )
@@ -412,6 +416,16 @@ CASES: dict[str, list[Case]] = {
                 "def rank(request, scores, answers):\n    return np.zeros(len(answers))\n",
             ),
         ),
+        Case(
+            "a ranking that fails",
+            "tirgn audit --model bad_ranking:forecast --ranks bad_ranking:rank --data-path data",
+            text(
+                "bad_ranking.py",
+                "import numpy as np\n\n\ndef forecast(request):\n"
+                "    return np.zeros((len(request.queries), request.num_entities))\n\n\n"
+                "def rank(request, scores, answers):\n    raise KeyError('Q7')\n",
+            ),
+        ),
     ],
     "Names": [
         Case("names of another kind", f"{EVAL} -q --data-path events.parquet", of_events(*"ABCD", then=table())),
@@ -470,6 +484,7 @@ CASES: dict[str, list[Case]] = {
         Case("a checkpoint and scores", f"{SCORES} model.npz", scored(), 2),
         Case("no data", "tirgn eval --scores scores.parquet", scored(), 2),
         Case("what scores cannot do", f"{SCORES} --calibrate", scored(), 2),
+        Case("steps of forecasts of events", f"{SCORES} --horizon 7", scored(), 2),
         Case("a file that is missing", SCORES, theirs=r"(?<=read \().*(?=\);)"),
         Case("a file of another kind", SCORES.replace("parquet", "csv"), text("scores.csv", "subject\n")),
         Case("no parquet", SCORES, text("scores.parquet", "text"), theirs=r"(?<=read \().*(?=\);)"),
@@ -479,7 +494,10 @@ CASES: dict[str, list[Case]] = {
         Case("scores and ranks", SCORES, scored(answer=pl.lit(0), rank=pl.lit(1))),
         Case("an id that does not exist", SCORES, scored(subject=pl.col("subject") + 1)),
         Case("a name of data without names", SCORES, scored(relation=pl.lit("visit"))),
-        Case("a time without facts", SCORES, scored(time=pl.lit(10))),
+        Case("an id of 64 bits without a sign", SCORES, scored(relation=pl.lit(2**64 - 1, pl.UInt64))),
+        Case("an id without end", SCORES, scored(relation=pl.lit(float("inf")))),
+        Case("times without facts", SCORES, scored(time=pl.lit(10))),
+        Case("a time that is none", SCORES, scored(time=pl.lit("soon"))),
         Case("nothing to predict", SCORES, scored(object=pl.lit(0))),
         Case("both parts empty", SCORES, scored(object=pl.lit(None))),
         Case("queries that are missing", SCORES, scored(time=pl.col("subject").fill_null(5) // 5 + 8)),

@@ -11,7 +11,7 @@ def test_the_scores_of_queries_are_the_forecasts_of_all_candidates(run, checkpoi
     queries = tmp_path / "queries.csv"
     # Equal queries are scored once.
     queries.write_text("subject,relation,object\n0,1,\n,1,3\n0,1,\n")
-    out = tmp_path / "scores.parquet"
+    out = tmp_path / "SCORES.PARQUET"
     found = measured(run("predict", checkpoint, "--queries", queries, "--at", "9", "--all-scores", out, "--json"))
     assert found["queries"] == 2 and "split" not in found
     frame = pl.read_parquet(out)
@@ -26,8 +26,13 @@ def test_what_goes_nowhere_is_refused(run, checkpoint, tmp_path):
     queries.write_text("subject,relation,object\n0,,1\n")
     facts = tmp_path / "facts.csv"
     facts.write_text("subject,relation,object\n0,1,1\n")
+    named = tmp_path / "named.parquet"
+    pl.read_csv(queries).write_parquet(named)
     for args, code, words in (
         (("--all-scores", tmp_path / "scores.csv"), 2, "the scores are a parquet file; try scores.csv.parquet"),
+        (("--all-scores", named, "--data-path", named), 2, "is read and would be written over"),
+        (("--all-scores", named, "--queries", named), 2, "is read and would be written over"),
+        (("--queries", queries, "--out", queries), 2, "is read and would be written over"),
         (("--all-scores", out, "--facts", "3"), 2, "--facts: not with --all-scores"),
         (("--all-scores", out, "--top", "3"), 2, "--top: not with --all-scores"),
         (("--all-scores", out, "--subject", "0"), 2, "--subject: not with --all-scores"),

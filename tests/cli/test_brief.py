@@ -63,8 +63,9 @@ def test_what_cannot_be_briefed_leaves_everything_as_it_was(run, events, checkpo
     page = ("--out", tmp_path / "page.html")
     for words, code, message in [
         ((checkpoint, *page), 1, "says nothing of how often events come"),
-        ((events, "--out", events), 2, "is read for the briefing and would be written over"),
-        ((events, "--data-path", table, "--out", table), 2, "is read for the briefing and would be written over"),
+        ((events, "--out", events), 2, "is read and would be written over"),
+        ((events, "--data-path", table, "--out", table), 2, "is read and would be written over"),
+        ((events, "--out", table), 2, "is read and would be written over"),
         ((events, "--out", tmp_path), 2, "cannot be written"),
         ((events, *page, "--journal", table), 2, "cannot be written"),
         ((events, *page, "--actor", "RUSIA"), 1, "did you mean 'RUSSIA'"),

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.cli.cli_helpers import measured
-from tirgn_cli.common import check_writable, choose_mesh, exit_on_lost_process, load_evaluation_graph
+from tirgn_cli.common import check_outputs, check_writable, choose_mesh, exit_on_lost_process, load_evaluation_graph
 from tirgn_cli.options import ReadingFlags
 from tirgn_eqx.data import load_graph
 from tirgn_eqx.errors import CheckpointError, ConfigError
@@ -64,6 +64,35 @@ def test_a_place_to_write_is_made_or_refused_before_the_work(tmp_path):
         check_writable(tmp_path / "file" / "below")
     with pytest.raises(ConfigError, match="a file, or in a place without permission"):
         check_writable(tmp_path / "file", folder=True)
+
+
+def test_an_output_is_neither_read_nor_written_twice(tmp_path):
+    table, npz, side = (tmp_path / name for name in ("a.parquet", "best.npz", "best.json"))
+    for path in (table, npz, side):
+        path.touch()
+    (tmp_path / "link.parquet").symlink_to(table)
+    made = tmp_path / "new" / "made.parquet"
+    # What is not there, names no file, or is a folder cannot be written over.
+    for read in (None, "sim", "recurrency", made, tmp_path, "a\0b"):
+        check_outputs({"--out": made, "--other": None}, read)
+    assert made.parent.is_dir() and not made.exists()
+    # A checkpoint is two files, by whichever name it is given.
+    for out, read in (
+        (table, table),
+        (table, str(tmp_path / "new" / ".." / "a.parquet")),
+        (tmp_path / "link.parquet", table),
+        (npz, npz),
+        (side, npz),
+        (npz, side),
+        (npz, tmp_path / "best"),
+    ):
+        with pytest.raises(ConfigError, match="^--out .*: is read and would be written over; name another file$"):
+            check_outputs({"--out": out}, None, tmp_path, read)
+    for one in (made, tmp_path / "new" / ".." / "new" / "made.parquet"):
+        with pytest.raises(ConfigError, match="^--b .*made.parquet: is the file of --a, too; name another one$"):
+            check_outputs({"--a": made, "--b": one})
+    with pytest.raises(ConfigError, match="cannot be written"):
+        check_outputs({"--out": tmp_path})
 
 
 def test_no_device_of_another_process_is_left_out(monkeypatch):

@@ -66,6 +66,7 @@ def test_compare_several_passes_only_if_all_do(run, places):
         (("recurrency", "CKPT", "--split", "train"), 2, "--split 'train': must be one of valid, test"),
         (("recurrency", "CKPT", "--threshold", "-500"), 2, "--threshold -500: must be between -100 and 100"),
         (("recurrency", "CKPT", "--out", "FOLDER"), 2, "cannot be written"),
+        (("recurrency", "CKPT", "--out", "CKPT"), 2, "is read and would be written over"),
     ],
 )
 def test_compare_refuses(run, places, arguments, code, message):

@@ -1,5 +1,7 @@
 """`tirgn eval --scores` and `tirgn compare` with files of scores: scores of a checkpoint written, and read again."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -73,6 +75,15 @@ def test_a_comparison_with_a_checkpoint_and_with_ranks(run, trained, checkpoint,
     assert figures["entity"]["mrr"] == 1 and figures["form"] == "ranks" and "entity_raw" not in figures
 
 
+def test_temperatures_are_fitted_without_the_filter_that_leaves_relations_out(run, checkpoint, tmp_path):
+    fitted = []
+    for name, filter in (("time.npz", "time"), ("all.npz", "all")):
+        (tmp_path / name).write_bytes(checkpoint.read_bytes())
+        result = run("eval", tmp_path / name, "--split", "valid", "--calibrate", "--filter", filter, "--json")
+        fitted.append(measured(result)["calibrated"]["temperature"])
+    assert fitted[0] == fitted[1] and set(fitted[0]) == {"entity", "relation"}
+
+
 def test_what_belongs_to_a_checkpoint_is_refused(run, checkpoint, scores, tmp_path):
     data = ("--data-path", "data")
     for args, words in (
@@ -80,6 +91,7 @@ def test_what_belongs_to_a_checkpoint_is_refused(run, checkpoint, scores, tmp_pa
         (("eval", checkpoint, "--scores", scores, *data), "CKPT: not with --scores"),
         (("eval", "--scores", scores), "--scores: says nothing of the facts that it is about; give --data-path"),
         (("eval", "--scores", scores, *data, "--calibrate"), "--calibrate: not with --scores"),
+        (("eval", "--scores", scores, *data, "--horizon", "7"), "--horizon: not with --scores"),
         (("eval", "--scores", scores, *data, "--multi-step", "--feed-back"), "--feed-back: not with --scores"),
         (
             ("eval", "--scores", scores, *data, "--filter", "static"),
@@ -97,3 +109,27 @@ def test_a_query_that_is_missing_is_named(run, trained, scores, tmp_path):
     result = run("eval", "--scores", tmp_path / "half.parquet", "--data-path", trained[0] / "tiny")
     assert result.exit_code == 1 and result.stderr.count("\n") == 1
     assert "6 of 12 queries are missing, the first is (?, 1, 0) at 9; give all, in both directions" in result.stderr
+
+
+def test_a_snapshot_that_another_model_cannot_rank_is_left_out_of_a_comparison(run, folder, tmp_path):
+    (folder / "test.txt").write_text((folder / "test.txt").read_text() + "6\t0\t0\t10\n")
+    (folder / "stat.txt").write_text("7\t2\n")
+    (folder / "entity2id.txt").write_text("".join(f"E{i}\t{i}\n" for i in range(7)))
+    (folder / "relation2id.txt").write_text("calls\t0\nmeets\t1\n")
+    names = [f"E{i}" for i in range(6)]
+    columns = {"subject": [*names, *[None] * 6], "relation": "meets", "object": [*[None] * 6, *names], "time": 9}
+    small = pl.DataFrame(columns | {"scores": [[0.1 * i for i in range(6)]] * 12})
+    known = {"num_entities": 6, "num_relations": 2, "entities": names, "relations": ["calls", "meets"]}
+    small.write_parquet(tmp_path / "SMALL.PARQUET", metadata={"tirgn.vocabulary": json.dumps(known)})
+    scores = [*(0.1 * i for i in range(6)), -1.0]
+    whole = small.with_columns(scores=pl.lit(scores))
+    # The only fact of the last day is of an entity that the other model does not know.
+    last = {"subject": ["E6", None], "relation": "calls", "object": [None, "E0"], "time": 10}
+    last = pl.DataFrame(last).with_columns(scores=pl.lit(scores))
+    pl.concat([whole, last.select(whole.columns)]).write_parquet(tmp_path / "whole.parquet")
+    command = ("compare", tmp_path / "SMALL.PARQUET", tmp_path / "whole.parquet", "--data-path", folder)
+    result = run(*command, "--resamples", "100", "--json")
+    assert result.exit_code == 0 and "2 of 14 rows are of queries that" in result.stderr, result.output
+    found = json.loads(result.stdout)
+    assert found["difference"]["mrr"]["points"] == 0
+    assert sum(part["queries"] for part in found["strata"]["recurrence"]) == 12

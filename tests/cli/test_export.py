@@ -12,7 +12,7 @@ from tirgn_eqx.checkpoint.safetensors_files import read_safetensors
 
 
 def test_both_forms_hold_the_bits_of_the_checkpoint(run, checkpoint, tmp_path):
-    vectors, arrays = tmp_path / "vectors.parquet", tmp_path / "a.safetensors"
+    vectors, arrays = tmp_path / "VECTORS.PARQUET", tmp_path / "a.safetensors"
     found = measured(run("export", checkpoint, "--embeddings", vectors, "--safetensors", arrays, "--json"))
     assert found["vectors"] == 6 + 4 and found["safetensors"] == str(arrays)
     assert found["tables"] == "encoder.entity_embedding, encoder.relation_embedding"
@@ -49,14 +49,16 @@ def test_states_at_a_time_are_those_that_forecasts_use(run, trained, checkpoint,
 
 
 def test_what_writes_nothing_is_refused(run, checkpoint, tmp_path):
-    vectors = ("--embeddings", tmp_path / "a.parquet")
+    vectors, before = ("--embeddings", tmp_path / "a.parquet"), checkpoint.read_bytes()
     for args, words in (
         ((), "nothing to write; give --embeddings FILE, --safetensors FILE, or both"),
         (("--safetensors", tmp_path / "a", "--at", "newest"), "--at: only with --embeddings"),
         ((*vectors, "--data-path", "sim"), "--data-path: only with --at"),
         ((*vectors, "--num-days", "3"), "--num-days: only with --at"),
         (("--embeddings", tmp_path / "a.csv"), "a parquet file; try a.csv.parquet"),
+        (("--safetensors", checkpoint), f"--safetensors {checkpoint}: is read and would be written over"),
+        ((*vectors, "--safetensors", vectors[1]), f"--safetensors {vectors[1]}: is the file of --embeddings, too"),
     ):
         result = run("export", checkpoint, *args)
         assert result.exit_code == 2 and words in result.stderr, result.output
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir()) and checkpoint.read_bytes() == before

@@ -39,7 +39,7 @@ def test_a_query_is_answered_by_name_with_what_carries_it(run, trained):
     assert "most probable facts of 2017-12-12" in run("predict", trained["checkpoint"], "--facts", "3").stdout
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "PARQUET"])
 def test_a_file_of_queries_gives_a_file_of_answers(run, trained, tmp_path, form):
     asked = pl.DataFrame(
         {
@@ -63,7 +63,9 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
     checkpoint = trained["checkpoint"]
     bad = tmp_path / "bad.csv"
     bad.write_text("subject,relation,object\nRUSSIA,042_Q1,UKRAINE\n")
-    lame = tmp_path / "lame.csv"
+    good = tmp_path / "good.csv"
+    good.write_text("subject,relation,object\nRUSSIA,042_Q1,\n")
+    lame, before = tmp_path / "lame.csv", trained["events"].read_bytes()
     lame.write_text("subject,relation\nRUSSIA,042_Q1\n")
     empty = tmp_path / "empty.csv"
     empty.write_text("subject,relation,object\n")
@@ -73,6 +75,9 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
         ((), 2, "nothing given; give two of"),
         (("--subject", "RUSIA", "--relation", "042_Q1"), 1, "did you mean 'RUSSIA'"),
         (("--subject", "RUSSIA", "--relation", "042_Q1", "--facts", "3"), 2, "not with --facts"),
+        # The data of the training, which are read unless others are named.
+        (("--all-scores", trained["events"]), 2, "is read and would be written over"),
+        (("--queries", good, "--out", trained["events"]), 2, "is read and would be written over"),
         (("--queries", bad), 2, "--queries and --out go together"),
         (("--queries", bad, *out), 2, "holds whole facts, whose probability an event model says"),
         (("--queries", lame, *out), 1, "missing columns object"),
@@ -84,7 +89,7 @@ def test_what_cannot_be_answered_is_said_in_a_line(run, trained, tmp_path):
         result = run("predict", checkpoint, *words)
         assert result.exit_code == code and message in result.stderr, (words, result.stderr)
         assert result.stderr.count("error:") == 1 and result.stdout == ""
-    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "out.csv").exists() and trained["events"].read_bytes() == before
 
 
 @pytest.fixture(scope="module")

@@ -65,5 +65,5 @@ def test_a_page_does_not_take_the_place_of_what_it_tells(run, place, tmp_path):
     document.write_text(run("eval", place / "models" / "tirgn_best.npz", "--json").stdout)
     before = document.read_bytes()
     result = run("report", document, "--out", document)
-    assert result.exit_code == 2 and "is one of the runs and would be written over" in result.stderr
+    assert result.exit_code == 2 and "is read and would be written over" in result.stderr
     assert document.read_bytes() == before

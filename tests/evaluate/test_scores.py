@@ -142,7 +142,8 @@ def test_names_and_dates_and_what_each_filter_leaves_out(graph, tmp_path):
     assert found.raw["entity"].tolist() == [1, 2, 4, 4, 4, 3]
     dates = table(graph, time=pl.Series([2] * 5).cast(pl.Date))
     whole = table(graph, time=pl.Series([2.0] * 5))
-    for frame in (dates.with_columns(pl.col("relation").cast(pl.Categorical)), whole):
+    unsigned = table(graph, time=pl.Series([2] * 5, dtype=pl.UInt64))
+    for frame in (dates.with_columns(pl.col("relation").cast(pl.Categorical)), whole, unsigned):
         again = evaluate_scores(written(frame, tmp_path / "a.parquet"), graph)
         assert again.filtered["entity"].tolist() == found.filtered["entity"].tolist()
 
@@ -171,14 +172,17 @@ def test_a_report_names_the_filter_and_has_raw_figures_where_they_are_known(grap
     assert report.calibration is None and "nll" not in report.entity
 
 
-def test_rows_of_other_splits_are_left_out_with_a_warning(graph, tmp_path):
+# At a snapshot of another split, at a time without facts, and before all of them.
+@pytest.mark.parametrize("time", ["1970-01-02", "1970-01-05", "1960-01-01"])
+def test_rows_of_other_queries_are_left_out_with_a_warning(graph, time, tmp_path):
     frame = table(graph)
-    file = written(pl.concat([frame, frame.head(1).with_columns(time=pl.lit("1970-01-02"))]), tmp_path / "a.parquet")
+    file = written(pl.concat([frame, frame.head(1).with_columns(time=pl.lit(time))]), tmp_path / "a.parquet")
     with pytest.warns(DataWarning, match="1 of 6 rows are of queries that the test split of made does not ask"):
         found = evaluate_scores(file, graph)
     assert found.filtered["entity"].tolist() == [1, 1, 4, 4, 4, 3]
 
 
+HUGE = pl.lit(2**64 - 1, pl.UInt64)
 NAN = [0.1, float("nan"), 0.3, 0.2]
 
 
@@ -199,8 +203,14 @@ RANKS = {"answer": "B", "rank": 1.0}
         (lambda f: pl.concat([f, f[1:3]]), r"row 6: repeats the query of an earlier row; give each once; 2 rows"),
         (lambda f: f.with_columns(relation=pl.lit("Visit")), r"row 1: relation 'Visit' is not known; did you mean 'vi"),
         (lambda f: f.with_columns(subject=pl.lit("A")), r"row \d: subject and object are both given; leave the part"),
-        (lambda f: f.with_columns(time=pl.lit("1970-02-30")), r"row 1: time '1970-02-30' is no snapshot of made"),
-        (lambda f: f.with_columns(time=pl.lit(7)), r"row 1: time 7 is no snapshot of made; they go from 0 to 2"),
+        (lambda f: f.with_columns(time=pl.lit("1970-02-30")), r"row 1: time '1970-02-30' is none that can be read"),
+        (lambda f: f.with_columns(time=pl.lit(None, pl.Int64)), r"row 1: has no time; the snapshots of made go from 0"),
+        (lambda f: f.with_columns(time=pl.lit(7)), r"holds no query .*; none has the time .* from 0 to 2"),
+        (lambda f: f.with_columns(time=HUGE), r"row 1: time 18446744073709551615 is no whole"),
+        (lambda f: f.with_columns(time=pl.lit(float("inf"))), r"row 1: time inf is no whole number of 64 bits; "),
+        (lambda f: f.with_columns(relation=HUGE), r"row 1: relation 18446744073709551615 is no"),
+        (lambda f: f.with_columns(subject=pl.lit(float("inf"))), r"row 1: subject inf is no whole .*; ids are 0 to 3"),
+        (lambda f: f.with_columns(object=pl.lit(-1e300)), r"row 1: object -1e\+300 is no whole .*; ids are 0"),
         (lambda f: f.with_columns(relation=pl.lit(9)), r"row 1: relation 9 is no id; ids are 0 to 3"),
         (lambda f: f.with_columns(relation=pl.lit(3)), r"row \d: predicts the subject of the inverse relation 3"),
         (lambda f: f.with_columns(relation=pl.lit(None)), r"row 1: has no relation"),

@@ -80,9 +80,9 @@ class ScoreFile:
 
 def is_score_file(path: Path) -> bool:
     """Whether a file is to be read as scores and not as a checkpoint, by its name and, of an npz, by its members."""
-    if path.suffix in PARQUET:
+    if path.suffix.lower() in PARQUET:
         return True
-    if path.suffix != ".npz" or not os.path.isfile(path):
+    if path.suffix.lower() != ".npz" or not os.path.isfile(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
@@ -100,9 +100,9 @@ def open_scores(path: str | Path) -> ScoreFile:
 
     path = Path(path)
     try:
-        if path.suffix in PARQUET:
+        if path.suffix.lower() in PARQUET:
             return _open_parquet(path)
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             return _open_npz(path)
     except (pl.exceptions.PolarsError, Unsound, *BROKEN) as error:
         raise DataError(f"{path}: no scores that can be read ({told(error)[:300]}); {_NEED}") from error

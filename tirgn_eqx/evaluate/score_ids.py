@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 Rows = Int64[np.ndarray, " row"]
+_NO_TIME = int(np.iinfo(np.int64).min)
 
 
 class RowQueries(NamedTuple):
     """The query (subject, relation, ?) of every row at a snapshot, int64 `(row,)` each. Relations from `num_relations`
-    on are inverse: they predict the subject, and their `subject` is the object of the fact."""
+    on are inverse: they predict the subject, and their `subject` is the object of the fact. The snapshot is -1 where
+    there are no facts at the time of a row."""
 
     subject: Rows
     relation: Rows
@@ -44,8 +46,8 @@ def read_row_queries(file: ScoreFile, graph: TemporalGraph) -> RowQueries:
 
     **Arguments:** `graph`: with the ids that the file means, see `ScoreFile.metadata`.
 
-    **Raises:** DataError for a name, id or time that the graph does not have, and for a row that predicts not exactly
-    one of subject and object.
+    **Raises:** DataError for a name or id that the graph does not have, for what is no time, and for a row that
+    predicts not exactly one of subject and object.
     """
     relations, path = graph.num_relations, file.path
     subject = read_ids(file, "subject", graph.entity_names, graph.num_entities)
@@ -84,8 +86,8 @@ def read_ids(file: ScoreFile, name: str, names: tuple[str, ...] | None, size: in
     """
     import polars as pl
 
-    column, kind = file.columns[name], "relation" if name == "relation" else "entity"
-    column = _whole_numbers(column)
+    kind = "relation" if name == "relation" else "entity"
+    column = _whole_numbers(file, name, f"ids are 0 to {size - 1:,}")
     if column.dtype == pl.Null or column.dtype.is_integer():
         ids = column.cast(pl.Int64).fill_null(-1).to_numpy()
         bad = (ids < -1) | (ids >= size)
@@ -113,24 +115,37 @@ def read_ids(file: ScoreFile, name: str, names: tuple[str, ...] | None, size: in
     return ids
 
 
-def _whole_numbers(column: "pl.Series") -> "pl.Series":
-    """Floats that are all whole as integers: where a number is missing, some tools write the others as floats."""
+def _whole_numbers(file: ScoreFile, name: str, advice: str) -> "pl.Series":
+    """A column, whole numbers as int64: also floats that are all whole, because some tools write the others as floats
+    where a number is missing.
+
+    **Raises:** DataError with the row of the first number that int64 does not hold, such as an infinite one; `advice`:
+    what to give instead.
+    """
     import polars as pl
 
-    if not column.dtype.is_float():
+    column = file.columns[name]
+    known = column.fill_nan(None) if column.dtype.is_float() else column
+    whole = known.dtype.is_float() and bool((known.drop_nulls() == known.drop_nulls().round()).all())
+    if not (whole or known.dtype.is_integer()):
         return column
-    known = column.fill_nan(None)
-    whole = bool((known.drop_nulls() == known.drop_nulls().round()).all())
-    return known.cast(pl.Int64, strict=False) if whole else column
+    found = known.cast(pl.Int64, strict=False)
+    lost = (found.is_null() & known.is_not_null()).to_numpy()
+    refuse_first(file.path, lost, lambda row: f"{name} {known[row]} is no whole number of 64 bits; {advice}")
+    return found
 
 
 def _snapshots(file: ScoreFile, graph: TemporalGraph) -> Rows:
-    """The snapshot of every row by its time."""
+    """The snapshot of every row by its time, -1 for a time at which the graph has no facts.
+
+    Such a row is of a query that is not asked, as one at another snapshot is: a comparison leaves facts out that one of
+    the models cannot rank, and with them, it may be, a whole snapshot.
+    """
     import polars as pl
 
-    column = _whole_numbers(file.columns["time"])
+    column = _whole_numbers(file, "time", "give dates or whole numbers")
     if column.dtype.is_integer():
-        text, times = column, column.cast(pl.Int64).fill_null(np.iinfo(np.int64).min).to_numpy()
+        text, times = column, column.fill_null(_NO_TIME).to_numpy()
     elif isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum | pl.Date | pl.Datetime):
         text = column.cast(pl.String)
 
@@ -142,18 +157,22 @@ def _snapshots(file: ScoreFile, graph: TemporalGraph) -> Rows:
                 return None
 
         distinct = text.drop_nulls().unique()
-        found = [np.iinfo(np.int64).min if (time := parse(value)) is None else time for value in distinct.to_list()]
-        times = text.replace_strict(distinct, found, default=np.iinfo(np.int64).min, return_dtype=pl.Int64).to_numpy()
+        found = [_NO_TIME if (time := parse(value)) is None else time for value in distinct.to_list()]
+        times = text.replace_strict(distinct, found, default=_NO_TIME, return_dtype=pl.Int64).to_numpy()
     else:
         raise DataError(f"{file.path}: column time has type {str(column.dtype)[:80]}; give dates or whole numbers")
-    snapshot = find(graph.times, times)
-    first, last = int(graph.times[0]), int(graph.times[-1])
     refuse_first(
         file.path,
-        snapshot < 0,
+        times == _NO_TIME,
         lambda row: (
-            f"time {shown(text[row])} is no snapshot of {graph.name}; they go from {first} to {last}"
-            + ("" if graph.time_unit is None else " in its unit of time, or as dates")
+            ("has no time" if text[row] is None else f"time {shown(text[row])} is none that can be read")
+            + f"; {describe_span(graph)}"
         ),
     )
-    return snapshot
+    return find(graph.times, times)
+
+
+def describe_span(graph: TemporalGraph) -> str:
+    """Between which times the snapshots of a graph are, for messages."""
+    unit = "" if graph.time_unit is None else " in its unit of time, or as dates"
+    return f"the snapshots of {graph.name} go from {int(graph.times[0])} to {int(graph.times[-1])}{unit}"

@@ -20,7 +20,7 @@ from tirgn_eqx.evaluate.filters import Filter, TrueAnswers
 from tirgn_eqx.evaluate.ranks import places, ranks_from_places
 from tirgn_eqx.evaluate.results import Evaluation, Setting, evaluated_snapshots
 from tirgn_eqx.evaluate.score_files import ScoreFile
-from tirgn_eqx.evaluate.score_ids import read_ids, read_row_queries, refuse_first
+from tirgn_eqx.evaluate.score_ids import describe_span, read_ids, read_row_queries, refuse_first
 from tirgn_eqx.evaluate.strata import split_queries
 
 BLOCK = 2**24  # scores that are held at once
@@ -55,9 +55,13 @@ def evaluate_scores(
     begin = time.perf_counter()
     asked = _AskedQueries.of(graph, split, filter)
     rows = read_row_queries(file, graph)
-    query = find(asked.code, asked.encode(graph, rows.snapshot, rows.subject, rows.relation))
+    code = asked.encode(graph, rows.snapshot, rows.subject, rows.relation)
+    query = np.where(rows.snapshot < 0, -1, find(asked.code, code))
     if (other := int((query < 0).sum())) == len(query):
-        raise DataError(f"{file.path}: holds no query of the {split} split of {graph.name}; give the scores of its own")
+        timeless = f"; none has the time of a fact, {describe_span(graph)}" if (rows.snapshot < 0).all() else ""
+        raise DataError(
+            f"{file.path}: holds no query of the {split} split of {graph.name}; give the scores of its own{timeless}"
+        )
     if file.form == "ranks":
         filtered = _given_ranks(file, graph, asked, query)
         raw = filtered if filter == "none" else None

@@ -39,7 +39,7 @@ def read_queries(path: Path) -> "pl.DataFrame":
     import polars as pl
 
     try:
-        if path.suffix in (".parquet", ".pq"):
+        if path.suffix.lower() in (".parquet", ".pq"):
             check_parquet(path)
             with path.open("rb") as file:  # polars takes no path whose bytes are not UTF-8
                 table = pl.read_parquet(file)

@@ -1,12 +1,15 @@
 """The audit finds each planted leak with the checks that it must, and no other; an honest forecaster is clean."""
 
+import json
+
 import numpy as np
 import pytest
 
 from tests.evaluate.audit import planted
 from tirgn_eqx.errors import ConfigError, DataError
-from tirgn_eqx.evaluate.audit import ScoreMeasure, audit
+from tirgn_eqx.evaluate.audit import AuditReport, ScoreMeasure, audit
 from tirgn_eqx.evaluate.audit.run import mean_ranks, others_true
+from tirgn_eqx.storage.strict_json import to_json
 
 LATER, PRESENT = (
     {("facts after t", "random"), ("facts after t", "none")},
@@ -155,8 +158,23 @@ def test_what_is_no_table_of_scores_is_refused(graph, function, message):
 
 def test_what_are_no_ranks_is_refused(graph):
     for ranks in (lambda r, s, a: np.zeros(len(a)), lambda r, s, a: [1.0]):
-        with pytest.raises(DataError, match="ranks of at least 1"):
+        with pytest.raises(DataError, match=r"test_run:.*<lambda>: returned .* ranks of at least 1"):
             run(graph, planted.honest, ranks=ranks)
+
+
+class Failing:
+    """A ranking that is an object, which has no name of its own."""
+
+    def __call__(self, request, scores, answers):
+        raise KeyError("Q7")
+
+
+def test_a_ranking_that_fails_is_named(graph):
+    message = r"test_run:Failing: raised KeyError: 'Q7', asked for the ranks of 24 answers at 1\d; a ranking has to"
+    with pytest.raises(DataError, match=message):
+        run(graph, planted.honest, ranks=Failing())
+    with pytest.raises(DataError, match=r"test_run:.*<lambda>: raised ZeroDivisionError"):
+        run(graph, planted.honest, ranks=lambda request, scores, answers: 1 / 0)
 
 
 def test_numbers_below_one_are_refused(graph):
@@ -172,6 +190,20 @@ def test_candidates_that_are_ruled_out_may_stay_so(graph):
 
     report = run(graph, ruled_out)
     assert report.clean and all(one.max_difference in (0, None) for one in report.checks)
+
+
+def test_json_says_that_a_candidate_became_ruled_out(graph):
+    def ruled_out_later(request):
+        scores = planted.honest(request)
+        scores[:, 0] = -np.inf if (request.facts[:, 3] > request.time).any() else 0
+        return scores
+
+    report = run(graph, ruled_out_later, seed=SEED)
+    document = json.loads(to_json(report.to_dict()))
+    (one,) = (one for one in document["checks"] if (one["check"], one["change"]) == ("facts after t", "none"))
+    assert one["max_difference"] == "inf"
+    assert one["example"]["before"] == "-inf" and one["example"]["after"] == 0
+    assert AuditReport.model_validate(document) == report
 
 
 def test_ranks_are_those_of_the_definition(graph):

@@ -1,13 +1,25 @@
-"""How an audit looks at a forecaster: at the scores of a function, or at the figures of an evaluation as a whole."""
+"""How an audit looks at a forecaster: at the scores and ranks of functions, or at an evaluation as a whole."""
 
 import dataclasses
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
+from jaxtyping import Float
 
 from tirgn_eqx.data.batches.loader import KINDS
 from tirgn_eqx.data.graph import TemporalGraph, from_facts
 from tirgn_eqx.errors import DataError, TirgnError
-from tirgn_eqx.evaluate.audit.contract import Facts, ForecastRequest, Ids, Measured, Rows, ScoreFunction, Scores
+from tirgn_eqx.evaluate.audit.contract import (
+    Facts,
+    ForecastRequest,
+    Ids,
+    Measured,
+    RankFunction,
+    Rows,
+    ScoreFunction,
+    Scores,
+)
 from tirgn_eqx.evaluate.evaluators import EvaluationSteps
 from tirgn_eqx.evaluate.protocol import make_evaluator
 from tirgn_eqx.models import Model
@@ -26,16 +38,9 @@ class ScoreMeasure:
 
     def __call__(self, request: ForecastRequest, answers: Ids, rows: Rows) -> Measured:
         asked = f"{len(request.queries):,} queries at {request.time}"
-        try:
+        with _errors_of(self.name, f"{asked}; a forecaster has to answer any queries from any facts"):
             # A copy of the queries, because inverse relations are often written into them in place.
             found = np.asarray(self.function(dataclasses.replace(request, queries=request.queries.copy())))
-        except TirgnError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            raise DataError(
-                f"{self.name}: raised {what}, asked for {asked}; a forecaster has to answer any queries from any facts"
-            ) from error
         expected = (len(request.queries), request.num_entities)
         if found.shape != expected or found.dtype.kind not in "fiu":
             raise DataError(
@@ -97,6 +102,35 @@ class EvaluationMeasure:
             for column in ({kind: np.exp(-found.nll[kind])}, found.confidence, found.brier)
         ]
         return Measured(np.stack(columns, 1), found.raw["entity"][at].astype(np.float64))
+
+
+def ranked(rank: RankFunction, request: ForecastRequest, scores: Scores, answers: Ids) -> Float[np.ndarray, " query"]:
+    """The ranks that a protocol gives.
+
+    **Raises:** DataError, which names the protocol, where it fails or gives no rank for each answer.
+    """
+    # An object that is called has no name of its own.
+    name = f"{rank.__module__}:{getattr(rank, '__qualname__', type(rank).__qualname__)}"
+    asked = f"the ranks of {len(answers):,} answers at {request.time}"
+    with _errors_of(name, f"{asked}; a ranking has to rank any answers by any scores"):
+        found = np.asarray(rank(request, scores.copy(), answers))  # a filter may write into the scores
+    if found.shape != answers.shape or found.dtype.kind not in "fiu" or not (found >= 1).all():
+        raise DataError(
+            f"{name}: returned {found.dtype}{list(found.shape)} for {asked}, expected {len(answers)} ranks of at "
+            "least 1; return one for each answer"
+        )
+    return found.astype(np.float64)
+
+
+@contextmanager
+def _errors_of(name: str, asked: str) -> Generator[None]:
+    """Whatever a function from elsewhere raises, as an error that names it and what it was `asked` for."""
+    try:
+        yield
+    except TirgnError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name}: raised {type(error).__name__}: {error}, asked for {asked}") from error
 
 
 def forward_facts(request: ForecastRequest, answers: Ids) -> Facts:

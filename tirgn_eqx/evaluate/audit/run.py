@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.errors import ConfigError, DataError
+from tirgn_eqx.errors import ConfigError
 from tirgn_eqx.evaluate.audit import perturbations as change_to
 from tirgn_eqx.evaluate.audit.contract import (
     Facts,
@@ -21,6 +21,7 @@ from tirgn_eqx.evaluate.audit.contract import (
     RankFunction,
     Scores,
 )
+from tirgn_eqx.evaluate.audit.measures import ranked
 from tirgn_eqx.evaluate.audit.report import AuditReport, CheckResult, Looked
 from tirgn_eqx.evaluate.audit.tally import Key, Query, Tally, conclude
 from tirgn_eqx.evaluate.results import DatasetDescription, evaluated_snapshots
@@ -98,8 +99,8 @@ def audit(
       batches).
     - `seed`: of the choice of snapshots and queries and of the random facts; the same seed makes the same audit.
 
-    **Raises:** DataError for a split without a snapshot to forecast, or for scores of a wrong shape; ConfigError for a
-    number below 1.
+    **Raises:** DataError for a split without a snapshot to forecast, and where `scores` or `ranks` fails or returns
+    numbers of a wrong shape; ConfigError for a number below 1.
     """
     for name, number in (("snapshots", snapshots), ("queries", queries), ("alone", alone)):
         if number is not None and number < 1:
@@ -263,7 +264,7 @@ def _audit_ranks(tally: Tally, rank: RankFunction, target: Target, scores: Score
     whole = dataclasses.replace(target.request, facts=target.table)
     request = change_to.with_queries(whole, whole.queries[target.rows])
     answers = target.mine
-    before = _ranked(rank, request, scores, answers)
+    before = ranked(rank, request, scores, answers)
     order = target.rng.permutation(request.num_entities)
     new_answers = np.argsort(order)[answers]
     renumbered = change_to.with_entities_renumbered(request, order)
@@ -272,26 +273,16 @@ def _audit_ranks(tally: Tally, rank: RankFunction, target: Target, scores: Score
     # Only a better place than that is one in favour of the truth.
     level, own = np.zeros_like(scores), np.zeros_like(scores)
     own[np.arange(len(answers)), answers] = 1
-    middle = (_ranked(rank, request, own, answers) + _ranked(rank, request, -own, answers)) / 2
+    middle = (ranked(rank, request, own, answers) + ranked(rank, request, -own, answers)) / 2
     found = {
-        ("ties", "equal scores"): (middle, np.minimum(middle, _ranked(rank, request, level, answers))),
-        ("ids", "renumbered"): (before, _ranked(rank, renumbered, scores[:, order], new_answers)),
-        ("facts not at t", "random"): (before, _ranked(rank, other_times, scores, answers)),
-        ("repeat", "ranked again"): (before, _ranked(rank, request, scores, answers)),
+        ("ties", "equal scores"): (middle, np.minimum(middle, ranked(rank, request, level, answers))),
+        ("ids", "renumbered"): (before, ranked(rank, renumbered, scores[:, order], new_answers)),
+        ("facts not at t", "random"): (before, ranked(rank, other_times, scores, answers)),
+        ("repeat", "ranked again"): (before, ranked(rank, request, scores, answers)),
     }
     asked = Query(request.time, request.queries, answers)
     for (check, change), (old, new) in found.items():
         tally.add(Key("ranks", check, change), asked, (old[:, None], new[:, None]), (old, new), exact=True)
-
-
-def _ranked(rank: RankFunction, request: ForecastRequest, scores: Scores, answers: Ids) -> Float[np.ndarray, " query"]:
-    found = np.asarray(rank(request, scores.copy(), answers), np.float64)  # a filter may write into the scores
-    if found.shape != answers.shape or not (found >= 1).all():
-        raise DataError(
-            f"the ranking gave {list(found.shape)} numbers, expected {len(answers)} ranks of at least 1; return one "
-            "for each answer"
-        )
-    return found
 
 
 def _not_checked(scores: Measure | None, ranks: RankFunction | None, facts: str, fixed_ids: bool) -> list[CheckResult]:
