@@ -16,7 +16,7 @@ from tests.ingest.raw_rows import raw
 
 pytestmark = pytest.mark.ci
 TESTED = ("tirgn data ingest", "tirgn data collect", "tirgn retrain", "tirgn tune", "tirgn vram-probe")
-TESTED += ("tirgn import-torch",)
+TESTED += ("tirgn import-torch", "tirgn explain", "tirgn export", "tirgn audit", "tirgn brief", "tirgn score")
 # A probe compiles a step for every row of its table.
 PARAMETERS = [pytest.param(path, marks=[pytest.mark.slow] * (path == "tirgn vram-probe")) for path in TESTED]
 LITTLE = (*("--set", "evidence_heads=2", "--set", "evidence_hidden=2", "--set", "evidence_background=false"),)
@@ -64,6 +64,15 @@ def place(tmp_path_factory):
     more = ["--model", "evidence", *LITTLE, "--epochs", "1", "--logdir", place / "logs", "--quiet"]
     made = call_app("train", "--data-path", place / "older.parquet", "--model-dir", place / "models", *more)
     assert made.exit_code == 0, made.output
+    few = [word for key in ("rate_hidden=4", "rows_per_step=64", "snapshots_per_epoch=4") for word in ("--set", key)]
+    few += ["--epochs", "1", "--logdir", place / "logs", "--quiet"]
+    made = call_app(
+        "train", "--data-path", place / "older.parquet", "--model", "events", "--model-dir", place / "e", *few
+    )
+    assert made.exit_code == 0, made.output
+    asked = ["--facts", "3", "--journal", place / "journal", "--quiet"]
+    made = call_app("predict", place / "e" / "tirgn_best.npz", *asked)
+    assert made.exit_code == 0, made.output
     return place
 
 
@@ -90,6 +99,11 @@ def call(place, tmp_path, monkeypatch):
             *(place / "state.npz", "--data-path", place / "golden", "--out", tmp_path / "out.npz"),
             *("--history-len", "3"),
         ],
+        "tirgn explain": [tmp_path / "models" / "tirgn_best.npz"],
+        "tirgn export": [tmp_path / "models" / "tirgn_best.npz", "--safetensors", tmp_path / "arrays.safetensors"],
+        "tirgn audit": [tmp_path / "models" / "tirgn_best.npz", "--snapshots", "1", "--queries", "4"],
+        "tirgn brief": [place / "e" / "tirgn_best.npz", "--out", tmp_path / "briefing.html"],
+        "tirgn score": [place / "journal", *events],
     }
     server.close()
 
@@ -113,6 +127,7 @@ def test_in_a_terminal_verbose_says_more_and_nothing_is_too_wide(call, path):
     assert code in (0, 3 if path == "tirgn retrain" else 0), came
     assert re.search(r"^took .*; tirgn-eqx ", "\n".join(lines(came)), re.MULTILINE)
     tables = [line.rstrip() for line in lines(came) if re.match(r"[┏┡└│┃┌├╇]", line)]
-    assert tables or path == "tirgn import-torch"
+    # What these write is a file, or says that nothing can be judged yet.
+    assert tables or path in ("tirgn import-torch", "tirgn export", "tirgn brief", "tirgn score")
     assert all(len(line) <= 80 for line in tables), max(tables, key=len)
     assert not PALE.search(came)
