@@ -6,8 +6,9 @@ from tools.docs.tables_readme import rows_table
 EVENTS = """The event model on test, of facts with a past: Brier skill against the best simple rule with its 95 %
 interval ("-" where the split holds less than two horizons), the calibration error of facts with at least 1 %, precision
 of the 100 most probable facts of a snapshot beside the best rule's, and events that came against those expected, of all
-kinds. The last two columns are facts that never came before, by AUC, and the training with its evaluation. Steps are
-those of the data: days, or quarter hours of GDELT-resplit.
+kinds. The last two columns are facts that never came before, by AUC, and the training with its evaluation; the machine
+did other work at the same time, so that times are upper bounds. Steps are those of the data: days, or quarter hours of
+GDELT-resplit. gdelt_events_2018-01 has six days in two windows, of which four are left to learn from.
 """
 POSSIBLE = """On the simulated world, whose true rates are known, the model goes this share of the way from the best
 rule's Brier score to that of the true rates, which know what no past tells: {}.
