@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.ci  # a model of evidence is trained
+
 
 def test_forecasts_are_those_that_an_evaluation_explains(run, evidence):
     result = run("explain", evidence[0], "--forecasts", "4", "--split", "valid", "--json")

@@ -34,6 +34,7 @@ def test_train(trained):
     assert (place / "runs" / "metrics.jsonl").exists()
 
 
+@pytest.mark.ci
 def test_a_mixture_takes_the_family_of_the_structure_that_is_given(run, trained, tmp_path):
     place, result = trained
     words = ("--data-path", place / "tiny", "--history", "evidence", "--quiet", "--epochs", "0", "--set", "epochs=0")

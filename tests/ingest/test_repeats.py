@@ -65,6 +65,7 @@ def test_a_file_of_events_that_were_left_out_adds_nothing(tmp_path):
     assert fourth["rows"]["repeated_ids"] == 1 and fourth["events"]["events"] == 2
 
 
+@pytest.mark.ci
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     source=st.sampled_from(list(MAKERS)),

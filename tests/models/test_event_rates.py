@@ -124,6 +124,7 @@ def test_the_likelihood_of_a_batch_is_that_of_every_fact_by_itself(setting):
     assert float(event_loss(model, batch)) == pytest.approx(-total / events, rel=1e-4)
 
 
+@pytest.mark.ci
 def test_a_sample_stands_for_all_rows(setting):
     """With a few rows of each kind, the likelihood is right in the mean over draws."""
     graph, index, model = setting
