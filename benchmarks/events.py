@@ -55,7 +55,13 @@ def main() -> None:
     if possible is not None:
         kept["share_of_possible_skill"] = possible
     name = common.join_name("events", graph.name, f"seed{config.seed}", "poisson" if args.poisson else None, args.tag)
-    payload = common.described(graph, config) | {"counts": "Poisson" if args.poisson else "negative binomial"}
+    # The logs lie in a folder that is gone by now.
+    setting = {name: value for name, value in config.to_dict().items() if name != "logdir"}
+    payload = (
+        common.described(graph, config)
+        | {"setting": setting}
+        | {"counts": "Poisson" if args.poisson else "negative binomial"}
+    )
     document = common.record(name, payload | {"result": kept}, args.results)
     rows: list[list[object]] = []
     for horizon in found["events"]["test"]["horizons"]:
