@@ -194,12 +194,7 @@ def retrain(
     """
     model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
     assert not isinstance(old.model, EventModel)
-    check(old, graph, config, model_dir, max_regression)
-    mapping = count_names(old, graph, keep_gone)
-    warn_of_same_facts(old, graph, mapping)
-    graph = apply_clock(graph, old.metadata, learning=True)
-    if keep_gone:
-        graph = add_names(graph, old.entities, old.relations)
+    graph, mapping = prepare(old, graph, config, model_dir, max_regression, keep_gone)
     # The state that is resumed has its own order of ids, possibly another one than `graph` was read in.
     graph = align_with_state(graph, *(model_dir / part for part in PARTS)) if resume else graph
     names = map_names(old, graph)
@@ -248,7 +243,27 @@ def retrain(
         return report
 
 
-def check(
+def prepare(
+    old: Predecessor,
+    graph: TemporalGraph,
+    config: TrainingConfig,
+    model_dir: Path,
+    max_regression: float,
+    keep_gone: bool,
+) -> tuple[TemporalGraph, NameMapping]:
+    """`graph` on the clock of `old`, with the names that are gone where these stay, and how its names are those of
+    `old`. Warns of the very facts that `old` was trained on.
+
+    **Raises:** as `retrain`.
+    """
+    _check(old, graph, config, model_dir, max_regression)
+    mapping = _count_names(old, graph, keep_gone)
+    _warn_of_same_facts(old, graph, mapping)
+    graph = apply_clock(graph, old.metadata, learning=True)
+    return add_names(graph, old.entities, old.relations) if keep_gone else graph, mapping
+
+
+def _check(
     old: Predecessor, graph: TemporalGraph, config: TrainingConfig, model_dir: Path, max_regression: float
 ) -> None:
     """**Raises:** ConfigError for settings of another model, or a folder that holds `old`; DataError for data without
@@ -268,7 +283,7 @@ def check(
             raise DataError(f"{graph.name}: has no names of its {kind} to match with {old.path}; give data with names")
 
 
-def count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> NameMapping:
+def _count_names(old: Predecessor, graph: TemporalGraph, keep_gone: bool) -> NameMapping:
     """How the names of `graph` are those of `old`. **Raises:** DataError when they have none of a kind in common."""
 
     def count(kind: str, names: Sequence[str], known: list[str]) -> NameCounts:
@@ -298,7 +313,7 @@ def map_names(old: Predecessor, graph: TemporalGraph) -> NameMap:
     )
 
 
-def warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapping) -> None:
+def _warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapping) -> None:
     """Warn when the facts are those that `old` was trained on, whatever order the ids have now."""
     if mapping["entities"]["new"] or mapping["relations"]["new"] or old.metadata.data is None:
         return
@@ -307,7 +322,7 @@ def warn_of_same_facts(old: Predecessor, graph: TemporalGraph, mapping: NameMapp
         warnings.warn(
             f"{graph.name}: the very facts that {old.path} was trained on; has the data been updated?",
             DataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

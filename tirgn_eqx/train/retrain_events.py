@@ -14,9 +14,7 @@ from beartype import beartype
 from tirgn_eqx.checkpoint.files import replace_checkpoint
 from tirgn_eqx.checkpoint.run_folder import lock_folder
 from tirgn_eqx.config import EventTrainingConfig
-from tirgn_eqx.data.clock import apply_clock
 from tirgn_eqx.data.graph import TemporalGraph
-from tirgn_eqx.data.names import add_names
 from tirgn_eqx.evaluate.event_scores import EventReport, HorizonScores, evaluate_events
 from tirgn_eqx.evaluate.results import Document
 from tirgn_eqx.evaluate.track_record import TrackRecord
@@ -29,11 +27,9 @@ from tirgn_eqx.train.retrain import (
     DataWindow,
     NameMapping,
     Predecessor,
-    check,
-    count_names,
     describe_window,
     map_names,
-    warn_of_same_facts,
+    prepare,
 )
 from tirgn_eqx.train.warm_start import warm_start
 
@@ -135,13 +131,8 @@ def retrain_events(
     **Raises:** as `retrain`.
     """
     model_dir, stop, emit = Path(model_dir), stop or never, on_record or ignore
-    check(old, graph, config, model_dir, max_regression)
-    mapping = count_names(old, graph, keep_gone)
-    warn_of_same_facts(old, graph, mapping)
     # Both models count steps and the places in a week from one origin.
-    graph = apply_clock(graph, old.metadata, learning=True)
-    if keep_gone:
-        graph = add_names(graph, old.entities, old.relations)
+    graph, mapping = prepare(old, graph, config, model_dir, max_regression, keep_gone)
     report: EventRetrainingResult = {
         "status": "interrupted",
         "checkpoint": str(old.path),
