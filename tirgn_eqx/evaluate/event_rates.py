@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int64
 from tirgn_eqx.data.batches.event_rows import fact_rows, make_horizons, pair_rows
 from tirgn_eqx.data.index.activity import ActivityIndex
 from tirgn_eqx.data.index.evidence import Cutoff
-from tirgn_eqx.data.index.occurrences import Occurrences, ranges
+from tirgn_eqx.data.index.occurrences import ranges
 from tirgn_eqx.models.event_rates import EventRates, ExpectedCounts, at_least_once
 from tirgn_eqx.types import ActivityRows, Horizons
 
@@ -181,7 +181,7 @@ def popular_share(index: ActivityIndex, pair: Groups, object: Groups, before: in
     subject, relation = np.divmod(pair, index.relations)
 
     def weight(relation: np.ndarray, object: np.ndarray) -> np.ndarray:
-        return _events(index.popular, relation * index.entities + object, before) + SMOOTHING
+        return index.popular.events_before(relation * index.entities + object, before) + SMOOTHING
 
     def is_known(pair: np.ndarray, object: np.ndarray) -> np.ndarray:
         return index.fact.last(index.fact.group(pair * index.entities + object), before) >= 0
@@ -197,14 +197,8 @@ def popular_share(index: ActivityIndex, pair: Groups, object: Groups, before: in
     if not index.has_loops(before):
         taken = taken + np.where(is_known(pair, subject), 0, weight(relation, subject))
         possible &= subject != object
-    whole = _events(index.relation, relation, before) + SMOOTHING * index.entities - taken
+    whole = index.relation.events_before(relation, before) + SMOOTHING * index.entities - taken
     return np.where(possible & (whole > SMOOTHING / 2), weight(relation, object) / np.maximum(whole, SMOOTHING), 0)
-
-
-def _events(index: Occurrences, keys: np.ndarray, before: int) -> Float[np.ndarray, " key"]:
-    """How often each key occurred before a snapshot."""
-    row = index.last(index.group(keys), before)
-    return np.where(row >= 0, index.events[np.maximum(row, 0)], 0).astype(np.float64)
 
 
 def _known(model: EventRates, rows: ActivityRows, after: Horizons) -> ExpectedCounts:

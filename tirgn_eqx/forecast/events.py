@@ -272,11 +272,8 @@ class EventForecaster:
     def _usual(self, rows: FactRows, horizon: int) -> Float[np.ndarray, " row"]:
         """How often each fact came so far in as many steps as the horizon has."""
         index, end = self.index, self.target.history_end
-        row = index.fact.last(
-            index.fact.group((rows.subject * index.relations + rows.relation) * index.entities + rows.object), end
-        )
-        events = np.where(row >= 0, index.fact.events[np.maximum(row, 0)], 0)
-        return events.astype(np.float64) * horizon / max(float(index.clock[end]), 1.0)
+        key = (rows.subject * index.relations + rows.relation) * index.entities + rows.object
+        return index.fact.events_before(key, end) * horizon / max(float(index.clock[end]), 1.0)
 
     def _named(self, rows: FactRows, row: int, usual: float, horizon: int) -> EventForecast:
         s, r, o = int(rows.subject[row]), int(rows.relation[row]), int(rows.object[row])

@@ -58,6 +58,11 @@ class Occurrences:
         row = np.searchsorted(self.occurrence, groups * len(self.clock) + before) - 1
         return np.where((groups >= 0) & (row >= self.start[groups]), row, -1)
 
+    def events_before(self, keys: np.ndarray, before: int) -> np.ndarray:
+        """float64: how often each key occurred before snapshot `before`."""
+        row = self.last(self.group(keys), before)
+        return np.where(row >= 0, self.events[np.maximum(row, 0)], 0).astype(np.float64)
+
     def snapshots(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """int64: in how many snapshots each group had occurred up to its row in `rows`."""
         return rows - self.start[groups] + 1
